@@ -1,0 +1,5 @@
+"""`python -m audiodiff` is the console script."""
+
+from audiodiff.cli import main
+
+main()

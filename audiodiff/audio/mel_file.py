@@ -1,0 +1,127 @@
+"""Mels in files, never without the spec that says what their numbers mean.
+
+`NAME.npy` holds the array (M, F) and stands beside `NAME.melspec.json`; `NAME.safetensors` holds the tensor `mel` and
+the spec in its metadata. A `.npy` written by somebody else, with no JSON beside it, needs the spec from the caller.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from audiodiff.audio.mel import PRESETS, MelSpec
+from audiodiff.errors import UserError
+from audiodiff.files import atomic, write_text
+
+EXTENSIONS = (".npy", ".safetensors")
+_KEY = "mel"
+_METADATA = "melspec"
+
+
+def spec_path(path: str | Path) -> Path:
+    """Where the spec of a `.npy` mel lies: NAME.melspec.json."""
+    return Path(path).with_suffix(".melspec.json")
+
+
+def save_mel(path: str | Path, mel: Tensor, spec: MelSpec) -> None:
+    """Write a log-mel (M, F) with its spec, atomically, as `.npy` or `.safetensors` by the suffix.
+
+    Raises:
+        UserError: another suffix, or a mel that `load_mel` would refuse.
+    """
+    path, mel = Path(path), _checked(path, mel.detach().cpu().float(), spec).contiguous()
+    if path.suffix == ".npy":
+        write_text(spec_path(path), json.dumps(spec.to_dict(), indent=2) + "\n")
+        with atomic(path) as temporary:
+            np.save(temporary, mel.numpy())
+    elif path.suffix == ".safetensors":
+        content = safetensors_bytes({_KEY: mel}, metadata={_METADATA: json.dumps(spec.to_dict())})
+        with atomic(path) as temporary:
+            temporary.write_bytes(content)
+    else:
+        raise UserError(path, "mels are not written in this format", f"use {' or '.join(EXTENSIONS)}")
+
+
+def load_mel(path: str | Path, spec: MelSpec | None = None) -> tuple[Tensor, MelSpec]:
+    """Read a log-mel (M, F), float32, and its spec; an array (1, M, F) loses its first axis.
+
+    Args:
+        path: `.npy` or `.safetensors`.
+        spec: what the mel is, for a file that does not say; where it does say, the two must agree.
+
+    Raises:
+        UserError: no such file, not an array, a pickle, no spec, a spec that differs from `spec` (the fields are
+            named), no frames, NaN, a number of bands other than the spec's.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file")
+    if path.suffix not in EXTENSIONS:
+        raise UserError(path, "is not a mel", f"expected {' or '.join(EXTENSIONS)}")
+    mel, stored = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
+    if stored is None and spec is None:
+        raise UserError(
+            path,
+            "does not say which kind of mel it is",
+            f"put {spec_path(path).name} beside it or name its spec ({', '.join(PRESETS)})",
+        )
+    if stored and spec and (differences := stored.differences(spec)):
+        raise UserError(path, f"says itself that it is of another mel spec: {'; '.join(differences)}")
+    known = stored or spec
+    return _checked(path, mel, known), known
+
+
+def _read_npy(path: Path) -> tuple[Tensor, MelSpec | None]:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        # numpy takes whatever is not its own format for a pickle.
+        raise UserError(
+            path, "is not a whole .npy array (pickles are never read)", "save it with numpy.save"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise UserError(path, "holds no array of real numbers", "save one array with numpy.save")
+    beside = spec_path(path)
+    return torch.from_numpy(array.astype(np.float32)), _parsed(
+        beside, beside.read_bytes()
+    ) if beside.is_file() else None
+
+
+def _read_safetensors(path: Path) -> tuple[Tensor, MelSpec | None]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names, stored = list(file.keys()), (file.metadata() or {}).get(_METADATA)
+            if _KEY not in names and len(names) != 1:
+                raise UserError(path, f"holds {len(names)} tensors, none called {_KEY!r}")
+            mel = file.get_tensor(_KEY if _KEY in names else names[0])
+    except SafetensorError as error:
+        raise UserError(path, f"is not a whole safetensors file ({error})", "save it again") from error
+    return mel.float(), _parsed(path, stored) if stored else None
+
+
+def _parsed(path: Path, text: str | bytes) -> MelSpec:
+    try:
+        return MelSpec.from_dict(json.loads(text))
+    except UserError as error:
+        raise UserError(path, str(error)) from error
+    except ValueError as error:
+        raise UserError(path, f"is not JSON ({error})", "write it with MelSpec.to_dict") from error
+
+
+def _checked(path: Path, mel: Tensor, spec: MelSpec) -> Tensor:
+    mel = mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
+    shape = " x ".join(map(str, mel.shape))
+    if mel.ndim != 2:
+        raise UserError(path, f"has shape {shape or 'of a single number'}", f"expected {spec.n_mels} bands x frames")
+    if mel.numel() == 0:
+        raise UserError(path, f"has no frames ({shape})")
+    if mel.shape[0] != spec.n_mels:
+        turned = "; it looks transposed" if mel.shape[1] == spec.n_mels else ""
+        raise UserError(path, f"has {mel.shape[0]} bands, its spec {spec.n_mels}{turned}", "expected bands x frames")
+    if not mel.isfinite().all():
+        raise UserError(path, "holds NaN or infinite values")
+    return mel

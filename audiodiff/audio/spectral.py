@@ -1,0 +1,54 @@
+"""Distances between waveforms: training losses and metrics alike.
+
+All take `x`, the estimate, and `y`, the reference, (B, T) each, and answer one value per clip, (B,), differentiable in
+`x`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from audiodiff.audio.mel import MelSpec, MelSpectrogram
+
+RESOLUTIONS = ((512, 120, 480), (1024, 256, 1024), (2048, 480, 1920))
+
+
+def _magnitude(signal: Tensor, n_fft: int, hop_length: int, win_length: int) -> Tensor:
+    signal = signal.to(torch.promote_types(signal.dtype, torch.float32))
+    window = torch.hann_window(win_length, device=signal.device, dtype=signal.dtype)
+    stft = torch.stft(signal, n_fft, hop_length, win_length, window, pad_mode="constant", return_complex=True)
+    return stft.abs().clamp(min=1e-5)
+
+
+def multi_resolution_stft(x: Tensor, y: Tensor, resolutions: Sequence[tuple[int, int, int]] = RESOLUTIONS) -> Tensor:
+    """Multi-resolution STFT distance: spectral convergence plus mean absolute log magnitude difference, averaged.
+
+    Source: Yamamoto, Song and Kim 2020 (Parallel WaveGAN), equations 3 to 6. 0 for equal signals.
+
+    Args:
+        x: estimate, (B, T).
+        y: reference, (B, T).
+        resolutions: (n_fft, hop_length, win_length) in samples of each resolution.
+    """
+    total = 0.0
+    for resolution in resolutions:
+        a, b = _magnitude(x, *resolution), _magnitude(y, *resolution)
+        convergence = (a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)
+        total = total + convergence + (a.log() - b.log()).abs().mean((1, 2))
+    return total / len(resolutions)
+
+
+def log_mel_distance(x: Tensor, y: Tensor, spec: MelSpec) -> Tensor:
+    """Mean absolute difference of the log-mels, in units of the spec's logarithm; x and y (B, T) at its sample rate."""
+    mel = MelSpectrogram(spec).to(x)
+    return (mel(x) - mel(y)).abs().mean((1, 2))
+
+
+def si_sdr(x: Tensor, y: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio, dB (Le Roux et al. 2019, equation 2, means removed)."""
+    x, y = x - x.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
+    tiny = torch.finfo(x.dtype).tiny
+    aligned = (x * y).sum(-1, keepdim=True) / y.square().sum(-1, keepdim=True).clamp(min=tiny) * y
+    noise = (x - aligned).square().sum(-1).clamp(min=tiny)
+    return 10 * torch.log10(aligned.square().sum(-1).clamp(min=tiny) / noise)

@@ -1,0 +1,42 @@
+"""The command line: one verb a file. Verbs import what is heavy only when they run, so that `--help` answers at once."""
+
+import sys
+from importlib import import_module
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from audiodiff.errors import UserError
+
+VERBS = ("train", "render", "evaluate", "prepare", "demo", "info", "doctor")
+
+
+def build() -> typer.Typer:
+    """The application: each verb is the function of its own name in the module of its own name."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help="Train, judge and use diffusion models of sound.",
+    )
+    for verb in VERBS:
+        module = import_module(f"audiodiff.cli.{verb}")
+        app.command(verb, **getattr(module, "SETTINGS", {}))(getattr(module, verb))
+    return app
+
+
+def main() -> None:
+    """Entry point of the console script: bad input becomes one line and status 1, Ctrl-C becomes 130."""
+    try:
+        status = build()(prog_name="audiodiff", standalone_mode=False)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 1
+    except TyperException as error:
+        error.show()
+        status = error.exit_code
+    except (KeyboardInterrupt, Abort):
+        print("stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,26 @@
+"""`audiodiff demo`: the page on which one listens to a model."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    model: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder; without it the newest that training exported under runs/.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port; without it the first free one from 7860 on.")] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Open a page that resynthesises recordings and saved mels with a model."""
+    # Nothing about a visit leaves this machine.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from audiodiff.demo import launch
+    from audiodiff.errors import UserError
+
+    if model is not None and not (model / "config.json").is_file():
+        raise UserError(model, "is no model folder (no config.json)", "give the `model` folder of a training run")
+    launch(model, host, port, device)

@@ -1,0 +1,34 @@
+"""`audiodiff evaluate`: judge a model on held-out recordings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    model: Annotated[Path, typer.Option(help="Folder of the model (config.json, model.safetensors).")],
+    data: Annotated[Path, typer.Option(help="Manifest, or the folder that holds manifest.jsonl.")],
+    report: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    steps: Annotated[int, typer.Option(help="Network calls a clip.")] = 6,
+    sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
+    seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="At most so many clips.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Split to judge, repeatable; validation and test.")] = None,
+    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
+    baselines: Annotated[bool, typer.Option(help="Judge systems that need no training beside the network.")] = True,
+) -> None:
+    """Judge a model on held-out recordings; the report's path is the last line printed."""
+    from audiodiff.data.manifest import Manifest
+    from audiodiff.diffusion import presets
+    from audiodiff.evaluation.evaluate import Settings, evaluate
+    from audiodiff.evaluation.report import write
+    from audiodiff.synthesis.vocoder import Vocoder
+
+    if sampler is not None:
+        presets.build(sampler, steps)
+    vocoder = Vocoder.from_pretrained(model, device)
+    untrained = Vocoder.untrained(model, device) if baselines else None
+    settings = Settings(steps, sampler, seed, tuple(split or Settings.splits), limit, baselines)
+    evaluation = evaluate(vocoder, untrained, Manifest.load(data), settings)
+    print(write(evaluation, report))

@@ -1,0 +1,16 @@
+"""`audiodiff train`: the training command of train.py under another name."""
+
+import sys
+
+import typer
+
+# Everything behind the verb, `--help` and `-m` included, is Hydra's.
+SETTINGS = {"context_settings": {"allow_extra_args": True, "ignore_unknown_options": True}, "add_help_option": False}
+
+
+def train(context: typer.Context) -> None:
+    """Train a model: audiodiff train +recipe=speech_mel [key=value ...]; --help shows the configuration."""
+    from audiodiff.train import main
+
+    sys.argv = ["audiodiff train", *context.args]
+    main()

@@ -1,0 +1,217 @@
+"""The audit: what is in a manifest, and what is wrong with it. Nothing here is fatal; everything found is listed.
+
+Every file is read once. The thresholds below are of the kind that flag a file for a listener, not of the kind that judge it.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from audiodiff.audio.io import read
+from audiodiff.data.manifest import SPLITS, Clip, Manifest
+from audiodiff.errors import UserError
+from audiodiff.files import write_text
+
+NAME = "audit.json"
+CLIPPED_LEVEL = 0.999  # of full scale
+CLIPPED_RUN = 3  # samples in a row at that level: a peak that only touches full scale is not clipped
+DC_OFFSET = 0.01  # of full scale
+SILENT_DBFS = -60.0  # a frame below this level is silent
+SILENT_SHARE = 0.5  # of a clip's frames
+FRAME_SECONDS = 0.02
+QUIET_DBFS, LOUD_DBFS = -40.0, -6.0  # RMS level of a whole clip
+FINDINGS = {
+    "clipping": f"{CLIPPED_RUN} or more samples in a row at full scale",
+    "dc": f"mean beyond {DC_OFFSET:g} of full scale",
+    "silence": f"more than {SILENT_SHARE:.0%} of it below {SILENT_DBFS:g} dBFS",
+    "level": f"RMS outside {QUIET_DBFS:g} to {LOUD_DBFS:g} dBFS",
+    "duplicates": "same samples as another clip",
+    "unreadable": "cannot be read, left out",
+    "left out": "prepared on purpose without these",
+}
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Of one clip: RMS level and peak in dBFS, mean, share of silent frames, samples in clipped runs."""
+
+    rms_dbfs: float
+    peak_dbfs: float
+    dc: float
+    silent_share: float
+    clipped_samples: int
+
+    def findings(self) -> list[tuple[str, str]]:
+        """(kind, what was measured) of everything that is beyond its threshold."""
+        found = []
+        if self.clipped_samples:
+            found.append(("clipping", f"{self.clipped_samples} samples"))
+        if abs(self.dc) > DC_OFFSET:
+            found.append(("dc", f"mean {self.dc:+.3f}"))
+        if self.silent_share > SILENT_SHARE:
+            found.append(("silence", f"{self.silent_share:.0%} silent"))
+        if not QUIET_DBFS <= self.rms_dbfs <= LOUD_DBFS:
+            found.append(("level", f"RMS {self.rms_dbfs:.1f} dBFS"))
+        return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """The sums over a corpus."""
+
+    clips: int
+    hours: float
+    hours_by_split: dict[str, float]
+    clips_by_split: dict[str, int]
+    sample_rates: dict[int, int]
+    speakers: int
+    with_text: int
+    synthetic: bool
+    licences: list[str]
+    shortest_seconds: float
+    longest_seconds: float
+    rms_dbfs: tuple[float, float, float] | None
+    peak_dbfs: float | None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The sums per corpus, and per kind of finding the list of (clip or file, what was found)."""
+
+    manifest_hash: str
+    corpora: dict[str, Group]
+    findings: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> Path:
+        """Write audit.json into `folder`."""
+        write_text(folder / NAME, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        return folder / NAME
+
+    @classmethod
+    def load(cls, folder: Path) -> "Audit":
+        """Read audit.json from `folder`; FileNotFoundError where there is none."""
+        given = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        for group in given["corpora"].values():
+            group["sample_rates"] = {int(rate): count for rate, count in group["sample_rates"].items()}
+        given["corpora"] = {name: Group(**group) for name, group in given["corpora"].items()}
+        return cls(**given)
+
+    @classmethod
+    def is_of(cls, manifest: Manifest) -> bool:
+        """Whether the audit beside a manifest is there and speaks of what the manifest says now."""
+        try:
+            return cls.load(manifest.root).manifest_hash == manifest.content_hash()
+        except (OSError, KeyError, TypeError, json.JSONDecodeError):
+            return False
+
+    def __str__(self) -> str:
+        lines = []
+        for name, group in self.corpora.items():
+            sides = ", ".join(f"{group.clips_by_split[s]} {s} ({group.hours_by_split[s]:.2f} h)" for s in SPLITS)
+            rates = ", ".join(f"{count} at {rate} Hz" for rate, count in group.sample_rates.items())
+            lines += [
+                f"{name}{' (SYNTHETIC)' if group.synthetic else ''}: {group.hours:.2f} hours, {group.clips} clips; {sides}",
+                f"  {rates}; {group.shortest_seconds:.1f} to {group.longest_seconds:.1f} s;"
+                f" {group.speakers} speaker(s); {group.with_text} with text",
+            ]
+            if group.rms_dbfs is not None:
+                low, middle, high = group.rms_dbfs
+                lines.append(
+                    f"  RMS {low:.1f} / {middle:.1f} / {high:.1f} dBFS (5%, median, 95%); peak {group.peak_dbfs:.1f} dBFS"
+                )
+            lines.append(f"  licence: {'; '.join(group.licences) or 'not stated'}")
+        for kind, explanation in FINDINGS.items():
+            found = self.findings.get(kind, [])
+            lines.append(f"{kind}: {len(found)} ({explanation})")
+            lines += [f"  {subject}: {problem}" for subject, problem in found[:5]]
+            lines += [f"  ... and {len(found) - 5} more in {NAME}"] if len(found) > 5 else []
+        return "\n".join(lines)
+
+
+def measure(samples: np.ndarray, sample_rate: int) -> Measures:
+    """Measure (T,) float samples, full scale +-1."""
+    x = np.asarray(samples, dtype=np.float64)
+    frame = min(len(x), max(1, round(FRAME_SECONDS * sample_rate)))
+    frames = x[: len(x) // frame * frame].reshape(-1, frame)
+    quiet = np.mean(frames**2, axis=1) < 10 ** (SILENT_DBFS / 10)
+    edges = np.flatnonzero(np.diff(np.abs(x) >= CLIPPED_LEVEL, prepend=False, append=False))
+    runs = edges[1::2] - edges[::2]
+    return Measures(
+        rms_dbfs=_dbfs(np.sqrt(np.mean(x**2))),
+        peak_dbfs=_dbfs(np.abs(x).max()),
+        dc=float(x.mean()),
+        silent_share=float(quiet.mean()),
+        clipped_samples=int(runs[runs >= CLIPPED_RUN].sum()),
+    )
+
+
+def audit(
+    manifest: Manifest | str | Path,
+    left_out: dict[str, list[tuple[str, str]]] | None = None,
+    progress: Callable[[Iterable[Clip]], Iterable[Clip]] | None = None,
+) -> Audit:
+    """Read and measure every clip of a manifest, or of the folder that holds one.
+
+    Args:
+        manifest: what to audit.
+        left_out: per kind of finding, what the preparation already reports ("unreadable", "left out").
+        progress: wraps the clips; a tqdm bar by default.
+    """
+    manifest = manifest if isinstance(manifest, Manifest) else Manifest.load(manifest)
+    progress = progress or (lambda clips: tqdm(clips, desc="audit", unit="clip"))
+    findings: dict[str, list] = {kind: list((left_out or {}).get(kind, [])) for kind in FINDINGS}
+    measures: dict[str, Measures] = {}
+    for clip in progress(manifest.clips):
+        try:
+            audio = read(manifest.path(clip))
+        except UserError as error:
+            findings["unreadable"].append((clip.id, error.problem))
+            continue
+        measures[clip.id] = measure(audio.samples.numpy(), audio.sample_rate)
+        for kind, problem in measures[clip.id].findings():
+            findings[kind].append((clip.id, problem))
+    findings["duplicates"] += _duplicates(manifest.clips)
+    groups: dict[str, list[Clip]] = defaultdict(list)
+    for clip in manifest.clips:
+        groups[clip.id.split("/")[0]].append(clip)
+    corpora = {name: _sums(clips, measures) for name, clips in sorted(groups.items())}
+    return Audit(manifest.content_hash(), corpora, findings)
+
+
+def _duplicates(clips: Iterable[Clip]) -> list[tuple[str, str]]:
+    first: dict[str, str] = {}
+    found = []
+    for clip in clips:
+        if clip.content and first.setdefault(clip.content, clip.id) != clip.id:
+            found.append((clip.id, f"same as {first[clip.content]}"))
+    return found
+
+
+def _sums(clips: list[Clip], measures: dict[str, Measures]) -> Group:
+    seconds = {s: [clip.seconds for clip in clips if clip.split == s] for s in SPLITS}
+    measured = [measures[clip.id] for clip in clips if clip.id in measures]
+    levels = [m.rms_dbfs for m in measured]
+    return Group(
+        clips=len(clips),
+        hours=sum(clip.seconds for clip in clips) / 3600,
+        hours_by_split={s: sum(seconds[s]) / 3600 for s in SPLITS},
+        clips_by_split={s: len(seconds[s]) for s in SPLITS},
+        sample_rates=dict(sorted(Counter(clip.sample_rate for clip in clips).items())),
+        speakers=len({clip.speaker for clip in clips}),
+        with_text=sum(bool(clip.text) for clip in clips),
+        synthetic=any(clip.synthetic for clip in clips),
+        licences=sorted({clip.licence for clip in clips if clip.licence}),
+        shortest_seconds=min(clip.seconds for clip in clips),
+        longest_seconds=max(clip.seconds for clip in clips),
+        rms_dbfs=tuple(float(q) for q in np.percentile(levels, [5, 50, 95])) if levels else None,
+        peak_dbfs=max(m.peak_dbfs for m in measured) if measured else None,
+    )
+
+
+def _dbfs(amplitude: float) -> float:
+    return float(20 * np.log10(max(amplitude, 1e-10)))

@@ -1,0 +1,277 @@
+"""Corpora: from a name such as `asterisk-en` or `folder:PATH` to FLAC files, one manifest over all of them, and an audit.
+
+What is prepared lies in OUT/manifest.jsonl, OUT/audit.json and, for each corpus, OUT/LABEL/KEY.flac (mono, 16 bit, at the
+recording's own rate) with OUT/LABEL/corpus.json, which says from what it was made. A corpus whose corpus.json still holds
+is not touched again; of one that was interrupted, or whose files have changed, only what is missing or newer is made.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from audiodiff.audio.io import EXTENSIONS, Audio, read, write
+from audiodiff.data import debian, recordings, synthetic
+from audiodiff.data import manifest as manifests
+from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
+from audiodiff.data.manifest import Clip, Manifest, assign_splits
+from audiodiff.data.recordings import Recording
+from audiodiff.errors import UserError
+from audiodiff.files import write_text
+
+RECORD = "corpus.json"
+VERSION = 1  # raise it when the same recordings would be prepared differently
+SHORTEST_SECONDS = 0.4
+DEFAULT_CLIPS = 200  # of synthetic speech: about 20 minutes
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What preparing needs of a corpus: its recordings, where they come from, under which licence (with the file that says so)."""
+
+    recordings: list[Recording]
+    source: str
+    licence: str
+    copyright: Path | None = None
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A corpus that was asked for, before anything is fetched.
+
+    Attributes:
+        label: its folder's name, and the first part of its clips' ids.
+        made_from: what it is made from; while this is unchanged, nothing has to be done again.
+        open: given a folder for downloads, the corpus.
+    """
+
+    label: str
+    made_from: dict
+    open: Callable[[Path], Corpus]
+
+
+def _festvox_ru(downloads: Path) -> Corpus:
+    package = "festvox-ru"
+    root = debian.fetch(package, downloads)
+    found = recordings.festvox(root / "usr/share/festival/voices/russian/msu_ru_nsh_clunits")
+    return _debian_corpus(found, root, package)
+
+
+def _asterisk(language: str, downloads: Path) -> Corpus:
+    package = f"asterisk-core-sounds-{language}"
+    texts = debian.fetch(package, downloads) / f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"
+    root = debian.fetch(f"{package}-g722", downloads)
+    found = recordings.asterisk(root / "usr/share/asterisk/sounds", texts)
+    return _debian_corpus(found, root, f"{package}-g722", files=f"{language}-*")
+
+
+def _fillets_cs(downloads: Path) -> Corpus:
+    package = "fillets-ng-data-cs"
+    root = debian.fetch(package, downloads)
+    scripts = debian.fetch("fillets-ng-data", downloads) / "usr/share/games/fillets-ng/script"
+    return _debian_corpus(recordings.fillets(root / "usr/share/games/fillets-ng/sound", scripts), root, package)
+
+
+def _debian_corpus(found: list[Recording], root: Path, package: str, files: str = "*") -> Corpus:
+    source = f"Debian {package} {debian.version(root, package)}"
+    copyright = root / "usr/share/doc" / package / "copyright"
+    return Corpus(found, source, debian.licence(root, package, files), copyright)
+
+
+def _hibari(clips: int, downloads: Path) -> Corpus:
+    package = synthetic.package()
+    licence = f"{package.metadata['License'] or package.metadata['License-Expression']} (the model's; synthetic speech)"
+    return Corpus(synthetic.recordings(clips), f"synthetic: hibari-tts {package.version}", licence, synthetic=True)
+
+
+PACKAGED: dict[str, Callable[[Path], Corpus]] = {
+    "festvox-ru": _festvox_ru,
+    **{f"asterisk-{language}": partial(_asterisk, language) for language in ("en", "fr", "es", "ru")},
+    "fillets-cs": _fillets_cs,
+}
+# layout, source and licence of corpora that the user has; the licences are those stated in the corpora's own READMEs
+LAYOUTS: dict[str, tuple[Callable[[Path], list[Recording]], str, str]] = {
+    "ljspeech": (recordings.ljspeech, "LJSpeech", "public domain"),
+    "vctk": (recordings.vctk, "VCTK", "CC-BY-4.0"),
+    "folder": (recordings.folder, "the user's folder", "not stated"),
+}
+NAMES = (*PACKAGED, "hibari", *(f"{layout}:PATH" for layout in LAYOUTS))
+
+
+def plan(name: str, clips: int = DEFAULT_CLIPS) -> Plan:
+    """What preparing `name` means.
+
+    Raises:
+        UserError: there is no such corpus, or PATH is missing or no folder.
+    """
+    kind, _, path = name.partition(":")
+    if name in PACKAGED:
+        return Plan(name, {"corpus": name}, PACKAGED[name])
+    if name == "hibari":
+        return Plan(name, {"corpus": name, "texts": _hash(synthetic.texts(clips))}, partial(_hibari, clips))
+    if kind not in LAYOUTS or not path:
+        raise UserError(name, "is not a corpus", f"choose among {', '.join(NAMES)}")
+    root = Path(path).expanduser().resolve()
+    if not root.is_dir():
+        raise UserError(root, "no such folder", f"give {kind}: the path of the corpus")
+    layout, source, licence = LAYOUTS[kind]
+    made_from = {"corpus": kind, "path": str(root), "files": _hash(_listing(root))}
+    label = (root.name or "root") if kind == "folder" else kind
+    return Plan(label, made_from, lambda downloads: Corpus(layout(root), f"{source}, {root.name}", licence))
+
+
+def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, clips: int = DEFAULT_CLIPS) -> Manifest:
+    """Prepare corpora below `out`, beside those that are there, and audit them all.
+
+    Args:
+        names: of `NAMES`.
+        out: folder of the manifest.
+        split_by: "clip" or "speaker" (whole speakers); None keeps what the manifest there has, else "clip".
+        clips: number of synthetic utterances of `hibari`.
+
+    Raises:
+        UserError: an unknown name, a folder that is missing, a package that cannot be had, a corpus without usable clips.
+    """
+    out = Path(out)
+    if split_by not in (None, *manifests.SPLIT_BY):
+        raise UserError("--split-by", f"is {split_by!r}", f"choose {' or '.join(manifests.SPLIT_BY)}")
+    plans = [plan(name, clips) for name in names]
+    _check_places(plans, out)
+    old = Manifest.load(out) if (out / manifests.NAME).exists() else Manifest((), out)
+    split_by = split_by or old.split_by
+    manifest = Manifest(assign_splits(old.clips, split_by), out, split_by)
+    for wanted in plans:
+        if not _is_done(wanted, manifest):
+            others = [clip for clip in manifest.clips if not clip.id.startswith(f"{wanted.label}/")]
+            made, left_out = _prepare_corpus(wanted, out)
+            manifest = Manifest(assign_splits([*others, *made], split_by), out, split_by)
+            manifest.save()
+            record = {"version": VERSION, "made_from": wanted.made_from, "left_out": left_out}
+            write_text(out / wanted.label / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    if manifest != old:
+        manifest.save()
+    if not Audit.is_of(manifest):
+        audit(manifest, _all_left_out(manifest)).save(out)
+    return manifest
+
+
+def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict[str, list]]:
+    """The clips of a corpus, and per kind of finding what was left out: (its name, why)."""
+    downloads = out / ".downloads"
+    corpus = wanted.open(downloads)
+    clips: list[Clip] = []
+    left_out: dict[str, list] = {"unreadable": [], "left out": []}
+    for recording in tqdm(corpus.recordings, desc=wanted.label, unit="clip"):
+        name = f"{wanted.label}/{recording.key}"
+        if recording.remark:
+            left_out["left out"].append((name, recording.remark))
+            continue
+        target = out / f"{name}.flac"
+        audio = _made_before(recording, target)
+        if audio is None:
+            try:
+                audio = recording.read()
+            except UserError as error:
+                left_out["unreadable"].append((name, error.problem))
+                continue
+            if reason := _unfit(audio):
+                left_out["left out"].append((name, reason))
+                continue
+            write(target, audio)
+            if recording.stamp is not None:
+                os.utime(target, ns=(recording.stamp, recording.stamp))
+            audio = read(target)
+        clips.append(_clip(name, recording, audio, wanted.label, corpus))
+    if not clips:
+        why = next((f"; the first: {reason}" for found in left_out.values() for _, reason in found), "")
+        raise UserError(wanted.label, f"none of its {len(corpus.recordings)} recordings can be used{why}")
+    if corpus.copyright is not None:
+        shutil.copyfile(corpus.copyright, out / wanted.label / "copyright")
+    shutil.rmtree(downloads, ignore_errors=True)
+    return clips, left_out
+
+
+def _made_before(recording: Recording, target: Path) -> Audio | None:
+    """What an earlier run made of the same file, if that is whole."""
+    if not target.exists() or recording.stamp not in (None, target.stat().st_mtime_ns):
+        return None
+    try:
+        return read(target)
+    except UserError:
+        return None
+
+
+def _unfit(audio: Audio) -> str:
+    """Why a recording is left out, "" if it is not."""
+    if audio.seconds < SHORTEST_SECONDS:
+        return f"{audio.seconds:.2f} s, shorter than {SHORTEST_SECONDS} s"
+    level = measure(audio.samples.numpy(), audio.sample_rate).rms_dbfs
+    return f"silent, {level:.0f} dBFS" if level < SILENT_DBFS else ""
+
+
+def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Corpus) -> Clip:
+    return Clip(
+        id=name,
+        path=f"{name}.flac",
+        seconds=audio.seconds,
+        sample_rate=audio.sample_rate,
+        text=recording.text,
+        speaker=f"{label}/{recording.speaker}" if recording.speaker else label,
+        licence=corpus.licence,
+        source=corpus.source,
+        synthetic=corpus.synthetic,
+        content=hashlib.sha256(audio.samples.numpy().tobytes()).hexdigest()[:16],
+    )
+
+
+def _record(out: Path, label: str) -> dict:
+    """What corpus.json says; empty where it is missing or damaged, since it only saves work."""
+    try:
+        return json.loads((out / label / RECORD).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
+def _is_done(wanted: Plan, manifest: Manifest) -> bool:
+    record = _record(manifest.root, wanted.label)
+    clips = [clip for clip in manifest.clips if clip.id.startswith(f"{wanted.label}/")]
+    unchanged = record.get("version") == VERSION and record.get("made_from") == wanted.made_from
+    return unchanged and bool(clips) and all(manifest.path(clip).exists() for clip in clips)
+
+
+def _all_left_out(manifest: Manifest) -> dict[str, list]:
+    found: dict[str, list] = {"unreadable": [], "left out": []}
+    for label in sorted({clip.id.split("/")[0] for clip in manifest.clips}):
+        for kind, entries in _record(manifest.root, label).get("left_out", {}).items():
+            found[kind] += entries
+    return found
+
+
+def _check_places(plans: Iterable[Plan], out: Path) -> None:
+    """Refuse folders of one name from two places, and an output that would become its own input."""
+    paths: dict[str, str | None] = {}
+    for wanted in plans:
+        path = wanted.made_from.get("path")
+        if path is not None and out.resolve().is_relative_to(path):
+            raise UserError(out, f"lies within {path}, which it is made from", "choose another --out")
+        before = paths.setdefault(wanted.label, _record(out, wanted.label).get("made_from", {}).get("path", path))
+        if before != path:
+            raise UserError(path, f"has the same name as {before}, prepared in {out}", "choose another --out")
+
+
+def _listing(root: Path) -> list:
+    """Every file below `root` that could matter: its name, size and time of modification."""
+    wanted = {*EXTENSIONS, ".txt", ".csv"}
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in wanted and path.is_file())
+    return [(path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+
+
+def _hash(value: list) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

@@ -1,0 +1,130 @@
+"""Reading clips for training and for judging.
+
+`CropDataset` is an endless stream without state: item `draw` is a pure function of (seed, draw), so that it does not matter
+how many workers read, in which order, or whether the run was interrupted. The stream goes in passes. In a pass every clip
+comes up once per crop length that it holds (at least once), so that long clips count by their length, in an order that is a
+permutation keyed by (seed, pass). Where in the clip the crop lies is keyed by (seed, draw).
+
+A crop is read by seeking: only its own samples, and where the rate has to change a margin on both sides, so that the crop
+equals the same stretch of the whole resampled clip. For that it starts on a common grid of both rates.
+"""
+
+from collections.abc import Iterator
+from math import ceil, gcd
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from audiodiff.audio.io import read, resample
+from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.errors import UserError
+
+_ORDER, _START = 0, 1  # which of the two random streams of a draw
+_MARGIN_SECONDS = 0.05  # beyond this the resampling filter's tail is below 16-bit resolution
+
+
+class CropDataset(Dataset):
+    """Random crops of a manifest's clips as an endless, stateless stream; index it with any draw >= 0.
+
+    Args:
+        manifest: the clips, usually `manifest.only("train")`.
+        sample_rate: Hz of the crops; clips at another rate are resampled.
+        samples: length of a crop.
+        seed: of the whole stream.
+
+    Raises:
+        UserError: the manifest holds no clip.
+    """
+
+    def __init__(self, manifest: Manifest, sample_rate: int, samples: int, seed: int = 0):
+        if not len(manifest):
+            raise UserError(manifest.root, "holds no clips for this split", "prepare more data")
+        self.manifest, self.sample_rate, self.samples, self.seed = manifest, sample_rate, samples, seed
+        lengths = [_length_at(clip, sample_rate) for clip in manifest.clips]
+        self._entries = np.repeat(np.arange(len(lengths)), [max(1, round(length / samples)) for length in lengths])
+        self._pass, self._order = -1, self._entries
+
+    @property
+    def draws_per_pass(self) -> int:
+        """Number of draws in which every clip comes up at least once."""
+        return len(self._entries)
+
+    def clip(self, draw: int) -> Clip:
+        """Which clip a draw takes."""
+        number, place = divmod(draw, self.draws_per_pass)
+        if number != self._pass:  # a cache of the last pass' order, nothing else depends on it
+            rng = np.random.default_rng((self.seed, _ORDER, number))
+            self._pass, self._order = number, rng.permutation(self._entries)
+        return self.manifest.clips[self._order[place]]
+
+    def start(self, draw: int) -> int:
+        """Where a draw's crop starts in its clip, in samples at `sample_rate`."""
+        clip = self.clip(draw)
+        step = self.sample_rate // gcd(clip.sample_rate, self.sample_rate)
+        room = max(_length_at(clip, self.sample_rate) - self.samples, 0)
+        return step * int(np.random.default_rng((self.seed, _START, draw)).integers(room // step + 1))
+
+    def __getitem__(self, draw: int) -> dict:
+        """`waveform` (samples,) float32, zeros after the clip's end; `samples` that are not padding; `clip` id; `path`."""
+        clip, start = self.clip(draw), self.start(draw)
+        crop = read_crop(self.manifest, clip, self.sample_rate, start, self.samples)
+        waveform = torch.nn.functional.pad(crop, (0, self.samples - len(crop)))
+        path = str(self.manifest.path(clip))
+        return {"waveform": waveform, "samples": len(crop), "clip": clip.id, "path": path, "draw": draw}
+
+
+class DrawSampler(Sampler[int]):
+    """The draws start, start + 1, ...: a run that has consumed n draws goes on with `DrawSampler(n)`."""
+
+    def __init__(self, start: int = 0):
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        draw = self.start
+        while True:
+            yield draw
+            draw += 1
+
+
+class ClipDataset(Dataset):
+    """Whole clips in the manifest's order, resampled to `sample_rate`, of each at most the first `max_seconds`."""
+
+    def __init__(self, manifest: Manifest, sample_rate: int, max_seconds: float | None = None):
+        self.manifest, self.sample_rate, self.max_seconds = manifest, sample_rate, max_seconds
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, index: int) -> dict:
+        """`waveform` (T,) float32, `clip` id, `path`, `text`."""
+        clip = self.manifest.clips[index]
+        length = _length_at(clip, self.sample_rate)
+        if self.max_seconds is not None:
+            length = min(length, round(self.max_seconds * self.sample_rate))
+        waveform = read_crop(self.manifest, clip, self.sample_rate, 0, length)
+        return {"waveform": waveform, "clip": clip.id, "path": str(self.manifest.path(clip)), "text": clip.text}
+
+
+def read_crop(manifest: Manifest, clip: Clip, sample_rate: int, start: int, samples: int) -> Tensor:
+    """Samples [start, start + samples) of the clip at `sample_rate`, fewer where it ends.
+
+    `start` must be a multiple of sample_rate / gcd(sample_rate, clip.sample_rate), so that it falls on a sample of the file.
+    """
+    path, rate = manifest.path(clip), clip.sample_rate
+    if rate == sample_rate:
+        return read(path, start=start, samples=samples).samples
+    up, down = (r // gcd(rate, sample_rate) for r in (sample_rate, rate))
+    if start % up:
+        raise ValueError(f"start {start} is not a multiple of {up}")
+    margin = ceil(_MARGIN_SECONDS * rate / down) * down
+    first = max(start // up * down - margin, 0)
+    last = start // up * down + ceil(samples * down / up) + margin
+    skipped = start - first // down * up
+    return resample(read(path, start=first, samples=last - first).samples, rate, sample_rate)[skipped:][:samples]
+
+
+def _length_at(clip: Clip, sample_rate: int) -> int:
+    """Number of samples of the clip at `sample_rate`."""
+    return ceil(clip.samples * sample_rate / clip.sample_rate)

@@ -1,0 +1,102 @@
+"""Recordings that come as Debian packages: fetched and unpacked by apt's and dpkg's own tools, without installing anything.
+
+Neither root nor a configured system is needed. When the machine's package lists do not know the package (they are empty in
+most container images), private lists are fetched beside the download, from the sources the machine is configured with.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tqdm import tqdm
+
+from audiodiff.errors import UserError
+
+OTHER_WAYS = "prepare `hibari` (synthetic speech, by pip alone) or `folder:PATH` (your own recordings) instead"
+_COMMON_LICENCE = re.compile(r"/usr/share/common-licenses/([\w.+-]*\w)")
+
+
+def fetch(package: str, folder: Path) -> Path:
+    """Download a package and unpack it below `folder`; the root of its files is returned. What is there is not fetched again.
+
+    Raises:
+        UserError: apt-get or dpkg-deb is not installed, or the package cannot be had.
+    """
+    root = folder / package
+    if root.is_dir():
+        return root
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise UserError(tool, f"is not installed here, so that {package} cannot be fetched", OTHER_WAYS)
+    folder.mkdir(parents=True, exist_ok=True)
+    tqdm.write(f"fetching {package}")
+    archive = _download(package, folder)
+    unpacking = folder / f"{package}.unpacking"
+    shutil.rmtree(unpacking, ignore_errors=True)
+    done = _run(["dpkg-deb", "-x", archive.name, unpacking.name], folder)
+    if done.returncode:
+        raise UserError(archive, f"cannot be unpacked ({_last_line(done.stderr)})", "free some space and try again")
+    unpacking.rename(root)
+    archive.unlink()
+    return root
+
+
+def licence(root: Path, package: str, files: str = "*") -> str:
+    """What the package's copyright file says about the files called `files` there, else about all of them: licence (holder).
+
+    Read are the machine-readable form (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/) and, in free
+    text, the first licence that it names by its place among the common ones.
+    """
+    text = (root / "usr/share/doc" / package / "copyright").read_text(encoding="utf-8")
+    found: dict[str, str] = {}
+    for paragraph in re.split(r"\n\s*\n", text):
+        entries = dict(re.findall(r"^(Files|Copyright|License):[ \t]*(.*)$", paragraph, re.MULTILINE))
+        if "Files" in entries and "License" in entries:
+            found[entries["Files"]] = f"{entries['License']} ({entries.get('Copyright', 'holder not named')})"
+    if found:
+        return found.get(files) or found.get("*") or "see the copyright file"
+    common = _COMMON_LICENCE.search(text)
+    return common[1] if common else "see the copyright file"
+
+
+def version(root: Path, package: str) -> str:
+    """The package's version, from the first line of its own changelog."""
+    import gzip
+
+    for name in ("changelog.Debian.gz", "changelog.gz"):
+        log = root / "usr/share/doc" / package / name
+        if log.exists():
+            with gzip.open(log, "rt", encoding="utf-8", errors="replace") as lines:
+                match = re.match(r"\S+ \(([^)]+)\)", lines.readline())
+            if match:
+                return match[1]
+    return "unknown version"
+
+
+def _download(package: str, folder: Path) -> Path:
+    """The archive in `folder`: by the system's package lists or else by private ones."""
+    done = _run(["apt-get", "download", package], folder)
+    if done.returncode:
+        state = folder / "apt"
+        for part in ("lists/partial", "cache/archives/partial"):
+            (state / part).mkdir(parents=True, exist_ok=True)
+        private = [
+            *("-o", f"Dir::State={state}", "-o", f"Dir::State::Lists={state / 'lists'}"),
+            *("-o", f"Dir::Cache={state / 'cache'}", "-o", "APT::Sandbox::User="),
+        ]
+        tqdm.write("fetching package lists of our own")
+        done = _run(["apt-get", *private, "update"], folder)
+        done = done if done.returncode else _run(["apt-get", *private, "download", package], folder)
+    archives = sorted(folder.glob(f"{package}_*.deb"))
+    if done.returncode or not archives:
+        raise UserError(package, f"apt-get could not download it ({_last_line(done.stderr)})", OTHER_WAYS)
+    return archives[-1]
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]

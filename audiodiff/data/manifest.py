@@ -1,0 +1,194 @@
+"""The manifest: which clips there are, what is said in them, whose they are, and on which side of the split they stand.
+
+A manifest is a JSONL file. Its first line is a header, `{"manifest": "audiodiff", "version": 1, "split_by": "clip"}`; every
+further line is one `Clip`. Paths are relative to the manifest's folder, so that the folder can be moved as a whole.
+
+The split is 90/5/5 and a pure function of names: a clip's side follows from a hash of its id, so that adding clips never
+moves one that is already there. Clips with the same samples go together, to the side of the smallest of their ids. With
+`split_by="speaker"` the hash is taken of the speaker, so that a whole speaker is either trained on or held out.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from audiodiff.errors import UserError
+from audiodiff.files import write_text
+
+NAME = "manifest.jsonl"
+VERSION = 1
+SPLITS = ("train", "validation", "test")
+SPLIT_BY = ("clip", "speaker")
+# Chosen so that the smallest corpus, asterisk-en, has about 28 clips in each of validation and test.
+SPLIT_SALT = "audiodiff-0"
+_FIX = "prepare the data again with `audiodiff prepare`"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording.
+
+    Attributes:
+        id: unique in the manifest, `CORPUS/KEY`.
+        path: the audio file, relative to the manifest's folder, with forward slashes.
+        seconds: duration; `round(seconds * sample_rate)` is the number of samples, exactly.
+        sample_rate: Hz, of the file.
+        text: what is said, "" where it is not known.
+        speaker: who says it, unique across corpora.
+        split: "train", "validation" or "test".
+        licence: what the corpus' own copyright file says.
+        source: where it comes from, such as the package's name and version.
+        synthetic: made by a machine, not recorded.
+        content: hash of the samples, by which duplicates are known; "" where it was not computed.
+    """
+
+    id: str
+    path: str
+    seconds: float
+    sample_rate: int
+    text: str = ""
+    speaker: str = ""
+    split: str = "train"
+    licence: str = ""
+    source: str = ""
+    synthetic: bool = False
+    content: str = ""
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in the file."""
+        return round(self.seconds * self.sample_rate)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Clips, and the folder that their paths start from."""
+
+    clips: tuple[Clip, ...]
+    root: Path
+    split_by: str = "clip"
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Manifest":
+        """Read a manifest from its file or from the folder that holds it.
+
+        Raises:
+            UserError: it is missing, or a line is malformed (named by its number and field).
+        """
+        path = Path(path)
+        path = path / NAME if path.is_dir() else path
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise UserError(path, "no such manifest", "prepare some data with `audiodiff prepare`") from None
+        except (UnicodeDecodeError, OSError) as error:
+            raise UserError(path, f"cannot be read as a manifest ({error})", _FIX) from error
+        header = _object(lines[0], f"{path}, line 1") if lines else {}
+        if header.get("manifest") != "audiodiff":
+            raise UserError(f"{path}, line 1", "is not the header of a manifest", _FIX)
+        if header.get("version") != VERSION:
+            raise UserError(f"{path}, line 1", f"version {header.get('version')!r}, this program reads {VERSION}", _FIX)
+        if header.get("split_by", "clip") not in SPLIT_BY:
+            raise UserError(f"{path}, line 1", f"split_by is {header['split_by']!r}, not one of {SPLIT_BY}", _FIX)
+        clips = tuple(_clip(line, f"{path}, line {n}") for n, line in enumerate(lines[1:], 2) if line.strip())
+        seen: set[str] = set()
+        for clip in clips:
+            if clip.id in seen:
+                raise UserError(path, f"id {clip.id!r} stands on two lines", _FIX)
+            seen.add(clip.id)
+        return cls(clips, path.parent, header.get("split_by", "clip"))
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Write to `path` (a file or a folder; default: the root), atomically; the path written is returned.
+
+        The clips' paths are not rewritten: they are meant from `root` on.
+        """
+        path = self.root if path is None else Path(path)
+        path = path if path.suffix == ".jsonl" else path / NAME
+        header = {"manifest": "audiodiff", "version": VERSION, "split_by": self.split_by}
+        lines = [json.dumps(line, ensure_ascii=False) for line in (header, *map(asdict, self.clips))]
+        write_text(path, "\n".join(lines) + "\n")
+        return path
+
+    def only(self, *splits: str) -> "Manifest":
+        """The clips of these splits alone."""
+        unknown = set(splits) - set(SPLITS)
+        if unknown:
+            raise UserError(", ".join(sorted(unknown)), "is not a split", f"choose among {', '.join(SPLITS)}")
+        return replace(self, clips=tuple(clip for clip in self.clips if clip.split in splits))
+
+    def path(self, clip: Clip) -> Path:
+        """Where the clip's audio lies."""
+        return self.root / clip.path
+
+    def content_hash(self) -> str:
+        """Hash of everything the manifest says, in any order of its lines; where it lies does not matter."""
+        lines = sorted(json.dumps(asdict(clip), sort_keys=True) for clip in self.clips)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def split_of(name: str) -> str:
+    """The side of the split that a clip id (or a speaker) belongs to: 90/5/5 by hash."""
+    digest = hashlib.sha256(f"{SPLIT_SALT}:{name}".encode()).digest()
+    share = int.from_bytes(digest[:8], "big") / 2**64
+    return "train" if share < 0.9 else "validation" if share < 0.95 else "test"
+
+
+def assign_splits(clips: Iterable[Clip], by: str = "clip") -> tuple[Clip, ...]:
+    """Give every clip its side, in order of id: duplicates together and, with `by="speaker"`, whole speakers together.
+
+    Duplicates in two speakers tie these speakers to each other; the group goes where its smallest name goes.
+    """
+    clips = sorted(clips, key=lambda clip: clip.id)
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    names = [clip.speaker if by == "speaker" and clip.speaker else clip.id for clip in clips]
+    first: dict[str, str] = {}
+    for clip, name in zip(clips, names, strict=True):
+        a, b = find(name), find(first.setdefault(clip.content, name) if clip.content else name)
+        leader[max(a, b)] = min(a, b)
+    return tuple(replace(clip, split=split_of(find(name))) for clip, name in zip(clips, names, strict=True))
+
+
+def _object(line: str, where: str) -> dict:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(where, f"is not JSON ({error})", _FIX) from error
+    if not isinstance(value, dict):
+        raise UserError(where, "is not a JSON object", _FIX)
+    return value
+
+
+def _clip(line: str, where: str) -> Clip:
+    value = _object(line, where)
+    for field in fields(Clip):
+        if field.name not in value:
+            if field.name in ("id", "path", "seconds", "sample_rate"):
+                raise UserError(where, f"field {field.name!r} is missing", _FIX)
+            continue
+        given = value[field.name]
+        allowed = (int, float) if field.type is float else field.type
+        if not isinstance(given, allowed) or (isinstance(given, bool) and field.type is not bool):
+            raise UserError(where, f"field {field.name!r} is {given!r}, not {field.type.__name__}", _FIX)
+    unknown = sorted(set(value) - {field.name for field in fields(Clip)})
+    if unknown:
+        raise UserError(where, f"field {unknown[0]!r} is not known", _FIX)
+    if value.get("split", "train") not in SPLITS:
+        raise UserError(where, f"field 'split' is {value['split']!r}, not one of {', '.join(SPLITS)}", _FIX)
+    for name in ("seconds", "sample_rate"):
+        if not 0 < value[name] < float("inf"):
+            raise UserError(where, f"field {name!r} is {value[name]!r}, not above 0", _FIX)
+    if not value["id"] or not value["path"]:
+        raise UserError(where, f"field {'path' if value['id'] else 'id'!r} is empty", _FIX)
+    return Clip(**value)

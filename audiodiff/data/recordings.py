@@ -1,0 +1,182 @@
+"""How recordings lie on disk: one function per layout, each turning a folder into a list of `Recording`.
+
+Nothing is decoded here; a `Recording` says how that is done.
+"""
+
+import gzip
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audiodiff.audio.io import EXTENSIONS, Audio, read
+from audiodiff.errors import UserError
+
+_REMARK = re.compile(r"\s*(\[[^\]]*\]|\([^)]*\)|<[^>]*>)\s*$")
+_LUA_STRING = r'"((?:[^"\\]|\\.)*)"'
+_DIALOG = re.compile(rf"dialogId\({_LUA_STRING},\s*{_LUA_STRING},\s*{_LUA_STRING}\)\s*dialogStr\({_LUA_STRING}\)")
+_UTTERANCE = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)\s*$')
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording that has not been prepared yet.
+
+    Attributes:
+        key: its name within the corpus, unique there; with slashes for folders, without a suffix.
+        read: returns the samples; raises UserError where they cannot be read.
+        text: what is said, "" if that is not known.
+        speaker: within the corpus, "" if that is not known.
+        stamp: time of last modification of its file in nanoseconds; None where the key itself names the content.
+        remark: why it is left out, "" if it is not.
+    """
+
+    key: str
+    read: Callable[[], Audio]
+    text: str = ""
+    speaker: str = ""
+    stamp: int | None = None
+    remark: str = ""
+
+
+def _recording(key: str, path: Path, text: str = "", speaker: str = "", **others) -> Recording:
+    stamp = path.stat().st_mtime_ns if path.exists() else 0
+    return Recording(key, others.pop("read", partial(read, path)), text, speaker, stamp, **others)
+
+
+def asterisk(root: Path, texts: Path) -> list[Recording]:
+    """Voice prompts in G.722 at 16 kHz below VOICE/, and a list `key: text` (gzipped); the speaker is the voice.
+
+    A text that ends with a remark in brackets loses it; one that consists of nothing else is a tone or silence, not speech.
+
+    Raises:
+        UserError: PyAV, which decodes them, is not installed.
+    """
+    if find_spec("av") is None:
+        raise UserError("PyAV", "is needed to decode G.722 and is not installed", "pip install av")
+    with gzip.open(texts, "rt", encoding="utf-8") as lines:
+        said = dict(line.strip().split(": ", 1) for line in lines if ": " in line and not line.startswith(";"))
+    found = []
+    for path in sorted(root.rglob("*.g722")):
+        voice, *rest = path.relative_to(root).with_suffix("").parts
+        key = "/".join(rest)
+        text = _REMARK.sub("", said.get(key, "").strip())
+        remark = f"not speech: {said[key].strip()}" if key in said and not text else ""
+        found.append(_recording(key, path, text, voice, read=partial(read_g722, path), remark=remark))
+    return found
+
+
+def read_g722(path: Path) -> Audio:
+    """Decode headerless G.722 (64 kbit/s), which says nothing of itself: 16 kHz mono."""
+    import av
+
+    try:
+        with av.open(str(path), format="g722") as container:
+            frames = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+    except (av.error.FFmpegError, OSError) as error:
+        raise UserError(path, f"cannot be decoded as G.722 ({error})") from error
+    if not frames:
+        raise UserError(path, "holds no samples")
+    return Audio(torch.from_numpy(np.concatenate(frames).astype(np.float32) / 32768), 16000)
+
+
+def festvox(root: Path) -> list[Recording]:
+    """A Festival voice: wav/KEY.wav and etc/txt.done.data; one speaker. Texts stay as they are, with stress marks (`+`)."""
+    lines = (root / "etc/txt.done.data").read_text(encoding="utf-8").splitlines()
+    said = dict(match.groups() for match in map(_UTTERANCE.match, lines) if match)
+    return [_recording(path.stem, path, said.get(path.stem, ""), root.name) for path in sorted(root.glob("wav/*.wav"))]
+
+
+def fillets(sounds: Path, scripts: Path, language: str = "cs") -> list[Recording]:
+    """Game dialogues: sound/LEVEL/LANGUAGE/KEY.ogg, and script/LEVEL/dialogs_LANGUAGE.lua with text and font.
+
+    Every character speaks in a font of its own, which names the speaker.
+    """
+    said = {}
+    for script in sorted(scripts.glob(f"*/dialogs_{language}.lua")):
+        for key, font, _, text in _DIALOG.findall(script.read_text(encoding="utf-8")):
+            said[f"{script.parent.name}/{key}"] = (re.sub(r"\\(.)", r"\1", text), font)
+    found = []
+    for path in sorted(sounds.rglob("*.ogg")):
+        parts = path.relative_to(sounds).with_suffix("").parts
+        if language in parts:
+            text, speaker = said.get(f"{parts[0]}/{parts[-1]}", ("", ""))
+            found.append(_recording("/".join(part for part in parts if part != language), path, text, speaker))
+    return found
+
+
+def ljspeech(root: Path) -> list[Recording]:
+    """LJSpeech 1.1: wavs/ID.wav, and metadata.csv with `ID|text|normalised text`; one speaker."""
+    if not (root / "wavs").is_dir():
+        raise UserError(root, "has no folder wavs/", "name the folder that holds wavs/ and metadata.csv")
+    said = table(root / "metadata.csv")
+    there = {path.stem: path for path in root.glob("wavs/*.wav")}
+    return [
+        _recording(key, there.get(key, root / "wavs" / f"{key}.wav"), said.get(key, ""), "LJ")
+        for key in sorted(there | said)
+    ]
+
+
+def vctk(root: Path) -> list[Recording]:
+    """VCTK: wav48_silence_trimmed/SPEAKER/SPEAKER_NNN_micM.flac (0.92) or wav48/.../SPEAKER_NNN.wav (0.80), txt/.../*.txt.
+
+    Of two microphones the first is taken, or the one that is there. Speaker p315 has no texts.
+    """
+    folder = next((root / name for name in ("wav48_silence_trimmed", "wav48") if (root / name).is_dir()), None)
+    if folder is None:
+        raise UserError(root, "has no folder wav48_silence_trimmed/", "name the folder that holds it and txt/")
+    chosen: dict[str, Path] = {}
+    for path in sorted(p for p in folder.glob("*/*") if p.suffix in (".flac", ".wav")):
+        chosen.setdefault(re.sub(r"_mic\d$", "", path.stem), path)
+    found = []
+    for key, path in chosen.items():
+        speaker = path.parent.name
+        text = root / "txt" / speaker / f"{key}.txt"
+        said = text.read_text(encoding="utf-8").strip() if text.exists() else ""
+        found.append(_recording(f"{speaker}/{key}", path, said, speaker))
+    return found
+
+
+def folder(root: Path) -> list[Recording]:
+    """Any audio below `root`. Texts, if any: KEY.txt beside the audio, or metadata.csv with `NAME|text`. Speaker: first folder.
+
+    Of two files that differ in the suffix alone, such as a.wav and a.mp3, both are taken: the key of the second keeps it.
+    """
+    if not root.is_dir():
+        raise UserError(root, "no such folder")
+    said = table(root / "metadata.csv") if (root / "metadata.csv").exists() else {}
+    found: dict[str, Recording] = {}
+    for path in sorted(root.rglob("*")):
+        if not path.is_file() or path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
+            continue
+        relative = path.relative_to(root)
+        key = relative.with_suffix("").as_posix()
+        beside = path.with_suffix(".txt")
+        text = said.get(key) or said.get(relative.as_posix()) or said.get(path.stem, "")
+        if beside.exists():
+            text = beside.read_text(encoding="utf-8", errors="replace").strip()
+        key = key if key not in found else f"{key}{path.suffix.replace('.', '_')}"
+        found[key] = _recording(key, path, text, relative.parts[0] if len(relative.parts) > 1 else "")
+    if not found:
+        raise UserError(root, "holds no audio", f"expected files ending in {' '.join(EXTENSIONS)}")
+    return list(found.values())
+
+
+def table(path: Path) -> dict[str, str]:
+    """Lines `name|text` or `name|text|normalised text` (then the last is taken), without any quoting."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(path, "no such file", "it should hold lines `name|text`") from None
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"is not UTF-8 ({error.reason})", "save it as UTF-8") from error
+    rows = [line.split("|") for line in lines if line.strip()]
+    for number, row in enumerate(rows, 1):
+        if len(row) < 2:
+            raise UserError(f"{path}, entry {number}", "has no `|`", "it should hold lines `name|text`")
+    return {row[0].strip(): (row[2] if len(row) > 2 and row[2].strip() else row[1]).strip() for row in rows}

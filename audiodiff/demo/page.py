@@ -1,0 +1,207 @@
+"""The page: what goes in on the left, what comes out on the right."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from matplotlib.figure import Figure
+
+from audiodiff.audio.io import Audio
+from audiodiff.demo.figure import mel_figure
+from audiodiff.demo.models import LazyVocoder
+from audiodiff.demo.sources import BESIDE, SPECS, Source, from_mel, from_recording
+from audiodiff.diffusion.presets import NAMES
+from audiodiff.errors import UserError
+
+Player = tuple[int, np.ndarray]
+HOUR = 3600
+# Fonts of the visitor's own: the page asks no other host for anything.
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+
+INTRODUCTION = """# audiodiff
+A mel spectrogram says how loud each band of a sound is, and nothing about its phases. A diffusion model makes the sound
+again from noise, asked a few times what it hears in it. Bring a recording or a saved mel, and listen to both."""
+
+
+def build(folder: str | Path | None = None, runs: str | Path = "runs", device: str = "cpu") -> gr.Blocks:
+    """Lay out the page around a checkpoint `folder`, by default the newest model that training exported below `runs`.
+
+    Endpoints for `gradio_client`: `/model`, `/mel_of_recording`, `/mel_of_file`, `/resynthesise`, `/resynthesise_mel`.
+    """
+    app = App(LazyVocoder(Path(folder) if folder else None, Path(runs), device))
+    with gr.Blocks(title="audiodiff", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
+        gr.Markdown(INTRODUCTION)
+        model = gr.Markdown()
+        with gr.Row():
+            with gr.Column(scale=2):
+                with gr.Tabs():
+                    with gr.Tab("A recording") as recording_tab:
+                        recording = gr.Audio(
+                            type="filepath", label="WAV, FLAC, OGG or MP3", elem_id="recording", buttons=["download"]
+                        )
+                    with gr.Tab("A saved mel") as mel_tab:
+                        files = gr.File(
+                            file_count="multiple",
+                            file_types=[".npy", ".json", ".safetensors"],
+                            height=180,
+                            label=".safetensors, or .npy with its .melspec.json",
+                        )
+                        spec = gr.Dropdown(SPECS, value=BESIDE, label="The spec of a .npy stands")
+                settings = controls()
+                from_sound = gr.Button("Resynthesise", variant="primary", elem_id="resynthesise")
+                from_file = gr.Button("Resynthesise the mel", variant="primary", visible=False)
+            with gr.Column(scale=3):
+                picture = gr.Plot(show_label=False, elem_id="mel")
+                original = gr.Audio(label="Original", interactive=False, elem_id="original", buttons=["download"])
+                result = gr.Audio(label="Resynthesised", interactive=False, elem_id="result", buttons=["download"])
+                used = gr.JSON(label="Settings", open=True, max_height=280, elem_id="settings")
+
+        recording_tab.select(lambda: one_of(0), outputs=[from_sound, from_file], api_visibility="private")
+        mel_tab.select(lambda: one_of(1), outputs=[from_sound, from_file], api_visibility="private")
+        page.load(app.describe, outputs=model, api_name="model")
+        shown, made = [picture, original], [picture, original, result, used]
+        queue = {"concurrency_id": "model", "concurrency_limit": 1}
+        recording.change(app.show_recording, recording, shown, api_name="mel_of_recording", **queue)
+        gr.on([files.change, spec.change], app.show_mel, [files, spec], shown, api_name="mel_of_file", **queue)
+        queue["show_progress_on"] = result
+        from_sound.click(app.resynthesise, [recording, *settings], made, api_name="resynthesise", **queue)
+        from_file.click(app.resynthesise_mel, [files, spec, *settings], made, api_name="resynthesise_mel", **queue)
+    return page
+
+
+def controls() -> list[gr.components.Component]:
+    """Solver, calls, seed and mel consistency, in the order in which the endpoints take them."""
+    with gr.Group():
+        with gr.Row():
+            solver = gr.Dropdown(list(NAMES), value="dpmpp_2m", label="Solver")
+            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+        calls = gr.Slider(1, 50, value=6, step=1, label="Calls of the network")
+        consistency = gr.Checkbox(True, label="Mel consistency: project the result onto the sounds that have this mel")
+    return [solver, calls, seed, consistency]
+
+
+def one_of(index: int) -> list[dict[str, Any]]:
+    """Updates that show the button of the open tab and hide the other one."""
+    return [gr.update(visible=position == index) for position in range(2)]
+
+
+class App:
+    """The endpoints of the page; all state is the vocoder, which loads at the first request."""
+
+    def __init__(self, vocoder: LazyVocoder):
+        self.vocoder = vocoder
+
+    def describe(self) -> str:
+        """Say which model the page plays, or how to get one."""
+        try:
+            return f"Model: `{self.vocoder.folder}`"
+        except UserError as error:
+            return f"**{error}**"
+
+    def show_recording(self, recording: str | None) -> tuple[Figure | None, Player | None]:
+        """Draw the mel of a recording and hand back what the model hears of it: mono, at the model's rate."""
+        if not recording:
+            return None, None
+        with spoken():
+            return self._shown(from_recording(recording, self.vocoder()))
+
+    def show_mel(self, files: Sequence[str] | None, spec: str = BESIDE) -> tuple[Figure | None, Player | None]:
+        """Draw a saved mel."""
+        if not files:
+            return None, None
+        with spoken():
+            return self._shown(from_mel(files, spec, self.vocoder()))
+
+    def resynthesise(
+        self,
+        recording: str | None,
+        solver: str = "dpmpp_2m",
+        calls: int = 6,
+        seed: int = 0,
+        consistency: bool = True,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds it by this default)
+    ) -> tuple[Figure, Player | None, Player, dict[str, Any]]:
+        """Make a recording again from its mel: its mel, the original, the result, and the settings used."""
+        with spoken():
+            return self._made(from_recording(recording, self.vocoder()), solver, calls, seed, consistency, progress)
+
+    def resynthesise_mel(
+        self,
+        files: Sequence[str] | None,
+        spec: str = BESIDE,
+        solver: str = "dpmpp_2m",
+        calls: int = 6,
+        seed: int = 0,
+        consistency: bool = True,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[Figure, Player | None, Player, dict[str, Any]]:
+        """Make sound from a saved mel: the mel, no original, the result, and the settings used."""
+        with spoken():
+            return self._made(from_mel(files, spec, self.vocoder()), solver, calls, seed, consistency, progress)
+
+    def _shown(self, source: Source) -> tuple[Figure, Player | None]:
+        original = player(source.original) if source.original else None
+        return mel_figure(source.mel, self.vocoder().spec), original
+
+    def _made(
+        self, source: Source, solver: str, calls: int, seed: int, consistency: bool, progress: gr.Progress
+    ) -> tuple[Figure, Player | None, Player, dict[str, Any]]:
+        vocoder = self.vocoder()
+        started = time.perf_counter()
+        audio = vocoder.generate(
+            source.mel,
+            steps=int(calls),
+            seeds=int(seed),
+            sampler=solver,
+            consistency=None if consistency else 0,
+            callback=lambda at: progress((at.done, at.total), desc="asking the network", unit="calls"),
+        )
+        elapsed = time.perf_counter() - started
+        if source.original:
+            audio = Audio(audio.samples[: len(source.original.samples)], audio.sample_rate)
+        settings = {
+            "input": source.name,
+            "model": str(self.vocoder.folder),
+            "model_hash": vocoder.model_hash,
+            "solver": solver,
+            "calls": int(calls),
+            "seed": int(seed),
+            "mel_consistency": consistency,
+            "seconds": round(audio.seconds, 3),
+            "real_time_factor": round(elapsed / audio.seconds, 3),
+            "mel_spec": asdict(vocoder.spec),
+        }
+        return *self._shown(source), player(audio), settings
+
+
+def player(audio: Audio) -> Player:
+    """Sound for a `gr.Audio`: 16-bit, because Gradio would scale floats to full level."""
+    samples = audio.samples.detach().cpu().clamp(-1, 1).numpy()
+    return audio.sample_rate, (samples * 32767).round().astype(np.int16)
+
+
+@contextmanager
+def spoken() -> Iterator[None]:
+    """Show what a visitor did wrong as one line on the page; an upload is called by its name, not by its path here."""
+    try:
+        yield
+    except UserError as error:
+        subject = Path(error.subject).name if Path(error.subject).is_file() else error.subject
+        raise gr.Error(str(UserError(subject, error.problem, error.fix)), print_exception=False) from error
+
+
+def launch(folder: str | Path | None, host: str, port: int | None, device: str) -> None:
+    """Build the page and serve it until Ctrl-C.
+
+    Raises:
+        UserError: the port is taken.
+    """
+    try:
+        build(folder, device=device).launch(server_name=host, server_port=port, theme=THEME, footer_links=["api"])
+    except OSError as error:
+        raise UserError(f"{host}:{port}", "cannot be served from", "choose another --port or --host") from error

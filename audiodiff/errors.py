@@ -1,0 +1,13 @@
+"""What a user did wrong, in one line: the thing at fault, what is wrong with it, and the way out.
+
+Every command catches `UserError`, prints it as one line and ends with a non-zero status; anything else is a bug of ours
+and keeps its traceback.
+"""
+
+
+class UserError(ValueError):
+    """Bad input from outside: a file, a folder, an option, a configuration."""
+
+    def __init__(self, subject: object, problem: str, fix: str = ""):
+        self.subject, self.problem, self.fix = str(subject), problem, fix
+        super().__init__(f"{subject}: {problem}" + (f"; {fix}" if fix else ""))

@@ -1,0 +1,36 @@
+"""How sure a mean over clips is: percentile bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993).
+
+The clips are the sample: each counts once, however long it is. Systems are compared on differences clip by clip, which
+takes out what makes a clip hard for every system.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `clips` clips and the ends of its interval; all NaN where no clip was judged."""
+
+    mean: float
+    low: float
+    high: float
+    clips: int
+
+
+def bootstrap(values: np.ndarray, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0) -> Interval:
+    """Mean of `values` (clips,), NaN left out, and the middle `level` of the means of `resamples` draws of them.
+
+    The draws depend on `seed` and on how many values there are alone, so every system gets the same draws of its clips.
+    """
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Interval(np.nan, np.nan, np.nan, 0)
+    drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high), len(values))

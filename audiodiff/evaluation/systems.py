@@ -1,0 +1,121 @@
+"""The systems that stand beside each other in a report: each turns a clip's mel into a waveform.
+
+Two of them cheat, and say so: the ground truth is the recording itself, and WORLD analyses the recording, not its mel.
+The others bracket the network: what a mel alone is worth (Griffin-Lim; shaped noise, with and without mel consistency),
+what the same architecture is worth before training, and what training added, with and without mel consistency.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audiodiff.audio.consistency import project
+from audiodiff.audio.griffin_lim import griffin_lim
+from audiodiff.audio.prior import MelPrior
+from audiodiff.diffusion.noise import batch_noise
+from audiodiff.metrics import world
+from audiodiff.synthesis.vocoder import Vocoder
+
+GRIFFIN_LIM_ITERATIONS = 60
+CONSISTENCY_ITERATIONS = 32  # where the model itself uses none
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the report.
+
+    Attributes:
+        name: key in report.json.
+        label: heading.
+        note: what it is, in plain words.
+        synthesise: (recording (T,), its mel (M, F), seed) -> waveform (about T,).
+        timed: whether its speed means anything.
+    """
+
+    name: str
+    label: str
+    note: str
+    synthesise: Callable[[Tensor, Tensor, int], Tensor]
+    timed: bool = True
+
+
+def systems(
+    vocoder: Vocoder, untrained: Vocoder | None, steps: int, sampler: str | None = None, baselines: bool = True
+) -> list[System]:
+    """The rows of a report on `vocoder`; without `baselines` the recording and the network alone.
+
+    Args:
+        vocoder: under judgement.
+        untrained: the same model with fresh weights; None leaves its row out.
+        steps: network calls a clip.
+        sampler: name, or None for the model's own.
+        baselines: whether the systems that need no training stand beside it.
+    """
+    iterations = vocoder.model.consistency or CONSISTENCY_ITERATIONS
+
+    def network(source: Vocoder, consistency: int) -> Callable[[Tensor, Tensor, int], Tensor]:
+        return lambda _, mel, seed: source.generate(mel, steps, seed, sampler, consistency).samples
+
+    truth = System(
+        "ground_truth", "Ground truth", "The recording itself, at the model's rate.", lambda x, *_: x, timed=False
+    )
+    trained = [
+        System(
+            "network",
+            "Network",
+            f"The trained network: {steps} calls from mel-shaped noise, nothing after.",
+            network(vocoder, 0),
+        ),
+        System(
+            "network_consistency",
+            "Network + mel consistency",
+            f"The same, then {iterations} iterations of mel consistency.",
+            network(vocoder, iterations),
+        ),
+    ]
+    if not baselines:
+        return [truth, *trained]
+    fresh = System(
+        "untrained",
+        "Network at initialisation",
+        f"The same architecture with fresh weights: {steps} calls, no mel consistency.",
+        network(untrained, 0) if untrained else lambda *_: _[0],
+    )
+    return [truth, *_without_network(vocoder, iterations), *([fresh] if untrained else []), *trained]
+
+
+def _without_network(vocoder: Vocoder, iterations: int) -> list[System]:
+    spec = vocoder.spec
+    prior = vocoder.model.prior if isinstance(vocoder.model.prior, MelPrior) else MelPrior(spec)
+
+    def noise(_: Tensor, mel: Tensor, seed: int) -> Tensor:
+        return prior.colour(batch_noise([seed], 1, mel.shape[-1] * spec.hop_length)[:, 0], mel[None])[0]
+
+    def consistent(x: Tensor, mel: Tensor, seed: int) -> Tensor:
+        return project(noise(x, mel, seed)[None], mel[None], spec, iterations)[0]
+
+    return [
+        System(
+            "griffin_lim",
+            "Griffin-Lim",
+            f"The classical way: magnitudes from the mel's pseudo-inverse, phases by {GRIFFIN_LIM_ITERATIONS} "
+            "iterations.",
+            lambda _, mel, seed: griffin_lim(mel, spec, GRIFFIN_LIM_ITERATIONS, seed % 2**32),
+        ),
+        System(
+            "world",
+            "WORLD",
+            "A classical vocoder's copy synthesis. It hears the recording (pitch, envelope, aperiodicity every 5 "
+            "ms), not its mel, and shares its analysis with the pitch judges.",
+            lambda x, *_: torch.from_numpy(world.resynthesise(x.numpy(), spec.sample_rate)),
+        ),
+        System("noise", "Mel-shaped noise", "No network: white noise with the mel's spectral envelope.", noise),
+        System(
+            "noise_consistency",
+            "Mel-shaped noise + mel consistency",
+            f"No network: the same noise, then {iterations} iterations of mel consistency.",
+            consistent,
+        ),
+    ]

@@ -1,0 +1,142 @@
+"""Judges: each says one thing about an estimate of a recording, in a number with a unit and a direction.
+
+A judge's function takes `(reference (T,), estimate (T,), sample_rate in Hz)`, numpy and aligned sample by sample (copy
+synthesis: nothing is shifted, warped or scaled), and brings the pair to the rate it needs. Called through `Judge`, the
+pair is checked once, and what no judge can answer is NaN, not a made-up number: a silent reference, or a clip shorter
+than a quarter of a second. A silent *estimate* of an audible reference is a real failure and gets a real, bad score.
+Where a judge has nothing to compare (no frame voiced in both, say), it answers NaN too; whoever averages has to say how
+many clips were judged.
+
+The packages behind the judges are the extra `metrics`; a missing one is a `UserError` that names the command.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from audiodiff.metrics import cepstral, dnsmos, pesq, pitch, stft, stoi
+from audiodiff.metrics.extras import require
+
+__all__ = ["JUDGES", "MIN_SECONDS", "Judge", "require_all"]
+
+MIN_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One judge: how it is called, what it says in plain words, which direction is good, and how it is computed."""
+
+    name: str
+    label: str
+    unit: str
+    better: Literal["higher", "lower"]
+    function: Callable[[np.ndarray, np.ndarray, int], float]
+    decimals: int
+    meaning: str
+
+    def __call__(self, reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+        """Judge `estimate` (T,) of `reference` (T,), both at `sample_rate` Hz, within [-1, 1]; NaN if undefined.
+
+        Raises:
+            ValueError: the arrays are not both (T,), of one length and finite.
+            UserError: the package behind the judge is not installed.
+        """
+        reference, estimate = np.asarray(reference, np.float32), np.asarray(estimate, np.float32)
+        if reference.ndim != 1 or reference.shape != estimate.shape:
+            raise ValueError(f"{self.name}: needs two (T,) arrays, got {reference.shape} and {estimate.shape}")
+        if not (np.isfinite(reference).all() and np.isfinite(estimate).all()):
+            raise ValueError(f"{self.name}: samples are not finite")
+        if len(reference) < MIN_SECONDS * sample_rate or not reference.any():
+            return float("nan")
+        return float(self.function(reference, estimate, sample_rate))
+
+
+_JUDGES = (
+    Judge(
+        "pesq",
+        "PESQ-WB",
+        "MOS",
+        "higher",
+        pesq.pesq_wb,
+        2,
+        "A model of how listeners compare a telephone line with what went into it (ITU-T P.862.2, 16 kHz; from 1 to "
+        "4.64). It compares loudness in narrow bands over time, so it rewards a right mel spectrogram; it says "
+        "little about whether the result has a voice.",
+    ),
+    Judge(
+        "stoi",
+        "STOI",
+        "",
+        "higher",
+        stoi.stoi,
+        3,
+        "Short-time objective intelligibility: do the energies in speech bands rise and fall with those of the "
+        "recording (Taal et al. 2011, up to 5 kHz; 1 is identical)? High where the words can be understood, however "
+        "rough they sound.",
+    ),
+    Judge(
+        "dnsmos",
+        "DNSMOS overall",
+        "MOS",
+        "higher",
+        dnsmos.dnsmos_overall,
+        2,
+        "A network trained on listeners' votes hears the result alone and guesses the vote, from 1 to 5 (Reddy et "
+        "al. 2022, P.835 overall). It never sees the recording: the recording's own score is the mark to reach, and "
+        "going above it means cleaner, not truer.",
+    ),
+    Judge(
+        "mcd",
+        "Mel-cepstral distortion",
+        "dB",
+        "lower",
+        cepstral.mel_cepstral_distortion,
+        2,
+        "How far the spectral envelope (the shape of the mouth) is off: mel cepstra 1 to 24 of WORLD's envelope "
+        "every 5 ms, frame against frame without warping, over frames within 50 dB of the recording's loudest.",
+    ),
+    Judge(
+        "f0_rmse",
+        "Pitch error",
+        "cents",
+        "lower",
+        pitch.log_f0_rmse,
+        0,
+        "Root mean square of the log-F0 difference over frames voiced in both (WORLD's DIO and StoneMask, 5 ms; 100 "
+        "cents are a semitone). It says nothing of frames where the voice was lost: read it together with voicing "
+        "F1.",
+    ),
+    Judge(
+        "voicing_f1",
+        "Voicing F1",
+        "",
+        "higher",
+        pitch.voicing_f1,
+        3,
+        "Is the result voiced where the recording is, and only there (DIO's decision every 5 ms; 1 is perfect)? "
+        "Noise with the right mel has no steady pitch, so this shows whether a voice was added.",
+    ),
+    Judge(
+        "mr_stft",
+        "Multi-resolution STFT",
+        "",
+        "lower",
+        stft.multi_resolution_stft,
+        3,
+        "Distance of the magnitude spectra at several window lengths: spectral convergence plus log magnitude "
+        "(Yamamoto et al. 2020; 0 is identical). It punishes missing detail and noise between the harmonics alike.",
+    ),
+)
+JUDGES: dict[str, Judge] = {judge.name: judge for judge in _JUDGES}
+
+
+def require_all() -> None:
+    """Import every package that a judge needs.
+
+    Raises:
+        UserError: one of them is missing; names it and the command that installs it.
+    """
+    for package in ("pesq", "pystoi", "speechmos.dnsmos", "pyworld"):
+        require(package)

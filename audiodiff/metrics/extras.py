@@ -1,0 +1,25 @@
+"""The packages behind the judges are optional; what to type when one is missing is said here, once."""
+
+import warnings
+from importlib import import_module
+from types import ModuleType
+
+from audiodiff.errors import UserError
+
+COMMAND = 'pip install -c constraints.txt -e ".[metrics]"'
+
+
+def require(module: str) -> ModuleType:
+    """Import `module`, which belongs to the extra `metrics`.
+
+    Raises:
+        UserError: it is not installed, or something that it needs is not.
+    """
+    try:
+        # pyworld imports pkg_resources, which complains of its age.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        missing = "is not installed" if error.name == package else f"cannot be imported ({error})"
+        raise UserError(f"the package {package}", missing, f"install the judges with: {COMMAND}") from error

@@ -1,0 +1,42 @@
+"""WORLD's view of speech: F0, spectral envelope, aperiodicity (Morise, Yokomori and Ozawa, IEICE E99-D(7), 2016).
+
+F0 is DIO refined by StoneMask, twenty times faster than Harvest and more reluctant to call noise a voice; 71 to 800 Hz,
+WORLD's own range. Frames are 5 ms apart. Several judges look at the same signal, so the last few F0 tracks are kept.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from audiodiff.metrics.extras import require
+
+
+@lru_cache(maxsize=8)
+def _f0(samples: bytes, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    world = require("pyworld")
+    waveform = np.frombuffer(samples, np.float64)
+    rough, times = world.dio(waveform, sample_rate)
+    f0 = world.stonemask(waveform, rough, times, sample_rate)
+    f0.flags.writeable = times.flags.writeable = False
+    return f0, times
+
+
+def f0_track(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """F0 in Hz (0 where unvoiced) and times in seconds, both (frames,), of `samples` (T,)."""
+    return _f0(samples.astype(np.float64).tobytes(), sample_rate)
+
+
+def envelope(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """CheapTrick's power spectral envelope (frames, bins) of `samples` (T,)."""
+    f0, times = f0_track(samples, sample_rate)
+    return require("pyworld").cheaptrick(samples.astype(np.float64), f0.copy(), times.copy(), sample_rate)
+
+
+def resynthesise(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """WORLD's copy synthesis of `samples` (T,): analysis (with D4C aperiodicity) and synthesis; float32 (T,)."""
+    world = require("pyworld")
+    waveform = samples.astype(np.float64)
+    f0, times = (track.copy() for track in f0_track(samples, sample_rate))
+    aperiodicity = world.d4c(waveform, f0, times, sample_rate)
+    made = world.synthesize(f0, envelope(samples, sample_rate), aperiodicity, sample_rate)
+    return np.pad(made, (0, max(0, len(samples) - len(made))))[: len(samples)].astype(np.float32)

@@ -1,0 +1,157 @@
+"""Front ends: from samples `(B, C, T)` to feature frames for the U-Net, and from its output back to samples.
+
+One interface, three ways:
+
+- `StridedFrontend`: learned strided convolution on the waveform;
+- `StftFrontend`: complex short-time spectra, so that most of the work happens a few hundred times slower than the sample
+  rate. A network narrower than the spectrum cannot carry its noisy input through, and would learn nothing; the output is
+  therefore a complex mask per bin on the noisy spectrum plus an additive spectrum;
+- `IdentityFrontend`: for mels and latents, which are frames already.
+
+All are linear or fixed but for the additive and masking output, and exact at the edges: samples outside the clip are
+zeros, and overlap-add is normalised by a constant. A clip alone thus equals the same clip in a longer, zero-padded batch.
+"""
+
+from abc import abstractmethod
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class Frontend(nn.Module):
+    """The interface: `in_features`, `out_features`, `stride` (samples a frame), `offset` (sample of frame 0's centre)."""
+
+    in_features: int
+    out_features: int
+    stride: int
+    offset: int = 0
+
+    @abstractmethod
+    def frames(self, samples: int | Tensor) -> int | Tensor:
+        """How many frames `samples` samples make."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, T) to features (B, in_features, frames(T)), and what `decode` needs of the input."""
+
+    @abstractmethod
+    def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
+        """The U-Net's output (B, out_features, frames(samples)) to (B, C, samples); zero for a zero output."""
+
+
+class IdentityFrontend(Frontend):
+    """For signals that are frames already.
+
+    Args:
+        channels: C of the signal.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = self.in_features = self.out_features = channels
+        self.stride = 1
+
+    def frames(self, samples: int | Tensor) -> int | Tensor:
+        """As many as there are samples."""
+        return samples
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The input itself."""
+        return x, x
+
+    def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
+        """The output itself."""
+        return output
+
+
+class StridedFrontend(Frontend):
+    """A learned analysis and synthesis of windows of 2 x stride samples, each hop of `stride` samples one frame.
+
+    Args:
+        channels: C of the signal.
+        features: features of a frame.
+        stride: samples a frame.
+    """
+
+    def __init__(self, channels: int = 1, features: int = 128, stride: int = 16):
+        super().__init__()
+        self.channels, self.features, self.stride = channels, features, stride
+        self.in_features = self.out_features = features
+        self.analysis = nn.Conv1d(channels, features, 2 * stride, stride=stride, padding=stride, bias=False)
+        self.synthesis = nn.ConvTranspose1d(features, channels, 2 * stride, stride=stride, padding=stride, bias=False)
+
+    def frames(self, samples: int | Tensor) -> int | Tensor:
+        """One a stride, and one more: frame k is centred at sample k x stride."""
+        return (samples + self.stride - 1) // self.stride + 1
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Analyse; the input is padded to whole strides."""
+        return self.analysis(nn.functional.pad(x, (0, -x.shape[-1] % self.stride))), x
+
+    def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
+        """Synthesise and trim."""
+        return self.synthesis(output)[..., :samples]
+
+
+class StftFrontend(Frontend):
+    """Complex spectra in, complex masks and an additive spectrum out.
+
+    Frame j is centred at sample (j + 1) x hop - n_fft / 2, from the first window that touches the clip to the last.
+    Windows have unit energy, so white noise of variance one has bins of variance one.
+
+    Args:
+        channels: C of the signal.
+        n_fft: window and transform, in samples.
+        hop_length: samples a frame; n_fft is a multiple of it, at least four times for a Hann window squared.
+        taps: frames that a mask reaches to each side of its own: with k taps the output is a predicted complex filter
+            over 2 k + 1 frames of the noisy spectrum (deep filtering, Mack & Habets 2020), 0 for a plain mask.
+        tap_spacing: frames between taps.
+    """
+
+    def __init__(
+        self, channels: int = 1, n_fft: int = 1024, hop_length: int = 256, taps: int = 0, tap_spacing: int = 2
+    ):
+        super().__init__()
+        if n_fft % hop_length or n_fft // hop_length < 4:
+            raise ValueError(f"n_fft={n_fft} must be a multiple of hop_length={hop_length}, four times or more")
+        self.channels, self.n_fft, self.hop_length = channels, n_fft, hop_length
+        self.taps, self.tap_spacing = taps, tap_spacing
+        self.stride, self.offset = hop_length, hop_length - n_fft // 2
+        self.bins = n_fft // 2 + 1
+        self.in_features = 2 * channels * self.bins
+        self.out_features = 2 * channels * self.bins * (2 * taps + 2)
+        window = torch.hann_window(n_fft)
+        self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
+
+    def frames(self, samples: int | Tensor) -> int | Tensor:
+        """All windows that touch the clip."""
+        return (samples + self.n_fft - 1) // self.hop_length
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra as real and imaginary features; the complex spectrum (B, C, bins, F) is kept for the masks."""
+        margin = self.n_fft - self.hop_length
+        padded = nn.functional.pad(x.float(), (margin, margin + -x.shape[-1] % self.hop_length))
+        spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window).transpose(-1, -2)
+        features = rearrange(torch.view_as_real(spectrum), "b c bins f two -> b (two c bins) f")
+        return features.to(x.dtype), spectrum
+
+    def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
+        """Filter the noisy spectrum, add, invert each frame and overlap-add with the constant norm."""
+        parts = rearrange(
+            output.float(), "b (parts c bins two) f -> parts b c bins f two", c=self.channels, bins=self.bins, two=2
+        )
+        additive, *masks = torch.view_as_complex(parts.contiguous())
+        reach = self.taps * self.tap_spacing
+        neighbours = nn.functional.pad(state, (reach, reach))
+        spectrum = additive
+        for k, mask in enumerate(masks):
+            spectrum = spectrum + mask * neighbours[..., k * self.tap_spacing : k * self.tap_spacing + state.shape[-1]]
+        frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=self.n_fft) * self.window
+        length = (frames.shape[-2] - 1) * self.hop_length + self.n_fft
+        signal = nn.functional.fold(
+            rearrange(frames, "b c f n -> (b c) n f"), (1, length), (1, self.n_fft), stride=(1, self.hop_length)
+        )
+        signal = rearrange(signal, "(b c) 1 1 t -> b c t", c=self.channels) * self.hop_length
+        margin = self.n_fft - self.hop_length
+        return signal[..., margin : margin + samples].to(output.dtype)

@@ -1,0 +1,98 @@
+"""Building blocks over feature frames `(B, C, F)`.
+
+A *mask* is `(B, 1, F)`, one where a clip has content and zero beyond its end, or None where all is content. Each layer
+that looks sideways zeroes its masked input first: beyond its end a clip then sees the zeros it would see alone.
+"""
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """`x` with everything beyond each clip's end set to zero."""
+    return x if mask is None else x * mask
+
+
+class NoiseLevelEmbedding(nn.Module):
+    """log-SNR `(B,)` to features `(B, width)`: random-free Fourier features, then a two-layer perceptron.
+
+    Frequencies are spaced geometrically so that the whole range of log-SNR (about -20 to 20) and differences of a
+    hundredth are told apart; after the sinusoidal embedding of Vaswani et al. 2017, eq. in section 3.5.
+    """
+
+    def __init__(self, width: int, frequencies: int = 32):
+        super().__init__()
+        self.width, self.frequencies = width, frequencies
+        self.register_buffer("scales", torch.logspace(-2, 1, frequencies) * math.pi / 2, persistent=False)
+        self.mlp = nn.Sequential(nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, log_snr: Tensor) -> Tensor:
+        """Embed noise levels; computed in float32 before the perceptron's own precision."""
+        angles = log_snr.float()[:, None] * self.scales
+        return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1).to(self.mlp[0].weight.dtype))
+
+
+class ChannelNorm(nn.Module):
+    """Root-mean-square norm over channels, frame by frame (Zhang & Sennrich 2019): no statistics over time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise `(B, C, F)` over C."""
+        return x * torch.rsqrt(x.float().square().mean(dim=1, keepdim=True) + 1e-6).to(x.dtype)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, modulation by noise level (FiLM, Perez et al. 2018) and condition, dilated convolution, gate, projection.
+
+    Args:
+        channels: C, in and out.
+        embedding: width of the noise-level embedding.
+        condition: channels of the condition at this resolution; 0 for none.
+        dilation: of the convolution, in frames.
+        kernel: its odd width.
+    """
+
+    def __init__(self, channels: int, embedding: int, condition: int, dilation: int, kernel: int = 3):
+        super().__init__()
+        self.norm = ChannelNorm()
+        self.modulation = nn.Linear(embedding, 2 * channels)
+        self.condition = nn.Conv1d(condition, channels, 1) if condition else None
+        self.dilated = nn.Conv1d(channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+        self.project = nn.Conv1d(channels, channels, 1)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor, condition: Tensor | None, mask: Tensor | None) -> Tensor:
+        """`(B, C, F)` to the same."""
+        scale, shift = rearrange(self.modulation(embedding), "b (two c) -> two b c 1", two=2)
+        hidden = self.norm(x) * (1 + scale) + shift
+        if self.condition is not None:
+            hidden = hidden + self.condition(condition)
+        hidden = nn.functional.silu(self.dilated(masked(hidden, mask)))
+        return x + self.project(hidden)
+
+
+class Downsample(nn.Module):
+    """Halve the frames: each pair becomes one frame of `out_channels`."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.project = nn.Conv1d(channels, out_channels, 2, stride=2)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """`(B, C, F)`, F even, to `(B, out_channels, F / 2)`."""
+        return self.project(masked(x, mask))
+
+
+class Upsample(nn.Module):
+    """Double the frames: each frame becomes a pair of frames of `out_channels`."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.project = nn.Conv1d(channels, 2 * out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, F)` to `(B, out_channels, 2 F)`."""
+        return rearrange(self.project(x), "b (c two) f -> b c (f two)", two=2)

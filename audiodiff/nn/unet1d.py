@@ -1,0 +1,121 @@
+"""The 1-D U-Net: dilated residual blocks at several frame rates, told the noise level and the condition at each.
+
+Level 0 is the finest. Going down, each level runs its blocks and halves the frames; going up, it doubles them, adds what
+the same level had on the way down, and runs its blocks again (Ronneberger et al. 2015, in one dimension). Dilations cycle
+through 1, 2, 4, ... within a level, so a level of n blocks sees about 2^n frames to each side.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from audiodiff.nn.attention import SelfAttention
+from audiodiff.nn.layers import Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, masked
+
+
+class UNet1d(nn.Module):
+    """Feature frames to feature frames of the same rate; zero at initialisation.
+
+    Args:
+        in_features: channels of the input frames.
+        out_features: channels of the output frames.
+        condition: channels of the conditioning frames; 0 for none.
+        channels: width of each level, finest first.
+        blocks: residual blocks of each level (on the way down, and again on the way up except at the bottom).
+        dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level.
+        embedding: width of the noise-level embedding.
+        attention: self-attention at the bottom.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        condition: int = 0,
+        channels: list[int] = (256, 384),
+        blocks: list[int] = (3, 3),
+        dilation_cycle: int = 3,
+        embedding: int = 128,
+        attention: bool = False,
+    ):
+        super().__init__()
+        if len(channels) != len(blocks) or not channels:
+            raise ValueError(
+                f"channels={list(channels)} and blocks={list(blocks)} must name the same levels, at least one"
+            )
+        self.in_features, self.out_features, self.condition = in_features, out_features, condition
+        self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
+        self.embedding, self.attention = embedding, attention
+
+        def level(i: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                ResidualBlock(channels[i], embedding, condition, dilation=2 ** (k % dilation_cycle))
+                for k in range(blocks[i])
+            )
+
+        bottom = len(channels) - 1
+        self.noise_level = NoiseLevelEmbedding(embedding)
+        self.enter = nn.Conv1d(in_features, channels[0], 1)
+        self.down = nn.ModuleList(level(i) for i in range(bottom))
+        self.shrink = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
+        self.bottom = level(bottom)
+        self.attend = SelfAttention(channels[bottom]) if attention else None
+        self.grow = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
+        self.up = nn.ModuleList(level(i) for i in range(bottom))
+        self.leave = nn.Conv1d(channels[0], out_features, 1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    @property
+    def stride(self) -> int:
+        """The number of frames must be a multiple of this."""
+        return 2 ** (len(self.channels) - 1)
+
+    def forward(
+        self, x: Tensor, log_snr: Tensor, condition: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Run the U-Net.
+
+        Args:
+            x: (B, in_features, F) frames, F a multiple of `stride`.
+            log_snr: (B,) noise levels.
+            condition: (B, condition, F) aligned with x.
+            mask: (B, 1, F) or None.
+
+        Returns:
+            (B, out_features, F)
+        """
+        if (condition is None) != (self.condition == 0):
+            raise ValueError(
+                f"the network takes {self.condition} conditioning channels, got {condition is not None and condition.shape[1]}"
+            )
+        embedding = nn.functional.silu(self.noise_level(log_snr))
+        conditions, masks = [condition], [mask]
+        for _ in self.down:
+            conditions.append(None if condition is None else nn.functional.avg_pool1d(conditions[-1], 2))
+            masks.append(None if mask is None else nn.functional.max_pool1d(masks[-1], 2))
+
+        hidden, skips = self.enter(x), []
+        for i, (blocks, shrink) in enumerate(zip(self.down, self.shrink, strict=True)):
+            for block in blocks:
+                hidden = block(hidden, embedding, conditions[i], masks[i])
+            skips.append(hidden)
+            hidden = shrink(hidden, masks[i])
+        for block in self.bottom:
+            hidden = block(hidden, embedding, conditions[-1], masks[-1])
+        if self.attend is not None:
+            hidden = self.attend(hidden, masks[-1])
+        for i in reversed(range(len(self.down))):
+            hidden = (self.grow[i](hidden) + skips[i]) * 2**-0.5
+            for block in self.up[i]:
+                hidden = block(hidden, embedding, conditions[i], masks[i])
+        return masked(self.leave(nn.functional.silu(hidden)), mask)
+
+
+def pad_frames(x: Tensor, frames: int) -> Tensor:
+    """`x` (B, C, F) with zero frames appended up to `frames`."""
+    return nn.functional.pad(x, (0, frames - x.shape[-1]))
+
+
+def length_mask(valid: Tensor, frames: int, dtype: torch.dtype) -> Tensor:
+    """(B, 1, frames): one for the first `valid` (B,) frames of each clip, zero beyond."""
+    return (torch.arange(frames, device=valid.device) < valid[:, None])[:, None].to(dtype)

@@ -1,0 +1,1 @@
+"""What users hold: a composed model, the `Vocoder` around it, and batch rendering."""

@@ -1,0 +1,146 @@
+"""Checkpoints: a folder with `config.json`, `model.safetensors` and `README.md`, and nothing that can run code.
+
+`config.json` holds the constructor arguments of every component, nested, each under a short type name from the table
+`TYPES`. It is written by reading a component's constructor signature and the attributes of the same names, and read by
+calling the constructors again: a config is a constructor call written down.
+"""
+
+import hashlib
+import inspect
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from audiodiff.audio.mel import MelSpec
+from audiodiff.audio.prior import MelPrior, StandardPrior
+from audiodiff.diffusion.objective import X0, Epsilon, MinSNR, V
+from audiodiff.diffusion.schedule import Cosine, LinearBeta
+from audiodiff.errors import UserError
+from audiodiff.files import atomic, write_text
+from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
+from audiodiff.nn.network import Network
+
+FORMAT_VERSION = 1
+TYPES: dict[str, type] = {
+    "network": Network,
+    "strided": StridedFrontend,
+    "stft": StftFrontend,
+    "identity": IdentityFrontend,
+    "cosine": Cosine,
+    "linear_beta": LinearBeta,
+    "epsilon": Epsilon,
+    "x0": X0,
+    "v": V,
+    "min_snr": MinSNR,
+    "mel_spec": MelSpec,
+    "mel_prior": MelPrior,
+    "standard_prior": StandardPrior,
+}
+_NAMES = {component: name for name, component in TYPES.items()}
+_NOT_OURS = "choose a folder that `audiodiff train` exported (runs/<recipe>/<date_time>/model)"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint folder holds.
+
+    Args:
+        type: what the folder is a model of, such as "vocoder".
+        arguments: constructor arguments of the composed model, components built.
+        weights: state dictionary.
+        training: what training recorded of itself (steps, data, seconds), free form.
+        digest: SHA-256 over config and weights, hexadecimal.
+    """
+
+    type: str
+    arguments: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+    training: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+
+def describe(value: Any) -> Any:
+    """A component as JSON: its type name and constructor arguments, recursively; plain values as they are."""
+    if type(value) in _NAMES:
+        names = [name for name in inspect.signature(type(value)).parameters]
+        return {"type": _NAMES[type(value)]} | {name: describe(getattr(value, name)) for name in names}
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(f"{type(value).__name__} has no name in the table of checkpoint types")
+
+
+def build(described: Any) -> Any:
+    """The inverse of `describe`.
+
+    Raises:
+        ValueError: an unknown type name, or arguments that its constructor does not take.
+    """
+    if isinstance(described, dict):
+        arguments = {name: build(value) for name, value in described.items() if name != "type"}
+        name = described.get("type")
+        if name not in TYPES:
+            raise ValueError(f"unknown type {name!r}, known are {', '.join(TYPES)}")
+        try:
+            return TYPES[name](**arguments)
+        except TypeError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return [build(item) for item in described] if isinstance(described, list) else described
+
+
+def save(folder: str | Path, checkpoint: Checkpoint, card: str) -> None:
+    """Write a checkpoint folder; the weights come last, so that a folder with weights is complete."""
+    folder = Path(folder)
+    config = {
+        "format": "audiodiff",
+        "version": FORMAT_VERSION,
+        "type": checkpoint.type,
+        "model": {name: describe(value) for name, value in checkpoint.arguments.items()},
+        "training": checkpoint.training,
+    }
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    write_text(folder / "README.md", card)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    with atomic(folder / "model.safetensors") as temporary:
+        save_file(weights, temporary)
+
+
+def load(folder: str | Path) -> Checkpoint:
+    """Read a checkpoint folder onto the CPU.
+
+    Raises:
+        UserError: the folder or a file is missing, not a checkpoint of ours, of a newer version, or damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(folder, "no such model folder", _NOT_OURS)
+    config_file, weights_file = folder / "config.json", folder / "model.safetensors"
+    for file in (config_file, weights_file):
+        if not file.is_file():
+            raise UserError(file, "is missing", _NOT_OURS)
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        version = config["version"]
+        if config["format"] != "audiodiff" or version > FORMAT_VERSION:
+            raise UserError(
+                config_file, f"format {config['format']!r} version {version} is not readable", "update audiodiff"
+            )
+        arguments = {name: build(value) for name, value in config["model"].items()}
+        kind = config["type"]
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(config_file, f"is not a model config ({error})", _NOT_OURS) from error
+    try:
+        weights = load_file(weights_file)
+    except (SafetensorError, OSError) as error:
+        problem = f"is not a whole safetensors file ({error})"
+        raise UserError(weights_file, problem, "copy or export it again; pickles are never read") from error
+    digest = hashlib.sha256(config_file.read_bytes() + weights_file.read_bytes()).hexdigest()
+    return Checkpoint(kind, arguments, weights, config.get("training", {}), digest)

@@ -1,0 +1,137 @@
+"""The composed vocoder model: a denoiser on prior-whitened waveforms, told the mel spectrogram.
+
+The process runs on z = whiten(waveform | mel), in which speech has about unit variance at all times and frequencies, so
+its pure noise is noise with the mel's spectral envelope (after PriorGrad, Lee et al. 2022, and SpecGrad, Koizumi et
+al. 2022). What is sampled is coloured back, and may be projected onto the signals that have the given mel.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from audiodiff.audio.consistency import project
+from audiodiff.audio.mel import MelSpec, MelSpectrogram
+from audiodiff.audio.prior import MelPrior, StandardPrior
+from audiodiff.diffusion.denoiser import Denoiser
+from audiodiff.diffusion.objective import Objective
+from audiodiff.diffusion.schedule import Schedule
+from audiodiff.errors import UserError
+from audiodiff.nn.condition import Condition
+from audiodiff.nn.network import Network
+from audiodiff.synthesis import checkpoint
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one training step sees of the denoiser.
+
+    Args:
+        loss: (B,) the objective's weighted mean square.
+        waveform: (B, T) the clean signal's estimate, coloured.
+    """
+
+    loss: Tensor
+    waveform: Tensor
+
+
+class VocoderModel(nn.Module):
+    """Network, schedule, objective, mel spec and prior, which together turn a mel into a waveform.
+
+    Args:
+        network: predicts from (B, 1, T) with `mel_spec.n_mels` conditioning channels.
+        schedule: how much signal and noise there is at time t.
+        objective: what the network predicts.
+        mel_spec: of the mels that it is conditioned on.
+        prior: what the waveform is whitened by.
+        sampler: name of the sampler used when none is asked for.
+        consistency: iterations of mel-consistency projection used when none are asked for.
+    """
+
+    TYPE = "vocoder"
+    ARGUMENTS = ("network", "schedule", "objective", "mel_spec", "prior", "sampler", "consistency")
+
+    def __init__(
+        self,
+        network: Network,
+        schedule: Schedule,
+        objective: Objective,
+        mel_spec: MelSpec,
+        prior: MelPrior | StandardPrior,
+        sampler: str = "dpmpp_2m",
+        consistency: int = 32,
+    ):
+        super().__init__()
+        if network.condition != mel_spec.n_mels or network.condition_hop != mel_spec.hop_length:
+            raise UserError(
+                "network",
+                f"takes {network.condition} bands every {network.condition_hop} samples, "
+                f"the mel spec makes {mel_spec.n_mels} every {mel_spec.hop_length}",
+                "set network.condition and network.condition_hop to the mel spec's",
+            )
+        self.denoiser = Denoiser(network, schedule, objective)
+        self.mel_spec, self.prior = mel_spec, prior
+        self.sampler, self.consistency = sampler, consistency
+        self.analysis = MelSpectrogram(mel_spec)
+
+    @property
+    def network(self) -> Network:
+        """The denoiser's network."""
+        return self.denoiser.network
+
+    @property
+    def schedule(self) -> Schedule:
+        """The denoiser's schedule."""
+        return self.denoiser.schedule
+
+    @property
+    def objective(self) -> Objective:
+        """The denoiser's objective."""
+        return self.denoiser.objective
+
+    def condition(self, mel: Tensor, samples: Tensor | None = None) -> Condition:
+        """The mel (B, M, F), brought to about -2 to 2 by its spec's own floor, as the network is told it."""
+        floor = float(self.mel_spec.compress(torch.zeros(())))
+        return Condition(2 - 4 * mel / floor, samples)
+
+    def estimate(self, waveform: Tensor, noise: Tensor, t: Tensor) -> Estimate:
+        """Noise a batch of clips and estimate it back: what training minimises.
+
+        Args:
+            waveform: (B, T).
+            noise: (B, 1, T) standard normal.
+            t: (B,) in [0, 1].
+        """
+        mel = self.analysis(waveform)
+        losses = self.denoiser.loss(self.prior.whiten(waveform, mel)[:, None], noise, t, self.condition(mel))
+        return Estimate(losses.loss, self.prior.colour(losses.x0_hat[:, 0], mel))
+
+    def project(self, waveform: Tensor, mel: Tensor, iterations: int | None = None) -> Tensor:
+        """Bring (B, T) towards the signals that have this mel; `iterations` None for the model's own number."""
+        iterations = self.consistency if iterations is None else iterations
+        return project(waveform, mel, self.mel_spec, iterations) if iterations else waveform
+
+    def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
+        """Write a checkpoint folder: config.json, model.safetensors, README.md."""
+        arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
+        weights = self.network.state_dict()
+        checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, arguments, weights, training or {}), card)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "VocoderModel":
+        """Read a checkpoint folder.
+
+        Raises:
+            UserError: it is missing, damaged, or a model of something else.
+        """
+        found = checkpoint.load(folder)
+        if found.type != cls.TYPE:
+            raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", "choose a vocoder")
+        try:
+            model = cls(**found.arguments)
+            model.network.load_state_dict(found.weights)
+        except (TypeError, RuntimeError) as error:
+            problem = f"config and weights do not fit ({str(error).splitlines()[0]})"
+            raise UserError(folder, problem, "export it again") from error
+        return model.eval()

@@ -1,0 +1,201 @@
+"""`Vocoder`: a trained model in use, from mel spectrograms to audio."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from audiodiff.audio.io import Audio, resample
+from audiodiff.audio.mel import MelSpec
+from audiodiff.diffusion import presets
+from audiodiff.diffusion.noise import batch_noise, clip_seed
+from audiodiff.errors import UserError
+from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.model import VocoderModel
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a sampling call stands: network calls done of how many."""
+
+    done: int
+    total: int
+
+
+class Vocoder:
+    """Mel spectrograms in, waveforms out.
+
+    A clip's audio depends on its mel, its seed, the sampler and the number of calls alone: not on the batch it is in.
+
+    Args:
+        model: the composed model.
+        device: where the network runs.
+        precision: of the network: float32, bfloat16 or float16. The sampler's state stays float32.
+        model_hash: SHA-256 of the checkpoint it came from; empty if it came from none.
+        training: what training recorded of itself.
+    """
+
+    def __init__(
+        self,
+        model: VocoderModel,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+        model_hash: str = "",
+        training: dict | None = None,
+    ):
+        if precision not in PRECISIONS:
+            raise UserError(precision, "is not a precision", f"choose one of {', '.join(PRECISIONS)}")
+        self.device = _device(device)
+        self.model = model.to(self.device).eval().requires_grad_(False)
+        self.precision, self.model_hash, self.training = precision, model_hash, training or {}
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32"
+    ) -> "Vocoder":
+        """Load a checkpoint folder.
+
+        Raises:
+            UserError: the folder is missing, damaged or not a vocoder, or the device is not there.
+        """
+        found = checkpoint.load(folder)
+        return cls(VocoderModel.from_pretrained(folder), device, precision, found.digest, found.training)
+
+    @classmethod
+    def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> "Vocoder":
+        """The same model with fresh weights: what the network is worth before training."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return cls(VocoderModel(**checkpoint.load(folder).arguments), device)
+
+    @property
+    def spec(self) -> MelSpec:
+        """What mels it takes."""
+        return self.model.mel_spec
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio it makes, in Hz."""
+        return self.spec.sample_rate
+
+    def mel(self, audio: Audio) -> Tensor:
+        """The log-mel (M, F) of a mono recording at any rate, as this model takes it."""
+        samples = resample(audio.samples, audio.sample_rate, self.sample_rate)
+        return self.model.analysis(samples.to(self.device)).cpu()
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        mel: Tensor | Sequence[Tensor],
+        steps: int = 6,
+        seeds: int | Sequence[int] = 0,
+        sampler: str | None = None,
+        consistency: int | None = None,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> Audio | list[Audio]:
+        """Make audio of frames x hop_length samples from log-mels.
+
+        Args:
+            mel: (M, F), (B, M, F), or a list of (M, F_i), in this model's `spec`.
+            steps: network calls.
+            seeds: one for each clip; an integer for several clips gives clip i the seed `clip_seed(seeds, str(i))`.
+            sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own.
+            consistency: iterations of mel-consistency projection; None for the model's own, 0 for none.
+            callback: told the progress after every network call.
+
+        Returns:
+            Audio with samples (T,) for one mel, (B, T) for a batch, a list of Audio for a list.
+
+        Raises:
+            UserError: a mel that is empty, not finite or of another spec; an unknown sampler; fewer than one step.
+        """
+        many = not isinstance(mel, Tensor)
+        mels = list(mel) if many or mel.ndim == 3 else [mel]
+        for item in mels:
+            self._check(item)
+        seeds = self._seeds(seeds, len(mels))
+        if not mels:
+            return []
+        samples = self._sample(mels, seeds, steps, sampler or self.model.sampler, callback)
+        samples = self._finish(samples, mels, consistency)
+        if many:
+            return [Audio(clip, self.sample_rate) for clip in samples]
+        return Audio(torch.stack(samples) if mel.ndim == 3 else samples[0], self.sample_rate)
+
+    def resynthesise(self, audio: Audio, steps: int = 6, seeds: int = 0, **options) -> Audio:
+        """Copy synthesis: the audio of a recording's mel, trimmed to the recording's length; options of `generate`."""
+        length = round(audio.samples.shape[-1] * self.sample_rate / audio.sample_rate)
+        made = self.generate(self.mel(audio), steps, seeds, **options)
+        return Audio(made.samples[:length], made.sample_rate)
+
+    def _sample(
+        self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None
+    ) -> list[Tensor]:
+        """Run the sampler on whitened waveforms; a list of (T_i,) on the model's device, still white."""
+        sampler = presets.build(name, steps)
+        frames = [item.shape[-1] for item in mels]
+        lengths = [count * self.spec.hop_length for count in frames]
+        longest = max(frames)
+        held = torch.stack([_hold(item, longest) for item in mels]).to(self.device, torch.float32)
+        ragged = None if min(lengths) == max(lengths) else torch.tensor(lengths, device=self.device)
+        condition = self.model.condition(held, ragged)
+
+        def noise(stream: int) -> Tensor:
+            keys = seeds if stream < 0 else [clip_seed(seed, f"step {stream}") for seed in seeds]
+            return batch_noise(keys, 1, max(lengths), device=self.device)
+
+        def report(step: int, nfe: int, *_: object) -> None:
+            if callback is not None:
+                callback(Progress(step + 1, nfe))
+
+        dtype = PRECISIONS[self.precision]
+        with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
+            made = sampler(self.model.denoiser, noise(-1), condition, noise=noise, callback=report)
+        return [clip[0, :length].float() for clip, length in zip(made, lengths, strict=True)]
+
+    def _finish(self, white: list[Tensor], mels: list[Tensor], consistency: int | None) -> list[Tensor]:
+        """Colour and project clip by clip, at its own length: edges are then the clip's own, whatever the batch."""
+        finished = []
+        for clip, mel in zip(white, mels, strict=True):
+            mel = mel[None].to(self.device, torch.float32)
+            coloured = self.model.prior.colour(clip[None], mel)
+            finished.append(self.model.project(coloured, mel, consistency)[0].cpu())
+        return finished
+
+    def _check(self, mel: Tensor) -> None:
+        if mel.ndim != 2 or mel.shape[0] != self.spec.n_mels:
+            shape = "x".join(map(str, mel.shape))
+            raise UserError(
+                "mel", f"has shape {shape}, this model takes {self.spec.n_mels} bands x frames", "see `spec`"
+            )
+        if mel.shape[1] == 0:
+            raise UserError("mel", "has no frames", "give at least one")
+        if not torch.isfinite(mel).all():
+            raise UserError("mel", "has values that are not finite", "make it again from clean audio")
+
+    @staticmethod
+    def _seeds(seeds: int | Sequence[int], clips: int) -> list[int]:
+        if isinstance(seeds, int):
+            return [seeds] if clips == 1 else [clip_seed(seeds, str(i)) for i in range(clips)]
+        if len(seeds) != clips:
+            raise UserError("seeds", f"{len(seeds)} for {clips} clips", "give one for each clip, or one number")
+        return [int(seed) for seed in seeds]
+
+
+def _hold(mel: Tensor, frames: int) -> Tensor:
+    """(M, F) lengthened to `frames` by its last frame."""
+    return nn.functional.pad(mel[None].float(), (0, frames - mel.shape[-1]), mode="replicate")[0]
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name}", str(error).splitlines()[0], "use --device cpu") from error
+    return device

@@ -1,0 +1,157 @@
+"""What happens around the training steps: averaging, measuring, checkpointing."""
+
+import time
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from torch import Tensor
+
+from audiodiff.errors import UserError
+from audiodiff.training.module import progress
+
+
+class ExponentialAverage(WeightAveraging):
+    """Exponential moving average of the weights from the first step on.
+
+    The decay grows as (1 + n) / (10 + n) up to `decay`: a fixed one would carry the random start along for 1 / (1 - decay)
+    steps, and starting late would validate weights that are not averaged.
+
+    Args:
+        decay: of the average, once warm; about 1 - 10 / steps of the run.
+    """
+
+    def __init__(self, decay: float = 0.999):
+        super().__init__(use_buffers=False, avg_fn=self._average)
+        self.decay = decay
+
+    def _average(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
+        return torch.lerp(current, averaged, decay)
+
+    def on_train_end(self, trainer, module) -> None:
+        """Keep the trained weights beside their average: a longer run may go on from them."""
+
+
+class NoiseLevels(Callback):
+    """The objective's loss in bins of t, so that one sees which noise levels learn.
+
+    Args:
+        bins: how many, evenly over [0, 1].
+        every: steps between two entries in the log.
+    """
+
+    def __init__(self, bins: int = 8, every: int = 50):
+        self.bins, self.every = bins, every
+        self.sums, self.counts = torch.zeros(bins), torch.zeros(bins)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
+        """Gather, and log every so often."""
+        if not outputs:
+            return
+        index = (outputs["t"].float().cpu() * self.bins).long().clamp(0, self.bins - 1)
+        self.sums.index_add_(0, index, outputs["clip_loss"].float().cpu())
+        self.counts.index_add_(0, index, torch.ones(len(index)))
+        if trainer.global_step % self.every == 0:
+            for i in range(self.bins):
+                if self.counts[i]:
+                    low, high = i / self.bins, (i + 1) / self.bins
+                    module.log(f"loss_at_t/{low:.3f}_{high:.3f}", self.sums[i] / self.counts[i])
+            self.sums.zero_()
+            self.counts.zero_()
+
+
+class Progress(TQDMProgressBar):
+    """The bar: loss, seconds of audio trained on per second, and the time left."""
+
+    def __init__(self, refresh_rate: int = 10):
+        super().__init__(refresh_rate=refresh_rate)
+        self.started, self.first = None, 0.0
+
+    def on_train_start(self, trainer, module) -> None:
+        """Start the clock."""
+        super().on_train_start(trainer, module)
+        self.started, self.first = time.monotonic(), progress(trainer)
+
+    def get_metrics(self, trainer, module) -> dict[str, int | str | float]:
+        """What stands beside the bar."""
+        metrics = super().get_metrics(trainer, module)
+        metrics.pop("v_num", None)
+        done = progress(trainer) - self.first
+        if self.started is not None and done > 0:
+            left = (time.monotonic() - self.started) * (1 - self.first - done) / done
+            metrics["left"] = f"{left // 60:.0f}:{left % 60:02.0f}"
+        return metrics
+
+
+class Throughput(Callback):
+    """Seconds of audio trained on per second of wall time, over the last steps.
+
+    Args:
+        every: steps between two measurements.
+    """
+
+    def __init__(self, every: int = 20):
+        self.every, self.since, self.audio = every, None, 0.0
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
+        """Count, and log every so often."""
+        now = time.monotonic()
+        self.since = self.since or now
+        if trainer.global_step % self.every == 0 and now > self.since and self.audio:
+            module.log("audio_s_per_s", self.audio / (now - self.since), prog_bar=True)
+            self.since, self.audio = now, 0.0
+        self.audio += batch["waveform"].numel() / module.model.mel_spec.sample_rate
+
+
+class Checkpoints(ModelCheckpoint):
+    """Lightning checkpoints for resuming: every so many steps, the last two kept, and one more when the run ends or breaks.
+
+    Args:
+        folder: of the run; they go to `<folder>/checkpoints`.
+        every: steps between two.
+    """
+
+    def __init__(self, folder: str, every: int = 500):
+        self.folder, self.every = folder, every
+        super().__init__(
+            dirpath=Path(folder) / "checkpoints",
+            filename="{step:09d}",
+            monitor="step",
+            mode="max",
+            save_top_k=2,
+            every_n_train_steps=every,
+            save_on_train_epoch_end=False,
+        )
+
+    def on_train_end(self, trainer, module) -> None:
+        """Keep the end."""
+        super().on_train_end(trainer, module)
+        self._save(trainer)
+
+    def on_exception(self, trainer, module, exception: BaseException) -> None:
+        """Keep what an interrupted run has reached, after whole steps."""
+        if isinstance(exception, KeyboardInterrupt):
+            self._save(trainer)
+            print(
+                f"\nstopped at step {trainer.global_step}; the same command with resume={self.folder} goes on from there"
+            )
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        trainer.save_checkpoint(Path(self.dirpath) / f"step={trainer.global_step:09d}.ckpt")
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of a run that can be read; one that a crash left half written is passed over.
+
+    Raises:
+        UserError: there is none.
+    """
+    for path in sorted((folder / "checkpoints").glob("*.ckpt"), reverse=True):
+        try:
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception:
+            continue
+        return path
+    raise UserError(folder, "holds no checkpoint to resume from", "start anew without resume=")

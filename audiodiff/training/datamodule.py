@@ -1,0 +1,117 @@
+"""From a prepared manifest to batches."""
+
+from pathlib import Path
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
+from audiodiff.data.manifest import Manifest
+from audiodiff.data.tones import prepare_tones
+from audiodiff.errors import UserError
+
+
+class ManifestData(lightning.LightningDataModule):
+    """Random crops of the training clips as one endless epoch; whole held-out clips to validate on.
+
+    Args:
+        path: a manifest file, or the folder that `audiodiff prepare` made.
+        sample_rate: Hz.
+        crop_samples: length of a training crop.
+        batch_size: crops a step.
+        workers: processes that read crops; 0 reads in the training process.
+        validation_clips: held-out clips that validation sees, the first of the split.
+        seed: of the stream of crops.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        sample_rate: int,
+        crop_samples: int,
+        batch_size: int,
+        workers: int = 0,
+        validation_clips: int = 8,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.path, self.sample_rate, self.crop_samples, self.batch_size = path, sample_rate, crop_samples, batch_size
+        self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
+
+    def manifest(self) -> Manifest:
+        """The prepared data.
+
+        Raises:
+            UserError: nothing is prepared there; names the command that prepares it.
+        """
+        if not Path(self.path).exists():
+            command = f"audiodiff prepare asterisk-en --out {self.path}"
+            raise UserError(self.path, "no data is prepared there", f"run `{command}` (or set data.path)")
+        return Manifest.load(self.path)
+
+    def setup(self, stage: str) -> None:
+        """Read the manifest; nothing is loaded yet."""
+        manifest = self.manifest()
+        held_out = manifest.only("validation")
+        held_out = held_out if len(held_out) else manifest
+        self.crops = CropDataset(manifest.only("train"), self.sample_rate, self.crop_samples, self.seed)
+        first = Manifest(held_out.clips[: self.validation_clips], held_out.root, held_out.split_by)
+        self.held_out = ClipDataset(first, self.sample_rate)
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches from where the run stands; without a length, since the stream has none."""
+        return DataLoader(
+            self.crops,
+            batch_size=self.batch_size,
+            sampler=DrawSampler(self.trainer.lightning_module.next_draw),
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            worker_init_fn=_single_thread,
+            drop_last=True,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """Held-out clips one by one, cut to whole conditioning frames by the model."""
+        return DataLoader(self.held_out, batch_size=1)
+
+
+class OneClipData(ManifestData):
+    """One clip, over and over: what a model must be able to learn by heart.
+
+    Args:
+        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed: as for `ManifestData`.
+        clip: its id; empty for the first training clip that is at least as long as a crop.
+    """
+
+    def __init__(self, path: str, sample_rate: int, crop_samples: int, batch_size: int, clip: str = "", **options):
+        super().__init__(path, sample_rate, crop_samples, batch_size, **options)
+        self.clip = clip
+
+    def manifest(self) -> Manifest:
+        """The chosen clip alone, for training and for validation."""
+        whole = super().manifest()
+        long_enough = [
+            c for c in whole.clips if c.split == "train" and c.seconds * self.sample_rate >= self.crop_samples
+        ]
+        chosen = [c for c in whole.clips if c.id == self.clip] if self.clip else long_enough[:1]
+        if not chosen:
+            raise UserError("data.clip", f"no clip {self.clip!r} in {self.path}", "name one from its manifest.jsonl")
+        return Manifest(tuple(chosen), whole.root, whole.split_by)
+
+
+class ToneData(ManifestData):
+    """Synthetic tones, made where `path` says if they are not there: for smoke runs, which need no prepared data.
+
+    Args:
+        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed: as for `ManifestData`.
+    """
+
+    def manifest(self) -> Manifest:
+        """The tones."""
+        return Manifest.load(self.path) if Path(self.path).exists() else prepare_tones(self.path)
+
+
+def _single_thread(worker: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,46 @@
+"""The guard against losses that are not finite."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from safetensors.torch import save_file
+from torch import Tensor
+
+from audiodiff.errors import UserError
+from audiodiff.files import atomic, write_text
+
+
+class NonFiniteGuard:
+    """A step whose loss is not finite is skipped, and its batch kept for inspection; several in a row end the run.
+
+    Args:
+        folder: of the run; batches go to `<folder>/nonfinite`.
+        patience: how many such steps in a row are too many.
+    """
+
+    def __init__(self, folder: str, patience: int = 5):
+        self.folder, self.patience, self.count = Path(folder), patience, 0
+
+    def inspect(self, loss: Tensor, batch: dict) -> bool:
+        """Whether the step is sound; if not, keep its batch.
+
+        Raises:
+            UserError: `patience` steps in a row were not.
+        """
+        if torch.isfinite(loss):
+            self.count = 0
+            return True
+        self.count += 1
+        name = f"draw_{int(batch['draw'][0]):09}"
+        with atomic(self.folder / "nonfinite" / f"{name}.safetensors") as temporary:
+            save_file({"waveform": batch["waveform"].detach().cpu().contiguous()}, temporary)
+        write_text(self.folder / "nonfinite" / f"{name}.txt", "\n".join(batch["path"]) + "\n")
+        rank_zero_warn(f"loss is not finite, step skipped; batch kept as {name}")
+        if self.count >= self.patience:
+            raise UserError(
+                self.folder / "nonfinite",
+                f"the loss was not finite {self.count} steps in a row, the batches are kept there",
+                "halve optimizer.lr, set trainer.precision=32-true, or look at the files named in the .txt",
+            )
+        return False

@@ -1,0 +1,112 @@
+"""Held-out clips heard and seen while training, and the model exported at each validation."""
+
+from pathlib import Path
+
+import lightning
+import matplotlib
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from audiodiff import __version__
+from audiodiff.audio.io import Audio, write
+from audiodiff.files import atomic
+from audiodiff.synthesis.vocoder import Vocoder
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+CARD = """---
+library_name: audiodiff
+pipeline_tag: audio-to-audio
+---
+# A mel-conditioned diffusion vocoder
+
+Trained with audiodiff {version} for {steps} optimiser steps ({audio_hours:.2f} hours of audio seen, {minutes:.1f} minutes
+of wall time on {device}) on {data}.
+
+    from audiodiff import Vocoder
+    audio = Vocoder.from_pretrained("this/folder").generate(mel)
+
+Mel spec: {spec}
+
+Data licences: {licences}
+"""
+
+
+class HeldOut(Callback):
+    """At each validation: render held-out clips with the averaged weights, then export the model to `<folder>/model`.
+
+    Args:
+        folder: of the run. Audio and spectrograms go to `<folder>/samples/step_<n>/`.
+        clips: how many are rendered.
+        steps: network calls.
+        data: what the model was trained on, for the model card.
+    """
+
+    def __init__(self, folder: str, clips: int = 3, steps: int = 6, data: str = ""):
+        self.folder, self.clips, self.steps, self.data = Path(folder), clips, steps, data
+
+    def on_validation_epoch_end(self, trainer, module) -> None:
+        """Render and export. Weight averaging must stand later in the list of callbacks: it has yet to swap back."""
+        if trainer.sanity_checking:
+            return
+        model = module.model
+        training, device, precision = model.training, module.device, torch.get_default_dtype()
+        vocoder = Vocoder(model, device)
+        try:
+            for i in range(min(self.clips, len(trainer.datamodule.held_out))):
+                item = trainer.datamodule.held_out[i]
+                self._render(trainer, vocoder, item["clip"], item["waveform"], i)
+        finally:
+            model.requires_grad_(True).train(training)
+        assert torch.get_default_dtype() == precision
+        self.export(trainer, module)
+
+    def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
+        recording = Audio(waveform, vocoder.sample_rate)
+        made = vocoder.resynthesise(recording, steps=self.steps, seeds=index)
+        stem = self.folder / "samples" / f"step_{trainer.global_step:09d}" / name.replace("/", "_")
+        write(stem.with_name(stem.name + ".wav"), made)
+        write(stem.with_name(stem.name + "_original.wav"), recording)
+        figure = spectrogram_pair(vocoder.mel(recording), vocoder.mel(made), name)
+        with atomic(stem.with_name(stem.name + ".png")) as temporary:
+            figure.savefig(temporary, dpi=90)
+        if isinstance(trainer.logger, TensorBoardLogger):
+            board, step = trainer.logger.experiment, trainer.global_step
+            board.add_audio(f"held_out/{name}", made.samples, step, made.sample_rate)
+            board.add_audio(f"held_out/{name}_original", recording.samples, step, recording.sample_rate)
+            board.add_figure(f"held_out/{name}", figure, step)
+        pyplot.close(figure)
+
+    def export(self, trainer: lightning.Trainer, module) -> None:
+        """Write the model folder with what training knows of itself."""
+        data, spec = trainer.datamodule, module.model.mel_spec
+        manifest = data.crops.manifest
+        timer = next((c for c in trainer.callbacks if isinstance(c, lightning.pytorch.callbacks.Timer)), None)
+        training = {
+            "steps": trainer.global_step,
+            "audio_hours": module.next_draw * data.crop_samples / spec.sample_rate / 3600,
+            "minutes": timer.time_elapsed() / 60 if timer else 0.0,
+            "device": str(module.device),
+            "data": self.data,
+            "manifest_hash": manifest.content_hash(),
+            "synthetic": any(clip.synthetic for clip in manifest.clips),
+            "licences": sorted({clip.licence for clip in manifest.clips if clip.licence}),
+            "version": __version__,
+        }
+        fields = training | {"licences": "; ".join(training["licences"]) or "not stated", "spec": spec}
+        module.model.save_pretrained(self.folder / "model", training, CARD.format(**fields))
+
+
+def spectrogram_pair(original: Tensor, made: Tensor, title: str) -> pyplot.Figure:
+    """Two log-mels (M, F), the original above what was made of it, on one colour scale."""
+    figure, axes = pyplot.subplots(2, 1, figsize=(8, 4.5), sharex=True, layout="constrained")
+    low, high = float(original.min()), float(original.max())
+    for axis, mel, label in zip(axes, (original, made), ("original", "made"), strict=True):
+        axis.imshow(mel.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
+        axis.set_ylabel(f"{label}\nmel band")
+    axes[1].set_xlabel("frame")
+    figure.suptitle(title, fontsize=10)
+    return figure

@@ -1,0 +1,122 @@
+"""The Lightning module: one training step of a vocoder model, and what a run must remember to go on exactly.
+
+All randomness of a step (time, noise, gain) comes from a generator keyed by the run's seed and the step's first draw, and
+which crops a step sees follows from that draw as well. A run is therefore a function of its seed and its number of
+steps: killed anywhere and resumed from any checkpoint, it sees the same batches and ends with the same weights.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+
+import lightning
+import torch
+from torch import Tensor
+
+from audiodiff.audio.spectral import multi_resolution_stft
+from audiodiff.diffusion.noise import clip_seed
+from audiodiff.synthesis.model import VocoderModel
+from audiodiff.training.guard import NonFiniteGuard
+from audiodiff.training.optim import WarmupCosine
+
+
+class VocoderTraining(lightning.LightningModule):
+    """Trains a `VocoderModel` with its objective plus a spectral loss on the estimate of the clean waveform.
+
+    Args:
+        model: what is trained.
+        optimizer: from parameters to an optimiser.
+        lr_schedule: from step and progress to a share of the optimiser's learning rate.
+        spectral: weight of the multi-resolution STFT distance between the estimate and the clip, times alpha(t)^2: at
+            high noise the best estimate is an average, whose spectrum is not that of speech.
+        gain: least and greatest factor that a clip's level is drawn from, so that level is not learned by heart.
+        seed: of all the run's randomness.
+        guard: skips steps whose loss is not finite.
+    """
+
+    def __init__(
+        self,
+        model: VocoderModel,
+        optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
+        lr_schedule: WarmupCosine,
+        spectral: float = 0.5,
+        gain: tuple[float, float] = (0.5, 1.2),
+        seed: int = 0,
+        guard: NonFiniteGuard | None = None,
+    ):
+        super().__init__()
+        self.model, self.optimizer, self.lr_schedule, self.guard = model, optimizer, lr_schedule, guard
+        self.spectral, self.gain, self.seed = spectral, tuple(gain), seed
+        self.next_draw = 0
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser; its rate is set before every step by `on_before_optimizer_step`."""
+        optimizer = self.optimizer(self.model.network.parameters())
+        for group in optimizer.param_groups:
+            group["full_lr"] = group["lr"]
+        return optimizer
+
+    def training_step(self, batch: dict, batch_index: int) -> dict[str, Tensor] | None:
+        """Loss of a batch of crops, None to skip the step; `clip_loss` and `t` are for the callbacks."""
+        first = int(batch["draw"][0])
+        self.next_draw = int(batch["draw"][-1]) + 1
+        outputs = self.step(batch["waveform"], f"draw {first}", self.gain)
+        if self.guard is not None and not self.guard.inspect(outputs["loss"].detach(), batch):
+            return None
+        self.log("loss", outputs["loss"].detach(), prog_bar=True)
+        return outputs
+
+    def validation_step(self, batch: dict, batch_index: int) -> None:
+        """The same loss on held-out clips, with the same noise every time."""
+        outputs = self.step(batch["waveform"], f"validation {batch_index}", (1.0, 1.0))
+        self.log("validation/loss", outputs["loss"], batch_size=len(batch["waveform"]), prog_bar=True)
+
+    def step(self, waveform: Tensor, key: str, gain: tuple[float, float]) -> dict[str, Tensor]:
+        """Noise, estimate and compare a batch (B, T); a pure function of weights, batch and (seed, key)."""
+        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
+        batch, samples = waveform.shape
+        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(batch, 1, generator=generator)
+        t = low_discrepancy_times(batch, generator) * self.model.denoiser.t_max
+        noise = torch.randn(batch, 1, samples, generator=generator)
+        waveform = waveform * levels.to(waveform)
+        t = t.to(waveform)
+        estimate = self.model.estimate(waveform, noise.to(waveform), t)
+        loss = estimate.loss.mean()
+        if self.spectral:
+            distance = multi_resolution_stft(estimate.waveform.float(), waveform)
+            loss = loss + self.spectral * (self.model.schedule.alpha(t).square() * distance).mean()
+        return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set the learning rate for this step."""
+        factor = self.lr_schedule.factor(self.trainer.global_step, progress(self.trainer))
+        for group in optimizer.param_groups:
+            group["lr"] = group["full_lr"] * factor
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Remember how much of the stream of crops has been used."""
+        checkpoint["next_draw"] = self.next_draw
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Go on where the stream was."""
+        self.next_draw = checkpoint["next_draw"]
+
+
+def low_discrepancy_times(batch: int, generator: torch.Generator) -> Tensor:
+    """(B,) times in [0, 1): one uniform draw, shifted by i / B for clip i, in random order.
+
+    Each is uniform, together they cover the range evenly: a loss with less variance (Kingma et al. 2021, appendix I.1).
+    """
+    start = torch.rand(1, generator=generator)
+    return ((start + torch.randperm(batch, generator=generator) / batch) % 1.0).float()
+
+
+def progress(trainer: lightning.Trainer) -> float:
+    """The share of the run that is done: of its steps, of its wall time, or whichever is further."""
+    shares = [0.0]
+    if trainer.max_steps > 0:
+        shares.append(trainer.global_step / trainer.max_steps)
+    for callback in trainer.callbacks:
+        if isinstance(callback, lightning.pytorch.callbacks.Timer) and callback.time_remaining() is not None:
+            total = callback.time_elapsed() + callback.time_remaining()
+            shares.append(callback.time_elapsed() / total if total > 0 else 1.0)
+    return min(1.0, max(share for share in shares if math.isfinite(share)))

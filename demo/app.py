@@ -1,0 +1,13 @@
+"""The demo in the shape that a host wants: a module with `demo` in it. AUDIODIFF_MODEL names the model folder."""
+
+import os
+
+# Gradio reads this when it is imported.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from audiodiff.demo import build
+
+demo = build(os.environ.get("AUDIODIFF_MODEL"))
+
+if __name__ == "__main__":
+    demo.launch()

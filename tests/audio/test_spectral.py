@@ -1,0 +1,67 @@
+import math
+
+import pytest
+import torch
+
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.spectral import RESOLUTIONS, log_mel_distance, multi_resolution_stft, si_sdr
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_equal_signals_have_no_distance():
+    x = 0.1 * noise(2, 8000)
+    assert multi_resolution_stft(x, x).tolist() == [0, 0]
+    assert log_mel_distance(x, x, PRESETS["speech_16k"]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_a_scaled_signal_has_the_distance_of_its_scale(scale):
+    """Spectral convergence |s - 1|, log magnitudes |log s|, for each clip by itself."""
+    y = 0.1 * noise(2, 8000)
+    x = torch.stack([scale * y[0], y[1]])
+    assert multi_resolution_stft(x, y).tolist() == pytest.approx([abs(scale - 1) + abs(math.log(scale)), 0], rel=1e-3)
+    assert log_mel_distance(x, y, PRESETS["speech_16k"]).tolist() == pytest.approx([abs(math.log(scale)), 0], rel=1e-6)
+
+
+def test_distance_is_the_mean_over_resolutions():
+    x, y = 0.1 * noise(1, 8000), 0.1 * noise(1, 8000, seed=1)
+    single = [multi_resolution_stft(x, y, [resolution]).item() for resolution in RESOLUTIONS]
+    assert multi_resolution_stft(x, y).item() == pytest.approx(sum(single) / 3)
+    assert len({round(value, 6) for value in single}) == 3
+
+
+def test_distance_rises_with_noise():
+    y = 0.1 * noise(1, 16000)
+    distances = [multi_resolution_stft(y + level * noise(1, 16000, seed=1), y).item() for level in (0.001, 0.01, 0.1)]
+    assert distances == sorted(distances) and distances[0] > 0
+
+
+def test_gradients_are_finite_at_silence_and_at_equality():
+    y = 0.1 * noise(1, 4096)
+    for start in (torch.zeros_like(y), y.clone()):
+        for distance in (multi_resolution_stft, si_sdr, lambda x, y: log_mel_distance(x, y, PRESETS["speech_16k"])):
+            x = start.clone().requires_grad_()
+            distance(x, y).sum().backward()
+            assert x.grad.isfinite().all()
+    assert multi_resolution_stft(y, torch.zeros_like(y)).isfinite()
+
+
+def test_half_precision_is_computed_in_float32():
+    x, y = 0.1 * noise(1, 4096), 0.1 * noise(1, 4096, seed=1)
+    half = multi_resolution_stft(x.bfloat16(), y.bfloat16())
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.double(), multi_resolution_stft(x, y), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("decibels", [-10.0, 0.0, 30.0])
+def test_si_sdr_of_orthogonal_noise_is_the_ratio_of_the_powers(decibels):
+    t = torch.arange(1000, dtype=torch.float64) / 1000
+    y, error = torch.sin(2 * math.pi * 5 * t)[None], torch.cos(2 * math.pi * 11 * t)[None]
+    x = y + 10 ** (-decibels / 20) * error
+    for changed in (x, 7 * x, -x, x + 3):
+        assert si_sdr(changed, y).item() == pytest.approx(decibels, abs=1e-6)
+    assert si_sdr(y, y).item() > 200
+    assert si_sdr(torch.zeros_like(y), y).isfinite()

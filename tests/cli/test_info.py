@@ -1,0 +1,93 @@
+import hashlib
+import sys
+
+import pytest
+import torch
+
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.prior import MelPrior
+from audiodiff.cli import main
+from audiodiff.diffusion.objective import MinSNR, V
+from audiodiff.diffusion.schedule import Cosine
+from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.model import VocoderModel
+
+
+@pytest.fixture
+def model():
+    spec = PRESETS["speech_16k"]
+    network = Network(StftFrontend(), spec.n_mels, spec.hop_length, channels=[16], blocks=[1], embedding=16)
+    return VocoderModel(network, Cosine(), V(MinSNR(3.0)), spec, MelPrior(spec))
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    model.save_pretrained(tmp_path / "model", training={"steps": 1234, "data": "hash of the list"})
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def info(monkeypatch, capsys):
+    def run(folder):
+        monkeypatch.setattr(sys, "argv", ["audiodiff", "info", str(folder)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_says_what_the_folder_is(info, folder, model):
+    status, out, err = info(folder)
+    assert (status, err) == (0, "")
+    facts = dict(line.split("  ", 1) for line in out.splitlines())
+    facts = {name: value.strip() for name, value in facts.items()}
+    assert facts["type"] == "vocoder"
+    assert int(facts["parameters"].replace(",", "")) == sum(p.numel() for p in model.parameters())
+    contents = (folder / "config.json").read_bytes() + (folder / "model.safetensors").read_bytes()
+    assert facts["hash"] == hashlib.sha256(contents).hexdigest()
+    assert facts["schedule"] == "cosine()"
+    assert facts["objective"] == "v(weighting=min_snr(gamma=3.0))"
+    assert "n_mels=80" in facts["mel_spec"] and "frontend=stft(" in facts["network"]
+    assert facts["sampler"] == "dpmpp_2m"
+    assert "steps = 1234" in out and "data = hash of the list" in out
+
+
+def spoil_nothing_there(folder):
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def spoil_truncated(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def spoil_pickle(folder):
+    torch.save({"weight": torch.zeros(3)}, folder / "model.safetensors")
+
+
+def spoil_config(folder):
+    (folder / "config.json").write_text("[]")
+
+
+def spoil_width(folder):
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"embedding": 16', '"embedding": 32'))
+
+
+@pytest.mark.parametrize(
+    "spoil", [spoil_nothing_there, spoil_truncated, spoil_pickle, spoil_config, spoil_width], ids=lambda f: f.__name__
+)
+def test_a_bad_folder_is_one_line(info, folder, spoil):
+    spoil(folder)
+    status, out, err = info(folder)
+    assert status == 1 and out == ""
+    assert err.startswith(f"error: {folder}") and err.count("\n") == 1
+
+
+def test_a_missing_folder_is_one_line(info, tmp_path):
+    status, out, err = info(tmp_path / "nowhere")
+    assert status == 1 and out == ""
+    assert err.startswith(f"error: {tmp_path / 'nowhere'}: no such model folder") and err.count("\n") == 1

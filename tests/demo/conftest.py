@@ -1,0 +1,59 @@
+"""A page around a tiny untrained model, served on this machine for all tests of the demo."""
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+from audiodiff.audio.io import Audio, write
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.prior import MelPrior
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedule import Cosine
+from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.model import VocoderModel
+
+SPEC = PRESETS["speech_16k"]
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    network = Network(
+        StftFrontend(), SPEC.n_mels, SPEC.hop_length, channels=[16], blocks=[1], embedding=16, attention=False
+    )
+    folder = tmp_path_factory.mktemp("runs") / "tiny" / "2026-01-01_00-00-00" / "model"
+    VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=4).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runs(model_folder) -> Path:
+    return model_folder.parents[2]
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory) -> Path:
+    """A second of a gliding harmonic tone at another rate than the model's."""
+    t = torch.arange(22050) / 22050
+    glide = 2 * math.pi * (150 * t + 50 * t.square())
+    samples = sum(torch.sin(k * glide) / k for k in range(1, 9)) * torch.sin(math.pi * t)
+    path = tmp_path_factory.mktemp("sounds") / "glide.wav"
+    write(path, Audio(0.2 * samples, 22050))
+    return path
+
+
+@pytest.fixture(scope="session")
+def url(runs):
+    """Address of the page, which finds its model itself."""
+    from audiodiff.demo import build
+
+    page = build(runs=runs)
+    _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    yield address
+    page.close()

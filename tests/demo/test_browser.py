@@ -1,0 +1,82 @@
+"""The page as a visitor meets it, in headless Chromium."""
+
+import shutil
+
+import pytest
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and chromedriver"
+    ),
+]
+SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,1500"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser, url):
+    browser.get(url)
+    wait(browser, lambda _: browser.find_elements("css selector", "#resynthesise"))
+    return browser
+
+
+def wait(browser, condition):
+    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, SECONDS, 0.2, [StaleElementReferenceException]).until(condition)
+
+
+def upload(page, selector, *files):
+    """Give files to the input inside `selector` once the page shows it."""
+    field = wait(page, lambda _: page.find_elements("css selector", f"{selector} input[type=file]"))[0]
+    field.send_keys("\n".join(map(str, files)))
+
+
+def click(page, text):
+    wait(page, lambda _: [b for b in page.find_elements("css selector", "button") if text == b.text])[0].click()
+
+
+def seconds_heard(page, selector):
+    """Length of the player inside `selector`, as its media element knows it; None before there is one."""
+    script = "const a = document.querySelector(arguments[0] + ' audio'); return a && a.duration ? a.duration : null"
+    return page.execute_script(script, selector)
+
+
+def test_a_recording_is_uploaded_seen_and_heard(page, recording, model_folder):
+    wait(page, lambda _: str(model_folder) in page.find_element("css selector", "body").text)
+    upload(page, "#recording", recording)
+    wait(page, lambda _: page.find_elements("css selector", "#mel img"))
+    click(page, "Resynthesise")
+    wait(page, lambda _: seconds_heard(page, "#result"))
+    assert seconds_heard(page, "#result") == pytest.approx(1.0, abs=0.01)
+    assert seconds_heard(page, "#original") == pytest.approx(1.0, abs=0.01)
+    assert "dpmpp_2m" in page.find_element("css selector", "#settings").text
+    severe = [line["message"] for line in page.get_log("browser") if line["level"] == "SEVERE"]
+    assert not [message for message in severe if "manifest.json" not in message and "favicon" not in message]
+
+
+def test_the_other_tab_has_its_own_button(page, tmp_path):
+    click(page, "A saved mel")
+    click(page, "Resynthesise the mel")
+    wait(page, lambda _: "give one mel and its spec" in page.find_element("css selector", "body").text)
+
+
+def test_what_is_wrong_is_said_on_the_page(page, tmp_path):
+    text = tmp_path / "notes.wav"
+    text.write_text("no sound")
+    upload(page, "#recording", text)
+    wait(page, lambda _: "notes.wav: is not audio" in page.find_element("css selector", "body").text)

@@ -1,0 +1,102 @@
+"""The package as it is installed and imported."""
+
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import audiodiff
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(code: str, *flags: str) -> str:
+    done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_is_light():
+    heavy = {"torch", "lightning", "hydra", "gradio", "matplotlib", "librosa"}
+    loaded = python("import sys, audiodiff, audiodiff.cli; audiodiff.cli.build(); print(*sys.modules)").split()
+    assert not heavy & set(loaded)
+
+
+def test_vocoder_needs_no_training_and_no_demo():
+    loaded = python("import sys; from audiodiff import Vocoder, MelSpec, Audio; print(*sys.modules)").split()
+    assert not {"lightning", "hydra", "gradio"} & set(loaded)
+
+
+def test_public_names_are_there():
+    for name in audiodiff.__all__:
+        assert getattr(audiodiff, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Vocodr'"):
+        _ = audiodiff.Vocodr
+
+
+def test_help_answers_within_a_second_of_importing_torch():
+    def seconds(*command):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+        return time.perf_counter() - started
+
+    torch_alone = min(seconds("-c", "import torch") for _ in range(2))
+    assert min(seconds("-m", "audiodiff", "--help") for _ in range(2)) < torch_alone + 1
+
+
+def test_version_is_the_changelogs_and_semantic():
+    from importlib.metadata import version
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+", audiodiff.__version__)
+    assert version("audiodiff-synthesis") == audiodiff.__version__
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_constraints_are_exact_and_cover_what_is_declared():
+    import tomllib
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    assert pins["torch"] == pins["torchaudio"] == "2.11.0"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    for requirement in map(Requirement, declared):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", folder, ROOT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("audiodiff_synthesis-*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_package_its_configuration_and_its_licence(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for folder in ("conf", "recipes"):
+        shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
+        assert shipped and {f"audiodiff/{name}" for name in shipped} <= set(names)
+    assert "audiodiff/cli/doctor.py" in names and any(name.endswith("licenses/LICENSE") for name in names)
+    assert not [name for name in names if name.split("/")[0] not in ("audiodiff", wheel_info(wheel))]
+
+
+@pytest.mark.slow
+def test_wheel_answers_from_anywhere(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import audiodiff; print(audiodiff.__file__)"
+    assert python(code, "-P").startswith(str(tmp_path))
+
+
+def wheel_info(wheel: Path) -> str:
+    return "-".join(wheel.name.split("-")[:2]) + ".dist-info"
