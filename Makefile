@@ -36,9 +36,7 @@ $(SPEECH)/manifest.jsonl: | $(STAMP)
 speech: $(STAMP) $(SPEECH)/manifest.jsonl  ## real speech, eight minutes of training, and a report to listen to
 	$(BIN)/python train.py +recipe=speech_mel trainer=quick
 	model="$(NEWEST_MODEL)"
-	report="$${model%/model}/report"
-	$(BIN)/audiodiff evaluate --model "$$model" --data $(SPEECH) --report "$$report"
-	echo "$$PWD/$$report/report.html"
+	$(BIN)/audiodiff evaluate --model "$$model" --data $(SPEECH) --report "$$PWD/$${model%/model}/report"
 
 acceptance: speech  ## make speech, then hold its report against what it must show
 	$(BIN)/python tests/acceptance.py "$$(dirname $(NEWEST_MODEL))/report/report.json"

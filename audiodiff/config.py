@@ -1,8 +1,8 @@
 """Where the configuration lives, which recipes there are, and the guard against misspelt keys.
 
-`conf/` is the vocabulary: groups of YAML files, each one `_target_` and its arguments. `recipes/<name>/recipe.yaml` is a
-sentence: a choice of words under one name, asked for with `+recipe=<name>`. Both stand beside the package in a source
-tree, and inside it in a wheel.
+`conf/` is the vocabulary: groups of YAML files, each one `_target_` and its arguments. `recipes/<name>/recipe.yaml` is
+a sentence: a choice of words under one name, asked for with `+recipe=<name>`. Both stand beside the package in a
+source tree, and inside it in a wheel.
 
 Hydra turns a misspelt group that is given with `+` into a plain key and trains the default model; `check` composes the
 configuration first and refuses whatever the primary configuration does not know.
@@ -15,12 +15,14 @@ from pathlib import Path
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from audiodiff.errors import UserError
 
@@ -55,7 +57,7 @@ def register() -> None:
     for name, file in recipes().items():
         try:
             node = OmegaConf.load(file)
-        except (OSError, ValueError, OmegaConfBaseException) as error:
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
             raise UserError(file, f"is not a recipe ({str(error).splitlines()[0]})", "mend its YAML") from error
         store.store(group="recipe", name=name, node=node, package="_global_")
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
@@ -98,7 +100,7 @@ def check(arguments: Sequence[str]) -> None:
     Raises:
         UserError: as `compose`.
     """
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    overrides = get_args_parser().parse_args(arguments).overrides
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,7 @@ def test_constraints_are_exact_and_cover_what_is_declared():
     pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
     assert pins["torch"] == pins["torchaudio"] == "2.11.0"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
-    for requirement in map(Requirement, declared):
+    for requirement in map(Requirement, chain(project["dependencies"], *project["optional-dependencies"].values())):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
 

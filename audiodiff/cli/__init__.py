@@ -1,4 +1,4 @@
-"""The command line: one verb a file. Verbs import what is heavy only when they run, so that `--help` answers at once."""
+"""The command line: one verb a file. Verbs import what is heavy when they run, so that `--help` answers at once."""
 
 import sys
 from importlib import import_module

@@ -22,13 +22,15 @@ def evaluate(
     from audiodiff.data.manifest import Manifest
     from audiodiff.diffusion import presets
     from audiodiff.evaluation.evaluate import Settings, evaluate
-    from audiodiff.evaluation.report import write
+    from audiodiff.evaluation.report import claim, write
     from audiodiff.synthesis.vocoder import Vocoder
 
     if sampler is not None:
         presets.build(sampler, steps)
     vocoder = Vocoder.from_pretrained(model, device)
     untrained = Vocoder.untrained(model, device) if baselines else None
+    manifest = Manifest.load(data)
+    claim(report)
     settings = Settings(steps, sampler, seed, tuple(split or Settings.splits), limit, baselines)
-    evaluation = evaluate(vocoder, untrained, Manifest.load(data), settings)
+    evaluation = evaluate(vocoder, untrained, manifest, settings)
     print(write(evaluation, report))

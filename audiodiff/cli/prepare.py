@@ -10,13 +10,11 @@ def prepare(
     corpora: Annotated[
         list[str],
         typer.Argument(
-            help="festvox-ru, asterisk-en, asterisk-fr, asterisk-es, asterisk-ru, fillets-cs (real speech, through apt), "
+            help="festvox-ru, asterisk-en, asterisk-fr, asterisk-es, asterisk-ru, fillets-cs (real speech, by apt), "
             "hibari (synthetic speech), ljspeech:PATH, vctk:PATH, folder:PATH (any audio)."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the manifest; corpora that are there stay in it.")] = Path(
-        "data"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder of the manifest; corpora already there stay.")] = Path("data"),
     split_by: Annotated[
         str | None, typer.Option(help="clip, or speaker: whole speakers are held out. Default: as before, else clip.")
     ] = None,

@@ -1,6 +1,6 @@
 """The audit: what is in a manifest, and what is wrong with it. Nothing here is fatal; everything found is listed.
 
-Every file is read once. The thresholds below are of the kind that flag a file for a listener, not of the kind that judge it.
+Every file is read once. The thresholds below flag a file for a listener; they do not judge it.
 """
 
 import json
@@ -110,19 +110,22 @@ class Audit:
             return False
 
     def __str__(self) -> str:
+        """The table for people: a few lines per corpus, one per kind of finding and up to five of each."""
         lines = []
         for name, group in self.corpora.items():
-            sides = ", ".join(f"{group.clips_by_split[s]} {s} ({group.hours_by_split[s]:.2f} h)" for s in SPLITS)
+            sides = ", ".join(f"{group.clips_by_split[s]} {s} ({60 * group.hours_by_split[s]:.1f} min)" for s in SPLITS)
             rates = ", ".join(f"{count} at {rate} Hz" for rate, count in group.sample_rates.items())
             lines += [
-                f"{name}{' (SYNTHETIC)' if group.synthetic else ''}: {group.hours:.2f} hours, {group.clips} clips; {sides}",
+                f"{name}{' (SYNTHETIC)' if group.synthetic else ''}: {group.hours:.2f} hours, {group.clips} clips;"
+                f" {sides}",
                 f"  {rates}; {group.shortest_seconds:.1f} to {group.longest_seconds:.1f} s;"
                 f" {group.speakers} speaker(s); {group.with_text} with text",
             ]
             if group.rms_dbfs is not None:
                 low, middle, high = group.rms_dbfs
                 lines.append(
-                    f"  RMS {low:.1f} / {middle:.1f} / {high:.1f} dBFS (5%, median, 95%); peak {group.peak_dbfs:.1f} dBFS"
+                    f"  RMS {low:.1f} / {middle:.1f} / {high:.1f} dBFS (5%, median, 95%);"
+                    f" peak {group.peak_dbfs:.1f} dBFS"
                 )
             lines.append(f"  licence: {'; '.join(group.licences) or 'not stated'}")
         for kind, explanation in FINDINGS.items():

@@ -1,8 +1,9 @@
-"""Corpora: from a name such as `asterisk-en` or `folder:PATH` to FLAC files, one manifest over all of them, and an audit.
+"""Corpora: from a name such as `asterisk-en` or `folder:PATH` to FLAC files, one manifest over all, and an audit.
 
-What is prepared lies in OUT/manifest.jsonl, OUT/audit.json and, for each corpus, OUT/LABEL/KEY.flac (mono, 16 bit, at the
-recording's own rate) with OUT/LABEL/corpus.json, which says from what it was made. A corpus whose corpus.json still holds
-is not touched again; of one that was interrupted, or whose files have changed, only what is missing or newer is made.
+What is prepared lies in OUT/manifest.jsonl, OUT/audit.json and, for each corpus, OUT/LABEL/KEY.flac (mono, 16 bit, at
+the recording's own rate) with OUT/LABEL/corpus.json, which says from what it was made. A corpus whose corpus.json still
+holds is not touched again; of one that was interrupted, or whose files have changed, only what is missing or different
+is made.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ DEFAULT_CLIPS = 200  # of synthetic speech: about 20 minutes
 
 @dataclass(frozen=True)
 class Corpus:
-    """What preparing needs of a corpus: its recordings, where they come from, under which licence (with the file that says so)."""
+    """An opened corpus: its recordings, where they come from, the licence and the file that states it."""
 
     recordings: list[Recording]
     source: str
@@ -137,7 +138,7 @@ def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, 
         clips: number of synthetic utterances of `hibari`.
 
     Raises:
-        UserError: an unknown name, a folder that is missing, a package that cannot be had, a corpus without usable clips.
+        UserError: an unknown name, a missing folder, a package that cannot be had, a corpus without usable clips.
     """
     out = Path(out)
     if split_by not in (None, *manifests.SPLIT_BY):
@@ -211,7 +212,7 @@ def _made_before(recording: Recording, target: Path) -> Audio | None:
 def _unfit(audio: Audio) -> str:
     """Why a recording is left out, "" if it is not."""
     if audio.seconds < SHORTEST_SECONDS:
-        return f"{audio.seconds:.2f} s, shorter than {SHORTEST_SECONDS} s"
+        return f"{audio.seconds:.3f} s, shorter than {SHORTEST_SECONDS} s"
     level = measure(audio.samples.numpy(), audio.sample_rate).rms_dbfs
     return f"silent, {level:.0f} dBFS" if level < SILENT_DBFS else ""
 

@@ -1,12 +1,12 @@
 """Reading clips for training and for judging.
 
-`CropDataset` is an endless stream without state: item `draw` is a pure function of (seed, draw), so that it does not matter
-how many workers read, in which order, or whether the run was interrupted. The stream goes in passes. In a pass every clip
-comes up once per crop length that it holds (at least once), so that long clips count by their length, in an order that is a
-permutation keyed by (seed, pass). Where in the clip the crop lies is keyed by (seed, draw).
+`CropDataset` is an endless stream without state: item `draw` is a pure function of (seed, draw), so that it does not
+matter how many workers read, in which order, or whether the run was interrupted. The stream goes in passes. In a pass
+every clip comes up once per crop length that it holds (at least once), so that long clips count by their length, in an
+order that is a permutation keyed by (seed, pass). Where in the clip the crop lies is keyed by (seed, draw).
 
-A crop is read by seeking: only its own samples, and where the rate has to change a margin on both sides, so that the crop
-equals the same stretch of the whole resampled clip. For that it starts on a common grid of both rates.
+A crop is read by seeking: only its own samples, and where the rate has to change a margin on both sides, so that the
+crop equals the same stretch of the whole resampled clip. For that it starts on a common grid of both rates.
 """
 
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ class CropDataset(Dataset):
         return step * int(np.random.default_rng((self.seed, _START, draw)).integers(room // step + 1))
 
     def __getitem__(self, draw: int) -> dict:
-        """`waveform` (samples,) float32, zeros after the clip's end; `samples` that are not padding; `clip` id; `path`."""
+        """`waveform` (samples,) float32, `samples` of it that are not padding, `clip` id, `path`, `draw`."""
         clip, start = self.clip(draw), self.start(draw)
         crop = read_crop(self.manifest, clip, self.sample_rate, start, self.samples)
         waveform = torch.nn.functional.pad(crop, (0, self.samples - len(crop)))
@@ -82,6 +82,7 @@ class DrawSampler(Sampler[int]):
         self.start = start
 
     def __iter__(self) -> Iterator[int]:
+        """Without end."""
         draw = self.start
         while True:
             yield draw
@@ -95,6 +96,7 @@ class ClipDataset(Dataset):
         self.manifest, self.sample_rate, self.max_seconds = manifest, sample_rate, max_seconds
 
     def __len__(self) -> int:
+        """Number of clips."""
         return len(self.manifest)
 
     def __getitem__(self, index: int) -> dict:
@@ -110,7 +112,7 @@ class ClipDataset(Dataset):
 def read_crop(manifest: Manifest, clip: Clip, sample_rate: int, start: int, samples: int) -> Tensor:
     """Samples [start, start + samples) of the clip at `sample_rate`, fewer where it ends.
 
-    `start` must be a multiple of sample_rate / gcd(sample_rate, clip.sample_rate), so that it falls on a sample of the file.
+    `start` must be a multiple of sample_rate / gcd(sample_rate, clip.sample_rate), to fall on a sample of the file.
     """
     path, rate = manifest.path(clip), clip.sample_rate
     if rate == sample_rate:

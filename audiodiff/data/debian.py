@@ -1,7 +1,7 @@
-"""Recordings that come as Debian packages: fetched and unpacked by apt's and dpkg's own tools, without installing anything.
+"""Recordings that come as Debian packages: fetched and unpacked by apt's and dpkg's own tools, nothing is installed.
 
-Neither root nor a configured system is needed. When the machine's package lists do not know the package (they are empty in
-most container images), private lists are fetched beside the download, from the sources the machine is configured with.
+Root is not needed. When the machine's package lists do not know the package (they are empty in most container images),
+private lists are fetched beside the download, from the sources the machine is configured with.
 """
 
 import re
@@ -18,7 +18,7 @@ _COMMON_LICENCE = re.compile(r"/usr/share/common-licenses/([\w.+-]*\w)")
 
 
 def fetch(package: str, folder: Path) -> Path:
-    """Download a package and unpack it below `folder`; the root of its files is returned. What is there is not fetched again.
+    """Download a package and unpack it below `folder`, unless it is there; the root of its files is returned.
 
     Raises:
         UserError: apt-get or dpkg-deb is not installed, or the package cannot be had.
@@ -43,7 +43,7 @@ def fetch(package: str, folder: Path) -> Path:
 
 
 def licence(root: Path, package: str, files: str = "*") -> str:
-    """What the package's copyright file says about the files called `files` there, else about all of them: licence (holder).
+    """What the package's copyright file says of the files called `files` there, else of all: "licence (holder)".
 
     Read are the machine-readable form (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/) and, in free
     text, the first licence that it names by its place among the common ones.

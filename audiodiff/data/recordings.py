@@ -19,7 +19,9 @@ from audiodiff.errors import UserError
 
 _REMARK = re.compile(r"\s*(\[[^\]]*\]|\([^)]*\)|<[^>]*>)\s*$")
 _LUA_STRING = r'"((?:[^"\\]|\\.)*)"'
-_DIALOG = re.compile(rf"dialogId\({_LUA_STRING},\s*{_LUA_STRING},\s*{_LUA_STRING}\)\s*dialogStr\({_LUA_STRING}\)")
+_DIALOG = re.compile(
+    rf"dialogId\({_LUA_STRING},\s*{_LUA_STRING}(?:,\s*{_LUA_STRING})?\s*\)\s*dialogStr\(\s*{_LUA_STRING}\)"
+)
 _UTTERANCE = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)\s*$')
 
 
@@ -52,7 +54,7 @@ def _recording(key: str, path: Path, text: str = "", speaker: str = "", **others
 def asterisk(root: Path, texts: Path) -> list[Recording]:
     """Voice prompts in G.722 at 16 kHz below VOICE/, and a list `key: text` (gzipped); the speaker is the voice.
 
-    A text that ends with a remark in brackets loses it; one that consists of nothing else is a tone or silence, not speech.
+    A text that ends with a remark in brackets loses it; where nothing else is left it is a tone or silence, not speech.
 
     Raises:
         UserError: PyAV, which decodes them, is not installed.
@@ -86,19 +88,19 @@ def read_g722(path: Path) -> Audio:
 
 
 def festvox(root: Path) -> list[Recording]:
-    """A Festival voice: wav/KEY.wav and etc/txt.done.data; one speaker. Texts stay as they are, with stress marks (`+`)."""
-    lines = (root / "etc/txt.done.data").read_text(encoding="utf-8").splitlines()
+    """A Festival voice: wav/KEY.wav and etc/txt.done.data; one speaker. Texts keep their stress marks (`+`)."""
+    lines = (root / "etc/txt.done.data").read_text(encoding="utf-8").split("\n")
     said = dict(match.groups() for match in map(_UTTERANCE.match, lines) if match)
     return [_recording(path.stem, path, said.get(path.stem, ""), root.name) for path in sorted(root.glob("wav/*.wav"))]
 
 
 def fillets(sounds: Path, scripts: Path, language: str = "cs") -> list[Recording]:
-    """Game dialogues: sound/LEVEL/LANGUAGE/KEY.ogg, and script/LEVEL/dialogs_LANGUAGE.lua with text and font.
+    """Game dialogues: sound/LEVEL/.../LANGUAGE/KEY.ogg, and script/LEVEL/*dialogs_LANGUAGE.lua with text and font.
 
     Every character speaks in a font of its own, which names the speaker.
     """
     said = {}
-    for script in sorted(scripts.glob(f"*/dialogs_{language}.lua")):
+    for script in sorted(scripts.glob(f"*/*dialogs_{language}.lua")):
         for key, font, _, text in _DIALOG.findall(script.read_text(encoding="utf-8")):
             said[f"{script.parent.name}/{key}"] = (re.sub(r"\\(.)", r"\1", text), font)
     found = []
@@ -123,7 +125,7 @@ def ljspeech(root: Path) -> list[Recording]:
 
 
 def vctk(root: Path) -> list[Recording]:
-    """VCTK: wav48_silence_trimmed/SPEAKER/SPEAKER_NNN_micM.flac (0.92) or wav48/.../SPEAKER_NNN.wav (0.80), txt/.../*.txt.
+    """VCTK: wav48_silence_trimmed/SPEAKER/KEY_micM.flac (0.92) or wav48/SPEAKER/KEY.wav (0.80); txt/SPEAKER/KEY.txt.
 
     Of two microphones the first is taken, or the one that is there. Speaker p315 has no texts.
     """
@@ -143,9 +145,9 @@ def vctk(root: Path) -> list[Recording]:
 
 
 def folder(root: Path) -> list[Recording]:
-    """Any audio below `root`. Texts, if any: KEY.txt beside the audio, or metadata.csv with `NAME|text`. Speaker: first folder.
+    """Any audio below `root`. Texts, if any: KEY.txt beside it, or metadata.csv (`NAME|text`). Speaker: first folder.
 
-    Of two files that differ in the suffix alone, such as a.wav and a.mp3, both are taken: the key of the second keeps it.
+    Of two files that differ in the suffix alone, such as a.mp3 and a.wav, both are taken: the second key keeps it.
     """
     if not root.is_dir():
         raise UserError(root, "no such folder")
@@ -170,7 +172,7 @@ def folder(root: Path) -> list[Recording]:
 def table(path: Path) -> dict[str, str]:
     """Lines `name|text` or `name|text|normalised text` (then the last is taken), without any quoting."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise UserError(path, "no such file", "it should hold lines `name|text`") from None
     except UnicodeDecodeError as error:

@@ -35,7 +35,7 @@ def package() -> metadata.Distribution:
 
 
 def texts(clips: int) -> list[str]:
-    """`clips` different texts: every sentence once, then pairs of a sentence with the next, the one after that, and so on.
+    """`clips` different texts: every sentence once, then pairs of a sentence with the next, with the one after, ...
 
     Raises:
         UserError: there are not so many.
@@ -51,7 +51,7 @@ def texts(clips: int) -> list[str]:
 
 
 def recordings(clips: int) -> list[Recording]:
-    """`clips` utterances. The pace varies within `SPEEDS`; pace and seed follow from the text, whose hash is in the key."""
+    """`clips` utterances; pace (within `SPEEDS`) and seed follow from the text, whose hash is in the key."""
     release = package().version
     found = []
     for number, text in enumerate(texts(clips)):

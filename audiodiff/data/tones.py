@@ -1,4 +1,4 @@
-"""Synthetic clips for smoke runs and tests: harmonic tones with gliding pitch and a moving formant. Nothing is fetched."""
+"""Synthetic clips for smoke runs and tests: harmonic tones of gliding pitch and moving formant. Nothing is fetched."""
 
 from pathlib import Path
 
@@ -35,10 +35,17 @@ def prepare_tones(folder: str | Path, clips: int = 12, seconds: float = 1.5, sam
         write(folder / path, Audio(tone(i, round(seconds * sample_rate), sample_rate), sample_rate))
         entries.append(
             Clip(
-                id=f"tones/{i:03}", path=path, seconds=round(seconds * sample_rate) / sample_rate, sample_rate=sample_rate,
-                speaker="synthetic tone", split=split, licence="CC0-1.0", source="synthetic, made by audiodiff", synthetic=True,
+                id=f"tones/{i:03}",
+                path=path,
+                seconds=round(seconds * sample_rate) / sample_rate,
+                sample_rate=sample_rate,
+                speaker="synthetic tone",
+                split=split,
+                licence="CC0-1.0",
+                source="synthetic, made by audiodiff",
+                synthetic=True,
             )
-        )  # fmt: skip
+        )
     manifest = Manifest(tuple(entries), folder)
     manifest.save()
     return manifest

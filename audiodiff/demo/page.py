@@ -173,7 +173,7 @@ class App:
             "seed": int(seed),
             "mel_consistency": consistency,
             "seconds": round(audio.seconds, 3),
-            "real_time_factor": round(elapsed / audio.seconds, 3),
+            "real_time_factor": round(audio.seconds / elapsed, 2),  # seconds of audio per second of work
             "mel_spec": asdict(vocoder.spec),
         }
         return *self._shown(source), player(audio), settings

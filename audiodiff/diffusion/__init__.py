@@ -6,5 +6,5 @@ t = 0 being data,
 
     x_t = alpha(t) x0 + sigma(t) noise,   log_snr = log(alpha^2 / sigma^2),   half_log_snr = log(alpha / sigma).
 
-Schedules preserve variance: alpha^2 + sigma^2 = 1. Signals are tensors (B, C, T), though nothing here minds other shapes.
+Schedules preserve variance: alpha^2 + sigma^2 = 1. Signals are tensors (B, C, T).
 """

@@ -1,8 +1,8 @@
 """A network wrapped so that it answers E[x0 | x_t].
 
-Samplers, guidance and oracles meet in this one contract, `denoiser(x_t, t, cond) -> E[x0 | x_t]` with `denoiser.schedule`
-and `denoiser.t_max`: what the network predicts is nobody else's business. The network itself is asked at a noise level,
-not at a time (`network(x_t, log_snr, cond)`), so that a trained network outlives its schedule.
+Samplers, guidance and oracles meet in this one contract, `denoiser(x_t, t, cond) -> E[x0 | x_t]` with
+`denoiser.schedule` and `denoiser.t_max`: what the network predicts is nobody else's business. The network itself is
+asked at a noise level, not at a time (`network(x_t, log_snr, cond)`), so that a trained network outlives its schedule.
 """
 
 from collections.abc import Callable

@@ -86,10 +86,11 @@ def karras(
 def balanced(schedule: Schedule, nfe: int, t_max: float | None = None) -> Tensor:
     """t_max, then evenly spaced log_snr while sigma / alpha falls from nfe to 1 / nfe, then 0. (nfe + 1,)
 
-    For solvers that interpolate in half-log-SNR. The two steps at the ends, which they take at order 1, shrink as 1 / nfe
-    like all others, at both ends alike, whereas fixed bounds spend few calls on levels that hold no detail yet or hear
-    none of it any more. At 6 to 10 calls on the oracles DPM-Solver++ 2M is 2.5 times as accurate on it as on uniform t,
-    and up to 3 times as accurate as on `uniform_log_snr`. log_snr of +-9 is the widest it gets.
+    For solvers that interpolate in half-log-SNR. The two steps at the ends, which they take at order 1, shrink as 1 /
+    nfe like all others, at both ends alike, whereas fixed bounds spend few calls on levels that hold no detail yet or
+    hear none of it any more. At 6 to 10 calls on the oracles DPM-Solver++ 2M is 2.5 times as accurate on it as on
+    uniform t, and several times as accurate as on `uniform_log_snr` with fixed bounds. log_snr of +-9 is the widest it
+    gets.
     """
     t_max = schedule.t_max if t_max is None else t_max
     if nfe == 1:

@@ -4,26 +4,28 @@ The probability-flow ODE, d x / d t = f(t) x + g(t) E[x0 | x], is linear in x on
 function of time. Between two times of the grid, t and s < t, it is solved exactly by (lambda = log(alpha / sigma),
 phi = atan(sigma / alpha); integrals from t to s)
 
-    predict = "x0":       x_s = sigma_s / sigma_t x_t + alpha_s int exp(lambda - lambda_s) x0(lambda) dlambda
-    predict = "epsilon":  x_s = alpha_s / alpha_t x_t - alpha_s sigma_t / alpha_t int exp(lambda_t - lambda) eps(lambda) dlambda
-    predict = "v":        x_s = x_t + int v(phi) dphi
+    "x0":       x_s = sigma_s / sigma_t x_t + alpha_s int exp(lambda - lambda_s) x0(lambda) dlambda
+    "epsilon":  x_s = alpha_s / alpha_t (x_t - sigma_t int exp(lambda_t - lambda) epsilon(lambda) dlambda)
+    "v":        x_s = x_t + int v(phi) dphi
 
 (Lu et al., "DPM-Solver++", arXiv 2211.01095, eq. 9; "DPM-Solver", arXiv 2206.00927, eq. 3.4; Salimans and Ho, arXiv
-2202.00512, appendix D.) In each, a kernel that is 1 at one end of the step and decays towards the other, or is constant,
-meets a smooth function, known at the times already visited. A method of order k puts the polynomial of degree k - 1
-through the last k of these values in the function's place and integrates it exactly: the weights solve a k x k system in
-float64 whose right-hand side are the exact moments of the kernel. None is typed in. All three are the same method at
-order 1, DDIM; from order 2 on they differ in the function that is taken to be smooth.
+2202.00512, appendix D.) In each, a kernel that is 1 at one end of the step and decays towards the other, or is
+constant, meets a smooth function, known at the times already visited. A method of order k puts the polynomial of degree
+k - 1 through the last k of these values in the function's place and integrates it exactly: the weights solve a k x k
+system in float64 whose right-hand side are the exact moments of the kernel. None is typed in. "x0" and "epsilon" are
+the same method at order 1, DDIM, and "v" is Euler's in the angle; from order 2 on they differ in the function that is
+taken to be smooth.
 
-Start-up. The first step can only be of order 1 and leaves an error h^2, too much for a method of order 3. Once the network
-has been called behind that step, its integral is taken again with the new value too, to order 2, and the state corrected
-(no further call: the predictor-corrector idea of UniPC, Zhao et al., arXiv 2302.04867). As the correction is linear in
-the same values it only changes weights. A start one order below is enough, so this suffices for order 3, which is the
-highest offered.
+Start-up. The first step can only be of order 1 and leaves an error h^2, too much for a method of order 3. Once the
+network has been called behind that step, its integral is taken again with the new value too, to order 2, and the state
+corrected (no further call: the predictor-corrector idea of UniPC, Zhao et al., arXiv 2302.04867). As the correction is
+linear in the same values it only changes weights. A start one order below is enough, so this suffices for order 3,
+which is the highest offered.
 
-Ends. lambda is infinite at alpha = 0 and at sigma = 0. No polynomial in lambda reaches there, so a step from or to such a
-time is DDIM's, which is finite at both: from pure noise, x_s = alpha_s x0 + sigma_s x_t, and to t = 0, x_s = E[x0 | x_t].
-Values at an infinite lambda serve no later step. phi is finite everywhere, so "v" needs none of this.
+Ends. lambda is infinite at alpha = 0 and at sigma = 0. No polynomial in lambda reaches there, so a step from or to such
+a time is DDIM's, which is finite at both: from pure noise, x_s = alpha_s x0 + sigma_s x_t, and to t = 0, E[x0 | x_t].
+Values at an infinite lambda serve no later step. phi is finite everywhere, so "v" needs none of this: its last
+step extrapolates like any other.
 """
 
 import math
@@ -72,9 +74,9 @@ def interpolation_weights(nodes: list[float], start: float, stop: float, rate: i
 class Multistep(Sampler):
     """The exponential multistep method of a given order: deterministic, one network call a step.
 
-    order 1 is DDIM; predict = "x0" with order 2 or 3 is DPM-Solver++ 2M or 3M (arXiv 2211.01095; the published 3M
-    implementations are of order 2, because they weigh a divided difference as a derivative), predict = "epsilon" is
-    multistep DPM-Solver, and predict = "v" is Adams-Bashforth in the angle atan(sigma / alpha).
+    predict = "x0" with order 1 is DDIM, with 2 or 3 DPM-Solver++ 2M or 3M (arXiv 2211.01095; the published 3M
+    implementations are of order 2, because they weigh a divided difference as a derivative). predict = "epsilon" is
+    multistep DPM-Solver; predict = "v" is Adams-Bashforth in the angle atan(sigma / alpha).
 
     Args:
         nfe: number of network calls; fewer than `order` are fine.

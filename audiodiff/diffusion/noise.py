@@ -1,8 +1,8 @@
 """Noise as a pure function of (seed, channel, absolute position).
 
-The noise of a clip is one endless standard normal sequence per channel. It is drawn in blocks on the CPU, each block from
-a generator seeded with a hash of (seed, channel, block), so that any stretch of it can be had without what lies before:
-the same numbers for any batch, order, chunking or device.
+The noise of a clip is one endless standard normal sequence per channel. It is drawn in blocks on the CPU, each block
+from a generator seeded with a hash of (seed, channel, block), so that any stretch of it can be had without what lies
+before: the same numbers for any batch, order, chunking or device.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ def batch_noise(
 def step_noise(
     seeds: Sequence[int], channels: int, samples: int, start: int = 0, device: torch.device | str | None = None
 ) -> Callable[[int], Tensor]:
-    """The `noise` argument of a stochastic sampler: step -> (B, channels, samples), independent of x1 and between steps."""
+    """The `noise` of a stochastic sampler: step -> (B, channels, samples), independent of x1 and of other steps."""
 
     def noise(step: int) -> Tensor:
         return batch_noise([_hash("step", seed, step) for seed in seeds], channels, samples, start, device)

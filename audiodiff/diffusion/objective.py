@@ -1,13 +1,13 @@
 """What the network predicts, and how its error is weighted.
 
-With x_t = alpha x0 + sigma noise and alpha^2 + sigma^2 = 1, knowing one of noise, x0 and v = alpha noise - sigma x0 beside
-x_t is knowing all of them:
+With x_t = alpha x0 + sigma noise and alpha^2 + sigma^2 = 1, knowing one of noise, x0 and v = alpha noise - sigma x0
+beside x_t is knowing all of them:
 
     x0 = (x_t - sigma noise) / alpha = alpha x_t - sigma v.
 
 The first form divides by alpha, so a network that predicts noise says nothing about x0 where alpha = 0. An objective's
-own mean square error is the x0-error times alpha^2 / sigma^2 (epsilon), 1 (x0) or 1 / sigma^2 (v): a weighting stated for
-the x0-error, as min-SNR is, is divided by this factor, and then means the same to all three.
+own mean square error is the x0-error times alpha^2 / sigma^2 (epsilon), 1 (x0) or 1 / sigma^2 (v): a weighting stated
+for the x0-error, as min-SNR is, is divided by this factor, and then means the same to all three.
 
 Here alpha and sigma are tensors that broadcast against the signals.
 """

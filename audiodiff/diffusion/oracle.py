@@ -5,7 +5,8 @@ For x0 ~ N(mean, covariance) and x_t = alpha x0 + sigma noise, x0 given x_t is G
     E[x0 | x_t] = mean + alpha C (alpha^2 C + sigma^2 I)^-1 (x_t - alpha mean),
 
 and the probability-flow ODE scales each eigenmode by the ratio of marginal standard deviations. A mixture weighs its
-components' answers by their posterior probabilities. Signals (B, ...) are flattened to (B, D).
+components' answers by their posterior probabilities. Signals (B, ...) are flattened to (B, D). All is computed in float64
+on the CPU, whatever the dtype of x_t.
 """
 
 from abc import ABC, abstractmethod
@@ -57,8 +58,8 @@ class Oracle(ABC):
         return network
 
     def _answer(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        alpha, sigma = (level.to(x_t).reshape(-1, 1) for level in (alpha, sigma))
-        return self.posterior_mean(x_t.flatten(1), alpha, sigma).reshape(x_t.shape)
+        alpha, sigma = (level.double().reshape(-1, 1) for level in (alpha, sigma))
+        return self.posterior_mean(x_t.flatten(1).double(), alpha, sigma).reshape(x_t.shape).to(x_t.dtype)
 
 
 class GaussianOracle(Oracle):
@@ -72,9 +73,9 @@ class GaussianOracle(Oracle):
 
     def __init__(self, mean: Tensor, covariance: Tensor, schedule: Schedule):
         super().__init__(schedule)
-        self.mean = mean
-        self.covariance = covariance
-        self.variances, self.modes = torch.linalg.eigh(covariance)
+        self.mean = mean.double()
+        self.covariance = covariance.double()
+        self.variances, self.modes = torch.linalg.eigh(self.covariance)
 
     def posterior_mean(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """E[x0 | x_t], (B, D)."""
@@ -111,9 +112,7 @@ class MixtureOracle(Oracle):
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, schedule: Schedule):
         super().__init__(schedule)
-        self.weights = weights
-        self.means = means
-        self.covariances = covariances
+        self.weights = weights.double()
         self.components = [GaussianOracle(m, c, schedule) for m, c in zip(means, covariances, strict=True)]
 
     def posterior_mean(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:

@@ -188,13 +188,13 @@ def ddim_step(levels: Levels, n: int, eta: float = 0.0) -> Step:
 class Ancestral(Sampler):
     """DDPM: a sample of q(x_s | x_t, x0) with the estimate in x0's place.
 
-    Ho et al., "Denoising Diffusion Probabilistic Models" (arXiv 2006.11239), algorithm 2, for any grid. As there, nothing
-    is added in the step to t = 0.
+    Ho et al., "Denoising Diffusion Probabilistic Models" (arXiv 2006.11239), algorithm 2, for any grid. As there,
+    nothing is added in the step to t = 0.
 
     Args:
         nfe: number of network calls.
-        variance: "small" is the posterior's (right where x0 is a point), "large" that of q(x_t | x_s) (right where x0 is
-            standard normal).
+        variance: "small" is the posterior's (right where x0 is a point), "large" that of q(x_t | x_s) (right where x0
+            is standard normal).
         grid: (nfe + 1,) times; None: uniform t.
 
     Raises:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def _in_float64(function: Callable[[Tensor], Tensor], value: Tensor | float, dtype: torch.dtype | None) -> Tensor:
-    """`function` of `value`, computed in float64 and handed out in `dtype`, or that of `value`; float64 for a number."""
+    """`function` of `value`, computed in float64, handed out in `dtype`, else in that of `value`."""
     given = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
     return function(given.double()).to(dtype or given.dtype)
 

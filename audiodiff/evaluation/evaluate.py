@@ -20,7 +20,7 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.judging import Case, judge_all
+from audiodiff.evaluation.judging import Case, Verdict, judge_all
 from audiodiff.evaluation.statistics import Interval, bootstrap
 from audiodiff.evaluation.systems import System, systems
 from audiodiff.metrics import JUDGES, require_all
@@ -140,18 +140,11 @@ def evaluate(
     with tqdm(total=len(chosen) * len(clips), desc="synthesising", unit="clip", disable=quiet) as bar:
         made = {one.name: _synthesise(one, recordings, mels, seeds, bar.update) for one in chosen}
     judging = time.perf_counter()
-    cases = [
-        Case(recording.numpy(), {name: waveforms[i] for name, (waveforms, _) in made.items()}, rate)
-        for i, recording in enumerate(recordings)
-    ]
+    versions = [{name: waveforms[i] for name, (waveforms, _) in made.items()} for i in range(len(clips))]
+    cases = [Case(x.numpy(), estimates, rate) for x, estimates in zip(recordings, versions, strict=True)]
     verdicts = list(tqdm(judge_all(cases, workers), total=len(cases), desc="judging", unit="clip", disable=quiet))
     end = time.perf_counter()
     audio_seconds, judged = sum(map(len, recordings)) / rate, len(clips) * len(chosen)
-    rows = {}
-    for one in chosen:
-        scores = {name: np.array([verdict.scores[one.name][name] for verdict in verdicts]) for name in JUDGES}
-        waveforms, spent = made[one.name]
-        rows[one.name] = Row(one, scores, waveforms, audio_seconds / spent if one.timed else None)
     return Evaluation(
         settings,
         clips,
@@ -159,7 +152,7 @@ def evaluate(
         clip_list_hash(clips),
         manifest.content_hash(),
         rate,
-        rows,
+        {one.name: _row(one, *made[one.name], verdicts, audio_seconds) for one in chosen},
         environment.describe(vocoder.device),
         _describe(vocoder, settings),
         {name: sum(verdict.seconds[name] for verdict in verdicts) / judged for name in JUDGES},
@@ -181,6 +174,13 @@ def _synthesise(
         waveforms.append(waveform[: len(recording)].clamp(-1, 1).numpy())
         tick()
     return waveforms, seconds
+
+
+def _row(
+    system: System, waveforms: list[np.ndarray], spent: float, verdicts: list[Verdict], audio_seconds: float
+) -> Row:
+    scores = {name: np.array([verdict.scores[system.name][name] for verdict in verdicts]) for name in JUDGES}
+    return Row(system, scores, waveforms, audio_seconds / spent if system.timed else None)
 
 
 def _describe(vocoder: Vocoder, settings: Settings) -> dict:

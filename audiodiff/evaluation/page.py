@@ -14,7 +14,7 @@ h2 { font-size: 21px; letter-spacing: -.01em; margin: 56px 0 6px; }
 h3 { font-size: 15px; margin: 0; }
 p { max-width: 78ch; margin: 8px 0 16px; }
 .soft, .meta, small { color: var(--soft); }
-.meta { margin: 0 0 28px; }
+.meta { margin: 0 0 28px; max-width: none; }
 .lead { font-size: 18px; }
 .warning { border-left: 3px solid var(--bad); padding: 2px 14px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
@@ -33,7 +33,7 @@ td small { display: block; font-size: 12px; white-space: nowrap; }
 .track i { position: absolute; top: 0; height: 4px; border-radius: 2px; background: var(--accent); opacity: .4; }
 .track b { position: absolute; top: -2px; width: 8px; height: 8px; margin-left: -4px; border-radius: 50%;
   background: var(--accent); }
-.good { color: var(--good); } .bad { color: var(--bad); } .open { color: var(--soft); }
+.good, .good small { color: var(--good); } .bad, .bad small { color: var(--bad); } .open { color: var(--soft); }
 .clip { padding: 18px 20px 20px; margin-top: 16px; }
 .clip header { display: flex; gap: 12px; justify-content: space-between; align-items: baseline; flex-wrap: wrap; }
 .clip q { font-size: 16px; font-weight: 600; }

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
+from audiodiff.errors import UserError
 from audiodiff.evaluation.evaluate import ENOUGH_CLIPS, Evaluation, Row
 from audiodiff.evaluation.figures import sound, spectrogram_pair
 from audiodiff.evaluation.page import page
@@ -25,6 +26,18 @@ COMPARISONS = (
     ("network", "untrained"),
     ("network", "noise"),
 )
+
+
+def claim(folder: str | Path) -> None:
+    """Make the folder before the work that is to end up in it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(folder, f"cannot be made ({error.strerror})", "choose another folder") from error
 
 
 def write(evaluation: Evaluation, folder: str | Path) -> Path:
@@ -60,7 +73,7 @@ def summary(evaluation: Evaluation) -> dict:
             },
             "bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "over": "clips", "kind": "percentile"},
             "judges": {
-                name: {"label": judge.label, "unit": judge.unit, "better": judge.better, "meaning": judge.meaning}
+                name: {key: getattr(judge, key) for key in ("label", "unit", "better", "meaning")}
                 for name, judge in JUDGES.items()
             },
             "rows": {
@@ -77,13 +90,8 @@ def summary(evaluation: Evaluation) -> dict:
                 for a, b in _comparisons(evaluation)
             ],
             "clips": [
-                {
-                    "id": clip.id,
-                    "split": clip.split,
-                    "seconds": clip.seconds,
-                    "text": clip.text,
-                    "scores": {name: {j: float(row.scores[j][i]) for j in JUDGES} for name, row in rows.items()},
-                }
+                {key: getattr(clip, key) for key in ("id", "split", "seconds", "text")}
+                | {"scores": {name: {j: float(row.scores[j][i]) for j in JUDGES} for name, row in rows.items()}}
                 for i, clip in enumerate(evaluation.clips)
             ],
             "seconds": evaluation.seconds,
@@ -145,7 +153,7 @@ def _head(evaluation: Evaluation) -> str:
     minutes = sum(clip.seconds for clip in clips) / 60
     lines = [
         "<h1>How good is this vocoder?</h1>",
-        f'<p class="meta">{escape(str(evaluation.environment["date"]))} · model '
+        f'<p class="meta">{evaluation.environment["date"][:16].replace("T", " ")} UTC · model '
         f"{escape(model['hash'][:12]) or 'without a checkpoint'} · {model['parameters'] / 1e6:.1f} M parameters · "
         f"{escape(model['sampler'])}, {model['steps']} network calls · seed {evaluation.settings.seed}</p>",
         f'<p class="lead">{len(clips)} held-out recordings ({minutes:.1f} minutes) were reduced to mel spectrograms '
@@ -178,7 +186,7 @@ def _tally(row: Row, other: Row) -> str:
 
 def _scores(evaluation: Evaluation) -> str:
     intervals = {name: {judge: row.interval(judge) for judge in JUDGES} for name, row in evaluation.rows.items()}
-    ends = {}
+    ends, clips = {}, len(evaluation.clips)
     for judge in JUDGES:
         judged = [one[judge] for one in intervals.values() if one[judge].clips]
         ends[judge] = (min((i.low for i in judged), default=0.0), max((i.high for i in judged), default=1.0))
@@ -189,13 +197,13 @@ def _scores(evaluation: Evaluation) -> str:
     )
     body = ""
     for name, row in evaluation.rows.items():
-        cells = "".join(_score_cell(JUDGES[j], i, ends[j], len(evaluation.clips)) for j, i in intervals[name].items())
+        cells = "".join(_score_cell(JUDGES[j], i, ends[j], clips) for j, i in intervals[name].items())
         speed = "–" if row.speed is None else f"<b>{row.speed:.{0 if row.speed >= 10 else 1}f}×</b>"
         ours = ' class="ours"' if name in OURS else ""
         body += f"<tr{ours}><th>{escape(row.system.label)}</th>{cells}<td>{speed}</td></tr>\n"
     return (
-        "<h2>Scores</h2>\n<p>Means over clips with their 95 % intervals. The dot is the mean, the band the interval, the "
-        "line spans all rows of the column.</p>\n"
+        "<h2>Scores</h2>\n<p>Means over clips with their 95 % intervals. The dot is the mean, the band the interval; "
+        "the line spans all rows of its column.</p>\n"
         f'<div class="card scroll"><table><thead><tr><th>System</th>{head}<th>Speed<small>times real time</small></th>'
         f"</tr></thead><tbody>\n{body}</tbody></table></div>\n{_system_notes(evaluation)}"
     )
@@ -237,7 +245,7 @@ def _differences(evaluation: Evaluation) -> str:
             gain = row.gain(other, name)
             said = verdict(judge, gain)
             body += (
-                f'<td class="{css[said]}"><b>{_number(judge, gain.mean, True)}</b> {words[said]}'
+                f'<td class="{css[said]}"><b>{_number(judge, gain.mean, True)}</b><small>{words[said]}</small>'
                 f"<small>{_number(judge, gain.low, True)} to {_number(judge, gain.high, True)}</small></td>"
             )
         body += "</tr>\n"

@@ -6,18 +6,17 @@ from audiodiff.metrics.extras import require
 from audiodiff.metrics.rates import at_rate
 
 SAMPLE_RATE = 16000
-# P.862.2 maps the raw score r to 0.999 + 4 / (1 + exp(-1.3669 r + 3.8224)); r ends at -0.5.
-WORST = 0.999 + 4 / (1 + np.exp(1.3669 * 0.5 + 3.8224))
+WORST = 0.999  # P.862.2 maps the raw score r to 0.999 + 4 / (1 + exp(-1.3669 r + 3.8224))
 
 
 def pesq_wb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """MOS-LQO of P.862.2 for `estimate` (T,) of `reference` (T,): `WORST` (1.04) to 4.64.
+    """MOS-LQO of P.862.2 for `estimate` (T,) of `reference` (T,): `WORST` to 4.64.
 
     A silent estimate gets `WORST`. NaN where PESQ finds no utterance in the pair, or less than its quarter of a second.
     """
     pesq = require("pesq")
     if not estimate.any():
-        return float(WORST)
+        return WORST
     reference, estimate = (at_rate(x, sample_rate, SAMPLE_RATE) for x in (reference, estimate))
     try:
         return float(pesq.pesq(SAMPLE_RATE, reference, estimate, "wb"))

@@ -3,13 +3,13 @@
 One interface, three ways:
 
 - `StridedFrontend`: learned strided convolution on the waveform;
-- `StftFrontend`: complex short-time spectra, so that most of the work happens a few hundred times slower than the sample
-  rate. A network narrower than the spectrum cannot carry its noisy input through, and would learn nothing; the output is
-  therefore a complex mask per bin on the noisy spectrum plus an additive spectrum;
+- `StftFrontend`: complex short-time spectra, so that most of the work happens a few hundred times slower than the
+  sample rate. A network narrower than the spectrum cannot carry its noisy input through, and would learn nothing; the
+  output is therefore a complex mask per bin on the noisy spectrum plus an additive spectrum;
 - `IdentityFrontend`: for mels and latents, which are frames already.
 
-All are linear or fixed but for the additive and masking output, and exact at the edges: samples outside the clip are
-zeros, and overlap-add is normalised by a constant. A clip alone thus equals the same clip in a longer, zero-padded batch.
+All are exact at the edges: samples outside the clip are zeros, and overlap-add is normalised by a constant. A clip
+alone thus equals the same clip in a longer, zero-padded batch.
 """
 
 from abc import abstractmethod
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 
 class Frontend(nn.Module):
-    """The interface: `in_features`, `out_features`, `stride` (samples a frame), `offset` (sample of frame 0's centre)."""
+    """The interface. `stride` is in samples a frame; frame 0 is centred at sample `offset`."""
 
     in_features: int
     out_features: int

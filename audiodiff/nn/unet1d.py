@@ -1,8 +1,8 @@
 """The 1-D U-Net: dilated residual blocks at several frame rates, told the noise level and the condition at each.
 
-Level 0 is the finest. Going down, each level runs its blocks and halves the frames; going up, it doubles them, adds what
-the same level had on the way down, and runs its blocks again (Ronneberger et al. 2015, in one dimension). Dilations cycle
-through 1, 2, 4, ... within a level, so a level of n blocks sees about 2^n frames to each side.
+Level 0 is the finest. Going down, each level runs its blocks and halves the frames; going up, it doubles them, adds
+what the same level had on the way down, and runs its blocks again (Ronneberger et al. 2015, in one dimension).
+Dilations cycle through 1, 2, 4, ... within a level, so a level of n blocks sees about 2^n frames to each side.
 """
 
 import torch
@@ -85,9 +85,8 @@ class UNet1d(nn.Module):
             (B, out_features, F)
         """
         if (condition is None) != (self.condition == 0):
-            raise ValueError(
-                f"the network takes {self.condition} conditioning channels, got {condition is not None and condition.shape[1]}"
-            )
+            given = 0 if condition is None else condition.shape[1]
+            raise ValueError(f"the network takes {self.condition} conditioning channels, got {given}")
         embedding = nn.functional.silu(self.noise_level(log_snr))
         conditions, masks = [condition], [mask]
         for _ in self.down:

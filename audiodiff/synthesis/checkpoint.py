@@ -67,7 +67,7 @@ class Checkpoint:
 def describe(value: Any) -> Any:
     """A component as JSON: its type name and constructor arguments, recursively; plain values as they are."""
     if type(value) in _NAMES:
-        names = [name for name in inspect.signature(type(value)).parameters]
+        names = inspect.signature(type(value)).parameters
         return {"type": _NAMES[type(value)]} | {name: describe(getattr(value, name)) for name in names}
     if isinstance(value, (list, tuple)):
         return [describe(item) for item in value]

@@ -84,8 +84,15 @@ class Vocoder:
         return self.spec.sample_rate
 
     def mel(self, audio: Audio) -> Tensor:
-        """The log-mel (M, F) of a mono recording at any rate, as this model takes it."""
+        """The log-mel (M, F) of a mono recording at any rate, as this model takes it.
+
+        F * hop_length is at least the recording's length at the model's rate: where the spec leaves a rest of less than
+        a hop without a frame, the recording is lengthened by silence to whole hops.
+        """
         samples = resample(audio.samples, audio.sample_rate, self.sample_rate)
+        hop = self.spec.hop_length
+        if self.spec.frames(samples.shape[-1]) * hop < samples.shape[-1]:
+            samples = nn.functional.pad(samples, (0, -samples.shape[-1] % hop))
         return self.model.analysis(samples.to(self.device)).cpu()
 
     @torch.inference_mode()
@@ -129,9 +136,9 @@ class Vocoder:
 
     def resynthesise(self, audio: Audio, steps: int = 6, seeds: int = 0, **options) -> Audio:
         """Copy synthesis: the audio of a recording's mel, trimmed to the recording's length; options of `generate`."""
-        length = round(audio.samples.shape[-1] * self.sample_rate / audio.sample_rate)
-        made = self.generate(self.mel(audio), steps, seeds, **options)
-        return Audio(made.samples[:length], made.sample_rate)
+        at_rate = Audio(resample(audio.samples, audio.sample_rate, self.sample_rate), self.sample_rate)
+        made = self.generate(self.mel(at_rate), steps, seeds, **options)
+        return Audio(made.samples[: at_rate.samples.shape[-1]], made.sample_rate)
 
     def _sample(
         self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None

@@ -15,8 +15,8 @@ from audiodiff.training.module import progress
 class ExponentialAverage(WeightAveraging):
     """Exponential moving average of the weights from the first step on.
 
-    The decay grows as (1 + n) / (10 + n) up to `decay`: a fixed one would carry the random start along for 1 / (1 - decay)
-    steps, and starting late would validate weights that are not averaged.
+    The decay grows as (1 + n) / (10 + n) up to `decay`: a fixed one would carry the random start along for
+    1 / (1 - decay) steps, and starting late would validate weights that are not averaged.
 
     Args:
         decay: of the average, once warm; about 1 - 10 / steps of the run.
@@ -106,7 +106,7 @@ class Throughput(Callback):
 
 
 class Checkpoints(ModelCheckpoint):
-    """Lightning checkpoints for resuming: every so many steps, the last two kept, and one more when the run ends or breaks.
+    """Lightning checkpoints for resuming: every so many steps, the last two kept, and one when the run ends or breaks.
 
     Args:
         folder: of the run; they go to `<folder>/checkpoints`.
@@ -134,9 +134,7 @@ class Checkpoints(ModelCheckpoint):
         """Keep what an interrupted run has reached, after whole steps."""
         if isinstance(exception, KeyboardInterrupt):
             self._save(trainer)
-            print(
-                f"\nstopped at step {trainer.global_step}; the same command with resume={self.folder} goes on from there"
-            )
+            print(f"\nstopped at step {trainer.global_step}; the same command with resume={self.folder} goes on")
 
     def _save(self, trainer: lightning.Trainer) -> None:
         trainer.save_checkpoint(Path(self.dirpath) / f"step={trainer.global_step:09d}.ckpt")

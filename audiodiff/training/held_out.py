@@ -23,8 +23,8 @@ pipeline_tag: audio-to-audio
 ---
 # A mel-conditioned diffusion vocoder
 
-Trained with audiodiff {version} for {steps} optimiser steps ({audio_hours:.2f} hours of audio seen, {minutes:.1f} minutes
-of wall time on {device}) on {data}.
+Trained with audiodiff {version} for {steps} optimiser steps on {data}: {audio_hours:.2f} hours of audio seen in
+{minutes:.1f} minutes of wall time on {device}.
 
     from audiodiff import Vocoder
     audio = Vocoder.from_pretrained("this/folder").generate(mel)

@@ -1,7 +1,7 @@
 """The Lightning module: one training step of a vocoder model, and what a run must remember to go on exactly.
 
-All randomness of a step (time, noise, gain) comes from a generator keyed by the run's seed and the step's first draw, and
-which crops a step sees follows from that draw as well. A run is therefore a function of its seed and its number of
+All randomness of a step (time, noise, gain) comes from a generator keyed by the run's seed and the step's first draw,
+and which crops a step sees follows from that draw as well. A run is therefore a function of its seed and its number of
 steps: killed anywhere and resumed from any checkpoint, it sees the same batches and ends with the same weights.
 """
 
@@ -26,8 +26,9 @@ class VocoderTraining(lightning.LightningModule):
         model: what is trained.
         optimizer: from parameters to an optimiser.
         lr_schedule: from step and progress to a share of the optimiser's learning rate.
-        spectral: weight of the multi-resolution STFT distance between the estimate and the clip, times alpha(t)^2: at
-            high noise the best estimate is an average, whose spectrum is not that of speech.
+        spectral: weight of the multi-resolution STFT distance between the estimate and the clip, at all noise levels
+            alike. At high noise it pulls the estimate from the average of all signals with this mel, which sounds like
+            none of them, towards one of them: what a sampler of few calls needs.
         gain: least and greatest factor that a clip's level is drawn from, so that level is not learned by heart.
         seed: of all the run's randomness.
         guard: skips steps whose loss is not finite.
@@ -82,8 +83,7 @@ class VocoderTraining(lightning.LightningModule):
         estimate = self.model.estimate(waveform, noise.to(waveform), t)
         loss = estimate.loss.mean()
         if self.spectral:
-            distance = multi_resolution_stft(estimate.waveform.float(), waveform)
-            loss = loss + self.spectral * (self.model.schedule.alpha(t).square() * distance).mean()
+            loss = loss + self.spectral * multi_resolution_stft(estimate.waveform.float(), waveform).mean()
         return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

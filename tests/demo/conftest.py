@@ -49,11 +49,13 @@ def recording(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def url(runs):
-    """Address of the page, which finds its model itself."""
+def url(runs, tmp_path_factory):
+    """Address of the page, which finds its model itself; uploads go where pytest clears up."""
     from audiodiff.demo import build
 
-    page = build(runs=runs)
-    _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
-    yield address
-    page.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        page = build(runs=runs)
+        _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+        yield address
+        page.close()

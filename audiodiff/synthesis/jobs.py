@@ -1,0 +1,149 @@
+"""What there is to render: from the inputs that a user names to clips with a name, an identity and a mel.
+
+An input is a recording, a saved mel, a folder of these (searched to the bottom) or a manifest. A clip's *name* is its
+path below the folder or manifest that it was found in, without suffix: the rendering stands below the output folder
+under the same name. Its *id*, by which it gets its own seed, is that name, or what the manifest calls it: what else is
+rendered, and in which order, does not matter.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from torch import Tensor
+
+from audiodiff.audio import io, mel_file
+from audiodiff.audio.mel import MelSpec, convert
+from audiodiff.data.manifest import Manifest
+from audiodiff.errors import UserError
+from audiodiff.synthesis.vocoder import Vocoder
+
+_KINDS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One clip to render.
+
+    Attributes:
+        path: the recording or saved mel.
+        id: its seed is drawn by this.
+        name: of the rendering, relative to the output folder, without suffix.
+    """
+
+    path: Path
+    id: str
+    name: PurePosixPath
+
+    @property
+    def is_mel(self) -> bool:
+        """A saved mel, not a recording."""
+        return self.path.suffix.lower() in mel_file.EXTENSIONS
+
+    def digest(self, mel_spec: MelSpec | None = None) -> str:
+        """SHA-256 of all that decides the input's meaning: the file, and for a mel also the spec beside or given.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        try:
+            digest = hashlib.sha256(self.path.read_bytes())
+            beside = mel_file.spec_path(self.path)
+            if self.is_mel and beside.is_file():
+                digest.update(beside.read_bytes())
+        except OSError as error:
+            raise UserError(self.path, f"cannot be read ({error.strerror})") from error
+        if self.is_mel and mel_spec is not None:
+            digest.update(json.dumps(mel_spec.to_dict()).encode())
+        return digest.hexdigest()
+
+    def frames(self, vocoder: Vocoder, mel_spec: MelSpec | None = None) -> int:
+        """About how many frames it has, for batching by length; of a recording only the header is read."""
+        if self.is_mel:
+            return mel_file.load_mel(self.path, mel_spec)[0].shape[-1]
+        return round(io.probe(self.path).seconds * vocoder.sample_rate / vocoder.spec.hop_length)
+
+    def load(self, vocoder: Vocoder, mel_spec: MelSpec | None = None) -> tuple[Tensor, int]:
+        """Its mel (M, F) as the vocoder takes it, and how many samples its rendering has.
+
+        Args:
+            vocoder: that will render it.
+            mel_spec: what saved mels are whose files do not say.
+
+        Raises:
+            UserError: the file cannot be read, or is a mel of a spec that cannot be converted.
+        """
+        if not self.is_mel:
+            recording = io.read(self.path, vocoder.sample_rate)
+            return vocoder.mel(recording), recording.samples.shape[-1]
+        mel, spec = mel_file.load_mel(self.path, mel_spec)
+        if spec != vocoder.spec:
+            try:
+                mel = convert(mel, spec, vocoder.spec)
+            except UserError as error:
+                raise UserError(self.path, error.problem, error.fix) from error
+        return mel, mel.shape[-1] * vocoder.spec.hop_length
+
+
+def find(inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserError], None]) -> list[Source]:
+    """All clips of these inputs, in the order of their names.
+
+    Args:
+        inputs: recordings, saved mels, folders, manifests (`.jsonl`).
+        out: where renderings go; nothing below it is an input of a folder around it.
+        report: told of every input that is left out.
+    """
+    sources: dict[tuple[Path, PurePosixPath], Source] = {}
+    for path in map(Path, inputs):
+        try:
+            for source in _expand(path, Path(out)):
+                sources.setdefault((source.path.resolve(), source.name), source)
+        except UserError as error:
+            report(error)
+    return sorted(_apart(sources.values(), report), key=lambda source: source.name)
+
+
+def _expand(path: Path, out: Path) -> Iterator[Source]:
+    if path.is_dir():
+        yield from _below(path, out)
+    elif not path.exists():
+        raise UserError(path, "no such file or folder")
+    elif path.suffix.lower() == ".jsonl":
+        manifest = Manifest.load(path)
+        for clip in manifest.clips:
+            # A manifest may point out of its own folder; what is written never leaves the output folder.
+            parts = [part for part in PurePosixPath(clip.path).parts if part not in ("/", "..")]
+            yield Source(manifest.path(clip), clip.id, PurePosixPath(*parts or "_").with_suffix(""))
+    elif path.suffix.lower() in _KINDS:
+        yield Source(path, path.stem, PurePosixPath(path.stem))
+    else:
+        raise UserError(path, "is neither a recording, a mel nor a manifest", f"expected {' '.join(_KINDS)} .jsonl")
+
+
+def _below(folder: Path, out: Path) -> Iterator[Source]:
+    if out.resolve() == folder.resolve():
+        raise UserError(folder, "is both input and --out", "choose another --out")
+    files = [file for file in folder.rglob("*") if file.suffix.lower() in _KINDS and file.is_file()]
+    names = [file.relative_to(folder) for file in files if not file.resolve().is_relative_to(out.resolve())]
+    wanted = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    if not wanted:
+        raise UserError(folder, "holds no recording and no mel", f"expected {' '.join(_KINDS)}")
+    for name in wanted:
+        plain = PurePosixPath(name.with_suffix("").as_posix())
+        yield Source(folder / name, str(plain), plain)
+
+
+def _apart(sources: Iterable[Source], report: Callable[[UserError], None]) -> Iterator[Source]:
+    """Those whose name is theirs alone. Of several with one name none is rendered: which, must not depend on order."""
+    named = defaultdict(list)
+    for source in sources:
+        named[source.name].append(source)
+    for name, group in named.items():
+        if len(group) == 1:
+            yield group[0]
+        else:
+            paths = " and ".join(sorted(str(source.path) for source in group))
+            report(UserError(paths, f"would both be rendered to {name}", "rename one or render it to another --out"))

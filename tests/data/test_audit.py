@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+import soundfile
+
+from audiodiff.data.audit import FINDINGS, Audit, audit, measure
+from audiodiff.data.corpora import prepare
+from audiodiff.data.manifest import Manifest
+from audiodiff.errors import UserError
+
+RATE = 16000
+
+
+def test_measures_of_known_signals():
+    t = np.arange(RATE) / RATE
+    sine = measure(0.5 * np.sin(2 * np.pi * 100 * t), RATE)
+    assert sine.rms_dbfs == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=1e-6)
+    assert sine.peak_dbfs == pytest.approx(20 * np.log10(0.5), abs=1e-6)
+    assert sine.dc == pytest.approx(0, abs=1e-12)
+    assert (sine.silent_share, sine.clipped_samples) == (0, 0)
+    assert measure(np.full(RATE, 0.25), RATE).dc == 0.25
+    half = np.concatenate([np.zeros(RATE // 2), 0.1 * np.ones(RATE // 2)])
+    assert measure(half, RATE).silent_share == 0.5
+    assert measure(np.array([0.5]), RATE).rms_dbfs == pytest.approx(20 * np.log10(0.5))
+    assert measure(np.zeros(100), RATE).rms_dbfs == -200
+
+
+def test_clipping_counts_runs_and_not_touching_peaks():
+    x = np.zeros(1000)
+    x[[10, 20, 21]] = 1.0  # a peak, and two in a row
+    assert measure(x, RATE).clipped_samples == 0
+    x[100:105] = 1.0
+    x[200:203] = -1.0
+    x[997:] = 1.0  # up to the end
+    assert measure(x, RATE).clipped_samples == 11
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """Sound recordings, and one with each fault, all of them seeded."""
+    rng = np.random.default_rng(0)
+    t = np.arange(RATE) / RATE
+    root = tmp_path / "faulty"
+    root.mkdir()
+
+    def put(name, data):
+        soundfile.write(root / f"{name}.wav", data, RATE)
+
+    noise = {i: 0.1 * rng.standard_normal(RATE).clip(-4, 4) for i in range(20)}
+    for i in range(12):
+        put(f"good{i}", noise[i])
+    put("clipped", (1.5 * np.sin(2 * np.pi * 50 * t)).clip(-1, 1) * 0.9999 * (t < 0.2) + noise[12] * (t >= 0.2))
+    put("dc", noise[13] + 0.05)
+    put("silence", noise[14] * (t < 0.3))
+    put("quiet", noise[15] * 0.03)
+    put("loud", np.sign(noise[16]) * 0.9)
+    put("twin", noise[3])
+    put("mute", np.zeros(RATE))
+    put("blip", noise[17][:3000])
+    (root / "text.wav").write_text("hello")
+    return root
+
+
+def test_seeded_faults_are_found_and_nothing_else(faulty, tmp_path):
+    prepare([f"folder:{faulty}"], tmp_path / "out")
+    found = {kind: [name for name, _ in entries] for kind, entries in Audit.load(tmp_path / "out").findings.items()}
+    assert found == {
+        "clipping": ["faulty/clipped"],
+        "dc": ["faulty/dc"],
+        "silence": ["faulty/silence"],
+        "level": ["faulty/loud", "faulty/quiet"],
+        "duplicates": ["faulty/twin"],
+        "unreadable": ["faulty/text"],
+        "left out": ["faulty/blip", "faulty/mute"],
+    }
+    assert set(found) == set(FINDINGS)
+
+
+def test_sums(faulty, tmp_path):
+    soundfile.write(faulty / "slow.wav", 0.1 * np.sin(np.arange(16000)), 8000)
+    manifest = prepare([f"folder:{faulty}"], tmp_path / "out")
+    group = audit(tmp_path / "out").corpora["faulty"]
+    assert group.clips == len(manifest) == 19
+    assert group.hours == pytest.approx(20 / 3600)
+    assert sum(group.clips_by_split.values()) == 19
+    assert sum(group.hours_by_split.values()) == pytest.approx(group.hours)
+    assert group.sample_rates == {8000: 1, 16000: 18}
+    assert (group.shortest_seconds, group.longest_seconds) == (1, 2)
+    assert (group.speakers, group.with_text, group.synthetic, group.licences) == (1, 0, False, ["not stated"])
+
+
+def test_what_breaks_later_is_listed_and_not_fatal(faulty, tmp_path):
+    manifest = prepare([f"folder:{faulty}"], tmp_path / "out")
+    (tmp_path / "out/faulty/good0.flac").unlink()
+    (tmp_path / "out/faulty/good1.flac").write_bytes((tmp_path / "out/faulty/good1.flac").read_bytes()[:5000])
+    found = audit(manifest).findings["unreadable"]
+    assert [name for name, _ in found] == ["faulty/good0", "faulty/good1"]
+
+
+def test_saved_and_printed(faulty, tmp_path):
+    manifest = prepare([f"folder:{faulty}"], tmp_path / "out")
+    loaded = Audit.load(tmp_path / "out")
+    assert Audit.is_of(manifest)
+    assert not Audit.is_of(Manifest(manifest.clips[1:], manifest.root))
+    printed = str(loaded)
+    assert "faulty: 0.01 hours, 18 clips; " in printed
+    assert "18 at 16000 Hz" in printed
+    assert "clipping: 1 " in printed
+    assert "faulty/twin: same as faulty/good3" in printed
+    loaded.save(tmp_path / "copy")
+    assert Audit.load(tmp_path / "copy") == loaded
+
+
+def test_no_manifest(tmp_path):
+    with pytest.raises(UserError, match="no such manifest"):
+        audit(tmp_path)

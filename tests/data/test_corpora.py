@@ -1,0 +1,372 @@
+import gzip
+import importlib.util
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiodiff.audio.io import probe, read
+from audiodiff.data import corpora, recordings, synthetic
+from audiodiff.data.audit import Audit
+from audiodiff.data.corpora import prepare
+from audiodiff.data.manifest import Manifest
+from audiodiff.errors import UserError
+
+
+def sound(path, seconds=0.6, rate=16000, seed=0, level=0.1, channels=1, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = level * np.random.default_rng(seed).standard_normal((round(seconds * rate), channels)).clip(-3, 3)
+    soundfile.write(path, data, rate, **options)
+    return data.mean(1)
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def no_decoding(monkeypatch):
+    """Whatever decodes a source from now on fails the test."""
+
+    def fail(*_):
+        raise AssertionError("a source was read again")
+
+    monkeypatch.setattr(recordings, "read", fail)
+
+
+@pytest.fixture
+def ljspeech(tmp_path):
+    root = tmp_path / "LJSpeech-1.1"
+    for number in range(3):
+        sound(root / f"wavs/LJ001-000{number}.wav", rate=22050, seed=number)
+    (root / "metadata.csv").write_text(
+        'LJ001-0000|Printing, in 1455, "the only" sense|Printing, in fourteen fifty-five, "the only" sense\n'
+        "LJ001-0001|second|\nLJ001-0009|not there|not there\n",
+        encoding="utf-8",
+    )
+    return root
+
+
+def test_ljspeech(ljspeech, tmp_path):
+    manifest = prepare([f"ljspeech:{ljspeech}"], tmp_path / "out")
+    texts = {clip.id: clip.text for clip in manifest.clips}
+    assert texts == {
+        "ljspeech/LJ001-0000": 'Printing, in fourteen fifty-five, "the only" sense',
+        "ljspeech/LJ001-0001": "second",
+        "ljspeech/LJ001-0002": "",
+    }
+    assert {(c.speaker, c.licence, c.sample_rate) for c in manifest.clips} == {("ljspeech/LJ", "public domain", 22050)}
+    assert Manifest.load(tmp_path / "out") == manifest
+    assert Audit.load(tmp_path / "out").findings["unreadable"] == [["ljspeech/LJ001-0009", "no such file"]]
+
+
+def test_prepared_audio_is_the_source(ljspeech, tmp_path):
+    manifest = prepare([f"ljspeech:{ljspeech}"], tmp_path / "out")
+    for clip in manifest.clips:
+        source = ljspeech / "wavs" / f"{clip.id.split('/')[1]}.wav"
+        assert manifest.path(clip).suffix == ".flac"
+        assert np.array_equal(read(manifest.path(clip)).samples, read(source).samples)
+        assert clip.samples == probe(source).samples
+
+
+def test_vctk(tmp_path):
+    root = tmp_path / "VCTK-Corpus-0.92"
+    audio = root / "wav48_silence_trimmed"
+    first = sound(audio / "p225/p225_001_mic1.flac", rate=48000, seed=1)
+    sound(audio / "p225/p225_001_mic2.flac", rate=48000, seed=2)
+    sound(audio / "p226/p226_003_mic2.flac", rate=48000, seed=3)
+    sound(audio / "p315/p315_001_mic1.flac", rate=48000, seed=4)
+    for speaker, number, text in (("p225", "001", "Please call Stella."), ("p226", "003", "Six spoons.\n")):
+        path = root / f"txt/{speaker}/{speaker}_{number}.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    manifest = prepare([f"vctk:{root}"], tmp_path / "out", split_by="speaker")
+    assert [(clip.id, clip.speaker, clip.text) for clip in manifest.clips] == [
+        ("vctk/p225/p225_001", "vctk/p225", "Please call Stella."),
+        ("vctk/p226/p226_003", "vctk/p226", "Six spoons."),
+        ("vctk/p315/p315_001", "vctk/p315", ""),
+    ]
+    assert np.abs(read(manifest.path(manifest.clips[0])).samples.numpy() - first).max() < 1e-4  # microphone 1
+
+
+def test_vctk_080(tmp_path):
+    sound(tmp_path / "v/wav48/p225/p225_001.wav", rate=48000)
+    assert [clip.id for clip in prepare([f"vctk:{tmp_path / 'v'}"], tmp_path / "out").clips] == ["vctk/p225/p225_001"]
+
+
+def test_folder_with_texts_speakers_formats_and_faults(tmp_path):
+    root = tmp_path / "mine"
+    sound(root / "anna/one.wav", seed=1)
+    (root / "anna/one.txt").write_text("eins\n", encoding="utf-8")
+    sound(root / "anna/one.flac", seed=2)
+    sound(root / "bert/two.ogg", rate=44100, channels=2, seed=3)
+    sound(root / "three.mp3", rate=22050, seed=4)
+    sound(root / "loose.WAV", seed=5, subtype="FLOAT")
+    (root / "metadata.csv").write_text("three|drei\nbert/two|zwei\n", encoding="utf-8")
+    sound(root / "short.wav", seconds=0.39)
+    sound(root / "silent.wav", level=1e-5)
+    (root / "text.wav").write_text("not audio")
+    (root / "empty.flac").touch()
+    sound(root / ".hidden.wav")
+    (root / "notes.md").write_text("not audio either")
+    sound(root / "cut.flac", seconds=2)
+    (root / "cut.flac").write_bytes((root / "cut.flac").read_bytes()[:9000])
+    manifest = prepare([f"folder:{root}"], tmp_path / "out")
+    assert {clip.id: (clip.speaker, clip.text, clip.sample_rate) for clip in manifest.clips} == {
+        "mine/anna/one": ("mine/anna", "eins", 16000),
+        "mine/anna/one_wav": ("mine/anna", "eins", 16000),
+        "mine/bert/two": ("mine/bert", "zwei", 44100),
+        "mine/loose": ("mine", "", 16000),
+        "mine/three": ("mine", "drei", 22050),
+    }
+    assert {clip.licence for clip in manifest.clips} == {"not stated"}
+    findings = Audit.load(tmp_path / "out").findings
+    assert {name for name, _ in findings["unreadable"]} == {"mine/text", "mine/empty", "mine/cut"}
+    assert dict(findings["left out"])["mine/short"] == "0.390 s, shorter than 0.4 s"
+    assert dict(findings["left out"])["mine/silent"].startswith("silent")
+
+
+def test_second_run_does_nothing(ljspeech, tmp_path, no_decoding, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.undo()
+    first = prepare([f"ljspeech:{ljspeech}"], out)
+    before = times(out)
+    monkeypatch.setattr(recordings, "read", None)
+    monkeypatch.setattr(corpora, "read", None)
+    monkeypatch.setattr(corpora, "audit", None)
+    assert prepare([f"ljspeech:{ljspeech}"], out) == first
+    assert times(out) == before
+
+
+def test_an_interrupted_run_goes_on(ljspeech, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    whole = prepare([f"ljspeech:{ljspeech}"], tmp_path / "whole")
+    calls = []
+
+    def interrupted(path, audio):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(path)
+        real_write(path, audio)
+
+    real_write = corpora.write
+    monkeypatch.setattr(corpora, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare([f"ljspeech:{ljspeech}"], out)
+    assert not (out / "manifest.jsonl").exists()
+    kept = {path: path.stat().st_ino for path in out.rglob("*.flac")}
+    assert len(kept) == 2
+    monkeypatch.setattr(corpora, "write", real_write)
+    assert prepare([f"ljspeech:{ljspeech}"], out).clips == whole.clips
+    assert {path: path.stat().st_ino for path in kept} == kept  # atomic writing would have made new ones
+
+
+def test_changed_sources_and_damaged_files_are_done_again(ljspeech, tmp_path):
+    out = tmp_path / "out"
+    name = f"ljspeech:{ljspeech}"
+    first = prepare([name], out)
+    kept = (out / "ljspeech/LJ001-0001.flac").stat().st_ino
+    sound(ljspeech / "wavs/LJ001-0000.wav", rate=22050, seed=99)
+    os.utime(ljspeech / "wavs/LJ001-0000.wav", ns=(1, 1))  # older than before, as after `cp -p`
+    sound(ljspeech / "wavs/LJ001-0005.wav", rate=22050, seed=5)
+    (out / "ljspeech/LJ001-0002.flac").write_bytes(b"fLaC")
+    second = prepare([name], out)
+    assert [c.content == d.content for c, d in zip(first.clips, second.clips, strict=False)] == [False, True, True]
+    assert second.clips[-1].id == "ljspeech/LJ001-0005"
+    assert (out / "ljspeech/LJ001-0001.flac").stat().st_ino == kept
+    assert read(out / "ljspeech/LJ001-0002.flac").seconds == pytest.approx(0.6)
+    (out / "ljspeech/LJ001-0001.flac").unlink()
+    assert prepare([name], out) == second
+    assert (out / "ljspeech/LJ001-0001.flac").exists()
+
+
+def test_one_manifest_over_all_corpora_and_duplicates_on_one_side(ljspeech, tmp_path, no_decoding, monkeypatch):
+    monkeypatch.undo()
+    out, copies = tmp_path / "out", tmp_path / "copies"
+    for number in range(40):
+        sound(copies / f"{number}.wav", rate=22050, seed=number)
+    alone = prepare([f"ljspeech:{ljspeech}"], out)
+    both = prepare([f"folder:{copies}"], out)
+    assert Manifest.load(out) == both
+    assert len(both) == 43
+    split = {clip.id: clip.split for clip in both.clips}
+    for number in range(3):
+        assert split[f"ljspeech/LJ001-000{number}"] == split[f"copies/{number}"]
+    assert len(Audit.load(out).findings["duplicates"]) == 3
+    assert {clip.id for clip in alone.clips} < set(split)
+    again = prepare([f"folder:{copies}", f"ljspeech:{ljspeech}"], tmp_path / "other order")
+    assert again.clips == both.clips
+
+
+def test_split_by_is_kept_and_can_be_changed(tmp_path):
+    root, out = tmp_path / "voices", tmp_path / "out"
+    for speaker in range(12):
+        for number in range(4):
+            sound(root / f"s{speaker}/{number}.wav", seconds=0.45, seed=10 * speaker + number)
+    sound(tmp_path / "more/a.wav", seed=999)
+    by_speaker = prepare([f"folder:{root}"], out, split_by="speaker")
+    sides = {s: {c.split for c in by_speaker.clips if c.speaker == s} for s in {c.speaker for c in by_speaker.clips}}
+    assert len(sides) == 12
+    assert all(len(found) == 1 for found in sides.values())
+    assert prepare([f"folder:{tmp_path / 'more'}"], out).split_by == "speaker"
+    by_clip = prepare([f"folder:{root}"], out, split_by="clip")
+    assert {clip.id: clip.split for clip in by_clip.clips} != {clip.id: clip.split for clip in by_speaker.clips}
+    assert Manifest.load(out).split_by == "clip"
+
+
+def test_refusals(tmp_path, ljspeech):
+    def refused(*names, out=tmp_path / "out", **options):
+        with pytest.raises(UserError) as error:
+            prepare(names, out, **options)
+        assert "\n" not in str(error.value)
+        assert not (tmp_path / "out").exists()
+        return str(error.value)
+
+    assert "asterisk-en" in refused("asterisk-xx")
+    assert "folder:PATH" in refused("folder")
+    assert "folder:PATH" in refused("folder:")
+    assert "no such folder" in refused(f"ljspeech:{tmp_path / 'nowhere'}")
+    assert "no folder wavs/" in refused(f"ljspeech:{tmp_path}", out=tmp_path.parent / "elsewhere")
+    assert "lies within" in refused(f"folder:{ljspeech}", out=ljspeech / "prepared")
+    assert "--split-by" in refused(f"ljspeech:{ljspeech}", split_by="moon")
+    (tmp_path / "none").mkdir()
+    assert "holds no audio" in refused(f"folder:{tmp_path / 'none'}")
+    assert "no folder wav48_silence_trimmed/" in refused(f"vctk:{tmp_path / 'none'}")
+    (ljspeech / "metadata.csv").write_text("LJ001-0000 no bar\n")
+    assert "entry 1: has no `|`" in refused(f"ljspeech:{ljspeech}")
+    (ljspeech / "metadata.csv").unlink()
+    assert "metadata.csv: no such file" in refused(f"ljspeech:{ljspeech}")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/a.wav").write_text("text")
+    assert "none of its 1 recordings can be used" in refused(f"folder:{tmp_path / 'bad'}")
+
+
+def test_two_folders_of_one_name(tmp_path):
+    for side in "ab":
+        sound(tmp_path / side / "takes/x.wav")
+    prepare([f"folder:{tmp_path / 'a/takes'}"], tmp_path / "out")
+    with pytest.raises(UserError, match="has the same name as"):
+        prepare([f"folder:{tmp_path / 'b/takes'}"], tmp_path / "out")
+
+
+def test_an_output_below_a_file(tmp_path, ljspeech):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        prepare([f"ljspeech:{ljspeech}"], tmp_path / "file/out")
+
+
+def test_festvox_layout(tmp_path):
+    sound(tmp_path / "voice/wav/ru_0001.wav")
+    sound(tmp_path / "voice/wav/ru_0002.wav")
+    (tmp_path / "voice/etc").mkdir()
+    (tmp_path / "voice/etc/txt.done.data").write_text('( ru_0001 "Прядь, "волнистых" вол+ос." )\n', encoding="utf-8")
+    found = recordings.festvox(tmp_path / "voice")
+    assert [(r.key, r.text, r.speaker) for r in found] == [
+        ("ru_0001", 'Прядь, "волнистых" вол+ос.', "voice"),
+        ("ru_0002", "", "voice"),
+    ]
+    assert found[0].read().sample_rate == 16000
+
+
+def test_fillets_layout(tmp_path):
+    for name in ("city/cs/hi", "city/cs/mute", "share/jokes/cs/joke", "city/nl/hi"):
+        sound(tmp_path / f"sound/{name}.ogg", rate=22050)
+    (tmp_path / "script/city").mkdir(parents=True)
+    (tmp_path / "script/share").mkdir()
+    (tmp_path / "script/city/dialogs_cs.lua").write_text(
+        'dialogId("hi", "font_big", "Say \\"hi\\"")\ndialogStr(\n"Řekni \\"ahoj\\"")\n'
+        'dialogId("mute", "", "")\ndialogStr("")\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "script/share/x_dialogs_cs.lua").write_text('dialogId("joke", "font_small", "Ha")\ndialogStr("Cha")\n')
+    found = recordings.fillets(tmp_path / "sound", tmp_path / "script")
+    assert [(r.key, r.text, r.speaker) for r in found] == [
+        ("city/hi", 'Řekni "ahoj"', "font_big"),
+        ("city/mute", "", ""),
+        ("share/jokes/joke", "Cha", "font_small"),
+    ]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not installed")
+def test_asterisk_layout_and_g722(tmp_path):
+    import av
+
+    clean = 0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    for name in ("hello", "letters/at", "silence/1", "empty"):
+        path = tmp_path / f"sounds/en_voice/{name}.g722"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name == "empty":
+            path.touch()
+            continue
+        with av.open(str(path), "w", format="g722") as container:
+            stream = container.add_stream("g722", rate=16000, layout="mono")
+            frame = av.AudioFrame.from_ndarray((clean * 32767).astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate = 16000
+            for packet in (*stream.encode(frame), *stream.encode(None)):
+                container.mux(packet)
+    texts = tmp_path / "texts.gz"
+    with gzip.open(texts, "wt", encoding="utf-8") as file:
+        file.write("; a comment: here\n\nhello: Hello (you) there. <beep>\nletters/at: at [@]\nsilence/1: (1 second)\n")
+    found = {r.key: r for r in recordings.asterisk(tmp_path / "sounds", texts)}
+    assert {key: r.text for key, r in found.items()} == {
+        "hello": "Hello (you) there.",
+        "letters/at": "at",
+        "silence/1": "",
+        "empty": "",
+    }
+    assert {key for key, r in found.items() if r.remark} == {"silence/1"}
+    assert found["hello"].speaker == "en_voice"
+    audio = found["hello"].read()
+    assert audio.sample_rate == 16000
+    assert audio.seconds == pytest.approx(1, abs=0.02)
+    spectrum = np.abs(np.fft.rfft(audio.samples.numpy()[:16000] * np.hanning(len(audio.samples[:16000]))))
+    assert abs(int(spectrum.argmax()) - 440) <= 1
+    tone = spectrum[430:451].__pow__(2).sum()
+    assert tone > 100 * (np.square(spectrum).sum() - tone)  # G.722's noise lies far below a pure tone
+    with pytest.raises(UserError):
+        found["empty"].read()
+
+
+def test_sentences_are_many_and_different():
+    lines = synthetic.sentences()
+    assert len(lines) >= 60
+    assert len(set(lines)) == len(lines)
+    assert all(20 < len(line) < 100 and line[0].isupper() and line[-1] in ".?!" for line in lines)
+    assert len(set(synthetic.texts(len(lines) ** 2))) == len(lines) ** 2
+    assert synthetic.texts(150)[:100] == synthetic.texts(100)
+    for wrong in (0, -1, len(lines) ** 2 + 1):
+        with pytest.raises(UserError, match="--clips"):
+            synthetic.texts(wrong)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
+def test_hibari_is_marked_synthetic_everywhere_and_reproducible(tmp_path):
+    manifest = prepare(["hibari"], tmp_path / "a", clips=3)
+    assert [clip.text for clip in manifest.clips] == synthetic.sentences()[:3]
+    for clip in manifest.clips:
+        assert clip.synthetic
+        assert "synthetic" in clip.speaker
+        assert "synthetic" in clip.licence
+        assert "synthetic" in clip.source
+        assert 1 < clip.seconds < 15
+    assert "SYNTHETIC" in str(Audit.load(tmp_path / "a"))
+    shutil.rmtree(tmp_path / "a/hibari")
+    assert prepare(["hibari"], tmp_path / "a", clips=3) == manifest
+    kept = times(tmp_path / "a/hibari")
+    more = prepare(["hibari"], tmp_path / "a", clips=4)
+    assert [clip.id for clip in more.clips][:3] == [clip.id for clip in manifest.clips]
+    assert {path: when for path, when in times(tmp_path / "a/hibari").items() if path.suffix == ".flac"}.items() >= {
+        path: when for path, when in kept.items() if path.suffix == ".flac"
+    }.items()
+
+
+def test_a_damaged_record_only_costs_work(ljspeech, tmp_path):
+    first = prepare([f"ljspeech:{ljspeech}"], tmp_path / "out")
+    for damage in ("{", json.dumps({"version": 0})):
+        (tmp_path / "out/ljspeech/corpus.json").write_text(damage)
+        (tmp_path / "out/audit.json").write_text(damage)
+        assert prepare([f"ljspeech:{ljspeech}"], tmp_path / "out") == first
+        assert Audit.is_of(first)

@@ -1,0 +1,144 @@
+import gzip
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from audiodiff.data import debian
+from audiodiff.data.corpora import prepare
+from audiodiff.errors import UserError
+
+needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not installed")
+needs_apt = pytest.mark.skipif(shutil.which("apt-get") is None, reason="apt-get is not installed")
+
+COPYRIGHT = """\
+Format: http://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+
+Files: *
+Copyright: 2003-2010, Some Speaker
+Comment: The CREDITS file:
+ License: a line of the comment
+License: CC-BY-SA-3.0
+
+Files: xx-*
+Copyright: 2010, Somebody Else
+License: CC-BY-3.0
+
+Files: debian/*
+Copyright: 2010, The Packager
+License: GPL-2+
+ text
+
+License: CC-BY-SA-3.0
+ THE WORK ...
+"""
+
+
+@pytest.fixture
+def archive(tmp_path) -> Path:
+    """A real package, built by dpkg-deb."""
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN/control").write_text(
+        "Package: some-voice\nVersion: 1:2.0-1\nArchitecture: all\nMaintainer: Nobody <n@example.org>\nDescription: x\n"
+    )
+    documents = tree / "usr/share/doc/some-voice"
+    documents.mkdir(parents=True)
+    (documents / "copyright").write_text(COPYRIGHT)
+    with gzip.open(documents / "changelog.Debian.gz", "wt") as file:
+        file.write("some-voice (1:2.0-1) unstable; urgency=low\n")
+    path = tmp_path / "some-voice_1%3a2.0-1_all.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", str(tree), str(path)], check=True, capture_output=True)
+    return path
+
+
+def fake_apt(folder: Path, script: str, monkeypatch) -> Path:
+    """An `apt-get` of our own in front of the system's; its calls are written to the returned file."""
+    log = folder / "calls"
+    program = folder / "bin/apt-get"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\necho "$@" >> {log}\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return log
+
+
+@needs_dpkg
+def test_fetch_unpacks_once(archive, tmp_path, monkeypatch):
+    log = fake_apt(tmp_path, f"cp '{archive}' .", monkeypatch)
+    root = debian.fetch("some-voice", tmp_path / "cache")
+    assert (root / "usr/share/doc/some-voice/copyright").read_text() == COPYRIGHT
+    assert debian.version(root, "some-voice") == "1:2.0-1"
+    assert debian.fetch("some-voice", tmp_path / "cache") == root
+    assert log.read_text().splitlines() == ["download some-voice"]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["some-voice"]
+
+
+@needs_dpkg
+def test_private_lists_when_the_systems_do_not_know_it(archive, tmp_path, monkeypatch):
+    script = f'case "$*" in *Dir::State::Lists=*download*) cp "{archive}" .;; *update*) ;; *) exit 100;; esac'
+    log = fake_apt(tmp_path, script, monkeypatch)
+    debian.fetch("some-voice", tmp_path / "cache")
+    calls = log.read_text().splitlines()
+    assert [call.split()[-1] for call in calls] == ["some-voice", "update", "some-voice"]
+    for option in ("Dir::State=", "Dir::State::Lists=", "Dir::Cache="):
+        assert all(f"-o {option}{tmp_path / 'cache'}" in call for call in calls[1:])
+
+
+@needs_dpkg
+def test_a_package_that_cannot_be_had(tmp_path, monkeypatch):
+    fake_apt(tmp_path, "echo warning >&2; echo 'E: no network' >&2; exit 100", monkeypatch)
+    with pytest.raises(UserError, match=r"some-voice: .*\(E: no network\).*`hibari`.*`folder:PATH`"):
+        debian.fetch("some-voice", tmp_path / "cache")
+
+
+@needs_dpkg
+def test_a_damaged_archive(tmp_path, monkeypatch):
+    fake_apt(tmp_path, "echo junk > some-voice_1_all.deb", monkeypatch)
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        debian.fetch("some-voice", tmp_path / "cache")
+    assert not (tmp_path / "cache/some-voice").exists()
+
+
+def test_without_apt_one_line_names_the_ways_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"apt-get: is not installed here.*`hibari`.*`folder:PATH`") as error:
+        prepare(["asterisk-en"], tmp_path / "out")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "expected"),
+    [
+        (COPYRIGHT, "*", "CC-BY-SA-3.0 (2003-2010, Some Speaker)"),
+        (COPYRIGHT, "xx-*", "CC-BY-3.0 (2010, Somebody Else)"),
+        (COPYRIGHT, "yy-*", "CC-BY-SA-3.0 (2003-2010, Some Speaker)"),
+        ("Free text.\n\nSee `/usr/share/common-licenses/GPL-2'.\n", "*", "GPL-2"),
+        ("Free text.\n\nSee /usr/share/common-licenses/Apache-2.0.\n", "*", "Apache-2.0"),
+        ("Do what you like.\n", "*", "see the copyright file"),
+    ],
+)
+def test_licence_is_what_the_copyright_file_says(tmp_path, text, files, expected):
+    (tmp_path / "usr/share/doc/p").mkdir(parents=True)
+    (tmp_path / "usr/share/doc/p/copyright").write_text(text)
+    assert debian.licence(tmp_path, "p", files) == expected
+    assert debian.version(tmp_path, "p") == "unknown version"
+
+
+@needs_apt
+@needs_dpkg
+@pytest.mark.slow
+@pytest.mark.network
+def test_asterisk_en_with_empty_package_lists(tmp_path, monkeypatch):
+    """The whole way, as in a container image whose package lists are empty."""
+    (tmp_path / "empty/partial").mkdir(parents=True)
+    (tmp_path / "apt.conf").write_text(f'Dir::State::Lists "{tmp_path / "empty"}";\n')
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    manifest = prepare(["asterisk-en"], tmp_path / "out")
+    assert len(manifest) == 551
+    assert len(manifest.only("validation", "test")) == 60
+    assert all(clip.text and clip.licence.startswith("CC-BY-SA-3.0") for clip in manifest.clips)
+    assert (tmp_path / "out/asterisk-en/copyright").exists()
+    assert not (tmp_path / "out/.downloads").exists()

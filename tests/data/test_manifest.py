@@ -1,0 +1,142 @@
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiodiff.data.manifest import NAME, SPLITS, Clip, Manifest, assign_splits, split_of
+from audiodiff.errors import UserError
+
+HEADER = {"manifest": "audiodiff", "version": 1, "split_by": "clip"}
+
+
+def clip(name: str, **fields) -> Clip:
+    return Clip(f"c/{name}", f"c/{name}.flac", 1.5, 16000, **fields)
+
+
+def written(folder: Path, *lines: dict | str) -> Path:
+    path = folder / NAME
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.text(), unique=True, max_size=5),
+    st.text(),
+    st.integers(1, 10**8),
+    st.integers(1, 192000),
+    st.booleans(),
+    st.sampled_from(SPLITS),
+)
+def test_round_trip(tmp_path_factory, names, text, samples, rate, synthetic, split):
+    folder = tmp_path_factory.mktemp("m")
+    clips = tuple(
+        Clip(f"c/{name}", f"{name}.flac", samples / rate, rate, text, "s", split, "l", "o", synthetic, "00")
+        for name in names
+    )
+    manifest = Manifest(clips, folder, "speaker")
+    path = manifest.save()
+    assert Manifest.load(folder) == manifest == Manifest.load(path)
+    assert all(one.samples == samples for one in Manifest.load(folder).clips)
+
+
+def test_only_path_and_saving_elsewhere(tmp_path):
+    manifest = Manifest((clip("a"), clip("b", split="test"), clip("d", split="validation")), tmp_path)
+    assert [one.id for one in manifest.only("train", "test").clips] == ["c/a", "c/b"]
+    assert manifest.path(manifest.clips[1]) == tmp_path / "c/b.flac"
+    assert len(manifest.only("validation")) == 1
+    saved = manifest.only("test").save(tmp_path / "held_out.jsonl")
+    assert [one.id for one in Manifest.load(saved).clips] == ["c/b"]
+    with pytest.raises(UserError, match=r"dev.*is not a split"):
+        manifest.only("dev")
+
+
+def test_content_hash_sees_every_field_but_neither_order_nor_place(tmp_path):
+    a, b = clip("a"), clip("b")
+    base = Manifest((a, b), tmp_path).content_hash()
+    assert base == Manifest((b, a), tmp_path / "elsewhere").content_hash()
+    for changed in (replace(a, text="x"), replace(a, split="test"), replace(a, content="1"), replace(a, seconds=2.0)):
+        assert Manifest((changed, b), tmp_path).content_hash() != base
+
+
+GOOD = asdict(clip("a"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "line 1: is not the header"),
+        (["RIFF"], "line 1: is not JSON"),
+        ([GOOD], "line 1: is not the header"),
+        ([HEADER | {"version": 2}], "line 1: version 2, this program reads 1"),
+        ([HEADER | {"split_by": "moon"}], "line 1: split_by is 'moon'"),
+        ([HEADER, GOOD, "{"], "line 3: is not JSON"),
+        ([HEADER, "[]"], "line 2: is not a JSON object"),
+        ([HEADER, {k: v for k, v in GOOD.items() if k != "path"}], "line 2: field 'path' is missing"),
+        ([HEADER, GOOD | {"seconds": "1"}], "line 2: field 'seconds' is '1', not float"),
+        ([HEADER, GOOD | {"sample_rate": 16000.5}], "line 2: field 'sample_rate' is 16000.5, not int"),
+        ([HEADER, GOOD | {"sample_rate": True}], "line 2: field 'sample_rate' is True, not int"),
+        ([HEADER, GOOD | {"seconds": 0}], "line 2: field 'seconds' is 0, not above 0"),
+        ([HEADER, GOOD | {"split": "dev"}], "line 2: field 'split' is 'dev'"),
+        ([HEADER, GOOD | {"tempo": 3}], "line 2: field 'tempo' is not known"),
+        ([HEADER, GOOD | {"path": ""}], "line 2: field 'path' is empty"),
+        ([HEADER, GOOD, GOOD], "id 'c/a' stands on two lines"),
+    ],
+)
+def test_malformed(tmp_path, lines, message):
+    path = written(tmp_path, *lines)
+    with pytest.raises(UserError) as error:
+        Manifest.load(path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_and_binary(tmp_path):
+    with pytest.raises(UserError, match="no such manifest; prepare some data with `audiodiff prepare`"):
+        Manifest.load(tmp_path)
+    (tmp_path / NAME).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read as a manifest"):
+        Manifest.load(tmp_path)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_is_refused_in_one_line(tmp_path_factory, text):
+    path = written(tmp_path_factory.mktemp("m"), text)
+    with pytest.raises(UserError) as error:
+        Manifest.load(path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_split_shares_are_90_5_5():
+    sides = [split_of(f"clip {i}") for i in range(20000)]
+    # four standard deviations of a binomial share
+    assert sides.count("train") / 20000 == pytest.approx(0.9, abs=0.0085)
+    assert sides.count("validation") / 20000 == pytest.approx(0.05, abs=0.0062)
+    assert sides.count("test") / 20000 == pytest.approx(0.05, abs=0.0062)
+
+
+def test_splits_do_not_depend_on_order_or_company():
+    clips = [clip(str(i), content=str(i)) for i in range(200)]
+    whole = assign_splits(clips)
+    assert whole == assign_splits(reversed(clips))
+    assert {one.id: one.split for one in assign_splits(clips[::3])}.items() <= {o.id: o.split for o in whole}.items()
+    assert all(one.split == split_of(one.id) for one in whole)
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 20)), max_size=60), st.sampled_from(["clip", "speaker"]))
+def test_duplicates_and_speakers_stay_together(pairs, by):
+    clips = [clip(str(i), speaker=f"s{s}", content=str(c)) for i, (s, c) in enumerate(pairs)]
+    split = assign_splits(clips, by)
+    for field in ("content", *(["speaker"] if by == "speaker" else [])):
+        for value in {getattr(one, field) for one in split}:
+            assert len({one.split for one in split if getattr(one, field) == value}) == 1
+
+
+def test_unknown_content_is_no_duplicate():
+    sides = {one.split for one in assign_splits([clip(str(i)) for i in range(300)])}
+    assert sides == set(SPLITS)

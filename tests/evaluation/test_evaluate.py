@@ -1,0 +1,265 @@
+"""From a manifest and a model to a report, with a small network and no stand-ins."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import typer
+from typer.testing import CliRunner
+
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.prior import MelPrior
+from audiodiff.cli.evaluate import evaluate as verb
+from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedule import Cosine
+from audiodiff.errors import UserError
+from audiodiff.evaluation import report
+from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash, evaluate
+from audiodiff.evaluation.judging import Case, judge_all
+from audiodiff.evaluation.statistics import Interval
+from audiodiff.metrics import JUDGES
+from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.vocoder import Vocoder
+
+RATE = 16000
+ROWS = [
+    "ground_truth",
+    "griffin_lim",
+    "world",
+    "noise",
+    "noise_consistency",
+    "untrained",
+    "network",
+    "network_consistency",
+]
+
+
+def buzz(seconds: float, f0: float) -> np.ndarray:
+    """A tone with harmonics that comes and goes, over a little hiss."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    harmonics = np.arange(1, int(6000 / f0))[:, None]
+    tone = (np.sin(2 * np.pi * f0 * harmonics * time) / harmonics).sum(0) * np.sin(2 * np.pi * 1.5 * time) ** 2
+    return (0.2 * tone + 1e-3 * np.random.default_rng(0).standard_normal(len(time))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Manifest:
+    root = tmp_path_factory.mktemp("data")
+    clips = []
+    for name, seconds, split, f0 in (
+        ("c/one", 1.2, "test", 140),
+        ("c/two", 1.0, "validation", 190),
+        ("c/short", 0.3, "test", 140),
+        ("c/learnt", 1.0, "train", 140),
+    ):
+        path = f"{name.replace('/', '-')}.flac"
+        soundfile.write(root / path, buzz(seconds, f0), RATE)
+        clips.append(Clip(name, path, seconds, RATE, f"<{name}> & so on", "nobody", split))
+    manifest = Manifest(tuple(clips), root)
+    manifest.save()
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    torch.manual_seed(0)
+    spec = PRESETS["speech_16k"]
+    network = Network(StftFrontend(), spec.n_mels, spec.hop_length, channels=[16, 16], blocks=[1, 1])
+    torch.nn.init.normal_(network.unet.leave.weight, std=0.05)  # as if training had moved it
+    folder = tmp_path_factory.mktemp("model")
+    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=8).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluation(manifest, folder):
+    vocoder, untrained = Vocoder.from_pretrained(folder), Vocoder.untrained(folder)
+    return evaluate(vocoder, untrained, manifest, Settings(steps=2), workers=0, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def written(evaluation, tmp_path_factory):
+    return report.write(evaluation, tmp_path_factory.mktemp("report") / "deep" / "down")
+
+
+def test_every_row_is_there_and_judged(evaluation):
+    assert list(evaluation.rows) == ROWS
+    for row in evaluation.rows.values():
+        assert set(row.scores) == set(JUDGES)
+        assert all(len(scores) == 2 for scores in row.scores.values())
+        assert [len(waveform) for waveform in row.waveforms] == [19200, 16000]
+        assert all(np.abs(waveform).max() <= 1 for waveform in row.waveforms)
+    assert evaluation.left_out == 1
+
+
+def test_the_recording_is_perfect_and_noise_is_not(evaluation):
+    truth, rows = evaluation.rows["ground_truth"], evaluation.rows
+    assert truth.interval("pesq").mean == pytest.approx(4.644, abs=1e-3)
+    assert truth.interval("mr_stft").mean == 0
+    assert truth.speed is None
+    assert all(row.speed > 0 for name, row in rows.items() if name != "ground_truth")
+    for name in ("noise", "untrained"):
+        assert rows[f"{name.replace('untrained', 'network')}_consistency"].gain(rows[name], "mr_stft").high < 0
+
+
+def test_untrained_is_another_network(evaluation):
+    rows = evaluation.rows
+    assert not np.allclose(rows["untrained"].waveforms[0], rows["network"].waveforms[0])
+    # With a zero output layer the network only scales its noise, which the noise row starts from too.
+    cosine = np.corrcoef(rows["untrained"].waveforms[0], rows["noise"].waveforms[0])[0, 1]
+    assert cosine > 0.99
+
+
+def test_same_seed_same_sound_whatever_the_other_clips(evaluation, manifest, folder):
+    one = evaluate(
+        Vocoder.from_pretrained(folder), None, manifest, Settings(steps=2, limit=1, baselines=False), 0, quiet=True
+    )
+    assert list(one.rows) == ["ground_truth", "network", "network_consistency"]
+    i = [clip.id for clip in evaluation.clips].index(one.clips[0].id)
+    for name, row in one.rows.items():
+        np.testing.assert_array_equal(row.waveforms[0], evaluation.rows[name].waveforms[i])
+
+
+def test_json_holds_all_the_numbers(evaluation, written):
+    found = json.loads((written.parent / "report.json").read_text())
+    assert list(found["rows"]) == ROWS and found["data"]["clips"] == 2 == len(found["clips"])
+    assert found["data"]["clip_list_sha256"] == clip_list_hash(evaluation.clips)
+    assert found["settings"] == {
+        "steps": 2,
+        "sampler": None,
+        "seed": 0,
+        "splits": ["validation", "test"],
+        "limit": None,
+        "baselines": True,
+    }
+    assert found["model"]["hash"] and found["model"]["sampler"] == "dpmpp_2m" and found["model"]["consistency"] == 8
+    assert found["environment"]["torch"] == torch.__version__
+    for name, row in found["rows"].items():
+        for judge, score in row["scores"].items():
+            values = [clip["scores"][name][judge] for clip in found["clips"]]
+            judged = [value for value in values if value is not None]
+            assert score["clips"] == len(judged)
+            if judged:
+                assert (
+                    score["mean"] == pytest.approx(np.mean(judged)) and score["low"] <= score["mean"] <= score["high"]
+                )
+    assert {(one["row"], one["other"]) for one in found["differences"]} == set(report.COMPARISONS)
+
+
+def test_page_is_whole_and_fetches_nothing(written):
+    page = written.read_text()
+    assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
+    assert not re.search(r"""(src|href)\s*=(?!"data:)|url\(|@import|https?://""", page)
+    assert page.count("<audio") == 2 * len(ROWS) and page.count("<img") == 2
+    assert "&lt;c/one&gt; &amp; so on" in page and "<c/one>" not in page
+    for judge in JUDGES.values():
+        assert judge.label in page
+    assert "Fewer than 50 clips" in page
+
+
+def test_page_without_baselines(manifest, folder, tmp_path):
+    settings = Settings(steps=1, limit=1, baselines=False)
+    found = evaluate(Vocoder.from_pretrained(folder), None, manifest, settings, 0, quiet=True)
+    page = report.write(found, tmp_path).read_text()
+    assert "Griffin-Lim" not in page and "<h2>Differences</h2>" not in page
+
+
+def test_a_clip_no_judge_can_score_is_said_so(evaluation):
+    row = evaluation.rows["network"]
+    before = row.scores["f0_rmse"].copy()
+    try:
+        row.scores["f0_rmse"][:] = [math.nan, 30.0]
+        assert "1 of 2 clips" in report.html(evaluation)
+        row.scores["f0_rmse"][:] = math.nan
+        assert "no clip can be judged" in report.html(evaluation)
+        found = json.loads(json.dumps(report.summary(evaluation), allow_nan=False))
+        assert found["rows"]["network"]["scores"]["f0_rmse"] == {"mean": None, "low": None, "high": None, "clips": 0}
+    finally:
+        row.scores["f0_rmse"][:] = before
+
+
+@pytest.mark.parametrize(
+    ("judge", "low", "high", "said"),
+    [
+        ("pesq", 0.1, 0.2, "better"),
+        ("pesq", -0.2, -0.1, "worse"),
+        ("mcd", 0.1, 0.2, "worse"),
+        ("mcd", -0.2, -0.1, "better"),
+        ("mcd", -0.1, 0.1, "open"),
+    ],
+)
+def test_verdict_follows_the_judges_direction(judge, low, high, said):
+    assert report.verdict(JUDGES[judge], Interval((low + high) / 2, low, high, 50)) == said
+
+
+def test_examples_run_from_short_to_long(evaluation):
+    assert report.examples(evaluation) == [1, 0]
+
+
+def test_choice_is_stable_and_nested(manifest):
+    clips, left_out = choose(manifest, Settings())
+    assert [clip.id for clip in clips] == ["c/one", "c/two"] and left_out == 1
+    one, _ = choose(manifest, Settings(limit=1))
+    assert set(one) < set(clips)
+    assert clip_list_hash(clips) == clip_list_hash(clips[::-1]) != clip_list_hash(one)
+    assert [clip.id for clip in choose(manifest, Settings(splits=("train",)))[0]] == ["c/learnt"]
+
+
+@pytest.mark.parametrize("settings", [Settings(limit=0), Settings(splits=("nope",)), Settings(splits=())])
+def test_no_clips_is_one_line(manifest, settings):
+    with pytest.raises(UserError):
+        choose(manifest, settings)
+
+
+@pytest.mark.slow
+def test_processes_judge_as_one_does():
+    rng = np.random.default_rng(0)
+    cases = []
+    for f0 in (130, 170, 210):
+        clean = buzz(1.0, f0)
+        cases.append(Case(clean, {"a": clean, "b": clean + rng.normal(0, 0.01, len(clean)).astype(np.float32)}, RATE))
+    alone = [verdict.scores for verdict in judge_all(cases, workers=0)]
+    together = [verdict.scores for verdict in judge_all(cases, workers=2)]
+    for one, other in zip(alone, together, strict=True):
+        for system in one:
+            assert one[system] == pytest.approx(other[system], rel=1e-5, nan_ok=True)
+
+
+def _run(*arguments):
+    app = typer.Typer()
+    app.command()(verb)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.slow
+def test_verb_prints_the_page_last(manifest, folder, tmp_path):
+    found = _run(
+        "--model", folder, "--data", manifest.root, "--report", tmp_path, "--steps", 1, "--limit", 1, "--no-baselines"
+    )
+    assert found.exception is None, found.output
+    assert found.stdout.splitlines()[-1] == str(tmp_path / "report.html")
+
+
+def test_verb_refuses_in_one_line(manifest, folder, tmp_path):
+    good = {"--model": folder, "--data": manifest.root, "--report": tmp_path / "out"}
+    for bad in (
+        {"--model": tmp_path / "none"},
+        {"--data": tmp_path / "none"},
+        {"--sampler": "nope"},
+        {"--split": "nope"},
+        {"--limit": 0},
+        {"--device": "nope"},
+        {"--steps": 0},
+        {"--report": manifest.root / "manifest.jsonl" / "below"},
+    ):
+        found = _run(*(item for pair in (good | bad).items() for item in pair))
+        assert isinstance(found.exception, UserError), (bad, found.exception)
+        assert "\n" not in str(found.exception)
+    assert not (tmp_path / "out" / "report.html").exists()

@@ -1,0 +1,210 @@
+"""The promises of every network: any length, zero at initialisation, clips that do not see each other."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from audiodiff.nn.condition import Condition
+from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
+from audiodiff.nn.network import Network
+
+BANDS, HOP = 5, 16
+FRONTENDS = {
+    "stft": lambda channels=1: StftFrontend(channels, n_fft=64, hop_length=HOP),
+    "stft_taps": lambda channels=1: StftFrontend(channels, n_fft=64, hop_length=HOP, taps=1, tap_spacing=2),
+    "strided": lambda channels=1: StridedFrontend(channels, features=12, stride=4),
+    "identity": lambda channels=1: IdentityFrontend(channels),
+}
+every_frontend = pytest.mark.parametrize("frontend", FRONTENDS)
+
+
+def build(frontend: str, channels: int = 1, levels: int = 2, condition: int = BANDS, **options) -> Network:
+    torch.manual_seed(0)
+    widths, blocks = [16] * levels, [2] * levels
+    return Network(FRONTENDS[frontend](channels), condition, HOP, widths, blocks, embedding=16, **options)
+
+
+def awake(network: Network) -> Network:
+    """The network with random numbers in place of its zero-initialised weights, as if it had been trained."""
+    for parameter in network.parameters():
+        if not parameter.detach().any():
+            nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+def inputs(batch: int, samples: int, channels: int = 1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, Condition]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(batch, channels, samples, generator=generator)
+    frames = torch.randn(batch, BANDS, 1 + samples // HOP, generator=generator)
+    return x, torch.linspace(-5, 5, batch), Condition(frames)
+
+
+@every_frontend
+@settings(max_examples=15, deadline=None)
+@given(samples=st.integers(1, 150), channels=st.integers(1, 2), levels=st.integers(1, 3), attention=st.booleans())
+def test_any_length_comes_back_as_it_went_in(frontend, samples, channels, levels, attention):
+    network = awake(build(frontend, channels, levels, attention=attention))
+    x, log_snr, cond = inputs(2, samples, channels)
+    made = network(x, log_snr, cond)
+    assert made.shape == x.shape
+    assert made.dtype == x.dtype
+    assert torch.isfinite(made).all()
+    assert made.any()
+
+
+@every_frontend
+def test_output_is_zero_at_initialisation(frontend):
+    x, log_snr, cond = inputs(2, 77)
+    assert not build(frontend, attention=True)(x, log_snr, cond).any()
+
+
+@every_frontend
+def test_awake_network_listens_to_signal_level_and_condition(frontend):
+    network = awake(build(frontend))
+    x, log_snr, cond = inputs(1, 64)
+    made = network(x, log_snr, cond)
+    for other in (
+        network(x + 0.1, log_snr, cond),
+        network(x, log_snr + 1, cond),
+        network(x, log_snr, Condition(cond.frames + 0.1)),
+    ):
+        assert (made - other).abs().max() > 1e-3 * made.abs().max()
+
+
+@every_frontend
+def test_gradient_reaches_every_parameter(frontend):
+    network = awake(build(frontend, levels=3, attention=True))
+    x, log_snr, cond = inputs(3, 90)
+    network(x, log_snr, cond).square().mean().backward()
+    idle = [name for name, parameter in network.named_parameters() if not parameter.grad.any()]
+    # A softmax does not change when all its logits move together, so the key's bias alone may stand still.
+    assert idle == []
+
+
+@every_frontend
+def test_training_wakes_every_parameter_within_three_steps(frontend):
+    """Zero at initialisation must not mean dead: the last layer moves first, then what stands behind it."""
+    network = build(frontend, attention=True)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    x, log_snr, cond = inputs(4, 90)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (network(x, log_snr, cond) - x.roll(1, -1)).square().mean().backward()
+        optimizer.step()
+    assert [name for name, value in network.named_parameters() if torch.equal(value, before[name])] == []
+
+
+@every_frontend
+def test_batch_order_does_not_matter(frontend):
+    network = awake(build(frontend, attention=True))
+    x, log_snr, cond = inputs(4, 90)
+    order = torch.tensor([2, 0, 3, 1])
+    made = network(x, log_snr, cond)
+    again = network(x[order], log_snr[order], Condition(cond.frames[order]))
+    torch.testing.assert_close(again, made[order], atol=1e-5, rtol=1e-5)
+
+
+@every_frontend
+@settings(max_examples=15, deadline=None)
+@given(short=st.integers(1, 100), longer=st.integers(0, 90), attention=st.booleans())
+def test_clip_alone_equals_the_clip_in_a_longer_batch(frontend, short, longer, attention):
+    network = awake(build(frontend, levels=3, attention=attention))
+    x, log_snr, cond = inputs(1, short)
+    alone = network(x, log_snr, cond)
+
+    samples = short + longer
+    other, _, other_cond = inputs(1, samples, seed=1)
+    rubbish = 100 * torch.randn(1, 1, longer, generator=torch.Generator().manual_seed(2))
+    held = other_cond.frames.shape[-1] - cond.frames.shape[-1]
+    frames = nn.functional.pad(cond.frames, (0, held), mode="replicate")
+    together = network(
+        torch.cat([torch.cat([x, rubbish], -1), other]),
+        log_snr.expand(2),
+        Condition(torch.cat([frames, other_cond.frames]), torch.tensor([short, samples])),
+    )
+    torch.testing.assert_close(together[:1, :, :short], alone, atol=2e-5, rtol=1e-4)
+    assert not together[0, :, short:].any()
+
+
+@every_frontend
+def test_valid_samples_of_a_whole_clip_change_nothing(frontend):
+    network = awake(build(frontend, attention=True))
+    x, log_snr, cond = inputs(2, 83)
+    told = Condition(cond.frames, torch.tensor([83, 83]))
+    torch.testing.assert_close(network(x, log_snr, told), network(x, log_snr, cond), atol=1e-5, rtol=1e-5)
+
+
+def aligned_condition(network: Network, samples: int, cond: Condition) -> torch.Tensor:
+    """What the U-Net is told."""
+    seen = []
+    handle = network.unet.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[2]))
+    network(torch.zeros(1, 1, samples), torch.zeros(1), cond)
+    handle.remove()
+    return seen[0]
+
+
+@every_frontend
+def test_condition_is_read_where_the_frame_lies(frontend):
+    """A ramp over the conditioning frames comes out as the time of each of the front end's frames, in hops."""
+    network, samples = build(frontend), 12 * HOP
+    ramp = torch.arange(13.0).expand(1, BANDS, 13)
+    seen = aligned_condition(network, samples, Condition(ramp))[0, 0]
+    front = network.frontend
+    centres = torch.tensor([front.offset + front.stride * j for j in range(len(seen))])
+    torch.testing.assert_close(seen, (centres / HOP).clamp(0, 12), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("frontend", "levels"), [("stft", 1), ("stft_taps", 1), ("strided", 2), ("strided", 3), ("identity", 3)]
+)
+def test_shifting_signal_and_condition_by_one_hop_shifts_the_output(frontend, levels):
+    """Levels are such that a hop is a whole number of the coarsest frames; the edges, which see zeros, are left out."""
+    network = awake(build(frontend, levels=levels))
+    frames, edge = 60, 24 * HOP
+    generator = torch.Generator().manual_seed(3)
+    x, mel = (torch.randn(1, c, n, generator=generator) for c, n in ((1, frames * HOP), (BANDS, frames)))
+    level = torch.zeros(1)
+    made = network(x, level, Condition(mel))
+    shifted = network(x.roll(HOP, -1), level, Condition(mel.roll(1, -1)))
+    inside = slice(edge + HOP, -edge)
+    torch.testing.assert_close(shifted[..., inside], made.roll(HOP, -1)[..., inside], atol=1e-4, rtol=1e-4)
+    unshifted = network(x.roll(HOP, -1), level, Condition(mel))
+    assert (unshifted - shifted)[..., inside].abs().max() > 1e-2
+
+
+def test_unconditional_network_takes_no_condition():
+    network = awake(build("identity", channels=3, condition=0))
+    x = torch.randn(2, 3, 21)
+    assert network(x, torch.zeros(2)).shape == x.shape
+    with pytest.raises(ValueError, match="takes 0 conditioning channels, got 5"):
+        network(x, torch.zeros(2), Condition(torch.zeros(2, 5, 21)))
+
+
+def test_condition_that_does_not_fit_is_refused():
+    network = build("stft")
+    x, log_snr, cond = inputs(2, 64)
+    with pytest.raises(ValueError, match="takes 5 conditioning channels, got 0"):
+        network(x, log_snr)
+    with pytest.raises(ValueError, match="takes 5 conditioning channels, got 4"):
+        network(x, log_snr, Condition(cond.frames[:, :4]))
+    with pytest.raises(ValueError, match=r"cond.frames has a batch of 1, the input of 2"):
+        network(x, log_snr, Condition(cond.frames[:1]))
+    with pytest.raises(ValueError, match=r"cond.samples has a batch of 3, the input of 2"):
+        network(x, log_snr, Condition(cond.frames, torch.tensor([64, 64, 64])))
+
+
+def test_condition_moves_between_devices():
+    cond = Condition(torch.zeros(1, 2, 3), torch.tensor([3]))
+    moved = cond.to("meta")
+    assert moved.frames.device.type == moved.samples.device.type == "meta"
+    assert cond.frames.device.type == "cpu"
+    assert Condition().to("meta") == Condition()
+
+
+def test_network_keeps_its_constructor_arguments():
+    network = build("strided", attention=True)
+    assert (network.condition, network.condition_hop) == (BANDS, HOP)
+    assert (network.channels, network.blocks, network.embedding, network.attention) == ([16, 16], [2, 2], 16, True)

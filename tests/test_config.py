@@ -1,0 +1,176 @@
+"""The vocabulary (conf/), the sentences (recipes/), and the guard against misspelt ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from audiodiff import config
+from audiodiff.audio.mel import PRESETS
+from audiodiff.diffusion import presets
+from audiodiff.errors import UserError
+
+GROUPS = {
+    folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+    for folder in config.conf_folder().iterdir()
+    if folder.is_dir()
+}
+LISTS = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
+# Composing takes a while: the i-th composition takes the i-th file of every group (the last one of a shorter group).
+SLICES = [
+    tuple(f"{group}={names[min(i, len(names) - 1)]}" for group, names in GROUPS.items() if group != "debug")
+    for i in range(max(map(len, GROUPS.values())))
+]
+CHOICES = [*SLICES, *((f"debug={name}",) for name in GROUPS["debug"])]
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory):
+    """Compositions that use every file of conf/ at least once."""
+    folder = tmp_path_factory.mktemp("run")
+    return [config.compose([*choice, f"folder={folder}"]) for choice in CHOICES]
+
+
+def test_groups_are_those_of_the_design():
+    names = (
+        "model network schedule objective prior sampler audio data optimizer lr_schedule trainer callbacks logger debug"
+    )
+    assert set(GROUPS) == set(names.split())
+    assert all(GROUPS.values())
+
+
+def test_every_file_instantiates(composed):
+    done = set()
+    for cfg, choices in zip(composed, CHOICES, strict=True):
+        for choice in sorted(set(choices) - done):
+            group = choice.split("=")[0]
+            if group in ("debug", "sampler"):  # a debug file changes other groups, a sampler is looked up by name
+                continue
+            made = instantiate(cfg[group])
+            for part in made.values() if group == "callbacks" else [made]:
+                assert not OmegaConf.is_config(part), f"{choice} makes no component"
+        done |= set(choices)
+    assert done == set(LISTS)
+
+
+def test_every_sampler_file_names_a_preset(composed):
+    seen = set()
+    for cfg in composed:
+        assert presets.build(cfg.sampler.name, cfg.sampler.steps).nfe == cfg.sampler.steps
+        seen.add(cfg.sampler.name)
+    assert seen == set(GROUPS["sampler"])
+
+
+@pytest.mark.parametrize("name", GROUPS["audio"])
+def test_audio_files_are_the_presets_field_by_field(name):
+    file = config.conf_folder() / "audio" / f"{name}.yaml"
+    spec = instantiate(OmegaConf.load(file))
+    assert PRESETS[name].differences(spec) == []
+
+
+def test_training_module_is_built_of_the_parts(composed):
+    cfg = composed[-1]
+    model = instantiate(cfg.model)
+    module = instantiate(cfg.training, model=model)
+    optimizer = module.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert held == {id(parameter) for parameter in model.network.parameters()}
+
+
+def test_every_recipe_composes_and_is_short():
+    found = config.recipes()
+    assert "speech_mel" in found
+    for name, file in found.items():
+        assert len(file.read_text().splitlines()) <= 30, file
+        assert config.compose([f"+recipe={name}"]).name == name
+
+
+def test_defaults_hold_no_recipe():
+    """In the primary defaults list, `+recipe=` would be an error."""
+    assert "recipe" not in OmegaConf.to_yaml(OmegaConf.load(config.conf_folder() / "train.yaml").defaults)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["+recipe=nope"], "nope"),
+        (["+recpe=speech_mel"], "recpe"),
+        (["+recipe=speech_mel", "+datta=x"], "datta"),
+        (["datta=x"], "datta"),
+        (["+model/nope=y"], "model/nope"),
+        (["network=nope"], "network/nope"),
+        (["data.pth=x"], "data.pth"),
+        (["speech_mel"], "speech_mel"),
+    ],
+)
+def test_misspelt_command_lines_are_refused_in_one_line_that_names_the_recipes(arguments, wrong):
+    with pytest.raises(UserError) as caught:
+        config.check(arguments)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert wrong in line
+    assert "recipes: speech_mel" in line
+    assert "groups: audio, callbacks" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-m", "+recipe=speech_mel", "debug=smoke", "seed=1,2"],
+        ["+recipe=speech_mel", "hydra.run.dir=elsewhere"],
+        ["--cfg", "job", "+recipe=speech_mel"],
+        ["-m", "network=stft,strided", "network.channels=[32,32],[64,64]", "seed=range(1,3)"],
+    ],
+)
+def test_command_lines_that_are_right_pass(arguments):
+    config.check(arguments)
+
+
+def test_folders_of_recipes_come_from_the_environment(tmp_path, monkeypatch):
+    folder = tmp_path / "mine" / "whisper"
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text("# @package _global_\nname: whisper\nseed: 7\n")
+    monkeypatch.setenv("AUDIODIFF_RECIPES", str(tmp_path / "mine"))
+    assert set(config.recipes()) == {"speech_mel", "whisper"}
+    cfg = config.compose(["+recipe=whisper"])
+    assert (cfg.name, cfg.seed) == ("whisper", 7)
+    with pytest.raises(UserError, match=r"recipes: .*whisper"):
+        config.check(["+recipe=nope"])
+
+
+def test_missing_folder_of_recipes_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUDIODIFF_RECIPES", str(tmp_path / "absent"))
+    with pytest.raises(UserError, match=r"absent: no such folder of recipes; mend AUDIODIFF_RECIPES"):
+        config.recipes()
+
+
+def test_recipe_that_is_no_yaml_is_named(monkeypatch, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "recipe.yaml").write_text("a: [1\nb: }")
+    monkeypatch.setenv("AUDIODIFF_RECIPES", str(tmp_path))
+    with pytest.raises(UserError, match=r"broken/recipe.yaml: is not a recipe .*; mend its YAML"):
+        config.register()
+
+
+def test_run_folder_is_new_the_last_or_the_one_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config.run_folder("speech_mel", None, "now") == "runs/speech_mel/now"
+    assert config.run_folder("speech_mel", "runs/other/then", "now") == "runs/other/then"
+    assert config.run_folder("speech_mel", "last", "now") == "runs/speech_mel/now"
+    for stamp in ("2026-01-01_00-00-00", "2026-01-02_00-00-00"):
+        Path("runs/speech_mel", stamp, "checkpoints").mkdir(parents=True)
+    Path("runs/speech_mel/2026-01-03_00-00-00").mkdir()
+    Path("runs/other/2026-01-04_00-00-00/checkpoints").mkdir(parents=True)
+    assert config.run_folder("speech_mel", "last", "now") == "runs/speech_mel/2026-01-02_00-00-00"
+
+
+def test_files_of_conf_say_what_they_build():
+    """Configuration equals constructor: a file has a target, or only overrides others."""
+    for group, names in GROUPS.items():
+        for name in names:
+            keys = set(OmegaConf.load(config.conf_folder() / group / f"{name}.yaml"))
+            nested = group in ("callbacks", "debug", "sampler") or "defaults" in keys
+            assert nested or "_target_" in keys, f"{group}/{name}"
