@@ -24,6 +24,9 @@ def main() -> None:
 
 
 def _run(cfg: DictConfig) -> float:
+    import torch
+
+    torch.set_flush_denormal(True)  # silence leads to denormal numbers, which are slow
     try:
         return run(cfg, Path(cfg.folder))
     except UserError as error:
@@ -53,7 +56,6 @@ def run(cfg: DictConfig, folder: Path) -> float:
     from audiodiff.training.callbacks import newest_checkpoint
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    torch.set_flush_denormal(True)  # silence leads to denormal numbers, which are slow
     resume = newest_checkpoint(folder) if cfg.resume else None
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     data = instantiate(cfg.data)

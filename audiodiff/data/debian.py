@@ -23,6 +23,7 @@ def fetch(package: str, folder: Path) -> Path:
     Raises:
         UserError: apt-get or dpkg-deb is not installed, or the package cannot be had.
     """
+    folder = folder.resolve()  # the tools run in it
     root = folder / package
     if root.is_dir():
         return root
@@ -75,19 +76,21 @@ def version(root: Path, package: str) -> str:
 
 
 def _download(package: str, folder: Path) -> Path:
-    """The archive in `folder`: by the system's package lists or else by private ones."""
+    """The archive in `folder`: by the system's package lists, else by private ones, fetched if they do not know it."""
     done = _run(["apt-get", "download", package], folder)
     if done.returncode:
         state = folder / "apt"
-        for part in ("lists/partial", "cache/archives/partial"):
-            (state / part).mkdir(parents=True, exist_ok=True)
+        (state / "lists/partial").mkdir(parents=True, exist_ok=True)
+        (state / "cache/archives/partial").mkdir(parents=True, exist_ok=True)
         private = [
-            *("-o", f"Dir::State={state}", "-o", f"Dir::State::Lists={state / 'lists'}"),
+            *("apt-get", "-o", f"Dir::State={state}", "-o", f"Dir::State::Lists={state / 'lists'}"),
             *("-o", f"Dir::Cache={state / 'cache'}", "-o", "APT::Sandbox::User="),
         ]
-        tqdm.write("fetching package lists of our own")
-        done = _run(["apt-get", *private, "update"], folder)
-        done = done if done.returncode else _run(["apt-get", *private, "download", package], folder)
+        done = _run([*private, "download", package], folder)
+        if done.returncode:
+            tqdm.write("fetching package lists of our own")
+            done = _run([*private, "update"], folder)
+            done = done if done.returncode else _run([*private, "download", package], folder)
     archives = sorted(folder.glob(f"{package}_*.deb"))
     if done.returncode or not archives:
         raise UserError(package, f"apt-get could not download it ({_last_line(done.stderr)})", OTHER_WAYS)

@@ -97,10 +97,11 @@ def balanced(schedule: Schedule, nfe: int, t_max: float | None = None) -> Tensor
         return check(torch.tensor([t_max, 0.0], dtype=torch.float64))
     reach = min(2 * math.log(nfe), BALANCED_LOG_SNR_MAX)
     noisiest = float(schedule.log_snr(t_max))
-    if noisiest >= -reach:
-        return _times(schedule, torch.linspace(noisiest, reach, nfe, dtype=torch.float64), to_zero=True)
-    inner = _times(schedule, torch.linspace(-reach, reach, nfe - 1, dtype=torch.float64), to_zero=True)
-    return check(torch.cat([inner.new_tensor([t_max]), inner]))
+    if noisiest < -reach:
+        inner = torch.linspace(-reach, reach, nfe - 1, dtype=torch.float64)
+    else:
+        inner = torch.linspace(noisiest, reach, nfe, dtype=torch.float64)[1:]
+    return check(torch.cat([torch.tensor([t_max], dtype=torch.float64), _times(schedule, inner, to_zero=True)]))
 
 
 def _times(schedule: Schedule, log_snr: Tensor, to_zero: bool) -> Tensor:

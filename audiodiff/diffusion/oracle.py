@@ -5,8 +5,8 @@ For x0 ~ N(mean, covariance) and x_t = alpha x0 + sigma noise, x0 given x_t is G
     E[x0 | x_t] = mean + alpha C (alpha^2 C + sigma^2 I)^-1 (x_t - alpha mean),
 
 and the probability-flow ODE scales each eigenmode by the ratio of marginal standard deviations. A mixture weighs its
-components' answers by their posterior probabilities. Signals (B, ...) are flattened to (B, D). All is computed in float64
-on the CPU, whatever the dtype of x_t.
+components' answers by their posterior probabilities. Signals (B, ...) are flattened to (B, D). All is in float64 on
+the CPU, whatever the dtype of x_t.
 """
 
 from abc import ABC, abstractmethod

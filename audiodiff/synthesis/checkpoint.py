@@ -42,6 +42,8 @@ TYPES: dict[str, type] = {
     "standard_prior": StandardPrior,
 }
 _NAMES = {component: name for name, component in TYPES.items()}
+# What constructors answer to arguments of any type and value.
+_MISBUILT = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 _NOT_OURS = "choose a folder that `audiodiff train` exported (runs/<recipe>/<date_time>/model)"
 
 
@@ -89,7 +91,7 @@ def build(described: Any) -> Any:
             raise ValueError(f"unknown type {name!r}, known are {', '.join(TYPES)}")
         try:
             return TYPES[name](**arguments)
-        except TypeError as error:
+        except _MISBUILT as error:
             raise ValueError(f"{name}: {error}") from error
     return [build(item) for item in described] if isinstance(described, list) else described
 
@@ -126,21 +128,20 @@ def load(folder: str | Path) -> Checkpoint:
             raise UserError(file, "is missing", _NOT_OURS)
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
-        version = config["version"]
-        if config["format"] != "audiodiff" or version > FORMAT_VERSION:
-            raise UserError(
-                config_file, f"format {config['format']!r} version {version} is not readable", "update audiodiff"
-            )
-        arguments = {name: build(value) for name, value in config["model"].items()}
-        kind = config["type"]
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(config_file, f"is not a model config ({error})", _NOT_OURS) from error
+        format, version = config["format"], config["version"]
+        readable = format == "audiodiff" and version <= FORMAT_VERSION
+        arguments = {name: build(value) for name, value in config["model"].items()} if readable else {}
+        kind, training = config["type"], dict(config.get("training", {}))
+    except _MISBUILT as error:
+        reason, *_ = str(error).partition("\n")
+        problem = f"is not a model config ({reason})"
+        raise UserError(config_file, problem, _NOT_OURS) from error
+    if not readable:
+        raise UserError(config_file, f"format {format!r} version {version} is not readable", "update audiodiff")
     try:
         weights = load_file(weights_file)
     except (SafetensorError, OSError) as error:
         problem = f"is not a whole safetensors file ({error})"
         raise UserError(weights_file, problem, "copy or export it again; pickles are never read") from error
     digest = hashlib.sha256(config_file.read_bytes() + weights_file.read_bytes()).hexdigest()
-    return Checkpoint(kind, arguments, weights, config.get("training", {}), digest)
+    return Checkpoint(kind, arguments, weights, training, digest)

@@ -131,7 +131,8 @@ class VocoderModel(nn.Module):
         try:
             model = cls(**found.arguments)
             model.network.load_state_dict(found.weights)
-        except (TypeError, RuntimeError) as error:
-            problem = f"config and weights do not fit ({str(error).splitlines()[0]})"
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason, *_ = str(error).partition("\n")
+            problem = f"config and weights do not fit ({reason})"
             raise UserError(folder, problem, "export it again") from error
         return model.eval()

@@ -216,7 +216,8 @@ class _Renderer:
                 for clip in clips:
                     self._generate([clip])
             else:
-                self._leave_out(UserError(jobs[0].source.path, f"cannot be rendered ({str(error).splitlines()[0]})"))
+                reason, *_ = str(error).partition("\n")
+                self._leave_out(UserError(jobs[0].source.path, f"cannot be rendered ({reason})"))
             return
         spent = time.perf_counter() - started
         speed = sum(audio.seconds for audio in made) / spent

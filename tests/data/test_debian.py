@@ -78,13 +78,21 @@ def test_fetch_unpacks_once(archive, tmp_path, monkeypatch):
 
 @needs_dpkg
 def test_private_lists_when_the_systems_do_not_know_it(archive, tmp_path, monkeypatch):
-    script = f'case "$*" in *Dir::State::Lists=*download*) cp "{archive}" .;; *update*) ;; *) exit 100;; esac'
+    lists = tmp_path / "cache/apt/lists/fetched"
+    script = (
+        f'case "$*" in *Dir::State::Lists=*update*) touch {lists};; '
+        f'*Dir::State::Lists=*download*) test -e {lists} && cp "{archive}" .;; *) exit 100;; esac'
+    )
     log = fake_apt(tmp_path, script, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    debian.fetch("some-voice", Path("cache"))  # relative, as `--out data` is
+    shutil.rmtree(tmp_path / "cache/some-voice")
     debian.fetch("some-voice", tmp_path / "cache")
     calls = log.read_text().splitlines()
-    assert [call.split()[-1] for call in calls] == ["some-voice", "update", "some-voice"]
+    private = [call for call in calls if "-o" in call.split()]
+    assert [call.split()[-1] for call in private] == ["some-voice", "update", "some-voice", "some-voice"]
     for option in ("Dir::State=", "Dir::State::Lists=", "Dir::Cache="):
-        assert all(f"-o {option}{tmp_path / 'cache'}" in call for call in calls[1:])
+        assert all(f"-o {option}{tmp_path / 'cache'}" in call for call in private)
 
 
 @needs_dpkg

@@ -24,9 +24,9 @@ def test_gaussian_posterior_by_bayes_on_a_fine_grid():
 def test_mixture_posterior_by_bayes_on_a_fine_grid():
     weights, means, variances = [0.3, 0.7], [-1.0, 1.5], [0.2, 0.05]
     oracle = MixtureOracle(
-        torch.tensor(weights).double(),
-        torch.tensor(means).double()[:, None],
-        torch.tensor(variances).double()[:, None, None],
+        torch.tensor(weights, dtype=torch.float64),
+        torch.tensor(means, dtype=torch.float64)[:, None],
+        torch.tensor(variances, dtype=torch.float64)[:, None, None],
         Cosine(),
     )
     x0 = torch.linspace(-8, 8, 40001, dtype=torch.float64)

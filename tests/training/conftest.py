@@ -1,0 +1,42 @@
+"""A model small enough to train in a moment, and batches for it."""
+
+import functools
+
+import pytest
+import torch
+
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.prior import MelPrior
+from audiodiff.data.tones import tone
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedule import Cosine
+from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.model import VocoderModel
+from audiodiff.training.module import VocoderTraining
+from audiodiff.training.optim import WarmupCosine
+
+
+@pytest.fixture
+def make_training():
+    """`make_training(type=VocoderTraining, **options)`: a training module around a tiny vocoder."""
+
+    def make(kind: type = VocoderTraining, **options) -> VocoderTraining:
+        torch.manual_seed(0)
+        spec = PRESETS["speech_16k"]
+        network = Network(StftFrontend(1, 1024, 256), spec.n_mels, spec.hop_length, [8], [1], embedding=8)
+        model = VocoderModel(network, Cosine(), V(), spec, MelPrior(spec))
+        optimizer = functools.partial(torch.optim.AdamW, lr=1e-2, fused=True)
+        return kind(model, optimizer, WarmupCosine(2), **options)
+
+    return make
+
+
+@pytest.fixture
+def batches():
+    """Six batches of two tones, as the loader makes them."""
+    waves = [torch.stack([tone(2 * i + k, 4096, 16000) for k in range(2)]) for i in range(6)]
+    return [
+        {"waveform": wave, "draw": torch.tensor([2 * i, 2 * i + 1]), "path": [f"{2 * i}.flac", f"{2 * i + 1}.flac"]}
+        for i, wave in enumerate(waves)
+    ]

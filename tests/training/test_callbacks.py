@@ -1,0 +1,161 @@
+"""Averaging, measuring and checkpointing, in small runs of the real command."""
+
+import time
+
+import lightning
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from audiodiff import Vocoder, config, train
+from audiodiff.errors import UserError
+from audiodiff.training.callbacks import ExponentialAverage, newest_checkpoint
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+STEPS = 10
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run of ten steps with eight crops each."""
+    folder = tmp_path_factory.mktemp("run")
+    options = [
+        f"folder={folder}", f"trainer.max_steps={STEPS}", "trainer.val_check_interval=5", "trainer.log_every_n_steps=1",
+        "+callbacks.noise_levels.every=5", "+callbacks.throughput.every=2", "callbacks.checkpoints.every=3",
+        "data.batch_size=8", "data.crop_samples=4096", "lr_schedule.warmup_steps=2", "optimizer.lr=1e-2",
+    ]  # fmt: skip
+    train.run(config.compose(["+recipe=speech_mel", "debug=smoke", *options]), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def board(run):
+    """What TensorBoard reads of it."""
+    accumulator = EventAccumulator(str(run / "tensorboard"))
+    accumulator.Reload()
+    return accumulator
+
+
+def test_loss_is_logged_for_eight_noise_levels(board):
+    bins = [tag for tag in board.Tags()["scalars"] if tag.startswith("loss_at_t/")]
+    assert len(bins) == 8
+    assert all(event.value > 0 for tag in bins for event in board.Scalars(tag))
+
+
+def test_loss_and_throughput_are_logged(board):
+    assert len(board.Scalars("loss")) == STEPS
+    assert all(event.value > 0 for event in board.Scalars("audio_s_per_s"))
+    assert board.Scalars("validation/loss")
+
+
+def test_held_out_clips_are_on_the_board_and_in_files_of_every_validation(run, board):
+    assert [tag for tag in board.Tags()["audio"] if tag.startswith("held_out/")]
+    assert [tag for tag in board.Tags()["images"] if tag.startswith("held_out/")]
+    for step in (5, 10):
+        folder = run / "samples" / f"step_{step:09d}"
+        assert sorted(path.suffix for path in folder.iterdir()) == [".png", ".wav", ".wav"]
+        assert all(path.stat().st_size > 1000 for path in folder.iterdir())
+
+
+def test_checkpoints_are_the_last_two_and_the_end_and_need_no_pickle(run):
+    files = sorted((run / "checkpoints").iterdir())
+    assert [file.stem for file in files] == [f"step={step:09d}" for step in (6, 9, 10)]
+    for file in files:
+        checkpoint = torch.load(file, weights_only=True)
+        assert checkpoint["global_step"] == int(file.stem.split("=")[1])
+        assert checkpoint["next_draw"] == 8 * checkpoint["global_step"]
+
+
+def test_exported_model_holds_the_averaged_weights(run):
+    checkpoint = torch.load(newest_checkpoint(run), weights_only=True)
+    exported = Vocoder.from_pretrained(run / "model").model.network.state_dict()
+    prefix = "model.denoiser.network."
+    averaged, current = (
+        {name.removeprefix(prefix): value for name, value in checkpoint[key].items() if name.startswith(prefix)}
+        for key in ("state_dict", "current_model_state")
+    )
+    assert averaged.keys() == exported.keys()
+    assert all(torch.equal(exported[name], averaged[name]) for name in exported)
+    assert any(not torch.equal(exported[name], current[name]) for name in exported)
+
+
+def test_truncated_newest_checkpoint_is_passed_over(run, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    whole = newest_checkpoint(run).read_bytes()
+    (folder / "step=000000010.ckpt").write_bytes(whole)
+    (folder / "step=000000020.ckpt").write_bytes(whole[: len(whole) // 2])
+    (folder / "step=000000030.ckpt").write_bytes(b"")
+    assert newest_checkpoint(tmp_path).name == "step=000000010.ckpt"
+    (folder / "step=000000010.ckpt").unlink()
+    with pytest.raises(UserError, match="holds no checkpoint to resume from; start anew without resume="):
+        newest_checkpoint(tmp_path)
+
+
+class Line(lightning.LightningModule):
+    """Learns a number; remembers it after every step and at validation."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.seen, self.validated = [], []
+
+    def training_step(self, batch, index):
+        return (self.weight - batch).square().mean()
+
+    def on_train_batch_end(self, *_):
+        self.seen.append(float(self.weight))
+
+    def validation_step(self, batch, index):
+        self.validated.append(float(self.weight))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.2)
+
+
+def averages(weights: list[float], limit: float) -> list[float]:
+    """The average after each of the steps, written out: the first is the weight itself."""
+    found = weights[:1]
+    for n, weight in enumerate(weights[1:], 1):
+        decay = min(limit, (1 + n) / (10 + n))
+        found.append(decay * found[-1] + (1 - decay) * weight)
+    return found
+
+
+@pytest.mark.parametrize("limit", [0.3, 0.999])
+def test_average_is_the_one_written_out_and_training_goes_on_from_the_trained_weights(limit, tmp_path):
+    module, average = Line(), ExponentialAverage(limit)
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[average],
+        enable_model_summary=False, max_epochs=1, val_check_interval=4, num_sanity_val_steps=0,
+        default_root_dir=tmp_path,
+    )  # fmt: skip
+    data = torch.utils.data.DataLoader(torch.linspace(1, 3, 12), batch_size=1)
+    trainer.fit(module, data, torch.utils.data.DataLoader(torch.zeros(1)))
+    expected = averages(module.seen, limit)
+    assert module.validated == pytest.approx([expected[3], expected[7], expected[11]], abs=1e-5)
+    assert float(module.weight) == pytest.approx(module.seen[-1])
+    steps = [0.0, *module.seen]
+    for before, after, target in zip(steps, steps[1:], torch.linspace(1, 3, 12).tolist(), strict=False):
+        assert after == pytest.approx(before - 0.4 * (before - target), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_time_bound_is_kept_and_the_learning_rate_comes_down_to_its_floor(tmp_path):
+    seconds = 15
+    options = [
+        f"folder={tmp_path}", "trainer.max_steps=-1", f'trainer.max_time="00:00:00:{seconds}"',
+        "data.crop_samples=4096",
+        "trainer.val_check_interval=100000", "lr_schedule.warmup_steps=2", "callbacks.checkpoints.every=100000",
+    ]  # fmt: skip
+    cfg = config.compose(["+recipe=speech_mel", "debug=smoke", *options])
+    started = time.monotonic()
+    train.run(cfg, tmp_path)
+    # Beside the bound itself: building, one validation with its rendering, and the export.
+    assert seconds <= time.monotonic() - started < seconds + 45
+    checkpoint = torch.load(newest_checkpoint(tmp_path), weights_only=True)
+    (timer,) = (state for name, state in checkpoint["callbacks"].items() if name.startswith("Timer"))
+    assert seconds <= timer["time_elapsed"]["train"] < seconds + 5
+    (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+    assert 0.02 <= group["lr"] / group["full_lr"] < 0.05

@@ -1,0 +1,80 @@
+"""Losses that are not finite: skipped, kept, and in a row the end."""
+
+from itertools import pairwise
+
+import lightning
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from audiodiff.errors import UserError
+from audiodiff.training.guard import NonFiniteGuard
+from audiodiff.training.module import VocoderTraining
+
+NAN = torch.tensor(float("nan"))
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Fragile(VocoderTraining):
+    """Its loss is not a number on chosen draws."""
+
+    broken: tuple[int, ...] = ()
+
+    def step(self, waveform, key, gain):
+        outputs = super().step(waveform, key, gain)
+        if key in [f"draw {draw}" for draw in self.broken]:
+            outputs["loss"] = outputs["loss"] * NAN
+        return outputs
+
+
+class Weights(lightning.Callback):
+    """The weights after every batch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, module, *_):
+        self.seen.append(torch.cat([p.detach().flatten() for p in module.parameters()]).clone())
+
+
+def fit(module, batches, folder, **options):
+    recorder = Weights()
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[recorder],
+        enable_model_summary=False, default_root_dir=folder, max_epochs=1, gradient_clip_val=1.0, **options,
+    )  # fmt: skip
+    trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=None))
+    return recorder.seen
+
+
+def test_step_that_is_not_finite_changes_no_weight_and_keeps_its_batch(make_training, batches, tmp_path):
+    module = make_training(Fragile, guard=NonFiniteGuard(tmp_path, patience=2))
+    module.broken = (4,)
+    weights = fit(module, batches, tmp_path)
+    moved = [not torch.equal(a, b) for a, b in pairwise(weights)]
+    assert moved == [True, False, True, True, True]
+    assert all(torch.isfinite(w).all() for w in weights)
+    kept = {path.name for path in (tmp_path / "nonfinite").iterdir()}
+    assert kept == {"draw_000000004.safetensors", "draw_000000004.txt"}
+    batch = load_file(tmp_path / "nonfinite" / "draw_000000004.safetensors")
+    assert torch.equal(batch["waveform"], batches[2]["waveform"])
+    assert (tmp_path / "nonfinite" / "draw_000000004.txt").read_text() == "4.flac\n5.flac\n"
+
+
+def test_several_in_a_row_end_the_run_with_one_line(make_training, batches, tmp_path):
+    module = make_training(Fragile, guard=NonFiniteGuard(tmp_path, patience=2))
+    module.broken = (2, 6, 8, 10)
+    with pytest.raises(UserError) as caught:
+        fit(module, batches, tmp_path)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "the loss was not finite 2 steps in a row" in line
+    assert "optimizer.lr" in line
+    assert sorted(path.stem for path in tmp_path.glob("nonfinite/*.txt")) == [f"draw_00000000{n}" for n in (2, 6, 8)]
+
+
+def test_infinite_counts_and_a_sound_step_forgives(batches, tmp_path):
+    guard = NonFiniteGuard(tmp_path, patience=3)
+    for loss, sound in ((NAN, False), (-NAN, False), (torch.tensor(1.0), True), (torch.tensor(float("inf")), False)):
+        assert guard.inspect(loss, batches[0]) is sound
+    assert guard.count == 1
