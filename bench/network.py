@@ -8,7 +8,7 @@
   is faster than the audio lasts; a clip sampled in six calls costs six of these.
 
 Networks are those of `conf/network` at 16 kHz; the identity front end works on mel frames of the same clock; `diffwave`
-(Kong et al. 2021, the package of that name) has its default size at its own 22.05 kHz. All see clips of as many seconds.
+(Kong et al. 2021, the package of that name) has its default size at its own 22.05 kHz. All see clips equally long.
 Measurements take turns, network after network, so that a disturbance hits all; the median of the rounds counts.
 """
 

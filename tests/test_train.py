@@ -132,7 +132,7 @@ def test_smoke_run_from_another_folder(name, tmp_path):
     done = command(*SMOKE, at=tmp_path, name=name)
     assert done.returncode == 0, done.stderr
     model = only_run(tmp_path) / "model"
-    assert done.stdout.strip().endswith(f"model: {model.relative_to(tmp_path)}")
+    assert done.stdout.strip().endswith(f"model: {model}")
     assert Vocoder.from_pretrained(model).training["steps"] == 2
 
 
@@ -185,7 +185,7 @@ def test_what_cannot_start_says_why_in_one_line(arguments, words, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_a_checkpoint_and_the_run_goes_on_from_it(tmp_path):
-    options = ("trainer.max_steps=100000", "trainer.val_check_interval=100000", "callbacks.checkpoints.every=100000")
+    options = ("trainer.max_steps=100000", "trainer.val_check_interval=100000", "callbacks.checkpoints.every=3")
     process = subprocess.Popen(
         [sys.executable, str(SHIM), *SMOKE, *options, "data.workers=1"],
         cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -193,8 +193,8 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_run_goes_on_from_it(tmp_path):
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 120
-        while not trained_a_while(tmp_path) and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.5)
+        while not any(tmp_path.rglob("*.ckpt")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
     finally:
@@ -205,14 +205,9 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_run_goes_on_from_it(tmp_path):
     said = re.search(r"stopped at step (\d+); the same command with resume=(\S+) goes on from there", out)
     assert said, out + error
     steps = int(said[1])
-    assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step={steps:09d}.ckpt"]
+    assert max(path.name for path in (run / "checkpoints").iterdir()) == f"step={steps:09d}.ckpt"
 
     done = command(*SMOKE, f"resume={said[2]}", f"trainer.max_steps={steps + 2}", at=tmp_path)
     assert done.returncode == 0, done.stderr
     assert only_run(tmp_path) == run
     assert Vocoder.from_pretrained(run / "model").training["steps"] == steps + 2
-
-
-def trained_a_while(folder: Path) -> bool:
-    """Whether the event file has grown beyond its header: some steps have been logged."""
-    return any(path.stat().st_size > 500 for path in folder.glob("runs/*/*/tensorboard/events.*"))

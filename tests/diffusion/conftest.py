@@ -17,7 +17,7 @@ def schedule(request):
     return request.param
 
 
-def _covariance(generator, low=0.4, high=1.2):
+def _covariance(generator, low=0.6, high=1.2):
     rotation = torch.linalg.qr(torch.randn(DIMENSIONS, DIMENSIONS, generator=generator, dtype=torch.float64))[0]
     return rotation @ torch.diag(torch.linspace(low, high, DIMENSIONS, dtype=torch.float64) ** 2) @ rotation.T
 
@@ -31,7 +31,7 @@ def gaussian(generator):
 @pytest.fixture
 def mixture(generator):
     means = torch.randn(2, DIMENSIONS, generator=generator, dtype=torch.float64)
-    covariances = torch.stack([_covariance(generator), _covariance(generator, 0.5)])
+    covariances = torch.stack([_covariance(generator, 0.4), _covariance(generator)])
     return MixtureOracle(torch.tensor([0.35, 0.65], dtype=torch.float64), means, covariances, Cosine())
 
 

@@ -34,6 +34,7 @@ def _jacobi(n):
     return torch.diag(k / torch.sqrt(4 * k**2 - 1), 1) + torch.diag(k / torch.sqrt(4 * k**2 - 1), -1)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.floats(0, 8))
 def test_moments_are_the_integrals(decay):
     for j, moment in enumerate(kernel_moments(decay, 3)):
@@ -41,7 +42,7 @@ def test_moments_are_the_integrals(decay):
         assert moment == pytest.approx(expected, rel=2e-14)
 
 
-@settings(deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from([1, -1, 0]),
     st.integers(1, 3),
@@ -155,49 +156,45 @@ def test_order_two_is_published_2m(gaussian, schedule, x1):
     assert torch.allclose(Multistep(10, 2, "x0", times)(gaussian, x1), x, rtol=0, atol=1e-12)
 
 
-def _slope(sampler_of, make_grid, oracle, denoiser, x1, counts):
-    """Least-squares slope of log error over log calls, and the errors."""
+def _order(sampler_of, make_grid, oracle, denoiser, x1, counts=(100, 200)):
+    """The order seen between two numbers of calls, one twice the other, and both errors."""
     errors = []
     for n in counts:
         times = make_grid(n)
         exact = oracle.flow(x1, float(times[0]), float(times[-1]))
         errors.append(float((sampler_of(n, times)(denoiser, x1) - exact).square().mean().sqrt()))
-    x = torch.tensor([math.log(n) for n in counts], dtype=torch.float64)
-    y = torch.tensor(errors, dtype=torch.float64).log()
-    return -float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()), errors
+    return math.log2(errors[0] / errors[1]), errors
 
 
 def _denoiser(oracle, objective):
     return Denoiser(oracle.as_network(objective()), oracle.schedule, objective())
 
 
-# Starts where the first step is damped by nothing: an order-3 method with a start of order 1 shows slope 2 here.
-@pytest.mark.parametrize("log_snr_min", [-8.0, -1.0])
+# At a log_snr of -2 the first step is damped by nothing: third order with a start of first order shows order 2 here.
+@pytest.mark.parametrize("log_snr_min", [-2.0, pytest.param(-8.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("order, predict", FAMILY)
 def test_nominal_order_on_half_log_snr_grids(order, predict, objective, log_snr_min, gaussian, x1):
-    slope, _ = _slope(
+    seen, _ = _order(
         lambda n, times: Multistep(n, order, predict, times),
         lambda n: grid.uniform_log_snr(gaussian.schedule, n, log_snr_min, 7.0, to_zero=False),
         gaussian,
         _denoiser(gaussian, objective),
         x1[:8],
-        (80, 160, 320),
     )
-    assert slope > order - 0.15
+    assert seen > order - 0.15
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_nominal_order_of_ddim(objective, gaussian, x1):
-    slope, _ = _slope(
+    seen, _ = _order(
         lambda n, times: DDIM(n, grid=times),
-        lambda n: grid.uniform_log_snr(gaussian.schedule, n, -8.0, 7.0, to_zero=False),
+        lambda n: grid.uniform_log_snr(gaussian.schedule, n, -2.0, 7.0, to_zero=False),
         gaussian,
         _denoiser(gaussian, objective),
         x1[:8],
-        (80, 160, 320),
     )
-    assert 0.85 < slope < 1.15
+    assert abs(seen - 1) < 0.15
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -205,32 +202,32 @@ def test_nominal_order_of_ddim(objective, gaussian, x1):
 def test_uniform_t_down_to_zero(order, predict, objective, gaussian, x1):
     """Finite and falling for those that interpolate in half-log-SNR; nominal order in the angle."""
     denoiser = _denoiser(gaussian, objective)
-    slope, errors = _slope(
+    seen, errors = _order(
         lambda n, times: Multistep(n, order, predict, times),
         lambda n: grid.uniform_t(gaussian.schedule, n, min(denoiser.t_max, 0.99)),
         gaussian,
         denoiser,
         x1[:8],
-        (40, 80, 160),
+        (80, 160),
     )
-    assert all(math.isfinite(e) for e in errors) and errors[0] > errors[1] > errors[2]
-    assert slope > (order - 0.15 if predict == "v" else 0.85)
+    assert all(math.isfinite(e) for e in errors)
+    assert seen > (order - 0.15 if predict == "v" else 0.85)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_angle_reaches_nominal_order_between_the_pure_ends(order, gaussian, x1):
-    slope, errors = _slope(
+    seen, errors = _order(
         lambda n, times: Multistep(n, order, "v", times),
         lambda n: grid.uniform_t(gaussian.schedule, n),
         gaussian,
         gaussian,
         x1[:8],
-        (80, 160, 320),
     )
-    assert slope > order - 0.15
-    assert errors[-1] < (1e-1, 1e-3, 1e-5)[order - 1]
+    assert seen > order - 0.15
+    assert errors[-1] < (1e-1, 1e-3, 1e-6)[order - 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predict", RATES)
 def test_order_on_a_mixture(predict, mixture, x1):
     """Not only on linear problems; against the third order at many more steps."""

@@ -45,7 +45,7 @@ def test_ends(gaussian, mixture, x1):
         assert torch.allclose(oracle(x1, 0.0), x1, rtol=0, atol=1e-12)
         assert oracle.t_max == 1.0
     assert torch.allclose(gaussian(x1, 1.0), gaussian.mean.expand_as(x1))
-    mean = (mixture.weights[:, None] * mixture.means).sum(0)
+    mean = sum(w * c.mean for w, c in zip(mixture.weights, mixture.components, strict=True))
     assert torch.allclose(mixture(x1, 1.0), mean.expand_as(x1))
 
 

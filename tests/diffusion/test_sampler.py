@@ -140,8 +140,9 @@ def test_objectives_agree_to_rounding(name, mixture, x1):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pure_noise_start_is_the_limit(name, gaussian, x1):
-    """As sigma / alpha at the start grows: in proportion to its inverse, or to that of its logarithm where a value at an
-    ever more distant half-log-SNR takes part in the second step."""
+    """As sigma / alpha at the start grows: in proportion to its inverse, or to that of its logarithm where a value at
+    an ever more distant half-log-SNR takes part in the second step.
+    """
     sampler = build(name, 6)
     noise = step_noise(range(len(x1)), 1, 6)
     start = sampler.default_grid(gaussian.schedule, 1.0)
@@ -246,6 +247,16 @@ def test_network_calls_and_callbacks(name, gaussian, x1):
     assert asked == [(t, "mel") for t in times[:-1]]
     assert [(step, nfe) for step, nfe, _ in told] == [(n, 6) for n in range(6)]
     assert told[-1][2] is answer
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_walk_reads_no_tensor(name, objective):
+    """On the meta device tensors have no values: any branch on one, or number read from one, raises."""
+    x1 = torch.empty(2, 1, 8, device="meta")
+    denoiser = Denoiser(lambda x_t, log_snr, cond: x_t * log_snr[:, None, None], Cosine(), objective())
+    answer, finite = build(name, 4).walk(denoiser, x1, noise=lambda step: torch.empty_like(x1))
+    assert answer.shape == x1.shape and answer.is_meta and finite.shape == (4,)
 
 
 def test_gradients_flow_through_the_walk():

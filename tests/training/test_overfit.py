@@ -110,7 +110,7 @@ def train_on_a_mel(objective: Objective, steps: int) -> tuple[Denoiser, Tensor]:
     torch.manual_seed(0)
     mel = MelSpectrogram(SPEC)(tone(1, SAMPLES, SPEC.sample_rate))[None]
     mel = (mel - mel.mean()) / mel.std()
-    denoiser = Denoiser(Network(IdentityFrontend(SPEC.n_mels), channels=[96, 96], blocks=[2, 2]), Cosine(), objective)
+    denoiser = Denoiser(Network(IdentityFrontend(SPEC.n_mels), channels=[256], blocks=[3]), Cosine(), objective)
     generator = torch.Generator().manual_seed(0)
 
     def loss(step: int) -> Tensor:
