@@ -1,8 +1,8 @@
 """audiodiff: sound from diffusion models.
 
-A model is the composition of a schedule (`audiodiff.diffusion.schedule`), a denoiser (`audiodiff.diffusion.denoiser`) and
-a sampler (`audiodiff.diffusion.sampler`). What users hold, `Vocoder`, is imported only when asked for, so that
-`import audiodiff` stays cheap.
+A model is the composition of a schedule (`audiodiff.diffusion.schedule`), a denoiser
+(`audiodiff.diffusion.denoiser`) and a sampler (`audiodiff.diffusion.sampler`). What users hold, `Vocoder`, is imported
+only when asked for, so that `import audiodiff` stays cheap.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -49,7 +49,6 @@ def run(cfg: DictConfig, folder: Path) -> float:
     import logging
 
     import lightning
-    import torch
     from hydra.utils import instantiate
 
     from audiodiff.synthesis.model import VocoderModel

@@ -147,8 +147,10 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
         raise UserError(path, "NaN or infinite samples cannot be written")
     if samples.numel() and (peak := samples.abs().max().item()) > 1:
         warnings.warn(f"{path}: peak {peak:.2f} is above full scale and is clipped", stacklevel=2)
+    # Rounded here: libsndfile rounds for FLAC, but for WAV it floors, half a step too low on average.
+    steps = (samples.clamp(-1, 1) * 32768).round().clamp(max=32767).to(torch.int16)
     # Encoded in memory: libsndfile itself does not say why a disk refuses.
     encoded = BytesIO()
-    soundfile.write(encoded, samples.clamp(-1, 1).numpy(), audio.sample_rate, "PCM_16", format=_WRITTEN[name])
+    soundfile.write(encoded, steps.numpy(), audio.sample_rate, "PCM_16", format=_WRITTEN[name])
     with atomic(path) as temporary:
         temporary.write_bytes(encoded.getvalue())

@@ -8,6 +8,7 @@ from typer.exceptions import Abort, TyperException
 
 from audiodiff.errors import UserError
 
+INTERRUPTED = 130
 VERBS = ("train", "render", "evaluate", "prepare", "demo", "info", "doctor")
 
 
@@ -37,6 +38,7 @@ def main() -> None:
         error.show()
         status = error.exit_code
     except (KeyboardInterrupt, Abort):
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # which Typer answers by itself where it catches Ctrl-C first
         print("stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
-        status = 130
     sys.exit(status if isinstance(status, int) else 0)

@@ -125,7 +125,11 @@ class VocoderModel(nn.Module):
         Raises:
             UserError: it is missing, damaged, or a model of something else.
         """
-        found = checkpoint.load(folder)
+        return cls.from_checkpoint(checkpoint.load(folder), folder)
+
+    @classmethod
+    def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> "VocoderModel":
+        """The model of a checkpoint that has been read from `folder`; raises as `from_pretrained`."""
         if found.type != cls.TYPE:
             raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", "choose a vocoder")
         try:

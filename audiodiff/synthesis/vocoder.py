@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion import presets
-from audiodiff.diffusion.noise import batch_noise, clip_seed
+from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.model import VocoderModel
@@ -64,7 +64,8 @@ class Vocoder:
             UserError: the folder is missing, damaged or not a vocoder, or the device is not there.
         """
         found = checkpoint.load(folder)
-        return cls(VocoderModel.from_pretrained(folder), device, precision, found.digest, found.training)
+        model = VocoderModel.from_checkpoint(found, folder)
+        return cls(model, device, precision, found.digest, found.training)
 
     @classmethod
     def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> "Vocoder":
@@ -152,9 +153,7 @@ class Vocoder:
         ragged = None if min(lengths) == max(lengths) else torch.tensor(lengths, device=self.device)
         condition = self.model.condition(held, ragged)
 
-        def noise(stream: int) -> Tensor:
-            keys = seeds if stream < 0 else [clip_seed(seed, f"step {stream}") for seed in seeds]
-            return batch_noise(keys, 1, max(lengths), device=self.device)
+        noise = (seeds, 1, max(lengths), 0, self.device)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:
@@ -162,7 +161,7 @@ class Vocoder:
 
         dtype = PRECISIONS[self.precision]
         with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
-            made = sampler(self.model.denoiser, noise(-1), condition, noise=noise, callback=report)
+            made = sampler(self.model.denoiser, batch_noise(*noise), condition, step_noise(*noise), report)
         return [clip[0, :length].float() for clip, length in zip(made, lengths, strict=True)]
 
     def _finish(self, white: list[Tensor], mels: list[Tensor], consistency: int | None) -> list[Tensor]:

@@ -36,7 +36,6 @@ def test_dilations_cycle():
 
 
 def test_condition_is_injected_at_every_resolution():
-    """Silencing the condition's projections at one level must leave the output sensitive through the others."""
     torch.manual_seed(0)
     unet = UNet1d(3, 3, condition=2, channels=[8, 8, 8], blocks=[1, 1, 1], embedding=8)
     torch.nn.init.normal_(unet.leave.weight)

@@ -1,0 +1,73 @@
+"""From a manifest to batches."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from audiodiff.data.tones import prepare_tones
+from audiodiff.errors import UserError
+from audiodiff.training.datamodule import ManifestData, OneClipData, ToneData
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    """A folder of six prepared tones."""
+    return prepare_tones(tmp_path_factory.mktemp("tones"), clips=6, seconds=0.5).root
+
+
+def loader(data, next_draw: int = 0):
+    """The training loader of a run that has used `next_draw` draws."""
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(next_draw=next_draw))
+    data.setup("fit")
+    return iter(data.train_dataloader())
+
+
+def test_batches_go_on_where_the_run_stood(tones):
+    whole, later = (loader(ManifestData(tones, 16000, 2048, 3, seed=1), n) for n in (0, 6))
+    first, second, third = (next(whole) for _ in range(3))
+    assert [batch["draw"].tolist() for batch in (first, second, third)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    again = next(later)
+    assert torch.equal(again["waveform"], third["waveform"])
+    assert again["clip"] == third["clip"]
+    assert first["waveform"].shape == (3, 2048)
+
+
+def test_training_and_held_out_clips_are_apart(tones):
+    data = ManifestData(tones, 16000, 2048, 2, validation_clips=1)
+    data.setup("fit")
+    assert {clip.split for clip in data.crops.manifest.clips} == {"train"}
+    assert [clip.split for clip in data.held_out.manifest.clips] == ["validation"]
+    (item,) = data.val_dataloader()
+    assert item["waveform"].shape == (1, 8000)
+
+
+def test_one_clip_is_the_first_long_enough_or_the_one_asked_for(tones):
+    data = OneClipData(tones, 16000, 4096, 2)
+    data.setup("fit")
+    assert [clip.id for clip in data.crops.manifest.clips] == ["tones/001"]
+    assert [clip.id for clip in data.held_out.manifest.clips] == ["tones/001"]
+    data = OneClipData(tones, 16000, 4096, 2, clip="tones/004")
+    data.setup("fit")
+    assert set(next(loader(data))["clip"]) == {"tones/004"}
+
+
+@pytest.mark.parametrize("options", [{"clip": "tones/999"}, {"crop_samples": 10**6}])
+def test_clip_that_there_is_not_is_named(tones, options):
+    data = OneClipData(tones, 16000, **{"crop_samples": 4096, "batch_size": 2} | options)
+    with pytest.raises(UserError, match=r"data.clip: no clip .* name one from its manifest.jsonl"):
+        data.setup("fit")
+
+
+def test_unprepared_data_names_the_command(tmp_path):
+    with pytest.raises(UserError, match=r"run `audiodiff prepare asterisk-en --out .*absent` \(or set data.path\)"):
+        ManifestData(tmp_path / "absent", 16000, 4096, 2).setup("fit")
+
+
+def test_tones_are_made_once(tmp_path):
+    data = ToneData(tmp_path / "made", 16000, 4096, 2)
+    made = data.manifest()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "made").rglob("*.flac")}
+    assert data.manifest().content_hash() == made.content_hash()
+    assert len(before) == len(made) == 12
+    assert before == {path: path.stat().st_mtime_ns for path in before}
