@@ -55,7 +55,7 @@ def uniform_log_snr(
 ) -> Tensor:
     """Evenly spaced log_snr between the bounds; then t = 0 as the last step's end if `to_zero`. (nfe + 1,)
 
-    Lu et al., "DPM-Solver" (arXiv 2206.00927), section 3.4. Starts at t_max where the schedule does not reach down to
+    Lu et al., "DPM-Solver" (arXiv 2206.00927). Starts at t_max where the schedule does not reach down to
     log_snr_min.
     """
     first = max(log_snr_min, float(schedule.log_snr(schedule.t_max)))

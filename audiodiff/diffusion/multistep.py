@@ -8,7 +8,7 @@ phi = atan(sigma / alpha); integrals from t to s)
     "epsilon":  x_s = alpha_s / alpha_t (x_t - sigma_t int exp(lambda_t - lambda) epsilon(lambda) dlambda)
     "v":        x_s = x_t + int v(phi) dphi
 
-(Lu et al., "DPM-Solver++", arXiv 2211.01095, eq. 9; "DPM-Solver", arXiv 2206.00927, eq. 3.4; Salimans and Ho, arXiv
+(Lu et al., "DPM-Solver++", arXiv 2211.01095, prop. 4.1; "DPM-Solver", 2206.00927, prop. 3.1; Salimans and Ho, arXiv
 2202.00512, appendix D.) In each, a kernel that is 1 at one end of the step and decays towards the other, or is
 constant, meets a smooth function, known at the times already visited. A method of order k puts the polynomial of degree
 k - 1 through the last k of these values in the function's place and integrates it exactly: the weights solve a k x k
@@ -112,7 +112,7 @@ class Multistep(Sampler):
         known = 0  # values that may be interpolated, counting the one of this step
         correction: list[float] = []
         for n in range(self.nfe):
-            known = known + 1 if math.isfinite(nodes[n]) else 0
+            known += math.isfinite(nodes[n])
             if not (math.isfinite(nodes[n]) and math.isfinite(nodes[n + 1])):
                 table.append(ddim_step(levels, n))
                 continue

@@ -21,7 +21,7 @@ from torch import Tensor
 class MinSNR:
     """min(SNR, gamma) on the x0-error: easy, nearly clean noise levels do not dominate.
 
-    Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (arXiv 2303.09556), section 3.4.
+    Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (arXiv 2303.09556).
 
     Args:
         gamma: the bound on the signal-to-noise ratio (power), > 0.

@@ -140,7 +140,7 @@ def test_order_one_is_ddim(predict, schedule, mixture, x1):
 
 
 def test_order_two_is_published_2m(gaussian, schedule, x1):
-    """DPM-Solver++(2M), Lu et al. 2211.01095, eq. 11 with the exact (taylor) weight of the difference."""
+    """DPM-Solver++(2M), Lu et al. 2211.01095, algorithm 2, with the exact (taylor) weight of the difference."""
     gaussian.schedule = schedule
     times = grid.karras(schedule, 10, log_snr_min=-8, to_zero=False)
     lam, alpha, sigma = schedule.half_log_snr(times), schedule.alpha(times), schedule.sigma(times)

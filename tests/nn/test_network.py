@@ -42,7 +42,7 @@ def inputs(batch: int, samples: int, channels: int = 1, seed: int = 0) -> tuple[
 
 
 @every_frontend
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(samples=st.integers(1, 150), channels=st.integers(1, 2), levels=st.integers(1, 3), attention=st.booleans())
 def test_any_length_comes_back_as_it_went_in(frontend, samples, channels, levels, attention):
     network = awake(build(frontend, channels, levels, attention=attention))
@@ -107,7 +107,7 @@ def test_batch_order_does_not_matter(frontend):
 
 
 @every_frontend
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(short=st.integers(1, 100), longer=st.integers(0, 90), attention=st.booleans())
 def test_clip_alone_equals_the_clip_in_a_longer_batch(frontend, short, longer, attention):
     network = awake(build(frontend, levels=3, attention=attention))
