@@ -19,6 +19,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -103,16 +104,17 @@ def check(arguments: Sequence[str]) -> None:
     overrides = get_args_parser().parse_args(arguments).overrides
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
-    except HydraException as error:
+        plain = [_first(override) for override in parsed if not override.is_hydra_override()]
+    except (HydraException, ValueError) as error:
         raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
-    plain = []
-    for override, text in zip(parsed, overrides, strict=True):
-        if override.is_sweep_override():
-            first = next(iter(override.sweep_string_iterator()))
-            text = f"{text.split('=', 1)[0]}={first}"
-        if not override.is_hydra_override() if hasattr(override, "is_hydra_override") else True:
-            plain.append(text)
     compose(plain)
+
+
+def _first(override: Override) -> str:
+    if not override.is_sweep_override():
+        return override.input_line
+    value = next(iter(override.sweep_string_iterator()))
+    return f"{override.input_line.split('=', 1)[0]}={value}"
 
 
 def _one_line(error: Exception) -> str:

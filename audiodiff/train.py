@@ -8,6 +8,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import hydra
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from audiodiff import config
@@ -31,6 +32,10 @@ def _run(cfg: DictConfig) -> float:
         return run(cfg, Path(cfg.folder))
     except UserError as error:
         sys.exit(f"error: {error}")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            sys.exit(f"error: {error.__cause__}")
+        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 def run(cfg: DictConfig, folder: Path) -> float:
@@ -54,6 +59,8 @@ def run(cfg: DictConfig, folder: Path) -> float:
     from audiodiff.synthesis.model import VocoderModel
     from audiodiff.training.callbacks import newest_checkpoint
 
+    if str(cfg.trainer.precision).startswith("16"):
+        raise UserError("trainer.precision", "float16 gradients are scaled, and clipped wrongly", "use bf16-mixed")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     resume = newest_checkpoint(folder) if cfg.resume else None
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)

@@ -1,5 +1,7 @@
 """What happens around the training steps: averaging, measuring, checkpointing."""
 
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -106,7 +108,9 @@ class Throughput(Callback):
 
 
 class Checkpoints(ModelCheckpoint):
-    """Lightning checkpoints for resuming: every so many steps, the last two kept, and one when the run ends or breaks.
+    """Lightning checkpoints for resuming: every so many steps, the last two kept, and one when the run ends.
+
+    Ctrl-C ends the run after the step that it comes in, with a checkpoint; a second one ends it at once.
 
     Args:
         folder: of the run; they go to `<folder>/checkpoints`.
@@ -115,6 +119,7 @@ class Checkpoints(ModelCheckpoint):
 
     def __init__(self, folder: str, every: int = 500):
         self.folder, self.every = folder, every
+        self.interrupted, self.replaced = False, None
         super().__init__(
             dirpath=Path(folder) / "checkpoints",
             filename="{step:09d}",
@@ -130,11 +135,30 @@ class Checkpoints(ModelCheckpoint):
         super().on_train_end(trainer, module)
         self._save(trainer)
 
-    def on_exception(self, trainer, module, exception: BaseException) -> None:
-        """Keep what an interrupted run has reached, after whole steps."""
-        if isinstance(exception, KeyboardInterrupt):
+    def on_train_start(self, trainer, module) -> None:
+        """From here on Ctrl-C waits for the step to end: one that is cut in two could not be gone on from."""
+        super().on_train_start(trainer, module)
+        if threading.current_thread() is threading.main_thread():
+            self.replaced = signal.signal(signal.SIGINT, self._interrupt)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
+        """Save when it is time to, or when the run is asked to stop."""
+        super().on_train_batch_end(trainer, module, outputs, batch, batch_index)
+        if self.interrupted:
             self._save(trainer)
             print(f"\nstopped at step {trainer.global_step}; the same command with resume={self.folder} goes on")
+            raise KeyboardInterrupt
+
+    def teardown(self, trainer, module, stage: str) -> None:
+        """Give Ctrl-C back."""
+        if self.replaced is not None:
+            signal.signal(signal.SIGINT, self.replaced)
+            self.replaced = None
+
+    def _interrupt(self, *_: object) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
 
     def _save(self, trainer: lightning.Trainer) -> None:
         trainer.save_checkpoint(Path(self.dirpath) / f"step={trainer.global_step:09d}.ckpt")

@@ -92,6 +92,11 @@ class VocoderTraining(lightning.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = group["full_lr"] * factor
 
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        """Clip by norm. Lightning refuses to with a fused optimiser under any mixed precision; only float16 scales."""
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), gradient_clip_val)
+
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Remember how much of the stream of crops has been used."""
         checkpoint["next_draw"] = self.next_draw
