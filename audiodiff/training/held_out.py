@@ -4,7 +4,6 @@ from pathlib import Path
 
 import lightning
 import matplotlib
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
@@ -53,15 +52,14 @@ class HeldOut(Callback):
         if trainer.sanity_checking:
             return
         model = module.model
-        training, device, precision = model.training, module.device, torch.get_default_dtype()
-        vocoder = Vocoder(model, device)
+        training = model.training
+        vocoder = Vocoder(model, module.device)
         try:
             for i in range(min(self.clips, len(trainer.datamodule.held_out))):
                 item = trainer.datamodule.held_out[i]
                 self._render(trainer, vocoder, item["clip"], item["waveform"], i)
         finally:
             model.requires_grad_(True).train(training)
-        assert torch.get_default_dtype() == precision
         self.export(trainer, module)
 
     def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
