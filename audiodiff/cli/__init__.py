@@ -1,5 +1,6 @@
 """The command line: one verb a file. Verbs import what is heavy when they run, so that `--help` answers at once."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -7,6 +8,9 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from audiodiff.errors import UserError
+
+# Waiting threads that spin starve whatever else a small machine does: set before a verb loads torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 INTERRUPTED = 130
 VERBS = ("train", "render", "evaluate", "prepare", "demo", "info", "doctor")
