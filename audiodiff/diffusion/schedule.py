@@ -1,17 +1,33 @@
 """How much signal and noise there is at time t.
 
-A schedule is a pair of functions alpha(t) (falling) and sigma(t) (rising) on [0, 1] with alpha^2 + sigma^2 = 1, so that
-x_t = alpha x0 + sigma noise has unit variance wherever x0 has (variance preserving). t = 0 is pure data: sigma = 0 and
-log_snr = +inf. t = 1 may be pure noise: alpha = 0 and log_snr = -inf. Everything is computed in float64, whatever the
-dtype of t, because log_snr loses all its digits in float32 near both ends.
+A schedule is a pair of functions alpha(t) and sigma(t) on [0, 1] whose ratio sigma / alpha rises: x_t = alpha x0 + sigma
+noise. t = 0 is pure data: sigma = 0 and log_snr = +inf. t = 1 may be pure noise: alpha = 0 and log_snr = -inf. Where
+alpha^2 + sigma^2 = 1, x_t has unit variance wherever x0 has (variance preserving); in general its standard deviation is
+then scale(t) = sqrt(alpha^2 + sigma^2), and x_t / scale is the variance preserving process of the same log_snr.
+Everything is computed in float64, whatever the dtype of t, because log_snr loses all its digits in float32 near both
+ends.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Level(NamedTuple):
+    """The schedule at one time, as float64 numbers."""
+
+    alpha: float
+    sigma: float
+    log_snr: float
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation of x_t for data of unit variance."""
+        return math.hypot(self.alpha, self.sigma)
 
 
 def _in_float64(function: Callable[[Tensor], Tensor], value: Tensor | float, dtype: torch.dtype | None) -> Tensor:
@@ -20,8 +36,17 @@ def _in_float64(function: Callable[[Tensor], Tensor], value: Tensor | float, dty
     return function(given.double()).to(dtype or given.dtype)
 
 
+def _check_times(t: Tensor | float) -> None:
+    """Raise ValueError for times outside [0, 1]; those on a device are taken as they are, to spare a synchronisation."""
+    on_device = isinstance(t, Tensor) and t.device.type != "cpu"
+    if not on_device and not bool(((given := torch.as_tensor(t)) >= 0).logical_and(given <= 1).all()):
+        raise ValueError(f"times must lie in [0, 1], got {given.tolist()}")
+
+
 class Schedule(ABC):
-    """A variance preserving noise schedule. Every method takes numbers or tensors of any shape and keeps the shape.
+    """A noise schedule. Every method takes numbers or tensors of any shape and keeps the shape.
+
+    All that take times raise ValueError where one lies outside [0, 1].
 
     Attributes:
         t_max: the largest usable time.
@@ -31,19 +56,33 @@ class Schedule(ABC):
 
     def alpha(self, t: Tensor | float, dtype: torch.dtype | None = None) -> Tensor:
         """Amplitude of the signal at t, in t's dtype unless `dtype` is given."""
+        _check_times(t)
         return _in_float64(self._alpha, t, dtype)
 
     def sigma(self, t: Tensor | float, dtype: torch.dtype | None = None) -> Tensor:
         """Amplitude of the noise at t, in t's dtype unless `dtype` is given."""
+        _check_times(t)
         return _in_float64(self._sigma, t, dtype)
 
     def log_snr(self, t: Tensor | float, dtype: torch.dtype | None = None) -> Tensor:
         """log(alpha^2 / sigma^2): +inf where sigma = 0, -inf where alpha = 0."""
+        _check_times(t)
         return _in_float64(self._log_snr, t, dtype)
 
     def half_log_snr(self, t: Tensor | float, dtype: torch.dtype | None = None) -> Tensor:
         """log(alpha / sigma), the lambda of the DPM-Solver papers."""
+        _check_times(t)
         return _in_float64(lambda t: self._log_snr(t) / 2, t, dtype)
+
+    def scale(self, t: Tensor | float, dtype: torch.dtype | None = None) -> Tensor:
+        """sqrt(alpha^2 + sigma^2): the standard deviation of x_t where x0 has 1. Noise times scale(t) starts a sampler."""
+        _check_times(t)
+        return _in_float64(lambda t: torch.hypot(self._alpha(t), self._sigma(t)), t, dtype)
+
+    @torch.compiler.assume_constant_result
+    def level(self, t: float) -> Level:
+        """The schedule at one time, as numbers; a constant to `torch.compile`."""
+        return Level(float(self.alpha(t)), float(self.sigma(t)), float(self.log_snr(t)))
 
     def t_from_log_snr(self, log_snr: Tensor | float, dtype: torch.dtype | None = None) -> Tensor:
         """The time of a log_snr, the inverse of `log_snr`."""
