@@ -2,40 +2,48 @@
 
 Samplers, guidance and oracles meet in this one contract, `denoiser(x_t, t, cond) -> E[x0 | x_t]` with
 `denoiser.schedule` and `denoiser.t_max`: what the network predicts is nobody else's business. The network itself is
-asked at a noise level, not at a time (`network(x_t, log_snr, cond)`), so that a trained network outlives its schedule.
+asked at a noise level, not at a time, and sees a signal of unit variance, `network(x_t / scale, log_snr, cond)`: a
+trained network outlives its schedule.
+
+Times are numbers (samplers) or (B,) tensors (training). At a number the schedule is read as numbers too: nothing is
+brought to a device, and `torch.compile` takes them for constants.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from audiodiff.diffusion.objective import Objective
-from audiodiff.diffusion.schedule import Schedule
+from audiodiff.diffusion.objective import Objective, amplitude_scale
+from audiodiff.diffusion.schedule import Level, Schedule
+from audiodiff.diffusion.variance import Posterior
+from audiodiff.diffusion.weighting import LOG_SNR_MAX
 
 # A network that predicts noise starts here: below, dividing by alpha makes more error than there is signal.
 EPSILON_LOG_SNR_MIN = -10.0
-# What a network is told stays finite and within the range of its embedding.
-NETWORK_LOG_SNR_MAX = 20.0
 
 
 class Losses(NamedTuple):
     """What a training step needs of one batch."""
 
     loss: Tensor
-    """(B,) weighted mean square error per clip."""
+    """(B,) the loss of each clip."""
     x0_hat: Tensor
     """(B, C, T) the estimate of the clean signal, for losses on signals."""
     x_t: Tensor
-    """(B, C, T) what the network saw."""
+    """(B, C, T) the noisy signal."""
+    log_snr: Tensor
+    """(B,) its level, as the network was told it."""
 
 
 class Denoiser(nn.Module):
     """The network, the schedule and the objective as one function, E[x0 | x_t].
 
     Args:
-        network: `(x_t (B, C, T), log_snr (B,), cond) -> like x_t`; log_snr comes clamped to [-20, 20].
+        network: `(x_t / scale (B, C, T), log_snr (B,), cond) -> like x_t`, or (B, 2C, T) if the objective is a
+            `LearnedVariance`; log_snr comes clamped to [-20, 20].
         schedule: signal and noise at t.
         objective: what the network predicts.
     """
@@ -64,48 +72,117 @@ class Denoiser(nn.Module):
             cond: handed to the network as it is.
 
         Raises:
-            ValueError: the objective is `Epsilon` and alpha(t) = 0.
+            ValueError: a time outside [0, 1], alpha(t) = 0 and the objective is `Epsilon` or `Score`, or a condition
+                (a tensor, or its `frames` or `samples`) of another batch than x_t.
         """
-        alpha, sigma = self._amplitudes(t, x_t)
-        return self.objective.x0(self._predict(x_t, t, cond), x_t, alpha, sigma)
+        x0, _ = self._estimate(x_t, self._level(t, x_t), cond)
+        return x0
 
-    def loss(self, x0: Tensor, noise: Tensor, t: Tensor | float, cond: Any = None) -> Losses:
-        """The training loss of a batch at the times t.
+    def posterior(
+        self, x_t: Tensor, t: Tensor | float, s: Tensor | float, cond: Any = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Mean and log variance of x_s given x_t, with the estimated x0 in x0's place; each (B, C, T).
+
+        The log variance is the network's own choice (`LearnedVariance`; -inf where sigma_s = 0), None if it makes none.
+
+        Args:
+            x_t: (B, C, T) noisy signals.
+            t: as in `forward`.
+            s: the time to go to, below t; a number if t is one.
+            cond: handed to the network as it is.
+
+        Raises:
+            ValueError: s is not below t, or as `forward`.
+        """
+        at_t, at_s = self._level(t, x_t), self._level(s, x_t)
+        if isinstance(at_t.log_snr, float) and not at_s.log_snr > at_t.log_snr:
+            raise ValueError(f"a step goes to an earlier time, got one from t = {float(t):.6g} to s = {float(s):.6g}")
+        x0, fraction = self._estimate(x_t, at_t, cond)
+        step = Posterior.between(at_t, at_s)
+        return step.mean(x_t, x0), None if fraction is None else step.log_variance(fraction)
+
+    def loss(
+        self,
+        x0: Tensor,
+        noise: Tensor,
+        t: Tensor | float,
+        cond: Any = None,
+        terms: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = (),
+    ) -> Losses:
+        """The training loss of a batch at the times t: the objective's weighted mean square error, and what is added.
 
         Args:
             x0: (B, C, T) clean signals.
             noise: (B, C, T) standard normal.
             t: (B,) times, or one for all clips.
             cond: handed to the network; if it has `samples` (B,), positions from there on do not count.
+            terms: each answers (B,) to (x0_hat (B, C, T), x0 (B, C, T), log_snr (B,)) and is added as it is.
 
         Raises:
-            ValueError: the objective is `Epsilon` and alpha is 0 at one of the times.
+            ValueError: as `forward`, and for `Score` where sigma(t) = 0.
         """
-        alpha, sigma = self._amplitudes(t, x0)
-        x_t = alpha * x0 + sigma * noise
-        prediction = self._predict(x_t, t, cond)
+        t = torch.as_tensor(t, dtype=torch.float64, device=x0.device).expand(len(x0))
+        level = self._level(t, x0)
+        alpha, sigma, samples = level.alpha, level.sigma, getattr(cond, "samples", None)
+        x_t = alpha.to(x0) * x0 + sigma.to(x0) * noise
+        answer, log_snr = self._ask(x_t, level, cond)
+        prediction, fraction = self.objective.split(answer, x_t.shape[1])
         error = (prediction - self.objective.target(x0, noise, alpha, sigma)).square()
-        weight = self.objective.loss_weight(alpha, sigma).to(error).flatten()
-        loss = weight * _mean_per_clip(error, getattr(cond, "samples", None))
-        return Losses(loss, self.objective.x0(prediction, x_t, alpha, sigma), x_t)
+        weight = self.objective.loss_weight(alpha, sigma, lambda: self._slope(t).reshape(alpha.shape))
+        loss = weight.to(error).flatten() * _mean_per_clip(error, samples)
+        x0_hat = self.objective.x0(prediction, x_t, alpha, sigma)
+        if fraction is not None:
+            earlier = self._level((t - 1 / self.objective.steps).clamp(min=0), x0)
+            divergence = Posterior.between(level, earlier).divergence(x0, x0_hat.detach(), fraction)
+            loss = loss + self.objective.bound * self.objective.steps * _mean_per_clip(divergence, samples)
+        for term in terms:
+            loss = loss + term(x0_hat, x0, log_snr)
+        return Losses(loss, x0_hat, x_t, log_snr)
 
-    def _predict(self, x_t: Tensor, t: Tensor | float, cond: Any) -> Tensor:
-        log_snr = self.schedule.log_snr(t, torch.float64).clamp(-NETWORK_LOG_SNR_MAX, NETWORK_LOG_SNR_MAX)
-        if log_snr.ndim == 0 and log_snr.device.type == "cpu":
+    def _estimate(self, x_t: Tensor, level: Level, cond: Any) -> tuple[Tensor, Tensor | None]:
+        """E[x0 | x_t] and the fraction of its variance, if the network answers one."""
+        answer, _ = self._ask(x_t, level, cond)
+        prediction, fraction = self.objective.split(answer, x_t.shape[1])
+        return self.objective.x0(prediction, x_t, level.alpha, level.sigma), fraction
+
+    def _ask(self, x_t: Tensor, level: Level, cond: Any) -> tuple[Tensor, Tensor]:
+        """The network's answer, and the (B,) log_snr that it was told."""
+        _check_condition(cond, len(x_t))
+        scale = amplitude_scale(level.alpha, level.sigma)
+        if isinstance(level.log_snr, float):
             # Filled, not copied: the only way to bring a number to a device under CUDA graph capture.
-            levels = x_t.new_full((len(x_t),), float(log_snr))
+            log_snr = x_t.new_full((len(x_t),), min(max(level.log_snr, -LOG_SNR_MAX), LOG_SNR_MAX))
+            unit = x_t if math.isclose(scale, 1.0) else x_t / scale
         else:
-            levels = log_snr.to(x_t).expand(len(x_t))
+            log_snr = level.log_snr.flatten().clamp(-LOG_SNR_MAX, LOG_SNR_MAX).to(x_t).expand(len(x_t))
+            unit = x_t / scale.to(x_t)
         # The network may run in bfloat16; the state does not.
-        return self.network(x_t, levels, cond).to(x_t.dtype)
+        return self.network(unit, log_snr, cond).to(x_t.dtype), log_snr
 
-    def _amplitudes(self, t: Tensor | float, like: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha and sigma that broadcast against `like`: scalars that stay on the CPU, or (B, 1, 1)."""
-        alpha, sigma = self.schedule.alpha(t, torch.float64), self.schedule.sigma(t, torch.float64)
-        if alpha.ndim == 0:
-            return alpha, sigma
+    def _level(self, t: Tensor | float, like: Tensor) -> Level:
+        """The schedule at t: numbers at a number, else float64 tensors that broadcast against `like`."""
+        if not isinstance(t, Tensor) or (t.ndim == 0 and t.device.type == "cpu"):
+            return self.schedule.level(float(t))
         shape = (-1,) + (1,) * (like.ndim - 1)
-        return alpha.to(like).reshape(shape), sigma.to(like).reshape(shape)
+        functions = (self.schedule.alpha, self.schedule.sigma, self.schedule.log_snr)
+        return Level(*(function(t, torch.float64).reshape(shape) for function in functions), t.double().reshape(shape))
+
+    def _slope(self, t: Tensor) -> Tensor:
+        """d log_snr / dt at the times t (B,) in float64, 0 where log_snr is beyond what it is clamped to."""
+        # Lightning validates in inference mode, where nothing can be differentiated.
+        with torch.inference_mode(False), torch.enable_grad():
+            t = t.detach().clone().requires_grad_()
+            log_snr = self.schedule.log_snr(t)
+            (slope,) = torch.autograd.grad(log_snr.sum(), t)
+        return torch.where(log_snr.detach().abs() < LOG_SNR_MAX, slope, 0.0)
+
+
+def _check_condition(cond: Any, batch: int) -> None:
+    """Raise ValueError where a condition, or its frames or samples, are tensors of another batch."""
+    parts = {"cond": cond} | {f"cond.{name}": getattr(cond, name, None) for name in ("frames", "samples")}
+    for name, part in parts.items():
+        if isinstance(part, Tensor) and part.ndim and part.shape[0] != batch:
+            raise ValueError(f"{name} has a batch of {part.shape[0]}, x_t of {batch}: give each clip its own")
 
 
 def _mean_per_clip(error: Tensor, samples: Tensor | None) -> Tensor:

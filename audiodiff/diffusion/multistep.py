@@ -1,163 +1,160 @@
 r"""One exponential multistep family.
 
-The probability-flow ODE, d x / d t = f(t) x + g(t) E[x0 | x], is linear in x once the network's answer is known as a
-function of time. Between two times of the grid, t and s < t, it is solved exactly by (lambda = log(alpha / sigma),
-phi = atan(sigma / alpha); integrals from t to s)
+A method of order k puts the polynomial of degree k - 1 through the last k answers of the network in the place of its
+answer over the coming step, and integrates it exactly (`integral`). What is taken to be smooth (x0, epsilon or v), and
+in which coordinate, makes DDIM, PLMS, DEIS, multistep DPM-Solver and DPM-Solver++ and Adams-Bashforth in the angle
+members of the family.
 
-    "x0":       x_s = sigma_s / sigma_t x_t + alpha_s int exp(lambda - lambda_s) x0(lambda) dlambda
-    "epsilon":  x_s = alpha_s / alpha_t (x_t - sigma_t int exp(lambda_t - lambda) epsilon(lambda) dlambda)
-    "v":        x_s = x_t + int v(phi) dphi
+Corrector. Once the network has been called behind a step, that step's integral can be taken again with the new answer
+too, to order k + 1, and the state corrected, without a further call (the predictor-corrector of UniPC, Zhao et al.,
+arXiv 2302.04867). As the correction is linear in the same answers it only changes weights.
 
-(Lu et al., "DPM-Solver++", arXiv 2211.01095, prop. 4.1; "DPM-Solver", 2206.00927, prop. 3.1; Salimans and Ho, arXiv
-2202.00512, appendix D.) In each, a kernel that is 1 at one end of the step and decays towards the other, or is
-constant, meets a smooth function, known at the times already visited. A method of order k puts the polynomial of degree
-k - 1 through the last k of these values in the function's place and integrates it exactly: the weights solve a k x k
-system in float64 whose right-hand side are the exact moments of the kernel. None is typed in. "x0" and "epsilon" are
-the same method at order 1, DDIM, and "v" is Euler's in the angle; from order 2 on they differ in the function that is
-taken to be smooth.
+Start-up. The first step can only be of order 1 and leaves an error h^2, too much for a method of order 3 or more: so
+steps that could not have the full order are corrected even where the corrector is off. A start one order below is
+enough, so this suffices up to order 3; order 4 starts as many published methods do, and is of order 4 only where the
+first step is damped.
 
-Start-up. The first step can only be of order 1 and leaves an error h^2, too much for a method of order 3. Once the
-network has been called behind that step, its integral is taken again with the new value too, to order 2, and the state
-corrected (no further call: the predictor-corrector idea of UniPC, Zhao et al., arXiv 2302.04867). As the correction is
-linear in the same values it only changes weights. A start one order below is enough, so this suffices for order 3,
-which is the highest offered.
+Ends. half_log_snr is infinite at alpha = 0 and at sigma = 0. No polynomial of it reaches there, so a step from or to
+such a time is DDIM's, which is finite at both: from pure noise, x_s = alpha_s x0 + sigma_s x_t, and to t = 0, E[x0 |
+x_t]. Answers at an infinite coordinate serve no later step. The angle is finite everywhere, so v needs none of this:
+its last step extrapolates like any other.
 
-Ends. lambda is infinite at alpha = 0 and at sigma = 0. No polynomial in lambda reaches there, so a step from or to such
-a time is DDIM's, which is finite at both: from pure noise, x_s = alpha_s x0 + sigma_s x_t, and to t = 0, E[x0 | x_t].
-Values at an infinite lambda serve no later step. phi is finite everywhere, so "v" needs none of this: its last
-step extrapolates like any other.
+Backwards. `invert` walks the same ODE from data to noise, on the same grid: DDIM inversion at order 1.
 """
 
-import math
+import itertools
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from audiodiff.diffusion import grid as grids
-from audiodiff.diffusion.sampler import Levels, Sampler, Step, ddim_step
-from audiodiff.diffusion.schedule import Schedule
+from audiodiff.diffusion import integral as integrals
+from audiodiff.diffusion.ancestral import first_order_step
+from audiodiff.diffusion.integral import Integral
+from audiodiff.diffusion.sampler import HasPosteriorMean, Sampler, Step, refuse_not_finite, walk
+from audiodiff.diffusion.schedule import Level, Schedule
 
-MAX_ORDER = 3
-# Decay rate of each prediction's kernel in its coordinate: forwards, backwards, not at all.
-RATES = {"x0": 1, "epsilon": -1, "v": 0}
-
-
-def kernel_moments(decay: float, count: int) -> list[float]:
-    """int_0^1 exp(-decay (1 - u)) u^j du for j < count, decay >= 0, each to a few units of the last digit."""
-    if decay < 1:
-        # A series of positive terms: nothing cancels. 1 / 20! is below the last digit.
-        terms = [decay**i / math.factorial(i) for i in range(20)]
-        return [math.exp(-decay) * sum(term / (i + j + 1) for i, term in enumerate(terms)) for j in range(count)]
-    moments = [-math.expm1(-decay) / decay]
-    for j in range(1, count):  # by parts; an error grows by j / decay only
-        moments.append((1 - j * moments[-1]) / decay)
-    return moments
-
-
-def interpolation_weights(nodes: list[float], start: float, stop: float, rate: int) -> list[float]:
-    """Weights w with sum_i w_i f(nodes_i) = int_start^stop K(c) f(c) dc for every polynomial f of degree < len(nodes).
-
-    Args:
-        nodes: distinct coordinates at which f is known.
-        start: coordinate the step leaves.
-        stop: coordinate the step reaches, on either side.
-        rate: the kernel K: 1, exp(-|c - stop|); -1, exp(-|c - start|); 0, constant 1.
-    """
-    # With u = 0 where the kernel is least and u = 1 where it is 1, all three are one problem on [0, 1].
-    light, heavy = (stop, start) if rate < 0 else (start, stop)
-    u = torch.tensor([(node - light) / (heavy - light) for node in nodes], dtype=torch.float64)
-    moments = kernel_moments(abs(rate * (stop - start)), len(nodes))
-    powers = u ** torch.arange(len(nodes), dtype=torch.float64)[:, None]
-    return ((stop - start) * torch.linalg.solve(powers, torch.tensor(moments, dtype=torch.float64))).tolist()
+MAX_ORDER = 4
 
 
 class Multistep(Sampler):
-    """The exponential multistep method of a given order: deterministic, one network call a step.
-
-    predict = "x0" with order 1 is DDIM, with 2 or 3 DPM-Solver++ 2M or 3M (arXiv 2211.01095; the published 3M
-    implementations are of order 2, because they weigh a divided difference as a derivative). predict = "epsilon" is
-    multistep DPM-Solver; predict = "v" is Adams-Bashforth in the angle atan(sigma / alpha).
+    """The exponential multistep method of a given order: one network call a step.
 
     Args:
-        nfe: number of network calls; fewer than `order` are fine.
-        order: 1, 2 or 3.
+        nfe: number of network calls, at least `order`.
+        order: 1 to 4: how many answers of the network a step uses.
         predict: what is interpolated: "x0", "epsilon" or "v". Independent of what the network predicts.
-        grid: (nfe + 1,) times; None: uniform t where it is even for what is interpolated (order 1 and "v"), else
+        grid: (nfe + 1,) times; None: uniform t for order 1 and for polynomials of t, `grid.leaning` for "v", else
             `grid.balanced`.
+        coordinate: what it is a polynomial of: see `Integral`; None: half_log_snr for x0 and epsilon, angle for v.
+        corrector: whether every step is corrected with the answer behind it, which adds an order.
+        eta: noise of the reverse SDE: 0 none, 1 that of ancestral sampling.
+        pseudo: see `Integral`.
 
     Raises:
-        ValueError: another order or prediction, or as `Sampler`.
+        ValueError: another order, prediction or coordinate, nfe < order, a corrector with eta > 0 (the noise of a step
+            is not known to the one before), or as `Sampler`.
     """
 
-    def __init__(self, nfe: int, order: int, predict: str = "x0", grid: Tensor | None = None):
+    def __init__(
+        self,
+        nfe: int,
+        order: int,
+        predict: str = "x0",
+        grid: Tensor | None = None,
+        coordinate: str | None = None,
+        corrector: bool = False,
+        eta: float = 0.0,
+        pseudo: bool = False,
+    ):
         super().__init__(nfe, grid)
         if order not in range(1, MAX_ORDER + 1):
             raise ValueError(f"order is a whole number from 1 to {MAX_ORDER}, got {order}")
-        if predict not in RATES:
-            raise ValueError(f"predict is one of {', '.join(RATES)}, got {predict!r}")
-        self.order = order
-        self.predict = predict
+        if nfe < order:
+            raise ValueError(f"a method of order {order} needs at least {order} network calls, got {nfe}")
+        integrals.check(predict, coordinate, eta)
+        if corrector and eta:
+            raise ValueError("a corrector needs eta = 0: it would take a step again without its noise")
+        self.order, self.predict, self.coordinate = order, predict, coordinate
+        self.corrector, self.eta, self.pseudo = corrector, eta, pseudo
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether eta > 0."""
+        return self.eta > 0
 
     def default_grid(self, schedule: Schedule, t_max: float) -> Tensor:
         """The grid for a denoiser that starts at t_max, down to 0."""
-        if self.order == 1 or self.predict == "v":
+        if self.order == 1 or self.coordinate == "t":
             return super().default_grid(schedule, t_max)
-        return grids.balanced(schedule, self.nfe, t_max)
+        return (grids.leaning if self.predict == "v" else grids.balanced)(schedule, self.nfe, t_max)
 
     def steps(self, schedule: Schedule, grid: Tensor) -> list[Step]:
-        """Rows of the exact solution with interpolated features, DDIM's where the coordinate is infinite."""
-        levels = Levels.of(schedule, grid)
-        nodes = self._coordinates(levels)
+        """Rows of the exact solution with interpolated features, DDIM's where the integral is not finite.
+
+        The grid may also rise: the same ODE backwards.
+        """
+        integral = Integral(schedule, self.predict, self.coordinate, self.eta, self.pseudo)
+        levels = schedule.levels(grid)
         table: list[Step] = []
-        known = 0  # values that may be interpolated, counting the one of this step
+        nodes: list[Level] = []  # the levels whose features may be interpolated, newest first
         correction: list[float] = []
-        for n in range(self.nfe):
-            known += math.isfinite(nodes[n])
-            if not (math.isfinite(nodes[n]) and math.isfinite(nodes[n + 1])):
-                table.append(ddim_step(levels, n))
+        for start, stop in itertools.pairwise(levels):
+            nodes = [start, *nodes] if integral.usable(start) else nodes
+            if not integral.solvable(start, stop):
+                table.append(first_order_step(start, stop, integral.marginal_noise(start, stop)))
+                correction = []
                 continue
-            order = min(self.order, known)
-            carry, front = self._solution(levels, n)
-            weights = self._weights(nodes, n, n, order, front)
-            table.append(
-                Step(levels.t[n], carry, _add(weights, [carry * w for w in correction]), self._feature(levels, n))
-            )
-            correction = self._correction(nodes, n, order, weights, front) if order < self.order - 1 else []
+            order = min(self.order, len(nodes))
+            carry, weights = integral.carry(start, stop), integral.weights(nodes[:order], start, stop)
+            row = _add(weights, [carry * w for w in correction])
+            table.append(Step(start.t, (carry,), row, integral.feature(start), integral.noise(start, stop)))
+            corrected = not self.eta and (self.corrector or order < self.order - 1) and integral.usable(stop)
+            correction = self._correction(integral, [stop, *nodes[:order]], start, stop, weights) if corrected else []
         return table
 
-    def _weights(self, nodes: list[float], last: int, n: int, order: int, front: float) -> list[float]:
-        """Weights of step n on the `order` values up to `last`, newest first."""
-        past = nodes[last - order + 1 : last + 1][::-1]
-        return [front * w for w in interpolation_weights(past, nodes[n], nodes[n + 1], RATES[self.predict])]
+    @staticmethod
+    def _correction(
+        integral: Integral, nodes: list[Level], start: Level, stop: Level, weights: list[float]
+    ) -> tuple[float, ...]:
+        """What the step would have added with the answer behind it, newest first."""
+        return _add(integral.weights(nodes, start, stop), [0.0, *(-w for w in weights)])
 
-    def _correction(self, nodes: list[float], n: int, order: int, weights: list[float], front: float) -> list[float]:
-        """What step n would have added with the value behind it: weights on the values up to n + 1, newest first."""
-        better = self._weights(nodes, n + 1, n, order + 1, front)
-        return list(_add(better, [0.0, *(-w for w in weights)]))
 
-    def _coordinates(self, levels: Levels) -> list[float]:
-        if self.predict == "v":
-            return [math.atan2(sigma, alpha) for alpha, sigma in zip(levels.alpha, levels.sigma, strict=True)]
-        return [log_snr / 2 for log_snr in levels.log_snr]
+def invert(sampler: Multistep, denoiser: HasPosteriorMean, x0: Tensor, cond: Any = None) -> Tensor:
+    """The state at the sampler's first time from which it makes x0: its ODE walked backwards on the same grid.
 
-    def _feature(self, levels: Levels, n: int) -> tuple[float, float]:
-        """The prediction as a combination of x_t and x0."""
-        alpha, sigma = levels.alpha[n], levels.sigma[n]
-        return {"x0": (0.0, 1.0), "epsilon": (1 / sigma, -alpha / sigma), "v": (alpha / sigma, -1 / sigma)}[
-            self.predict
-        ]
+    Exact only as the steps shrink, to the sampler's order. Where the grid ends at t = 0, its last interval is left out:
+    the state at the time before it is taken to be alpha x0, as DDIM inversion does (Song et al., arXiv 2010.02502).
 
-    def _solution(self, levels: Levels, n: int) -> tuple[float, float]:
-        """The factors of x_t and of the integral in the exact solution of step n."""
-        (alpha_t, alpha_s), (sigma_t, sigma_s) = levels.alpha[n : n + 2], levels.sigma[n : n + 2]
-        if self.predict == "v":
-            return 1.0, 1.0
-        if self.predict == "x0":
-            return sigma_s / sigma_t, alpha_s
-        return alpha_s / alpha_t, -alpha_s / alpha_t * sigma_t
+    Args:
+        sampler: a deterministic member of the family.
+        denoiser: answers E[x0 | x_t].
+        x0: (B, C, T) the state at the grid's last time.
+        cond: handed to the denoiser as it is.
+
+    Returns:
+        (B, C, T) the state at the grid's first time, float64 if x0 is, else float32.
+
+    Raises:
+        ValueError: a sampler with eta > 0, a grid of one interval that ends at t = 0, or a state that is not finite.
+    """
+    if sampler.stochastic:
+        raise ValueError("only a deterministic sampler can be inverted: set eta = 0")
+    times = sampler.grid_for(denoiser).flip(0)
+    x = x0 if x0.dtype == torch.float64 else x0.float()
+    if times[0] == 0:
+        times = times[1:]
+        x = denoiser.schedule.level(float(times[0])).alpha * x
+    if len(times) < 2:
+        raise ValueError("inversion needs a grid with at least two times above 0")
+    x, finite = walk(sampler.steps(denoiser.schedule, times), denoiser, x, cond)
+    refuse_not_finite(finite)
+    return x
 
 
 def _add(a: list[float], b: list[float]) -> tuple[float, ...]:
     """Sum of two rows of weights, the shorter one filled up with zeros."""
     size = max(len(a), len(b))
-    return tuple(x + y for x, y in zip(*(row + [0.0] * (size - len(row)) for row in (a, b)), strict=True))
+    return tuple(x + y for x, y in zip(*([*row, *[0.0] * (size - len(row))] for row in (a, b)), strict=True))

@@ -14,7 +14,7 @@ from torch import Tensor
 BLOCK = 16384
 
 
-def _hash(*parts: object) -> int:
+def stable_hash(*parts: object) -> int:
     """A number in [0, 2^63) that is the same in every process and on every machine."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
@@ -22,7 +22,7 @@ def _hash(*parts: object) -> int:
 
 def clip_seed(seed: int, clip_id: str) -> int:
     """The seed of one clip among many rendered under one seed: independent of their order and number."""
-    return _hash("clip", seed, clip_id)
+    return stable_hash("clip", seed, clip_id)
 
 
 def position_noise(seed: int, channels: int, start: int, stop: int) -> Tensor:
@@ -42,7 +42,7 @@ def position_noise(seed: int, channels: int, start: int, stop: int) -> Tensor:
 
 
 def _block(seed: int, channel: int, block: int) -> Tensor:
-    generator = torch.Generator().manual_seed(_hash("noise", seed, channel, block))
+    generator = torch.Generator().manual_seed(stable_hash("noise", seed, channel, block))
     return torch.randn(BLOCK, generator=generator)
 
 
@@ -59,6 +59,6 @@ def step_noise(
     """The `noise` of a stochastic sampler: step -> (B, channels, samples), independent of x1 and of other steps."""
 
     def noise(step: int) -> Tensor:
-        return batch_noise([_hash("step", seed, step) for seed in seeds], channels, samples, start, device)
+        return batch_noise([stable_hash("step", seed, step) for seed in seeds], channels, samples, start, device)
 
     return noise

@@ -1,40 +1,66 @@
-"""What the network predicts, and how its error is weighted.
+"""What the network predicts.
 
-With x_t = alpha x0 + sigma noise and alpha^2 + sigma^2 = 1, knowing one of noise, x0 and v = alpha noise - sigma x0
-beside x_t is knowing all of them:
+With x_t = alpha x0 + sigma noise and scale = sqrt(alpha^2 + sigma^2), the standard deviation of x_t for data of unit
+variance, an objective is a linear combination of x0 and noise:
 
-    x0 = (x_t - sigma noise) / alpha = alpha x_t - sigma v.
+    epsilon  noise                              x0 = (x_t - sigma epsilon) / alpha
+    x0       x0                                 x0 = x0
+    v        (alpha noise - sigma x0) / scale   x0 = (alpha x_t / scale - sigma v) / scale
+    score    -noise / sigma                     x0 = (x_t + sigma^2 score) / alpha
+    flow     noise - x0                         x0 = (x_t - sigma flow) / (alpha + sigma)
 
-The first form divides by alpha, so a network that predicts noise says nothing about x0 where alpha = 0. An objective's
-own mean square error is the x0-error times alpha^2 / sigma^2 (epsilon), 1 (x0) or 1 / sigma^2 (v): a weighting stated
-for the x0-error, as min-SNR is, is divided by this factor, and then means the same to all three.
+Knowing x_t and one of them is knowing all, so x0 is where conversions meet: `b.prediction(a.x0(p, x_t, ...), x_t, ...)`
+is what `b` would have answered where `a` answered p. Nothing need preserve variance: v is that of x_t / scale, which
+has the same log_snr, and flow is dx_t / dt where alpha = 1 - t and sigma = t.
 
-Here alpha and sigma are tensors that broadcast against the signals.
+Where alpha = 0 a noise or a score says nothing about x0; where sigma = 0 x_t says nothing about the noise, and the
+score is infinite.
+
+An objective's own mean square error becomes that of x0 when multiplied by the square of the second factor in the
+right-hand column. A weighting, stated for the x0-error, is multiplied by this square and then means the same to all.
+
+Here alpha and sigma are numbers, or tensors that broadcast against the signals; factors are computed in their precision
+and only then brought to the signals' dtype.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from audiodiff.diffusion.weighting import LOG_SNR_MAX, Weighting
 
-class MinSNR:
-    """min(SNR, gamma) on the x0-error: easy, nearly clean noise levels do not dominate.
+Amplitude = Tensor | float
 
-    Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (arXiv 2303.09556).
 
-    Args:
-        gamma: the bound on the signal-to-noise ratio (power), > 0.
-    """
+def combine(factors: tuple[Amplitude, Amplitude], signals: tuple[Tensor, Tensor]) -> Tensor:
+    """The linear combination of two signals, in their dtype; a signal whose factor is the number 0 is left out."""
+    terms = [
+        (factor.to(signal) if isinstance(factor, Tensor) else factor) * signal
+        for factor, signal in zip(factors, signals, strict=True)
+        if isinstance(factor, Tensor) or factor != 0
+    ]
+    return sum(terms[1:], terms[0])
 
-    def __init__(self, gamma: float = 5.0):
-        if not gamma > 0:
-            raise ValueError(f"gamma must be positive, got {gamma}")
-        self.gamma = gamma
 
-    def __call__(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Weight of the x0-error, shaped like alpha; finite at both ends."""
-        return (alpha / sigma).square().clamp(max=self.gamma)
+def amplitude_scale(alpha: Amplitude, sigma: Amplitude) -> Amplitude:
+    """sqrt(alpha^2 + sigma^2)."""
+    return (alpha**2 + sigma**2) ** 0.5
+
+
+def _refuse_zero(amplitude: Amplitude, problem: str) -> None:
+    """Raise ValueError where an amplitude is 0; those on a device are taken as they are, to spare a synchronisation."""
+    if isinstance(amplitude, Tensor):
+        zero = amplitude.device.type == "cpu" and bool((amplitude == 0).any())
+    else:
+        zero = amplitude == 0
+    if zero:
+        raise ValueError(problem)
+
+
+def _refuse_pure_noise(alpha: Amplitude) -> None:
+    _refuse_zero(alpha, "noise or score do not determine x0 where alpha = 0: start at the denoiser's t_max")
 
 
 class Objective(ABC):
@@ -49,83 +75,136 @@ class Objective(ABC):
 
     starts_at_noise: bool = True
 
-    def __init__(self, weighting: MinSNR | None = None):
+    def __init__(self, weighting: Weighting | None = None):
         self.weighting = weighting
 
-    @abstractmethod
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """What the network should answer for x_t = alpha x0 + sigma noise."""
+    def target(self, x0: Tensor, noise: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
+        """What the network should answer for x_t = alpha x0 + sigma noise.
 
-    @abstractmethod
-    def x0(self, prediction: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """The clean signal that a prediction stands for."""
+        Raises:
+            ValueError: the objective is `Score` and sigma = 0.
+        """
+        return combine(self._parts(alpha, sigma), (x0, noise))
 
-    def loss_weight(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Weight of the mean square error of this objective's own prediction, shaped like alpha."""
+    def x0(self, prediction: Tensor, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
+        """The clean signal that a prediction stands for.
+
+        Raises:
+            ValueError: the objective is `Epsilon` or `Score` and alpha = 0.
+        """
+        return combine(self._solution(alpha, sigma), (x_t, prediction))
+
+    def prediction(self, x0: Tensor, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
+        """What stands for a clean signal, the inverse of `x0`.
+
+        Raises:
+            ValueError: the objective is not `X0` and sigma = 0.
+        """
+        _refuse_zero(sigma, "x_t and x0 do not determine the noise where sigma = 0: ask at a time above 0")
+        of_x0, of_noise = self._parts(alpha, sigma)
+        return combine((of_x0 - of_noise * alpha / sigma, of_noise / sigma), (x0, x_t))
+
+    def split(self, answer: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
+        """What a network answers about signals of so many channels: the prediction, and a variance's fraction."""
+        return answer, None
+
+    def loss_weight(self, alpha: Tensor, sigma: Tensor, slope: Callable[[], Tensor] | None = None) -> Tensor:
+        """Weight of the mean square error of this objective's own prediction, shaped like alpha.
+
+        Args:
+            alpha, sigma: amplitudes of signal and noise.
+            slope: answers d log_snr / dt shaped like alpha, 0 where |log_snr| is above `LOG_SNR_MAX`; only
+                `SigmoidWeighting` and `VariationalBound` ask.
+
+        Raises:
+            ValueError: weighted, the objective is `Epsilon` or `Score` and alpha = 0.
+        """
         if self.weighting is None:
             return torch.ones_like(alpha)
-        return self.weighting(alpha, sigma) * self._x0_error(alpha, sigma)
+        log_snr = (2 * torch.log(alpha / sigma)).clamp(-LOG_SNR_MAX, LOG_SNR_MAX)
+        return self.weighting(log_snr, slope) * self._solution(alpha, sigma)[1] ** 2
 
     @abstractmethod
-    def _x0_error(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Square error of x0 per square error of the prediction."""
+    def _parts(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        """(a, b) of the prediction a x0 + b noise."""
+
+    @abstractmethod
+    def _solution(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        """(a, b) of x0 = a x_t + b prediction."""
 
 
 class Epsilon(Objective):
-    """The network predicts the noise. Ho et al., "Denoising Diffusion Probabilistic Models" (arXiv 2006.11239), eq. 14.
+    """The network predicts the noise.
 
-    `x0` and a weighted `loss_weight` raise ValueError where alpha = 0.
+    Ho et al., "Denoising Diffusion Probabilistic Models" (arXiv 2006.11239), eq. 14.
     """
 
     starts_at_noise = False
 
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """The noise itself."""
-        return noise
+    def _parts(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        return 0.0, 1.0
 
-    def x0(self, prediction: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """(x_t - sigma prediction) / alpha."""
-        self._refuse_pure_noise(alpha)
-        return (x_t - sigma * prediction) / alpha
-
-    def _x0_error(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        self._refuse_pure_noise(alpha)
-        return (sigma / alpha).square()
-
-    @staticmethod
-    def _refuse_pure_noise(alpha: Tensor) -> None:
-        if bool((alpha == 0).any()):
-            raise ValueError("a predicted noise does not determine x0 where alpha = 0: start at the denoiser's t_max")
+    def _solution(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        _refuse_pure_noise(alpha)
+        return 1 / alpha, -sigma / alpha
 
 
 class X0(Objective):
     """The network predicts the clean signal."""
 
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def prediction(self, x0: Tensor, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
         """The clean signal itself."""
         return x0
 
-    def x0(self, prediction: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """The prediction itself."""
-        return prediction
+    def _parts(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        return 1.0, 0.0
 
-    def _x0_error(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return torch.ones_like(alpha)
+    def _solution(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        return 0.0, 1.0
 
 
 class V(Objective):
-    """The network predicts v = alpha noise - sigma x0.
+    """The network predicts v = (alpha noise - sigma x0) / scale.
 
     Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models" (arXiv 2202.00512), section 4.
     """
 
-    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Alpha noise - sigma x0."""
-        return alpha * noise - sigma * x0
+    def _parts(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        scale = amplitude_scale(alpha, sigma)
+        return -sigma / scale, alpha / scale
 
-    def x0(self, prediction: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Alpha x_t - sigma prediction."""
-        return alpha * x_t - sigma * prediction
+    def _solution(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        scale = amplitude_scale(alpha, sigma)
+        return alpha / scale**2, -sigma / scale
 
-    def _x0_error(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return sigma.square()
+
+class Score(Objective):
+    """The network predicts -noise / sigma, whose mean is the gradient of log p(x_t).
+
+    Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (arXiv 2011.13456). Its
+    error grows without bound towards clean data; weighted by `SNR` it is the noise's.
+    """
+
+    starts_at_noise = False
+
+    def _parts(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        _refuse_zero(sigma, "the score is infinite where sigma = 0: ask at a time above 0")
+        return 0.0, -1 / sigma
+
+    def _solution(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        _refuse_pure_noise(alpha)
+        return 1 / alpha, sigma**2 / alpha
+
+
+class Flow(Objective):
+    """The network predicts noise - x0, the velocity of the straight line from data to noise.
+
+    Lipman et al., "Flow Matching for Generative Modeling" (arXiv 2210.02747); Liu et al., "Flow Straight and Fast"
+    (arXiv 2209.03003), both with time the other way round.
+    """
+
+    def _parts(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        return -1.0, 1.0
+
+    def _solution(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
+        return 1 / (alpha + sigma), -sigma / (alpha + sigma)

@@ -1,14 +1,16 @@
-"""Denoisers in closed form, to prove samplers and objectives against.
+"""Denoisers in closed form, to prove samplers, objectives, guidance and likelihood against.
 
-For x0 ~ N(mean, covariance) and x_t = alpha x0 + sigma noise, x0 given x_t is Gaussian with
+For x0 ~ N(mean, C) and x_t = alpha x0 + sigma noise, x_t is Gaussian with mean alpha mean and covariance
+alpha^2 C + sigma^2 I, x0 given x_t is Gaussian with
 
     E[x0 | x_t] = mean + alpha C (alpha^2 C + sigma^2 I)^-1 (x_t - alpha mean),
 
 and the probability-flow ODE scales each eigenmode by the ratio of marginal standard deviations. A mixture weighs its
-components' answers by their posterior probabilities. Signals (B, ...) are flattened to (B, D). All is in float64 on
-the CPU, whatever the dtype of x_t.
+components' answers by their posterior probabilities. None of this asks for alpha^2 + sigma^2 = 1. Signals (B, ...) are
+flattened to (B, D). All is in float64 on the CPU, whatever the dtype of x_t.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.objective import Objective
+from audiodiff.diffusion.objective import Amplitude, Objective
 from audiodiff.diffusion.schedule import Schedule
 
 
@@ -36,29 +38,47 @@ class Oracle(ABC):
         return self.schedule.t_max
 
     @abstractmethod
-    def posterior_mean(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """E[x0 | x_t], (B, D), for x_t (B, D) and alpha, sigma that broadcast against it."""
+    def posterior_mean(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
+        """E[x0 | x_t], (B, D), for x_t (B, D); amplitudes are numbers or (B, 1)."""
+
+    def log_density(self, x_t: Tensor, alpha: Amplitude = 1.0, sigma: Amplitude = 0.0) -> Tensor:
+        """log p(x_t) in nats, (B,), for x_t (B, D); of clean signals unless amplitudes are given."""
+        return self._log_density(x_t, alpha, sigma)
+
+    @abstractmethod
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Clean signals (count, D) in float64."""
 
     def __call__(self, x_t: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
         """E[x0 | x_t] like x_t (B, ...) at the time t, a scalar or (B,)."""
-        return self._answer(x_t, self.schedule.alpha(t, torch.float64), self.schedule.sigma(t, torch.float64))
+        if isinstance(t, Tensor):
+            alpha, sigma = (f(t, torch.float64).reshape(-1, 1) for f in (self.schedule.alpha, self.schedule.sigma))
+        else:
+            alpha, sigma = self.schedule.level(t)[:2]
+        return self._answer(x_t, alpha, sigma)
 
     def as_network(self, objective: Objective) -> Callable[[Tensor, Tensor, Any], Tensor]:
-        """The same knowledge as a network `(x_t, log_snr (B,), cond)` that predicts what the objective asks for.
+        """The same knowledge as a network `(y, log_snr (B,), cond)` that predicts what the objective asks for.
 
-        Defined for finite log_snr, which is all that a `Denoiser` asks.
+        As any network of a `Denoiser` it is shown y = x_t / scale, the variance preserving process of the same log_snr,
+        and answers for the schedule's own alpha and sigma. Defined for finite log_snr, which is all that it is asked.
         """
 
-        def network(x_t: Tensor, log_snr: Tensor, cond: Any = None) -> Tensor:
-            shape = (-1,) + (1,) * (x_t.ndim - 1)
-            alpha, sigma = (torch.sigmoid(s * log_snr.to(x_t)).sqrt().reshape(shape) for s in (1, -1))
-            x0 = self._answer(x_t, alpha, sigma)
-            return objective.target(x0, (x_t - alpha * x0) / sigma, alpha, sigma)
+        def network(y: Tensor, log_snr: Tensor, cond: Any = None) -> Tensor:
+            signal, noise = (torch.sigmoid(sign * log_snr.double()).sqrt()[:, None] for sign in (1, -1))
+            x0 = self._answer(y, signal, noise)
+            scale = self.schedule.scale(self.schedule.t_from_log_snr(log_snr.double()))[:, None]
+            shape = (-1,) + (1,) * (y.ndim - 1)
+            alpha, sigma = ((scale * amplitude).reshape(shape) for amplitude in (signal, noise))
+            signal, noise = (amplitude.to(y).reshape(shape) for amplitude in (signal, noise))
+            return objective.target(x0, (y - signal * x0) / noise, alpha, sigma)
 
         return network
 
-    def _answer(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        alpha, sigma = (level.double().reshape(-1, 1) for level in (alpha, sigma))
+    @abstractmethod
+    def _log_density(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor: ...
+
+    def _answer(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
         return self.posterior_mean(x_t.flatten(1).double(), alpha, sigma).reshape(x_t.shape).to(x_t.dtype)
 
 
@@ -77,24 +97,27 @@ class GaussianOracle(Oracle):
         self.covariance = covariance.double()
         self.variances, self.modes = torch.linalg.eigh(self.covariance)
 
-    def posterior_mean(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def posterior_mean(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
         """E[x0 | x_t], (B, D)."""
         gain = alpha * self.variances / (alpha**2 * self.variances + sigma**2)
         return self.mean + self._through_modes(x_t - alpha * self.mean, gain)
 
     def flow(self, x_t: Tensor, t: float, s: float) -> Tensor:
         """The exact probability-flow ODE from time t to time s, like x_t (B, ...)."""
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = ((self.schedule.alpha(u), self.schedule.sigma(u)) for u in (t, s))
-        scale = torch.sqrt(
-            (alpha_s**2 * self.variances + sigma_s**2) / (alpha_t**2 * self.variances + sigma_t**2)
-        ).unsqueeze(0)
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = (self.schedule.level(u)[:2] for u in (t, s))
+        scale = torch.sqrt((alpha_s**2 * self.variances + sigma_s**2) / (alpha_t**2 * self.variances + sigma_t**2))
         x_s = alpha_s * self.mean + self._through_modes(x_t.flatten(1) - alpha_t * self.mean, scale)
         return x_s.reshape(x_t.shape)
 
-    def log_density(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """log p(x_t) up to the constant -D / 2 log(2 pi), (B,), for x_t (B, D)."""
+    def _log_density(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
         variances = alpha**2 * self.variances + sigma**2
-        return -0.5 * (((x_t - alpha * self.mean) @ self.modes) ** 2 / variances + variances.log()).sum(1)
+        squares = ((x_t - alpha * self.mean) @ self.modes).square()
+        return -0.5 * (squares / variances + variances.log() + math.log(2 * math.pi)).sum(1)
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Clean signals (count, D) in float64."""
+        white = torch.randn(count, len(self.mean), generator=generator, dtype=torch.float64)
+        return self.mean + self._through_modes(white, self.variances.sqrt())
 
     def _through_modes(self, x: Tensor, gain: Tensor) -> Tensor:
         return (x @ self.modes * gain) @ self.modes.T
@@ -115,9 +138,26 @@ class MixtureOracle(Oracle):
         self.weights = weights.double()
         self.components = [GaussianOracle(m, c, schedule) for m, c in zip(means, covariances, strict=True)]
 
-    def posterior_mean(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    def posterior_mean(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
         """E[x0 | x_t], (B, D)."""
-        log_density = torch.stack([c.log_density(x_t, alpha, sigma) for c in self.components])
-        shares = torch.softmax(log_density + self.weights.log()[:, None], dim=0)
+        shares = self.log_shares(x_t, alpha, sigma).exp()
         answers = torch.stack([c.posterior_mean(x_t, alpha, sigma) for c in self.components])
         return (shares[..., None] * answers).sum(0)
+
+    def _log_density(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
+        return torch.logsumexp(self._log_parts(x_t, alpha, sigma), dim=0)
+
+    def log_shares(self, x_t: Tensor, alpha: Amplitude = 1.0, sigma: Amplitude = 0.0) -> Tensor:
+        """log p(k | x_t), (K, B): the exact classifier of noisy signals by component."""
+        return torch.log_softmax(self._log_parts(x_t, alpha, sigma), dim=0)
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Clean signals (count, D) in float64."""
+        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        draws = torch.stack([c.sample(count, generator) for c in self.components])
+        return draws[chosen, torch.arange(count)]
+
+    def _log_parts(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
+        """log of weights_k p_k(x_t), (K, B)."""
+        densities = torch.stack([c.log_density(x_t, alpha, sigma) for c in self.components])
+        return densities + self.weights.log()[:, None]

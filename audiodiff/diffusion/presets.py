@@ -1,61 +1,86 @@
 """The samplers under their published names.
 
-ddpm: ancestral sampling. ddim, dpmpp_2m, dpmpp_3m: DDIM (eta = 0) and DPM-Solver++ of orders 2 and 3, the members of
-the multistep family that interpolate x0. v_3m: its third-order member in the angle, which interpolates v. All end
-at t = 0.
+Most are one class with three choices: what is taken to be smooth (x0: `dpmpp`, `unipc`; epsilon: `dpm`, `deis`, `plms`;
+v: `v`), the order, and whether each step is corrected with the answer behind it (`unipc`, `v_.._pc`). All end at t = 0,
+on clean data.
 """
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
+from audiodiff.diffusion.ancestral import Ancestral
 from audiodiff.diffusion.multistep import Multistep
-from audiodiff.diffusion.sampler import Ancestral, Sampler
+from audiodiff.diffusion.sampler import Sampler
 from audiodiff.errors import UserError
 
-_BUILDERS: dict[str, Callable[[int], Sampler]] = {
-    "ddpm": Ancestral,
-    "ddim": lambda nfe: Multistep(nfe, order=1),
-    "dpmpp_2m": lambda nfe: Multistep(nfe, order=2),
-    "dpmpp_3m": lambda nfe: Multistep(nfe, order=3),
-    "v_3m": lambda nfe: Multistep(nfe, order=3, predict="v"),
+
+class Preset(NamedTuple):
+    """A sampler under its published name.
+
+    Args:
+        build: from the number of network calls to the sampler.
+        least: fewest calls that it can do with.
+    """
+
+    build: Callable[[int], Sampler]
+    least: int = 1
+
+
+def _multistep(order: int, predict: str, **options) -> Preset:
+    return Preset(lambda nfe: Multistep(nfe, order, predict, **options), order)
+
+
+PRESETS: dict[str, Preset] = {
+    "ddpm": Preset(Ancestral),
+    "ddpm_large": Preset(lambda nfe: Ancestral(nfe, "large")),
+    "ddpm_learned": Preset(lambda nfe: Ancestral(nfe, "learned")),
+    "ddim": _multistep(1, "x0"),
+    "plms": _multistep(4, "epsilon", coordinate="t", pseudo=True),
+    "deis_2": _multistep(2, "epsilon", coordinate="t"),
+    "deis_3": _multistep(3, "epsilon", coordinate="t"),
+    "dpm_2m": _multistep(2, "epsilon"),
+    "dpm_3m": _multistep(3, "epsilon"),
+    "dpmpp_2m": _multistep(2, "x0"),
+    "dpmpp_3m": _multistep(3, "x0"),
+    "dpmpp_2m_sde": _multistep(2, "x0", eta=1.0),
+    "dpmpp_3m_sde": _multistep(3, "x0", eta=1.0),
+    "unipc_2": _multistep(2, "x0", corrector=True),
+    "unipc_3": _multistep(3, "x0", corrector=True),
+    "v_3m": _multistep(3, "v"),
+    "v_2m_pc": _multistep(2, "v", corrector=True),
+    "v_3m_pc": _multistep(3, "v", corrector=True),
+    "v_4m_pc": _multistep(4, "v", corrector=True),
 }
 
-NAMES = tuple(_BUILDERS)
+NAMES = tuple(PRESETS)
+# Up to so many network calls, this one.
+RECOMMENDED = ((2, "ddim"), (5, "v_3m"), (9, "v_2m_pc"), (math.inf, "v_3m_pc"))
 
 
 def build(name: str, nfe: int) -> Sampler:
     """The sampler of a published name with `nfe` network calls, on its default grid.
 
     Raises:
-        UserError: an unknown name, or nfe < 1.
+        UserError: an unknown name, or fewer calls than the method needs.
     """
-    if name not in _BUILDERS:
+    if name not in PRESETS:
         raise UserError(f"sampler {name!r}", "unknown", f"choose one of {', '.join(NAMES)}")
-    if nfe < 1:
-        raise UserError(f"{nfe} network calls", "a sampler needs at least one")
-    return _BUILDERS[name](nfe)
+    preset = PRESETS[name]
+    if nfe < preset.least:
+        calls = "one" if preset.least == 1 else str(preset.least)
+        raise UserError(f"{nfe} network calls", f"{name} needs at least {calls}", "ask for more, or for ddim")
+    return preset.build(nfe)
 
 
 def recommended(nfe: int) -> Sampler:
-    """The preset with the smallest error for a budget of network calls: ddim up to 2, v_3m from 3 on.
+    """The most accurate sampler for a budget of network calls, as measured by `bench/solvers.py` on exact denoisers.
 
-    Measured on exact denoisers (two Gaussian mixtures, two Gaussians with wide spectra, one with a large mean; 16
-    dimensions, unit variance, cosine schedule, default grids) as the rms distance to the exact solution of the
-    probability-flow ODE, median over 256 noises, geometric mean over the five problems:
-
-    ========  =====  =====  =====  =====  =====  =====  =====  ======  ======
-    calls         1      2      3      4      6      8     10      20      50
-    ========  =====  =====  =====  =====  =====  =====  =====  ======  ======
-    ddim      0.772  0.418  0.302  0.235  0.164  0.125  0.101  0.0522  0.0214
-    dpmpp_2m  0.772  0.454  0.326  0.148  0.042  0.022  0.015  0.0057  0.0016
-    dpmpp_3m  0.772  0.454  0.326  0.130  0.042  0.026  0.015  0.0048  0.0009
-    v_3m      0.695  0.501  0.090  0.067  0.027  0.014  0.009  0.0012  0.0001
-    ========  =====  =====  =====  =====  =====  =====  =====  ======  ======
-
-    A smooth error of 10 percent in the denoiser changes none of this. At one or two calls v_3m extrapolates from too
-    few values and leaves noise in its output. Whether a trained network sounds best under the most accurate solver is
-    another question, which only listening answers.
+    ddim up to 2 calls, v_3m up to 5, v_2m_pc up to 9, v_3m_pc from 10 on: an order more pays once its steps are small
+    enough, and a corrector once there are steps enough to correct. Which sampler makes a trained network sound best is
+    another question: see docs/solvers.md.
 
     Raises:
         UserError: nfe < 1.
     """
-    return build("ddim" if nfe <= 2 else "v_3m", nfe)
+    return build(next(name for most, name in RECOMMENDED if nfe <= most), nfe)

@@ -18,8 +18,21 @@ from safetensors.torch import load_file, save_file
 
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.prior import MelPrior, StandardPrior
-from audiodiff.diffusion.objective import X0, Epsilon, MinSNR, V
-from audiodiff.diffusion.schedule import Cosine, LinearBeta
+from audiodiff.diffusion.adapted_schedule import ScaledInput, ShiftedLogSNR
+from audiodiff.diffusion.discrete_schedule import DiscreteSchedule
+from audiodiff.diffusion.learned_schedule import LearnedSchedule
+from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
+from audiodiff.diffusion.schedule import (
+    Cosine,
+    LinearBeta,
+    OffsetCosine,
+    RectifiedFlow,
+    Sigmoid,
+    SubVP,
+    VarianceExploding,
+)
+from audiodiff.diffusion.variance import LearnedVariance
+from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 from audiodiff.errors import UserError
 from audiodiff.files import atomic, write_text
 from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
@@ -32,11 +45,27 @@ TYPES: dict[str, type] = {
     "stft": StftFrontend,
     "identity": IdentityFrontend,
     "cosine": Cosine,
+    "offset_cosine": OffsetCosine,
     "linear_beta": LinearBeta,
+    "sub_vp": SubVP,
+    "variance_exploding": VarianceExploding,
+    "rectified_flow": RectifiedFlow,
+    "sigmoid": Sigmoid,
+    "shifted_log_snr": ShiftedLogSNR,
+    "scaled_input": ScaledInput,
+    "discrete": DiscreteSchedule,
+    "learned": LearnedSchedule,
     "epsilon": Epsilon,
     "x0": X0,
     "v": V,
+    "score": Score,
+    "flow": Flow,
+    "learned_variance": LearnedVariance,
+    "snr": SNR,
     "min_snr": MinSNR,
+    "p2": P2,
+    "sigmoid_weighting": SigmoidWeighting,
+    "variational_bound": VariationalBound,
     "mel_spec": MelSpec,
     "mel_prior": MelPrior,
     "standard_prior": StandardPrior,

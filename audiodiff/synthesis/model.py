@@ -28,12 +28,14 @@ class Estimate:
     """What one training step sees of the denoiser.
 
     Args:
-        loss: (B,) the objective's weighted mean square.
+        loss: (B,) the objective's loss.
         waveform: (B, T) the clean signal's estimate, coloured.
+        log_snr: (B,) the noise level.
     """
 
     loss: Tensor
     waveform: Tensor
+    log_snr: Tensor
 
 
 class VocoderModel(nn.Module):
@@ -105,7 +107,7 @@ class VocoderModel(nn.Module):
         """
         mel = self.analysis(waveform)
         losses = self.denoiser.loss(self.prior.whiten(waveform, mel)[:, None], noise, t, self.condition(mel))
-        return Estimate(losses.loss, self.prior.colour(losses.x0_hat[:, 0], mel))
+        return Estimate(losses.loss, self.prior.colour(losses.x0_hat[:, 0], mel), losses.log_snr)
 
     def project(self, waveform: Tensor, mel: Tensor, iterations: int | None = None) -> Tensor:
         """Bring (B, T) towards the signals that have this mel; `iterations` None for the model's own number."""

@@ -6,7 +6,7 @@ steps: killed anywhere and resumed from any checkpoint, it sees the same batches
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import lightning
 import torch
@@ -14,13 +14,14 @@ from torch import Tensor
 
 from audiodiff.audio.spectral import multi_resolution_stft
 from audiodiff.diffusion.noise import clip_seed
+from audiodiff.diffusion.times import LowDiscrepancy, Uniform
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.optim import WarmupCosine
 
 
 class VocoderTraining(lightning.LightningModule):
-    """Trains a `VocoderModel` with its objective plus a spectral loss on the estimate of the clean waveform.
+    """Trains a `VocoderModel` with its objective plus losses on the estimate of the clean waveform.
 
     Args:
         model: what is trained.
@@ -32,6 +33,10 @@ class VocoderTraining(lightning.LightningModule):
         gain: least and greatest factor that a clip's level is drawn from, so that level is not learned by heart.
         seed: of all the run's randomness.
         guard: skips steps whose loss is not finite.
+        times: where training's noise levels come from, a source of `diffusion.times`; None: evenly over a batch.
+            Validation's are always even, so that its losses can be compared.
+        terms: further losses, weights included: each answers (B,) to (estimated waveform (B, T), waveform (B, T),
+            log_snr (B,)).
     """
 
     def __init__(
@@ -43,10 +48,13 @@ class VocoderTraining(lightning.LightningModule):
         gain: tuple[float, float] = (0.5, 1.2),
         seed: int = 0,
         guard: NonFiniteGuard | None = None,
+        times: Uniform | None = None,
+        terms: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = (),
     ):
         super().__init__()
         self.model, self.optimizer, self.lr_schedule, self.guard = model, optimizer, lr_schedule, guard
         self.spectral, self.gain, self.seed = spectral, tuple(gain), seed
+        self.times, self.terms = times or LowDiscrepancy(), tuple(terms)
         self.next_draw = 0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -60,9 +68,10 @@ class VocoderTraining(lightning.LightningModule):
         """Loss of a batch of crops, None to skip the step; `clip_loss` and `t` are for the callbacks."""
         first = int(batch["draw"][0])
         self.next_draw = int(batch["draw"][-1]) + 1
-        outputs = self.step(batch["waveform"], f"draw {first}", self.gain)
+        outputs = self.step(batch["waveform"], f"draw {first}", self.gain, self.times)
         if self.guard is not None and not self.guard.inspect(outputs["loss"].detach(), batch):
             return None
+        self.times.update(outputs["drawn"], outputs["clip_loss"])
         self.log("loss", outputs["loss"].detach(), prog_bar=True)
         return outputs
 
@@ -71,20 +80,25 @@ class VocoderTraining(lightning.LightningModule):
         outputs = self.step(batch["waveform"], f"validation {batch_index}", (1.0, 1.0))
         self.log("validation/loss", outputs["loss"], batch_size=len(batch["waveform"]), prog_bar=True)
 
-    def step(self, waveform: Tensor, key: str, gain: tuple[float, float]) -> dict[str, Tensor]:
-        """Noise, estimate and compare a batch (B, T); a pure function of weights, batch and (seed, key)."""
+    def step(
+        self, waveform: Tensor, key: str, gain: tuple[float, float], times: Uniform | None = None
+    ) -> dict[str, Tensor]:
+        """Noise, estimate and compare a batch (B, T); a pure function of weights, batch, (seed, key) and `times`."""
         generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
         batch, samples = waveform.shape
         levels = gain[0] + (gain[1] - gain[0]) * torch.rand(batch, 1, generator=generator)
-        t = low_discrepancy_times(batch, generator) * self.model.denoiser.t_max
+        drawn, weights = (times or LowDiscrepancy()).sample(batch, generator)
         noise = torch.randn(batch, 1, samples, generator=generator)
         waveform = waveform * levels.to(waveform)
-        t = t.to(waveform)
+        t, weights = (drawn * self.model.denoiser.t_max).to(waveform), weights.to(waveform)
         estimate = self.model.estimate(waveform, noise.to(waveform), t)
-        loss = estimate.loss.mean()
+        loss = (weights * estimate.loss).mean()
+        made = estimate.waveform.float()
         if self.spectral:
-            loss = loss + self.spectral * multi_resolution_stft(estimate.waveform.float(), waveform).mean()
-        return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t}
+            loss = loss + self.spectral * (weights * multi_resolution_stft(made, waveform)).mean()
+        for term in self.terms:
+            loss = loss + (weights * term(made, waveform, estimate.log_snr)).mean()
+        return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t, "drawn": drawn}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rate for this step."""
@@ -98,21 +112,14 @@ class VocoderTraining(lightning.LightningModule):
             torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Remember how much of the stream of crops has been used."""
+        """Remember how much of the stream of crops has been used, and what the source of times has learnt."""
         checkpoint["next_draw"] = self.next_draw
+        checkpoint["times"] = self.times.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Go on where the stream was."""
         self.next_draw = checkpoint["next_draw"]
-
-
-def low_discrepancy_times(batch: int, generator: torch.Generator) -> Tensor:
-    """(B,) times in [0, 1): one uniform draw, shifted by i / B for clip i, in random order.
-
-    Each is uniform, together they cover the range evenly: a loss with less variance (Kingma et al. 2021, appendix I.1).
-    """
-    start = torch.rand(1, generator=generator)
-    return ((start + torch.randperm(batch, generator=generator) / batch) % 1.0).float()
+        self.times.load_state_dict(checkpoint["times"])
 
 
 def progress(trainer: lightning.Trainer) -> float:

@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 
 import pytest
@@ -87,3 +88,29 @@ def test_check_accepts_exactly_falling_times(times):
     except ValueError:
         accepted = False
     assert accepted == good
+
+
+def test_leaning_is_the_warp_of_even_angles():
+    """Angles of a / (a + s), a = (1 - s)^1.5, at s = 1/4, 1/2, 3/4, in quarter turns of the cosine schedule."""
+    expected = [1.0]
+    for s in (0.25, 0.5, 0.75):
+        a = (1 - s) ** 1.5
+        expected.append(a / (a + s))
+    times = grid.leaning(Cosine(), 4)
+    assert torch.allclose(times, torch.tensor([*expected, 0.0], dtype=torch.float64), rtol=0, atol=1e-14)
+    assert torch.allclose(grid.leaning(Cosine(), 7, rho=1.0), grid.uniform_t(Cosine(), 7), rtol=0, atol=1e-14)
+    assert grid.leaning(Cosine(), 1).tolist() == [1.0, 0.0]
+
+
+def test_leaning_is_a_grid_of_angles_on_any_schedule(schedule):
+    times = grid.leaning(schedule, 6, 0.9)
+    level, middle = schedule.level(0.9), schedule.levels(times)[3]
+    angle = math.atan2(level.sigma, level.alpha)
+    a = 0.5**1.5
+    assert times[0] == 0.9 and times[-1] == 0 and len(times) == 7
+    assert math.atan2(middle.sigma, middle.alpha) == pytest.approx(angle * a / (a + 0.5), rel=1e-12)
+
+
+def test_leaning_the_other_way_is_refused():
+    with pytest.raises(ValueError, match="rho is at least 1"):
+        grid.leaning(Cosine(), 4, rho=0.5)

@@ -5,17 +5,17 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from audiodiff.diffusion import grid
+from audiodiff.diffusion.ancestral import DDIM
 from audiodiff.diffusion.denoiser import Denoiser
-from audiodiff.diffusion.multistep import RATES, Multistep, interpolation_weights, kernel_moments
+from audiodiff.diffusion.integral import COORDINATES, PREDICTIONS, Integral
+from audiodiff.diffusion.multistep import Multistep, invert
 from audiodiff.diffusion.objective import X0, Epsilon, V
-from audiodiff.diffusion.sampler import DDIM, Levels
+from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.schedule import Cosine, LinearBeta
 
-FAMILY = [(order, predict) for order in (1, 2, 3) for predict in RATES]
+FAMILY = [(order, predict) for order in (1, 2, 3) for predict in PREDICTIONS]
 OBJECTIVES = [Epsilon, X0, V]
 
 
@@ -32,37 +32,6 @@ def _quadrature(function, start, stop, pieces=8):
 def _jacobi(n):
     k = torch.arange(1, n, dtype=torch.float64)
     return torch.diag(k / torch.sqrt(4 * k**2 - 1), 1) + torch.diag(k / torch.sqrt(4 * k**2 - 1), -1)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.floats(0, 8))
-def test_moments_are_the_integrals(decay):
-    for j, moment in enumerate(kernel_moments(decay, 3)):
-        expected = _quadrature(lambda u, j=j: torch.exp(-decay * (1 - u)) * u**j, 0.0, 1.0, pieces=12)
-        assert moment == pytest.approx(expected, rel=2e-14)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.sampled_from([1, -1, 0]),
-    st.integers(1, 3),
-    st.floats(-5, 5),
-    st.lists(st.floats(0.05, 3), min_size=3, max_size=3),
-    st.sampled_from([1, -1]),
-)
-def test_weights_integrate_polynomials_exactly(rate, order, start, gaps, direction):
-    """Degree order - 1 on uneven nodes, to 1e-14 of what is added up."""
-    nodes = [start, start - direction * gaps[1], start - direction * (gaps[1] + gaps[2])][:order]
-    stop = start + direction * gaps[0]
-    weights = interpolation_weights(nodes, start, stop, rate)
-    heavy = start if rate < 0 else stop
-    for degree in range(order):
-        total = sum(w * (node - start) ** degree for w, node in zip(weights, nodes, strict=True))
-        expected = _quadrature(
-            lambda c, d=degree: torch.exp(-abs(rate) * (c - heavy).abs()) * (c - start) ** d, start, stop, pieces=6
-        )
-        scale = sum(abs(w) for w in weights) * max(1.0, *(abs(node - start) for node in nodes)) ** degree
-        assert abs(total - expected) < 1e-14 * max(scale, 1.0)
 
 
 class _Polynomial:
@@ -105,25 +74,55 @@ def test_a_whole_call_is_exact_on_polynomials(order, predict, schedule):
     assert float(Multistep(5, order, predict, times)(denoiser, x)) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("order", [2, 3])
-@pytest.mark.parametrize("predict", RATES)
-def test_full_order_step_is_exact_one_degree_higher(order, predict):
-    """The step after the start integrates degree order - 1 exactly; the published third order does not."""
+MEMBERS = [
+    (predict, coordinate, corrector)
+    for predict in PREDICTIONS
+    for coordinate in COORDINATES
+    for corrector in (False, True)
+]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("predict, coordinate, corrector", MEMBERS)
+def test_every_entry_of_the_table(predict, coordinate, corrector, order, schedule):
+    """Row by row: what the step's own integral weighs, plus carry times what the step before left to correct."""
+    times = torch.tensor([0.9, 0.72, 0.6, 0.42, 0.35, 0.2], dtype=torch.float64)
+    levels = schedule.levels(times)
+    integral = Integral(schedule, predict, coordinate)
+    table = Multistep(5, order, predict, times, coordinate, corrector).steps(schedule, times)
+    owed = [0.0] * 6
+    for n, step in enumerate(table):
+        start, stop = levels[n], levels[n + 1]
+        nodes = levels[: n + 1][::-1]
+        own = integral.weights(nodes[:order], start, stop)
+        carry = integral.carry(start, stop)
+        expected = [(own[i] if i < len(own) else 0.0) + carry * owed[i] for i in range(len(step.weights))]
+        assert step.weights == pytest.approx(expected, rel=1e-14, abs=1e-15)
+        assert len(step.weights) <= order + 1 and step.carry == (carry,) and step.noise == 0
+        assert step.t == float(times[n]) and step.feature == integral.feature(start)
+        size = len(own)
+        owed = [0.0] * 6
+        if corrector or size < order - 1:
+            again = integral.weights([stop, *nodes[:size]], start, stop)
+            owed = [a - b for a, b in zip(again, [0.0, *own], strict=True)] + [0.0] * 6
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize("predict", PREDICTIONS)
+def test_the_corrector_makes_a_whole_call_exact_one_degree_higher(order, predict):
+    """Features of degree order - 1 in the coordinate are integrated exactly by every step but the last.
+
+    The last is not corrected, but at full order needs no correction; the corrected ones are exact even while few
+    answers are known: with one, to degree 1.
+    """
     schedule = Cosine()
-    times = torch.tensor([0.9, 0.7, 0.6, 0.35, 0.3], dtype=torch.float64)
-    levels = Levels.of(schedule, times)
-    solver = Multistep(4, order, predict, times)
-    row = solver.steps(schedule, times)[-1]
-    angle = [math.atan2(s, a) for a, s in zip(levels.alpha, levels.sigma, strict=True)]
-    nodes = angle if predict == "v" else [log_snr / 2 for log_snr in levels.log_snr]
-    degree = order - 1
-    total = sum(w * node**degree for w, node in zip(row.weights, nodes[3::-1], strict=False))
-    kernel = {
-        "x0": lambda c: levels.sigma[4] * torch.exp(c),
-        "epsilon": lambda c: -levels.alpha[4] * torch.exp(-c),
-        "v": torch.ones_like,
-    }[predict]
-    assert total == pytest.approx(_quadrature(lambda c: kernel(c) * c**degree, nodes[3], nodes[4]), rel=1e-12)
+    denoiser = _Polynomial(schedule, predict, [0.4, -0.7])
+    times = torch.tensor([0.93, 0.8, 0.55, 0.5, 0.2, 0.13], dtype=torch.float64)
+    x = torch.tensor([[[1.3]]], dtype=torch.float64)
+    exact = float(Multistep(5, order, predict, times, corrector=True)(denoiser, x))
+    fine = torch.cat([torch.linspace(float(a), float(b), 81, dtype=torch.float64)[:-1] for a, b in pairwise(times)])
+    fine = torch.cat([fine, times[-1:]])
+    assert exact == pytest.approx(float(Multistep(400, 3, predict, fine)(denoiser, x)), rel=1e-12)
 
 
 @pytest.mark.parametrize("predict", ["x0", "epsilon"])
@@ -228,7 +227,7 @@ def test_angle_reaches_nominal_order_between_the_pure_ends(order, gaussian, x1):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("predict", RATES)
+@pytest.mark.parametrize("predict", PREDICTIONS)
 def test_order_on_a_mixture(predict, mixture, x1):
     """Not only on linear problems; against the third order at many more steps."""
 
@@ -243,10 +242,12 @@ def test_order_on_a_mixture(predict, mixture, x1):
 
 
 @pytest.mark.parametrize("order, predict", FAMILY)
-@pytest.mark.parametrize("nfe", [1, 2, 3])
+@pytest.mark.parametrize("extra", [0, 1])
 @pytest.mark.parametrize("make", [grid.uniform_t, grid.uniform_log_snr, grid.karras, grid.balanced])
-def test_fewer_steps_than_the_order(order, predict, nfe, make, mixture, x1):
-    answer = Multistep(nfe, order, predict, make(mixture.schedule, nfe))(mixture, x1)
+@pytest.mark.parametrize("corrector", [False, True])
+def test_as_few_calls_as_the_order(order, predict, extra, make, corrector, mixture, x1):
+    nfe = order + extra
+    answer = Multistep(nfe, order, predict, make(mixture.schedule, nfe), corrector=corrector)(mixture, x1)
     assert torch.isfinite(answer).all() and float(answer.abs().max()) < 50
 
 
@@ -270,14 +271,126 @@ def test_a_constant_estimate_is_the_answer(order, predict, schedule_):
 
 def test_default_grids_reach_zero_from_t_max(schedule):
     for order, predict in FAMILY:
-        for nfe in (1, 2, 6, 300):
+        for nfe in (4, 6, 300):
             times = Multistep(nfe, order, predict).default_grid(schedule, 0.99)
             assert times[0] == 0.99 and times[-1] == 0 and len(times) == nfe + 1
+    even = grid.uniform_t(schedule, 6, 0.99)
+    for sampler in (Multistep(6, 1), Multistep(6, 3, "epsilon", coordinate="t")):
+        assert torch.equal(sampler.default_grid(schedule, 0.99), even)
+    assert torch.equal(Multistep(6, 3, "v").default_grid(schedule, 0.99), grid.leaning(schedule, 6, 0.99))
+    assert torch.equal(Multistep(6, 2).default_grid(schedule, 0.99), grid.balanced(schedule, 6, 0.99))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("predict", PREDICTIONS)
+def test_the_corrector_adds_an_order(order, predict, gaussian, x1):
+    seen, _ = _order(
+        lambda n, times: Multistep(n, order, predict, times, corrector=True),
+        lambda n: grid.uniform_log_snr(gaussian.schedule, n, -8.0, 7.0, to_zero=False),
+        gaussian,
+        gaussian,
+        x1[:8],
+        (160, 320),
+    )
+    assert seen > order + 1 - 0.2
+
+
+@pytest.mark.parametrize("coordinate", ["angle", "ratio", "t"])
+@pytest.mark.parametrize("predict", ["x0", "epsilon", "v"])
+def test_every_coordinate_reaches_the_order(predict, coordinate, gaussian, x1):
+    seen, _ = _order(
+        lambda n, times: Multistep(n, 3, predict, times, coordinate),
+        lambda n: grid.uniform_log_snr(gaussian.schedule, n, -3.0, 3.0, to_zero=False),
+        gaussian,
+        gaussian,
+        x1[:4],
+        (160, 320),
+    )
+    assert seen > 2.8
+
+
+def _inversion_error(n, order, oracle, x0, predict="v"):
+    times = grid.uniform_log_snr(oracle.schedule, n, -3.0, 4.0, to_zero=False)
+    sampler = Multistep(n, order, predict, times)
+    return float((sampler(oracle, invert(sampler, oracle, x0)) - x0).square().mean().sqrt())
+
+
+@pytest.mark.parametrize("predict", PREDICTIONS)
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_inversion_and_back_is_the_identity_to_the_order(order, predict, gaussian, x1):
+    x0 = gaussian.flow(x1[:8], 1.0, 0.1)
+    coarse, fine = (_inversion_error(n, order, gaussian, x0, predict) for n in (80, 160))
+    assert math.log2(coarse / fine) > order - 0.2 and fine < (0.05, 1e-3, 1e-4)[order - 1], (coarse, fine)
+
+
+def test_inversion_finds_the_state_of_the_flow(gaussian, x1):
+    times = grid.uniform_t(gaussian.schedule, 200, 1.0, 0.01)
+    x0 = gaussian.flow(x1[:8], 1.0, 0.01)
+    assert torch.allclose(invert(Multistep(200, 3, "v", times), gaussian, x0), x1[:8], rtol=0, atol=1e-4)
+
+
+def test_inversion_from_clean_data_leaves_the_last_interval_out(gaussian, x1):
+    sampler = Multistep(50, 2, "v", grid.uniform_t(gaussian.schedule, 50))
+    x0 = gaussian.flow(x1[:8], 1.0, 0.0)
+    first = gaussian.schedule.level(0.02)
+    inner = Multistep(49, 2, "v", grid.uniform_t(gaussian.schedule, 50)[:-1])
+    assert torch.equal(invert(sampler, gaussian, x0), invert(inner, gaussian, first.alpha * x0))
+    assert invert(sampler, gaussian, x0.float()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "sampler, message",
+    [
+        (Multistep(4, 2, eta=1.0), "deterministic"),
+        (Multistep(1, 1), "at least two times"),
+    ],
+)
+def test_what_cannot_be_inverted(sampler, message, gaussian, x1):
+    with pytest.raises(ValueError, match=message):
+        invert(sampler, gaussian, x1)
+
+
+def test_a_broken_inversion_says_so(gaussian, x1):
+    with pytest.raises(ValueError, match="step 1 of 3"):
+        invert(Multistep(4, 2, "v"), gaussian, x1 * math.nan)
+
+
+def _gain_variance(sampler, std):
+    """Exact output variance on a centred Gaussian of one variable: the sampler is linear in its inputs."""
+    oracle = GaussianOracle(torch.zeros(1), torch.tensor([[std**2]], dtype=torch.float64), Cosine())
+    inputs = torch.eye(sampler.nfe + 1, dtype=torch.float64)
+    start = math.sqrt(Cosine().level(0.97).alpha ** 2 * std**2 + Cosine().level(0.97).sigma ** 2)
+    x = inputs[:, :1] * start
+    return float(sampler(oracle, x, noise=lambda step: inputs[:, step + 1 : step + 2]).square().sum())
+
+
+@pytest.mark.parametrize("predict", ["x0", "epsilon"])
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_weak_order_of_the_reverse_sde(predict, order, eta):
+    """The variance of the end tends to the exact one; from order 1 to 2 the mean part gains an order."""
+    level = Cosine().level(0.1)
+    exact = level.alpha**2 * 0.49 + level.sigma**2
+    errors = []
+    for n in (100, 200):
+        times = grid.uniform_log_snr(Cosine(), n, float(Cosine().log_snr(0.97)), level.log_snr, to_zero=False)
+        times[0], times[-1] = 0.97, 0.1
+        errors.append(abs(_gain_variance(Multistep(n, order, predict, times, eta=eta), 0.7) - exact))
+    assert math.log2(errors[0] / errors[1]) > order - 0.25 and errors[1] < (2e-2, 1e-3)[order - 1]
 
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [((3, 4), "1 to 3"), ((3, 0), "1 to 3"), ((3, 2, "score"), "x0, epsilon, v"), ((0, 2), "at least one")],
+    [
+        ((5, 5), "1 to 4"),
+        ((3, 0), "1 to 4"),
+        ((3, 2, "score"), "x0, epsilon, v"),
+        ((0, 2), "at least one"),
+        ((2, 3), "a method of order 3 needs at least 3 network calls, got 2"),
+        ((4, 2, "x0", None, "space"), "coordinate"),
+        ((4, 2, "x0", None, None, True, 1.0), "corrector needs eta = 0"),
+        ((4, 2, "v", None, None, False, 1.0), "eta > 0"),
+    ],
 )
 def test_multistep_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):

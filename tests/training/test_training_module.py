@@ -1,42 +1,14 @@
-"""One training step: even times, and a pure function of weights, batch, seed and draw."""
+"""One training step: a pure function of weights, batch, seed, draw and what its source of times has learnt."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from lightning.pytorch.callbacks import Timer
 
 from audiodiff.diffusion.noise import clip_seed
-from audiodiff.training.module import low_discrepancy_times, progress
-
-
-def times(batch: int, seed: int) -> torch.Tensor:
-    return low_discrepancy_times(batch, torch.Generator().manual_seed(seed))
-
-
-@settings(max_examples=50, deadline=None)
-@given(batch=st.integers(1, 64), seed=st.integers(0, 2**31))
-def test_times_fall_one_into_each_stratum(batch, seed):
-    """Sorted, the times are 1 / B apart: any window of that length, around the circle, holds exactly one."""
-    t = times(batch, seed).sort().values
-    assert t.shape == (batch,)
-    assert t.min() >= 0
-    assert t.max() < 1
-    gaps = torch.cat([t.diff(), (t[:1] + 1 - t[-1:])])
-    torch.testing.assert_close(gaps, torch.full((batch,), 1 / batch), atol=1e-5, rtol=0)
-    strata = (t.double() * batch + 1e-4).long()
-    assert len(strata.unique()) >= batch - 1  # a time within rounding of a border may stand on either side
-
-
-def test_times_of_each_clip_are_uniform():
-    """Kolmogorov-Smirnov at the 0.1 % level, for the first and the last clip of a batch."""
-    draws = torch.stack([times(8, seed) for seed in range(2000)])
-    for clip in (0, 7):
-        t = draws[:, clip].sort().values
-        distance = (t - (torch.arange(2000) + 0.5) / 2000).abs().max()
-        assert distance < 1.95 / 2000**0.5
+from audiodiff.diffusion.times import LossSecondMoment, LowDiscrepancy, Uniform
+from audiodiff.training.module import progress
 
 
 def test_step_is_a_pure_function_of_seed_and_key(make_training, batches):
@@ -60,7 +32,7 @@ def test_untrained_loss_is_that_of_saying_nothing(make_training, batches):
     made = module.step(waveform, "draw 0", (1.0, 1.0))
     generator = torch.Generator().manual_seed(clip_seed(module.seed, "draw 0"))
     torch.rand(2, 1, generator=generator)
-    t = low_discrepancy_times(2, generator)
+    t, _ = LowDiscrepancy().sample(2, generator)
     noise = torch.randn(2, 1, 4096, generator=generator)
     model = module.model
     z = model.prior.whiten(waveform, model.analysis(waveform))[:, None]
@@ -68,6 +40,95 @@ def test_untrained_loss_is_that_of_saying_nothing(make_training, batches):
     expected = (alpha * noise - sigma * z).square().mean((1, 2))
     torch.testing.assert_close(made["clip_loss"], expected)
     torch.testing.assert_close(made["loss"], expected.mean())
+
+
+def steep(bins: int = 4, history: int = 1) -> LossSecondMoment:
+    """A source that expects most of the last quarter of times."""
+    source = LossSecondMoment(bins, history)
+    source.update((torch.arange(bins) + 0.5) / bins, torch.tensor([1.0, 1.0, 1.0, 9.0]))
+    return source
+
+
+def test_times_and_their_weights_make_the_step(make_training, batches):
+    module, waveform = make_training(spectral=0.0, seed=3), batches[0]["waveform"]
+    for times in (Uniform(), LowDiscrepancy(), steep()):
+        made = module.step(waveform, "draw 0", (1.0, 1.0), times)
+        generator = torch.Generator().manual_seed(clip_seed(3, "draw 0"))
+        torch.rand(2, 1, generator=generator)
+        drawn, weights = times.sample(2, generator)
+        assert torch.equal(made["drawn"], drawn) and torch.equal(made["t"], drawn * module.model.denoiser.t_max)
+        torch.testing.assert_close(made["loss"], (weights * made["clip_loss"]).mean())
+    assert float(weights.max()) < 0.5  # the last source's times were worth a test
+
+
+def test_terms_are_weighed_like_the_rest(make_training, batches):
+    waveform, times, seen = batches[0]["waveform"], steep(), []
+
+    def term(made, clean, log_snr):
+        seen.append((made, clean, log_snr))
+        return torch.tensor([1.0, 3.0])
+
+    plain, both = (make_training(terms=terms).step(waveform, "a", (1.0, 1.0), times) for terms in ((), (term, term)))
+    generator = torch.Generator().manual_seed(clip_seed(0, "a"))
+    torch.rand(2, 1, generator=generator)
+    _, weights = times.sample(2, generator)
+    torch.testing.assert_close(both["loss"] - plain["loss"], 2 * (weights * torch.tensor([1.0, 3.0])).mean())
+    assert torch.equal(both["clip_loss"], plain["clip_loss"])
+    made, clean, log_snr = seen[0]
+    assert made.shape == waveform.shape and torch.equal(clean, waveform)
+    torch.testing.assert_close(log_snr, make_training().model.schedule.log_snr(both["t"]))
+
+
+def test_all_losses_are_weighed(make_training, batches):
+    """With the same times and half the weights, the loss is half of what it was, whatever it is made of."""
+
+    class Half(LowDiscrepancy):
+        def sample(self, batch, generator):
+            t, weights = super().sample(batch, generator)
+            return t, weights / 2
+
+    module = make_training(spectral=1.0, terms=[lambda made, clean, log_snr: log_snr])
+    whole, half = (module.step(batches[0]["waveform"], "a", (1.0, 1.0), times()) for times in (LowDiscrepancy, Half))
+    torch.testing.assert_close(half["loss"], whole["loss"] / 2)
+    without = make_training(spectral=0.0).step(batches[0]["waveform"], "a", (1.0, 1.0))
+    spectral = make_training(spectral=2.0).step(batches[0]["waveform"], "a", (1.0, 1.0))
+    assert spectral["loss"] > without["loss"] + 0.1
+
+
+def test_training_teaches_the_times_and_validation_does_not(make_training, batches):
+    module = make_training(times=LossSecondMoment(bins=4, history=3))
+    module.log = lambda *_, **__: None
+    outputs = module.training_step(batches[0], 0)
+    learnt = module.times.state_dict()
+    assert int(learnt["counts"].sum()) == 2
+    for t, loss in zip(outputs["drawn"].tolist(), outputs["clip_loss"].tolist(), strict=True):
+        assert float(learnt["losses"][int(4 * t)].max()) == pytest.approx(loss)
+    logged = []
+    module.times = steep()
+    module.log = lambda name, value, **_: logged.append(float(value.detach()))
+    module.validation_step(batches[0], 0)
+    expected = module.step(batches[0]["waveform"], "validation 0", (1.0, 1.0), LowDiscrepancy())["loss"]
+    assert logged == [float(expected.detach())]
+    assert int(module.times.state_dict()["counts"].sum()) == 4
+
+
+def test_a_step_that_the_guard_skips_teaches_nothing(make_training, batches):
+    guard = SimpleNamespace(inspect=lambda loss, batch: False)
+    module = make_training(times=LossSecondMoment(bins=4, history=3), guard=guard)
+    assert module.training_step(batches[0], 0) is None
+    assert int(module.times.state_dict()["counts"].sum()) == 0
+
+
+def test_what_the_times_have_learnt_is_resumed(make_training, batches):
+    module, checkpoint = make_training(times=steep(), seed=3), {}
+    module.next_draw = 8
+    module.on_save_checkpoint(checkpoint)
+    resumed = make_training(times=LossSecondMoment(4, 1), seed=3)
+    resumed.on_load_checkpoint(checkpoint)
+    assert resumed.next_draw == 8
+    step, again = (m.step(batches[0]["waveform"], "draw 8", (0.5, 1.2), m.times) for m in (module, resumed))
+    assert all(torch.equal(value, again[name]) for name, value in step.items())
+    assert isinstance(make_training().times, LowDiscrepancy)
 
 
 def test_progress_is_the_bound_that_is_nearer():

@@ -1,0 +1,257 @@
+"""Guidance: denoisers wrapped around denoisers, and the two kinds that extrapolate between two answers.
+
+A sampler follows the score of p(x_t). With Tweedie's formula,
+
+    E[x0 | x_t] = (x_t + sigma^2 score) / alpha,
+
+any change of the score is a change of the denoiser's answer, so each kind of guidance is itself a denoiser: a pure
+function of x_t, t and cond that any sampler takes and that can be wrapped again.
+
+Extrapolation between two denoisers, c (better) and u (worse), is linear in the weight w:
+
+    x0 = u + w (c - u),   score of p_u(x_t) (p_c(x_t) / p_u(x_t))^w.
+
+`ClassifierFree`: u is the same network with a condition that stands for none, or that describes what is not wanted (a
+negative condition). Ho and Salimans (arXiv 2207.12598) write eps = (1 + w') eps_c - w' eps_u; hence weight = 1 + w':
+1 is the conditional model itself, 0 the unconditional one. `Autoguidance`: u is a smaller or less trained network with
+the same condition (Karras et al., arXiv 2406.02507). At a given x_t, noise, v, score and flow are linear in x0, so
+extrapolating one extrapolates all.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audiodiff.diffusion.clip_mean import clip_mean
+from audiodiff.diffusion.sampler import HasPosteriorMean
+from audiodiff.diffusion.schedule import Schedule
+from audiodiff.diffusion.variance import Posterior
+
+Time = Tensor | float
+"""A number for all clips, or (B,)."""
+
+
+class Guidance(ABC):
+    """A denoiser around a denoiser.
+
+    Conditions are handed on as they are. One that is a tensor, or a dataclass of tensors, has one row a clip.
+
+    Args:
+        denoiser: what is guided; itself guided, maybe.
+        weight: how strongly.
+    """
+
+    def __init__(self, denoiser: HasPosteriorMean, weight: float):
+        self.denoiser = denoiser
+        self.weight = weight
+
+    @property
+    def schedule(self) -> Schedule:
+        """The denoiser's."""
+        return self.denoiser.schedule
+
+    @property
+    def t_max(self) -> float:
+        """The time to start from: the denoiser's."""
+        return self.denoiser.t_max
+
+    def __call__(self, x_t: Tensor, t: Time, cond: Any = None) -> Tensor:
+        """The guided E[x0 | x_t], (B, C, T).
+
+        Args:
+            x_t: (B, C, T) noisy signals.
+            t: one time for all clips, a number, or (B,).
+            cond: handed on as it is.
+
+        Raises:
+            ValueError: the condition is of another number of clips than x_t.
+        """
+        check_clips(cond, x_t)
+        return self._guided(x_t, t, cond)
+
+    def posterior(self, x_t: Tensor, t: float, s: float, cond: Any = None) -> tuple[Tensor, Tensor | None]:
+        """Mean of x_s given x_t with the guided x0, and the denoiser's own log variance, as `Denoiser.posterior`.
+
+        Costs one network call more than the guided answer. The log variance is None if the denoiser has none.
+        """
+        log_variance = None
+        if hasattr(self.denoiser, "posterior"):
+            _, log_variance = self.denoiser.posterior(x_t, t, s, cond)
+        step = Posterior.between(self.schedule.level(t), self.schedule.level(s))
+        return step.mean(x_t, self(x_t, t, cond)), log_variance
+
+    @abstractmethod
+    def _guided(self, x_t: Tensor, t: Time, cond: Any) -> Tensor: ...
+
+
+class _Extrapolation(Guidance):
+    """u + weight (c - u); the module's docstring says between what."""
+
+    def __init__(
+        self,
+        denoiser: HasPosteriorMean,
+        weight: float,
+        rescale: float = 0.0,
+        interval: tuple[float, float] | None = None,
+    ):
+        super().__init__(denoiser, weight)
+        if not 0 <= rescale <= 1:
+            raise ValueError(f"rescale lies in [0, 1], got {rescale}")
+        if interval is not None and not interval[0] <= interval[1]:
+            raise ValueError(f"an interval is (lowest, highest) log_snr, got {tuple(interval)}")
+        self.rescale = rescale
+        self.interval = interval
+
+    def _guided(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+        weight = self._weight_at(t, x_t)
+        if not isinstance(weight, Tensor):
+            if weight == 1:
+                return self.denoiser(x_t, t, cond)
+            if weight == 0 and self.rescale == 0:
+                return self._worse(x_t, t, cond)
+        better, worse = self._both(x_t, t, cond)
+        # lerp, because it answers either end exactly where the weight of one clip of many is 0 or 1.
+        guided = torch.lerp(worse, better, weight)
+        if self.rescale == 0:
+            return guided
+        samples = getattr(cond, "samples", None)
+        wanted, found = _spread(better, samples), _spread(guided, samples)
+        ratio = torch.where(found > 0, wanted / found, 1.0)
+        return guided * (1 + self.rescale * (ratio - 1))
+
+    def _weight_at(self, t: Time, like: Tensor) -> Tensor | float:
+        if self.interval is None:
+            return self.weight
+        lowest, highest = self.interval
+        if not isinstance(t, Tensor):
+            return self.weight if lowest <= self.schedule.level(t).log_snr <= highest else 1.0
+        log_snr = self.schedule.log_snr(t, torch.float64)
+        return column(torch.where((log_snr >= lowest) & (log_snr <= highest), self.weight, 1.0), like)
+
+    @abstractmethod
+    def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor: ...
+
+    def _both(self, x_t: Tensor, t: Time, cond: Any) -> tuple[Tensor, Tensor]:
+        return self.denoiser(x_t, t, cond), self._worse(x_t, t, cond)
+
+
+class ClassifierFree(_Extrapolation):
+    """Towards the condition and away from `unconditional`. Ho and Salimans (arXiv 2207.12598).
+
+    A call costs two network evaluations; one where the weight is 1 (also: outside of the interval) or, not rescaled, 0.
+
+    Args:
+        denoiser: a network that was trained with and without conditions.
+        weight: 1 is the conditional model, 0 the unconditional one; Ho and Salimans' w plus 1.
+        unconditional: the condition that stands for none, or one that describes what is not wanted. A function is
+            called with the condition and returns its counterpart: that keeps what both share (lengths, other parts).
+        rescale: in [0, 1], how much of the growth of the standard deviation per clip (valid positions, all channels)
+            is undone. Lin et al. (arXiv 2305.08891, section 3.4), here for the estimate of x0.
+        interval: (lowest, highest) log_snr between which guidance acts; outside the conditional model is left alone.
+            Kynkaanniemi et al. (arXiv 2404.07724). None: everywhere.
+        join: (cond, unconditional) -> one condition of 2B clips, in this order: asks the network once with 2B clips
+            and not twice with B. For tensors: `lambda *both: torch.cat(both)`.
+
+    Raises:
+        ValueError: rescale outside [0, 1], an interval that is upside down. In a call: a condition of another number of
+            clips than x_t.
+    """
+
+    def __init__(
+        self,
+        denoiser: HasPosteriorMean,
+        weight: float,
+        unconditional: Any = None,
+        rescale: float = 0.0,
+        interval: tuple[float, float] | None = None,
+        join: Callable[[Any, Any], Any] | None = None,
+    ):
+        super().__init__(denoiser, weight, rescale, interval)
+        self.unconditional = unconditional
+        self.join = join
+
+    def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+        return self.denoiser(x_t, t, self._counterpart(x_t, cond))
+
+    def _both(self, x_t: Tensor, t: Time, cond: Any) -> tuple[Tensor, Tensor]:
+        if self.join is None:
+            return super()._both(x_t, t, cond)
+        times = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
+        answer = self.denoiser(torch.cat([x_t, x_t]), times, self.join(cond, self._counterpart(x_t, cond)))
+        return answer[: len(x_t)], answer[len(x_t) :]
+
+    def _counterpart(self, x_t: Tensor, cond: Any) -> Any:
+        counterpart = self.unconditional(cond) if callable(self.unconditional) else self.unconditional
+        check_clips(counterpart, x_t)
+        return counterpart
+
+
+class Autoguidance(_Extrapolation):
+    """Away from a worse model of the same thing. Karras et al. (arXiv 2406.02507).
+
+    A call asks both models; the denoiser alone where the weight is 1, the worse one alone where it is 0.
+
+    Args:
+        denoiser: the model.
+        worse: a smaller or less trained one on the same schedule; it gets the same condition.
+        weight: 1 is the denoiser alone.
+        rescale: as in `ClassifierFree`.
+        interval: as in `ClassifierFree`.
+
+    Raises:
+        ValueError: as `ClassifierFree`.
+    """
+
+    def __init__(
+        self,
+        denoiser: HasPosteriorMean,
+        worse: HasPosteriorMean,
+        weight: float,
+        rescale: float = 0.0,
+        interval: tuple[float, float] | None = None,
+    ):
+        super().__init__(denoiser, weight, rescale, interval)
+        self.worse = worse
+
+    @property
+    def t_max(self) -> float:
+        """Where both models can start."""
+        return min(self.denoiser.t_max, self.worse.t_max)
+
+    def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+        return self.worse(x_t, t, cond)
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) or () as a tensor that broadcasts against `like`."""
+    return values.to(like).reshape((-1,) + (1,) * (like.ndim - 1))
+
+
+def _spread(x: Tensor, samples: Tensor | None) -> Tensor:
+    """Standard deviation over channels and the first `samples` (B,) positions of each clip: (B, 1, 1)."""
+    mean = column(clip_mean(x, samples), x)
+    return column(clip_mean((x - mean).square(), samples).sqrt(), x)
+
+
+def map_tensors(function: Callable[[Tensor], Any], cond: Any) -> Any:
+    """The condition with `function` applied to it if it is a tensor, or to its tensors if it is a dataclass."""
+    if isinstance(cond, Tensor):
+        return function(cond)
+    if is_dataclass(cond):
+        return replace(cond, **{f.name: map_tensors(function, getattr(cond, f.name)) for f in fields(cond)})
+    return cond
+
+
+def check_clips(cond: Any, x: Tensor) -> None:
+    """Raise ValueError if a tensor of the condition has another number of rows than x has clips."""
+
+    def check(tensor: Tensor) -> Tensor:
+        if tensor.ndim and len(tensor) != len(x):
+            raise ValueError(f"the condition has {len(tensor)} clips, the signal {len(x)}: one row for each clip")
+        return tensor
+
+    map_tensors(check, cond)

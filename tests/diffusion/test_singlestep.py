@@ -1,0 +1,434 @@
+"""Singlestep methods and Heun with churn against closed forms and the published algorithms, written out."""
+
+import math
+from itertools import accumulate, pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiodiff.diffusion import grid
+from audiodiff.diffusion.ancestral import DDIM
+from audiodiff.diffusion.integral import Integral
+from audiodiff.diffusion.noise import step_noise
+from audiodiff.diffusion.oracle import GaussianOracle
+from audiodiff.diffusion.schedule import Cosine, LinearBeta, RectifiedFlow, SubVP, VarianceExploding
+from audiodiff.diffusion.singlestep import (
+    EULER,
+    HEUN,
+    MIDPOINT,
+    THIRD,
+    Heun,
+    Singlestep,
+    Tableau,
+    fast_split,
+    interval_rows,
+    level_between,
+)
+
+SCHEDULES = [Cosine(), LinearBeta(), VarianceExploding(), SubVP(), RectifiedFlow()]
+GUISES = [(p, c) for p in ("x0", "epsilon", "v") for c in ("half_log_snr", "angle", "ratio", "t")]
+
+
+def _gaussian(oracle, schedule):
+    return GaussianOracle(oracle.mean, oracle.covariance, schedule)
+
+
+def _place(level, coordinate):
+    ratio = level.sigma / level.alpha
+    return {"half_log_snr": -math.log(ratio), "angle": math.atan(ratio), "ratio": ratio, "t": level.t}[coordinate]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("coordinate", ["half_log_snr", "angle", "ratio", "t"])
+def test_levels_lie_at_fractions_of_the_coordinate(schedule, coordinate):
+    integral = Integral(schedule, "x0", coordinate)
+    start, stop = schedule.level(0.8), schedule.level(0.3)
+    assert level_between(integral, start, stop, 0) is start and level_between(integral, start, stop, 1) is stop
+    for fraction in (0.25, 0.7):
+        between = _place(level_between(integral, start, stop, fraction), coordinate)
+        expected = (1 - fraction) * _place(start, coordinate) + fraction * _place(stop, coordinate)
+        assert between == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [Cosine(), VarianceExploding()], ids=["cosine", "exploding"])
+@pytest.mark.parametrize("predict, coordinate", GUISES)
+@pytest.mark.parametrize(
+    "tableau, degrees",
+    [(EULER, (0,)), (MIDPOINT, (0, 0)), (HEUN, (0, 1)), (THIRD, (0, 1, 1))],
+    ids=["euler", "midpoint", "heun", "third"],
+)
+def test_every_stage_is_exact_on_polynomials(tableau, degrees, predict, coordinate, schedule):
+    """Each row's weights integrate c^j over its span as those of the exact solution do, through nodes of their own."""
+    integral = Integral(schedule, predict, coordinate)
+    start, stop = schedule.level(0.62), schedule.level(0.4)
+    rows = interval_rows(integral, tableau, start, stop)
+    stages = [level_between(integral, start, stop, r) for r in tableau.fractions]
+    origin, width = _place(start, coordinate), _place(stop, coordinate) - _place(start, coordinate)
+    assert [row.t for row in rows] == [stage.t for stage in stages]
+    for i, (row, degree, end) in enumerate(zip(rows, degrees, [*stages[1:], stop], strict=True)):
+        assert row.carry == (0.0,) * i + (integral.carry(start, end),)
+        assert row.feature == integral.feature(stages[i]) and row.noise == 0
+        newest_first = stages[i::-1]
+        for j in range(degree + 1):
+            total = sum(
+                w * ((_place(s, coordinate) - origin) / width) ** j
+                for w, s in zip(row.weights, newest_first, strict=False)
+            )
+            # The exact moment by many nodes of a high order, whose own exactness `integral` is tested for.
+            many = [level_between(integral, start, end, (k + 0.5) / 12) for k in range(12)]
+            fine = integral.weights(many, start, end)
+            exact = sum(w * ((_place(s, coordinate) - origin) / width) ** j for w, s in zip(fine, many, strict=True))
+            assert total == pytest.approx(exact, rel=1e-9)
+
+
+def test_tableaus_are_the_published_rules():
+    """With a constant kernel: the midpoint rule, the trapezoid, and Heun's third-order rule."""
+    integral = Integral(Cosine(), "v")
+    start, stop = integral.schedule.level(1.0), integral.schedule.level(0.2)
+    h = -0.8 * math.pi / 2
+    expected = {
+        MIDPOINT: [(h / 2,), (h,)],
+        HEUN: [(h,), (h / 2, h / 2)],
+        THIRD: [(h / 3,), (2 * h / 3, 0), (3 * h / 4, 0, h / 4)],
+    }
+    for tableau, weights in expected.items():
+        for row, expected_row in zip(interval_rows(integral, tableau, start, stop), weights, strict=True):
+            assert row.weights == pytest.approx(expected_row, abs=1e-14)
+
+
+def _published_2s(denoiser, x, times, schedule, predict):
+    """DPM-Solver-2 (arXiv 2206.00927, algorithm 1) and DPM-Solver++(2S) (arXiv 2211.01095, algorithm 1), r_1 = 1/2."""
+    for t, s in pairwise(times):
+        lam_t, lam_s = schedule.half_log_snr(t), schedule.half_log_snr(s)
+        h = lam_s - lam_t
+        m = schedule.t_from_log_snr(lam_t + lam_s)
+        (a_t, a_m, a_s), (s_t, s_m, s_s) = ([f(u) for u in (t, m, s)] for f in (schedule.alpha, schedule.sigma))
+        if predict == "epsilon":
+            u = a_m / a_t * x - s_m * torch.expm1(h / 2) * _noise(denoiser, x, t)
+            x = a_s / a_t * x - s_s * torch.expm1(h) * _noise(denoiser, u, m)
+        else:
+            u = s_m / s_t * x - a_m * torch.expm1(-h / 2) * denoiser(x, t)
+            x = s_s / s_t * x - a_s * torch.expm1(-h) * denoiser(u, m)
+    return x
+
+
+def _published_3s(denoiser, x, times, schedule, predict):
+    """DPM-Solver-3 (arXiv 2206.00927, algorithm 2), and the same for x0."""
+    for t, s in pairwise(times):
+        lam_t, lam_s = schedule.half_log_snr(t), schedule.half_log_snr(s)
+        h = lam_s - lam_t
+        t1, t2 = (schedule.t_from_log_snr(2 * (lam_t + r * h)) for r in (1 / 3, 2 / 3))
+        a, sg = ([f(u) for u in (t, t1, t2, s)] for f in (schedule.alpha, schedule.sigma))
+        if predict == "epsilon":
+            e = _noise(denoiser, x, t)
+            u1 = a[1] / a[0] * x - sg[1] * torch.expm1(h / 3) * e
+            d1 = _noise(denoiser, u1, t1) - e
+            u2 = a[2] / a[0] * x - sg[2] * torch.expm1(2 * h / 3) * e
+            u2 = u2 - sg[2] * 2 * (torch.expm1(2 * h / 3) / (2 * h / 3) - 1) * d1
+            d2 = _noise(denoiser, u2, t2) - e
+            x = a[3] / a[0] * x - sg[3] * torch.expm1(h) * e - sg[3] * 1.5 * (torch.expm1(h) / h - 1) * d2
+        else:
+            e = denoiser(x, t)
+            u1 = sg[1] / sg[0] * x - a[1] * torch.expm1(-h / 3) * e
+            d1 = denoiser(u1, t1) - e
+            u2 = sg[2] / sg[0] * x - a[2] * torch.expm1(-2 * h / 3) * e
+            u2 = u2 + a[2] * 2 * (torch.expm1(-2 * h / 3) / (2 * h / 3) + 1) * d1
+            d2 = denoiser(u2, t2) - e
+            x = sg[3] / sg[0] * x - a[3] * torch.expm1(-h) * e + a[3] * 1.5 * (torch.expm1(-h) / h + 1) * d2
+    return x
+
+
+def _noise(denoiser, x, t):
+    alpha, sigma = (f(t) for f in (denoiser.schedule.alpha, denoiser.schedule.sigma))
+    return (x - alpha * denoiser(x, float(t))) / sigma
+
+
+@pytest.mark.parametrize("predict", ["epsilon", "x0"])
+@pytest.mark.parametrize("order, published", [(2, _published_2s), (3, _published_3s)])
+def test_equals_the_published_algorithms(order, published, predict, schedule, mixture, x1):
+    mixture.schedule = schedule
+    times = grid.uniform_log_snr(schedule, 4, -8, 6, to_zero=False)
+    solver = Singlestep(4 * order, order, predict, times, split=[order] * 4)
+    expected = published(mixture, x1, times, schedule, predict)
+    assert torch.allclose(solver(mixture, x1), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("predict", ["epsilon", "x0"])
+def test_order_one_is_ddim(predict, mixture, x1):
+    solver = Singlestep(9, 1, predict)
+    times = solver.default_grid(mixture.schedule, 1.0)
+    assert torch.allclose(solver(mixture, x1), DDIM(9, grid=times)(mixture, x1), rtol=0, atol=1e-13)
+
+
+def _slope(solver_of, make_grid, oracle, x1, counts):
+    errors = []
+    for n in counts:
+        times = make_grid(n)
+        exact = oracle.flow(x1, float(times[0]), float(times[-1]))
+        errors.append(float((solver_of(n, times)(oracle, x1) - exact).square().mean().sqrt()))
+    return math.log2(errors[0] / errors[1])
+
+
+@pytest.mark.parametrize("predict", ["epsilon", "x0", "v"])
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("schedule", [Cosine(), VarianceExploding()], ids=["cosine", "exploding"])
+def test_nominal_order_on_half_log_snr_grids(order, predict, schedule, gaussian, x1):
+    seen = _slope(
+        lambda n, times: Singlestep(n * order, order, predict, times, split=[order] * n),
+        lambda n: grid.uniform_log_snr(schedule, n, -6.0, 6.0, to_zero=False),
+        _gaussian(gaussian, schedule),
+        x1[:8],
+        (180 // order, 360 // order),
+    )
+    assert order - 0.15 < seen < order + 0.3
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_angle_reaches_nominal_order_between_the_pure_ends(order, gaussian, x1):
+    seen = _slope(
+        lambda n, times: Singlestep(n * order, order, "v", times),
+        lambda n: grid.uniform_t(gaussian.schedule, n),
+        gaussian,
+        x1[:8],
+        (60, 120),
+    )
+    assert order - 0.15 < seen < order + 0.4
+
+
+@pytest.mark.parametrize(
+    "nfe, order, calls",
+    [(6, 3, [3, 2, 1]), (7, 3, [3, 3, 1]), (8, 3, [3, 3, 2]), (3, 3, [2, 1]), (2, 3, [2])]
+    + [(1, 3, [1]), (6, 2, [2, 2, 2]), (7, 2, [2, 2, 2, 1]), (3, 1, [1, 1, 1])],
+)
+def test_fast_split_is_the_published_one(nfe, order, calls):
+    assert fast_split(nfe, order) == calls
+
+
+@pytest.mark.parametrize(
+    "nfe, order, predict, calls",
+    [(1, 3, "x0", [1]), (2, 3, "x0", [1, 1]), (3, 3, "x0", [1, 1, 1]), (4, 3, "epsilon", [1, 2, 1])]
+    + [(7, 3, "x0", [1, 2, 3, 1]), (8, 3, "x0", [1, 3, 3, 1]), (6, 2, "epsilon", [1, 2, 2, 1])]
+    + [(7, 3, "v", [1, 3, 3]), (6, 3, "v", [3, 3]), (5, 2, "v", [1, 2, 2])],
+)
+def test_default_split(nfe, order, predict, calls):
+    assert Singlestep(nfe, order, predict).calls == calls
+    assert Singlestep(nfe, order, predict).intervals == len(calls)
+
+
+def test_default_split_where_v_meets_an_unbounded_coordinate():
+    assert Singlestep(5, 3, "v", coordinate="half_log_snr").calls == [1, 3, 1]
+    assert Singlestep(5, 3, "v", coordinate="ratio").calls == [1, 3, 1]
+    assert Singlestep(6, 3, "v", coordinate="t").calls == Singlestep(6, 3, "v", coordinate="angle").calls == [3, 3]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.sampled_from([1, 2, 3]), st.sampled_from(["x0", "epsilon", "v"]))
+def test_every_row_is_one_call(nfe, order, predict):
+    schedule = Cosine()
+    solver = Singlestep(nfe, order, predict)
+    assert sum(solver.calls) == nfe == sum(fast_split(nfe, order))
+    t_max = 0.95 if predict == "epsilon" else 1.0
+    times = solver.default_grid(schedule, t_max)
+    assert times[0] == t_max and times[-1] == 0
+    rows = solver.steps(schedule, times)
+    assert len(rows) == nfe
+    assert all(a.t > b.t for a, b in pairwise(rows))
+
+
+def test_default_grid_is_where_steps_begin(schedule):
+    for predict, order, every in [
+        ("x0", 3, grid.balanced(schedule, 11, 0.9)),
+        ("x0", 1, grid.uniform_t(schedule, 11, 0.9)),
+        ("v", 3, grid.uniform_t(schedule, 11, 0.9)),
+    ]:
+        solver = Singlestep(11, order, predict)
+        assert torch.equal(solver.default_grid(schedule, 0.9), every[[0, *accumulate(solver.calls)]])
+    even = Singlestep(11, 3, coordinate="t")
+    begins = grid.uniform_t(schedule, 11, 0.9)[[0, *accumulate(even.calls)]]
+    assert torch.equal(even.default_grid(schedule, 0.9), begins)
+
+
+@pytest.mark.parametrize("predict", ["x0", "epsilon"])
+def test_pure_ends_are_ddim_steps_of_even_angle(predict, mixture, x1):
+    times = torch.tensor([1.0, 0.4, 0.0], dtype=torch.float64)
+    solver = Singlestep(5, 3, predict, times, split=[3, 2])
+    even = torch.tensor([1.0, 0.8, 0.6, 0.4, 0.2, 0.0], dtype=torch.float64)
+    assert torch.allclose(solver(mixture, x1), DDIM(5, grid=even)(mixture, x1), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("nfe, bound", [(10, 0.1), (20, 0.04), (50, 0.012)])
+@pytest.mark.parametrize("predict", ["x0", "epsilon", "v"])
+@pytest.mark.parametrize("order", [2, 3])
+def test_default_call_is_near_the_exact_flow(order, predict, nfe, bound, gaussian, x1):
+    answer = Singlestep(nfe, order, predict)(gaussian, x1)
+    assert float((answer - gaussian.flow(x1, 1.0, 0.0)).square().mean().sqrt()) < bound
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Singlestep(4, 4), "order is 1, 2 or 3, got 4"),
+        (lambda: Singlestep(4, 0), "order is 1, 2 or 3, got 0"),
+        (lambda: Singlestep(4, 2, "score"), "predict"),
+        (lambda: Singlestep(4, 2, split=[2, 1]), "4 in all"),
+        (lambda: Singlestep(4, 2, split=[4]), "1 to 3"),
+        (lambda: Singlestep(4, 2, split=[0, 2, 2]), "1 to 3"),
+        (lambda: Singlestep(0, 2), "at least one"),
+        (lambda: Singlestep(4, 2, grid=torch.tensor([1.0, 0.5, 0.0])), "4 times, got 3"),
+        (lambda: Heun(0), "at least one"),
+        (lambda: Heun(5, predict="score"), "predict"),
+        (lambda: Heun(5, churn=-0.1), "churn"),
+        (lambda: Heun(5, churn_noise=-0.1), "churn_noise"),
+        (lambda: Heun(5, grid=torch.tensor([1.0, 0.5, 0.0])), "4 times, got 3"),
+    ],
+)
+def test_arguments_are_checked(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_arguments_are_attributes():
+    split = [1, 2]
+    solver = Singlestep(3, 2, "v", coordinate="t", split=split)
+    assert (solver.nfe, solver.order, solver.predict, solver.coordinate, solver.split) == (3, 2, "v", "t", split)
+    heun = Heun(3, churn=1.0, churn_min=0.1, churn_max=5.0, churn_noise=1.01)
+    assert (heun.churn, heun.churn_min, heun.churn_max, heun.churn_noise) == (1.0, 0.1, 5.0, 1.01)
+    assert (Heun(3).churn, Heun(3).churn_min, Heun(3).churn_max, Heun(3).churn_noise) == (0, 0, math.inf, 1)
+    assert not Heun(3).stochastic and heun.stochastic and not solver.stochastic
+
+
+def _edm(denoiser, x, times, noise, churn=0.0, churn_min=0.0, churn_max=math.inf, churn_noise=1.0, first_step=True):
+    """Karras et al. (arXiv 2206.00364), algorithm 2, on y = x / alpha with the noise level sigma / alpha.
+
+    Without a churned first step, whose noise there is none for.
+    """
+    schedule = denoiser.schedule
+    level = [float(schedule.sigma(t) / schedule.alpha(t)) for t in times]
+
+    def estimate(y, u):
+        t = schedule.t_from_log_snr(-2 * math.log(u))
+        return denoiser(float(schedule.alpha(t)) * y, float(t))
+
+    y = x / float(schedule.alpha(times[0]))
+    calls, count = 0, len(level) - 1
+    for i in range(count):
+        gamma = min(churn / count, math.sqrt(2) - 1) if churn_min <= level[i] <= churn_max and i else 0.0
+        raised = level[i] + gamma * level[i]
+        if gamma:
+            y = y + math.sqrt(raised**2 - level[i] ** 2) * churn_noise * noise(calls - 1)
+        d = (y - estimate(y, raised)) / raised
+        after = y + (level[i + 1] - raised) * d
+        calls += 1
+        if level[i + 1] and not (i == 0 and not first_step):
+            after = y + (level[i + 1] - raised) * (d + (after - estimate(after, level[i + 1])) / level[i + 1]) / 2
+            calls += 1
+        y = after
+    return y, calls
+
+
+CHURNS = [{}, {"churn": 1.5}, {"churn": 40.0, "churn_noise": 1.007}, {"churn": 2.0, "churn_min": 0.1, "churn_max": 3.0}]
+
+
+@pytest.mark.parametrize("churn", CHURNS)
+@pytest.mark.parametrize("schedule", [Cosine(), VarianceExploding()], ids=["cosine", "exploding"])
+def test_heun_is_edm_algorithm_2(churn, schedule, mixture, x1):
+    mixture.schedule = schedule
+    times = grid.karras(schedule, 7, log_snr_min=-6)
+    drawn = step_noise(range(len(x1)), 1, 6)
+    x1 = x1 * float(schedule.scale(times[0]))
+
+    def noise(step):
+        return drawn(step).double()
+
+    for nfe in (13, 14):
+        even = nfe == 14
+        ends = times if not even else grid.karras(schedule, 8, log_snr_min=-6)
+        heun = Heun(nfe, ends, **churn)
+        expected, calls = _edm(mixture, x1, ends, noise, **churn, first_step=not even)
+        assert calls == nfe
+        assert torch.allclose(heun(mixture, x1, noise=noise), expected, rtol=0, atol=1e-12)
+
+
+def _output_variance(sampler, oracle, scale):
+    """Exact: a sampler is linear on a centred Gaussian, so its response to each unit input is a gain."""
+    inputs = torch.eye(sampler.nfe + 1, dtype=torch.float64)
+    answer = sampler(oracle, scale * inputs[:, :1], noise=lambda step: inputs[:, step + 1 : step + 2])
+    return float(answer.square().sum())
+
+
+@pytest.mark.parametrize("churn", [0.7, 40.0])
+@pytest.mark.parametrize("std", [0.1, 0.5, 1.5])
+def test_churned_variance_is_the_recursion(std, churn, schedule):
+    """For data of one standard deviation each trapezoid is a gain, and each churn adds a variance."""
+    times = grid.karras(schedule, 6, log_snr_min=-5)
+    level = [float(schedule.sigma(t) / schedule.alpha(t)) for t in times]
+    variance = float(schedule.alpha(times[0])) ** -2
+    for i, (u, after) in enumerate(pairwise(level)):
+        raised = u * (1 + min(churn / 6, math.sqrt(2) - 1)) if i else u
+        slope = raised / (std**2 + raised**2)
+        gain = euler = 1 + (after - raised) * slope
+        if after:
+            gain = 1 + (after - raised) / 2 * (slope + after / (std**2 + after**2) * euler)
+        variance = gain**2 * (variance + raised**2 - u**2)
+    oracle = GaussianOracle(torch.zeros(1), torch.tensor([[std**2]], dtype=torch.float64), schedule)
+    assert _output_variance(Heun(11, times, churn=churn), oracle, 1.0) == pytest.approx(variance, rel=1e-10)
+
+
+def test_churn_stays_below_the_first_time():
+    """On a grid so fine that the raised level would lie above it."""
+    schedule = Cosine()
+    times = torch.tensor([0.9, 0.88, 0.5, 0.0], dtype=torch.float64)
+    rows = Heun(5, times, churn=100.0).steps(schedule, times)
+    assert [row.t for row in rows] == pytest.approx([0.9, 0.88, 0.9, 0.5, 0.5 + rows[4].t - 0.5], abs=1e-12)
+    ratio = math.tan(rows[4].t * math.pi / 2)
+    assert ratio == pytest.approx(math.sqrt(2) * math.tan(0.5 * math.pi / 2), rel=1e-12)
+    assert [row.noise > 0 for row in rows] == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("nfe, calls", [(1, [1]), (2, [1, 1]), (3, [2, 1]), (4, [1, 2, 1]), (9, [2, 2, 2, 2, 1])])
+def test_heun_spends_every_call(nfe, calls, schedule):
+    heun = Heun(nfe)
+    assert heun.calls == calls and heun.intervals == len(calls)
+    for t_max in (1.0, 0.9):
+        times = heun.default_grid(schedule, t_max)
+        assert times[0] == pytest.approx(t_max, abs=1e-12) and times[-1] == 0 and len(times) == len(calls) + 1
+        assert len(heun.steps(schedule, times)) == nfe
+
+
+def test_heun_default_grids():
+    schedule = Cosine()
+    assert torch.equal(Heun(9).default_grid(schedule, 1.0)[1:], grid.karras(schedule, 4))
+    first = float(schedule.log_snr(0.9))
+    assert torch.equal(Heun(9).default_grid(schedule, 0.9), grid.karras(schedule, 5, log_snr_min=first))
+    assert Heun(1).default_grid(schedule, 1.0).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("predict, coordinate", [("epsilon", None), ("x0", None), ("v", None), ("epsilon", "angle")])
+def test_heun_is_of_order_two(predict, coordinate, gaussian, x1):
+    """Down to where the Euler step to 0 no longer counts."""
+
+    def make(n):
+        inner = grid.uniform_log_snr(gaussian.schedule, n - 1, -5.0, 24.0, to_zero=False)
+        return torch.cat([inner, torch.zeros(1, dtype=torch.float64)])
+
+    seen = _slope(lambda n, times: Heun(2 * n - 1, times, predict, coordinate), make, gaussian, x1[:8], (60, 120))
+    assert 1.85 < seen < 2.2
+
+
+@pytest.mark.parametrize("make", [lambda: Singlestep(7, 3), lambda: Singlestep(7, 2, "v"), lambda: Heun(7, churn=3.0)])
+def test_batch_is_singles(make, mixture, x1):
+    sampler, noise = make(), step_noise(range(8), 1, 6)
+    batch = sampler(mixture, x1[:8], noise=noise)
+    for i in range(8):
+        single = sampler(mixture, x1[i : i + 1], noise=step_noise([i], 1, 6))
+        assert torch.allclose(single, batch[i : i + 1], rtol=0, atol=1e-12)
+
+
+def test_an_own_tableau(gaussian, x1):
+    """Ralston's rule, from its two numbers: nothing but the tableau says what a method is."""
+    ralston = Tableau((0.0, 2 / 3), ((0,), (0, 1)))
+    rows = interval_rows(Integral(Cosine(), "v"), ralston, Cosine().level(0.9), Cosine().level(0.5))
+    h = -0.4 * math.pi / 2
+    assert rows[1].weights == pytest.approx((3 * h / 4, h / 4), rel=1e-12)
