@@ -1,12 +1,109 @@
 """Does a test notice? Perturbs every number in `audiodiff/diffusion` and every entry of each preset's weight table.
 
-`make mutate` (outside `make test`; about ten minutes on two cores). Two kinds of fault, one at a time:
+`make mutate` (outside `make test`; about ten minutes on two cores). One fault at a time:
 
-- *numbers*: each numeric constant in the source of the process, moved by a little more than rounding (an integer by
-  one), and each arithmetic operator exchanged for its inverse;
-- *tables*: each carry, weight, feature and noise of each preset's table at six calls: doubled, negated, and exchanged
-  with its neighbour.
+- *numbers*: each numeric constant in the source of the process, one more where it is an integer, else 1 % more;
+- *tables*: each carry, weight, feature and noise of each preset's table at six calls: moved by a thousandth, negated,
+  and exchanged with its neighbour;
+- *operators* (`--operators` alone, as long again): each +, -, *, / exchanged for its inverse.
 
 A fault that no test of tests/diffusion notices survives. Survivors are printed with file, line and change; any makes the
-exit status 1. What cannot matter is exempt and says why: `EXEMPT`.
+exit status 1. What cannot matter is exempt and says why: `mutations/exempt.py`.
+
+    python tests/mutate.py                      numbers and tables
+    python tests/mutate.py --module multistep   the numbers of one module; may be repeated
+    python tests/mutate.py --tables             tables only
+    python tests/mutate.py --operators          operators, of all modules or of those named
 """
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from multiprocessing import get_context
+from pathlib import Path
+
+from mutations import sources, tables, trials
+from mutations.exempt import EXEMPT
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "audiodiff" / "diffusion"
+
+
+def main() -> int:
+    """Exit status: 0 if every fault is noticed."""
+    arguments = _arguments()
+    os.chdir(ROOT)
+    began = time.monotonic()
+    trials.prepare()
+    chosen, stale = _source_faults(arguments)
+    if arguments.tables or not (arguments.module or arguments.operators):
+        chosen += _in_a_fork(tables.faults)
+    files = sorted(path.name for path in (ROOT / trials.TESTS).glob("test_*.py"))
+    seconds, failed = trials.sound(files, arguments.workers)
+    print(f"{len(chosen)} faults; {len(seconds)} tests take {sum(seconds.values()):.0f} s in all", flush=True)
+    survivors = _try(chosen, seconds, arguments)
+    print(f"{len(chosen)} faults in {time.monotonic() - began:.0f} s: {len(survivors)} survive")
+    for title, lines in (
+        ("survives", map(str, survivors)),
+        ("fails without any fault", failed),
+        ("exempt, but not in the source", map(str, stale)),
+    ):
+        for line in lines:
+            print(f"{title}: {line}")
+    return int(bool(survivors or failed or stale))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--module", action="append", default=[], help="a module of audiodiff/diffusion, without .py")
+    parser.add_argument("--tables", action="store_true", help="the tables of the presets")
+    parser.add_argument("--operators", action="store_true", help="operators in the place of numbers")
+    parser.add_argument("--workers", type=int, default=2, help="how many faults are tried at once")
+    parser.add_argument("--verbose", action="store_true", help="print each fault with the test that noticed it")
+    return parser.parse_args()
+
+
+def _source_faults(arguments: argparse.Namespace) -> tuple[list[sources.SourceFault], list[tuple[str, str, str]]]:
+    """The faults to try, and the exemptions that exempt nothing."""
+    if arguments.tables and not arguments.module:
+        return [], []
+    kind = "operator" if arguments.operators else "number"
+    paths = [SOURCES / f"{name}.py" for name in arguments.module] or sorted(SOURCES.glob("*.py"))
+    found = [fault for path in paths for fault in sources.faults(path, kind)]
+    keys = {(fault.module, fault.source, fault.before) for fault in found}
+    numeric = kind == "number"
+    stale = [
+        key
+        for key in EXEMPT
+        if key not in keys and key[0] in {p.stem for p in paths} and (key[2][0].isdigit() == numeric)
+    ]
+    return [fault for fault in found if (fault.module, fault.source, fault.before) not in EXEMPT], stale
+
+
+def _in_a_fork(function):
+    """What a function returns, computed in a process of its own, since this one may not import the process."""
+    with get_context("fork").Pool(1) as pool:
+        return pool.apply(function)
+
+
+def _try(faults: list, seconds: dict[str, float], arguments: argparse.Namespace) -> list:
+    """The faults that nobody noticed; a line for each module when its last fault has been tried."""
+    survivors, left = [], Counter(fault.module for fault in faults)
+    total, survived = dict(left), Counter()
+    for verdict in trials.verdicts(faults, seconds, arguments.workers):
+        module = verdict.fault.module
+        left[module] -= 1
+        if arguments.verbose or not verdict.noticed_by:
+            print(f"  {verdict.fault}: {verdict.noticed_by or 'SURVIVES'}", flush=True)
+        if not verdict.noticed_by:
+            survivors.append(verdict.fault)
+            survived[module] += 1
+        if not left[module]:
+            print(f"{module}: {total[module] - survived[module]} of {total[module]} noticed", flush=True)
+    return survivors
+
+
+if __name__ == "__main__":
+    sys.exit(main())

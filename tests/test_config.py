@@ -35,7 +35,8 @@ def composed(tmp_path_factory):
 
 def test_groups_are_those_of_the_design():
     names = (
-        "model network schedule objective prior sampler audio data optimizer lr_schedule trainer callbacks logger debug"
+        "model network schedule objective weighting prior sampler audio data optimizer lr_schedule times trainer "
+        "callbacks logger debug"
     )
     assert set(GROUPS) == set(names.split())
     assert all(GROUPS.values())
@@ -48,7 +49,7 @@ def test_every_file_instantiates(composed):
             group = choice.split("=")[0]
             if group in ("debug", "sampler"):  # a debug file changes other groups, a sampler is looked up by name
                 continue
-            made = instantiate(cfg[group])
+            made = instantiate(cfg.objective.weighting if group == "weighting" else cfg[group])
             for part in made.values() if group == "callbacks" else [made]:
                 assert not OmegaConf.is_config(part), f"{choice} makes no component"
         done |= set(choices)

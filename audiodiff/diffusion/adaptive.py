@@ -6,7 +6,9 @@ A trial step takes two solutions from the same network calls, x' of order k - 1 
     e = rms((x'' - x') / delta),   delta = max(atol, rtol max(|x|, |x'|)).
 
 If e <= 1 the step is taken, to x''; in either case the next length is safety h e^(-1 / k), at most what is left. h is
-counted in half_log_snr. The pairs are the stages of `singlestep`:
+counted in half_log_snr. Unlike there, a step is at most 5 times as long as the one before: an error so small that it is
+mere rounding would else decide how long the next step is, and with it the answer. The pairs are the stages of
+`singlestep`:
 
     order 2 ("12")  DDIM, and the midpoint rule
     order 3 ("23")  a line through the answers at 0 and 1/3, integrated exactly, and the third-order rule
@@ -33,6 +35,7 @@ from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Step,
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.singlestep import MIDPOINT, THIRD, Tableau, stage_row, stage_rows
 
+LARGEST_GROWTH = 5.0
 PAIRS: dict[int, tuple[Tableau, tuple[int, ...]]] = {2: (MIDPOINT, (0,)), 3: (THIRD, (0, 1))}
 """order -> (its tableau, the stages whose answers make the lower order)."""
 
@@ -126,8 +129,10 @@ class Adaptive:
         if not math.isfinite(first.log_snr):
             start = _level_at(schedule, self.log_snr_min)
             x, first, calls = _ddim(denoiser, x, first, start, cond), start, 1
-        last = _level_at(schedule, self.log_snr_max)
-        x, calls = self._adapt(denoiser, x, cond, (first, last), [calls] * len(x), callback)
+        calls, last = [calls] * len(x), first
+        if first.log_snr < self.log_snr_max:
+            last = _level_at(schedule, self.log_snr_max)
+            x, calls = self._adapt(denoiser, x, cond, (first, last), calls, callback)
         x = _ddim(denoiser, x, last, schedule.level(0.0), cond)
         if not bool(torch.isfinite(x).all()):
             raise ValueError("not finite after the last call: the network answered NaN or infinity")
@@ -168,7 +173,8 @@ class Adaptive:
 
     def _next_length(self, trial: _Trial, error: float) -> float:
         length = (trial.stop.log_snr - trial.start.log_snr) / 2
-        return self.safety * length * error ** (-1 / self.order) if error else math.inf
+        growth = self.safety * error ** (-1 / self.order) if error else LARGEST_GROWTH
+        return length * min(growth, LARGEST_GROWTH)
 
     def _trials(
         self, integral: Integral, starts: Sequence[Level], lengths: Sequence[float], last: Level

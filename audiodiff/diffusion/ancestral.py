@@ -1,14 +1,10 @@
-"""Ancestral sampling, DDIM between it and the probability-flow ODE, and DDIM backwards.
+"""Ancestral sampling, and DDIM between it and the probability-flow ODE.
 
-With s < t two times and r = 1 - SNR_t / SNR_s, the posterior q(x_s | x_t, x0) is Gaussian with
-
-    mean = (alpha_t sigma_s^2) / (alpha_s sigma_t^2) x_t + alpha_s r x0,   variance = sigma_s^2 r,
-
-and q(x_t | x_s) has variance sigma_t^2 r. Ancestral sampling (DDPM) draws from the posterior with the estimate in x0's
-place; DDIM keeps the same marginals with any share eta of its noise. Both are chains over the times of the grid alone:
-any subset of a long chain's times is a respaced chain with the same q(x_t) at each (Nichol and Dhariwal, "Improved
-Denoising Diffusion Probabilistic Models", arXiv 2102.09672). Nothing divides by alpha_t or sigma_s: a grid may start at
-pure noise and end at pure data.
+Ancestral sampling (DDPM) draws x_s from q(x_s | x_t, x0) with the estimate in x0's place (`variance`); DDIM keeps the
+same marginals with any share eta of its noise. Both are chains over the times of the grid alone: any subset of a long
+chain's times is a respaced chain with the same q(x_t) at each (Nichol and Dhariwal, "Improved Denoising Diffusion
+Probabilistic Models", arXiv 2102.09672). Nothing divides by alpha_t or sigma_s: a grid may start at pure noise and end
+at pure data.
 """
 
 import itertools
@@ -18,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Sampler, Step
+from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Sampler, Step, gain_to_data
 from audiodiff.diffusion.schedule import Level, Schedule
+from audiodiff.diffusion.variance import Posterior
 
 VARIANCES = ("small", "large", "learned")
 
@@ -79,10 +76,9 @@ class Ancestral(Sampler):
         return [self._step(start, stop) for start, stop in itertools.pairwise(levels)]
 
     def _step(self, start: Level, stop: Level) -> Step:
-        drop = snr_drop(start, stop)
-        carry = start.alpha * stop.sigma**2 / (stop.alpha * start.sigma**2)
-        spread = stop.sigma if self.variance == "small" or stop.sigma == 0 else start.sigma
-        return Step(start.t, (carry,), (stop.alpha * drop,), noise=spread * math.sqrt(drop))
+        step = Posterior.between(start, stop)
+        log_variance = step.log_small if self.variance == "small" or stop.sigma == 0 else step.log_large
+        return Step(start.t, (step.carry,), (step.gain,), noise=math.exp(log_variance / 2))
 
     def _walk(
         self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
@@ -94,7 +90,7 @@ class Ancestral(Sampler):
         sums = []
         for n, (t, s) in enumerate(itertools.pairwise(times)):
             mean, log_variance = self._posterior(denoiser, x, t, s, cond)
-            x = mean if s == 0 else mean + torch.exp(log_variance / 2) * noise(n)
+            x = gain_to_data(denoiser.schedule, 0.0) * mean if s == 0 else mean + torch.exp(log_variance / 2) * noise(n)
             sums.append(x.sum())
             if callback is not None:
                 callback(n, self.nfe, x, mean)

@@ -61,7 +61,8 @@ class Denoiser(nn.Module):
         """The time to start from: the schedule's, or where log_snr = -10 if the objective cannot start at alpha = 0."""
         if self.objective.starts_at_noise:
             return self.schedule.t_max
-        return min(self.schedule.t_max, float(self.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
+        with torch.no_grad():
+            return min(self.schedule.t_max, float(self.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
 
     def forward(self, x_t: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
         """E[x0 | x_t], (B, C, T) in x_t's dtype.
@@ -173,7 +174,8 @@ class Denoiser(nn.Module):
         with torch.inference_mode(False), torch.enable_grad():
             t = t.detach().clone().requires_grad_()
             log_snr = self.schedule.log_snr(t)
-            (slope,) = torch.autograd.grad(log_snr.sum(), t)
+            # A schedule that is learned is taught by its slope, too.
+            (slope,) = torch.autograd.grad(log_snr.sum(), t, create_graph=isinstance(self.schedule, nn.Module))
         return torch.where(log_snr.detach().abs() < LOG_SNR_MAX, slope, 0.0)
 
 

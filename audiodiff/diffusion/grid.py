@@ -60,7 +60,7 @@ def uniform_log_snr(
     Lu et al., "DPM-Solver" (arXiv 2206.00927). Starts at t_max where the schedule does not reach down to
     log_snr_min.
     """
-    first = max(log_snr_min, float(schedule.log_snr(schedule.t_max)))
+    first = max(log_snr_min, schedule.level(schedule.t_max).log_snr)
     log_snr = torch.linspace(first, log_snr_max, nfe + (not to_zero), dtype=torch.float64)
     return _times(schedule, log_snr, to_zero)
 
@@ -79,7 +79,7 @@ def karras(
     ratio sigma / alpha, which is the noise level of a variance exploding process. As rho grows the grid tends to
     `uniform_log_snr`. Starts at t_max where the schedule does not reach down to log_snr_min.
     """
-    first = max(log_snr_min, float(schedule.log_snr(schedule.t_max)))
+    first = max(log_snr_min, schedule.level(schedule.t_max).log_snr)
     ends = (math.exp(-log_snr / (2 * rho)) for log_snr in (first, log_snr_max))
     root = torch.linspace(*ends, nfe + (not to_zero), dtype=torch.float64)
     return _times(schedule, -2 * rho * torch.log(root), to_zero)
@@ -98,7 +98,7 @@ def balanced(schedule: Schedule, nfe: int, t_max: float | None = None) -> Tensor
     if nfe == 1:
         return check(torch.tensor([t_max, 0.0], dtype=torch.float64))
     reach = min(2 * math.log(nfe), BALANCED_LOG_SNR_MAX)
-    noisiest = float(schedule.log_snr(t_max))
+    noisiest = schedule.level(t_max).log_snr
     if noisiest < -reach:
         inner = torch.linspace(-reach, reach, nfe - 1, dtype=torch.float64)
     else:

@@ -95,8 +95,8 @@ class _Extrapolation(Guidance):
         self,
         denoiser: HasPosteriorMean,
         weight: float,
-        rescale: float = 0.0,
-        interval: tuple[float, float] | None = None,
+        rescale: float,
+        interval: tuple[float, float] | None,
     ):
         super().__init__(denoiser, weight)
         if not 0 <= rescale <= 1:

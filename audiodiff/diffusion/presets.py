@@ -53,7 +53,6 @@ PRESETS: dict[str, Preset] = {
     "v_4m_pc": _multistep(4, "v", corrector=True),
 }
 
-NAMES = tuple(PRESETS)
 # Up to so many network calls, this one.
 RECOMMENDED = ((2, "ddim"), (5, "v_3m"), (9, "v_2m_pc"), (math.inf, "v_3m_pc"))
 
@@ -84,3 +83,7 @@ def recommended(nfe: int) -> Sampler:
         UserError: nfe < 1.
     """
     return build(next(name for most, name in RECOMMENDED if nfe <= most), nfe)
+
+
+PRESETS["recommended"] = Preset(recommended)
+NAMES = tuple(PRESETS)

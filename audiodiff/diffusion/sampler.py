@@ -46,6 +46,11 @@ class Step(NamedTuple):
     feature: tuple[float, float] = (0.0, 1.0)
     noise: float = 0.0
 
+    def times(self, gain: float) -> "Step":
+        """The row that leads to a multiple of the state."""
+        carry, weights = (tuple(gain * factor for factor in row) for row in (self.carry, self.weights))
+        return self._replace(carry=carry, weights=weights, noise=gain * self.noise)
+
 
 class Sampler(ABC):
     """A walk along a fixed grid of times.
@@ -89,7 +94,10 @@ class Sampler(ABC):
         Raises:
             ValueError: the grid starts above the denoiser's t_max.
         """
-        return self.steps(denoiser.schedule, self.grid_for(denoiser))
+        grid = self.grid_for(denoiser)
+        *rows, last = self.steps(denoiser.schedule, grid)
+        gain = gain_to_data(denoiser.schedule, float(grid[-1]))
+        return [*rows, last if gain == 1 else last.times(gain)]
 
     def grid_for(self, denoiser: HasPosteriorMean) -> Tensor:
         """The times that a call walks: (intervals + 1,), float64. Raises as `table`."""
@@ -118,7 +126,8 @@ class Sampler(ABC):
             callback: see `Callback`.
 
         Returns:
-            (B, C, T) in float64 if x1 is, else float32: the dtype of the state all along.
+            (B, C, T) the state at the grid's last time, or x0 where that is clean; in float64 if x1 is, else float32:
+            the dtype of the state all along.
 
         Raises:
             ValueError: no noise for a stochastic sampler, a grid that starts above the denoiser's t_max, or a state
@@ -174,6 +183,12 @@ def walk(
         if callback is not None:
             callback(n, len(table), x, x0_hat)
     return x, torch.isfinite(torch.stack(sums))
+
+
+def gain_to_data(schedule: Schedule, t: float) -> float:
+    """What the state at the time t is multiplied by to be x0: 1 / alpha where sigma = 0, 1 where noise is left."""
+    level = schedule.level(t)
+    return 1.0 if level.sigma else 1 / level.alpha
 
 
 def refuse_not_finite(finite: Tensor) -> None:

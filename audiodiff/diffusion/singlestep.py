@@ -16,10 +16,6 @@ epsilon in the ratio sigma / alpha, where the kernel is constant, the second is 
 Ends. Where the integral or a stage of it is not finite (a step from alpha = 0 or to sigma = 0), the interval's calls
 are spent on DDIM steps of even angle atan(sigma / alpha). They are of order 1, so the default split gives such
 intervals one call.
-
-Churn. Before a step the state may be raised to a higher level by adding noise (Karras et al., arXiv 2206.00364,
-algorithm 2): the ratio u = sigma / alpha grows to (1 + gamma) u. In a table, where noise is added behind a network
-call, this is part of the row before.
 """
 
 import math
@@ -36,9 +32,6 @@ from audiodiff.diffusion.ancestral import first_order_step
 from audiodiff.diffusion.integral import Integral
 from audiodiff.diffusion.sampler import Sampler, Step
 from audiodiff.diffusion.schedule import Level, Schedule
-
-# The largest growth of the ratio by which churn still adds less noise than there is.
-LARGEST_CHURN = math.sqrt(2) - 1
 
 
 class Tableau(NamedTuple):
@@ -186,102 +179,3 @@ class Singlestep(Sampler):
         levels = schedule.levels(grid)
         spans = zip(self.calls, levels, levels[1:], strict=False)
         return [row for calls, *ends in spans for row in interval_rows(integral, TABLEAUS[calls], *ends)]
-
-
-class Heun(Sampler):
-    """Heun's method with churn.
-
-    Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (arXiv 2206.00364), algorithms 1
-    (no churn) and 2. Every step is a trapezoid of two network calls, the last one, to t = 0, one Euler step: N
-    intervals are 2 N - 1 calls. An even number of calls is spent on a first Euler step besides: the right choice where
-    the grid starts at alpha = 0, which no trapezoid can.
-
-    The published noise level is the ratio sigma / alpha, and its state x_t / alpha. The first step is not churned,
-    since its state is pure noise already, and none is raised above the grid's first time.
-
-    Args:
-        nfe: number of network calls.
-        grid: (nfe // 2 + 2,) times, for nfe = 1 two; None: `grid.karras`, from t_max if that is alpha = 0.
-        predict: what is interpolated: "epsilon" as published, "x0" or "v".
-        coordinate: what it is a polynomial of: see `Integral`; None: the ratio for epsilon, as published.
-        churn: S_churn; 0 is the deterministic algorithm 1.
-        churn_min: S_tmin, the least ratio sigma / alpha that is churned.
-        churn_max: S_tmax, the largest.
-        churn_noise: S_noise, the standard deviation of the added noise.
-
-    Raises:
-        ValueError: another prediction or coordinate, churn < 0, churn_noise < 0, or as `Sampler`.
-    """
-
-    def __init__(
-        self,
-        nfe: int,
-        grid: Tensor | None = None,
-        predict: str = "epsilon",
-        coordinate: str | None = None,
-        churn: float = 0.0,
-        churn_min: float = 0.0,
-        churn_max: float = math.inf,
-        churn_noise: float = 1.0,
-    ):
-        integrals.check(predict, coordinate, 0.0)
-        if churn < 0 or churn_noise < 0:
-            raise ValueError(f"churn and churn_noise are numbers from 0 on, got {churn} and {churn_noise}")
-        self.predict, self.coordinate = predict, coordinate
-        self.churn, self.churn_min, self.churn_max, self.churn_noise = churn, churn_min, churn_max, churn_noise
-        super().__init__(nfe, grid)
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether churn > 0."""
-        return self.churn > 0
-
-    @property
-    def calls(self) -> list[int]:
-        """The network calls in each interval: (1,) 2, 2, ..., 2, 1."""
-        lone = [1] * (self.nfe % 2 == 0)
-        return [*lone, *[2] * ((self.nfe - 1) // 2), 1]
-
-    @property
-    def intervals(self) -> int:
-        """How many intervals the grid has."""
-        return len(self.calls)
-
-    def default_grid(self, schedule: Schedule, t_max: float) -> Tensor:
-        """`grid.karras` from t_max, if log_snr is finite there, else from t_max to it in a first step; down to 0."""
-        top = schedule.level(t_max)
-        if math.isfinite(top.log_snr):
-            return grids.karras(schedule, self.intervals, log_snr_min=top.log_snr)
-        if self.intervals == 1:
-            return grids.uniform_t(schedule, 1, t_max)
-        return torch.cat([torch.tensor([t_max], dtype=torch.float64), grids.karras(schedule, self.intervals - 1)])
-
-    def steps(self, schedule: Schedule, grid: Tensor) -> list[Step]:
-        """The rows of every interval, from its raised level on."""
-        coordinate = self.coordinate or ("ratio" if self.predict == "epsilon" else None)
-        integral = Integral(schedule, self.predict, coordinate)
-        levels = schedule.levels(grid)
-        raised = [levels[0], *(self._raise(schedule, level, levels[0]) for level in levels[1:-1]), levels[-1]]
-        table: list[Step] = []
-        for n, calls in enumerate(self.calls):
-            rows = interval_rows(integral, HEUN if calls == 2 else EULER, raised[n], levels[n + 1])
-            table += [*rows[:-1], self._churned(rows[-1], levels[n + 1], raised[n + 1])]
-        return table
-
-    def _raise(self, schedule: Schedule, level: Level, highest: Level) -> Level:
-        ratio = level.sigma / level.alpha
-        if not (self.churn and self.churn_min <= ratio <= self.churn_max):
-            return level
-        growth = 1 + min(self.churn / self.intervals, LARGEST_CHURN)
-        log_snr = max(level.log_snr - 2 * math.log(growth), highest.log_snr)
-        return schedule.level(float(schedule.t_from_log_snr(log_snr)))
-
-    def _churned(self, row: Step, level: Level, raised: Level) -> Step:
-        """The row that reached `level`, now with the noise that lifts it to `raised`."""
-        if raised is level:
-            return row
-        gain = raised.alpha / level.alpha
-        noise = self.churn_noise * math.sqrt(max(raised.sigma**2 - (gain * level.sigma) ** 2, 0.0))
-        return row._replace(
-            carry=tuple(gain * c for c in row.carry), weights=tuple(gain * w for w in row.weights), noise=noise
-        )

@@ -9,13 +9,14 @@ from audiodiff.nn.unet1d import UNet1d, length_mask, pad_frames
 
 
 class Network(nn.Module):
-    """`network(x, log_snr, cond)`: (B, C, T) to (B, C, T), any T; zero at initialisation.
+    """`network(x, log_snr, cond)`: (B, C, T) to (B, answers x C, T), any T; zero at initialisation.
 
     Args:
         frontend: samples to frames and back.
         condition: channels M of the conditioning frames; 0 for none.
         condition_hop: samples between conditioning frames; frame k is centred at sample k x condition_hop.
         channels, blocks, dilation_cycle, embedding, attention: of the U-Net.
+        answers: signals that it predicts, each of the input's channels: 2 for a mean and its variance.
     """
 
     def __init__(
@@ -28,14 +29,17 @@ class Network(nn.Module):
         dilation_cycle: int = 3,
         embedding: int = 128,
         attention: bool = False,
+        answers: int = 1,
     ):
         super().__init__()
+        if answers < 1:
+            raise ValueError(f"a network answers at least one signal, got answers = {answers}")
         self.frontend, self.condition, self.condition_hop = frontend, condition, condition_hop
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
-        self.embedding, self.attention = embedding, attention
+        self.embedding, self.attention, self.answers = embedding, attention, answers
         self.unet = UNet1d(
             frontend.in_features,
-            frontend.out_features,
+            answers * frontend.out_features,
             condition,
             channels,
             blocks,
@@ -70,7 +74,8 @@ class Network(nn.Module):
             mask = length_mask(valid, padded, features.dtype)
         condition = None if cond.frames is None else self._align(cond.frames, padded).to(features.dtype)
         output = self.unet(pad_frames(features, padded), log_snr, condition, mask)[..., :frames]
-        decoded = self.frontend.decode(output, state, samples)
+        parts = output.chunk(self.answers, dim=1)
+        decoded = torch.cat([self.frontend.decode(part, state, samples) for part in parts], dim=1)
         return decoded if cond.samples is None else decoded * length_mask(cond.samples, samples, decoded.dtype)
 
     def _align(self, condition: Tensor, frames: int) -> Tensor:

@@ -17,10 +17,14 @@ from audiodiff.audio.prior import MelPrior, StandardPrior
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedule import Schedule
+from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.synthesis import checkpoint
+
+# What a learned schedule's weights are called by in a checkpoint; the network's have no prefix.
+SCHEDULE = "schedule."
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,13 @@ class VocoderModel(nn.Module):
                 f"the mel spec makes {mel_spec.n_mels} every {mel_spec.hop_length}",
                 "set network.condition and network.condition_hop to the mel spec's",
             )
+        answers = 2 if isinstance(objective, LearnedVariance) else 1
+        if network.answers != answers:
+            raise UserError(
+                "network",
+                f"answers {network.answers} signals, the objective asks for {answers}",
+                f"set network.answers={answers}",
+            )
         self.denoiser = Denoiser(network, schedule, objective)
         self.mel_spec, self.prior = mel_spec, prior
         self.sampler, self.consistency = sampler, consistency
@@ -117,8 +128,24 @@ class VocoderModel(nn.Module):
     def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
         """Write a checkpoint folder: config.json, model.safetensors, README.md."""
         arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
-        weights = self.network.state_dict()
+        weights = self.network.state_dict() | self._schedule_weights()
         checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, arguments, weights, training or {}), card)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Take the weights of a checkpoint: the network's, and those of a schedule that was learned.
+
+        Raises:
+            RuntimeError: names or shapes that are not this model's.
+        """
+        learned = self._schedule_weights()
+        if learned:
+            self.schedule.load_state_dict({name.removeprefix(SCHEDULE): weights[name] for name in learned})
+        self.network.load_state_dict({name: weight for name, weight in weights.items() if name not in learned})
+
+    def _schedule_weights(self) -> dict[str, Tensor]:
+        if not isinstance(self.schedule, nn.Module):
+            return {}
+        return {SCHEDULE + name: weight for name, weight in self.schedule.state_dict().items()}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "VocoderModel":
@@ -136,7 +163,7 @@ class VocoderModel(nn.Module):
             raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", "choose a vocoder")
         try:
             model = cls(**found.arguments)
-            model.network.load_state_dict(found.weights)
+            model.load_weights(found.weights)
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
             reason, *_ = str(error).partition("\n")
             problem = f"config and weights do not fit ({reason})"

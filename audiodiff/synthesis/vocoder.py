@@ -1,7 +1,7 @@
 """`Vocoder`: a trained model in use, from mel spectrograms to audio."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion import presets
+from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.compiled import CompiledNetwork, CudaRecorder, RecordedSampling, bucket
 from audiodiff.synthesis.model import VocoderModel
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -38,6 +40,8 @@ class Vocoder:
         precision: of the network: float32, bfloat16 or float16. The sampler's state stays float32.
         model_hash: SHA-256 of the checkpoint it came from; empty if it came from none.
         training: what training recorded of itself.
+        compile: compile the network, which takes a minute or so at the first clip, and on a CUDA device replay whole
+            sampling calls (`synthesis.compiled`): for many clips.
     """
 
     def __init__(
@@ -47,25 +51,37 @@ class Vocoder:
         precision: str = "float32",
         model_hash: str = "",
         training: dict | None = None,
+        compile: bool = False,
     ):
         if precision not in PRECISIONS:
             raise UserError(precision, "is not a precision", f"choose one of {', '.join(PRECISIONS)}")
         self.device = _device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.precision, self.model_hash, self.training = precision, model_hash, training or {}
+        self.compile = compile
+        self._denoiser, self._recorded = self.model.denoiser, None
+        if compile:
+            network = CompiledNetwork(self.model.network)
+            self._denoiser = Denoiser(network, self.model.schedule, self.model.objective)
+        if compile and self.device.type == "cuda":
+            self._recorded = RecordedSampling(self._denoiser, self._context, CudaRecorder(self.device))
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32"
+        cls,
+        folder: str | Path,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+        compile: bool = False,
     ) -> "Vocoder":
-        """Load a checkpoint folder.
+        """Load a checkpoint folder; the other arguments are those of the class.
 
         Raises:
             UserError: the folder is missing, damaged or not a vocoder, or the device is not there.
         """
         found = checkpoint.load(folder)
         model = VocoderModel.from_checkpoint(found, folder)
-        return cls(model, device, precision, found.digest, found.training)
+        return cls(model, device, precision, found.digest, found.training, compile)
 
     @classmethod
     def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> "Vocoder":
@@ -114,7 +130,8 @@ class Vocoder:
             seeds: one for each clip; an integer for several clips gives clip i the seed `clip_seed(seeds, str(i))`.
             sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own.
             consistency: iterations of mel-consistency projection; None for the model's own, 0 for none.
-            callback: told the progress after every network call.
+            callback: told the progress after every network call, or once at the end where the whole call is replayed
+                (`compile` on a CUDA device).
 
         Returns:
             Audio with samples (T,) for one mel, (B, T) for a batch, a list of Audio for a list.
@@ -147,22 +164,31 @@ class Vocoder:
         """Run the sampler on whitened waveforms; a list of (T_i,) on the model's device, still white."""
         sampler = presets.build(name, steps)
         frames = [item.shape[-1] for item in mels]
-        lengths = [count * self.spec.hop_length for count in frames]
-        longest = max(frames)
+        longest = bucket(max(frames)) if self.compile else max(frames)
         held = torch.stack([_hold(item, longest) for item in mels]).to(self.device, torch.float32)
-        ragged = None if min(lengths) == max(lengths) else torch.tensor(lengths, device=self.device)
-        condition = self.model.condition(held, ragged)
-
-        noise = (seeds, 1, max(lengths), 0, self.device)
+        hop = self.spec.hop_length
+        lengths = [count * hop for count in frames]
+        masked = min(frames) < longest or self.compile
+        condition = self.model.condition(held, torch.tensor(lengths, device=self.device) if masked else None)
+        where = (seeds, 1, longest * hop, 0, self.device)
+        x1, noise = batch_noise(*where), step_noise(*where)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:
                 callback(Progress(step + 1, nfe))
 
-        dtype = PRECISIONS[self.precision]
-        with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
-            made = sampler(self.model.denoiser, batch_noise(*noise), condition, step_noise(*noise), report)
+        if self._recorded is not None:
+            made = self._recorded(name, sampler, x1, condition, noise)
+            report(steps - 1, steps)
+        else:
+            with self._context():
+                made = sampler(self._denoiser, x1, condition, noise, report)
         return [clip[0, :length].float() for clip, length in zip(made, lengths, strict=True)]
+
+    def _context(self) -> AbstractContextManager:
+        """That in which the network runs."""
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
 
     def _finish(self, white: list[Tensor], mels: list[Tensor], consistency: int | None) -> list[Tensor]:
         """Colour and project clip by clip, at its own length: edges are then the clip's own, whatever the batch."""

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.spectral import multi_resolution_stft
+from audiodiff.diffusion.learned_schedule import LearnedSchedule, with_path_gradient
 from audiodiff.diffusion.noise import clip_seed
+from audiodiff.diffusion.schedule import Schedule
 from audiodiff.diffusion.times import LowDiscrepancy, Uniform
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.training.guard import NonFiniteGuard
@@ -59,7 +61,7 @@ class VocoderTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; its rate is set before every step by `on_before_optimizer_step`."""
-        optimizer = self.optimizer(self.model.network.parameters())
+        optimizer = self.optimizer(self.model.denoiser.parameters())
         for group in optimizer.param_groups:
             group["full_lr"] = group["lr"]
         return optimizer
@@ -92,12 +94,12 @@ class VocoderTraining(lightning.LightningModule):
         waveform = waveform * levels.to(waveform)
         t, weights = (drawn * self.model.denoiser.t_max).to(waveform), weights.to(waveform)
         estimate = self.model.estimate(waveform, noise.to(waveform), t)
-        loss = (weights * estimate.loss).mean()
-        made = estimate.waveform.float()
+        losses, made = estimate.loss, estimate.waveform.float()
         if self.spectral:
-            loss = loss + self.spectral * (weights * multi_resolution_stft(made, waveform)).mean()
+            losses = losses + self.spectral * multi_resolution_stft(made, waveform)
         for term in self.terms:
-            loss = loss + (weights * term(made, waveform, estimate.log_snr)).mean()
+            losses = losses + term(made, waveform, estimate.log_snr)
+        loss = mean_loss(weights * losses, self.model.schedule)
         return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t, "drawn": drawn}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -109,7 +111,7 @@ class VocoderTraining(lightning.LightningModule):
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """Clip by norm. Lightning refuses to with a fused optimiser under any mixed precision; only float16 scales."""
         if gradient_clip_val:
-            torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), gradient_clip_val)
+            torch.nn.utils.clip_grad_norm_(self.model.denoiser.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Remember how much of the stream of crops has been used, and what the source of times has learnt."""
@@ -120,6 +122,12 @@ class VocoderTraining(lightning.LightningModule):
         """Go on where the stream was."""
         self.next_draw = checkpoint["next_draw"]
         self.times.load_state_dict(checkpoint["times"])
+
+
+def mean_loss(losses: Tensor, schedule: Schedule) -> Tensor:
+    """The mean over clips (B,); the path of a learned schedule is taught to lower its variance instead."""
+    learned = isinstance(schedule, LearnedSchedule) and torch.is_grad_enabled()
+    return with_path_gradient(losses, schedule) if learned else losses.mean()
 
 
 def progress(trainer: lightning.Trainer) -> float:

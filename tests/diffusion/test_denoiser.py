@@ -122,9 +122,10 @@ def test_network_sees_a_preserved_variance_as_it_is():
             network = Recording()
             denoiser = Denoiser(network, schedule, V())
             denoiser(x_t, t)
-            assert network.seen[0][0] is x_t
+            denoiser(x_t, torch.tensor(t))
+            assert network.seen[0][0] is x_t and network.seen[1][0] is x_t
             denoiser(x_t, torch.full((3,), t))
-            assert torch.equal(network.seen[1][0], x_t)
+            assert torch.equal(network.seen[2][0], x_t)
 
 
 def test_a_scale_close_to_one_is_one_too():
@@ -327,6 +328,9 @@ def test_padding_does_not_count(generator):
     assert loss[0] == pytest.approx(float(x0[0].square().mean()))
     assert loss[1] == pytest.approx(float(x0[1, :, :4].square().mean()))
     assert loss[2] == 0
+    cond = SimpleNamespace(samples=torch.tensor([1, 1, 1]))
+    loss = denoiser.loss(x0[:, :1], noise[:, :1], 0.5, cond).loss
+    assert loss.tolist() == pytest.approx(x0[:, 0, 0].square().tolist())
 
 
 def test_gradients_reach_the_network(generator):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from audiodiff.diffusion.adapted_schedule import ScaledInput, ShiftedLogSNR
 from audiodiff.diffusion.ancestral import DDIM
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.noise import batch_noise, step_noise
@@ -270,3 +271,19 @@ def test_a_grid_above_t_max_is_refused(gaussian, x1):
     denoiser = Denoiser(gaussian.as_network(Epsilon()), LinearBeta(), Epsilon())
     with pytest.raises(ValueError, match="starts at 1"):
         DDIM(2, grid=torch.tensor([1.0, 0.5, 0.0]))(denoiser, x1)
+
+
+# "large" is the variance of q(x_t | x_s), in the scale of t and not of s: it alone depends on the scaling.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "ddpm_large"])
+def test_scaled_data_come_back_in_their_own_scale(name, gaussian, x1):
+    """Where alpha(0) is not 1 the state at t = 0 is alpha x0, and the answer x0: shifting log_snr does the same."""
+    factor = 0.5
+    scaled, shifted = ScaledInput(Cosine(), factor), ShiftedLogSNR(Cosine(), 2 * math.log(factor))
+    noise = step_noise(range(8), 1, 6)
+    sampler = build(name, 6)
+    times = sampler.default_grid(Cosine(), 1.0)
+    answers = []
+    for schedule in (scaled, shifted):
+        oracle = GaussianOracle(gaussian.mean, gaussian.covariance, schedule)
+        answers.append(_on(sampler, times)(oracle, x1[:8] * schedule.level(1.0).scale, noise=noise))
+    assert torch.allclose(*answers, rtol=0, atol=1e-10)

@@ -207,3 +207,14 @@ def test_network_keeps_its_constructor_arguments():
     network = build("strided", attention=True)
     assert (network.condition, network.condition_hop) == (BANDS, HOP)
     assert (network.channels, network.blocks, network.embedding, network.attention) == ([16, 16], [2, 2], 16, True)
+
+
+@every_frontend
+def test_a_network_of_two_answers_has_a_signal_for_each(frontend):
+    network = awake(build(frontend, channels=2, answers=2))
+    x, log_snr, cond = inputs(2, 96, channels=2)
+    answer = network(x, log_snr, cond)
+    assert answer.shape == (2, 4, 96)
+    assert not torch.equal(answer[:, :2], answer[:, 2:])
+    with pytest.raises(ValueError, match="at least one"):
+        build(frontend, answers=0)

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior, StandardPrior
-from audiodiff.diffusion.objective import X0, Epsilon, MinSNR, V
+from audiodiff.diffusion.adapted_schedule import ShiftedLogSNR
+from audiodiff.diffusion.discrete_schedule import DiscreteSchedule
+from audiodiff.diffusion.learned_schedule import LearnedSchedule
+from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
 from audiodiff.diffusion.schedule import Cosine, LinearBeta
+from audiodiff.diffusion.variance import LearnedVariance
+from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 from audiodiff.errors import UserError
 from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
@@ -26,7 +31,8 @@ FRONTENDS = [
     IdentityFrontend(1),
 ]
 OBJECTIVES = [kind(weighting) for kind in (Epsilon, X0, V) for weighting in (None, MinSNR(2.5))]
-SCHEDULES = [Cosine(), LinearBeta(0.2, 18.0)]
+OBJECTIVES += [Score(SNR()), Flow(P2(2.0, 0.5)), Flow(SigmoidWeighting(1.0)), V(VariationalBound())]
+SCHEDULES = [Cosine(), LinearBeta(0.2, 18.0), DiscreteSchedule([0.1, 0.2]), ShiftedLogSNR(Cosine(), -1.0)]
 PRIORS = [StandardPrior(), MelPrior(SPEC, 3e-3)]
 
 
@@ -46,6 +52,23 @@ def test_every_combination_is_written_down_and_built_again(frontend, objective, 
     assert built["mel_spec"] == SPEC
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     assert {name: tensor.shape for name, tensor in built["network"].state_dict().items()} == shapes
+
+
+def test_a_learned_schedule_keeps_what_it_learned(tiny, tmp_path):
+    schedule = LearnedSchedule(sigmoids=4)
+    torch.nn.init.constant_(schedule.ends, 3.0)
+    with torch.no_grad():
+        schedule.ends[1] = -4.0
+    model = tiny(schedule=schedule)
+    model.save_pretrained(tmp_path / "model")
+    found = VocoderModel.from_pretrained(tmp_path / "model")
+    assert [found.schedule.level(t).log_snr for t in (0.0, 1.0)] == pytest.approx([3.0, -4.0])
+    assert set(found.denoiser.state_dict()) == set(model.denoiser.state_dict())
+
+
+def test_a_learned_variance_needs_two_answers(tiny):
+    with pytest.raises(UserError, match=r"network: answers 1 signals, the objective asks for 2; set network.answers=2"):
+        tiny(objective=LearnedVariance(V()))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: f"{type(o).__name__}-{o.weighting is not None}")

@@ -35,11 +35,12 @@ from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.objective import X0, Epsilon, Objective, V
 from audiodiff.diffusion.presets import build
 from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.times import LowDiscrepancy
 from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.synthesis.vocoder import Vocoder
-from audiodiff.training.module import VocoderTraining, low_discrepancy_times
+from audiodiff.training.module import VocoderTraining
 from audiodiff.training.optim import WarmupCosine
 
 SPEC = PRESETS["speech_16k"]
@@ -124,7 +125,7 @@ def train_on_a_mel(objective: Objective, steps: int) -> tuple[Denoiser, Tensor]:
     generator = torch.Generator().manual_seed(0)
 
     def loss(step: int) -> Tensor:
-        t = low_discrepancy_times(BATCH, generator) * denoiser.t_max
+        t = LowDiscrepancy().sample(BATCH, generator)[0] * denoiser.t_max
         noise = torch.randn(BATCH, *mel.shape[1:], generator=generator)
         return denoiser.loss(mel.expand(BATCH, -1, -1), noise, t).loss.mean()
 

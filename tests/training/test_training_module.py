@@ -6,9 +6,14 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Timer
 
+from audiodiff.diffusion.learned_schedule import LearnedSchedule
 from audiodiff.diffusion.noise import clip_seed
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedule import Cosine
 from audiodiff.diffusion.times import LossSecondMoment, LowDiscrepancy, Uniform
-from audiodiff.training.module import progress
+from audiodiff.diffusion.weighting import VariationalBound
+from audiodiff.synthesis.model import VocoderModel
+from audiodiff.training.module import mean_loss, progress
 
 
 def test_step_is_a_pure_function_of_seed_and_key(make_training, batches):
@@ -141,3 +146,23 @@ def test_progress_is_the_bound_that_is_nearer():
     assert progress(SimpleNamespace(max_steps=-1, global_step=5, callbacks=[timer])) == pytest.approx(0.3)
     assert progress(SimpleNamespace(max_steps=-1, global_step=5, callbacks=[])) == 0
     assert progress(SimpleNamespace(max_steps=10, global_step=12, callbacks=[])) == 1
+
+
+def test_a_learned_schedule_is_taught_with_the_network(make_training, batches):
+    """Its ends and the network by the mean of the losses, its path by their mean square."""
+    module = make_training(spectral=0.0)
+    schedule = LearnedSchedule(sigmoids=4)
+    model = module.model
+    module.model = VocoderModel(model.network, schedule, V(VariationalBound()), model.mel_spec, model.prior)
+    optimizer = module.configure_optimizers()
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert held >= {id(parameter) for parameter in schedule.parameters()}
+    made = module.step(batches[0]["waveform"], "draw 0", (1.0, 1.0))
+    path = schedule.path_parameters()
+    gradients = torch.autograd.grad(made["loss"], path, retain_graph=True)
+    assert float(made["loss"].detach()) == pytest.approx(float(made["clip_loss"].mean()), rel=1e-6)
+    assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients)
+    losses = made["clip_loss"].double().requires_grad_()
+    assert torch.equal(mean_loss(losses.detach(), Cosine()), losses.detach().mean())
+    with torch.no_grad():
+        assert module.step(batches[0]["waveform"], "draw 0", (1.0, 1.0))["loss"] == made["loss"].detach()

@@ -1,0 +1,119 @@
+"""Which solver is closest to its own limit on a trained vocoder: 4, 6, 10 and 20 calls beside 200.
+
+`python bench/agreement.py --model MODEL --data data/asterisk-en` renders held-out clips with every solver and number of
+calls from the same noise, and compares each with 200 calls of the recommended solver: the signal-to-error ratio of the
+waveform (dB), the multi-resolution STFT distance, and PESQ with the 200 calls as the reference. All solvers walk one
+ODE, so that a perfect one would agree exactly; that two different ones agree at 200 calls is the first row. Without mel
+consistency, which would hide differences. Writes bench/results/agreement.md and .json.
+
+Agreement is not quality: a solver that is far from the ODE's answer may sound better or worse than it. PESQ against the
+recording, in the last column, says which.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+from torch import Tensor
+
+from audiodiff import files
+from audiodiff.audio.io import Audio, read
+from audiodiff.audio.spectral import multi_resolution_stft
+from audiodiff.data.manifest import Manifest
+from audiodiff.diffusion.presets import PRESETS, RECOMMENDED
+from audiodiff.evaluation.environment import describe
+from audiodiff.metrics.pesq import pesq_wb
+from audiodiff.synthesis.vocoder import Vocoder
+
+RESULTS = Path(__file__).parent / "results" / "agreement.md"
+SOLVERS = ("ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "dpm_3m", "deis_3", "v_3m", "v_2m_pc", "v_3m_pc")
+CALLS = (4, 6, 10, 20)
+MANY = 200
+
+
+def signal_to_error(made: Tensor, reference: Tensor) -> float:
+    """dB between a waveform (T,) and what it should have been."""
+    return float(10 * torch.log10(reference.square().sum() / (made - reference).square().sum()))
+
+
+def compare(made: Tensor, limit: Tensor, recording: Tensor, rate: int) -> dict[str, float]:
+    """One clip's agreement with the limit, and its quality beside the recording; all (T,)."""
+    recording = recording[: len(made)]
+    return {
+        "signal to error, dB": signal_to_error(made, limit),
+        "MR-STFT": float(multi_resolution_stft(made[None], limit[None])),
+        "PESQ to 200 calls": pesq_wb(limit.numpy(), made.numpy(), rate),
+        "PESQ to recording": pesq_wb(recording.numpy(), made[: len(recording)].numpy(), rate),
+    }
+
+
+def mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each figure over clips."""
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def measure(vocoder: Vocoder, recordings: list[Audio], calls: list[int], many: int) -> dict[str, dict[str, float]]:
+    """The figures of every solver and number of calls, averaged over the recordings."""
+    rows: dict[str, list[dict[str, float]]] = {}
+    for seed, recording in enumerate(recordings):
+        mel = vocoder.mel(recording)
+
+        def render(solver: str, nfe: int, mel: Tensor = mel, seed: int = seed) -> Tensor:
+            return vocoder.generate(mel, nfe, seed, solver, consistency=0).samples
+
+        limit = render("v_3m_pc", many)
+        systems = [("dpmpp_2m", many)] + [(s, n) for n in calls for s in SOLVERS if n >= PRESETS[s].least]
+        for solver, nfe in systems:
+            row = compare(render(solver, nfe), limit, recording.samples, vocoder.sample_rate)
+            rows.setdefault(f"{solver} | {nfe}", []).append(row)
+        print(f"clip {seed + 1} of {len(recordings)}", flush=True)
+    return {name: mean(found) for name, found in rows.items()}
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """Markdown, the best agreement at each number of calls in bold."""
+    names = list(next(iter(figures.values())))
+    lines = [f"| solver | calls | {' | '.join(names)} |", "|---|--:|" + "--:|" * len(names)]
+    for key, row in figures.items():
+        rivals = [other[names[0]] for name, other in figures.items() if name.split()[-1] == key.split()[-1]]
+        best = "**" if row[names[0]] == max(rivals) else ""
+        cells = " | ".join(f"{row[name]:.3f}" for name in names)
+        lines.append(f"| {best}{key.split()[0]}{best} | {key.split()[-1]} | {cells} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Render, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="checkpoint folder of a vocoder")
+    parser.add_argument("--data", required=True, help="folder of a manifest; its held-out clips are used")
+    parser.add_argument("--clips", type=int, default=8, help="how many of them")
+    parser.add_argument("--calls", type=int, nargs="+", default=list(CALLS))
+    parser.add_argument("--many", type=int, default=MANY, help="calls that stand for the limit")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+
+    vocoder = Vocoder.from_pretrained(given.model)
+    manifest = Manifest.load(given.data).only("validation", "test")
+    clips = [clip for clip in manifest.clips if clip.seconds >= 1.5][: given.clips]
+    recordings = [read(manifest.path(clip), vocoder.sample_rate) for clip in clips]
+    figures = measure(vocoder, recordings, given.calls, given.many)
+    choice = ", ".join(f"{next(name for most, name in RECOMMENDED if n <= most)} at {n}" for n in given.calls)
+    how = (
+        f"{len(clips)} held-out clips, {sum(clip.seconds for clip in clips):.0f} s; limit {given.many} calls of v_3m_pc; "
+        f"no mel consistency. `recommended` is {choice}."
+    )
+    facts = describe()
+    text = f"# Agreement with many calls on a trained vocoder\n\n{how}\n\n{table(figures)}\n\n{facts}\n"
+    print(text)
+    files.write_text(given.out, text)
+    record = {"environment": facts, "model": vocoder.model_hash, "figures": figures}
+    files.write_text(given.out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiodiff.diffusion.clip_mean import clip_mean
+
+VALUES = torch.randn(3, 2, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 7), min_size=3, max_size=3))
+def test_means_are_those_of_the_clips_cut_to_their_samples(samples):
+    found = clip_mean(VALUES, torch.tensor(samples))
+    for value, clip, count in zip(found, VALUES, samples, strict=True):
+        assert torch.isclose(value, clip[:, :count].mean(), rtol=1e-14, atol=1e-15)
+
+
+def test_without_samples_all_count():
+    assert torch.allclose(clip_mean(VALUES), VALUES.mean((1, 2)), rtol=1e-14, atol=0)
+    assert torch.allclose(clip_mean(VALUES[:, 0]), VALUES[:, 0].mean(1), rtol=1e-14, atol=0)
+    assert torch.allclose(clip_mean(VALUES[:, 0], torch.tensor([7, 7, 7])), VALUES[:, 0].mean(1), rtol=1e-14, atol=0)
+
+
+def test_no_samples_have_no_mean_but_are_no_error():
+    assert clip_mean(VALUES, torch.tensor([0, 7, 7]))[0] == 0
