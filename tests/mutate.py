@@ -21,6 +21,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -37,18 +38,15 @@ def main() -> int:
     os.chdir(ROOT)
     began = time.monotonic()
     trials.prepare()
-    chosen, stale = _source_faults(arguments)
+    faults, stale = _source_faults(arguments)
     if arguments.tables or not (arguments.module or arguments.operators):
-        chosen += _in_a_fork(tables.faults)
-    files = sorted(path.name for path in (ROOT / trials.TESTS).glob("test_*.py"))
-    seconds, failed = trials.sound(files, arguments.workers)
-    print(f"{len(chosen)} faults; {len(seconds)} tests take {sum(seconds.values()):.0f} s in all", flush=True)
-    survivors = _try(chosen, seconds, arguments)
-    print(f"{len(chosen)} faults in {time.monotonic() - began:.0f} s: {len(survivors)} survive")
+        faults += _in_a_fork(tables.faults)
+    survivors, failed = _survivors(faults, arguments)
+    print(f"{len(faults)} faults in {time.monotonic() - began:.0f} s: {len(survivors)} survive")
     for title, lines in (
-        ("survives", map(str, survivors)),
+        ("survives", survivors),
         ("fails without any fault", failed),
-        ("exempt, but not in the source", map(str, stale)),
+        ("exempt, but not in the source", stale),
     ):
         for line in lines:
             print(f"{title}: {line}")
@@ -88,21 +86,38 @@ def _in_a_fork(function):
         return pool.apply(function)
 
 
-def _try(faults: list, seconds: dict[str, float], arguments: argparse.Namespace) -> list:
-    """The faults that nobody noticed; a line for each module when its last fault has been tried."""
-    survivors, left = [], Counter(fault.module for fault in faults)
-    total, survived = dict(left), Counter()
-    for verdict in trials.verdicts(faults, seconds, arguments.workers):
-        module = verdict.fault.module
-        left[module] -= 1
-        if arguments.verbose or not verdict.noticed_by:
-            print(f"  {verdict.fault}: {verdict.noticed_by or 'SURVIVES'}", flush=True)
-        if not verdict.noticed_by:
-            survivors.append(verdict.fault)
-            survived[module] += 1
-        if not left[module]:
-            print(f"{module}: {total[module] - survived[module]} of {total[module]} noticed", flush=True)
-    return survivors
+def _survivors(faults: list, arguments: argparse.Namespace) -> tuple[list, list[str]]:
+    """The faults that no test notices, and the tests that fail without one.
+
+    A fault is first shown to the tests of its own module. Few are left to show to all others.
+    """
+    homes = {fault.home for fault in faults}
+    every = {path.name for path in (ROOT / trials.TESTS).glob("test_*.py")}
+    failed: list[str] = []
+    for files, home in ((homes & every, True), (every, False)):
+        if not faults:
+            break
+        seconds, broken = trials.sound(sorted(files), arguments.workers)
+        failed += [test for test in broken if test not in failed]
+        print(f"{len(faults)} faults before {len(seconds)} tests, {sum(seconds.values()):.0f} s of them", flush=True)
+        faults = _unnoticed(trials.verdicts(faults, seconds, arguments.workers, home), faults, arguments.verbose)
+    return faults, failed
+
+
+def _unnoticed(verdicts: Iterable[trials.Verdict], faults: list, verbose: bool) -> list:
+    """The faults that nobody noticed; prints a line for each module when its last fault has been tried."""
+    left = Counter(fault.module for fault in faults)
+    total, unnoticed = dict(left), []
+    for fault, noticed_by in verdicts:
+        left[fault.module] -= 1
+        if verbose:
+            print(f"  {fault}: {noticed_by or 'not noticed'}", flush=True)
+        if not noticed_by:
+            unnoticed.append(fault)
+        if not left[fault.module]:
+            missed = sum(other.module == fault.module for other in unnoticed)
+            print(f"{fault.module}: {total[fault.module] - missed} of {total[fault.module]} noticed", flush=True)
+    return unnoticed
 
 
 if __name__ == "__main__":

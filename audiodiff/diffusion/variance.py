@@ -22,6 +22,7 @@ from torch import Tensor
 
 from audiodiff.diffusion.objective import Amplitude, Objective, combine
 from audiodiff.diffusion.schedule import Level
+from audiodiff.diffusion.weighting import Weighting
 
 
 class Posterior(NamedTuple):
@@ -98,15 +99,18 @@ class LearnedVariance(Objective):
         objective: what the first C channels predict, with its weighting.
         steps: of the chain whose bound is added to the loss; divergences are of steps by 1 / steps.
         bound: weight of the variational bound in nats per dimension, all its terms together.
+        weighting: of the mean's error; None: the objective's own.
 
     Raises:
         ValueError: fewer than two steps or a negative weight.
     """
 
-    def __init__(self, objective: Objective, steps: int = 1000, bound: float = 0.001):
+    def __init__(
+        self, objective: Objective, steps: int = 1000, bound: float = 0.001, weighting: Weighting | None = None
+    ):
         if steps < 2 or not bound >= 0:
             raise ValueError(f"the bound needs at least 2 steps and a weight >= 0, got {steps} and {bound}")
-        super().__init__(objective.weighting)
+        super().__init__(weighting or objective.weighting)
         self.objective = objective
         self.steps = steps
         self.bound = bound

@@ -4,7 +4,7 @@ A sampler's loop holds no branch on the value of a tensor (`diffusion/sampler.py
 runs the same kernels in the same order. On a GPU those of a small network take less time than launching them one by
 one. A call is therefore recorded once as a CUDA graph and then replayed by a single launch: its inputs are copied to
 where the recording reads them, its answer is copied from where it writes it. Noise that is added on the way is an input
-like any other, drawn beforehand; nobody can watch the call from within, and whether it stayed finite is read at its end.
+like any other, drawn beforehand; nobody can watch the call from within; whether it stayed finite is read at its end.
 
 A recording serves one sampler, number of calls, batch and length. So that a few of them serve all lengths, a batch is
 lengthened to a bucket (`bucket`) and told where its clips end: the networks mask what lies beyond, and a clip comes out

@@ -239,3 +239,8 @@ def test_arguments_are_kept():
     assert list(inspect.signature(LearnedVariance).parameters) == ["objective", "steps", "bound"]
     least = LearnedVariance(inner, 2, 0.0)
     assert (least.steps, least.bound) == (2, 0.0)
+
+
+def test_a_weighting_of_its_own_comes_before_the_objectives():
+    assert LearnedVariance(V(MinSNR(2.0))).weighting.gamma == 2.0
+    assert LearnedVariance(V(MinSNR(2.0)), weighting=MinSNR(3.0)).weighting.gamma == 3.0

@@ -2,8 +2,7 @@
 
 torch takes seconds to import and a trial one second, so this process imports what the tests need from elsewhere, never
 `audiodiff.diffusion`, and every trial is a fork of it. A trial ends with the first test that fails. Tests that noticed
-another fault of the same module lately are asked first, then the module's own file, then all others, quick ones before
-slow ones.
+another fault of the same module lately are asked first, then quick ones before slow ones.
 """
 
 import gc
@@ -98,7 +97,8 @@ def sound(files: Sequence[str], workers: int) -> tuple[dict[str, float], list[st
         watch = _run(None, {}, [f"{TESTS}/{file}"])
         return {test: s for test, s in watch.seconds.items() if test not in watch.failed}, watch.failed
 
-    seconds, failed = {}, []
+    seconds: dict[str, float] = {}
+    failed: list[str] = []
     for answers in _in_forks([(file, lambda file=file: iter([measure(file)])) for file in files], workers):
         for times, broken in answers.said:
             seconds |= times
@@ -107,14 +107,14 @@ def sound(files: Sequence[str], workers: int) -> tuple[dict[str, float], list[st
     return seconds, failed
 
 
-def verdicts(faults: Iterable[Fault], seconds: dict[str, float], workers: int) -> Iterator[Verdict]:
-    """Try every fault. Those of `mutations.tables` share a process for each preset."""
+def verdicts(faults: Iterable[Fault], seconds: dict[str, float], workers: int, home: bool) -> Iterator[Verdict]:
+    """Ask the tests in `seconds` about every fault: those of its own file if `home`, else those of all others."""
     lately: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=LATELY))
 
     def attempts(batch: Sequence[Fault]) -> Iterator[str]:
         for fault in batch:
             with fault.applied():
-                yield _first_to_notice(_stages(fault, seconds, lately[fault.module]), seconds)
+                yield _first_to_notice(_stages(fault, seconds, lately[fault.module], home), seconds)
 
     waiting = deque(_batches(faults))
     while waiting:
@@ -137,17 +137,14 @@ def _batches(faults: Iterable[Fault]) -> Iterator[list[Fault]]:
         yield from ([fault] for fault in group) if alone else [group]
 
 
-def _stages(fault: Fault, seconds: dict[str, float], lately: Sequence[str]) -> list[list[str]]:
-    """The tests in the order in which they are asked, in three runs of pytest."""
+def _stages(fault: Fault, seconds: dict[str, float], lately: Sequence[str], home: bool) -> list[list[str]]:
+    """The tests in the order in which they are asked, in two runs of pytest."""
     quick_first = sorted(seconds, key=seconds.__getitem__)
-    own = [test for test in quick_first if test.startswith(f"{TESTS}/{fault.home}::")]
+    tests = [test for test in quick_first if test.startswith(f"{TESTS}/{fault.home}::") == home]
+    # Of the tests of the tables those of the preset at hand.
     name = fault.module.split()[-1]
-    own.sort(key=lambda test: not test.endswith((f"[{name}]", f"-{name}]")))
-    asked, stages = set(), []
-    for tests in (list(lately), own, quick_first):
-        stages.append([test for test in tests if test not in asked])
-        asked.update(tests)
-    return stages
+    tests.sort(key=lambda test: not test.endswith((f"[{name}]", f"-{name}]")))
+    return [list(lately), [test for test in tests if test not in lately]]
 
 
 def _first_to_notice(stages: list[list[str]], seconds: dict[str, float]) -> str:
