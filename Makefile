@@ -16,7 +16,7 @@ SPEECH := data/asterisk-en
 # What the newest training run exported.
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
 
-.PHONY: help install speech acceptance test test-slow lint clean
+.PHONY: help install speech acceptance test test-slow mutate lint clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -46,6 +46,9 @@ test: lint  ## lint and the fast tests: ten minutes on two cores, no GPU, no net
 
 test-slow: $(STAMP)  ## the tests that `make test` leaves out
 	$(BIN)/pytest -rs -m "slow and not bench"
+
+mutate: $(STAMP)  ## does a test notice each wrong number of the process? ten minutes on two cores
+	$(BIN)/python tests/mutate.py
 
 lint: $(STAMP)  ## ruff (rules and format) and the floors of the house
 	$(BIN)/ruff check .

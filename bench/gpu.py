@@ -46,7 +46,7 @@ from audiodiff.files import write_text
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.compiled import CompiledNetwork, CudaRecorder, RecordedSampling, bucket
+from audiodiff.synthesis.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLE_RATE, HOP, BANDS = 16000, 256, 80
@@ -138,7 +138,7 @@ def ways(
     mel = torch.randn(batch, BANDS, longer, device=setting.device)
     plain, padded = Condition(mel[..., :frames]), Condition(mel, torch.full((batch,), samples, device=setting.device))
     sampler = presets.build(SAMPLER, setting.steps)
-    compiled = Denoiser(CompiledNetwork(denoiser.network), denoiser.schedule, denoiser.objective)
+    compiled = compiled_denoiser(denoiser)
 
     def launched(denoiser: Denoiser) -> Tensor:
         with context():
@@ -207,7 +207,7 @@ def compare(
 def table(rows: Sequence[Row]) -> str:
     """Markdown; how much faster than eager is that of the same precision and batch."""
     lines = [
-        "| precision | batch | way | real-time factor | against eager | launches | kernels | of the bound | off eager |",
+        "| precision | batch | way | real-time factor | vs eager | launches | kernels | of the bound | off eager |",
         "|---|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
     eager = {(row.precision, row.batch): row.real_time_factor for row in rows if row.way == "eager"}

@@ -1,13 +1,13 @@
 """What a solver's step costs beside the network: ours against the schedulers of diffusers, on the CPU, in one run.
 
-`python bench/overhead.py` measures, prints a table and writes it to `bench/results/overhead.md`. The network is a stored
-tensor, taken for the estimate of x0 by both (diffusers' `prediction_type="sample"`, its leanest). Pairs are one method:
-the same order, the same number of calls. Two costs are told apart:
+`python bench/overhead.py` measures, prints a table and writes it to `bench/results/overhead.md`. The network is a
+stored tensor, taken for the estimate of x0 by both (diffusers' `prediction_type="sample"`, its leanest). The two of a
+pair have the same method, order and number of calls. Their costs are told apart:
 
 - *step*: the walk from noise to data, divided by its steps. Ours includes watching that the state stays finite, which
   diffusers leaves to its user.
-- *table*: what a call computes of its times before the first step, `Sampler.table` and `set_timesteps`. Both may keep
-  it for the next call.
+- *table*: what a call computes of its times before the first step, `Sampler.table` and `set_timesteps`;
+- *call*: both, for all steps.
 
 One thread, whose own processor time is counted, so that other work on the machine matters little. The two of a pair
 take turns, and so do the pairs; the ratio is that of the medians, below 1 is ours ahead.
@@ -96,6 +96,10 @@ class Cost(NamedTuple):
     table: float
     step: float
 
+    def of_call(self, steps: int) -> float:
+        """Of the whole."""
+        return self.table + steps * self.step
+
 
 def ours(name: str, x1: Tensor, x0: Tensor, steps: int) -> Cost:
     """One call of our sampler."""
@@ -158,16 +162,20 @@ def median(costs: list[Cost]) -> Cost:
 def table(rows: list[Row]) -> str:
     """Markdown, in microseconds."""
     lines = [
-        "| ours | diffusers | state | step, ours | theirs | ratio | table, ours | theirs | ratio |",
+        "| ours | diffusers | state | step, ours | theirs | ratio | table, ours | theirs | call, ratio |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|",
     ]
-    for row in rows:
-        cells = [row.name, row.peer, "x".join(map(str, row.shape))]
-        for mine, theirs in zip(row.ours, row.theirs, strict=True):
-            cells += [f"{1e6 * mine:.0f}", f"{1e6 * theirs:.0f}", f"{mine / theirs:.2f}"]
-        order = [*cells[:3], *cells[6:], *cells[3:6]]
-        lines.append(f"| {' | '.join(order)} |")
+    for name, peer, shape, mine, other in rows:
+        cells = [name, peer, "x".join(map(str, shape))]
+        cells += [*microseconds(mine.step, other.step), f"{mine.step / other.step:.2f}"]
+        cells += [*microseconds(mine.table, other.table), f"{mine.of_call(STEPS) / other.of_call(STEPS):.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def microseconds(*seconds: float) -> list[str]:
+    """Rounded."""
+    return [f"{1e6 * value:.0f}" for value in seconds]
 
 
 def main() -> None:

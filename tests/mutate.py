@@ -7,8 +7,8 @@
   and exchanged with its neighbour;
 - *operators* (`--operators` alone, as long again): each +, -, *, / exchanged for its inverse.
 
-A fault that no test of tests/diffusion notices survives. Survivors are printed with file, line and change; any makes the
-exit status 1. What cannot matter is exempt and says why: `mutations/exempt.py`.
+A fault that no test of tests/diffusion notices survives. Survivors are printed with file, line and change; any makes
+the exit status 1. What cannot matter is exempt and says why: `mutations/exempt.py`.
 
     python tests/mutate.py                      numbers and tables
     python tests/mutate.py --module multistep   the numbers of one module; may be repeated

@@ -13,11 +13,11 @@ from audiodiff.errors import UserError
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 INTERRUPTED = 130
-VERBS = ("train", "render", "evaluate", "prepare", "demo", "info", "doctor")
+VERBS = ("train", "render", "evaluate", "fit-grid", "prepare", "demo", "info", "doctor")
 
 
 def build() -> typer.Typer:
-    """The application: each verb is the function of its own name in the module of its own name."""
+    """The application: each verb is the function of its own name in the module of its own name, _ for -."""
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
@@ -26,8 +26,9 @@ def build() -> typer.Typer:
         help="Train, judge and use diffusion models of sound.",
     )
     for verb in VERBS:
-        module = import_module(f"audiodiff.cli.{verb}")
-        app.command(verb, **getattr(module, "SETTINGS", {}))(getattr(module, verb))
+        name = verb.replace("-", "_")
+        module = import_module(f"audiodiff.cli.{name}")
+        app.command(verb, **getattr(module, "SETTINGS", {}))(getattr(module, name))
     return app
 
 

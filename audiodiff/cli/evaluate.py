@@ -19,6 +19,9 @@ def evaluate(
     baselines: Annotated[bool, typer.Option(help="Judge systems that need no training beside the network.")] = True,
 ) -> None:
     """Judge a model on held-out recordings; the report's path is the last line printed."""
+    import sys
+    import warnings
+
     from audiodiff.data.manifest import Manifest
     from audiodiff.diffusion import presets
     from audiodiff.evaluation.evaluate import Settings, evaluate
@@ -32,5 +35,7 @@ def evaluate(
     manifest = Manifest.load(data)
     claim(report)
     settings = Settings(steps, sampler, seed, tuple(split or Settings.splits), limit, baselines)
-    evaluation = evaluate(vocoder, untrained, manifest, settings)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        evaluation = evaluate(vocoder, untrained, manifest, settings)
     print(write(evaluation, report))

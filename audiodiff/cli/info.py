@@ -33,7 +33,10 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
     yield "size", f"{size / 1e6:.1f} MB"
     yield "hash", vocoder.model_hash
     for name in model.ARGUMENTS:
-        yield name, written(describe(getattr(model, name)))
+        if name != "grids":
+            yield name, written(describe(getattr(model, name)))
+    for grid in model.grids:
+        yield "grid", f"{grid.sampler}, {grid.calls} calls: {' '.join(f'{t:.4g}' for t in grid.times)}"
     for name, value in vocoder.training.items():
         yield "training", f"{name} = {written(value)}"
 

@@ -28,6 +28,9 @@ def render(
     consistency: Annotated[
         int | None, typer.Option(help="Iterations of mel consistency; the model's own if left out, 0 for none.")
     ] = None,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Replay whole calls on a CUDA device: for many clips.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Render again what is there already.")] = False,
 ) -> None:
     """Render audio; what is there already is kept, so the same command goes on where it was stopped."""
@@ -54,7 +57,7 @@ def render(
 
     spec = None if mel_spec is None else MelSpec.preset(mel_spec)
     settings = rendering.Settings(steps, sampler, seed, consistency, batch_size, format, spec, overwrite)
-    vocoder = Vocoder.from_pretrained(model, device, precision)
+    vocoder = Vocoder.from_pretrained(model, device, precision, compile)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(f"warning: {message}")
         sources = jobs.find(inputs, out, report)

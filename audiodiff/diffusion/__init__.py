@@ -6,5 +6,14 @@ t = 0 being data,
 
     x_t = alpha(t) x0 + sigma(t) noise,   log_snr = log(alpha^2 / sigma^2),   half_log_snr = log(alpha / sigma).
 
-Schedules preserve variance: alpha^2 + sigma^2 = 1. Signals are tensors (B, C, T).
+Signals are tensors (B, C, T). Where to look:
+
+- what noise there is: `schedule`, and by another idea each `adapted_schedule`, `discrete_schedule`, `learned_schedule`;
+- what a network learns: `objective`, `weighting`, `variance`, `times`, and the `denoiser` that they meet in;
+- how to walk: `sampler` (the loop) over the tables of `ancestral`, `multistep`, `singlestep`, `heun` and `langevin`,
+  with the weights of `integral`; `adaptive` without a table; all by name in `presets`; `noise` and `brownian`;
+- when to stop by: `grid`, `fitted_grid`, `stored_grid`;
+- where to: `guidance`, `gradient_guidance`;
+- how likely: `likelihood`, `bound`;
+- what is right: `oracle`, denoisers in closed form.
 """

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.diffusion.ancestral import first_order_step
-from audiodiff.diffusion.clip_mean import clip_mean
+from audiodiff.diffusion.clips import clip_mean
 from audiodiff.diffusion.integral import Integral
 from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Step, combine
 from audiodiff.diffusion.schedule import Level, Schedule

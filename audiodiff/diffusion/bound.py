@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.diffusion import grid as grids
-from audiodiff.diffusion.guidance import check_clips
+from audiodiff.diffusion.clips import check_clips
 from audiodiff.diffusion.likelihood import LOG_SNR_MAX, log_angle, time_at
 from audiodiff.diffusion.sampler import HasPosteriorMean, Noise
 from audiodiff.diffusion.schedule import Level

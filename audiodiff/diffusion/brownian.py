@@ -23,7 +23,6 @@ order of questions give the same path.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -68,16 +67,13 @@ def brownian_noise(
     """
     places = _places(clock)
 
-    # Two ends a step, each the start of the next: the path is asked once for each.
-    @lru_cache(maxsize=2)
-    def path(index: int) -> Tensor:
-        return _brownian_motion(seeds, channels, samples, places[index], start)
-
     def noise(step: int) -> Tensor:
-        if max(places[step : step + 2]) == NODES:
+        ends = places[step : step + 2]
+        if max(ends) == NODES:
             raise ValueError(f"the clock is infinite at step {step}: no noise leads there")
-        first, last = (place / (NODES - place) for place in places[step : step + 2])
-        return ((path(step + 1) - path(step)) / math.sqrt(abs(last - first))).float().to(device)
+        before, after = (_brownian_motion(seeds, channels, samples, place, start) for place in ends)
+        first, last = (place / (NODES - place) for place in ends)
+        return ((after - before) / math.sqrt(abs(last - first))).float().to(device)
 
     return noise
 

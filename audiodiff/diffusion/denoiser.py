@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from audiodiff.diffusion.clips import check_clips, clip_mean
 from audiodiff.diffusion.objective import Objective, amplitude_scale
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.variance import Posterior
@@ -74,7 +75,7 @@ class Denoiser(nn.Module):
 
         Raises:
             ValueError: a time outside [0, 1], alpha(t) = 0 and the objective is `Epsilon` or `Score`, or a condition
-                (a tensor, or its `frames` or `samples`) of another batch than x_t.
+                (a tensor, or a dataclass of tensors) of another batch than x_t.
         """
         x0, _ = self._estimate(x_t, self._level(t, x_t), cond)
         return x0
@@ -130,12 +131,12 @@ class Denoiser(nn.Module):
         prediction, fraction = self.objective.split(answer, x_t.shape[1])
         error = (prediction - self.objective.target(x0, noise, alpha, sigma)).square()
         weight = self.objective.loss_weight(alpha, sigma, lambda: self._slope(t).reshape(alpha.shape))
-        loss = weight.to(error).flatten() * _mean_per_clip(error, samples)
+        loss = weight.to(error).flatten() * clip_mean(error, samples)
         x0_hat = self.objective.x0(prediction, x_t, alpha, sigma)
         if fraction is not None:
             earlier = self._level((t - 1 / self.objective.steps).clamp(min=0), x0)
             divergence = Posterior.between(level, earlier).divergence(x0, x0_hat.detach(), fraction)
-            loss = loss + self.objective.bound * self.objective.steps * _mean_per_clip(divergence, samples)
+            loss = loss + self.objective.bound * self.objective.steps * clip_mean(divergence, samples)
         for term in terms:
             loss = loss + term(x0_hat, x0, log_snr)
         return Losses(loss, x0_hat, x_t, log_snr)
@@ -148,7 +149,7 @@ class Denoiser(nn.Module):
 
     def _ask(self, x_t: Tensor, level: Level, cond: Any) -> tuple[Tensor, Tensor]:
         """The network's answer, and the (B,) log_snr that it was told."""
-        _check_condition(cond, len(x_t))
+        check_clips(cond, x_t)
         scale = amplitude_scale(level.alpha, level.sigma)
         if isinstance(level.log_snr, float):
             # Filled, not copied: the only way to bring a number to a device under CUDA graph capture.
@@ -177,19 +178,3 @@ class Denoiser(nn.Module):
             # A schedule that is learned is taught by its slope, too.
             (slope,) = torch.autograd.grad(log_snr.sum(), t, create_graph=isinstance(self.schedule, nn.Module))
         return torch.where(log_snr.detach().abs() < LOG_SNR_MAX, slope, 0.0)
-
-
-def _check_condition(cond: Any, batch: int) -> None:
-    """Raise ValueError where a condition, or its frames or samples, are tensors of another batch."""
-    parts = {"cond": cond} | {f"cond.{name}": getattr(cond, name, None) for name in ("frames", "samples")}
-    for name, part in parts.items():
-        if isinstance(part, Tensor) and part.ndim and part.shape[0] != batch:
-            raise ValueError(f"{name} has a batch of {part.shape[0]}, x_t of {batch}: give each clip its own")
-
-
-def _mean_per_clip(error: Tensor, samples: Tensor | None) -> Tensor:
-    """Mean of error (B, C, T) over channels and the first `samples` (B,) positions of each clip: (B,)."""
-    if samples is None:
-        return error.flatten(1).mean(1)
-    valid = torch.arange(error.shape[-1], device=error.device) < samples.to(error.device)[:, None, None]
-    return (error * valid).flatten(1).sum(1) / valid.expand_as(error).flatten(1).sum(1).clamp(min=1)

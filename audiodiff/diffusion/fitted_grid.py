@@ -2,103 +2,113 @@
 
 Where the data is Gaussian, x0 = sum_i sqrt(e_i) z_i over modes of variance e_i, the denoiser multiplies each mode of
 x_t by alpha e_i / (alpha^2 e_i + sigma^2). A deterministic sampler, linear in what the denoiser says, then multiplies
-each mode of its start by a number g_i that follows from its table alone, and the exact probability-flow ODE from time t
-to time s by
+each mode of its start by a number g_i that follows from its table alone. The exact probability-flow ODE from time t to
+time s multiplies it by
 
     h_i = sqrt((alpha_s^2 e_i + sigma_s^2) / (alpha_t^2 e_i + sigma_t^2)),
 
 which from pure noise to data is sqrt(e_i). So the error of a sampler on a spectrum is a function of its grid in closed
-form, and the grid can be fitted to the spectrum before any network is called (Benita, Elad and Keshet, "Spectral
-Analysis of Diffusion Models with Application to Schedule Design", arXiv 2502.00180). What is minimised here is
+form, and the grid can be fitted to the spectrum of some data before any network is called (Benita, Elad and Keshet,
+"Spectral Analysis of Diffusion Models with Application to Schedule Design", arXiv 2502.00180). Here it is
 
-    log error^2 + EVENNESS mean_n log^2(d_(n+1) / d_n),
     error^2 = (1 - quiet) sum_i w_i (g_i - h_i)^2 / sum_i w_i h_i^2 + quiet sum_i w_i (g_i / h_i - 1)^2
 
-with weights w_i that add up to 1 and d_n the grid's intervals in the angle atan(sigma / alpha). The share `quiet` is
-what makes faint modes count: they hold no power, but are heard where nothing masks them. The second term of the sum
-keeps neighbouring intervals alike: without it two times may all but coincide, which serves this spectrum and no other.
+with weights w_i that add up to 1. The share `quiet` makes faint modes count: they hold no power, but are heard where
+nothing masks them.
 
-The unknowns are the log ratios of neighbouring intervals, so that any values make a falling grid with the ends that it
-started with, and none may go beyond RATIO. As log E^2 <= log E_k^2 + E^2 / E_k^2 - 1, a step that lowers the sum of
-squares E^2 / E_k^2 lowers the logarithm, too: each iteration is a Levenberg-Marquardt step of the sum of squares that
-stands at the present error E_k. Slopes are differences. Nothing is drawn at random.
+Real data is no Gaussian, and a grid must not fit one mode by an accident of two times. So the intervals d_0 .. d_(N-1)
+of the angle atan(sigma / alpha) are smooth: log d_n is a polynomial of n of degree DEGREE at most, whose coefficients
+are the unknowns; neighbours differ by a factor of RATIO at most; and what is minimised is
+
+    log error^2 + EVENNESS mean_n log^2(d_n / d_(n-1)).
+
+As log E^2 <= log E_k^2 + E^2 / E_k^2 - 1, what lowers the sum of squares E^2 / E_k^2 lowers the logarithm, too: each
+iteration takes the step of Levenberg and Marquardt for that sum at the present error E_k. Slopes are differences, and
+nothing is random.
 """
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion import grid as grids
 from audiodiff.diffusion.sampler import Sampler, walk
 from audiodiff.diffusion.schedule import Schedule
 
 QUIET = 0.1
-EVENNESS = 0.3
+DEGREE = 6
 RATIO = 3.0
-ITERATIONS = 60
-ENOUGH = 1e-3
-NUDGE = 1e-6
+EVENNESS = 1.0
 MODES = 64
+# A millionth of the mean power, -60 dB: nobody hears what is below.
 FAINTEST = 1e-6
+# Of what is minimised: a thousandth of the error is not worth another iteration.
+GAIN_ENOUGH = 2e-3
+NUDGE = torch.finfo(torch.float64).eps ** (1 / 3)
 
 
-@dataclass(frozen=True)
 class Spectrum:
-    """The variances of a signal's modes, with data of mean variance about 1 in mind.
+    """The variances of a signal's modes.
 
     Args:
         variances: (M,) above 0.
-        weights: (M,) how much each counts, not negative; they are scaled to a sum of 1. None: all alike.
+        weights: (M,) how much each counts, not below 0; kept as shares of their sum. None: all alike.
 
     Raises:
-        ValueError: shapes that differ, or values that cannot be.
+        ValueError: shapes that differ, values out of range or not finite, or no weight above 0.
     """
 
-    variances: Tensor
-    weights: Tensor | None = None
-
-    def __post_init__(self):
-        """Check, and hold both in float64 on the CPU."""
-        variances = torch.as_tensor(self.variances).to("cpu", torch.float64)
-        weights = torch.ones_like(variances) if self.weights is None else torch.as_tensor(self.weights)
-        weights = weights.to("cpu", torch.float64)
+    def __init__(self, variances: Tensor, weights: Tensor | None = None):
+        variances = torch.as_tensor(variances).to("cpu", torch.float64)
+        weights = torch.ones_like(variances) if weights is None else torch.as_tensor(weights).to(variances)
         if variances.ndim != 1 or weights.shape != variances.shape:
             shapes = f"{tuple(variances.shape)} and {tuple(weights.shape)}"
             raise ValueError(f"a spectrum needs variances (M,) and as many weights, got {shapes}")
-        if not bool(((variances > 0) & variances.isfinite() & (weights >= 0) & weights.isfinite()).all()):
-            raise ValueError("a spectrum's variances must be finite and above 0, its weights finite and not below 0")
-        if not weights.sum() > 0:
-            raise ValueError("a spectrum needs at least one mode with a weight above 0")
-        object.__setattr__(self, "variances", variances)
-        object.__setattr__(self, "weights", weights / weights.sum())
+        if not bool((variances.isfinite() & (variances > 0)).all()):
+            raise ValueError("a spectrum's variances must be finite and above 0")
+        if not bool((weights.isfinite() & (weights >= 0)).all()) or not bool(weights.any()):
+            raise ValueError("a spectrum's weights must be finite, not below 0, and not all 0")
+        self.variances, self.weights = variances, weights / weights.sum()
 
     @classmethod
     def of_powers(cls, powers: Tensor, modes: int = MODES) -> "Spectrum":
-        """The spectrum of measured powers (any shape), sorted and averaged in `modes` groups of equal size.
+        """The spectrum of measured powers of any shape: sorted, and averaged in `modes` groups of equal size.
 
-        Their total is kept, and so is their spread, which a mean over time would hide. Powers fainter than FAINTEST
-        times their mean (silence, above all) count as that.
+        That keeps their total, and their spread, which a mean over time would hide. Powers below FAINTEST times their
+        mean, as in silence, count as that.
 
         Raises:
-            ValueError: no powers, or powers that are negative, not finite, or all 0.
+            ValueError: no powers, powers that are below 0, not finite or all 0, or fewer than one mode.
         """
-        powers = powers.flatten().double().cpu()
-        if not len(powers) or not bool((powers >= 0).all() and powers.isfinite().all() and powers.any()):
+        powers = powers.flatten().to("cpu", torch.float64)
+        if not bool((powers.isfinite() & (powers >= 0)).all()) or not bool(powers.any()):
             raise ValueError("a spectrum needs powers that are finite, not below 0, and not all 0")
-        groups = powers.clamp(min=FAINTEST * float(powers.mean())).sort().values.tensor_split(min(modes, len(powers)))
-        return cls(torch.stack([group.mean() for group in groups]), torch.tensor([float(len(g)) for g in groups]))
+        if modes < 1:
+            raise ValueError(f"a spectrum needs at least one mode, got {modes}")
+        audible = powers.clamp(min=FAINTEST * float(powers.mean()))
+        groups = audible.sort().values.tensor_split(min(modes, len(audible)))
+        return cls(torch.stack([group.mean() for group in groups]), torch.tensor([len(group) for group in groups]))
 
 
 def gain(sampler: Sampler, schedule: Schedule, grid: Tensor, variances: Tensor) -> Tensor:
-    """What a sampler multiplies each mode of its start by, on this grid (intervals + 1,): (M,) in float64.
+    """What a sampler multiplies each mode of its start by.
+
+    Args:
+        sampler: deterministic.
+        schedule: signal and noise at t.
+        grid: (intervals + 1,) falling times.
+        variances: (M,) of the modes, float64.
+
+    Returns:
+        (M,) float64.
 
     Raises:
         ValueError: a stochastic sampler.
     """
     if sampler.stochastic:
-        raise ValueError("only a deterministic sampler has a gain: choose one with eta = 0")
+        raise ValueError("only a deterministic sampler has a gain: choose one that adds no noise")
     table = sampler.steps(schedule, grid)
     times = torch.tensor([step.t for step in table], dtype=torch.float64)
     levels = dict(zip(times.tolist(), schedule.levels(times), strict=True))
@@ -111,30 +121,31 @@ def gain(sampler: Sampler, schedule: Schedule, grid: Tensor, variances: Tensor) 
 
 
 def exact_gain(schedule: Schedule, grid: Tensor, variances: Tensor) -> Tensor:
-    """What the probability-flow ODE multiplies each mode by from the grid's first time to its last: (M,)."""
+    """What the probability-flow ODE multiplies each mode (M,) by from the grid's first time to its last: (M,)."""
     start, stop = schedule.levels(grid[[0, -1]])
     return ((stop.alpha**2 * variances + stop.sigma**2) / (start.alpha**2 * variances + start.sigma**2)).sqrt()
 
 
 def error(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spectrum, quiet: float = QUIET) -> float:
-    """The error of a sampler on a grid (intervals + 1,) and a spectrum: see the module's docstring."""
+    """The error of a sampler on a grid (intervals + 1,), as defined above. Raises as `gain`."""
     return float(_residuals(sampler, schedule, grid, spectrum, quiet).square().sum().sqrt())
 
 
+@torch.no_grad()
 def fit(
     sampler: Sampler, schedule: Schedule, spectrum: Spectrum, t_max: float | None = None, quiet: float = QUIET
 ) -> Tensor:
-    """The grid on which a sampler is most accurate for a spectrum, with the ends of the grid it starts from.
+    """The grid on which a sampler is most accurate for a spectrum. Takes seconds, at 50 network calls too.
 
     Args:
         sampler: deterministic. The fit starts from its own grid, or else from its default one.
         schedule: signal and noise at t.
-        spectrum: of the data in the domain that is diffused.
-        t_max: where the denoiser starts; None: the schedule's. Of no use where the sampler has a grid.
+        spectrum: of the data, in the domain that is diffused.
+        t_max: where the default grid starts; None: the schedule's.
         quiet: share of the relative error, in [0, 1].
 
     Returns:
-        (intervals + 1,) times, float64. Its error is at most that of the start.
+        (intervals + 1,) times, float64, with the ends of the grid that the fit starts from and never a larger error.
 
     Raises:
         ValueError: as `gain`, or quiet outside [0, 1].
@@ -143,49 +154,74 @@ def fit(
         raise ValueError(f"quiet is a share from 0 to 1, got {quiet}")
     t_max = schedule.t_max if t_max is None else t_max
     start = sampler.default_grid(schedule, t_max) if sampler.grid is None else sampler.grid
-    problem = _Problem(sampler, schedule, start, spectrum, quiet)
-    ratios = problem.ratios()
-    if not len(ratios):
+    if len(start) == 2:
         return start
-    found = problem.grid(_descend(problem, ratios.clamp(-math.log(RATIO), math.log(RATIO))))
+    problem = _Problem(sampler, schedule, spectrum, quiet, start)
+    found = problem.grid(_descend(problem))
     return min(start, found, key=lambda grid: error(sampler, schedule, grid, spectrum, quiet))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Problem:
-    """What is minimised, as a function of the log ratios of neighbouring intervals (intervals - 1,)."""
+    """What is minimised, as a function of the coefficients (K,) of the logarithm of the intervals (N,)."""
 
     sampler: Sampler
     schedule: Schedule
-    start: Tensor
     spectrum: Spectrum
     quiet: float
+    start: Tensor
 
-    def ratios(self) -> Tensor:
-        """Those of the grid that the fit starts from."""
-        return (-self._angles().diff()).log().diff()
+    @cached_property
+    def angles(self) -> Tensor:
+        """atan(sigma / alpha) on the grid that the fit starts from, (N + 1,)."""
+        levels = self.schedule.levels(self.start)
+        return torch.tensor([math.atan2(level.sigma, level.alpha) for level in levels], dtype=torch.float64)
 
-    def grid(self, ratios: Tensor) -> Tensor:
-        """The grid that has these log ratios, and the ends of the start."""
-        first, last = self._angles()[[0, -1]]
-        shares = torch.softmax(torch.cat([ratios.new_zeros(1), ratios.cumsum(0)]), 0)
-        # Summed from the last interval on, for small angles are sums of small ones.
-        inner = last + (first - last) * shares.flip(0).cumsum(0).flip(0)[1:]
+    @cached_property
+    def basis(self) -> Tensor:
+        """(N, K) polynomials of degree 1 to K, orthogonal to each other and to constants, of mean square 1."""
+        count = len(self.start) - 1
+        places = torch.arange(count, dtype=torch.float64) / count
+        powers = places[:, None] ** torch.arange(min(DEGREE + 1, count))
+        return torch.linalg.qr(powers).Q[:, 1:] * math.sqrt(count)
+
+    @cached_property
+    def slopes(self) -> Tensor:
+        """(N - 1, K): what the coefficients are multiplied by to get the log ratios of neighbouring intervals."""
+        return self.basis.diff(dim=0)
+
+    def first(self) -> Tensor:
+        """The coefficients nearest to the grid that the fit starts from; halfway to even ones until RATIO holds."""
+        coefficients = self.basis.T @ (-self.angles.diff()).log() / len(self.basis)
+        while self.uneven(coefficients):
+            coefficients = coefficients / 2
+        return coefficients
+
+    def uneven(self, coefficients: Tensor) -> bool:
+        """Whether neighbouring intervals differ by more than RATIO."""
+        return float((self.slopes @ coefficients).abs().max()) > math.log(RATIO)
+
+    def grid(self, coefficients: Tensor) -> Tensor:
+        """(N + 1,) times with such intervals, and the ends of the grid that the fit starts from."""
+        shares = torch.softmax(self.basis @ coefficients, 0)
+        # Summed from the last interval on: a small angle is a sum of small ones.
+        inner = self.angles[-1] + (self.angles[0] - self.angles[-1]) * shares.flip(0).cumsum(0).flip(0)[1:]
         times = self.schedule.t_from_log_snr(-2 * torch.log(torch.tan(inner)))
         return torch.cat([self.start[:1], times, self.start[-1:]])
 
-    def residuals(self, ratios: Tensor) -> Tensor:
-        """(M,) whose sum of squares is the error's square."""
-        return _residuals(self.sampler, self.schedule, self.grid(ratios), self.spectrum, self.quiet)
+    def residuals(self, coefficients: Tensor) -> Tensor:
+        """(M,), whose sum of squares is the error's square."""
+        return _residuals(self.sampler, self.schedule, self.grid(coefficients), self.spectrum, self.quiet)
 
-    def slopes(self, ratios: Tensor, residuals: Tensor) -> Tensor:
-        """d residuals / d ratios, (M, intervals - 1)."""
-        nudges = NUDGE * torch.eye(len(ratios), dtype=torch.float64)
-        return torch.stack([(self.residuals(ratios + nudge) - residuals) / NUDGE for nudge in nudges], 1)
+    def jacobian(self, coefficients: Tensor, residuals: Tensor) -> Tensor:
+        """(M, K) by differences from these residuals."""
+        nudges = NUDGE * torch.eye(len(coefficients), dtype=torch.float64)
+        return torch.stack([(self.residuals(coefficients + nudge) - residuals) / NUDGE for nudge in nudges], 1)
 
-    def _angles(self) -> Tensor:
-        levels = self.schedule.levels(self.start)
-        return torch.tensor([math.atan2(level.sigma, level.alpha) for level in levels], dtype=torch.float64)
+    def value(self, coefficients: Tensor, residuals: Tensor) -> float:
+        """What is minimised; infinite where RATIO does not hold or the error is not a number."""
+        value = float(residuals.square().sum().log() + EVENNESS * (self.slopes @ coefficients).square().mean())
+        return math.inf if math.isnan(value) or self.uneven(coefficients) else value
 
 
 def _residuals(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spectrum, quiet: float) -> Tensor:
@@ -195,32 +231,25 @@ def _residuals(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spe
     return factor * (gain(sampler, schedule, grid, spectrum.variances) - exact)
 
 
-def _value(residuals: Tensor, ratios: Tensor) -> float:
-    """What is minimised; infinite where the error is not a number."""
-    value = float(residuals.square().sum().log() + EVENNESS * ratios.square().mean())
-    return math.inf if math.isnan(value) else value
-
-
-def _descend(problem: _Problem, ratios: Tensor) -> Tensor:
-    """The log ratios at which no step makes things much better."""
-    residuals = problem.residuals(ratios)
-    value, damping = _value(residuals, ratios), 1.0
-    bound, evenness = math.log(RATIO), EVENNESS / len(ratios)
-    identity = torch.eye(len(ratios), dtype=torch.float64)
-    for _ in range(ITERATIONS):
+def _descend(problem: _Problem) -> Tensor:
+    """Coefficients from which no step gains much."""
+    found = problem.first()
+    residuals = problem.residuals(found)
+    value, before, damping = problem.value(found, residuals), math.inf, 1.0
+    evenness = EVENNESS * problem.slopes.T @ problem.slopes / len(problem.slopes)
+    while before - value > GAIN_ENOUGH:
         before, square = value, residuals.square().sum()
-        slopes = problem.slopes(ratios, residuals)
-        curvature = slopes.T @ slopes / square + evenness * identity
-        slope = slopes.T @ residuals / square + evenness * ratios
-        while damping < 1e6 and value == before:
-            step = torch.linalg.solve(curvature + damping * evenness * identity, slope)
-            tried = (ratios - step).clamp(-bound, bound)
-            there = problem.residuals(tried)
-            if (least := _value(there, tried)) < value:
-                ratios, residuals, value = tried, there, least
+        jacobian = problem.jacobian(found, residuals)
+        curvature = jacobian.T @ jacobian / square + evenness
+        slope = jacobian.T @ residuals / square + evenness @ found
+        step = torch.ones_like(found)
+        while value == before and bool((found - step != found).any()):
+            step = torch.linalg.solve(curvature + damping * torch.eye(len(found)), slope)
+            there = problem.residuals(found - step)
+            lower = problem.value(found - step, there)
+            if lower < value:
+                found, residuals, value = found - step, there, lower
                 damping /= 10
             else:
                 damping *= 4
-        if before - value < ENOUGH:
-            break
-    return ratios
+    return found

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audiodiff.diffusion.clips import check_clips, column, map_tensors
 from audiodiff.diffusion.denoiser import EPSILON_LOG_SNR_MIN
-from audiodiff.diffusion.guidance import Guidance, Time, check_clips, column, map_tensors
+from audiodiff.diffusion.guidance import Guidance, Time
 from audiodiff.diffusion.sampler import HasPosteriorMean
 from audiodiff.diffusion.schedule import Schedule
 

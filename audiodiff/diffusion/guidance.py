@@ -20,13 +20,12 @@ extrapolating one extrapolates all.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.clip_mean import clip_mean
+from audiodiff.diffusion.clips import check_clips, clip_mean, column
 from audiodiff.diffusion.sampler import HasPosteriorMean
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.diffusion.variance import Posterior
@@ -226,32 +225,7 @@ class Autoguidance(_Extrapolation):
         return self.worse(x_t, t, cond)
 
 
-def column(values: Tensor, like: Tensor) -> Tensor:
-    """(B,) or () as a tensor that broadcasts against `like`."""
-    return values.to(like).reshape((-1,) + (1,) * (like.ndim - 1))
-
-
 def _spread(x: Tensor, samples: Tensor | None) -> Tensor:
     """Standard deviation over channels and the first `samples` (B,) positions of each clip: (B, 1, 1)."""
     mean = column(clip_mean(x, samples), x)
     return column(clip_mean((x - mean).square(), samples).sqrt(), x)
-
-
-def map_tensors(function: Callable[[Tensor], Any], cond: Any) -> Any:
-    """The condition with `function` applied to it if it is a tensor, or to its tensors if it is a dataclass."""
-    if isinstance(cond, Tensor):
-        return function(cond)
-    if is_dataclass(cond):
-        return replace(cond, **{f.name: map_tensors(function, getattr(cond, f.name)) for f in fields(cond)})
-    return cond
-
-
-def check_clips(cond: Any, x: Tensor) -> None:
-    """Raise ValueError if a tensor of the condition has another number of rows than x has clips."""
-
-    def check(tensor: Tensor) -> Tensor:
-        if tensor.ndim and len(tensor) != len(x):
-            raise ValueError(f"the condition has {len(tensor)} clips, the signal {len(x)}: one row for each clip")
-        return tensor
-
-    map_tensors(check, cond)

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from audiodiff.diffusion import grid as grids
 from audiodiff.diffusion.ancestral import first_order_step
-from audiodiff.diffusion.clip_mean import clip_mean
+from audiodiff.diffusion.clips import clip_mean
 from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Sampler, Step, combine
 from audiodiff.diffusion.schedule import Level, Schedule
 

@@ -27,8 +27,8 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from audiodiff.diffusion.clips import check_clips, map_tensors
 from audiodiff.diffusion.gradient_guidance import recordable
-from audiodiff.diffusion.guidance import check_clips, map_tensors
 from audiodiff.diffusion.sampler import HasPosteriorMean, Noise
 from audiodiff.diffusion.schedule import Schedule
 

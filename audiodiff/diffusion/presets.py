@@ -54,7 +54,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 # Up to so many network calls, this one.
-RECOMMENDED = ((2, "ddim"), (5, "v_3m"), (9, "v_2m_pc"), (math.inf, "v_3m_pc"))
+RECOMMENDED = ((2, "ddim"), (5, "v_3m"), (10, "v_2m_pc"), (29, "v_3m_pc"), (math.inf, "v_4m_pc"))
 
 
 def build(name: str, nfe: int) -> Sampler:
@@ -75,9 +75,9 @@ def build(name: str, nfe: int) -> Sampler:
 def recommended(nfe: int) -> Sampler:
     """The most accurate sampler for a budget of network calls, as measured by `bench/solvers.py` on exact denoisers.
 
-    ddim up to 2 calls, v_3m up to 5, v_2m_pc up to 9, v_3m_pc from 10 on: an order more pays once its steps are small
-    enough, and a corrector once there are steps enough to correct. Which sampler makes a trained network sound best is
-    another question: see docs/solvers.md.
+    ddim up to 2 calls, v_3m up to 5, v_2m_pc up to 10, v_3m_pc up to 29, then v_4m_pc: an order more pays once its
+    steps are small enough, and a corrector once there are steps enough to correct. Which sampler makes a trained
+    network sound best is another question: see docs/solvers.md.
 
     Raises:
         UserError: nfe < 1.

@@ -184,11 +184,14 @@ def _row(
 
 
 def _describe(vocoder: Vocoder, settings: Settings) -> dict:
+    stored = vocoder.model.stored_grid(settings.steps, settings.sampler)
     return {
         "hash": vocoder.model_hash,
         "parameters": sum(parameter.numel() for parameter in vocoder.model.parameters()),
         "sampler": settings.sampler or vocoder.model.sampler,
         "steps": settings.steps,
+        "grid": stored and stored.times,
+        "validated": vocoder.model.validated,
         "consistency": vocoder.model.consistency,
         "mel_spec": vocoder.spec.to_dict(),
         "training": vocoder.training,

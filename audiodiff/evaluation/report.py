@@ -288,7 +288,7 @@ def _explanations(evaluation: Evaluation) -> str:
 
 
 def _method(evaluation: Evaluation) -> str:
-    environment, seconds = evaluation.environment, evaluation.seconds
+    environment, seconds, checked = evaluation.environment, evaluation.seconds, evaluation.model["validated"]
     judges = ", ".join(f"{JUDGES[name].label} {1000 * value:.0f}" for name, value in evaluation.judge_seconds.items())
     facts = {
         "Clips": f"{len(evaluation.clips)} of {' and '.join(evaluation.settings.splits)}; "
@@ -300,6 +300,8 @@ def _method(evaluation: Evaluation) -> str:
         "that mean and the cell says how many remain; a silent result is not left out",
         "Speed": f"seconds of audio per second of work, one clip at a time, {environment['threads']} threads, "
         f"{environment['device']}; the mel is given, mel consistency is included",
+        "Time grid": "stored in the model" if evaluation.model["grid"] else "the sampler's own",
+        "Network calls that the model was checked with": "{} to {}".format(*checked) if checked else "not recorded",
         "Time": f"synthesis {seconds['synthesis']:.0f} s, judging {seconds['judging']:.0f} s",
         "Judges, ms per clip": judges,
         "Model": evaluation.model["hash"],

@@ -31,6 +31,7 @@ from audiodiff.diffusion.schedule import (
     SubVP,
     VarianceExploding,
 )
+from audiodiff.diffusion.stored_grid import StoredGrid
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 from audiodiff.errors import UserError
@@ -55,6 +56,7 @@ TYPES: dict[str, type] = {
     "scaled_input": ScaledInput,
     "discrete": DiscreteSchedule,
     "learned": LearnedSchedule,
+    "stored_grid": StoredGrid,
     "epsilon": Epsilon,
     "x0": X0,
     "v": V,

@@ -11,9 +11,12 @@ lengthened to a bucket (`bucket`) and told where its clips end: the networks mas
 as it would alone. The recordings used last are kept and share one pool of memory, which only one call uses at a time.
 
 `torch.compile` joins what lies between the network's convolutions into few kernels. It is told that lengths vary, so
-that one compilation serves all of them.
+that one compilation serves all of them. On a CPU neither is worth its wait, so nothing is done there: launching costs
+little, convolutions take more than four fifths of a call, and compiled it took 0.9 to 1.2 times as long on two cores
+with AVX2 (`bench/gpu.py --device cpu` tells of another one).
 """
 
+import copy
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -23,7 +26,7 @@ from threading import Lock
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.sampler import Noise, Sampler, refuse_not_finite
@@ -71,10 +74,19 @@ class CompiledNetwork:
         try:
             return self._compiled(x, log_snr, cond)
         except torch._dynamo.exc.BackendCompilerFailed as error:
-            reason = str(error.__cause__ or error).strip().partition("\n")[0]
+            reason, *_ = str(error.inner_exception).strip().partition("\n")
             warnings.warn(f"the network runs without being compiled ({reason}); is there a C++ compiler?", stacklevel=2)
             self._compiled = None
             return self.network(x, log_snr, cond)
+
+
+def compiled_denoiser(denoiser: Denoiser) -> Denoiser:
+    """The denoiser with its network compiled, and with a schedule that tells its numbers while a device is recorded."""
+    schedule = denoiser.schedule
+    if isinstance(schedule, nn.Module):
+        # A learned one has its parameters beside the network's, where reading them would end the recording.
+        schedule = copy.deepcopy(schedule).cpu()
+    return Denoiser(CompiledNetwork(denoiser.network), schedule, denoiser.objective)
 
 
 class CudaRecorder:

@@ -5,6 +5,8 @@ its pure noise is noise with the mel's spectral envelope (after PriorGrad, Lee e
 al. 2022). What is sampled is coloured back, and may be projected onto the signals that have the given mel.
 """
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +16,12 @@ from torch import Tensor, nn
 from audiodiff.audio.consistency import project
 from audiodiff.audio.mel import MelSpec, MelSpectrogram
 from audiodiff.audio.prior import MelPrior, StandardPrior
+from audiodiff.diffusion import presets
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import Objective
+from audiodiff.diffusion.sampler import Sampler
 from audiodiff.diffusion.schedule import Schedule
+from audiodiff.diffusion.stored_grid import StoredGrid, chosen
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
@@ -53,10 +58,26 @@ class VocoderModel(nn.Module):
         prior: what the waveform is whitened by.
         sampler: name of the sampler used when none is asked for.
         consistency: iterations of mel-consistency projection used when none are asked for.
+        grids: time grids that take the place of a sampler's own, each for one sampler and number of network calls.
+        validated: least and most network calls that it was checked at; fewer bring a warning. None: it was not.
+
+    Raises:
+        UserError: a network for other mels, two grids for one sampler and number of calls, a grid that starts where the
+            denoiser cannot, or a range that is none.
     """
 
     TYPE = "vocoder"
-    ARGUMENTS = ("network", "schedule", "objective", "mel_spec", "prior", "sampler", "consistency")
+    ARGUMENTS = (
+        "network",
+        "schedule",
+        "objective",
+        "mel_spec",
+        "prior",
+        "sampler",
+        "consistency",
+        "grids",
+        "validated",
+    )
 
     def __init__(
         self,
@@ -67,6 +88,8 @@ class VocoderModel(nn.Module):
         prior: MelPrior | StandardPrior,
         sampler: str = "dpmpp_2m",
         consistency: int = 32,
+        grids: Sequence[StoredGrid] = (),
+        validated: Sequence[int] | None = None,
     ):
         super().__init__()
         if network.condition != mel_spec.n_mels or network.condition_hop != mel_spec.hop_length:
@@ -86,6 +109,8 @@ class VocoderModel(nn.Module):
         self.denoiser = Denoiser(network, schedule, objective)
         self.mel_spec, self.prior = mel_spec, prior
         self.sampler, self.consistency = sampler, consistency
+        self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
+        self._check_grids()
         self.analysis = MelSpectrogram(mel_spec)
 
     @property
@@ -120,10 +145,50 @@ class VocoderModel(nn.Module):
         losses = self.denoiser.loss(self.prior.whiten(waveform, mel)[:, None], noise, t, self.condition(mel))
         return Estimate(losses.loss, self.prior.colour(losses.x0_hat[:, 0], mel), losses.log_snr)
 
+    def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
+        """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""
+        key = (chosen(sampler or self.sampler, calls), calls)
+        return next((grid for grid in self.grids if (grid.sampler, grid.calls) == key), None)
+
+    def sampler_for(self, calls: int, sampler: str | None = None) -> Sampler:
+        """A sampler on the grid that is kept for it, else on its own.
+
+        Args:
+            calls: network calls; fewer than the model is validated for bring a warning.
+            sampler: name, a key of `presets.PRESETS`; None: the model's own.
+
+        Raises:
+            UserError: an unknown name, or fewer calls than the sampler can do with.
+        """
+        if self.validated and calls < self.validated[0]:
+            problem = f"this model was checked with {self.validated[0]} and more, it may sound worse"
+            warnings.warn(f"{calls} network calls: {problem}", stacklevel=2)
+        stored = self.stored_grid(calls, sampler)
+        return stored.build() if stored else presets.build(sampler or self.sampler, calls)
+
+    def _check_grids(self) -> None:
+        keys = [(grid.sampler, grid.calls) for grid in self.grids]
+        for grid, key in zip(self.grids, keys, strict=True):
+            subject = f"grid for {grid.sampler} with {grid.calls} calls"
+            if keys.count(key) > 1:
+                raise UserError(subject, "stands there twice", "keep one")
+            if grid.times[0] > self.denoiser.t_max:
+                raise UserError(
+                    subject, f"starts at {grid.times[0]:.6g}, the denoiser at {self.denoiser.t_max:.6g}", "fit it again"
+                )
+        if self.validated is not None:
+            least, most = self.validated
+            if not (isinstance(least, int) and isinstance(most, int) and 1 <= least <= most):
+                raise UserError(f"validated {list(self.validated)}", "is no range of calls", "give least and most")
+
     def project(self, waveform: Tensor, mel: Tensor, iterations: int | None = None) -> Tensor:
         """Bring (B, T) towards the signals that have this mel; `iterations` None for the model's own number."""
         iterations = self.consistency if iterations is None else iterations
         return project(waveform, mel, self.mel_spec, iterations) if iterations else waveform
+
+    def replaced(self, **arguments) -> "VocoderModel":
+        """A model of the same parts, network and weights included, with other constructor arguments."""
+        return type(self)(**{name: getattr(self, name) for name in self.ARGUMENTS} | arguments).eval()
 
     def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
         """Write a checkpoint folder: config.json, model.safetensors, README.md."""

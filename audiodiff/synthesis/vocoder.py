@@ -10,12 +10,10 @@ from torch import Tensor, nn
 
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.mel import MelSpec
-from audiodiff.diffusion import presets
-from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
-from audiodiff.synthesis.compiled import CompiledNetwork, CudaRecorder, RecordedSampling, bucket
+from audiodiff.synthesis.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 from audiodiff.synthesis.model import VocoderModel
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -40,8 +38,8 @@ class Vocoder:
         precision: of the network: float32, bfloat16 or float16. The sampler's state stays float32.
         model_hash: SHA-256 of the checkpoint it came from; empty if it came from none.
         training: what training recorded of itself.
-        compile: compile the network, which takes a minute or so at the first clip, and on a CUDA device replay whole
-            sampling calls (`synthesis.compiled`): for many clips.
+        compile: on a CUDA device, compile the network and replay whole sampling calls (`synthesis.compiled`): the first
+            clips of each length wait for it. Changes nothing on a CPU.
     """
 
     def __init__(
@@ -58,13 +56,10 @@ class Vocoder:
         self.device = _device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.precision, self.model_hash, self.training = precision, model_hash, training or {}
-        self.compile = compile
-        self._denoiser, self._recorded = self.model.denoiser, None
-        if compile:
-            network = CompiledNetwork(self.model.network)
-            self._denoiser = Denoiser(network, self.model.schedule, self.model.objective)
+        self.compile, self._recorded = compile, None
         if compile and self.device.type == "cuda":
-            self._recorded = RecordedSampling(self._denoiser, self._context, CudaRecorder(self.device))
+            denoiser = compiled_denoiser(self.model.denoiser)
+            self._recorded = RecordedSampling(denoiser, self._context, CudaRecorder(self.device))
 
     @classmethod
     def from_pretrained(
@@ -128,7 +123,8 @@ class Vocoder:
             mel: (M, F), (B, M, F), or a list of (M, F_i), in this model's `spec`.
             steps: network calls.
             seeds: one for each clip; an integer for several clips gives clip i the seed `clip_seed(seeds, str(i))`.
-            sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own.
+            sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own. It walks the grid that
+                the model keeps for it and this number of calls, if there is one.
             consistency: iterations of mel-consistency projection; None for the model's own, 0 for none.
             callback: told the progress after every network call, or once at the end where the whole call is replayed
                 (`compile` on a CUDA device).
@@ -162,16 +158,17 @@ class Vocoder:
         self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None
     ) -> list[Tensor]:
         """Run the sampler on whitened waveforms; a list of (T_i,) on the model's device, still white."""
-        sampler = presets.build(name, steps)
+        sampler = self.model.sampler_for(steps, name)
         frames = [item.shape[-1] for item in mels]
-        longest = bucket(max(frames)) if self.compile else max(frames)
+        longest = max(frames) if self._recorded is None else bucket(max(frames))
         held = torch.stack([_hold(item, longest) for item in mels]).to(self.device, torch.float32)
         hop = self.spec.hop_length
         lengths = [count * hop for count in frames]
-        masked = min(frames) < longest or self.compile
+        masked = min(frames) < longest or self._recorded is not None
         condition = self.model.condition(held, torch.tensor(lengths, device=self.device) if masked else None)
         where = (seeds, 1, longest * hop, 0, self.device)
-        x1, noise = batch_noise(*where), step_noise(*where)
+        start = self.model.schedule.level(float(sampler.grid_for(self.model.denoiser)[0]))
+        x1, noise = start.scale * batch_noise(*where), step_noise(*where)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:
@@ -182,7 +179,7 @@ class Vocoder:
             report(steps - 1, steps)
         else:
             with self._context():
-                made = sampler(self._denoiser, x1, condition, noise, report)
+                made = sampler(self.model.denoiser, x1, condition, noise, report)
         return [clip[0, :length].float() for clip, length in zip(made, lengths, strict=True)]
 
     def _context(self) -> AbstractContextManager:

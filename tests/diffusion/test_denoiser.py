@@ -9,6 +9,7 @@ from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.schedule import Cosine, LinearBeta, Schedule
 from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
+from audiodiff.nn.condition import Condition
 
 OBJECTIVES = [Epsilon, X0, V, Score, Flow]
 
@@ -169,21 +170,21 @@ def test_posterior_of_no_earlier_time_is_refused(s, x1):
 
 
 @pytest.mark.parametrize(
-    ("cond", "name"),
+    ("cond", "clips"),
     [
-        (torch.zeros(2, 5), "cond has"),
-        (SimpleNamespace(frames=torch.zeros(1, 4, 5)), "cond.frames has"),
-        (SimpleNamespace(samples=torch.zeros(4, dtype=torch.long)), "cond.samples has"),
+        (torch.zeros(2, 5), 2),
+        (Condition(frames=torch.zeros(1, 4, 5)), 1),
+        (Condition(samples=torch.zeros(4, dtype=torch.long)), 4),
     ],
 )
-def test_a_condition_of_another_batch_is_refused(cond, name):
+def test_a_condition_of_another_batch_is_refused(cond, clips):
     denoiser, x = Denoiser(silent, Cosine(), V()), torch.zeros(3, 1, 4)
     for ask in (
         lambda: denoiser(x, 0.5, cond),
         lambda: denoiser.posterior(x, 0.5, 0.2, cond),
         lambda: denoiser.loss(x, x, 0.5, cond),
     ):
-        with pytest.raises(ValueError, match=f"{name} a batch of"):
+        with pytest.raises(ValueError, match=f"the condition has {clips} clips, the signal 3"):
             ask()
 
 

@@ -10,6 +10,7 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.objective import X0, Epsilon, V
 from audiodiff.diffusion.presets import NAMES
+from audiodiff.diffusion.schedule import VarianceExploding
 from audiodiff.errors import UserError
 from audiodiff.synthesis.vocoder import Progress, Vocoder
 
@@ -70,6 +71,13 @@ def test_seeds_decide_and_nothing_else_does(vocoder, recording, sampler):
     assert distance(one, other) > 0.01
 
 
+def test_a_process_of_growing_variance_starts_at_its_own_level(tiny, recording):
+    vocoder, seen = Vocoder(tiny(objective=X0(), schedule=VarianceExploding(), consistency=0)), []
+    vocoder.model.network.register_forward_pre_hook(lambda module, given: seen.append(float(given[0].std())))
+    vocoder.generate(vocoder.mel(recording(8000)), 3)
+    assert seen[0] == pytest.approx(1, abs=0.03)
+
+
 def test_one_mel_a_batch_and_a_list(vocoder, recording):
     mel = vocoder.mel(recording(4000))
     assert vocoder.generate(mel, 2).samples.shape == (16 * HOP,)
@@ -108,7 +116,7 @@ def test_progress_counts_network_calls(vocoder, recording):
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 def test_copy_synthesis_is_as_long_as_its_recording(tiny, recording, spec, samples, rate):
     vocoder = Vocoder(tiny(spec=spec, consistency=0))
-    made = vocoder.resynthesise(recording(samples, rate), 1)
+    made = vocoder.resynthesise(recording(samples, rate), 2)
     assert made.sample_rate == vocoder.sample_rate
     assert len(made.samples) == -(-samples * vocoder.sample_rate // rate)
 

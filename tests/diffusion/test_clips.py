@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff.diffusion.clip_mean import clip_mean
+from audiodiff.diffusion.clips import clip_mean
 
 VALUES = torch.randn(3, 2, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -19,6 +19,10 @@ def test_without_samples_all_count():
     assert torch.allclose(clip_mean(VALUES), VALUES.mean((1, 2)), rtol=1e-14, atol=0)
     assert torch.allclose(clip_mean(VALUES[:, 0]), VALUES[:, 0].mean(1), rtol=1e-14, atol=0)
     assert torch.allclose(clip_mean(VALUES[:, 0], torch.tensor([7, 7, 7])), VALUES[:, 0].mean(1), rtol=1e-14, atol=0)
+
+
+def test_one_sample_is_its_own_mean():
+    assert torch.equal(clip_mean(VALUES[:, 0], torch.tensor([1, 1, 1])), VALUES[:, 0, 0])
 
 
 def test_no_samples_have_no_mean_but_are_no_error():

@@ -1,0 +1,48 @@
+"""`audiodiff fit-grid`: fit a model's time grids to its data and store them in its checkpoint."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def fit_grid(
+    calls: Annotated[list[int], typer.Argument(help="Numbers of network calls to fit a grid for, such as 4 6 10.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model (config.json, model.safetensors).")],
+    data: Annotated[Path, typer.Option(help="Manifest, or the folder that holds manifest.jsonl.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the model with its grids; the same if left out.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
+    clips: Annotated[int, typer.Option(help="Training clips whose spectrum is taken.", min=1)] = 50,
+    check: Annotated[int, typer.Option(help="Held-out clips that each grid is checked with; 0: none.", min=0)] = 4,
+    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
+) -> None:
+    """Fit time grids to the spectrum of the training data; those that bring few calls nearer to many are stored."""
+    from audiodiff.data.manifest import Manifest
+    from audiodiff.diffusion import presets
+    from audiodiff.synthesis import grids
+    from audiodiff.synthesis.vocoder import Vocoder
+
+    vocoder = Vocoder.from_pretrained(model, device)
+    for count in calls:
+        presets.build(sampler or vocoder.model.sampler, count)
+    manifest, rate = Manifest.load(data), vocoder.sample_rate
+    spectrum = grids.spectrum(vocoder, grids.recordings(manifest, ("train",), clips, rate))
+    held_out = grids.recordings(manifest, ("validation", "test"), check, rate) if check else []
+    found = []
+    for fit in grids.fits(vocoder, spectrum, dict.fromkeys(calls), sampler, held_out):
+        found.append(fit)
+        print(f"{fit.grid.sampler}, {fit.grid.calls} calls: {told(fit)}", flush=True)
+    card = model / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    grids.keep(vocoder.model, found).save_pretrained(out or model, vocoder.training, text)
+    print(out or model)
+
+
+def told(fit) -> str:
+    """A `grids.Fit` in words."""
+    before, after = fit.errors
+    said = f"error on the spectrum {before:.3g} with the sampler's own grid, {after:.3g} with the fitted one; "
+    if fit.distances:
+        before, after = fit.distances
+        said += f"distance to many calls {before:.4f} and {after:.4f}; "
+    return said + ("stored" if fit.better else "not stored")

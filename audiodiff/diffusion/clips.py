@@ -1,0 +1,42 @@
+"""What is done clip by clip, whatever else is in the batch."""
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def clip_mean(values: Tensor, samples: Tensor | None = None) -> Tensor:
+    """Mean of values (B, ..., T) over all but the batch, and over the first `samples` (B,) positions only: (B,)."""
+    if samples is None:
+        return values.flatten(1).mean(1)
+    counts = samples.to(values.device).reshape(-1, *(1,) * (values.ndim - 1))
+    valid = (torch.arange(values.shape[-1], device=values.device) < counts).expand_as(values)
+    return (values * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) or () as a tensor that broadcasts against `like`."""
+    return values.to(like).reshape((-1,) + (1,) * (like.ndim - 1))
+
+
+def map_tensors(function: Callable[[Tensor], Any], cond: Any) -> Any:
+    """The condition with `function` applied to it if it is a tensor, or to its tensors if it is a dataclass."""
+    if isinstance(cond, Tensor):
+        return function(cond)
+    if is_dataclass(cond):
+        return replace(cond, **{f.name: map_tensors(function, getattr(cond, f.name)) for f in fields(cond)})
+    return cond
+
+
+def check_clips(cond: Any, x: Tensor) -> None:
+    """Raise ValueError if a tensor of the condition has another number of rows than x has clips."""
+
+    def check(tensor: Tensor) -> Tensor:
+        if tensor.ndim and len(tensor) != len(x):
+            raise ValueError(f"the condition has {len(tensor)} clips, the signal {len(x)}: one row for each clip")
+        return tensor
+
+    map_tensors(check, cond)
