@@ -23,11 +23,11 @@ is taken to be smooth, and in what.
 With eta > 0 the same holds for the mean of a reverse SDE with eta times the noise of the ancestral one (eta = 1), which
 only changes the exponential kernel and its front:
 
-    "x0":       x_s = sigma_s / sigma_t e^(-eta h) x_t + (1 + eta) alpha_s int e^(-(1 + eta) (lambda_s - lambda)) x0 dlambda
-    "epsilon":  x_s = alpha_s / alpha_t x_t - (1 + eta) alpha_s int e^(-lambda) epsilon dlambda
+    "x0":       x_s = sigma_s / sigma_t e^(-eta h) x_t + k alpha_s int e^(-k (lambda_s - lambda)) x0 dlambda
+    "epsilon":  x_s = alpha_s / alpha_t x_t - k alpha_s int e^(-lambda) epsilon dlambda
 
-with lambda = half_log_snr, h = lambda_s - lambda_t, and noise of standard deviation sigma_s sqrt(1 - e^(-2 eta h)) or
-sigma_s sqrt(eta (e^(2 h) - 1)). The SDE solvers of arXiv 2211.01095 are eta = 1.
+with k = 1 + eta, lambda = half_log_snr, h = lambda_s - lambda_t, and noise of standard deviation
+sigma_s sqrt(1 - e^(-2 eta h)) or sigma_s sqrt(eta (e^(2 h) - 1)). The SDE solvers of arXiv 2211.01095 are eta = 1.
 """
 
 import math

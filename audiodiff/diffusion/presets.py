@@ -1,8 +1,8 @@
 """The samplers under their published names.
 
 Most are one class with three choices: what is taken to be smooth (x0: `dpmpp`, `unipc`; epsilon: `dpm`, `deis`, `plms`;
-v: `v`), the order, and whether each step is corrected with the answer behind it (`unipc`, `v_.._pc`). All end at t = 0,
-on clean data.
+v: `v`), the order, and whether each step is corrected with the answer behind it (`unipc`, `v_.._pc`). `2s` and `3s`
+take several calls a step and remember nothing, `2m` and `3m` one call and remember. All end at t = 0, on clean data.
 """
 
 import math
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from audiodiff.diffusion.ancestral import Ancestral
+from audiodiff.diffusion.heun import Heun
 from audiodiff.diffusion.multistep import Multistep
 from audiodiff.diffusion.sampler import Sampler
+from audiodiff.diffusion.singlestep import Singlestep
 from audiodiff.errors import UserError
 
 
@@ -31,6 +33,10 @@ def _multistep(order: int, predict: str, **options) -> Preset:
     return Preset(lambda nfe: Multistep(nfe, order, predict, **options), order)
 
 
+def _singlestep(order: int, predict: str) -> Preset:
+    return Preset(lambda nfe: Singlestep(nfe, order, predict), order)
+
+
 PRESETS: dict[str, Preset] = {
     "ddpm": Preset(Ancestral),
     "ddpm_large": Preset(lambda nfe: Ancestral(nfe, "large")),
@@ -39,14 +45,19 @@ PRESETS: dict[str, Preset] = {
     "plms": _multistep(4, "epsilon", coordinate="t", pseudo=True),
     "deis_2": _multistep(2, "epsilon", coordinate="t"),
     "deis_3": _multistep(3, "epsilon", coordinate="t"),
+    "dpm_2s": _singlestep(2, "epsilon"),
+    "dpm_3s": _singlestep(3, "epsilon"),
     "dpm_2m": _multistep(2, "epsilon"),
     "dpm_3m": _multistep(3, "epsilon"),
+    "dpmpp_2s": _singlestep(2, "x0"),
+    "dpmpp_3s": _singlestep(3, "x0"),
     "dpmpp_2m": _multistep(2, "x0"),
     "dpmpp_3m": _multistep(3, "x0"),
     "dpmpp_2m_sde": _multistep(2, "x0", eta=1.0),
     "dpmpp_3m_sde": _multistep(3, "x0", eta=1.0),
     "unipc_2": _multistep(2, "x0", corrector=True),
     "unipc_3": _multistep(3, "x0", corrector=True),
+    "heun": Preset(Heun, 2),
     "v_3m": _multistep(3, "v"),
     "v_2m_pc": _multistep(2, "v", corrector=True),
     "v_3m_pc": _multistep(3, "v", corrector=True),

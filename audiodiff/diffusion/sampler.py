@@ -167,14 +167,14 @@ def walk(
     This is what is compiled and what a CUDA graph captures, with noise drawn beforehand and no callback.
     """
     x = x1 if x1.dtype == torch.float64 else x1.float()
-    looks_back = max(len(step.carry) for step in table)
+    states_kept, features_kept = max(len(step.carry) for step in table), max(len(step.weights) for step in table)
     states: list[Tensor] = []
     features: list[Tensor] = []
     sums = []
     for n, step in enumerate(table):
         x0_hat = denoiser(x, step.t, cond)
-        states = [x, *states[: looks_back - 1]]
-        features = [combine(step.feature, (x, x0_hat)), *features[: len(step.weights)]]
+        states = [x, *states[: states_kept - 1]]
+        features = [combine(step.feature, (x, x0_hat)), *features[: features_kept - 1]]
         x = combine((*step.carry, *step.weights), (*states[: len(step.carry)], *features))
         if step.noise:
             x = torch.add(x, noise(n), alpha=step.noise)

@@ -132,7 +132,8 @@ class Singlestep(Sampler):
             the published one.
 
     Raises:
-        ValueError: another order, prediction or coordinate, a split that does not add up to nfe, or as `Sampler`.
+        ValueError: another order, prediction or coordinate, nfe < order without a split, a split that does not add up
+            to nfe, or as `Sampler`.
     """
 
     def __init__(
@@ -147,6 +148,8 @@ class Singlestep(Sampler):
         if order not in TABLEAUS:
             raise ValueError(f"order is 1, 2 or 3, got {order}")
         integrals.check(predict, coordinate, 0.0)
+        if 0 < nfe < order and split is None:
+            raise ValueError(f"a method of order {order} needs at least {order} network calls, got {nfe}")
         if split is not None and (sum(split) != nfe or not set(split) <= set(TABLEAUS)):
             raise ValueError(f"a split needs 1 to 3 calls an interval, {nfe} in all, got {list(split)}")
         self.order, self.predict, self.coordinate, self.split = order, predict, coordinate, split

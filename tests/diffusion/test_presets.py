@@ -81,9 +81,10 @@ def test_recommended_by_budget():
         3: (3, "v"),
         5: (3, "v"),
         6: (2, "v"),
-        9: (2, "v"),
-        10: (3, "v"),
-        99: (3, "v"),
+        10: (2, "v"),
+        11: (3, "v"),
+        29: (3, "v"),
+        30: (4, "v"),
     }
     for nfe, (order, predict) in chosen.items():
         sampler = recommended(nfe)

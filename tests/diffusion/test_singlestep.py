@@ -217,8 +217,8 @@ def test_fast_split_is_the_published_one(nfe, order, calls):
 @pytest.mark.parametrize(
     "nfe, order, predict, calls",
     [
-        (1, 3, "x0", [1]),
-        (2, 3, "x0", [1, 1]),
+        (1, 1, "x0", [1]),
+        (2, 2, "x0", [1, 1]),
         (3, 3, "x0", [1, 1, 1]),
         (4, 3, "epsilon", [1, 2, 1]),
         (7, 3, "x0", [1, 2, 3, 1]),
@@ -241,9 +241,9 @@ def test_default_split_where_v_meets_an_unbounded_coordinate():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 40), st.sampled_from([1, 2, 3]), st.sampled_from(["x0", "epsilon", "v"]))
-def test_every_row_is_one_call(nfe, order, predict):
-    schedule = Cosine()
+@given(st.integers(0, 36), st.sampled_from([1, 2, 3]), st.sampled_from(["x0", "epsilon", "v"]))
+def test_every_row_is_one_call(more, order, predict):
+    schedule, nfe = Cosine(), order + more
     solver = Singlestep(nfe, order, predict)
     assert sum(solver.calls) == nfe == sum(fast_split(nfe, order))
     t_max = 0.95 if predict == "epsilon" else 1.0

@@ -107,7 +107,7 @@ def test_what_a_model_does_not_take(tiny, arguments, words):
 
 
 def test_a_grid_that_starts_above_the_denoiser_is_refused(tiny):
-    with pytest.raises(UserError, match="starts at 1, the denoiser at 0.99"):
+    with pytest.raises(UserError, match=r"starts at 1, the denoiser at 0\.99"):
         tiny(objective=Epsilon(), grids=[STORED])
 
 
@@ -154,7 +154,7 @@ def test_the_spectrum_of_white_noise_is_white_but_for_its_scatter(tiny):
 def test_the_spectrum_is_that_of_the_whitened_waveform(tiny, recording):
     waveform = recording(16000).samples
     whitened, plain = (grids.spectrum(Vocoder(tiny(prior=prior)), [waveform]) for prior in ("mel", "standard"))
-    loud, quiet = (float((found.variances[-1] / found.variances[32])) for found in (plain, whitened))
+    loud, quiet = (float(found.variances[-1] / found.variances[32]) for found in (plain, whitened))
     assert quiet < 0.1 * loud
 
 
@@ -198,7 +198,7 @@ def test_a_fit_is_checked_on_the_network(tiny, recording, monkeypatch):
         own = presets.build(fit.grid.sampler, fit.grid.calls).default_grid(vocoder.model.schedule, 1.0)
         assert fit.grid.times[0] == 1 and fit.grid.times[-1] == 0 and fit.grid.times != tuple(own.tolist())
     mel = vocoder.mel(grids.Audio(held_out[0], 16000))
-    alone = list(grids.fits(vocoder, SPECTRUM, [6], "v_2m_pc", held_out[:1]))[0]
+    alone = next(iter(grids.fits(vocoder, SPECTRUM, [6], "v_2m_pc", held_out[:1])))
     limit = vocoder.generate(mel, 24, 0, "recommended", consistency=0).samples
     for model, distance in zip(
         (vocoder.model, vocoder.model.replaced(grids=[alone.grid])), alone.distances, strict=True
