@@ -104,11 +104,12 @@ def main() -> None:
     figures = measure(vocoder, recordings, given.calls, given.many)
     choice = ", ".join(f"{next(name for most, name in RECOMMENDED if n <= most)} at {n}" for n in given.calls)
     how = (
-        f"{len(clips)} held-out clips, {sum(clip.seconds for clip in clips):.0f} s; limit {given.many} calls of v_3m_pc; "
-        f"no mel consistency. `recommended` is {choice}."
+        f"{len(clips)} held-out clips, {sum(clip.seconds for clip in clips):.0f} s; the limit is {given.many} calls of "
+        f"v_3m_pc; no mel consistency. `recommended` is {choice}."
     )
     facts = describe()
-    text = f"# Agreement with many calls on a trained vocoder\n\n{how}\n\n{table(figures)}\n\n{facts}\n"
+    where = " · ".join(f"{name} {value}" for name, value in facts.items())
+    text = f"# Agreement with many calls on a trained vocoder\n\n{where}\n\n{how}\n\n{table(figures)}\n"
     print(text)
     files.write_text(given.out, text)
     record = {"environment": facts, "model": vocoder.model_hash, "figures": figures}

@@ -11,7 +11,9 @@ def fit_grid(
     model: Annotated[Path, typer.Option(help="Folder of the model (config.json, model.safetensors).")],
     data: Annotated[Path, typer.Option(help="Manifest, or the folder that holds manifest.jsonl.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the model with its grids; the same if left out.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Name of the sampler they are for; the model's own if left out.")
+    ] = None,
     clips: Annotated[int, typer.Option(help="Training clips whose spectrum is taken.", min=1)] = 50,
     check: Annotated[int, typer.Option(help="Held-out clips that each grid is checked with; 0: none.", min=0)] = 4,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",

@@ -78,7 +78,7 @@ def controls() -> list[gr.components.Component]:
     """Solver, calls, seed and mel consistency, in the order in which the endpoints take them."""
     with gr.Group():
         with gr.Row():
-            solver = gr.Dropdown(list(NAMES), value="dpmpp_2m", label="Solver")
+            solver = gr.Dropdown(list(NAMES), value="recommended", label="Solver")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed")
         calls = gr.Slider(1, 50, value=6, step=1, label="Calls of the network")
         consistency = gr.Checkbox(True, label="Mel consistency: project the result onto the sounds that have this mel")
@@ -120,7 +120,7 @@ class App:
     def resynthesise(
         self,
         recording: str | None,
-        solver: str = "dpmpp_2m",
+        solver: str = "recommended",
         calls: int = 6,
         seed: int = 0,
         consistency: bool = True,
@@ -134,7 +134,7 @@ class App:
         self,
         files: Sequence[str] | None,
         spec: str = BESIDE,
-        solver: str = "dpmpp_2m",
+        solver: str = "recommended",
         calls: int = 6,
         seed: int = 0,
         consistency: bool = True,

@@ -80,11 +80,12 @@ class Ancestral(Sampler):
         log_variance = step.log_small if self.variance == "small" or stop.sigma == 0 else step.log_large
         return Step(start.t, (step.carry,), (step.gain,), noise=math.exp(log_variance / 2))
 
-    def _walk(
+    def unchecked(
         self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
+        """As `Sampler.unchecked`."""
         if self.variance != "learned":
-            return super()._walk(denoiser, x1, cond, noise, callback)
+            return super().unchecked(denoiser, x1, cond, noise, callback)
         x = x1 if x1.dtype == torch.float64 else x1.float()
         times = self.grid_for(denoiser).tolist()
         sums = []

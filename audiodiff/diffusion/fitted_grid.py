@@ -46,6 +46,8 @@ MODES = 64
 FAINTEST = 1e-6
 # Of what is minimised: a thousandth of the error is not worth another iteration.
 GAIN_ENOUGH = 2e-3
+# Of a sampler's state: no error below it shows.
+ROUNDING = torch.finfo(torch.float32).eps
 NUDGE = torch.finfo(torch.float64).eps ** (1 / 3)
 
 
@@ -219,9 +221,8 @@ class _Problem:
         return torch.stack([(self.residuals(coefficients + nudge) - residuals) / NUDGE for nudge in nudges], 1)
 
     def value(self, coefficients: Tensor, residuals: Tensor) -> float:
-        """What is minimised; infinite where RATIO does not hold or the error is not a number."""
-        value = float(residuals.square().sum().log() + EVENNESS * (self.slopes @ coefficients).square().mean())
-        return math.inf if math.isnan(value) or self.uneven(coefficients) else value
+        """What is minimised."""
+        return float(_square(residuals).log() + EVENNESS * (self.slopes @ coefficients).square().mean())
 
 
 def _residuals(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spectrum, quiet: float) -> Tensor:
@@ -231,6 +232,11 @@ def _residuals(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spe
     return factor * (gain(sampler, schedule, grid, spectrum.variances) - exact)
 
 
+def _square(residuals: Tensor) -> Tensor:
+    """The error's square. Many grids can be exact for a single mode; none may count for infinitely much."""
+    return residuals.square().sum() + ROUNDING**2
+
+
 def _descend(problem: _Problem) -> Tensor:
     """Coefficients from which no step gains much."""
     found = problem.first()
@@ -238,18 +244,19 @@ def _descend(problem: _Problem) -> Tensor:
     value, before, damping = problem.value(found, residuals), math.inf, 1.0
     evenness = EVENNESS * problem.slopes.T @ problem.slopes / len(problem.slopes)
     while before - value > GAIN_ENOUGH:
-        before, square = value, residuals.square().sum()
+        before, square = value, _square(residuals)
         jacobian = problem.jacobian(found, residuals)
         curvature = jacobian.T @ jacobian / square + evenness
         slope = jacobian.T @ residuals / square + evenness @ found
         step = torch.ones_like(found)
         while value == before and bool((found - step != found).any()):
             step = torch.linalg.solve(curvature + damping * torch.eye(len(found)), slope)
+            damping *= 4
+            if problem.uneven(found - step):
+                continue
             there = problem.residuals(found - step)
             lower = problem.value(found - step, there)
             if lower < value:
                 found, residuals, value = found - step, there, lower
-                damping /= 10
-            else:
-                damping *= 4
+                damping /= 40
     return found

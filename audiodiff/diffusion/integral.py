@@ -59,10 +59,21 @@ def exponential_moments(decay: float, count: int) -> list[float]:
 
 
 def interpolation_weights(nodes: Sequence[float], moments: Sequence[float]) -> list[float]:
-    """Weights w with sum_i w_i u_i^j = moments_j for every j < len(nodes): exact for polynomials through the nodes."""
-    u = torch.tensor(nodes, dtype=torch.float64)
-    powers = u ** torch.arange(len(nodes), dtype=torch.float64)[:, None]
-    return torch.linalg.solve(powers, torch.tensor(moments, dtype=torch.float64)).tolist()
+    """Weights w with sum_i w_i u_i^j = moments_j for every j < len(nodes): exact for polynomials through the nodes.
+
+    By the algorithm of Bjorck and Pereyra for Vandermonde systems (Golub and Van Loan, "Matrix Computations"), which
+    loses no digits where nodes are ordered, unlike elimination.
+    """
+    w, count = list(moments), len(nodes)
+    for k in range(count - 1):
+        for i in range(count - 1, k, -1):
+            w[i] -= nodes[k] * w[i - 1]
+    for k in range(count - 2, -1, -1):
+        for i in range(k + 1, count):
+            w[i] /= nodes[i] - nodes[i - k - 1]
+        for i in range(k, count - 1):
+            w[i] -= w[i + 1]
+    return w
 
 
 def check(predict: str, coordinate: str | None, eta: float) -> None:

@@ -90,11 +90,12 @@ class PredictorCorrector(Sampler):
             table += [row, *[langevin_row(stop, 2 * self.snr**2)] * self.corrections]
         return table[: -self.corrections]
 
-    def _walk(
+    def unchecked(
         self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
+        """As `Sampler.unchecked`."""
         if self.fixed:
-            return super()._walk(denoiser, x1, cond, noise, callback)
+            return super().unchecked(denoiser, x1, cond, noise, callback)
         x = x1 if x1.dtype == torch.float64 else x1.float()
         sums = []
         for n, row in enumerate(self.table(denoiser)):

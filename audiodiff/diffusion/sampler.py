@@ -134,13 +134,14 @@ class Sampler(ABC):
                 that is not finite (the message names the first such step).
         """
         self._require(noise)
-        x, finite = self._walk(denoiser, x1, cond, noise, callback)
+        x, finite = self.unchecked(denoiser, x1, cond, noise, callback)
         refuse_not_finite(finite)
         return x
 
-    def _walk(
+    def unchecked(
         self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
+        """The call without its look at the device: (x0, (nfe,) whether the state was finite after each call)."""
         return walk(self.table(denoiser), denoiser, x1, cond, noise, callback)
 
     def _require(self, noise: Noise | None) -> None:

@@ -91,7 +91,8 @@ class UNet1d(nn.Module):
         conditions, masks = [condition], [mask]
         for _ in self.down:
             conditions.append(None if condition is None else nn.functional.avg_pool1d(conditions[-1], 2))
-            masks.append(None if mask is None else nn.functional.max_pool1d(masks[-1], 2))
+            # A maximum of pairs, not max_pool1d: pooling would fix the length in a compiled network.
+            masks.append(None if mask is None else torch.maximum(masks[-1][..., ::2], masks[-1][..., 1::2]))
 
         hidden, skips = self.enter(x), []
         for i, (blocks, shrink) in enumerate(zip(self.down, self.shrink, strict=True)):

@@ -86,7 +86,7 @@ class VocoderModel(nn.Module):
         objective: Objective,
         mel_spec: MelSpec,
         prior: MelPrior | StandardPrior,
-        sampler: str = "dpmpp_2m",
+        sampler: str = "recommended",
         consistency: int = 32,
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
@@ -158,8 +158,11 @@ class VocoderModel(nn.Module):
             sampler: name, a key of `presets.PRESETS`; None: the model's own.
 
         Raises:
-            UserError: an unknown name, or fewer calls than the sampler can do with.
+            UserError: an unknown name, fewer calls than the sampler can do with, or one that asks for a variance that
+                this model has not learned.
         """
+        if (sampler or self.sampler) == "ddpm_learned" and not isinstance(self.objective, LearnedVariance):
+            raise UserError("sampler ddpm_learned", "this model has learned no variance", "choose ddpm or ddpm_large")
         if self.validated and calls < self.validated[0]:
             problem = f"this model was checked with {self.validated[0]} and more, it may sound worse"
             warnings.warn(f"{calls} network calls: {problem}", stacklevel=2)

@@ -72,7 +72,7 @@ def test_a_recording_is_uploaded_seen_and_heard(page, recording, model_folder):
     original, _ = offered(page, "#original")
     assert (rate, len(made), len(original)) == (16000, 16000, 16000)
     assert 0.5 < np.std(made) / np.std(original) < 2
-    assert "dpmpp_2m" in page.find_element("css selector", "#settings").text
+    assert "recommended" in page.find_element("css selector", "#settings").text
     severe = [line["message"] for line in page.get_log("browser") if line["level"] == "SEVERE"]
     assert not [message for message in severe if "manifest.json" not in message and "favicon" not in message]
 

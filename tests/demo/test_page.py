@@ -71,7 +71,7 @@ def test_recording_is_resynthesised_as_the_vocoder_does(page, recording, model_f
 
 def test_seed_and_consistency_are_heard(page, recording):
     results = [
-        samples_of(page.predict(handle_file(recording), "dpmpp_2m", 2, *choice, api_name="/resynthesise")[2])[0]
+        samples_of(page.predict(handle_file(recording), "recommended", 2, *choice, api_name="/resynthesise")[2])[0]
         for choice in [(0, True), (0, True), (1, True), (0, False)]
     ]
     assert np.array_equal(results[0], results[1])
@@ -99,7 +99,7 @@ def test_saved_mel_sounds_like_its_recording(page, recording, model_folder, tmp_
 def test_bare_array_takes_the_spec_that_is_named(page, tmp_path):
     path = tmp_path / "bare.npy"
     np.save(path, np.full((80, 20), -4.0, dtype=np.float32))
-    args = "dpmpp_2m", 1, 0, False
+    args = "recommended", 1, 0, False
     with pytest.raises(AppError, match="does not say which kind"):
         page.predict([handle_file(path)], "in its .melspec.json", *args, api_name="/resynthesise_mel")
     with pytest.raises(AppError, match="sample_rate"):
@@ -112,11 +112,11 @@ def test_bad_input_is_one_line_that_names_the_upload(page, tmp_path):
     text = tmp_path / "notes.wav"
     text.write_text("this is no sound")
     with pytest.raises(AppError) as caught:
-        page.predict(handle_file(text), "dpmpp_2m", 2, 0, True, api_name="/resynthesise")
+        page.predict(handle_file(text), "recommended", 2, 0, True, api_name="/resynthesise")
     message = str(caught.value)
     assert message.startswith("notes.wav: ") and "\n" not in message
     with pytest.raises(AppError, match="upload a file or record one"):
-        page.predict(None, "dpmpp_2m", 2, 0, True, api_name="/resynthesise")
+        page.predict(None, "recommended", 2, 0, True, api_name="/resynthesise")
     long = tmp_path / "long.wav"
     soundfile.write(long, np.zeros(61 * 8000), 8000)
     with pytest.raises(AppError, match="audiodiff render"):

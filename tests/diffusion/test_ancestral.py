@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from audiodiff.diffusion import grid
-from audiodiff.diffusion.ancestral import DDIM, Ancestral
+from audiodiff.diffusion.adapted_schedule import ScaledInput
+from audiodiff.diffusion.ancestral import DDIM, Ancestral, first_order_step
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.schedule import Cosine
 
@@ -150,6 +151,24 @@ def test_the_true_variance_makes_every_step_exact():
     missing = 0.25 * level.sigma**2 / (0.25 * level.alpha**2 + level.sigma**2)
     assert float(answer.square().sum()) == pytest.approx(0.25 - missing, rel=1e-10)
     assert seen == [(n, 5) for n in range(5)]
+
+
+def test_learned_variance_too_ends_in_the_scale_of_the_data():
+    class Point:
+        schedule, t_max = ScaledInput(Cosine(), 0.5), 1.0
+
+        def posterior(self, x_t, t, s, cond=None):
+            return self.schedule.level(s).alpha * torch.full_like(x_t, 3.0), torch.zeros_like(x_t)
+
+    x1 = torch.zeros(1, 1, 1, dtype=torch.float64)
+    answer = Ancestral(2, "learned")(Point(), x1, noise=lambda step: torch.ones_like(x1))
+    assert float(answer) == pytest.approx(3.0, rel=1e-14)
+
+
+def test_a_step_of_order_one_adds_noise_only_when_told():
+    start, stop = Cosine().level(0.7), Cosine().level(0.4)
+    assert first_order_step(start, stop).noise == 0
+    assert first_order_step(start, stop).carry == pytest.approx([stop.sigma / start.sigma], rel=1e-15)
 
 
 def test_learned_variance_needs_a_denoiser_that_has_it(gaussian, x1):

@@ -196,8 +196,24 @@ def test_the_fit_starts_from_the_samplers_own_grid():
     assert fit(sampler, LinearBeta(), spectrum)[0] == LinearBeta().t_max
 
 
+def test_an_uneven_start_is_made_half_as_uneven_first():
+    """Until neighbours differ by a factor of 3 at most; with no error to lower, only evenness pulls at them."""
+    own = times(1, 0.9, 0.3, 0.02)
+    problem = fitted_grid._Problem(DDIM(3, grid=own), Cosine(), power_law(2), 0.1, own)
+    steepest = (-own.diff()).log().diff()
+    assert steepest.exp().tolist() == pytest.approx([6, 0.28 / 0.6])
+    ratios = (-problem.grid(problem.first()).diff()).log().diff()
+    torch.testing.assert_close(ratios, steepest / 2, rtol=1e-9, atol=0)
+
+
 def test_one_interval_leaves_nothing_to_fit():
     assert fit(DDIM(1), Cosine(), power_law(3)).tolist() == [1, 0]
+
+
+def test_where_every_grid_is_exact_there_is_nothing_to_gain():
+    """v of a single mode of variance 1 is 0 throughout."""
+    sampler, spectrum = Multistep(3, 2, "v"), Spectrum(times(1))
+    assert error(sampler, Cosine(), fit(sampler, Cosine(), spectrum), spectrum) < 1e-14
 
 
 def test_two_intervals_are_fitted_exactly():
@@ -248,6 +264,13 @@ def test_a_spectrum_of_powers_keeps_their_total_and_spread():
     assert (spectrum.weights[[0, -1]] * 1000).tolist() == pytest.approx([16, 15])
     assert Spectrum.of_powers(powers, 2).variances.tolist() == pytest.approx([250.5, 750.5])
     assert Spectrum.of_powers(torch.tensor([2.0, 1.0])).variances.tolist() == [1, 2]
+    assert Spectrum.of_powers(torch.tensor([2.0, 1.0]), 1).variances.tolist() == [1.5]
+
+
+def test_weights_are_shares():
+    assert Spectrum(times(1, 2, 3), times(0.25, 0, 0.75)).weights.tolist() == [0.25, 0, 0.75]
+    assert Spectrum(times(1, 2), times(9, 1)).weights.tolist() == pytest.approx([0.9, 0.1])
+    assert Spectrum([1, 2]).weights.tolist() == [0.5, 0.5]
 
 
 def test_silence_counts_as_sixty_decibels_below_the_mean():

@@ -46,6 +46,14 @@ def test_karras_tends_to_uniform_log_snr():
     assert torch.allclose(far, grid.uniform_log_snr(Cosine(), 10), atol=1e-5)
 
 
+def test_default_bounds():
+    """log_snr of +-10, rho of 7, and +-9 for the balanced grid however many the calls."""
+    schedule = Cosine()
+    assert torch.equal(grid.uniform_log_snr(schedule, 5), grid.uniform_log_snr(schedule, 5, -10.0, 10.0))
+    assert torch.equal(grid.karras(schedule, 5), grid.karras(schedule, 5, 7.0, -10.0, 10.0))
+    assert schedule.log_snr(grid.balanced(schedule, 200)[[1, -2]]).tolist() == pytest.approx([-9, 9], rel=1e-12)
+
+
 def test_bounds_stop_at_the_schedule():
     short = LinearBeta(0.1, 5.0)
     assert grid.uniform_log_snr(short, 4)[0] == pytest.approx(1.0)

@@ -323,6 +323,14 @@ def test_inversion_and_back_is_the_identity_to_the_order(order, predict, gaussia
     assert math.log2(coarse / fine) > order - 0.2 and fine < (0.05, 1e-3, 1e-4)[order - 1], (coarse, fine)
 
 
+def test_inversion_of_a_single_step_is_ddim_backwards(gaussian, x1):
+    times = torch.tensor([0.8, 0.2], dtype=torch.float64)
+    first, last = gaussian.schedule.levels(times)
+    noise = (x1 - last.alpha * gaussian(x1, 0.2)) / last.sigma
+    expected = first.alpha * gaussian(x1, 0.2) + first.sigma * noise
+    assert torch.allclose(invert(Multistep(1, 1, grid=times), gaussian, x1), expected, rtol=0, atol=1e-13)
+
+
 def test_inversion_finds_the_state_of_the_flow(gaussian, x1):
     times = grid.uniform_t(gaussian.schedule, 200, 1.0, 0.01)
     x0 = gaussian.flow(x1[:8], 1.0, 0.01)

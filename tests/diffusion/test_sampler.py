@@ -12,7 +12,7 @@ from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.objective import X0, Epsilon, V
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.presets import PRESETS, build
-from audiodiff.diffusion.sampler import Sampler, Step, combine, walk
+from audiodiff.diffusion.sampler import Sampler, Step, combine, gain_to_data, walk
 from audiodiff.diffusion.schedule import Cosine, LinearBeta
 
 OBJECTIVES = [Epsilon, X0, V]
@@ -70,6 +70,16 @@ def test_combine():
     assert combine((0.0, 0.0), (a, b)).tolist() == [0.0]
     assert combine((0.0, -2.0), (a, b)).tolist() == [-6.0]
     assert combine((0.5, -2.0), (a, b)).tolist() == [-5.0]
+    assert combine((0.0,), (a,)).tolist() == [0.0]
+
+
+def test_a_plain_row_asks_for_x0_and_adds_no_noise():
+    assert Step(0.5, (1.0,), (2.0,)) == Step(0.5, (1.0,), (2.0,), feature=(0.0, 1.0), noise=0.0)
+
+
+def test_only_clean_data_are_scaled_back():
+    schedule = ScaledInput(Cosine(), 0.5)
+    assert [gain_to_data(schedule, t) for t in (0.0, 0.3, 1.0)] == [2.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("name", NAMES)

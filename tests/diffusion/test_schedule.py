@@ -132,6 +132,16 @@ def test_times_never_leave_the_unit_interval():
         schedule.level(float(schedule.t_from_log_snr(schedule.log_snr(1.0))))
 
 
+@pytest.mark.parametrize("error", [2.0**-52, -(2.0**-52)])
+def test_an_inverse_rounded_beyond_an_end_is_that_end(error):
+    class Rounding(Cosine):
+        def _t_from_log_snr(self, log_snr):
+            return super()._t_from_log_snr(log_snr) + error
+
+    first, last = Rounding().t_from_log_snr(torch.tensor([math.inf, -math.inf], dtype=torch.float64)).tolist()
+    assert 0 <= first <= abs(error) and 1 - abs(error) <= last <= 1
+
+
 @each(SCHEDULES)
 def test_any_shape_and_dtype(schedule):
     t = T[1:7].reshape(2, 3)

@@ -4,9 +4,9 @@ On the cosine schedule the angle atan(sigma / alpha) is pi t / 2 and every integ
 
     x0:       sigma_s int f d(cot phi)      epsilon:  alpha_s int f d(tan phi)      v:  int f d(phi),
 
-here done by composite Gauss-Legendre sums over Lagrange polynomials. Multistep rows are not compared one by one: both
-tables are unrolled, so that each state is a combination of the start x and of the features f_0, f_1, ..., with the
-corrector as it is defined (take the step again from the corrected state, with the answer behind it).
+here done by composite Gauss-Legendre sums over Lagrange polynomials. Rows are not compared one by one: both tables are
+unrolled, so that each state is a combination of the start x and of the features f_0, f_1, ..., with the corrector as it
+is defined (take the step again from the corrected state, with the answer behind it).
 """
 
 import math
@@ -50,6 +50,30 @@ MEMBERS = {
     "v_3m_pc": Member(3, "v", "angle", corrector=True),
     "v_4m_pc": Member(4, "v", "angle", corrector=True),
 }
+
+
+class Stages(NamedTuple):
+    """What a preset of several calls a step is, as published."""
+
+    predict: str
+    coordinate: str
+    fractions: tuple[float, ...]
+    nodes: tuple[tuple[int, ...], ...]
+    six: tuple[int, ...]
+    """The calls in each interval, of six calls in all; of the fewest, each interval has one."""
+    eta: float = 0.0
+    pseudo: bool = False
+
+
+MIDPOINT = ((0.0, 1 / 2), ((0,), (1,)), (1, 2, 2, 1))
+THIRD = ((0.0, 1 / 3, 2 / 3), ((0,), (0, 1), (0, 2)), (1, 1, 3, 1))
+SINGLESTEP = {
+    "dpm_2s": Stages("epsilon", "half_log_snr", *MIDPOINT),
+    "dpm_3s": Stages("epsilon", "half_log_snr", *THIRD),
+    "dpmpp_2s": Stages("x0", "half_log_snr", *MIDPOINT),
+    "dpmpp_3s": Stages("x0", "half_log_snr", *THIRD),
+    "heun": Stages("epsilon", "ratio", (0.0, 1.0), ((0,), (0, 1)), (1, 2, 2, 1)),
+}
 CALLS = 6
 # A learned variance stands in no table: see test_ancestral.py. The recommended sampler is one of the others.
 TABULAR = [name for name in PRESETS if name not in ("ddpm_learned", "recommended")]
@@ -66,7 +90,14 @@ def _noise(t):
 def _place(coordinate, t):
     if coordinate == "half_log_snr":
         return np.log(np.sin((1 - t) * math.pi / 2) / np.sin(t * math.pi / 2))
-    return t * math.pi / 2 if coordinate == "angle" else t
+    return {"angle": t * math.pi / 2, "ratio": np.tan(t * math.pi / 2), "t": t}[coordinate]
+
+
+def _between(coordinate, t, s, fraction):
+    """The time at a fraction of the way from t to s in the coordinate."""
+    first, last = (_place(coordinate, u) for u in (t, s))
+    place = first + fraction * (last - first)
+    return float(np.arctan(np.exp(-place) if coordinate == "half_log_snr" else place) * 2 / math.pi)
 
 
 def _kernel(member, phi, s):
@@ -81,7 +112,7 @@ def _kernel(member, phi, s):
     return -power * _signal(s) * damped / (np.sin(phi) * np.cos(phi))
 
 
-def _integral(function, first, last, pieces=16):
+def _integral(function, first, last, pieces=64):
     nodes, masses = np.polynomial.legendre.leggauss(24)
     edges = np.linspace(first, last, pieces + 1)
     half = np.diff(edges)[:, None] / 2
@@ -121,50 +152,81 @@ def _finite(member, t, s):
     """Whether the step has an integral: all but those from or to an infinite coordinate or feature."""
     if member.predict == "v":
         return True
-    return t < 1 and (s > 0 or (member.predict == "epsilon" and member.coordinate == "t"))
+    return t < 1 and (s > 0 or (member.predict == "epsilon" and member.coordinate in ("t", "ratio")))
+
+
+def _ddim(carry, state, feature, t, s):
+    return carry * state + (_signal(s) - carry * _signal(t)) * feature
+
+
+def _through(member, nodes, features, t, s):
+    weights = _weights(member, nodes, t, s)
+    return sum(w * feature for w, feature in zip(weights, features, strict=True))
 
 
 @cache
-def _states(name, times):
+def _multistep_states(name, times):
     """(calls, 1 + calls) every state behind the start as a combination of (x, f_0, f_1, ...)."""
-    member, basis = MEMBERS[name], np.eye(len(times))
-    state = corrected = basis[0]
+    member = MEMBERS[name]
+    x, *features = np.eye(len(times))
+    state = corrected = x
     nodes: list[int] = []
     states = []
     for n, (t, s) in enumerate(pairwise(times)):
         nodes = [n, *nodes] if member.predict == "v" or t < 1 else nodes
         if not _finite(member, t, s):  # DDIM, and with the noise of the posterior for an SDE
             carry = 0.0 if member.eta else _noise(s) / _noise(t)
-            state = corrected = carry * state + (_signal(s) - carry * _signal(t)) * basis[n + 1]
+            state = corrected = _ddim(carry, state, features[n], t, s)
             states.append(state)
             continue
         used = nodes[: member.order]
         carry = _carry(member, t, s)
-
-        def through(indices, t=t, s=s):
-            weights = _weights(member, [times[i] for i in indices], t, s)
-            return sum(w * basis[i + 1] for w, i in zip(weights, indices, strict=True))
-
-        state = carry * corrected + through(used)
-        again = (member.corrector or len(used) < member.order - 1) and not member.eta and s > 0
-        corrected = carry * corrected + through([n + 1, *used]) if again else state
+        state = carry * corrected + _through(member, [times[i] for i in used], [features[i] for i in used], t, s)
+        if s > 0 and not member.eta and (member.corrector or len(used) < member.order - 1):
+            used = [n + 1, *used]
+            again = _through(member, [times[i] for i in used], [features[i] for i in used], t, s)
+            corrected = carry * corrected + again
+        else:
+            corrected = state
         states.append(state)
     return np.array(states)
+
+
+@cache
+def _singlestep_states(name, calls, times):
+    """The states as for multistep methods, and for each call its time and whether its step has an integral."""
+    member = SINGLESTEP[name]
+    state, *features = np.eye(1 + sum(calls))
+    states, asked = [], []
+    for count, t, s in zip(calls, times, times[1:], strict=False):
+        if not _finite(member, t, s):
+            assert count == 1
+            state = _ddim(_noise(s) / _noise(t), state, features[len(asked)], t, s)
+            states.append(state)
+            asked.append((t, False))
+            continue
+        start, first = state, len(asked)
+        stages = [t, *(_between(member.coordinate, t, s, fraction) for fraction in member.fractions[1:count])]
+        for stage, nodes, end in zip(stages, member.nodes if count > 1 else ((0,),), [*stages[1:], s], strict=True):
+            used = [stages[i] for i in nodes], [features[first + i] for i in nodes]
+            state = _carry(member, t, end) * start + _through(member, *used, t, end)
+            states.append(state)
+            asked.append((stage, True))
+    return np.array(states), asked
 
 
 def _unrolled(table):
-    basis = np.eye(len(table) + 1)
-    state, states = basis[0], []
+    x, *features = np.eye(len(table) + 1)
+    states = [x]
     for n, step in enumerate(table):
-        (carry,) = step.carry
-        state = carry * state + sum(w * basis[n + 1 - i] for i, w in enumerate(step.weights))
-        states.append(state)
-    return np.array(states)
+        terms = [carry * states[n - j] for j, carry in enumerate(step.carry)]
+        states.append(sum([*terms, *(w * features[n - j] for j, w in enumerate(step.weights))]))
+    return np.array(states[1:])
 
 
-def _feature(member, t, s):
-    """The feature of the row from t to s as a combination of x_t and x0."""
-    if member.predict == "x0" or not _finite(member, t, s):
+def _feature(member, t, finite):
+    """The feature of a row as a combination of x_t and x0."""
+    if member.predict == "x0" or not finite:
         return 0.0, 1.0
     if member.predict == "epsilon":
         return 1 / _noise(t), -_signal(t) / _noise(t)
@@ -177,17 +239,35 @@ def _table(name, calls):
     return sampler.steps(Cosine(), times), tuple(times.tolist())
 
 
-@pytest.mark.parametrize("name", [name for name in TABULAR if not name.startswith("ddpm")])
+def test_every_preset_is_computed_again():
+    ancestral = {"ddpm", "ddpm_large"}
+    assert set(TABULAR) == ancestral | set(MEMBERS) | set(SINGLESTEP)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
 @pytest.mark.parametrize("calls", [CALLS, None], ids=["six", "least"])
 def test_the_table_of_a_multistep_preset(name, calls):
     member = MEMBERS[name]
     table, times = _table(name, calls or PRESETS[name].least)
-    assert np.allclose(_unrolled(table), _states(name, times), rtol=1e-11, atol=1e-11)
+    assert np.allclose(_unrolled(table), _multistep_states(name, times), rtol=1e-11, atol=1e-11)
     for step, (t, s) in zip(table, pairwise(times), strict=True):
         assert step.t == t
-        assert step.feature == pytest.approx(_feature(member, t, s), rel=1e-13, abs=1e-15)
+        assert step.feature == pytest.approx(_feature(member, t, _finite(member, t, s)), rel=1e-13, abs=1e-15)
         drop = 1 - (math.tan(s * math.pi / 2) / math.tan(t * math.pi / 2)) ** 2 if t < 1 else 1.0
         assert step.noise == pytest.approx(_noise(s) * math.sqrt(drop) if member.eta else 0.0, rel=1e-13)
+
+
+@pytest.mark.parametrize("name", SINGLESTEP)
+@pytest.mark.parametrize("calls", [CALLS, None], ids=["six", "least"])
+def test_the_table_of_a_singlestep_preset(name, calls):
+    member = SINGLESTEP[name]
+    table, times = _table(name, calls or PRESETS[name].least)
+    states, asked = _singlestep_states(name, member.six if calls else (1,) * PRESETS[name].least, times)
+    assert np.allclose(_unrolled(table), states, rtol=1e-11, atol=1e-11)
+    for step, (t, finite) in zip(table, asked, strict=True):
+        assert step.t == pytest.approx(t, rel=1e-13)
+        assert step.feature == pytest.approx(_feature(member, t, finite), rel=1e-12, abs=1e-15)
+        assert step.noise == 0
 
 
 @pytest.mark.parametrize("name", [name for name in TABULAR if name.startswith("ddpm")])

@@ -236,7 +236,7 @@ def test_arguments_are_checked(arguments):
 def test_arguments_are_kept():
     learned = LearnedVariance(inner := V())
     assert (learned.objective, learned.steps, learned.bound) == (inner, 1000, 0.001)
-    assert list(inspect.signature(LearnedVariance).parameters) == ["objective", "steps", "bound"]
+    assert list(inspect.signature(LearnedVariance).parameters) == ["objective", "steps", "bound", "weighting"]
     least = LearnedVariance(inner, 2, 0.0)
     assert (least.steps, least.bound) == (2, 0.0)
 

@@ -139,7 +139,7 @@ def test_json_holds_all_the_numbers(evaluation, written):
         "limit": None,
         "baselines": True,
     }
-    assert found["model"]["hash"] and found["model"]["sampler"] == "dpmpp_2m" and found["model"]["consistency"] == 8
+    assert found["model"]["hash"] and found["model"]["sampler"] == "recommended" and found["model"]["consistency"] == 8
     assert found["environment"]["torch"] == torch.__version__
     for name, row in found["rows"].items():
         for judge, score in row["scores"].items():

@@ -11,6 +11,7 @@ import os
 import signal
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -120,9 +121,9 @@ def verdicts(faults: Iterable[Fault], seconds: dict[str, float], workers: int, h
     while waiting:
         tasks = [(batch, lambda batch=batch: attempts(batch)) for batch in waiting]
         waiting.clear()
-        for batch, said, _ in _in_forks(tasks, workers):
-            if len(said) < len(batch):  # the process ended in the middle of a trial
-                said = [*said, "no end: more time than a test may take, or a crash"]
+        for batch, said, signal_number in _in_forks(tasks, workers):
+            if len(said) < len(batch):  # the process was ended in the middle of a trial
+                said = [*said, f"signal {signal_number}"]
                 waiting.extend([batch[len(said) :]] * (len(said) < len(batch)))
             for fault, test in zip(batch, said, strict=False):
                 if "::" in test and test not in lately[fault.module]:
@@ -159,7 +160,9 @@ def _run(tests: Sequence[str] | None, limits: dict[str, float], files: Sequence[
     watch = _Watch(tests, limits)
     stop = ["-x"] if limits else []
     status = pytest.main([*files, *stop, "-q", "--tb=no", "-p", "no:cacheprovider", "--no-header"], plugins=[watch])
-    if status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR) and not watch.failed:
+    if status == pytest.ExitCode.USAGE_ERROR and limits:
+        watch.failed.append(f"import of {TESTS}/conftest.py")
+    elif status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
         raise RuntimeError(f"pytest ended with {status!r}")
     return watch
 
@@ -169,7 +172,8 @@ class _Answers(NamedTuple):
 
     task: Any
     said: list[Any]
-    exit_status: int | None
+    signal_number: int
+    """What ended it: SIGPROF where a test took longer than it may; 0 if it came to its end."""
 
 
 def _in_forks(tasks: Iterable[tuple[Any, Callable[[], Iterator[Any]]]], workers: int) -> Iterator[_Answers]:
@@ -185,17 +189,17 @@ def _in_forks(tasks: Iterable[tuple[Any, Callable[[], Iterator[Any]]]], workers:
             running[receiver] = (task, process, [])
         for receiver in wait(list(running)):
             task, process, said = running[receiver]
-            try:
+            with suppress(EOFError):
                 said.append(receiver.recv())
-            except EOFError:
-                del running[receiver]
-                process.join()
-                yield _Answers(task, said, process.exitcode)
+                continue
+            del running[receiver]
+            process.join()
+            if process.exitcode > 0 or process.exitcode == -signal.SIGKILL:
+                raise RuntimeError("a trial broke down, which says nothing about its fault: see above")
+            yield _Answers(task, said, -process.exitcode)
 
 
 def _speak(function: Callable[[], Iterator[Any]], sender: Connection) -> None:
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for answer in function():
         sender.send(answer)

@@ -7,11 +7,16 @@ from hypothesis import strategies as st
 
 from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.prior import StandardPrior
+from audiodiff.diffusion import presets
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.objective import X0, Epsilon, V
-from audiodiff.diffusion.presets import NAMES
-from audiodiff.diffusion.schedule import VarianceExploding
+from audiodiff.diffusion.schedule import Cosine, VarianceExploding
+from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
+from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.model import VocoderModel
 from audiodiff.synthesis.vocoder import Progress, Vocoder
 
 HOP = PRESETS["speech_16k"].hop_length
@@ -21,6 +26,10 @@ def mels_of(vocoder, recording, frames):
     return [vocoder.mel(recording(count * HOP, seed=i))[:, :count] for i, count in enumerate(frames)]
 
 
+# Every sampler that any model can be asked for, with as few calls as it can do with.
+SAMPLERS = {name: max(3, preset.least) for name, preset in presets.PRESETS.items() if name != "ddpm_learned"}
+
+
 def distance(a: Audio, b: Audio) -> float:
     """Largest difference, relative to the peak of the second."""
     assert a.samples.shape == b.samples.shape and a.sample_rate == b.sample_rate
@@ -28,7 +37,7 @@ def distance(a: Audio, b: Audio) -> float:
 
 
 @pytest.mark.parametrize("consistency", [0, 6])
-@pytest.mark.parametrize("sampler", NAMES)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize(("frontend", "prior"), [("stft", "mel"), ("strided", "standard")])
 def test_a_ragged_batch_equals_its_clips_alone(tiny, recording, frontend, prior, sampler, consistency):
     vocoder = Vocoder(tiny(frontend, prior=prior))
@@ -63,12 +72,28 @@ def test_lengths_and_seeds_of_any_list(vocoder, frames, seed):
         assert distance(vocoder.generate(mel, 2, seeds=key, consistency=1), audio) < 1e-4
 
 
-@pytest.mark.parametrize("sampler", NAMES)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_seeds_decide_and_nothing_else_does(vocoder, recording, sampler):
     mel = vocoder.mel(recording(4000))
-    one, same, other = (vocoder.generate(mel, 3, seeds=seed, sampler=sampler) for seed in (5, 5, 6))
+    steps = SAMPLERS[sampler]
+    one, same, other = (vocoder.generate(mel, steps, seeds=seed, sampler=sampler) for seed in (5, 5, 6))
     assert torch.equal(one.samples, same.samples)
     assert distance(one, other) > 0.01
+
+
+def test_a_variance_that_was_never_learned_cannot_be_asked_for(vocoder, recording):
+    with pytest.raises(UserError, match="ddpm_learned: this model has learned no variance"):
+        vocoder.generate(vocoder.mel(recording(2000)), 3, sampler="ddpm_learned")
+
+
+def test_a_learned_variance_is_sampled(recording):
+    spec = PRESETS["speech_16k"]
+    network = Network(StftFrontend(), 80, HOP, channels=[8], blocks=[1], embedding=8, answers=2)
+    model = VocoderModel(network, Cosine(), LearnedVariance(V()), spec, StandardPrior(), consistency=0)
+    vocoder = Vocoder(model)
+    mel = vocoder.mel(recording(2000))
+    learned, small = (vocoder.generate(mel, 3, sampler=name) for name in ("ddpm_learned", "ddpm"))
+    assert distance(learned, small) > 1e-3 and learned.samples.isfinite().all()
 
 
 def test_a_process_of_growing_variance_starts_at_its_own_level(tiny, recording):

@@ -20,8 +20,8 @@ class Fragile(VocoderTraining):
 
     broken: tuple[int, ...] = ()
 
-    def step(self, waveform, key, gain):
-        outputs = super().step(waveform, key, gain)
+    def step(self, waveform, key, gain, times=None):
+        outputs = super().step(waveform, key, gain, times)
         if key in [f"draw {draw}" for draw in self.broken]:
             outputs["loss"] = outputs["loss"] * NAN
         return outputs
