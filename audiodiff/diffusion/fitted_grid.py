@@ -242,15 +242,14 @@ def _descend(problem: _Problem) -> Tensor:
     found = problem.first()
     residuals = problem.residuals(found)
     value, before, damping = problem.value(found, residuals), math.inf, 1.0
-    evenness = EVENNESS * problem.slopes.T @ problem.slopes / len(problem.slopes)
+    evening = math.sqrt(EVENNESS / len(problem.slopes)) * problem.slopes
     while before - value > GAIN_ENOUGH:
-        before, square = value, _square(residuals)
-        jacobian = problem.jacobian(found, residuals)
-        curvature = jacobian.T @ jacobian / square + evenness
-        slope = jacobian.T @ residuals / square + evenness @ found
+        before, size = value, _square(residuals).sqrt()
+        rows = torch.cat([problem.jacobian(found, residuals) / size, evening])
+        target = torch.cat([residuals / size, evening @ found])
         step = torch.ones_like(found)
         while value == before and bool((found - step != found).any()):
-            step = torch.linalg.solve(curvature + damping * torch.eye(len(found)), slope)
+            step = _damped(rows, target, damping)
             damping *= 4
             if problem.uneven(found - step):
                 continue
@@ -260,3 +259,9 @@ def _descend(problem: _Problem) -> Tensor:
                 found, residuals, value = found - step, there, lower
                 damping /= 40
     return found
+
+
+def _damped(rows: Tensor, target: Tensor, damping: float) -> Tensor:
+    """What comes nearest to rows @ step = target and is not long: the step of Levenberg and Marquardt."""
+    short = math.sqrt(damping) * torch.eye(rows.shape[1])
+    return torch.linalg.lstsq(torch.cat([rows, short]), torch.cat([target, target.new_zeros(len(short))])).solution
