@@ -234,7 +234,7 @@ def test_a_learned_schedule_gives_numbers():
     assert not grid.requires_grad and (grid.diff() < 0).all()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     name=st.sampled_from(["ddim", "dpmpp_2m", "unipc_3", "dpm_2m", "v_3m", "v_2m_pc"]),
     calls=st.integers(3, 6),
