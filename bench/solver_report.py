@@ -240,8 +240,10 @@ def plot(found: dict[str, Row], budgets: list[int], path: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="network calls", ylabel="median error (data: 1)")
     axes.set_xticks(budgets, [str(budget) for budget in budgets])
     axes.minorticks_off()
+    # Above, a sampler has found nothing.
+    axes.set_ylim(top=1)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, ncols=2)
+    axes.legend(fontsize=7, ncols=3, loc="lower left")
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
     plt.close(figure)
