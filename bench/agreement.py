@@ -24,7 +24,7 @@ from audiodiff import files
 from audiodiff.audio.io import Audio, read
 from audiodiff.audio.spectral import multi_resolution_stft
 from audiodiff.data.manifest import Manifest
-from audiodiff.diffusion.presets import PRESETS, RECOMMENDED
+from audiodiff.diffusion.presets import PRESETS, chosen
 from audiodiff.evaluation.environment import describe
 from audiodiff.metrics.pesq import pesq_wb
 from audiodiff.synthesis.vocoder import Vocoder
@@ -102,7 +102,7 @@ def main() -> None:
     clips = [clip for clip in manifest.clips if clip.seconds >= 1.5][: given.clips]
     recordings = [read(manifest.path(clip), vocoder.sample_rate) for clip in clips]
     figures = measure(vocoder, recordings, given.calls, given.many)
-    choice = ", ".join(f"{next(name for most, name in RECOMMENDED if n <= most)} at {n}" for n in given.calls)
+    choice = ", ".join(f"{chosen('recommended', n)} at {n}" for n in given.calls)
     how = (
         f"{len(clips)} held-out clips, {sum(clip.seconds for clip in clips):.0f} s; the limit is {given.many} calls of "
         f"v_3m_pc; no mel consistency. `recommended` is {choice}."

@@ -46,9 +46,8 @@ MODES = 64
 FAINTEST = 1e-6
 # Of what is minimised: a thousandth of the error is not worth another iteration.
 GAIN_ENOUGH = 2e-3
-# Of a sampler's state: no error below it shows.
-ROUNDING = torch.finfo(torch.float32).eps
-NUDGE = torch.finfo(torch.float64).eps ** (1 / 3)
+ROUNDING = torch.finfo(torch.float64).eps
+NUDGE = ROUNDING ** (1 / 3)
 
 
 class Spectrum:
@@ -234,7 +233,7 @@ def _residuals(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spe
 
 def _square(residuals: Tensor) -> Tensor:
     """The error's square. Many grids can be exact for a single mode; none may count for infinitely much."""
-    return residuals.square().sum() + ROUNDING**2
+    return residuals.square().sum() + ROUNDING
 
 
 def _descend(problem: _Problem) -> Tensor:

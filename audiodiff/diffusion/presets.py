@@ -93,7 +93,12 @@ def recommended(nfe: int) -> Sampler:
     Raises:
         UserError: nfe < 1.
     """
-    return build(next(name for most, name in RECOMMENDED if nfe <= most), nfe)
+    return build(chosen("recommended", nfe), nfe)
+
+
+def chosen(name: str, nfe: int) -> str:
+    """The name that "recommended" stands for at this number of calls; any other name as it is."""
+    return next(best for most, best in RECOMMENDED if nfe <= most) if name == "recommended" else name
 
 
 PRESETS["recommended"] = Preset(recommended)

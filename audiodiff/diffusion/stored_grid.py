@@ -35,8 +35,3 @@ class StoredGrid:
             )
         sampler.grid = times
         return sampler
-
-
-def chosen(name: str, calls: int) -> str:
-    """The sampler's name that "recommended" stands for at this number of calls; any other name as it is."""
-    return next(best for most, best in presets.RECOMMENDED if calls <= most) if name == "recommended" else name

@@ -25,8 +25,8 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion import fitted_grid
 from audiodiff.diffusion.fitted_grid import Spectrum
 from audiodiff.diffusion.noise import clip_seed
-from audiodiff.diffusion.presets import build
-from audiodiff.diffusion.stored_grid import StoredGrid, chosen
+from audiodiff.diffusion.presets import build, chosen
+from audiodiff.diffusion.stored_grid import StoredGrid
 from audiodiff.errors import UserError
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.synthesis.vocoder import Vocoder

@@ -21,7 +21,7 @@ from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.sampler import Sampler
 from audiodiff.diffusion.schedule import Schedule
-from audiodiff.diffusion.stored_grid import StoredGrid, chosen
+from audiodiff.diffusion.stored_grid import StoredGrid
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
@@ -147,7 +147,7 @@ class VocoderModel(nn.Module):
 
     def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
         """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""
-        key = (chosen(sampler or self.sampler, calls), calls)
+        key = (presets.chosen(sampler or self.sampler, calls), calls)
         return next((grid for grid in self.grids if (grid.sampler, grid.calls) == key), None)
 
     def sampler_for(self, calls: int, sampler: str | None = None) -> Sampler:

@@ -96,8 +96,8 @@ def test_a_tenth_of_the_error_is_relative():
     spectrum, grid = power_law(4), times(1, 0.5, 0)
     assert error(DDIM(2), Cosine(), grid, spectrum) == error(DDIM(2), Cosine(), grid, spectrum, 0.1)
     sampler = Multistep(4, 2, "v")
-    assert torch.equal(fit(sampler, Cosine(), spectrum), fit(sampler, Cosine(), spectrum, quiet=0.1))
-    assert not torch.equal(fit(sampler, Cosine(), spectrum), fit(sampler, Cosine(), spectrum, quiet=0.0))
+    usual, tenth, none = (fit(sampler, Cosine(), spectrum, **given) for given in ({}, {"quiet": 0.1}, {"quiet": 0.0}))
+    assert torch.allclose(usual, tenth, rtol=0, atol=1e-7) and not torch.allclose(usual, none, rtol=0, atol=1e-3)
 
 
 @cache
@@ -106,11 +106,11 @@ def fitted(name: str, calls: int) -> torch.Tensor:
     return fit(presets.build(name, calls), Cosine(), power_law(5))
 
 
-def ddpm_like():
+def noisy():
     return presets.build("dpmpp_2m_sde", 4), DDIM(4, 0.5)
 
 
-@pytest.mark.parametrize("sampler", ddpm_like(), ids=["sde", "eta"])
+@pytest.mark.parametrize("sampler", noisy(), ids=["sde", "eta"])
 def test_noise_has_no_gain(sampler):
     with pytest.raises(ValueError, match="only a deterministic sampler has a gain"):
         fit(sampler, Cosine(), power_law(3))

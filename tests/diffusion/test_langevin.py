@@ -285,6 +285,13 @@ def test_a_broken_network_reports_its_first_step(broken, mixture, x1):
         PredictorCorrector(Ancestral(4))(Broken(), x1, noise=step_noise(range(len(x1)), 1, 6))
 
 
+class _TwoStates(DDIM):
+    """Leaves each time from the state before the last."""
+
+    def steps(self, schedule, grid):
+        return [row._replace(carry=(0.0, *row.carry)) for row in super().steps(schedule, grid)]
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -293,6 +300,7 @@ def test_a_broken_network_reports_its_first_step(broken, mixture, x1):
         (lambda: PredictorCorrector(DDIM(3), 1, math.inf), "snr"),
         (lambda: PredictorCorrector(DDIM(3), 1, 0.71, fixed=True), "snr"),
         (lambda: PredictorCorrector(Multistep(4, 2)).steps(Cosine(), grid.uniform_t(Cosine(), 4)), "order 1"),
+        (lambda: PredictorCorrector(_TwoStates(4)).steps(Cosine(), grid.uniform_t(Cosine(), 4)), "order 1"),
         (lambda: AnnealedLangevin(3, 0), "at least one step"),
         (lambda: AnnealedLangevin(3, 1, 0.0), "between 0 and 2"),
         (lambda: AnnealedLangevin(3, 1, 2.0), "between 0 and 2"),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff.diffusion.noise import BLOCK, batch_noise, clip_seed, position_noise, step_noise
+from audiodiff.diffusion.noise import BLOCK, batch_noise, clip_seed, position_noise, stable_hash, step_noise
 
 WHOLE = position_noise(3, 2, 0, 3 * BLOCK)
 
@@ -71,3 +71,16 @@ def test_nothing_is_empty():
 def test_positions_are_checked(start, stop):
     with pytest.raises(ValueError, match="start"):
         position_noise(0, 1, start, stop)
+
+
+def test_every_block_of_a_channel_has_a_seed_of_its_own():
+    """Renders are repeatable only as long as the blocks keep their length and their seeds."""
+    generator = torch.Generator().manual_seed(stable_hash("noise", 7, 1, 2))
+    block = torch.randn(16384, generator=generator)
+    assert torch.equal(position_noise(7, 2, 2 * 16384, 3 * 16384)[1], block)
+
+
+def test_noise_starts_at_the_first_position_and_may_have_no_channel():
+    assert torch.equal(batch_noise([3], 1, 5), position_noise(3, 1, 0, 5)[None])
+    assert torch.equal(step_noise([3], 1, 5)(2), step_noise([3], 1, 5, 0)(2))
+    assert position_noise(3, 0, 0, 5).shape == (0, 5)

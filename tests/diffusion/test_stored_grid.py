@@ -7,7 +7,7 @@ from audiodiff.diffusion import presets
 from audiodiff.diffusion.multistep import Multistep
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.schedule import Cosine
-from audiodiff.diffusion.stored_grid import StoredGrid, chosen
+from audiodiff.diffusion.stored_grid import StoredGrid
 from audiodiff.errors import UserError
 
 
@@ -41,11 +41,11 @@ def test_what_does_not_fit_is_refused(arguments, words):
 
 @pytest.mark.parametrize("calls", [1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 20, 30, 50])
 def test_recommended_stands_for_the_same_sampler_as_in_the_presets(calls):
-    one, other = presets.build(chosen("recommended", calls), calls), presets.build("recommended", calls)
+    one, other = presets.build(presets.chosen("recommended", calls), calls), presets.build("recommended", calls)
     assert type(one) is type(other) and vars(one) == vars(other)
-    assert chosen("dpmpp_2m", calls) == "dpmpp_2m"
+    assert presets.chosen("dpmpp_2m", calls) == "dpmpp_2m"
 
 
 def test_no_calls_are_refused_later():
     with pytest.raises(UserError, match="0 network calls"):
-        presets.build(chosen("recommended", 0), 0)
+        presets.build(presets.chosen("recommended", 0), 0)
