@@ -213,3 +213,13 @@ def test_bad_choices(gaussian, x1, draw):
             variational_bound(gaussian, x1, grid, draw, cell=cell)
     with pytest.raises(ValueError, match="condition has 3 clips"):
         variational_bound(gaussian, x1, grid, draw, torch.zeros(3))
+
+
+def test_a_grid_that_starts_too_high_is_told_by_both_ends():
+    """The first time decides, and the message names the first and the last."""
+    oracle = GaussianOracle(torch.zeros(2), torch.eye(2), Cosine())
+    denoiser = Denoiser(oracle.as_network(Epsilon()), Cosine(), Epsilon())
+    x0 = torch.zeros(1, 1, 2, dtype=torch.float64)
+    times = torch.tensor([0.999, 0.5, 0.25, 0.125], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"got 0\.999 to 0\.125"):
+        variational_bound(denoiser, x0, times, lambda step: x0)

@@ -8,6 +8,7 @@ from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.schedule import Cosine, LinearBeta, Schedule
+from audiodiff.diffusion.variance import LearnedVariance, Posterior
 from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 from audiodiff.nn.condition import Condition
 
@@ -340,3 +341,21 @@ def test_gradients_reach_the_network(generator):
     x0, noise = torch.randn(2, 2, 1, 16, generator=generator)
     denoiser.loss(x0, noise, torch.tensor([0.2, 0.8])).loss.mean().backward()
     assert float(network.weight.grad.abs().sum()) > 0
+
+
+def test_two_answers_are_told_apart_by_channels(x1):
+    """One channel of six samples: the second channel of the answer is the fraction, here and in the loss."""
+    denoiser = Denoiser(
+        lambda x_t, log_snr, cond: torch.cat([x_t, 0 * x_t], 1), Cosine(), LearnedVariance(X0(), 4, 1.0)
+    )
+    assert torch.equal(denoiser(x1, 0.5), x1)
+    mean, log_variance = denoiser.posterior(x1, 0.5, 0.25)
+    assert mean.shape == log_variance.shape == x1.shape
+    x0, t = x1[:1], torch.tensor([0.5], dtype=torch.float64)
+    made = denoiser.loss(x0, x1[1:2], t)
+    step = Posterior.between(denoiser._level(t, x0), denoiser._level(t - 0.25, x0))
+    divergence = step.divergence(x0, made.x_t, torch.full_like(x0, 0.5)).mean()
+    assert float(made.loss) == pytest.approx(float((made.x_t - x0).square().mean() + 4 * divergence), rel=1e-12)
+    # The step from t = 0.1 ends at t = 0, where there is no divergence.
+    last = denoiser.loss(x0, x1[1:2], torch.tensor([0.1], dtype=torch.float64))
+    assert float(last.loss) == pytest.approx(float((last.x_t - x0).square().mean()), rel=1e-12)
