@@ -69,6 +69,11 @@ def test_fine_increments_add_up_to_the_coarse_one(times, falling):
         assert torch.allclose(total, coarse, rtol=0, atol=1e-6)
 
 
+def test_the_path_is_not_still_up_to_its_first_node():
+    increment = brownian_noise([3], 1, 4000, torch.tensor([0.0, 1 / NODES], dtype=torch.float64))(0)
+    assert float(increment.std()) == pytest.approx(1, abs=0.05)
+
+
 def test_any_batch_chunk_and_order_is_the_same_path():
     noise = brownian_noise([5, 9], 2, 300, CLOCK)
     whole = [noise(n) for n in range(6)]

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff.diffusion.clips import clip_mean
+from audiodiff.diffusion.clips import clip_mean, column
 
 VALUES = torch.randn(3, 2, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -27,3 +27,10 @@ def test_one_sample_is_its_own_mean():
 
 def test_no_samples_have_no_mean_but_are_no_error():
     assert clip_mean(VALUES, torch.tensor([0, 7, 7]))[0] == 0
+
+
+def test_a_column_is_one_number_for_each_clip():
+    assert column(torch.tensor([1.0, 2.0, 3.0]), VALUES).shape == (3, 1, 1)
+    assert column(torch.tensor([1.0, 2.0, 3.0]), VALUES).dtype == torch.float64
+    assert torch.equal(column(torch.tensor([1.0, 2.0, 3.0]), VALUES[:, 0]).flatten(), torch.tensor([1, 2, 3]).double())
+    assert column(torch.tensor(2.0), VALUES).shape == (1, 1, 1)

@@ -12,5 +12,11 @@ EXEMPT: dict[tuple[str, str, str], str] = {
         "20",
     ): "the next term of the series is below the last digit",
     ("integral", "if decay < 1:", "1"): "series and recursion are both right to rounding between 1 and 2",
+    ("learned_schedule", "BRACKET = 1e-9", "1e-09"): "where halving hands over to Newton: either ends at rounding",
+    (
+        "brownian",
+        "places = torch.round(u * NODES).long() if bool((tau >= 0).all()) else u.new_zeros(2)",
+        "2",
+    ): "any clock that stands still is refused in the same words",
     ("fitted_grid", "GAIN_ENOUGH = 2e-3", "0.002"): "when to stop: a little sooner or later is the same grid",
 }
