@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Waiting threads that spin starve the readers of a small machine: set before torch is loaded anywhere.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -13,6 +14,12 @@ from omegaconf import DictConfig
 
 from audiodiff import config
 from audiodiff.errors import UserError
+
+if TYPE_CHECKING:
+    from audiodiff.synthesis.model import VocoderModel
+
+# What a network's weights take for granted of the model around it.
+TAKEN_FOR_GRANTED = ("schedule", "objective", "mel_spec", "prior")
 
 
 def main() -> None:
@@ -56,7 +63,6 @@ def run(cfg: DictConfig, folder: Path) -> float:
     import lightning
     from hydra.utils import instantiate
 
-    from audiodiff.synthesis.model import VocoderModel
     from audiodiff.training.callbacks import newest_checkpoint
 
     if str(cfg.trainer.precision).startswith("16"):
@@ -67,15 +73,9 @@ def run(cfg: DictConfig, folder: Path) -> float:
     data = instantiate(cfg.data)
     data.setup("fit")
     model = instantiate(cfg.model)
-    if cfg.init_from:
-        start = VocoderModel.from_pretrained(cfg.init_from)
-        try:
-            model.network.load_state_dict(start.network.state_dict())
-        except RuntimeError as error:
-            raise UserError(
-                cfg.init_from, f"its network is another ({str(error).splitlines()[0]})", "match network="
-            ) from error
+    started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
     module = instantiate(cfg.training, model=model)
+    module.started_from = started_from
     trainer = instantiate(
         cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=instantiate(cfg.logger)
     )
@@ -83,6 +83,39 @@ def run(cfg: DictConfig, folder: Path) -> float:
     results = trainer.validate(module, datamodule=data, verbose=False)
     print(f"model: {folder / 'model'}")
     return results[0]["validation/loss"]
+
+
+def start(model: "VocoderModel", name: str) -> dict:
+    """Give a model the weights of a checkpoint, and its grids where they still say the same.
+
+    Returns:
+        What that checkpoint's training recorded of itself, and its hash.
+
+    Warns:
+        UserWarning: the weights fit, but were trained inside of other parts than this model's.
+
+    Raises:
+        UserError: there is no such checkpoint, or its weights are another model's.
+    """
+    import warnings
+
+    from audiodiff.synthesis import checkpoint
+
+    found = checkpoint.load(name)
+    if found.type != model.TYPE:
+        raise UserError(name, f"is a model of type {found.type!r}, not {model.TYPE!r}", "choose one")
+    try:
+        model.load_weights(found.weights)
+    except (RuntimeError, LookupError) as error:
+        problem = f"does not fit this configuration ({' '.join(str(error).split())[:200]})"
+        raise UserError(name, problem, f"configure the network that `audiodiff info {name}` shows") from error
+    theirs = {part: checkpoint.describe(found.arguments.get(part)) for part in TAKEN_FOR_GRANTED}
+    other = [part for part in TAKEN_FOR_GRANTED if checkpoint.describe(getattr(model, part)) != theirs[part]]
+    if other:
+        warnings.warn(f"{name} was trained with another {', '.join(other)} than this run", stacklevel=2)
+    if "schedule" not in other:
+        model.grids = tuple(found.arguments.get("grids", ()))
+    return found.training | {"hash": found.digest}
 
 
 if __name__ == "__main__":

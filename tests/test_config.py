@@ -35,7 +35,7 @@ def composed(tmp_path_factory):
 
 def test_groups_are_those_of_the_design():
     names = (
-        "model network schedule objective weighting prior sampler audio data optimizer lr_schedule times trainer "
+        "model network schedule objective weighting prior source sampler audio data optimizer lr_schedule times trainer "
         "callbacks logger debug"
     )
     assert set(GROUPS) == set(names.split())
@@ -78,7 +78,7 @@ def test_training_module_is_built_of_the_parts(composed):
     optimizer = module.configure_optimizers()
     assert isinstance(optimizer, torch.optim.Optimizer)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    assert held == {id(parameter) for parameter in model.network.parameters()}
+    assert held == {id(parameter) for parameter in model.parameters()}
 
 
 def test_every_recipe_composes_and_is_short():
@@ -113,7 +113,7 @@ def test_misspelt_command_lines_are_refused_in_one_line_that_names_the_recipes(a
     line = str(caught.value)
     assert "\n" not in line
     assert wrong in line
-    assert "recipes: speech_mel" in line
+    assert "recipes: speech_few_step, speech_mel" in line
     assert "groups: audio, callbacks" in line
 
 
@@ -135,7 +135,7 @@ def test_folders_of_recipes_come_from_the_environment(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text("# @package _global_\nname: whisper\nseed: 7\n")
     monkeypatch.setenv("AUDIODIFF_RECIPES", str(tmp_path / "mine"))
-    assert set(config.recipes()) == {"speech_mel", "whisper"}
+    assert set(config.recipes()) == {"speech_few_step", "speech_mel", "whisper"}
     cfg = config.compose(["+recipe=whisper"])
     assert (cfg.name, cfg.seed) == ("whisper", 7)
     with pytest.raises(UserError, match=r"recipes: .*whisper"):

@@ -1,6 +1,7 @@
 """The package as it is installed and imported."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,13 @@ from pathlib import Path
 import pytest
 
 import audiodiff
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.prior import MelPrior
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedule import Cosine
+from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.model import VocoderModel
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +38,29 @@ def test_import_is_light():
 def test_vocoder_needs_no_training_and_no_demo():
     loaded = python("import sys; from audiodiff import Vocoder, MelSpec, Audio; print(*sys.modules)").split()
     assert not {"lightning", "hydra", "gradio"} & set(loaded)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A model folder of a few kilobytes."""
+    spec = PRESETS["speech_16k"]
+    network = Network(StftFrontend(), spec.n_mels, spec.hop_length, channels=[8], blocks=[1], embedding=16)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2).save_pretrained(folder, {"steps": 1})
+    return folder
+
+
+# Each takes from 0.3 to 2 s to import, and none is needed to make sound of a mel.
+SLOW = {"lightning", "hydra", "gradio", "matplotlib", "torchaudio", "numba", "scipy", "sympy", "torch._dynamo"}
+SPEAK = "v = Vocoder.from_pretrained({!r}); v.generate(torch.full((v.spec.n_mels, 5), -5.0), 4)"
+
+
+def test_loading_a_vocoder_and_making_sound_imports_nothing_slow(tiny):
+    modules = python(
+        f"import sys, torch; from audiodiff import Vocoder; {SPEAK.format(str(tiny))}; print(*sys.modules)"
+    )
+    assert "audiodiff.synthesis.vocoder" in modules.split()
+    assert not SLOW & set(modules.split())
 
 
 def test_public_names_are_there():
@@ -71,19 +102,36 @@ def test_constraints_are_exact_and_cover_what_is_declared():
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", folder, ROOT]
+def built(source: Path, folder: Path) -> Path:
+    """The wheel of a source tree."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--quiet",
+        "-w",
+        folder,
+        source,
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (path,) = folder.glob("audiodiff_synthesis-*.whl")
     return path
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return built(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
 @pytest.mark.slow
 def test_wheel_holds_the_package_its_configuration_and_its_licence(wheel):
     names = zipfile.ZipFile(wheel).namelist()
+    for name in (path.relative_to(ROOT).as_posix() for path in (ROOT / "audiodiff/pretrained").glob("*/*")):
+        assert name in names
     for folder in ("conf", "recipes"):
         shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
         assert shipped and {f"audiodiff/{name}" for name in shipped} <= set(names)
@@ -96,6 +144,28 @@ def test_wheel_answers_from_anywhere(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import audiodiff; print(audiodiff.__file__)"
     assert python(code, "-P").startswith(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_shipped_model_speaks_from_the_wheel_without_a_network(tiny, tmp_path):
+    source = tmp_path / "source"
+    for name in ("audiodiff", "conf", "recipes"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(tiny, source / "audiodiff/pretrained/tiny")
+    zipfile.ZipFile(built(source, tmp_path)).extractall(tmp_path / "site")
+    code = f"""
+import socket, sys
+sys.path.insert(0, {str(tmp_path / "site")!r})
+socket.socket.connect = socket.getaddrinfo = None  # any use of it fails
+import torch
+from audiodiff import Vocoder
+from audiodiff.synthesis.checkpoint import locate
+{SPEAK.format("tiny")}
+print(locate("tiny"))
+"""
+    assert python(code, "-P") == str(tmp_path / "site/audiodiff/pretrained/tiny")
 
 
 def wheel_info(wheel: Path) -> str:

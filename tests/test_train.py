@@ -80,17 +80,24 @@ def test_model_card_tells_steps_data_and_licences(smoke):
 
 def test_run_starts_from_the_weights_of_another(smoke, tmp_path):
     folder, _ = smoke
-    start = Vocoder.from_pretrained(folder / "model").model.network.state_dict()
+    first = Vocoder.from_pretrained(folder / "model")
+    start = first.model.network.state_dict()
     options = [f"folder={tmp_path}", f"init_from={folder / 'model'}", "optimizer.lr=0", "optimizer.weight_decay=0"]
     train.run(config.compose([*SMOKE, *options]), tmp_path)
-    ended = Vocoder.from_pretrained(tmp_path / "model").model.network.state_dict()
+    last = Vocoder.from_pretrained(tmp_path / "model")
+    ended = last.model.network.state_dict()
     assert all(torch.equal(ended[name], value) for name, value in start.items())
+    assert last.training["started_from"] == first.training | {"hash": first.model_hash}
+    options += ["trainer.max_steps=3", "resume=last"]
+    train.run(config.compose([*SMOKE, *options]), tmp_path)
+    resumed = Vocoder.from_pretrained(tmp_path / "model").training
+    assert (resumed["steps"], resumed["started_from"]) == (3, last.training["started_from"])
 
 
 def test_start_from_a_model_of_another_size_is_refused(smoke, tmp_path):
     folder, _ = smoke
     options = [f"folder={tmp_path}", f"init_from={folder / 'model'}", "network.channels=[48,48]"]
-    with pytest.raises(UserError, match=r"model: its network is another \(.*\); match network="):
+    with pytest.raises(UserError, match=r"model: does not fit this configuration \(.*enter.weight.*\); configure"):
         train.run(config.compose([*SMOKE, *options]), tmp_path)
 
 
@@ -122,7 +129,7 @@ def test_misspelt_command_line_ends_before_hydra_starts(arguments, monkeypatch, 
     with pytest.raises(SystemExit) as caught:
         train.main()
     assert str(caught.value.code).startswith("error: ")
-    assert "recipes: speech_mel" in caught.value.code
+    assert re.search(r"recipes: .*\bspeech_mel\b", caught.value.code)
     assert not any(tmp_path.iterdir())
 
 
@@ -162,7 +169,7 @@ def test_misspelt_command_line_is_refused_in_words(name, arguments, tmp_path):
     assert done.returncode not in (0, None)
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ")
-    assert "recipes: speech_mel" in line
+    assert re.search(r"recipes: .*\bspeech_mel\b", line)
     assert not (tmp_path / "runs").exists()
 
 

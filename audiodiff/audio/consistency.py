@@ -14,6 +14,7 @@ from torch import Tensor
 from audiodiff.audio.mel import MelSpec, extend, filterbank, interpolation, magnitudes, spectrum, window
 from audiodiff.audio.prior import overlap_add
 
+MOMENTUM = 0.8
 _LARGEST_STEP = 3.0  # of the logarithm of a gain: an empty bin must not be blown up to fill a band
 
 
@@ -22,7 +23,7 @@ def project(
     mel: Tensor,
     spec: MelSpec,
     iterations: int = 32,
-    momentum: float = 0.8,
+    momentum: float = MOMENTUM,
     samples: Tensor | None = None,
 ) -> Tensor:
     """Move a waveform towards those with a given mel; differentiable.
@@ -86,6 +87,7 @@ class _Step:
         values = magnitudes(stft, spec.power_offset)
         values = values.square() if spec.power == 2 else values
         now = (values @ self.bank).clamp(min=spec.log_floor).log()
-        gain = ((self.target - now).clamp(-_LARGEST_STEP, _LARGEST_STEP) @ self.bridge).exp()
-        frames = torch.fft.irfft(stft * gain, n=spec.n_fft) * self.synthesis
-        return self._cut(overlap_add(frames, spec.hop_length)) / self.weight
+        change = ((self.target - now).clamp(-_LARGEST_STEP, _LARGEST_STEP) @ self.bridge).expm1()
+        # What the gain adds, not what it leaves: rounding then shrinks with the steps and does not add up.
+        frames = torch.fft.irfft(stft * change, n=spec.n_fft) * self.synthesis
+        return x + self._cut(overlap_add(frames, spec.hop_length)) / self.weight

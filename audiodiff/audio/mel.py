@@ -10,16 +10,17 @@ descendants; offset hop/2, T // hop frames).
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, wraps
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audiodiff.audio.mel_scale import corners, triangles
 from audiodiff.errors import UserError
 
 _CHOICES = {
@@ -271,19 +272,10 @@ def filterbank(spec: MelSpec) -> Tensor:
     Raises:
         UserError: bands so narrow that no frequency of the transform falls into them.
     """
-    import librosa
-
-    with warnings.catch_warnings(action="ignore"):
-        weights = librosa.filters.mel(
-            sr=spec.sample_rate,
-            n_fft=spec.n_fft,
-            n_mels=spec.n_mels,
-            fmin=spec.f_min,
-            fmax=spec.f_max,
-            htk=spec.mel_scale == "htk",
-            norm=spec.norm,
-            dtype="float64",
-        )
+    hz = corners(spec.n_mels, spec.f_min, spec.f_max, spec.mel_scale)
+    weights = triangles(hz, np.fft.rfftfreq(spec.n_fft, 1 / spec.sample_rate))
+    if spec.norm == "slaney":
+        weights *= 2 / (hz[2:] - hz[:-2])[:, None]
     if not (weights.max(1) > 0).all():
         raise UserError("mel spec, n_mels", f"some of {spec.n_mels} bands hold no bin", "take fewer, or a larger n_fft")
     return torch.from_numpy(weights.T.copy())
@@ -292,10 +284,7 @@ def filterbank(spec: MelSpec) -> Tensor:
 @_constant
 def interpolation(spec: MelSpec) -> Tensor:
     """Weights (M, bins): values per band -> per bin, linear in Hz between the bands' peaks, held outside."""
-    import librosa
-
-    mels = librosa.mel_frequencies(spec.n_mels + 2, fmin=spec.f_min, fmax=spec.f_max, htk=spec.mel_scale == "htk")
-    peaks = torch.from_numpy(mels[1:-1])
+    peaks = torch.from_numpy(corners(spec.n_mels, spec.f_min, spec.f_max, spec.mel_scale)[1:-1])
     bins = torch.arange(spec.bins, dtype=torch.float64) * spec.sample_rate / spec.n_fft
     right = torch.searchsorted(peaks, bins).clamp(1, spec.n_mels - 1)
     share = ((bins - peaks[right - 1]) / (peaks[right] - peaks[right - 1])).clamp(0, 1)

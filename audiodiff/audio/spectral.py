@@ -21,7 +21,12 @@ def _magnitude(signal: Tensor, n_fft: int, hop_length: int, win_length: int) -> 
     return stft.abs().clamp(min=1e-5)
 
 
-def multi_resolution_stft(x: Tensor, y: Tensor, resolutions: Sequence[tuple[int, int, int]] = RESOLUTIONS) -> Tensor:
+def multi_resolution_stft(
+    x: Tensor,
+    y: Tensor,
+    resolutions: Sequence[tuple[int, int, int]] = RESOLUTIONS,
+    scale: Tensor | None = None,
+) -> Tensor:
     """Multi-resolution STFT distance: spectral convergence plus mean absolute log magnitude difference, averaged.
 
     Source: Yamamoto, Song and Kim 2020 (Parallel WaveGAN), equations 3 to 6. 0 for equal signals.
@@ -30,11 +35,14 @@ def multi_resolution_stft(x: Tensor, y: Tensor, resolutions: Sequence[tuple[int,
         x: estimate, (B, T).
         y: reference, (B, T).
         resolutions: (n_fft, hop_length, win_length) in samples of each resolution.
+        scale: (B, T) signal whose magnitudes' norm divides the spectral convergence; None: y. With one scale for all
+            pairs the distance is symmetric.
     """
     total = 0.0
     for resolution in resolutions:
         a, b = _magnitude(x, *resolution), _magnitude(y, *resolution)
-        convergence = (a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)
+        unit = b if scale is None else _magnitude(scale, *resolution)
+        convergence = (a - b).flatten(1).norm(dim=1) / unit.flatten(1).norm(dim=1)
         total = total + convergence + (a.log() - b.log()).abs().mean((1, 2))
     return total / len(resolutions)
 

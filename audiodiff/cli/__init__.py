@@ -13,11 +13,14 @@ from audiodiff.errors import UserError
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 INTERRUPTED = 130
-VERBS = ("train", "render", "evaluate", "fit-grid", "prepare", "demo", "info", "doctor")
+VERBS = ("train", "render", "evaluate", "curve", "fit-grid", "prepare", "publish", "demo", "info", "doctor")
 
 
 def build() -> typer.Typer:
-    """The application: each verb is the function of its own name in the module of its own name, _ for -."""
+    """The application: each verb is the function of its own name in the module of its own name, _ for -.
+
+    A module with `SUBVERBS` makes a group: the verb alone runs its function, followed by a name that of `SUBVERBS`.
+    """
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
@@ -28,7 +31,15 @@ def build() -> typer.Typer:
     for verb in VERBS:
         name = verb.replace("-", "_")
         module = import_module(f"audiodiff.cli.{name}")
-        app.command(verb, **getattr(module, "SETTINGS", {}))(getattr(module, name))
+        settings, verbs_below = getattr(module, "SETTINGS", {}), getattr(module, "SUBVERBS", {})
+        if verbs_below:
+            group = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+            group.callback()(getattr(module, name))
+            for below, function in verbs_below.items():
+                group.command(below)(function)
+            app.add_typer(group, name=verb, **settings)
+        else:
+            app.command(verb, **settings)(getattr(module, name))
     return app
 
 

@@ -9,7 +9,10 @@ import typer
 
 def demo(
     model: Annotated[
-        Path | None, typer.Option(help="Checkpoint folder; without it the newest that training exported under runs/.")
+        Path | None,
+        typer.Option(
+            help="Checkpoint folder or shipped model; without it the newest that training exported under runs/."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port; without it the first free one from 7860 on.")] = None,
@@ -20,7 +23,9 @@ def demo(
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from audiodiff.demo import launch
     from audiodiff.errors import UserError
+    from audiodiff.synthesis.checkpoint import locate
 
-    if model is not None and not (model / "config.json").is_file():
-        raise UserError(model, "is no model folder (no config.json)", "give the `model` folder of a training run")
-    launch(model, host, port, device)
+    folder = None if model is None else locate(model)
+    if folder is not None and not (folder / "config.json").is_file():
+        raise UserError(folder, "is no model folder (no config.json)", "give the `model` folder of a training run")
+    launch(folder, host, port, device)

@@ -1,4 +1,4 @@
-"""`audiodiff doctor`: is this machine fit, and if not, which command mends it?
+"""`audiodiff doctor`: is this machine fit, and if not, which command mends it? `doctor mel` looks at a file instead.
 
 Each check answers with one line. `fail` is what no verb works without; `warn` closes one door (an extra, a corpus, the
 GPU) and leaves the others open, so that only `fail` gives a non-zero status.
@@ -14,6 +14,9 @@ from typing import Literal, NamedTuple
 
 import typer
 
+from audiodiff.cli.doctor_mel import mel
+
+SUBVERBS = {"mel": mel}
 DISTRIBUTION = "audiodiff-synthesis"
 INSTALL = 'pip install -c constraints.txt -e ".[metrics,corpora]"'
 PAIR = "pip install -c constraints.txt torch torchaudio"
@@ -31,8 +34,10 @@ class Check(NamedTuple):
     fix: str = ""
 
 
-def doctor() -> None:
+def doctor(context: typer.Context) -> None:
     """Examine this machine: versions, torch with torchaudio, GPU, audio formats, compiler, extras, disk."""
+    if context.invoked_subcommand is not None:
+        return
     checks = []
     for check in examine():
         checks.append(check)

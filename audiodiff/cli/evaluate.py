@@ -7,7 +7,7 @@ import typer
 
 
 def evaluate(
-    model: Annotated[Path, typer.Option(help="Folder of the model (config.json, model.safetensors).")],
+    model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
     data: Annotated[Path, typer.Option(help="Manifest, or the folder that holds manifest.jsonl.")],
     report: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
     steps: Annotated[int, typer.Option(help="Network calls a clip.")] = 6,

@@ -8,7 +8,7 @@ import typer
 
 def fit_grid(
     calls: Annotated[list[int], typer.Argument(help="Numbers of network calls to fit a grid for, such as 4 6 10.")],
-    model: Annotated[Path, typer.Option(help="Folder of the model (config.json, model.safetensors).")],
+    model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
     data: Annotated[Path, typer.Option(help="Manifest, or the folder that holds manifest.jsonl.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the model with its grids; the same if left out.")] = None,
     sampler: Annotated[
@@ -21,10 +21,14 @@ def fit_grid(
     """Fit time grids to the spectrum of the training data; those that bring few calls nearer to many are stored."""
     from audiodiff.data.manifest import Manifest
     from audiodiff.diffusion import presets
-    from audiodiff.synthesis import grids
+    from audiodiff.errors import UserError
+    from audiodiff.synthesis import checkpoint, grids
     from audiodiff.synthesis.vocoder import Vocoder
 
-    vocoder = Vocoder.from_pretrained(model, device)
+    folder = checkpoint.locate(model)
+    if out is None and folder != model:
+        raise UserError(model, "is shipped with the package", "say with --out where the model with its grids goes")
+    vocoder = Vocoder.from_pretrained(folder, device)
     for count in calls:
         presets.build(sampler or vocoder.model.sampler, count)
     manifest, rate = Manifest.load(data), vocoder.sample_rate
@@ -34,7 +38,7 @@ def fit_grid(
     for fit in grids.fits(vocoder, spectrum, dict.fromkeys(calls), sampler, held_out):
         found.append(fit)
         print(f"{fit.grid.sampler}, {fit.grid.calls} calls: {told(fit)}", flush=True)
-    card = model / "README.md"
+    card = folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     grids.keep(vocoder.model, found).save_pretrained(out or model, vocoder.training, text)
     print(out or model)

@@ -8,7 +8,9 @@ import typer
 
 
 def info(
-    model: Annotated[Path, typer.Argument(help="Checkpoint folder, such as runs/speech_mel/<date_time>/model.")],
+    model: Annotated[
+        Path, typer.Argument(help="Checkpoint folder, such as runs/speech_mel/<date_time>/model, or a shipped model.")
+    ],
 ) -> None:
     """Show what a model is: parts, mel spec, sampler, training, size, hash. The weights are loaded and fitted too."""
     for name, value in facts(model):
@@ -21,23 +23,24 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
     Raises:
         UserError: the folder is missing, damaged, or its weights do not fit its configuration.
     """
-    from audiodiff.synthesis.checkpoint import describe
-    from audiodiff.synthesis.vocoder import Vocoder
+    from audiodiff.synthesis import checkpoint
+    from audiodiff.synthesis.model import VocoderModel
 
-    vocoder = Vocoder.from_pretrained(folder)
-    model = vocoder.model
+    folder = checkpoint.locate(folder)
+    found = checkpoint.load(folder)
+    model = VocoderModel.from_checkpoint(found, folder)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     yield "folder", str(folder)
     yield "type", model.TYPE
     yield "parameters", f"{sum(parameter.numel() for parameter in model.parameters()):,}"
-    yield "size", f"{size / 1e6:.1f} MB"
-    yield "hash", vocoder.model_hash
+    yield "size", f"{size / 1e6:.1f} MB, weights in {found.stored}"
+    yield "hash", found.digest
     for name in model.ARGUMENTS:
         if name != "grids":
-            yield name, written(describe(getattr(model, name)))
+            yield name, written(checkpoint.describe(getattr(model, name)))
     for grid in model.grids:
         yield "grid", f"{grid.sampler}, {grid.calls} calls: {' '.join(f'{t:.4g}' for t in grid.times)}"
-    for name, value in vocoder.training.items():
+    for name, value in found.training.items():
         yield "training", f"{name} = {written(value)}"
 
 

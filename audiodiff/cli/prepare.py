@@ -10,8 +10,8 @@ def prepare(
     corpora: Annotated[
         list[str],
         typer.Argument(
-            help="festvox-ru, asterisk-en, asterisk-fr, asterisk-es, asterisk-ru, fillets-cs (real speech, by apt), "
-            "hibari (synthetic speech), ljspeech:PATH, vctk:PATH, folder:PATH (any audio)."
+            help="festvox-ru, asterisk-en, asterisk-es, asterisk-fr, asterisk-it, asterisk-ru, fillets-cs (real "
+            "speech, by apt), hibari (synthetic speech), ljspeech:PATH, vctk:PATH, folder:PATH (any audio)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the manifest; corpora already there stay.")] = Path("data"),

@@ -13,7 +13,7 @@ def render(
             help="Recordings (copy synthesis), saved mels (.npy, .safetensors), folders of these, manifest.jsonl."
         ),
     ],
-    model: Annotated[Path, typer.Option(help="Folder of the model (config.json, model.safetensors).")],
+    model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
     out: Annotated[Path, typer.Option(help="Folder for the audio; inputs keep their relative folders below it.")],
     steps: Annotated[int, typer.Option(help="Network calls a clip.")] = 6,
     sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,

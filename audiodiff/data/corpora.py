@@ -27,20 +27,21 @@ from audiodiff.errors import UserError
 from audiodiff.files import write_text
 
 RECORD = "corpus.json"
-VERSION = 1  # raise it when the same recordings would be prepared differently
+VERSION = 2  # raise it when the same recordings would be prepared differently
 SHORTEST_SECONDS = 0.4
 DEFAULT_CLIPS = 200  # of synthetic speech: about 20 minutes
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """An opened corpus: its recordings, where they come from, the licence and the file that states it."""
+    """An opened corpus: its recordings, where they come from, the licence and the file that states it, whom to name."""
 
     recordings: list[Recording]
     source: str
     licence: str
     copyright: Path | None = None
     synthetic: bool = False
+    attribution: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def _fillets_cs(downloads: Path) -> Corpus:
 def _debian_corpus(found: list[Recording], root: Path, package: str, files: str = "*") -> Corpus:
     source = f"Debian {package} {debian.version(root, package)}"
     copyright = root / "usr/share/doc" / package / "copyright"
-    return Corpus(found, source, debian.licence(root, package, files), copyright)
+    attribution = debian.attribution(root, package, files)
+    return Corpus(found, source, debian.licence(root, package, files), copyright, attribution=attribution)
 
 
 def _hibari(clips: int, downloads: Path) -> Corpus:
@@ -94,7 +96,7 @@ def _hibari(clips: int, downloads: Path) -> Corpus:
 
 PACKAGED: dict[str, Callable[[Path], Corpus]] = {
     "festvox-ru": _festvox_ru,
-    **{f"asterisk-{language}": partial(_asterisk, language) for language in ("en", "fr", "es", "ru")},
+    **{f"asterisk-{language}": partial(_asterisk, language) for language in ("en", "fr", "es", "it", "ru")},
     "fillets-cs": _fillets_cs,
 }
 # layout, source and licence of corpora that the user has; the licences are those stated in the corpora's own READMEs
@@ -151,10 +153,10 @@ def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, 
     for wanted in plans:
         if not _is_done(wanted, manifest):
             others = [clip for clip in manifest.clips if not clip.id.startswith(f"{wanted.label}/")]
-            made, left_out = _prepare_corpus(wanted, out)
+            made, rest = _prepare_corpus(wanted, out)
             manifest = Manifest(assign_splits([*others, *made], split_by), out, split_by)
             manifest.save()
-            record = {"version": VERSION, "made_from": wanted.made_from, "left_out": left_out}
+            record = {"version": VERSION, "made_from": wanted.made_from} | rest
             write_text(out / wanted.label / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     if manifest != old:
         manifest.save()
@@ -163,8 +165,8 @@ def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, 
     return manifest
 
 
-def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict[str, list]]:
-    """The clips of a corpus, and per kind of finding what was left out: (its name, why)."""
+def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
+    """The clips of a corpus; whom to name for it, and per kind of finding what was left out: (its name, why)."""
     downloads = out / ".downloads"
     corpus = wanted.open(downloads)
     clips: list[Clip] = []
@@ -196,7 +198,7 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict[str, list
     if corpus.copyright is not None:
         shutil.copyfile(corpus.copyright, out / wanted.label / "copyright")
     shutil.rmtree(downloads, ignore_errors=True)
-    return clips, left_out
+    return clips, {"attribution": corpus.attribution, "left_out": left_out}
 
 
 def _made_before(recording: Recording, target: Path) -> Audio | None:
@@ -230,6 +232,11 @@ def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Cor
         synthetic=corpus.synthetic,
         content=hashlib.sha256(audio.samples.numpy().tobytes()).hexdigest()[:16],
     )
+
+
+def attribution(manifest: Manifest, label: str) -> str:
+    """Whom a prepared corpus' own papers name, in their words; "" where they name nobody."""
+    return _record(manifest.root, label).get("attribution", "")
 
 
 def _record(out: Path, label: str) -> dict:

@@ -15,6 +15,8 @@ from audiodiff.errors import UserError
 
 OTHER_WAYS = "prepare `hibari` (synthetic speech, by pip alone) or `folder:PATH` (your own recordings) instead"
 _COMMON_LICENCE = re.compile(r"/usr/share/common-licenses/([\w.+-]*\w)")
+_FIELD = re.compile(r"^([\w-]+):(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_AUTHORS = re.compile(r"^Upstream Authors?:((?:\n?[ \t]+\S.*)+)", re.MULTILINE)
 
 
 def fetch(package: str, folder: Path) -> Path:
@@ -49,16 +51,46 @@ def licence(root: Path, package: str, files: str = "*") -> str:
     Read are the machine-readable form (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/) and, in free
     text, the first licence that it names by its place among the common ones.
     """
-    text = (root / "usr/share/doc" / package / "copyright").read_text(encoding="utf-8")
-    found: dict[str, str] = {}
-    for paragraph in re.split(r"\n\s*\n", text):
-        entries = dict(re.findall(r"^(Files|Copyright|License):[ \t]*(.*)$", paragraph, re.MULTILINE))
-        if "Files" in entries and "License" in entries:
-            found[entries["Files"]] = f"{entries['License']} ({entries.get('Copyright', 'holder not named')})"
-    if found:
-        return found.get(files) or found.get("*") or "see the copyright file"
+    text = _copyright(root, package)
+    if stanzas := _stanzas(text):
+        found = stanzas.get(files) or stanzas.get("*")
+        return f"{found['License'][0]} ({_holder(found)})" if found else "see the copyright file"
     common = _COMMON_LICENCE.search(text)
     return common[1] if common else "see the copyright file"
+
+
+def attribution(root: Path, package: str, files: str = "*") -> str:
+    """Whom the copyright file names for these files, in its own words: the holder and the paragraph's comment.
+
+    In free text it is the list headed "Upstream Authors"; "" where nobody is named.
+    """
+    text = _copyright(root, package)
+    if stanzas := _stanzas(text):
+        found = stanzas.get(files) or stanzas.get("*") or {}
+        return ". ".join(filter(None, [found and _holder(found), " ".join(found.get("Comment", []))]))
+    authors = _AUTHORS.search(text)
+    return ", ".join(line.strip() for line in authors[1].strip().split("\n")) if authors else ""
+
+
+def _copyright(root: Path, package: str) -> str:
+    return (root / "usr/share/doc" / package / "copyright").read_text(encoding="utf-8")
+
+
+def _stanzas(text: str) -> dict[str, dict[str, list[str]]]:
+    """Of the machine-readable form: what its paragraphs say of which files, field by field, empty lines left out."""
+    found = {}
+    for paragraph in re.split(r"\n\s*\n", text):
+        entries = {
+            name: [line.strip() for line in value.split("\n") if line.strip() not in ("", ".")]
+            for name, value in _FIELD.findall(paragraph)
+        }
+        if entries.get("Files") and entries.get("License"):
+            found[entries["Files"][0]] = entries
+    return found
+
+
+def _holder(stanza: dict[str, list[str]]) -> str:
+    return "; ".join(stanza.get("Copyright", [])) or "holder not named"
 
 
 def version(root: Path, package: str) -> str:

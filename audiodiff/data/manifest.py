@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from audiodiff.audio.io import EXTENSIONS
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
 
@@ -86,7 +87,10 @@ class Manifest:
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
-            raise UserError(path, "no such manifest", "prepare some data with `audiodiff prepare`") from None
+            fix = "prepare some data with `audiodiff prepare`"
+            if path.parent.is_dir() and any(found.suffix.lower() in EXTENSIONS for found in path.parent.iterdir()):
+                fix = f"prepare its recordings: `audiodiff prepare folder:{path.parent} --out data/{path.parent.name}`"
+            raise UserError(path, "no such manifest", fix) from None
         except (UnicodeDecodeError, OSError) as error:
             raise UserError(path, f"cannot be read as a manifest ({error})", _FIX) from error
         header = _object(lines[0], f"{path}, line 1") if lines[0].strip() else {}

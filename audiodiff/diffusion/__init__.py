@@ -14,6 +14,7 @@ Signals are tensors (B, C, T). Where to look:
   with the weights of `integral`; `adaptive` without a table; all by name in `presets`; `noise` and `brownian`;
 - when to stop by: `grid`, `fitted_grid`, `stored_grid`;
 - where to: `guidance`, `gradient_guidance`;
+- where from, if not from noise: `bridge`;
 - how likely: `likelihood`, `bound`;
 - what is right: `oracle`, denoisers in closed form.
 """

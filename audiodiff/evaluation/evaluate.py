@@ -138,7 +138,7 @@ def evaluate(
     seeds = [clip_seed(settings.seed, clip.id) for clip in clips]
     chosen = systems(vocoder, untrained, settings.steps, settings.sampler, settings.baselines)
     with tqdm(total=len(chosen) * len(clips), desc="synthesising", unit="clip", disable=quiet) as bar:
-        made = {one.name: _synthesise(one, recordings, mels, seeds, bar.update) for one in chosen}
+        made = {one.name: synthesise(one, recordings, mels, seeds, bar.update) for one in chosen}
     judging = time.perf_counter()
     versions = [{name: waveforms[i] for name, (waveforms, _) in made.items()} for i in range(len(clips))]
     cases = [Case(x.numpy(), estimates, rate) for x, estimates in zip(recordings, versions, strict=True)]
@@ -160,27 +160,31 @@ def evaluate(
     )
 
 
-def _synthesise(
-    system: System, recordings: list[Tensor], mels: list[Tensor], seeds: list[int], tick: Callable[[], object]
-) -> tuple[list[np.ndarray], float]:
-    """All clips by one system, each (T,) as long as its recording, and the seconds it took."""
+def synthesise(
+    system: System,
+    recordings: list[Tensor],
+    mels: list[Tensor],
+    seeds: list[int],
+    tick: Callable[[], object] = lambda: None,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """All clips by one system, each (T,) as long as its recording, and the seconds each took (clips,)."""
     system.synthesise(recordings[0], mels[0], seeds[0])  # warm: memory, plans of transforms, kernels
-    waveforms, seconds = [], 0.0
+    waveforms, seconds = [], []
     for recording, mel, seed in zip(recordings, mels, seeds, strict=True):
         start = time.perf_counter()
         waveform = system.synthesise(recording, mel, seed)
-        seconds += time.perf_counter() - start
+        seconds.append(time.perf_counter() - start)
         waveform = torch.nn.functional.pad(waveform, (0, max(0, len(recording) - len(waveform))))
         waveforms.append(waveform[: len(recording)].clamp(-1, 1).numpy())
         tick()
-    return waveforms, seconds
+    return waveforms, np.array(seconds)
 
 
 def _row(
-    system: System, waveforms: list[np.ndarray], spent: float, verdicts: list[Verdict], audio_seconds: float
+    system: System, waveforms: list[np.ndarray], spent: np.ndarray, verdicts: list[Verdict], audio_seconds: float
 ) -> Row:
     scores = {name: np.array([verdict.scores[system.name][name] for verdict in verdicts]) for name in JUDGES}
-    return Row(system, scores, waveforms, audio_seconds / spent if system.timed else None)
+    return Row(system, scores, waveforms, audio_seconds / spent.sum() if system.timed else None)
 
 
 def _describe(vocoder: Vocoder, settings: Settings) -> dict:

@@ -53,14 +53,12 @@ def systems(
         sampler: name, or None for the model's own.
         baselines: whether the systems that need no training stand beside it.
     """
-    iterations = vocoder.model.consistency or CONSISTENCY_ITERATIONS
+    iterations = _iterations(vocoder)
 
     def network(source: Vocoder, consistency: int) -> Callable[[Tensor, Tensor, int], Tensor]:
         return lambda _, mel, seed: source.generate(mel, steps, seed, sampler, consistency).samples
 
-    truth = System(
-        "ground_truth", "Ground truth", "The recording itself, at the model's rate.", lambda x, *_: x, timed=False
-    )
+    truth = ground_truth()
     trained = [
         System(
             "network",
@@ -83,11 +81,23 @@ def systems(
         f"The same architecture with fresh weights: {steps} calls, no mel consistency.",
         network(untrained, 0) if untrained else lambda *_: _[0],
     )
-    return [truth, *_without_network(vocoder, iterations), *([fresh] if untrained else []), *trained]
+    return [truth, *without_network(vocoder), *([fresh] if untrained else []), *trained]
 
 
-def _without_network(vocoder: Vocoder, iterations: int) -> list[System]:
-    spec = vocoder.spec
+def ground_truth() -> System:
+    """The mark to reach."""
+    return System(
+        "ground_truth", "Ground truth", "The recording itself, at the model's rate.", lambda x, *_: x, timed=False
+    )
+
+
+def _iterations(vocoder: Vocoder) -> int:
+    return vocoder.model.consistency or CONSISTENCY_ITERATIONS
+
+
+def without_network(vocoder: Vocoder) -> list[System]:
+    """What is to be had from the mels of `vocoder` (and, for WORLD, from the recording) without training."""
+    spec, iterations = vocoder.spec, _iterations(vocoder)
     prior = vocoder.model.prior if isinstance(vocoder.model.prior, MelPrior) else MelPrior(spec)
 
     def noise(_: Tensor, mel: Tensor, seed: int) -> Tensor:

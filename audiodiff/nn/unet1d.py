@@ -70,6 +70,20 @@ class UNet1d(nn.Module):
         """The number of frames must be a multiple of this."""
         return 2 ** (len(self.channels) - 1)
 
+    @property
+    def reach(self) -> int | None:
+        """Frames to each side beyond which nothing of the input or the condition matters; None: everything matters.
+
+        Of a pair that is one frame at the level below, one frame sees one further to the left and the other to the
+        right: so each level doubles what is below it and adds one, besides its own blocks on the way down and up.
+        """
+        if self.attend is not None:
+            return None
+        reach = sum(block.reach for block in self.bottom)
+        for down, up in zip(reversed(self.down), reversed(self.up), strict=True):
+            reach = 2 * reach + 1 + sum(block.reach for block in (*down, *up))
+        return reach
+
     def forward(
         self, x: Tensor, log_snr: Tensor, condition: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:

@@ -3,6 +3,9 @@
 `config.json` holds the constructor arguments of every component, nested, each under a short type name from the table
 `TYPES`. It is written by reading a component's constructor signature and the attributes of the same names, and read by
 calling the constructors again: a config is a constructor call written down.
+
+A folder is named by its path, or, where it came with the package (`SHIPPED`), by its name alone. Weights may lie there
+in half precision, which the config says; in use they are always in single precision.
 """
 
 import hashlib
@@ -14,10 +17,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 
 from audiodiff.audio.mel import MelSpec
-from audiodiff.audio.prior import MelPrior, StandardPrior
+from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.diffusion.adapted_schedule import ScaledInput, ShiftedLogSNR
 from audiodiff.diffusion.discrete_schedule import DiscreteSchedule
 from audiodiff.diffusion.learned_schedule import LearnedSchedule
@@ -38,13 +42,19 @@ from audiodiff.errors import UserError
 from audiodiff.files import atomic, write_text
 from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
+from audiodiff.nn.pitch import PitchNetwork
+from audiodiff.synthesis.source import HarmonicSource
 
 FORMAT_VERSION = 1
+SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
+SINGLE, HALF = "float32", "float16"
 TYPES: dict[str, type] = {
     "network": Network,
     "strided": StridedFrontend,
     "stft": StftFrontend,
     "identity": IdentityFrontend,
+    "pitch_network": PitchNetwork,
+    "harmonic_source": HarmonicSource,
     "cosine": Cosine,
     "offset_cosine": OffsetCosine,
     "linear_beta": LinearBeta,
@@ -69,7 +79,9 @@ TYPES: dict[str, type] = {
     "sigmoid_weighting": SigmoidWeighting,
     "variational_bound": VariationalBound,
     "mel_spec": MelSpec,
+    "energy_prior": EnergyPrior,
     "mel_prior": MelPrior,
+    "rough_prior": RoughPrior,
     "standard_prior": StandardPrior,
 }
 _NAMES = {component: name for name, component in TYPES.items()}
@@ -88,6 +100,7 @@ class Checkpoint:
         weights: state dictionary.
         training: what training recorded of itself (steps, data, seconds), free form.
         digest: SHA-256 over config and weights, hexadecimal.
+        stored: how the weights lie on disk, "float32" or "float16"; `weights` are in single precision.
     """
 
     type: str
@@ -95,6 +108,7 @@ class Checkpoint:
     weights: dict[str, torch.Tensor]
     training: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
+    stored: str = SINGLE
 
 
 def describe(value: Any) -> Any:
@@ -127,32 +141,76 @@ def build(described: Any) -> Any:
     return [build(item) for item in described] if isinstance(described, list) else described
 
 
+def shipped() -> list[str]:
+    """Names of the models that came with the package."""
+    return sorted(config.parent.name for config in SHIPPED.glob("*/config.json"))
+
+
+def locate(model: str | Path) -> Path:
+    """The folder of a model: its path, or the name of a shipped one. What lies at the path comes first.
+
+    Raises:
+        UserError: there is neither; names the models that are shipped.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    names = shipped()
+    if str(model) in names and not folder.exists():
+        return SHIPPED / str(model)
+    known = f"a shipped model ({', '.join(names)})" if names else "a shipped model (there is none here)"
+    raise UserError(folder, "no such model folder", f"{_NOT_OURS} or {known}")
+
+
+def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights with those of single precision in half precision; others, such as a schedule's, as they are.
+
+    Raises:
+        UserError: one of them is not finite, or is not when halved.
+    """
+    half = {}
+    for name, weight in weights.items():
+        half[name] = weight.half() if weight.dtype == torch.float32 else weight
+        if not torch.isfinite(half[name]).all():
+            most = float(weight.abs().max())
+            problem = f"reaches {most:.3g}, half precision holds 65504"
+            raise UserError(f"weight {name}", problem, "keep it in single precision")
+    return half
+
+
 def save(folder: str | Path, checkpoint: Checkpoint, card: str) -> None:
-    """Write a checkpoint folder; the weights come last, so that a folder with weights is complete."""
+    """Write a checkpoint folder, as precisely as `checkpoint.stored` says.
+
+    The weights come last, so that a folder with weights is complete.
+
+    Raises:
+        UserError: as `halved`, or the disk refuses.
+    """
     folder = Path(folder)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    if checkpoint.stored == HALF:
+        weights = halved(weights)
     config = {
         "format": "audiodiff",
         "version": FORMAT_VERSION,
         "type": checkpoint.type,
+        "weights": checkpoint.stored,
         "model": {name: describe(value) for name, value in checkpoint.arguments.items()},
         "training": checkpoint.training,
     }
     write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
     write_text(folder / "README.md", card)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
     with atomic(folder / "model.safetensors") as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(serialised(weights))  # save_file would keep it from other users
 
 
 def load(folder: str | Path) -> Checkpoint:
-    """Read a checkpoint folder onto the CPU.
+    """Read a checkpoint folder, or a shipped model by its name, onto the CPU.
 
     Raises:
         UserError: the folder or a file is missing, not a checkpoint of ours, of a newer version, or damaged.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(folder, "no such model folder", _NOT_OURS)
+    folder = locate(folder)
     config_file, weights_file = folder / "config.json", folder / "model.safetensors"
     for file in (config_file, weights_file):
         if not file.is_file():
@@ -174,5 +232,9 @@ def load(folder: str | Path) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         problem = f"is not a whole safetensors file ({error})"
         raise UserError(weights_file, problem, "copy or export it again; pickles are never read") from error
+    stored = HALF if torch.float16 in {weight.dtype for weight in weights.values()} else SINGLE
+    if (said := config.get("weights", SINGLE)) != stored:
+        raise UserError(config_file, f"says that weights are {said!r}, they are {stored!r}", "export it again")
+    weights = {name: weight.float() if weight.dtype == torch.float16 else weight for name, weight in weights.items()}
     digest = hashlib.sha256(config_file.read_bytes() + weights_file.read_bytes()).hexdigest()
-    return Checkpoint(kind, arguments, weights, training, digest)
+    return Checkpoint(kind, arguments, weights, training, digest, stored)

@@ -134,7 +134,7 @@ class Recording:
         noise: Noise,
     ):
         self.x1 = x1.clone()
-        self.condition = replace(condition, frames=condition.frames.clone(), samples=condition.samples.clone())
+        self.condition = replace(condition, **{name: tensor.clone() for name, tensor in condition.tensors().items()})
         self.noise: dict[int, Tensor] = {}
 
         def drawn(step: int) -> Tensor:
@@ -148,8 +148,9 @@ class Recording:
     def __call__(self, x1: Tensor, condition: Condition, noise: Noise) -> Answer:
         """The call on these inputs. The second tensor is overwritten by the next call."""
         self.x1.copy_(x1)
-        self.condition.frames.copy_(condition.frames)
-        self.condition.samples.copy_(condition.samples)
+        given = condition.tensors()
+        for name, buffer in self.condition.tensors().items():
+            buffer.copy_(given[name])
         for step, buffer in self.noise.items():
             buffer.copy_(noise(step))
         self._replay()
@@ -184,7 +185,7 @@ class RecordedSampling:
             name: of the sampler: together with its number of calls it stands for its table.
             sampler: on a fixed grid.
             x1: (B, C, T) noise.
-            condition: its frames (B, M, F) and samples (B,).
+            condition: its frames (B, M, F), samples (B,) and signal, if it has one.
             noise: step -> noise like x1.
 
         Returns:

@@ -27,9 +27,10 @@ from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.source import HarmonicSource
 
-# What a learned schedule's weights are called by in a checkpoint; the network's have no prefix.
-SCHEDULE = "schedule."
+# What the weights of a learned schedule and of a source begin with in a checkpoint; the network's have no prefix.
+SCHEDULE, SOURCE = "schedule.", "source."
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,13 @@ class Estimate:
         loss: (B,) the objective's loss.
         waveform: (B, T) the clean signal's estimate, coloured.
         log_snr: (B,) the noise level.
+        source_loss: (B,) of the source, 0 without one.
     """
 
     loss: Tensor
     waveform: Tensor
     log_snr: Tensor
+    source_loss: Tensor
 
 
 class VocoderModel(nn.Module):
@@ -60,6 +63,7 @@ class VocoderModel(nn.Module):
         consistency: iterations of mel-consistency projection used when none are asked for.
         grids: time grids that take the place of a sampler's own, each for one sampler and number of network calls.
         validated: least and most network calls that it was checked at; fewer bring a warning. None: it was not.
+        source: makes the excitation that the network is told; None: it is told the mel alone.
 
     Raises:
         UserError: a network for other mels, two grids for one sampler and number of calls, a grid that starts where the
@@ -77,6 +81,7 @@ class VocoderModel(nn.Module):
         "consistency",
         "grids",
         "validated",
+        "source",
     )
 
     def __init__(
@@ -90,6 +95,7 @@ class VocoderModel(nn.Module):
         consistency: int = 32,
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
+        source: HarmonicSource | None = None,
     ):
         super().__init__()
         if network.condition != mel_spec.n_mels or network.condition_hop != mel_spec.hop_length:
@@ -106,7 +112,15 @@ class VocoderModel(nn.Module):
                 f"answers {network.answers} signals, the objective asks for {answers}",
                 f"set network.answers={answers}",
             )
+        signals = source.signals if source else 0
+        if network.frontend.signals != signals:
+            raise UserError(
+                "network",
+                f"takes {network.frontend.signals} conditioning signals, the source makes {signals}",
+                f"set network.frontend.signals={signals}",
+            )
         self.denoiser = Denoiser(network, schedule, objective)
+        self.source = source
         self.mel_spec, self.prior = mel_spec, prior
         self.sampler, self.consistency = sampler, consistency
         self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
@@ -128,10 +142,33 @@ class VocoderModel(nn.Module):
         """The denoiser's objective."""
         return self.denoiser.objective
 
-    def condition(self, mel: Tensor, samples: Tensor | None = None) -> Condition:
-        """The mel (B, M, F), brought to about -2 to 2 by its spec's own floor, as the network is told it."""
-        floor = float(self.mel_spec.compress(torch.zeros(())))
-        return Condition(2 - 4 * mel / floor, samples)
+    def condition(
+        self, mel: Tensor, samples: Tensor | None = None, waveform: Tensor | None = None, aligned: bool = True
+    ) -> Condition:
+        """What the network is told: the mel, brought to about -2 to 2 by its spec's own floor, and the excitation.
+
+        Args:
+            mel: (B, M, F).
+            samples: (B,) valid samples of each clip, multiples of hop_length; None: all.
+            waveform: (B, T) the recording that the mel is of, in training.
+            aligned: whether the excitation is put in phase with the waveform.
+        """
+        mel = self._normalised(mel)
+        if self.source is None:
+            return Condition(mel, samples)
+        hop = self.mel_spec.hop_length
+        total = mel.shape[-1] * hop if waveform is None else waveform.shape[-1]
+        frames = None if samples is None else samples // hop
+        return Condition(mel, samples, self.source(mel, total, frames, waveform if aligned else None))
+
+    def source_loss(self, condition: Condition, waveform: Tensor) -> Tensor:
+        """(B,) how wrong the source reads the condition's mel, of the waveform (B, T); 0 without a source."""
+        if self.source is None:
+            return waveform.new_zeros(len(waveform))
+        return self.source.loss(condition.frames, waveform)
+
+    def _normalised(self, mel: Tensor) -> Tensor:
+        return 2 - 4 * mel / float(self.mel_spec.compress(torch.zeros(())))
 
     def estimate(self, waveform: Tensor, noise: Tensor, t: Tensor) -> Estimate:
         """Noise a batch of clips and estimate it back: what training minimises.
@@ -142,8 +179,10 @@ class VocoderModel(nn.Module):
             t: (B,) in [0, 1].
         """
         mel = self.analysis(waveform)
-        losses = self.denoiser.loss(self.prior.whiten(waveform, mel)[:, None], noise, t, self.condition(mel))
-        return Estimate(losses.loss, self.prior.colour(losses.x0_hat[:, 0], mel), losses.log_snr)
+        condition = self.condition(mel, waveform=waveform)
+        losses = self.denoiser.loss(self.prior.whiten(waveform, mel)[:, None], noise, t, condition)
+        coloured = self.prior.colour(losses.x0_hat[:, 0], mel)
+        return Estimate(losses.loss, coloured, losses.log_snr, self.source_loss(condition, waveform))
 
     def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
         """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""
@@ -196,24 +235,28 @@ class VocoderModel(nn.Module):
     def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
         """Write a checkpoint folder: config.json, model.safetensors, README.md."""
         arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
-        weights = self.network.state_dict() | self._schedule_weights()
+        weights = self.network.state_dict() | self._part_weights()
         checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, arguments, weights, training or {}), card)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Take the weights of a checkpoint: the network's, and those of a schedule that was learned.
+        """Take the weights of a checkpoint: the network's, and those of its other parts that were learned.
 
         Raises:
             RuntimeError: names or shapes that are not this model's.
         """
-        learned = self._schedule_weights()
-        if learned:
-            self.schedule.load_state_dict({name.removeprefix(SCHEDULE): weights[name] for name in learned})
-        self.network.load_state_dict({name: weight for name, weight in weights.items() if name not in learned})
+        parts = self._part_weights()
+        for name, part in self._parts().items():
+            found = {key: weights[name + key] for key in part.state_dict() if name + key in weights}
+            part.load_state_dict(found)
+        self.network.load_state_dict({name: weight for name, weight in weights.items() if name not in parts})
 
-    def _schedule_weights(self) -> dict[str, Tensor]:
-        if not isinstance(self.schedule, nn.Module):
-            return {}
-        return {SCHEDULE + name: weight for name, weight in self.schedule.state_dict().items()}
+    def _parts(self) -> dict[str, nn.Module]:
+        """What is learned besides the network, by the prefix of its weights in a checkpoint."""
+        parts = {SCHEDULE: self.schedule, SOURCE: self.source}
+        return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+
+    def _part_weights(self) -> dict[str, Tensor]:
+        return {name + key: weight for name, part in self._parts().items() for key, weight in part.state_dict().items()}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "VocoderModel":

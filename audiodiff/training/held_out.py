@@ -4,12 +4,14 @@ from pathlib import Path
 
 import lightning
 import matplotlib
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from audiodiff import __version__
 from audiodiff.audio.io import Audio, write
+from audiodiff.evaluation import environment
 from audiodiff.files import atomic
 from audiodiff.synthesis.vocoder import Vocoder
 
@@ -23,7 +25,7 @@ pipeline_tag: audio-to-audio
 # A mel-conditioned diffusion vocoder
 
 Trained with audiodiff {version} for {steps} optimiser steps on {data}: {audio_hours:.2f} hours of audio seen in
-{minutes:.1f} minutes of wall time on {device}.
+{minutes:.1f} minutes of wall time on {hardware}.
 
     from audiodiff import Vocoder
     audio = Vocoder.from_pretrained("this/folder").generate(mel)
@@ -88,14 +90,24 @@ class HeldOut(Callback):
             "audio_hours": module.next_draw * data.crop_samples / spec.sample_rate / 3600,
             "minutes": timer.time_elapsed() / 60 if timer else 0.0,
             "device": str(module.device),
+            "hardware": hardware(module.device),
             "data": self.data,
             "manifest_hash": manifest.content_hash(),
             "synthetic": any(clip.synthetic for clip in manifest.clips),
             "licences": sorted({clip.licence for clip in manifest.clips if clip.licence}),
             "version": __version__,
         }
+        if module.started_from:
+            training["started_from"] = module.started_from
         fields = training | {"licences": "; ".join(training["licences"]) or "not stated", "spec": spec}
         module.model.save_pretrained(self.folder / "model", training, CARD.format(**fields))
+
+
+def hardware(device: torch.device) -> str:
+    """What trains, in words: the GPU's name, or the CPU's with the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{environment.processor()}, {torch.get_num_threads()} threads"
 
 
 def spectrogram_pair(original: Tensor, made: Tensor, title: str) -> pyplot.Figure:

@@ -290,6 +290,13 @@ def test_fillets_layout(tmp_path):
     ]
 
 
+def test_fillets_levels_in_noise_are_left_out(tmp_path):
+    for name in ("city/cs/hi", "keys/cs/key", "linux/cs/tux"):
+        sound(tmp_path / f"sound/{name}.ogg", rate=22050)
+    found = recordings.fillets(tmp_path / "sound", tmp_path / "script")
+    assert {r.key: bool(r.remark) for r in found} == {"city/hi": False, "keys/key": True, "linux/tux": True}
+
+
 @pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not installed")
 def test_asterisk_layout_and_g722(tmp_path):
     import av

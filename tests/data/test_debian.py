@@ -8,6 +8,7 @@ import pytest
 
 from audiodiff.data import debian
 from audiodiff.data.corpora import prepare
+from audiodiff.data.provenance import provenance
 from audiodiff.errors import UserError
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not installed")
@@ -126,6 +127,13 @@ def test_without_apt_one_line_names_the_ways_on(tmp_path, monkeypatch):
         ("Free text.\n\nSee `/usr/share/common-licenses/GPL-2'.\n", "*", "GPL-2"),
         ("Free text.\n\nSee /usr/share/common-licenses/Apache-2.0.\n", "*", "Apache-2.0"),
         ("Do what you like.\n", "*", "see the copyright file"),
+        ("Files: a\nLicense: X\n", "b", "see the copyright file"),
+        (
+            "Files: *\nCopyright: 2001, One\n           2002, Two\nLicense: X\n .\n text\n",
+            "*",
+            "X (2001, One; 2002, Two)",
+        ),
+        ("Files: *\nLicense: X\n", "*", "X (holder not named)"),
     ],
 )
 def test_licence_is_what_the_copyright_file_says(tmp_path, text, files, expected):
@@ -133,6 +141,37 @@ def test_licence_is_what_the_copyright_file_says(tmp_path, text, files, expected
     (tmp_path / "usr/share/doc/p/copyright").write_text(text)
     assert debian.licence(tmp_path, "p", files) == expected
     assert debian.version(tmp_path, "p") == "unknown version"
+
+
+FREE_TEXT = """\
+This package was made by A. Packager.
+
+Upstream Authors:
+    Ivo Somebody (ivo@example.org)
+    A Studio
+
+Copyright: see `/usr/share/common-licenses/GPL-2'.
+
+Upstream Authors: The fonts' one
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "expected"),
+    [
+        (COPYRIGHT, "*", "2003-2010, Some Speaker. The CREDITS file: License: a line of the comment"),
+        (COPYRIGHT, "xx-*", "2010, Somebody Else"),
+        (COPYRIGHT, "yy-*", "2003-2010, Some Speaker. The CREDITS file: License: a line of the comment"),
+        ("Files: a\nLicense: X\n", "b", ""),
+        ("Files: *\nCopyright: 2001, One\n           2002, Two\nLicense: X\n .\n text\n", "*", "2001, One; 2002, Two"),
+        (FREE_TEXT, "*", "Ivo Somebody (ivo@example.org), A Studio"),
+        ("Do what you like.\n", "*", ""),
+    ],
+)
+def test_attribution_is_whom_the_copyright_file_names(tmp_path, text, files, expected):
+    (tmp_path / "usr/share/doc/p").mkdir(parents=True)
+    (tmp_path / "usr/share/doc/p/copyright").write_text(text)
+    assert debian.attribution(tmp_path, "p", files) == expected
 
 
 @needs_apt
@@ -150,3 +189,7 @@ def test_asterisk_en_with_empty_package_lists(tmp_path, monkeypatch):
     assert all(clip.text and clip.licence.startswith("CC-BY-SA-3.0") for clip in manifest.clips)
     assert (tmp_path / "out/asterisk-en/copyright").exists()
     assert not (tmp_path / "out/.downloads").exists()
+    (told,) = provenance(manifest)
+    assert (told.corpus, told.speakers, told.synthetic) == ("asterisk-en", 1, False)
+    assert told.source.startswith("Debian asterisk-core-sounds-en-g722 ")
+    assert "Recorded by: Allison Smith" in told.attribution

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -97,6 +98,10 @@ def test_malformed(tmp_path, lines, message):
 
 def test_missing_and_binary(tmp_path):
     with pytest.raises(UserError, match="no such manifest; prepare some data with `audiodiff prepare`"):
+        Manifest.load(tmp_path)
+    (tmp_path / "voice.WAV").touch()
+    hint = f"prepare its recordings: `audiodiff prepare folder:{tmp_path} --out data/{tmp_path.name}`"
+    with pytest.raises(UserError, match=re.escape(hint)):
         Manifest.load(tmp_path)
     (tmp_path / NAME).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot be read as a manifest"):

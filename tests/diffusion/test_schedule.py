@@ -308,3 +308,8 @@ def test_arguments_out_of_range_are_refused(kind, arguments, words):
 )
 def test_arguments_are_kept(schedule, arguments):
     assert {name: getattr(schedule, name) for name in arguments} == arguments
+
+
+def test_numbers_at_one_time_are_marked_as_torch_marks_constants():
+    marked = torch.compiler.assume_constant_result(lambda t: t)
+    assert vars(Cosine.level).items() >= vars(marked).items() != set()

@@ -8,30 +8,38 @@ from hypothesis import strategies as st
 from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 
 
-def masks(frontend: StftFrontend, frames: int, tap: int, value: complex = 1) -> torch.Tensor:
-    """The U-Net's output that multiplies the spectrum of one tap by `value` and adds nothing."""
-    parts = torch.zeros(2 * frontend.taps + 2, frontend.channels * frontend.bins, 2, frames)
-    parts[1 + tap, :, 0], parts[1 + tap, :, 1] = complex(value).real, complex(value).imag
+def masks(frontend: StftFrontend, frames: int, on: int = 0, value: complex = 1) -> torch.Tensor:
+    """The U-Net's output that multiplies one of the spectra (0: the channels' own) by `value` and adds nothing."""
+    parts = torch.zeros(1 + frontend.signals + frontend.additive, frontend.channels * frontend.bins, 2, frames)
+    parts[on, :, 0], parts[on, :, 1] = complex(value).real, complex(value).imag
     return parts.reshape(1, -1, frames)
 
 
 @settings(max_examples=40, deadline=None)
-@given(samples=st.integers(1, 700), channels=st.integers(1, 2), taps=st.integers(0, 2), overlap=st.sampled_from([4, 8]))
-def test_mask_of_one_reconstructs_perfectly(samples, channels, taps, overlap):
-    frontend = StftFrontend(channels, n_fft=128, hop_length=128 // overlap, taps=taps)
-    x = torch.randn(1, channels, samples, generator=torch.Generator().manual_seed(samples))
+@given(
+    samples=st.integers(1, 700),
+    channels=st.integers(1, 2),
+    signals=st.integers(0, 2),
+    additive=st.booleans(),
+    overlap=st.sampled_from([4, 8]),
+)
+def test_mask_of_one_reconstructs_perfectly(samples, channels, signals, additive, overlap):
+    frontend = StftFrontend(channels, 128, 128 // overlap, signals, additive)
+    x = torch.randn(1, channels + signals, samples, generator=torch.Generator().manual_seed(samples))
     features, spectrum = frontend.encode(x)
     assert features.shape == (1, frontend.in_features, frontend.frames(samples))
-    output = masks(frontend, features.shape[-1], tap=taps)
-    assert output.shape[1] == frontend.out_features
-    torch.testing.assert_close(frontend.decode(output, spectrum, samples), x, atol=1e-5, rtol=1e-5)
+    for on in range(1 + signals):
+        output = masks(frontend, features.shape[-1], on)
+        assert output.shape[1] == frontend.out_features
+        wanted = x[:, :channels] if on == 0 else x[:, channels + on - 1, None].expand(-1, channels, -1)
+        torch.testing.assert_close(frontend.decode(output, spectrum, samples), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_default_spectra_reconstruct_and_scale():
     frontend = StftFrontend()
     x = torch.randn(2, 1, 16001, generator=torch.Generator().manual_seed(0))
     _, spectrum = frontend.encode(x)
-    output = masks(frontend, spectrum.shape[-1], tap=0, value=-0.5).expand(2, -1, -1)
+    output = masks(frontend, spectrum.shape[-1], value=-0.5).expand(2, -1, -1)
     torch.testing.assert_close(frontend.decode(output, spectrum, 16001), -0.5 * x, atol=1e-5, rtol=1e-5)
 
 
@@ -41,18 +49,9 @@ def test_additive_part_alone_reconstructs():
     x = torch.randn(1, 1, 333, generator=torch.Generator().manual_seed(0))
     _, spectrum = frontend.encode(x)
     parts = torch.zeros(1, 2, frontend.bins, 2, spectrum.shape[-1])
-    parts[:, 0] = torch.view_as_real(spectrum[:, 0]).transpose(-1, -2)
+    parts[:, 1] = torch.view_as_real(spectrum[:, 0]).transpose(-1, -2)
     made = frontend.decode(parts.flatten(1, 3), torch.zeros_like(spectrum), 333)
     torch.testing.assert_close(made, x, atol=1e-5, rtol=1e-5)
-
-
-def test_tap_reads_the_neighbouring_frame():
-    """A mask on tap k moves the signal by (k - taps) x spacing frames: away from the edges a pure shift."""
-    frontend = StftFrontend(n_fft=64, hop_length=16, taps=1, tap_spacing=2)
-    x = torch.randn(1, 1, 640, generator=torch.Generator().manual_seed(0))
-    features, spectrum = frontend.encode(x)
-    made = frontend.decode(masks(frontend, features.shape[-1], tap=2), spectrum, 640)
-    torch.testing.assert_close(made[..., 100:500], x[..., 132:532], atol=1e-5, rtol=1e-5)
 
 
 def test_white_noise_has_bins_of_unit_variance():
@@ -65,7 +64,7 @@ def test_white_noise_has_bins_of_unit_variance():
     assert abs(power.mean() - 1) < 0.01
 
 
-@pytest.mark.parametrize("build", [StftFrontend, lambda: StftFrontend(taps=1), StridedFrontend])
+@pytest.mark.parametrize("build", [StftFrontend, lambda: StftFrontend(additive=False), StridedFrontend])
 def test_zero_output_decodes_to_zero(build):
     frontend = build()
     features, state = frontend.encode(torch.randn(1, 1, 1000))
@@ -108,6 +107,7 @@ def test_identity_hands_through():
     features, state = frontend.encode(x)
     assert torch.equal(features, x)
     assert torch.equal(frontend.decode(2 * x, state, 13), 2 * x)
+    assert (IdentityFrontend(3, signals=4).in_features, IdentityFrontend(3, signals=4).out_features) == (7, 3)
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length"), [(1024, 300), (1024, 512)])
@@ -123,6 +123,6 @@ def test_spectra_are_float32_under_reduced_precision():
     features, spectrum = frontend.encode(x)
     assert features.dtype == torch.bfloat16
     assert spectrum.dtype == torch.complex64
-    made = frontend.decode(masks(frontend, features.shape[-1], tap=0).to(torch.bfloat16), spectrum, 200)
+    made = frontend.decode(masks(frontend, features.shape[-1]).to(torch.bfloat16), spectrum, 200)
     assert made.dtype == torch.bfloat16
     torch.testing.assert_close(made, x, atol=1e-2, rtol=1e-2)

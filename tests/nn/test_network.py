@@ -13,9 +13,14 @@ from audiodiff.nn.network import Network
 BANDS, HOP = 5, 16
 FRONTENDS = {
     "stft": lambda channels=1: StftFrontend(channels, n_fft=64, hop_length=HOP),
-    "stft_taps": lambda channels=1: StftFrontend(channels, n_fft=64, hop_length=HOP, taps=1, tap_spacing=2),
+    "stft_masks": lambda channels=1: StftFrontend(channels, n_fft=64, hop_length=HOP, additive=False),
     "strided": lambda channels=1: StridedFrontend(channels, features=12, stride=4),
     "identity": lambda channels=1: IdentityFrontend(channels),
+}
+SIGNALS = {
+    "stft": lambda: StftFrontend(1, n_fft=64, hop_length=HOP, signals=2, additive=False),
+    "strided": lambda: StridedFrontend(1, features=12, stride=4, signals=2),
+    "identity": lambda: IdentityFrontend(1, signals=2),
 }
 every_frontend = pytest.mark.parametrize("frontend", FRONTENDS)
 
@@ -157,7 +162,7 @@ def test_condition_is_read_where_the_frame_lies(frontend):
 
 
 @pytest.mark.parametrize(
-    ("frontend", "levels"), [("stft", 1), ("stft_taps", 1), ("strided", 2), ("strided", 3), ("identity", 3)]
+    ("frontend", "levels"), [("stft", 1), ("stft_masks", 1), ("strided", 2), ("strided", 3), ("identity", 3)]
 )
 def test_shifting_signal_and_condition_by_one_hop_shifts_the_output(frontend, levels):
     """Levels are such that a hop is a whole number of the coarsest frames; the edges, which see zeros, are left out."""
@@ -193,6 +198,40 @@ def test_condition_that_does_not_fit_is_refused():
         network(x, log_snr, Condition(cond.frames[:1]))
     with pytest.raises(ValueError, match=r"cond.samples has a batch of 3, the input of 2"):
         network(x, log_snr, Condition(cond.frames, torch.tensor([64, 64, 64])))
+
+
+@pytest.mark.parametrize("frontend", SIGNALS)
+def test_conditioning_signals_are_heard_and_end_with_the_clip(frontend):
+    torch.manual_seed(0)
+    network = awake(Network(SIGNALS[frontend](), BANDS, HOP, [16, 16], [2, 2], embedding=16))
+    x, log_snr, cond = inputs(1, 96)
+    signal = torch.randn(1, 2, 96)
+    alone = network(x, log_snr, Condition(cond.frames, signal=signal))
+    for k in range(2):
+        other = signal.clone()
+        other[:, k] += 0.1
+        changed = network(x, log_snr, Condition(cond.frames, signal=other))
+        assert (changed - alone).abs().max() > 1e-3 * alone.abs().max()
+    rubbish = 100 * torch.randn(1, 3, 40)
+    padded = Condition(
+        nn.functional.pad(cond.frames, (0, 3), mode="replicate"),
+        torch.tensor([96]),
+        torch.cat([signal, rubbish[:, 1:]], -1),
+    )
+    made = network(torch.cat([x, rubbish[:, :1]], -1), log_snr, padded)
+    torch.testing.assert_close(made[..., :96], alone, atol=2e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="takes 2 conditioning signals, got 0"):
+        network(x, log_snr, cond)
+    with pytest.raises(ValueError, match="takes 2 conditioning signals, got 1"):
+        network(x, log_snr, Condition(cond.frames, signal=signal[:, :1]))
+
+
+def test_condition_repeats_its_batch():
+    cond = Condition(torch.arange(6.0).reshape(2, 3, 1), torch.tensor([3, 1]), torch.arange(4.0).reshape(2, 1, 2))
+    twice = cond.repeated(2)
+    for name, tensor in cond.tensors().items():
+        assert torch.equal(getattr(twice, name), torch.cat([tensor, tensor]))
+    assert Condition().repeated(3) == Condition()
 
 
 def test_condition_moves_between_devices():

@@ -26,7 +26,7 @@ from audiodiff.synthesis.vocoder import Vocoder
 
 SPEC = PRESETS["speech_16k"]
 FRONTENDS = [
-    StftFrontend(1, 512, 128, taps=1, tap_spacing=3),
+    StftFrontend(1, 512, 128),
     StridedFrontend(1, features=8, stride=32),
     IdentityFrontend(1),
 ]

@@ -1,0 +1,83 @@
+"""Pitch of a recording: YIN (de Cheveigne and Kawahara 2002), batched, on any device.
+
+A periodic signal equals itself one period later. YIN looks, around each moment, for the smallest lag whose squared
+difference is small beside the mean over smaller lags (equations 7 and 8, with the threshold of step 4 and the parabola
+of step 5). How small it is there tells how periodic the signal is: 0 for a perfect voice, about 1 for noise.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+F0_MIN, F0_MAX = 55.0, 550.0  # Hz: from a low man's creak to a child's call
+_THRESHOLD = 0.15
+_PERIODS = 2.0  # of the lowest pitch under the integration window
+_ENOUGH_RATE = 8000  # Hz
+_SMOOTHING_SECONDS = 1e-3  # about 1 kHz: high harmonics repeat only at lags between samples
+
+
+def yin(waveform: Tensor, sample_rate: int, hop_length: int, frames: int, offset: int = 0) -> tuple[Tensor, Tensor]:
+    """F0 and aperiodicity of each frame.
+
+    Args:
+        waveform: (B, T).
+        sample_rate: Hz.
+        hop_length: samples from frame to frame.
+        frames: how many; frame k is centred at sample `offset + k * hop_length`.
+        offset: of frame 0, samples.
+
+    Returns:
+        F0 in Hz (B, frames), the best guess also where there is none, and aperiodicity (B, frames) from 0 to about 1,
+        1 for silence.
+    """
+    # The smoothed signal has nothing above 2 kHz: every other sample, or fewer, will do.
+    step = max(1, sample_rate // _ENOUGH_RATE)
+    while hop_length % step or offset % step:
+        step -= 1
+    waveform = _lowpass(waveform.float(), sample_rate)[:, ::step]
+    sample_rate, hop_length, offset = sample_rate / step, hop_length // step, offset // step
+    shortest, longest = int(sample_rate / F0_MAX), int(sample_rate / F0_MIN) + 1
+    window = int(_PERIODS * sample_rate / F0_MIN / 2) * 2
+    length = window + longest + 1
+    before = length // 2 - offset
+    after = max(0, (frames - 1) * hop_length + length - before - waveform.shape[-1])
+    padded = F.pad(waveform, (max(0, before), after))[..., max(0, -before) :]
+    pieces = padded.unfold(-1, length, hop_length)[:, :frames]
+    difference = _difference(pieces, window, longest + 1)
+    lags = torch.arange(1, longest + 2, device=waveform.device)
+    quiet = pieces.square().mean(-1) < 1e-10
+    normal = difference[..., 1:] * lags / difference[..., 1:].cumsum(-1).clamp(min=1e-9)
+    normal = torch.cat([torch.ones_like(normal[..., :1]), normal], dim=-1)
+    lag = _first_dip(normal, shortest, longest)
+    left, middle, right = (normal.gather(-1, lag + k)[..., 0] for k in (-1, 0, 1))
+    bend = (left - 2 * middle + right).clamp(min=1e-6)
+    shift = (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
+    return sample_rate / (lag[..., 0] + shift), torch.where(quiet, 1.0, middle.clamp(0, 1))
+
+
+def _lowpass(waveform: Tensor, sample_rate: int) -> Tensor:
+    """(B, T) smoothed by a Hann window."""
+    reach = max(1, round(_SMOOTHING_SECONDS * sample_rate / 2))
+    window = torch.hann_window(2 * reach + 3, periodic=False, device=waveform.device)[1:-1]
+    return F.conv1d(waveform[:, None], (window / window.sum())[None, None], padding=reach)[:, 0]
+
+
+def _difference(pieces: Tensor, window: int, lags: int) -> Tensor:
+    """d(lag) = sum over the window of (x[n] - x[n + lag])^2 for lags 0 .. lags: (..., length) -> (..., lags + 1)."""
+    length = pieces.shape[-1]
+    size = 1 << (length + window - 1).bit_length()
+    ahead = torch.fft.rfft(pieces, size) * torch.fft.rfft(pieces[..., :window], size).conj()
+    products = torch.fft.irfft(ahead, size)[..., : lags + 1]
+    energy = F.pad(pieces.square().cumsum(-1), (1, 0))
+    energy = energy[..., window : window + lags + 1] - energy[..., : lags + 1]
+    return (energy[..., :1] + energy - 2 * products).clamp(min=0)
+
+
+def _first_dip(normal: Tensor, shortest: int, longest: int) -> Tensor:
+    """The first local minimum below the threshold, else the deepest one: (..., lags) -> (..., 1)."""
+    middle = normal[..., shortest : longest + 1]
+    dip = (middle <= normal[..., shortest - 1 : longest]) & (middle <= normal[..., shortest + 1 : longest + 2])
+    good = dip & (middle < _THRESHOLD)
+    first = good.float().argmax(-1, keepdim=True)
+    deepest = middle.masked_fill(~dip, 2.0).argmin(-1, keepdim=True)
+    return torch.where(good.any(-1, keepdim=True), first, deepest) + shortest

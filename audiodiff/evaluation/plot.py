@@ -1,0 +1,116 @@
+"""A record as a picture: for every block, one panel a judge and one for speed, over the number of network calls.
+
+Samplers are lines with their intervals as bands; what takes no calls is a horizontal line. Axes follow the samplers and
+the ground truth: a system far off (bare noise, say) is not drawn where it would press the others together.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from audiodiff.evaluation.record import Block, Record, Row
+from audiodiff.evaluation.table import DEVICES, ordered
+from audiodiff.files import atomic
+from audiodiff.metrics import ALL
+
+COLUMNS = 5
+WIDTH, HEIGHT = 3.1, 2.5  # inches a panel
+COLOURS = ("#0b62b5", "#d1571b", "#118a5a", "#8d3fa8", "#b8324f", "#7a6a00")
+MARKERS = "osD^vP"
+LEVELS = {
+    "ground_truth": ("#222222", "-"),
+    "griffin_lim": ("#888888", "--"),
+    "world": ("#888888", ":"),
+    "noise_consistency": ("#888888", "-."),
+}
+ROOM = 1.5  # a level is drawn if it lies within so many spans of the samplers' and the ground truth's own
+
+
+def draw(record: Record, path: Path) -> None:
+    """Write the picture (PNG) to `path`."""
+    with atomic(path) as temporary:
+        figure(record).savefig(temporary, format="png", dpi=110)
+
+
+def figure(record: Record) -> Figure:
+    """The picture."""
+    blocks = record.shown
+    panels = [len(block.judges) + 1 for block in blocks]
+    rows = [-(-count // COLUMNS) for count in panels]
+    whole = Figure(figsize=(COLUMNS * WIDTH, sum(HEIGHT * count + 0.9 for count in rows)), layout="constrained")
+    parts = whole.subfigures(len(blocks), 1, squeeze=False, height_ratios=[HEIGHT * count + 0.9 for count in rows])
+    for part, block, count in zip(parts[:, 0], blocks, rows, strict=True):
+        title = f"{block.name}: {len(block.clips)} clips, {block.seconds / 60:.1f} minutes"
+        part.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        axes = part.subplots(count, COLUMNS, squeeze=False).ravel()
+        for ax, judge in zip(axes, block.judges, strict=False):
+            _quality(ax, block, judge)
+        _speed(axes[len(block.judges)], block)
+        for ax in axes[len(block.judges) + 1 :]:
+            ax.set_axis_off()
+        _legend(part, axes[: len(block.judges) + 1])
+    return whole
+
+
+def _samplers(block: Block) -> dict[str, list[Row]]:
+    rows = [row for row in ordered(block) if row.calls]
+    return {name: [row for row in rows if row.sampler == name] for name in dict.fromkeys(row.sampler for row in rows)}
+
+
+def _quality(ax: Axes, block: Block, judge: str) -> None:
+    own = []
+    for i, (sampler, rows) in enumerate(_samplers(block).items()):
+        rows = [row for row in rows if judge in row.scores]
+        intervals = [block.interval(row, judge) for row in rows]
+        calls, colour = [row.calls for row in rows], COLOURS[i % len(COLOURS)]
+        means, low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("mean", "low", "high"))
+        ax.fill_between(calls, low, high, color=colour, alpha=0.15, linewidth=0)
+        ax.plot(calls, means, color=colour, marker=MARKERS[i % len(MARKERS)], markersize=4, label=sampler)
+        own += [*low, *high]
+    levels = {name: block.interval(block.rows[name], judge).mean for name in LEVELS if name in block.rows}
+    core = np.array([*own, levels.get("ground_truth", np.nan)])
+    core = core[np.isfinite(core)]
+    for name, level in levels.items():
+        near = core.min() - ROOM * np.ptp(core) <= level <= core.max() + ROOM * np.ptp(core)
+        colour, style = LEVELS[name]
+        ax.plot([], [], color=colour, linestyle=style, label=block.rows[name].label)
+        if near:
+            ax.axhline(level, color=colour, linestyle=style, linewidth=1.2, zorder=1)
+    arrow = "higher is better" if ALL[judge].better == "higher" else "lower is better"
+    unit = f", {ALL[judge].unit}" if ALL[judge].unit else ""
+    _dress(ax, block, f"{ALL[judge].label}{unit}", arrow)
+
+
+def _speed(ax: Axes, block: Block) -> None:
+    for i, rows in enumerate(_samplers(block).values()):
+        for kind, style in zip(DEVICES, ("-", "--"), strict=True):
+            timed = [row for row in rows if kind in row.speed]
+            speeds = [1 / row.speed[kind].median for row in timed]
+            marker = MARKERS[i % len(MARKERS)]
+            ax.plot([row.calls for row in timed], speeds, style, color=COLOURS[i % len(COLOURS)], marker=marker, ms=4)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("{x:g}")
+    _dress(ax, block, "Speed, times real time", "CPU solid, GPU dashed")
+
+
+def _dress(ax: Axes, block: Block, title: str, note: str) -> None:
+    calls = sorted({row.calls for row in block.rows.values() if row.calls})
+    ax.set_xscale("log")
+    ax.set_xticks(calls, [str(count) for count in calls])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_title(title, fontsize=10, loc="left")
+    ax.set_xlabel(f"network calls ({note})", fontsize=8)
+    ax.tick_params(labelsize=8, length=3)
+    ax.grid(alpha=0.25, linewidth=0.6)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+
+
+def _legend(part: object, axes: np.ndarray) -> None:
+    handles, labels = axes[0].get_legend_handles_labels()
+    part.legend(handles, labels, loc="upper right", ncols=len(labels), fontsize=9, frameon=False)

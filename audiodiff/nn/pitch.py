@@ -1,0 +1,88 @@
+"""Pitch from a mel: F0 and voicing of each frame, by a small convolutional network.
+
+The mel's low bands are narrow enough to show single harmonics, so the pitch is in it. F0 is predicted as a distribution
+over logarithmic bins, read by the mean around its highest bin (Kim et al. 2018, CREPE), which cannot fall between two
+octaves as a regression does.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from audiodiff.nn.layers import ChannelNorm, masked
+from audiodiff.nn.unet1d import length_mask
+
+
+class PitchNetwork(nn.Module):
+    """Normalised mel frames (B, M, F) to F0 (B, F) in Hz and voicing (B, F) in [0, 1].
+
+    Args:
+        bands: M.
+        channels: width.
+        blocks: dilated residual blocks, dilations 1, 2, 4, ...: the pitch of a moment is told with its surroundings.
+        bins: of F0, evenly spaced in its logarithm.
+        f0_min, f0_max: Hz, centres of the first and the last bin.
+    """
+
+    def __init__(
+        self,
+        bands: int,
+        channels: int = 128,
+        blocks: int = 4,
+        bins: int = 120,
+        f0_min: float = 55.0,
+        f0_max: float = 550.0,
+    ):
+        super().__init__()
+        self.bands, self.channels, self.blocks, self.bins = bands, channels, blocks, bins
+        self.f0_min, self.f0_max = f0_min, f0_max
+        self.enter = nn.Conv1d(bands, channels, 3, padding=1)
+        self.dilated = nn.ModuleList(
+            nn.Conv1d(channels, channels, 3, padding=2**k, dilation=2**k) for k in range(blocks)
+        )
+        self.project = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in range(blocks))
+        self.norm = ChannelNorm()
+        self.leave = nn.Conv1d(channels, bins + 1, 1)
+        centres = torch.linspace(math.log(f0_min), math.log(f0_max), bins)
+        self.register_buffer("centres", centres, persistent=False)
+
+    @property
+    def reach(self) -> int:
+        """Frames to each side beyond which nothing of the mel matters."""
+        return sum(layer.padding[0] for layer in (self.enter, *self.dilated))
+
+    def logits(self, mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of the bins (B, bins, F) and of voicing (B, F)."""
+        mask = None if frames is None else length_mask(frames, mel.shape[-1], mel.dtype)
+        hidden = self.enter(masked(mel, mask))
+        for dilated, project in zip(self.dilated, self.project, strict=True):
+            hidden = hidden + project(nn.functional.silu(dilated(masked(self.norm(hidden), mask))))
+        out = self.leave(self.norm(hidden))
+        return out[:, :-1], out[:, -1]
+
+    def forward(self, mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """F0 and voicing of clips of which the first `frames` (B,) are valid; None: all."""
+        bins, voicing = self.logits(mel, frames)
+        highest = bins.argmax(dim=1, keepdim=True)
+        near = (torch.arange(self.bins, device=mel.device)[:, None] - highest).abs() <= 2
+        weights = bins.masked_fill(~near, -torch.inf).softmax(dim=1)
+        f0 = (weights * self.centres.to(weights)[:, None]).sum(1).exp()
+        return f0, voicing.sigmoid()
+
+    def loss(self, mel: Tensor, f0: Tensor, aperiodicity: Tensor) -> Tensor:
+        """(B,) cross-entropies of a tracker's F0, counted by how periodic it found the frame, and of voicing.
+
+        Args:
+            mel: (B, M, F).
+            f0: (B, F) Hz.
+            aperiodicity: (B, F) in [0, 1]; a frame is a quarter voiced at 0.4, half at 0.3, three quarters at 0.2.
+        """
+        bins, voicing = self.logits(mel)
+        step = self.centres[1] - self.centres[0]
+        distance = (f0.log()[:, None] - self.centres[:, None]) / step
+        target = (-0.5 * distance.square()).softmax(dim=1)
+        voiced = ((0.3 - aperiodicity) / 0.1 * math.log(3)).sigmoid()
+        pitch = -(target * bins.log_softmax(dim=1)).sum(1)
+        said = nn.functional.binary_cross_entropy_with_logits(voicing, voiced, reduction="none")
+        return (voiced * pitch + said).mean(1)

@@ -1,0 +1,83 @@
+"""Fine-tuning for few network calls: the sampler that will be used is unrolled, and what comes out of it is judged.
+
+Training on noise levels one by one teaches the mean of all signals that fit, and leaves to many small steps what no
+single estimate can say. With two to four calls the last estimate *is* the output. So the whole synthesis, from noise
+through the sampler's calls, the prior and the mel consistency, is run with gradients, and its waveform is held against
+the recording by a spectral distance d, which does not care about phase.
+
+A distance alone would make every output the one that is least wrong, without breath or variety. Two outputs x, x' from
+two noises are therefore pushed apart as strongly as they are pulled: E d(x, y) - E d(x, x') / 2 is the energy distance,
+whose minimum is the distribution of the recordings, without an adversary (Gritsenko et al. 2020, equation 5).
+"""
+
+import torch
+from torch import Tensor
+
+from audiodiff.audio.spectral import multi_resolution_stft
+from audiodiff.diffusion import presets
+from audiodiff.diffusion.noise import clip_seed
+from audiodiff.diffusion.times import Uniform
+from audiodiff.training.module import VocoderTraining, faded
+
+
+class FewStepTraining(VocoderTraining):
+    """Trains a `VocoderModel` through its own sampler.
+
+    Args:
+        calls: network calls; each step draws one of them.
+        sampler: name of a deterministic one; None: the model's own.
+        consistency: iterations of mel consistency that gradients pass through; None: the model's own.
+        repulsion: share of the term that pushes two outputs apart; 1 makes the loss an energy distance, 0 a distance.
+        aligned: whether the excitation is in phase with the recording; without, it is as it will be in use.
+        arguments: those of `VocoderTraining`; `times` and `terms` are not used, `spectral` is the loss's weight.
+    """
+
+    def __init__(
+        self,
+        *arguments,
+        calls: tuple[int, ...] = (2, 4),
+        sampler: str | None = None,
+        consistency: int | None = None,
+        repulsion: float = 1.0,
+        aligned: bool = True,
+        **named,
+    ):
+        super().__init__(*arguments, **named)
+        self.calls, self.sampler, self.consistency = tuple(calls), sampler, consistency
+        self.repulsion, self.aligned = repulsion, aligned
+
+    def step(
+        self, waveform: Tensor, key: str, gain: tuple[float, float], times: Uniform | None = None
+    ) -> dict[str, Tensor]:
+        """Synthesise a batch (B, T) from its mels, twice, and compare; a function of weights, batch, (seed, key)."""
+        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
+        hop = self.model.mel_spec.hop_length
+        waveform = waveform[:, : waveform.shape[-1] // hop * hop]
+        waveform = faded(waveform, hop)
+        batch, samples = waveform.shape
+        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(batch, 1, generator=generator)
+        calls = self.calls[int(torch.randint(len(self.calls), (), generator=generator))]
+        outputs = 2 if self.repulsion else 1
+        noise = torch.randn(outputs * batch, 1, samples, generator=generator).to(waveform)
+        waveform = waveform * levels.to(waveform)
+        mel = self.model.analysis(waveform)
+        told = self.model.condition(mel, waveform=waveform, aligned=self.aligned)
+        made = self._synthesise(noise, mel[..., : samples // hop], told, calls).unflatten(0, (outputs, batch))
+        losses = torch.stack([multi_resolution_stft(one, waveform) for one in made]).mean(0)
+        if self.repulsion:
+            losses = losses - 0.5 * self.repulsion * multi_resolution_stft(made[0], made[1], scale=waveform)
+        losses = self.spectral * losses
+        loss = losses.mean() + self.model.source_loss(told, waveform).mean()
+        drawn = torch.ones(batch)
+        return {"loss": loss, "clip_loss": losses.detach(), "t": drawn, "drawn": drawn}
+
+    def _synthesise(self, noise: Tensor, mel: Tensor, told, calls: int) -> Tensor:
+        """(N, 1, T) noise to (N, T) waveforms of the mels, which are repeated as often as they are needed."""
+        repeats = len(noise) // len(mel)
+        mel = mel.repeat(repeats, 1, 1)
+        told = told.repeated(repeats)
+        sampler = presets.build(self.sampler or self.model.sampler, calls)
+        start = self.model.schedule.level(float(sampler.grid_for(self.model.denoiser)[0]))
+        white, _ = sampler.unchecked(self.model.denoiser, start.scale * noise, told, None, None)
+        coloured = self.model.prior.colour(white[:, 0], mel)
+        return self.model.project(coloured, mel, self.consistency)

@@ -1,0 +1,134 @@
+"""`audiodiff doctor mel` on real speech: how often the likeliest convention is the true one, and its model's fit.
+
+`python bench/mel_doctor.py` makes mels of clips of `--data` in every published convention, asks for a diagnosis of
+each, and writes bench/results/mel_doctor.md: the share of clips whose convention stands first, and how often each field
+that is "found" or "likely" is right. `--fit` first fits audiodiff/audio/mel_doctor.json to other corpora, whose
+speakers must not be those of `--data`: for each figure of `mel_texture` a linear function of the guess, and the
+covariance of what is left, widened for level, tilt and shape, in which recordings differ more than those corpora do.
+"""
+
+import argparse
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audiodiff import files
+from audiodiff.audio.io import read
+from audiodiff.audio.mel import MelSpec, MelSpectrogram
+from audiodiff.audio.mel_convention import CONVENTIONS, Scaling
+from audiodiff.audio.mel_doctor import diagnose, floor_of, guesses, scaling_name
+from audiodiff.audio.mel_texture import FIGURES, Texture, bank
+from audiodiff.data.manifest import Manifest
+
+ROOT = Path(__file__).parents[1]
+MODEL = ROOT / "audiodiff" / "audio" / "mel_doctor.json"
+WIDER = {"level": 6.0, "tilt": 1.5, "shape": 1.0}  # dB, dB per octave, dB
+DATA = ["data/asterisk-en", "data/asterisk-fr", "data/festvox-ru"]
+FITTED_TO = ["data/asterisk-es", "data/asterisk-ru", "data/fillets-cs"]
+
+
+def clips(folders: list[str], count: int, seed: int) -> Iterator[Path]:
+    """`count` clips longer than a second of each corpus."""
+    for folder in folders:
+        manifest = Manifest.load(ROOT / folder / "manifest.jsonl")
+        long = [clip for clip in manifest.clips if clip.seconds > 1]
+        yield from map(manifest.path, random.Random(seed).sample(long, count))
+
+
+def linear_mel(path: Path, spec: MelSpec) -> torch.Tensor:
+    """(M, F), mono."""
+    samples = read(path, spec.sample_rate).samples
+    return MelSpectrogram(spec).linear(samples if samples.ndim == 1 else samples.mean(0))
+
+
+def fit(count: int, seed: int) -> None:
+    """Measure the figures of right guesses and write the model."""
+    draw, covariates, figures = random.Random(seed), [], []
+    specs = [guess.spec for bands in (64, 80, 100, 128) for guess in guesses(bands) if guess.scaling == Scaling()]
+    for path in clips(FITTED_TO, count, seed):
+        for spec in draw.sample(specs, 24):
+            spec = replace(spec, log_base="e", log_floor=10 ** (draw.uniform(-9, -4.5) - 2 * (spec.power == 2)))
+            stored = spec.compress(linear_mel(path, spec) * 10 ** draw.uniform(-0.5, 0.3)).double().numpy()
+            figures.append(Texture(stored, floor_of(stored)).figures(spec, Scaling()))
+            covariates.append(bank(spec).covariates)
+    known = np.isfinite(figures).all(1)
+    inputs, outputs = np.array(covariates)[known], np.array(figures)[known]
+    weights = np.linalg.solve(inputs.T @ inputs + 1e-2 * np.eye(inputs.shape[1]), inputs.T @ outputs).T
+    covariance = np.cov((outputs - inputs @ weights.T).T)
+    for name, deviation in WIDER.items():
+        covariance[FIGURES.index(name), FIGURES.index(name)] += deviation**2
+    rounded = [[[float(f"{x:.5g}") for x in row] for row in matrix] for matrix in (weights, covariance)]
+    content = {"figures": FIGURES, "weights": rounded[0], "covariance": rounded[1]}
+    files.write_text(MODEL, json.dumps(content) + "\n")
+
+
+def judge(path: Path) -> tuple[Counter, Counter]:
+    """Of one clip in every convention: what stood first, and how often each field was right."""
+    torch.set_num_threads(1)
+    first, fields = Counter(), Counter()
+    for name, convention in CONVENTIONS.items():
+        stored = convention.scaling.apply(convention.spec.compress(linear_mel(path, convention.spec))).numpy()
+        diagnosis = diagnose(stored)
+        best = diagnosis.ranking[0].names if diagnosis.ranking else ()
+        first[name] += name in best
+        first[name, " = ".join(best) or "none"] += 1
+        truth = {"layout": "bands x frames", "scaling": scaling_name(convention.scaling)} | convention.spec.to_dict()
+        for field, evidence in diagnosis.fields.items():
+            right = evidence.value == truth[field]
+            if field == "log_floor" and evidence.value is not None:
+                right = math.isclose(evidence.value, truth[field], rel_tol=0.02)
+            fields[field, evidence.state, right] += 1
+    return first, fields
+
+
+def measure(folders: list[str], count: int, seed: int, jobs: int) -> str:
+    """The table."""
+    with Pool(jobs) as pool:
+        counted = pool.map(judge, clips(folders, count, seed), chunksize=1)
+    total, first, fields = len(counted), Counter(), Counter()
+    for of_clip, of_fields in counted:
+        first.update(of_clip)
+        fields.update(of_fields)
+    lines = [f"{total} clips of {', '.join(folders)} in each of {len(CONVENTIONS)} conventions.", ""]
+    lines += ["| convention | first, or tied first | else first |", "|---|---|---|"]
+    for name in CONVENTIONS:
+        rest = [(key[1], n) for key, n in first.items() if isinstance(key, tuple) and key[0] == name]
+        wrong = ", ".join(f"{best} {n}" for best, n in rest if name not in best.split(" = "))
+        lines.append(f"| {name} | {first[name] / total:.0%} | {wrong} |")
+    lines.append(f"| all | {sum(first[name] for name in CONVENTIONS) / total / len(CONVENTIONS):.1%} | |")
+    lines += ["", "| field | found (right) | likely (right) | cannot be told |", "|---|---|---|---|"]
+    for field in dict.fromkeys(key[0] for key in fields):
+        cells = []
+        for state in ("found", "likely", "cannot be told"):
+            right, count = fields[field, state, True], fields[field, state, True] + fields[field, state, False]
+            cells.append(f"{count} ({right / count:.1%})" if count else "0")
+        lines.append(f"| {field} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Fit if asked to, then measure."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", nargs="+", default=DATA)
+    parser.add_argument("--clips", type=int, default=36, help="of each corpus")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.fit:
+        fit(90, arguments.seed + 1)
+    table = measure(arguments.data, arguments.clips, arguments.seed, arguments.jobs)
+    files.write_text(ROOT / "bench" / "results" / "mel_doctor.md", table)
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

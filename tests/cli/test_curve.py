@@ -1,0 +1,111 @@
+"""`audiodiff curve` from end to end."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.prior import MelPrior
+from audiodiff.cli import main
+from audiodiff.cli.curve import manifests, numbers
+from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedule import Cosine
+from audiodiff.errors import UserError
+from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.vocoder import Vocoder
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """`command(words...)` -> (status, lines on stdout, text on stderr)."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["audiodiff", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code, out.splitlines(), err
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path):
+    spec = PRESETS["speech_16k"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(StftFrontend(), 80, 256, channels=[16], blocks=[1], embedding=16)
+        torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+    made = VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2)
+    made.save_pretrained(tmp_path / "model", card="# A card\n")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def data(tmp_path):
+    root, clips = tmp_path / "voices", []
+    root.mkdir()
+    time = np.arange(9600) / 16000
+    for name in ("a", "b"):
+        tone = sum(np.sin(2 * np.pi * (130 + 20 * ord(name) % 60) * k * time) / k for k in range(1, 15))
+        soundfile.write(root / f"{name}.wav", 0.1 * tone, 16000)
+        clips.append(Clip(f"folder/{name}", f"{name}.wav", 0.6, 16000, split="validation"))
+    Manifest(tuple(clips), root).save()
+    return root
+
+
+@pytest.mark.slow
+def test_writes_table_picture_record_and_card_and_replaces_them(command, model, data):
+    digest = Vocoder.from_pretrained(model).model_hash
+    words = ["curve", "--model", model, "--data", data, "--samplers", "ddim", "--judges", "mr_stft,pesq"]
+    status, out, err = command(*words, "--calls", "1,2")
+    assert status == 0, err
+    assert out[-1] == str(model / "curve.md") and out[0].startswith("voices, ddim, 1 against 2 calls: PESQ-WB ")
+    status, out, _ = command(*words, "--calls", "2 3")
+    assert status == 0 and len(out) == 3
+    card, text = (model / "README.md").read_text(), (model / "curve.md").read_text()
+    assert card.startswith("# A card\n") and card.count("## Quality and speed") == 1 and text.strip() in card
+    assert [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| ddim")][:3] == ["1", "2", "3"]
+    assert (model / "curve.png").stat().st_size > 10_000
+    assert list(json.loads((model / "curve.json").read_text())["blocks"][0]["rows"])[-3:] == [
+        "ddim/1",
+        "ddim/2",
+        "ddim/3",
+    ]
+    assert Vocoder.from_pretrained(model).model_hash == digest
+
+
+@pytest.mark.slow
+def test_elsewhere_the_card_is_left_alone(command, model, data, tmp_path):
+    words = ["curve", "--model", model, "--data", f"mine={data}", "--samplers", "ddim", "--judges", "mr_stft"]
+    status, out, err = command(*words, "--calls", 1, "--limit", 1, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert out == [str(tmp_path / "out" / "curve.md")] and "### mine" in (tmp_path / "out" / "curve.md").read_text()
+    assert (model / "README.md").read_text() == "# A card\n" and not (model / "curve.json").exists()
+
+
+def test_refuses_in_one_line(command, model, data, tmp_path):
+    good = {"--model": model, "--data": data, "--out": tmp_path / "out", "--judges": "mr_stft"}
+    wrong = ({"--model": tmp_path}, {"--data": tmp_path}, {"--calls": "six"}, {"--calls": 0}, {"--limit": 0})
+    for bad in (*wrong, {"--samplers": "nope"}, {"--judges": "nope"}, {"--split": "nope"}):
+        status, _, err = command("curve", *(item for pair in (good | bad).items() for item in pair))
+        assert status == 1 and err.startswith("error: ") and err.count("\n") == 1, (bad, err)
+    assert not (tmp_path / "out" / "curve.json").exists()
+
+
+def test_data_has_its_folders_name_unless_named(data):
+    assert list(manifests([str(data)])) == ["voices"] == list(manifests([str(data / "manifest.jsonl")]))
+    assert list(manifests([str(data), f"unseen={data}"])) == ["voices", "unseen"]
+    with pytest.raises(UserError, match="NAME=PATH"):
+        manifests([str(data), str(data)])
+
+
+def test_lists_take_commas_and_blanks():
+    assert numbers("6,200") == numbers("6 200") == numbers(" 6, 200 ") == (6, 200)

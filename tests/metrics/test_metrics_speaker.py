@@ -1,0 +1,87 @@
+"""Whose voice is it: the network against its own package, and what the judge owes."""
+
+import importlib.util
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from audiodiff.errors import UserError
+from audiodiff.metrics import ALL, extras, require_all, speaker
+
+RATE = speaker.SAMPLE_RATE
+
+
+def voice(f0: float, formant: float, seconds: float = 3.0, level: float = 0.2) -> np.ndarray:
+    """Gliding harmonics around a formant."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    phase = 2 * np.pi * np.cumsum(f0 * (1 + 0.1 * np.sin(3 * time))) / RATE
+    harmonics = np.arange(1, int(7000 / f0 / 1.1))
+    strength = np.exp(-(((harmonics * f0 - formant) / 900) ** 2)) + 0.3 / harmonics
+    tone = (strength[:, None] * np.sin(harmonics[:, None] * phase)).sum(0)
+    return (level * tone / np.abs(tone).max()).astype(np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def weights():
+    if importlib.util.find_spec("resemblyzer") is None:
+        pytest.skip("Resemblyzer is not installed")
+
+
+@pytest.mark.slow
+def test_one_span_is_embedded_as_by_the_networks_own_package():
+    resemblyzer = pytest.importorskip("resemblyzer", exc_type=ImportError)
+    samples = voice(140, 900, seconds=1.595)
+    theirs = resemblyzer.VoiceEncoder("cpu", verbose=False).embed_utterance(samples)
+    np.testing.assert_allclose(speaker.embedding(samples, RATE), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(("frames", "spans"), [(4, 1), (160, 1), (161, 2), (240, 2), (241, 3), (400, 4)])
+def test_spans_cover_the_clip_and_overlap_by_half(frames, spans):
+    samples = np.random.default_rng(0).standard_normal((frames - 1) * speaker.HOP + 1).astype(np.float32)
+    found = speaker.spans(samples)
+    assert found.shape == (spans, speaker.SPAN, speaker.BANDS)
+    assert all(torch.equal(one[80:], other[:80]) for one, other in pairwise(found))
+    heard = (spans - 1) * 80 + (found[-1].sum(1) > 0).sum().item()
+    assert heard == frames
+
+
+def test_another_voice_is_further_off_than_the_same_one_in_noise():
+    same, other = voice(120, 700), voice(260, 2600)
+    noisy = same + 0.002 * np.random.default_rng(0).standard_normal(len(same)).astype(np.float32)
+    judge = ALL["speaker"]
+    assert judge(same, same, RATE) == pytest.approx(1, abs=1e-5)
+    assert judge(same, other, RATE) < judge(same, noisy, RATE) < 1
+
+
+def test_level_matters_only_above_the_quietest():
+    soft, softer = voice(120, 700, level=0.02), voice(120, 700, level=0.01)
+    assert ALL["speaker"](soft, softer, RATE) == pytest.approx(1, abs=1e-4)
+
+
+def test_embeddings_have_length_one_and_no_negative_part():
+    found = speaker.embedding(voice(200, 1200), RATE)
+    assert found.shape == (256,) and np.linalg.norm(found) == pytest.approx(1, abs=1e-5) and found.min() >= 0
+
+
+def test_silence_and_shortness():
+    sound = voice(150, 800, 1.0)
+    silence, judge = np.zeros_like(sound), ALL["speaker"]
+    assert judge(sound, silence, RATE) == 0
+    assert math.isnan(judge(silence, sound, RATE)) and math.isnan(judge(sound[:3000], sound[:3000], RATE))
+
+
+def test_other_rates_are_brought_to_16_khz():
+    from audiodiff.metrics.rates import at_rate
+
+    one, other = voice(120, 700), voice(160, 1100)
+    at_24k = ALL["speaker"](at_rate(one, RATE, 24000), at_rate(other, RATE, 24000), 24000)
+    assert at_24k == pytest.approx(ALL["speaker"](one, other, RATE), abs=0.02)
+
+
+def test_missing_weights_name_the_command(monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"resemblyzer: is not installed; .*\[metrics\]"):
+        require_all(["speaker"])
