@@ -35,8 +35,8 @@ def composed(tmp_path_factory):
 
 def test_groups_are_those_of_the_design():
     names = (
-        "model network schedule objective weighting prior source sampler audio data optimizer lr_schedule times trainer "
-        "callbacks logger debug"
+        "model network schedule objective weighting prior source sampler audio data optimizer lr_schedule times "
+        "trainer callbacks logger debug"
     )
     assert set(GROUPS) == set(names.split())
     assert all(GROUPS.values())
