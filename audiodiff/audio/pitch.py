@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 F0_MIN, F0_MAX = 55.0, 550.0  # Hz: from a low man's creak to a child's call
 _THRESHOLD = 0.15
-_PERIODS = 2.0  # of the lowest pitch under the integration window
+_PERIODS = 1.25  # of the lowest pitch under the integration window
 _ENOUGH_RATE = 8000  # Hz
 _SMOOTHING_SECONDS = 1e-3  # about 1 kHz: high harmonics repeat only at lags between samples
 
@@ -37,22 +37,22 @@ def yin(waveform: Tensor, sample_rate: int, hop_length: int, frames: int, offset
     waveform = _lowpass(waveform.float(), sample_rate)[:, ::step]
     sample_rate, hop_length, offset = sample_rate / step, hop_length // step, offset // step
     shortest, longest = int(sample_rate / F0_MAX), int(sample_rate / F0_MIN) + 1
-    window = int(_PERIODS * sample_rate / F0_MIN / 2) * 2
-    length = window + longest + 1
+    length = int(_PERIODS * sample_rate / F0_MIN / 2) * 2 + 1
     before = length // 2 - offset
     after = max(0, (frames - 1) * hop_length + length - before - waveform.shape[-1])
     padded = F.pad(waveform, (max(0, before), after))[..., max(0, -before) :]
     pieces = padded.unfold(-1, length, hop_length)[:, :frames]
-    difference = _difference(pieces, window, longest + 1)
+    difference = _difference(pieces, longest + 1)
     lags = torch.arange(1, longest + 2, device=waveform.device)
     quiet = pieces.square().mean(-1) < 1e-10
     normal = difference[..., 1:] * lags / difference[..., 1:].cumsum(-1).clamp(min=1e-9)
     normal = torch.cat([torch.ones_like(normal[..., :1]), normal], dim=-1)
     lag = _first_dip(normal, shortest, longest)
-    left, middle, right = (normal.gather(-1, lag + k)[..., 0] for k in (-1, 0, 1))
-    bend = (left - 2 * middle + right).clamp(min=1e-6)
+    left, middle, right = (difference.gather(-1, lag + k)[..., 0] for k in (-1, 0, 1))
+    bend = (left - 2 * middle + right).clamp(min=1e-9)
     shift = (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
-    return sample_rate / (lag[..., 0] + shift), torch.where(quiet, 1.0, middle.clamp(0, 1))
+    aperiodicity = normal.gather(-1, lag)[..., 0].clamp(0, 1)
+    return sample_rate / (lag[..., 0] + shift), torch.where(quiet, 1.0, aperiodicity)
 
 
 def _lowpass(waveform: Tensor, sample_rate: int) -> Tensor:
@@ -62,15 +62,19 @@ def _lowpass(waveform: Tensor, sample_rate: int) -> Tensor:
     return F.conv1d(waveform[:, None], (window / window.sum())[None, None], padding=reach)[:, 0]
 
 
-def _difference(pieces: Tensor, window: int, lags: int) -> Tensor:
-    """d(lag) = sum over the window of (x[n] - x[n + lag])^2 for lags 0 .. lags: (..., length) -> (..., lags + 1)."""
+def _difference(pieces: Tensor, lags: int) -> Tensor:
+    """Mean of (x[n] - x[n + lag])^2 over the pairs within a piece, lags 0 .. lags: (..., length) -> (..., lags + 1).
+
+    The pairs of every lag lie about the middle of the piece. (Windows that all begin with the piece, as in equation 1,
+    would hear a short period earlier than a long one.)
+    """
     length = pieces.shape[-1]
-    size = 1 << (length + window - 1).bit_length()
-    ahead = torch.fft.rfft(pieces, size) * torch.fft.rfft(pieces[..., :window], size).conj()
-    products = torch.fft.irfft(ahead, size)[..., : lags + 1]
+    size = 1 << (2 * length - 1).bit_length()
+    products = torch.fft.irfft(torch.fft.rfft(pieces, size).abs().square(), size)[..., : lags + 1]
     energy = F.pad(pieces.square().cumsum(-1), (1, 0))
-    energy = energy[..., window : window + lags + 1] - energy[..., : lags + 1]
-    return (energy[..., :1] + energy - 2 * products).clamp(min=0)
+    lag = torch.arange(lags + 1, device=pieces.device)
+    first, second = energy[..., length - lag], energy[..., -1:] - energy[..., lag]
+    return ((first + second - 2 * products) / (length - lag)).clamp(min=0)
 
 
 def _first_dip(normal: Tensor, shortest: int, longest: int) -> Tensor:
