@@ -1,0 +1,247 @@
+"""What each choice of the vocoder's recipe is worth: one change a row, everything else and the wall time equal.
+
+`python bench/ablation.py --data data/asterisk-en --minutes 5` trains the recipe as it is configured and each variant of
+`VARIANTS` on the same crops for the same time, renders the same held-out clips with the same number of calls, with mel
+consistency and without, asks every judge, and writes `bench/results/ablation.md` and `ablation.json` with the mean
+difference from the recipe, clip by clip. What is done already is kept in `--work`, so an interrupted bench goes on.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+from hydra.utils import instantiate
+from vocoder import check, kept
+from vocoder_ours import clock, network, row_name
+from vocoder_report import TRUTH, plain, quality_table, training_table
+from vocoder_synthesis import Row, judged, load, render
+from vocoder_training import Course, Training, alone, train
+
+from audiodiff import config
+from audiodiff.data.manifest import Manifest
+from audiodiff.errors import UserError
+from audiodiff.evaluation import environment
+from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash
+from audiodiff.evaluation.systems import System, ground_truth
+from audiodiff.files import write_text
+from audiodiff.metrics import JUDGES, require_all
+from audiodiff.synthesis.vocoder import Vocoder
+
+RESULTS = Path(__file__).parent / "results"
+RECIPE = ("+recipe=speech_mel", "trainer=quick")
+CALLS = 6
+NO_SOURCE = ("model.source=null", "network.frontend.signals=0", "network.frontend.additive=true")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: overrides of the recipe, and overrides of a second recipe that half of the time goes to."""
+
+    name: str
+    changes: tuple[str, ...] = ()
+    then: tuple[str, ...] = ()
+
+
+BASELINE = Variant("recipe")
+VARIANTS = (
+    BASELINE,
+    Variant("no source", NO_SOURCE),
+    Variant("prior off", ("prior=standard",)),
+    Variant("prior of energy", ("prior=energy",)),
+    Variant("bridge", ("prior=rough", "model.bridge=1.0", "network.frontend.signals=2")),
+    Variant("strided front end", ("network=strided",)),
+    Variant("objective epsilon", ("objective=epsilon",)),
+    Variant("objective x0", ("objective=x0",)),
+    Variant("no spectral loss", ("training.spectral=0",)),
+    Variant("half few-step", (), ("+recipe=speech_few_step", "trainer=quick")),
+)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A variant as a contender of `vocoder_training`."""
+
+    variant: Variant
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.variant.name.replace(" ", "_")
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """With mel consistency and without."""
+        return row_name(CALLS), row_name(CALLS, alone=True)
+
+    def train(self, course: Course, folder: Path) -> Training:
+        """As `python train.py` does; one recipe, or one after the other for half of the time each."""
+        from vocoder_clock import Clock
+
+        from audiodiff import train
+
+        share = course.seconds / (2 if self.variant.then else 1)
+        where = (f'trainer.max_time="{clock(share)}"', f"+callbacks.clock._target_={Clock.__module__}.{Clock.__name__}")
+        stages = [(*course.recipe, *self.variant.changes)]
+        if self.variant.then:
+            own = tuple(word for word in course.recipe if word not in RECIPE)
+            stages.append((*self.variant.then, *own, f'init_from="{folder / "0" / "model"}"'))
+        seconds = steps = hours = 0.0
+        for number, words in enumerate(stages):
+            run = folder / str(number)
+            train.run(config.compose([*words, *where, f'folder="{run}"']), run)
+            told = Vocoder.from_pretrained(run / "model")
+            seconds, steps = seconds + Clock.seconds, steps + told.training["steps"]
+            hours += told.training["audio_hours"]
+        (run / "model").rename(folder / "model")
+        parameters = sum(parameter.numel() for parameter in told.model.parameters())
+        return Training(int(steps), hours * 3600, seconds, parameters)
+
+    def systems(self, course: Course, work: Path, device: str) -> list[System]:
+        """Of what was trained."""
+        vocoder = Vocoder.from_pretrained(work / self.name / "model", device)
+        return [network(vocoder, CALLS, alone) for alone in (False, True)]
+
+
+def trained(ablation: Ablation, course: Course, work: Path) -> Training:
+    """How the training of a variant went, which happens now if it has not happened."""
+
+    def begin() -> dict:
+        shutil.rmtree(work / ablation.name / "0", ignore_errors=True)  # of a training that was interrupted
+        shutil.rmtree(work / ablation.name / "1", ignore_errors=True)
+        print(f"training: {ablation.variant.name}", flush=True)
+        return asdict(alone(train, ablation, course, work / ablation.name))
+
+    return Training(**kept(work / ablation.name / "training.json", begin))
+
+
+def judge(ablation: Ablation, course: Course, work: Path, held_out, workers: int | None) -> dict[str, Row]:
+    """The variant's two rows by name."""
+
+    def made(name: str) -> dict:
+        print(f"rendering: {ablation.variant.name}, {name}", flush=True)
+        waveforms, label, note, memory = alone(render, ablation, name, course, work, held_out)
+        return asdict(Row(name, ablation.name, label, note, memory, judged(waveforms, held_out, workers)))
+
+    rows = work / ablation.name / "rows"
+    return {name: Row(**kept(rows / f"{name}.json", partial(made, name))) for name in ablation.rows}
+
+
+def truth(held_out, workers: int | None) -> Row:
+    """The recordings themselves."""
+    system = ground_truth()
+    scores = judged(list(held_out.recordings), held_out, workers)
+    return Row(TRUTH, TRUTH, system.label, system.note, 0.0, scores)
+
+
+def table(rows: dict[str, Row], recording: Row | None = None) -> str:
+    """Markdown: a line a variant, means with intervals."""
+    named = {name: Row(name, row.contender, name, row.note, row.memory, row.scores) for name, row in rows.items()}
+    return quality_table(({TRUTH: recording} if recording else {}) | named)
+
+
+def gains(rows: dict[str, Row]) -> str:
+    """Markdown: how much better each variant is than the recipe, clip by clip, and where the interval is off zero."""
+    lines = ["| variant | " + " | ".join(judge.label for judge in JUDGES.values()) + " |"]
+    lines.append("|---|" + "--:|" * len(JUDGES))
+    for name, row in rows.items():
+        if name != BASELINE.name:
+            found = {judge: row.gain(rows[BASELINE.name], judge) for judge in JUDGES}
+            cells = [f"{one.mean:+.3g}{'' if one.low <= 0 <= one.high else ' *'}" for one in found.values()]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def page(rows: dict[str, dict[str, Row]], trainings: dict[str, Training], recording: Row, how: str) -> str:
+    """The whole text."""
+    where = " · ".join(f"{key} {value}" for key, value in environment.describe("cpu").items() if value is not None)
+    projected, alone_ = ({name: of[row_name(CALLS, alone)] for name, of in rows.items()} for alone in (False, True))
+    changes = [f"- {one.name}: `{' '.join(one.changes or one.then)}`" for one in VARIANTS if one.name in rows][1:]
+    parts = ["# What each choice of the vocoder is worth", where, how, "\n".join(changes), "## Training"]
+    parts += [training_table(trainings), f"## {CALLS} calls, network alone", table(alone_, recording)]
+    parts += [
+        "Gain over the recipe (above 0 is better, whatever the judge; * an interval that is off 0):",
+        gains(alone_),
+    ]
+    parts += [f"## {CALLS} calls and mel consistency", table(projected, recording), gains(projected)]
+    return "\n\n".join(parts) + "\n"
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = "(default: %(default)s)"
+    parser.add_argument("--data", default="data/asterisk-en", help=f"a folder that audiodiff prepare made {default}")
+    parser.add_argument("--minutes", type=float, default=5.0, help=f"of training, for each variant {default}")
+    parser.add_argument("--clips", type=int, default=20, help=f"at most so many held-out clips {default}")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[one.name for one in VARIANTS],
+        help="variant beside the recipe, repeatable (default: all)",
+    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help=f"of every process {default}")
+    parser.add_argument("--workers", type=int, help="processes that judge (default: one a core)")
+    parser.add_argument("--seed", type=int, default=0, help=f"of everything {default}")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/bench_ablation"), help=f"what is done already {default}"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of the results {default}")
+    parser.add_argument("overrides", nargs="*", help="of the recipe, for all variants")
+    return parser.parse_args()
+
+
+def run(given: argparse.Namespace) -> None:
+    """Train, judge, write; the page is written anew after every variant."""
+    torch.set_num_threads(given.threads)
+    require_all()
+    recipe = (*RECIPE, f'data.path="{given.data}"', f"seed={given.seed}", *given.overrides)
+    cfg = config.compose(recipe)
+    spec, crops, batch = instantiate(cfg.audio), cfg.data.crop_samples, cfg.data.batch_size
+    seconds = given.minutes * 60
+    course = Course(given.data, spec, crops, batch, seconds, given.seed, given.threads, "cpu", recipe)
+    manifest = Manifest.load(given.data)
+    clips, _ = choose(manifest, Settings(limit=given.clips))
+    digest = clip_list_hash(list(clips))
+    check(given.work, {"recipe": list(recipe), "seconds": seconds, "clips": digest, "data": manifest.content_hash()})
+    how = (
+        f"Every row is {given.minutes:g} minutes of wall time on {given.data} with one change of the recipe, "
+        f"`{' '.join(recipe)}`; {given.threads} threads; {len(clips)} held-out clips (list SHA-256 `{digest}`)."
+    )
+    rows, trainings, recording, held_out = {}, {}, None, None
+    for variant in VARIANTS:
+        if given.only and variant.name not in (BASELINE.name, *given.only):
+            continue
+        ablation = Ablation(variant)
+        trainings[variant.name] = trained(ablation, course, given.work)
+        if held_out is None:
+            vocoder = Vocoder.from_pretrained(given.work / ablation.name / "model")
+            held_out = load(vocoder, manifest, clips, given.seed)
+            recording = truth(held_out, given.workers)
+        rows[variant.name] = judge(ablation, course, given.work, held_out, given.workers)
+        text = page(rows, trainings, recording, how)
+        given.out.mkdir(parents=True, exist_ok=True)
+        write_text(given.out / "ablation.md", text)
+        record = {name: {row: asdict(one) for row, one in of.items()} for name, of in rows.items()}
+        record = {"environment": environment.describe("cpu"), "how": how, "rows": record}
+        write_text(given.out / "ablation.json", json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
+    print(text)
+
+
+def main() -> None:
+    """The bench, or one line about what is wrong."""
+    try:
+        run(arguments())
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
