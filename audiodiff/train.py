@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from audiodiff.synthesis.model import VocoderModel
 
 # What a network's weights take for granted of the model around it.
-TAKEN_FOR_GRANTED = ("schedule", "objective", "mel_spec", "prior")
+TAKEN_FOR_GRANTED = ("schedule", "objective", "mel_spec", "prior", "bridge")
 
 
 def main() -> None:

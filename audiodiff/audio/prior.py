@@ -64,6 +64,9 @@ def overlap_add(frames: Tensor, hop_length: int) -> Tensor:
 class Prior(ABC):
     """The noise end of a process as the mel tells it; see the module's docstring. No mean unless one is given."""
 
+    has_mean = False
+    """Whether `mean` is more than silence."""
+
     def mean(self, mel: Tensor, samples: int) -> Tensor:
         """The mean: log-mel (B, M, F) -> (B, samples)."""
         return mel.new_zeros(len(mel), samples)
@@ -198,6 +201,8 @@ class RoughPrior(Prior):
     Raises:
         ValueError: in a call: a mel of other bands.
     """
+
+    has_mean = True
 
     def __init__(self, spec: MelSpec, shape: Prior | None = None):
         self.spec, self.shape = spec, shape or StandardPrior()

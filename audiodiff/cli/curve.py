@@ -11,7 +11,7 @@ RECORD, TABLE, PLOT = "curve.json", "curve.md", "curve.png"
 
 
 def curve(
-    model: Annotated[Path, typer.Option(help="Folder of the model (config.json, model.safetensors).")],
+    model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
     data: Annotated[
         list[str],
         typer.Option(help="Manifest, or its folder, repeatable; NAME=PATH names it, else it has the folder's name."),
@@ -37,7 +37,11 @@ def curve(
     from audiodiff.evaluation.curve import Settings, sweep
     from audiodiff.files import write_text
     from audiodiff.metrics import ALL
+    from audiodiff.synthesis import checkpoint
     from audiodiff.synthesis.vocoder import Vocoder
+
+    if out is None and checkpoint.locate(model) != model:
+        raise UserError(model, "is shipped with the package", "say with --out where the curve goes")
 
     settings = Settings(
         words(samplers),

@@ -135,10 +135,10 @@ def _with(vocoder: Vocoder, grids: Sequence[StoredGrid]) -> Vocoder:
 
 
 def _powers(vocoder: Vocoder, waveform: Tensor) -> Tensor:
-    """Of the whitened waveform (T,) in all bins and frames, 1 for white noise."""
+    """Of the normalised waveform (T,) in all bins and frames, 1 for white noise."""
     spec = vocoder.spec
     mel = vocoder.mel(Audio(waveform, vocoder.sample_rate))
-    white = vocoder.model.prior.whiten(waveform[None].to(vocoder.device), mel[None].to(vocoder.device))[0].cpu()
+    white = vocoder.model.normalise(waveform[None].to(vocoder.device), mel[None].to(vocoder.device))[0].cpu()
     window = torch.hann_window(spec.n_fft)
     bins = torch.stft(white, spec.n_fft, spec.n_fft // 2, window=window, pad_mode="constant", return_complex=True)
     return (bins.abs().square() / window.square().sum()).flatten()

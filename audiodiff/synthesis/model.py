@@ -1,8 +1,12 @@
 """The composed vocoder model: a denoiser on prior-whitened waveforms, told the mel spectrogram.
 
-The process runs on z = whiten(waveform | mel), in which speech has about unit variance at all times and frequencies, so
-its pure noise is noise with the mel's spectral envelope (after PriorGrad, Lee et al. 2022, and SpecGrad, Koizumi et
-al. 2022). What is sampled is coloured back, and may be projected onto the signals that have the given mel.
+The process runs on z = whiten(waveform - mean | mel), in which speech has about unit variance at all times and
+frequencies, so its pure noise is noise with the mel's spectral envelope (after PriorGrad, Lee et al. 2022, and
+SpecGrad, Koizumi et al. 2022). What is sampled is coloured back, and may be projected onto the signals that have the
+given mel.
+
+With a bridge (`diffusion.bridge`) the mean is not subtracted but begun from: whitened as the waveform is, it is the
+first of the signals that the network is told.
 """
 
 import warnings
@@ -15,8 +19,9 @@ from torch import Tensor, nn
 
 from audiodiff.audio.consistency import project
 from audiodiff.audio.mel import MelSpec, MelSpectrogram
-from audiodiff.audio.prior import MelPrior, StandardPrior
+from audiodiff.audio.prior import Prior
 from audiodiff.diffusion import presets
+from audiodiff.diffusion.bridge import Bridge
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.sampler import Sampler
@@ -26,6 +31,7 @@ from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
+from audiodiff.nn.unet1d import length_mask
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.source import HarmonicSource
 
@@ -39,7 +45,7 @@ class Estimate:
 
     Args:
         loss: (B,) the objective's loss.
-        waveform: (B, T) the clean signal's estimate, coloured.
+        waveform: (B, T) the clean signal's estimate, restored.
         log_snr: (B,) the noise level.
         source_loss: (B,) of the source, 0 without one.
     """
@@ -64,10 +70,12 @@ class VocoderModel(nn.Module):
         grids: time grids that take the place of a sampler's own, each for one sampler and number of network calls.
         validated: least and most network calls that it was checked at; fewer bring a warning. None: it was not.
         source: makes the excitation that the network is told; None: it is told the mel alone.
+        bridge: the noise of a bridge from the prior's mean to the waveform, as of `Bridge`; None: no bridge.
 
     Raises:
-        UserError: a network for other mels, two grids for one sampler and number of calls, a grid that starts where the
-            denoiser cannot, or a range that is none.
+        UserError: a network for other mels or signals, a bridge from a prior without a mean, two grids for one sampler
+            and number of calls, a grid that starts where the denoiser cannot, or a range that is none.
+        ValueError: a bridge's noise that is not above 0.
     """
 
     TYPE = "vocoder"
@@ -82,6 +90,7 @@ class VocoderModel(nn.Module):
         "grids",
         "validated",
         "source",
+        "bridge",
     )
 
     def __init__(
@@ -90,14 +99,29 @@ class VocoderModel(nn.Module):
         schedule: Schedule,
         objective: Objective,
         mel_spec: MelSpec,
-        prior: MelPrior | StandardPrior,
+        prior: Prior,
         sampler: str = "recommended",
         consistency: int = 32,
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
         source: HarmonicSource | None = None,
+        bridge: float | None = None,
     ):
         super().__init__()
+        self.denoiser = Denoiser(network if bridge is None else Bridge(network, bridge), schedule, objective)
+        self.source, self.bridge = source, bridge
+        self.mel_spec, self.prior = mel_spec, prior
+        self.sampler, self.consistency = sampler, consistency
+        self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
+        self._check_network()
+        self._check_grids()
+        self.analysis = MelSpectrogram(mel_spec)
+
+    def _check_network(self) -> None:
+        network, mel_spec = self.network, self.mel_spec
+        if self.bridge is not None and not self.prior.has_mean:
+            problem = f"has nowhere to begin, {type(self.prior).__name__} has no mean"
+            raise UserError("bridge", problem, "choose prior=rough, or bridge=null")
         if network.condition != mel_spec.n_mels or network.condition_hop != mel_spec.hop_length:
             raise UserError(
                 "network",
@@ -105,32 +129,25 @@ class VocoderModel(nn.Module):
                 f"the mel spec makes {mel_spec.n_mels} every {mel_spec.hop_length}",
                 "set network.condition and network.condition_hop to the mel spec's",
             )
-        answers = 2 if isinstance(objective, LearnedVariance) else 1
+        answers = 2 if isinstance(self.objective, LearnedVariance) else 1
         if network.answers != answers:
             raise UserError(
                 "network",
                 f"answers {network.answers} signals, the objective asks for {answers}",
                 f"set network.answers={answers}",
             )
-        signals = source.signals if source else 0
+        signals = (self.source.signals if self.source else 0) + (self.bridge is not None)
         if network.frontend.signals != signals:
             raise UserError(
                 "network",
-                f"takes {network.frontend.signals} conditioning signals, the source makes {signals}",
+                f"takes {network.frontend.signals} conditioning signals, source and bridge make {signals}",
                 f"set network.frontend.signals={signals}",
             )
-        self.denoiser = Denoiser(network, schedule, objective)
-        self.source = source
-        self.mel_spec, self.prior = mel_spec, prior
-        self.sampler, self.consistency = sampler, consistency
-        self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
-        self._check_grids()
-        self.analysis = MelSpectrogram(mel_spec)
 
     @property
     def network(self) -> Network:
-        """The denoiser's network."""
-        return self.denoiser.network
+        """The denoiser's network, within the bridge if there is one."""
+        return self.denoiser.network if self.bridge is None else self.denoiser.network.network
 
     @property
     def schedule(self) -> Schedule:
@@ -145,7 +162,9 @@ class VocoderModel(nn.Module):
     def condition(
         self, mel: Tensor, samples: Tensor | None = None, waveform: Tensor | None = None, aligned: bool = True
     ) -> Condition:
-        """What the network is told: the mel, brought to about -2 to 2 by its spec's own floor, and the excitation.
+        """What the network is told: the mel, brought to about -2 to 2 by its spec's own floor, and the signals.
+
+        Those are the bridge's beginning and the excitation, as far as the model has them.
 
         Args:
             mel: (B, M, F).
@@ -153,13 +172,29 @@ class VocoderModel(nn.Module):
             waveform: (B, T) the recording that the mel is of, in training.
             aligned: whether the excitation is put in phase with the waveform.
         """
-        mel = self._normalised(mel)
-        if self.source is None:
-            return Condition(mel, samples)
-        hop = self.mel_spec.hop_length
+        hop, told, signals = self.mel_spec.hop_length, self._normalised(mel), []
         total = mel.shape[-1] * hop if waveform is None else waveform.shape[-1]
-        frames = None if samples is None else samples // hop
-        return Condition(mel, samples, self.source(mel, total, frames, waveform if aligned else None))
+        if self.bridge is not None:
+            signals.append(self.rough(mel, total, samples))
+        if self.source is not None:
+            frames = None if samples is None else samples // hop
+            signals.append(self.source(told, total, frames, waveform if aligned else None))
+        return Condition(told, samples, torch.cat(signals, 1) if signals else None)
+
+    def rough(self, mel: Tensor, total: int, samples: Tensor | None = None) -> Tensor:
+        """Where a bridge begins, the whitened mean: log-mel (B, M, F) -> (B, 1, total), of `samples` (B,) valid."""
+        mean = self.prior.mean(mel, total)
+        if samples is not None:
+            mean = mean * length_mask(samples, total, mean.dtype)[:, 0]
+        return self.prior.whiten(mean, mel)[:, None]
+
+    def normalise(self, waveform: Tensor, mel: Tensor) -> Tensor:
+        """What the process runs on: waveform (B, T), log-mel (B, M, F) -> (B, T)."""
+        return (self.prior.normalise if self.bridge is None else self.prior.whiten)(waveform, mel)
+
+    def restore(self, z: Tensor, mel: Tensor) -> Tensor:
+        """The waveform of a sample, the inverse of `normalise`, (B, T)."""
+        return (self.prior.restore if self.bridge is None else self.prior.colour)(z, mel)
 
     def source_loss(self, condition: Condition, waveform: Tensor) -> Tensor:
         """(B,) how wrong the source reads the condition's mel, of the waveform (B, T); 0 without a source."""
@@ -180,9 +215,9 @@ class VocoderModel(nn.Module):
         """
         mel = self.analysis(waveform)
         condition = self.condition(mel, waveform=waveform)
-        losses = self.denoiser.loss(self.prior.whiten(waveform, mel)[:, None], noise, t, condition)
-        coloured = self.prior.colour(losses.x0_hat[:, 0], mel)
-        return Estimate(losses.loss, coloured, losses.log_snr, self.source_loss(condition, waveform))
+        losses = self.denoiser.loss(self.normalise(waveform, mel)[:, None], noise, t, condition)
+        restored = self.restore(losses.x0_hat[:, 0], mel)
+        return Estimate(losses.loss, restored, losses.log_snr, self.source_loss(condition, waveform))
 
     def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
         """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""

@@ -5,7 +5,7 @@ beyond. So a stretch of the answer is had by computing a longer stretch and thro
 want of what lies beyond them. This holds for every part by itself, so there is a `Stage` for each network call, for the
 prior and for each iteration of mel consistency, and each throws away its own reach only:
 
-    pulses and noise -> call 1 -> ... -> call n -> colour -> iteration 1 -> ... -> iteration k -> audio
+    rough signal, pulses and noise -> call 1 -> ... -> call n -> colour -> iteration 1 -> ... -> iteration k -> audio
 
 What a stage has thrown away on the right it makes anew when more has come, from what it has kept on the left. Hence, if
 all stages take a piece of `chunk` frames at a time,
@@ -135,8 +135,9 @@ class Stream(Iterator[Audio]):
         # The mel that stages still look at, from frame `first` on; samples of noise and pulses, and the pulses' phase.
         self.mel, self.first, self.done = torch.empty(model.mel_spec.n_mels, 0, device=self.device), 0, 0
         self.phase: Tensor | float = 0.0
-        # Between two frames F0 is read from both.
-        self.lead = 1 + model.source.pitch.reach if model.source else 0
+        # Between two frames F0 is read from both; a mean is made of frames, and whitened by frames.
+        source = 1 + model.source.pitch.reach if model.source else 0
+        self.lead = source if model.bridge is None else max(source, -(-2 * model.mel_spec.n_fft // self.hop))
         self.stages = self._stages(model.consistency if consistency is None else consistency)
         self.halo = self.lead * self.hop + sum(stage.reach for stage in self.stages)
         self._pieces = self._run(mel_chunks)
@@ -181,7 +182,7 @@ class Stream(Iterator[Audio]):
         return self.mel[None, :, first : first + samples // self.hop]
 
     def _enter(self, last: bool) -> Tensor | None:
-        """What the first call begins with: the excitation, if the model has a source, and noise; (R, samples)."""
+        """What the first call begins with: the condition's signals and noise; (R, samples)."""
         model, done = self.model, self.done
         end = self.first + self.mel.shape[-1]
         ready = (end if last else end - self.lead) * self.hop
@@ -189,13 +190,15 @@ class Stream(Iterator[Audio]):
             return None
         self.done = ready
         level = model.schedule.level(float(self.sampler.grid_for(model.denoiser)[0]))
-        rows = [level.scale * batch_noise([self.seed], 1, ready - done, done, self.device)[0]]
+        start = max(0, done // self.hop - self.lead) * self.hop
+        mel, rows = self._frames(start, end * self.hop - start), []
+        if model.bridge is not None:
+            rows.append(model.rough(mel, end * self.hop - start)[0, :, done - start : ready - start])
         if model.source:
-            start = max(0, done // self.hop - self.lead) * self.hop
-            mel = model._normalised(self._frames(start, end * self.hop - start))
-            pulses, self.phase = model.source.stretch(mel, done - start, ready - start, self.phase)
-            rows.insert(0, pulses[0])
-        return torch.cat(rows)
+            told = model._normalised(mel)
+            pulses, self.phase = model.source.stretch(told, done - start, ready - start, self.phase)
+            rows.append(pulses[0])
+        return torch.cat([*rows, level.scale * batch_noise([self.seed], 1, ready - done, done, self.device)[0]])
 
     def _stages(self, consistency: int) -> list[Stage]:
         model, spec = self.model, self.model.mel_spec
@@ -264,10 +267,10 @@ class Stream(Iterator[Audio]):
             raise ValueError(f"not finite after {where}: the network answered NaN or infinity")
 
     def _colour(self, rows: Tensor, start: int) -> Tensor:
-        """(2, samples): the coloured signal, as the start of the first iteration and as what the last one would be."""
+        """(2, samples): the restored signal, as the start of the first iteration and as what the last one would be."""
         signals = self.model.network.frontend.signals
         mel = self._frames(start, rows.shape[-1])
-        return self.model.prior.colour(rows[signals, None], mel).expand(2, -1)
+        return self.model.restore(rows[signals, None], mel).expand(2, -1)
 
     def _project(self, rows: Tensor, start: int) -> Tensor:
         """One iteration: (start, previous) to (next start, answer), as in `consistency.project`."""

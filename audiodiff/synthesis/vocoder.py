@@ -188,7 +188,7 @@ class Vocoder:
     def _sample(
         self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None
     ) -> list[Tensor]:
-        """Run the sampler on whitened waveforms; a list of (T_i,) on the model's device, still white."""
+        """Run the sampler on normalised waveforms; a list of (T_i,) on the model's device, not yet restored."""
         sampler = self.model.sampler_for(steps, name)
         frames = [item.shape[-1] for item in mels]
         longest = max(frames) if self._recorded is None else bucket(max(frames))
@@ -219,12 +219,12 @@ class Vocoder:
         return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
 
     def _finish(self, white: list[Tensor], mels: list[Tensor], consistency: int | None) -> list[Tensor]:
-        """Colour and project clip by clip, at its own length: edges are then the clip's own, whatever the batch."""
+        """Restore and project clip by clip, at its own length: edges are then the clip's own, whatever the batch."""
         finished = []
         for clip, mel in zip(white, mels, strict=True):
             mel = mel[None].to(self.device, torch.float32)
-            coloured = self.model.prior.colour(clip[None], mel)
-            finished.append(self.model.project(coloured, mel, consistency)[0].cpu())
+            restored = self.model.restore(clip[None], mel)
+            finished.append(self.model.project(restored, mel, consistency)[0].cpu())
         return finished
 
     @staticmethod

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.spectral import multi_resolution_stft
-from audiodiff.diffusion import presets
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.times import Uniform
 from audiodiff.training.module import VocoderTraining, faded
@@ -76,8 +75,7 @@ class FewStepTraining(VocoderTraining):
         repeats = len(noise) // len(mel)
         mel = mel.repeat(repeats, 1, 1)
         told = told.repeated(repeats)
-        sampler = presets.build(self.sampler or self.model.sampler, calls)
+        sampler = self.model.sampler_for(calls, self.sampler)
         start = self.model.schedule.level(float(sampler.grid_for(self.model.denoiser)[0]))
         white, _ = sampler.unchecked(self.model.denoiser, start.scale * noise, told, None, None)
-        coloured = self.model.prior.colour(white[:, 0], mel)
-        return self.model.project(coloured, mel, self.consistency)
+        return self.model.project(self.model.restore(white[:, 0], mel), mel, self.consistency)

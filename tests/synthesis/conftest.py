@@ -7,7 +7,7 @@ import torch
 
 from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import PRESETS, MelSpec
-from audiodiff.audio.prior import MelPrior, StandardPrior
+from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedule import Cosine
 from audiodiff.nn.frontend import StftFrontend, StridedFrontend
@@ -15,19 +15,26 @@ from audiodiff.nn.network import Network
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.synthesis.vocoder import Vocoder
 
+PRIORS = {
+    "mel": MelPrior,
+    "standard": lambda spec: StandardPrior(),
+    "rough": lambda spec: RoughPrior(spec, EnergyPrior(spec)),
+    "rough, mel": lambda spec: RoughPrior(spec, MelPrior(spec)),
+}
+
 
 def make_model(
     frontend="stft", objective=None, prior="mel", spec: str | MelSpec = "speech_16k", schedule=None, **arguments
 ) -> VocoderModel:
     spec = PRESETS[spec] if isinstance(spec, str) else spec
-    front = StftFrontend() if frontend == "stft" else StridedFrontend(features=16, stride=64)
+    signals = int(arguments.get("bridge") is not None)
+    front = StftFrontend(signals=signals) if frontend == "stft" else StridedFrontend(1, 16, 64, signals)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network(front, spec.n_mels, spec.hop_length, channels=[16, 16], blocks=[1, 1], embedding=16)
         torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
-    whitening = MelPrior(spec) if prior == "mel" else StandardPrior()
     arguments = {"consistency": 4} | arguments
-    return VocoderModel(network, schedule or Cosine(), objective or V(), spec, whitening, **arguments).eval()
+    return VocoderModel(network, schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec), **arguments).eval()
 
 
 def sound(samples: int, sample_rate: int = 16000, seed: int = 0) -> Audio:

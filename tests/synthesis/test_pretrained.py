@@ -80,6 +80,8 @@ def test_a_name_does_not_lead_out_of_the_package(ships, tiny):
 def test_a_shipped_model_is_not_written_to(ships, command):
     status, out, err = command("fit-grid", 4, "--model", "tiny", "--data", "nowhere")
     assert (status, out) == (1, "") and "tiny: is shipped with the package; say with --out" in err
+    status, out, err = command("curve", "--model", "tiny", "--data", "nowhere")
+    assert (status, out) == (1, "") and "tiny: is shipped with the package; say with --out" in err
 
 
 def test_half_precision_rounds_the_weights_and_nothing_else(tiny, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from audiodiff.audio.consistency import project
 from audiodiff.audio.mel import PRESETS, MelSpec
-from audiodiff.audio.prior import EnergyPrior, MelPrior, StandardPrior
+from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.diffusion.objective import X0, V
 from audiodiff.diffusion.schedule import Cosine, VarianceExploding
 from audiodiff.diffusion.variance import LearnedVariance
@@ -31,21 +31,26 @@ FRONTENDS = {
     "stft, other hop": lambda signals: StftFrontend(n_fft=512, hop_length=128, signals=signals),
     "strided": lambda signals: StridedFrontend(features=16, stride=16, signals=signals),
 }
-PRIORS = {"mel": MelPrior, "energy": EnergyPrior, "standard": lambda spec: StandardPrior()}
+PRIORS = {
+    "mel": MelPrior,
+    "energy": EnergyPrior,
+    "standard": lambda spec: StandardPrior(),
+    "rough": lambda spec: RoughPrior(spec, EnergyPrior(spec)),
+    "rough, mel": lambda spec: RoughPrior(spec, MelPrior(spec)),
+}
 # One of each kind: first order, both multistep families, stages, a corrector, trapezoids, noise at every step.
 SAMPLERS = {"ddim": 1, "v_3m": 4, "dpm_3s": 5, "unipc_3": 4, "heun": 4, "ddpm": 3, "dpmpp_3m_sde": 4}
 
 
-def build(frontend="stft", source=False, prior="mel", spec=SPEC, answers=1, schedule=None, objective=None, **options):
+def build(frontend="stft", source=False, prior="mel", spec=SPEC, schedule=None, objective=None, bridge=None, **options):
     torch.manual_seed(0)
-    front = FRONTENDS[frontend](int(source))
-    widths = {"channels": [8, 8], "blocks": [1, 2], "embedding": 8, "answers": answers} | options
+    front = FRONTENDS[frontend](source + (bridge is not None))
+    widths = {"channels": [8, 8], "blocks": [1, 2], "embedding": 8} | options
     network = Network(front, spec.n_mels, spec.hop_length, **widths)
     torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
     pulses = HarmonicSource(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec) if source else None
-    whitening = MelPrior(spec) if prior else StandardPrior()
-    model = VocoderModel(network, schedule or Cosine(), objective or V(), spec, whitening, consistency=2, source=pulses)
-    return Vocoder(model)
+    process = schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec)
+    return Vocoder(VocoderModel(network, *process, consistency=2, source=pulses, bridge=bridge))
 
 
 def make_mel(frames: int, spec: MelSpec = SPEC) -> torch.Tensor:
@@ -87,6 +92,22 @@ def test_a_stream_is_the_whole_for_every_framing(spec):
     vocoder = Vocoder(VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=4, source=source))
     mel = make_mel(61, spec)
     assert error(joined(vocoder.stream([mel], 2, chunk=10)), vocoder.generate(mel, 2).samples) < 1e-5
+
+
+@pytest.mark.parametrize("source", [False, True])
+@pytest.mark.parametrize(("prior", "bridge"), [("rough", None), ("rough", 1.0), ("rough, mel", 0.5)])
+def test_a_stream_from_a_mean_is_the_whole(prior, bridge, source):
+    vocoder, mel = build(source=source, prior=prior, bridge=bridge), make_mel(131)
+    whole = vocoder.generate(mel, 3, seeds=7).samples
+    assert error(joined(vocoder.stream(mel.split(9, -1), 3, seeds=7, chunk=8)), whole) < 1e-5
+
+
+@pytest.mark.parametrize("prior", ["rough", "rough, mel"])
+def test_where_a_bridge_begins_takes_frames_ahead(prior):
+    vocoder, mel = build(prior=prior, bridge=1.0), make_mel(131)
+    short = vocoder.stream([mel], 3, chunk=8)
+    short.lead = 1
+    assert error(joined(short), vocoder.generate(mel, 3).samples) > 1e-4
 
 
 @settings(max_examples=25, deadline=None)
