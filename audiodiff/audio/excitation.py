@@ -62,7 +62,8 @@ def aligned_phase(phase: Tensor, waveform: Tensor, sample_rate: int) -> Tensor:
 def pulses(phase: Tensor, f0: Tensor, sample_rate: int) -> Tensor:
     """All harmonics below half the sample rate, in phase and equally strong, at variance 1.
 
-    sum_{k=1..K} cos(k phase) in closed form (Dirichlet's kernel); the topmost harmonic fades, so that none is switched.
+    sum_{k=1..K} cos(k phase) in closed form (Dirichlet's kernel). The topmost harmonic fades, so that none is switched,
+    and is gone before half the sample rate, so that none is mirrored.
 
     Args:
         phase: (B, T) radians.
@@ -76,5 +77,7 @@ def pulses(phase: Tensor, f0: Tensor, sample_rate: int) -> Tensor:
     small = half.sin().abs() < 1e-4
     below = torch.where(small, torch.ones_like(half), half.sin())
     summed = torch.where(small, whole, ((2 * whole + 1) * half).sin() / (2 * below) - 0.5)
-    fading = (harmonics - whole) * ((whole + 1) * phase).cos()
+    steepness = (f0 / ((1 - _TOP) * sample_rate / 2)).clamp(min=1.0)
+    level = (1 - (whole + 1 - harmonics) * steepness).clamp(min=0.0)
+    fading = level * ((whole + 1) * phase).cos()
     return (summed + fading) * (2 / harmonics).sqrt()

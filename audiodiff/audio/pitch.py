@@ -2,7 +2,7 @@
 
 A periodic signal equals itself one period later. YIN looks, around each moment, for the smallest lag whose squared
 difference is small beside the mean over smaller lags (equations 7 and 8, with the threshold of step 4 and the parabola
-of step 5). How small it is there tells how periodic the signal is: 0 for a perfect voice, about 1 for noise.
+of step 5). How small it is there tells how periodic the signal is: 0 for a perfect voice, about a half for noise.
 """
 
 import torch
@@ -42,6 +42,7 @@ def yin(waveform: Tensor, sample_rate: int, hop_length: int, frames: int, offset
     after = max(0, (frames - 1) * hop_length + length - before - waveform.shape[-1])
     padded = F.pad(waveform, (max(0, before), after))[..., max(0, -before) :]
     pieces = padded.unfold(-1, length, hop_length)[:, :frames]
+    pieces = pieces - pieces.mean(-1, keepdim=True)  # a constant is silence, and would cost digits
     difference = _difference(pieces, longest + 1)
     lags = torch.arange(1, longest + 2, device=waveform.device)
     quiet = pieces.square().mean(-1) < 1e-10
@@ -49,7 +50,7 @@ def yin(waveform: Tensor, sample_rate: int, hop_length: int, frames: int, offset
     normal = torch.cat([torch.ones_like(normal[..., :1]), normal], dim=-1)
     lag = _first_dip(normal, shortest, longest)
     left, middle, right = (difference.gather(-1, lag + k)[..., 0] for k in (-1, 0, 1))
-    bend = (left - 2 * middle + right).clamp(min=1e-9)
+    bend = (left - 2 * middle + right).clamp(min=torch.finfo(left.dtype).tiny)
     shift = (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
     aperiodicity = normal.gather(-1, lag)[..., 0].clamp(0, 1)
     return sample_rate / (lag[..., 0] + shift), torch.where(quiet, 1.0, aperiodicity)

@@ -11,7 +11,7 @@ def demo(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint folder or shipped model; without it the newest that training exported under runs/."
+            help="Checkpoint folder or shipped model; without it the newest export under runs/, else a shipped one."
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",

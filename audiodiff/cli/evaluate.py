@@ -10,7 +10,7 @@ def evaluate(
     model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
     data: Annotated[Path, typer.Option(help="Manifest, or the folder that holds manifest.jsonl.")],
     report: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
-    steps: Annotated[int, typer.Option(help="Network calls a clip.")] = 6,
+    steps: Annotated[int | None, typer.Option(help="Network calls a clip; the model's own if left out.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
     seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
     limit: Annotated[int | None, typer.Option(help="At most so many clips.")] = None,
@@ -28,9 +28,10 @@ def evaluate(
     from audiodiff.evaluation.report import claim, write
     from audiodiff.synthesis.vocoder import Vocoder
 
+    vocoder = Vocoder.from_pretrained(model, device)
+    steps = vocoder.model.calls if steps is None else steps
     if sampler is not None:
         presets.build(sampler, steps)
-    vocoder = Vocoder.from_pretrained(model, device)
     untrained = Vocoder.untrained(model, device) if baselines else None
     manifest = Manifest.load(data)
     claim(report)

@@ -15,7 +15,7 @@ def render(
     ],
     model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
     out: Annotated[Path, typer.Option(help="Folder for the audio; inputs keep their relative folders below it.")],
-    steps: Annotated[int, typer.Option(help="Network calls a clip.")] = 6,
+    steps: Annotated[int | None, typer.Option(help="Network calls a clip; the model's own if left out.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
     seed: Annotated[int, typer.Option(help="Of all noise; every clip gets its own, drawn by its name.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Clips at once.")] = 8,
@@ -56,8 +56,9 @@ def render(
         say(f"error: {error}")
 
     spec = None if mel_spec is None else MelSpec.preset(mel_spec)
-    settings = rendering.Settings(steps, sampler, seed, consistency, batch_size, format, spec, overwrite)
     vocoder = Vocoder.from_pretrained(model, device, precision, compile)
+    calls = vocoder.model.calls if steps is None else steps
+    settings = rendering.Settings(calls, sampler, seed, consistency, batch_size, format, spec, overwrite)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(f"warning: {message}")
         sources = jobs.find(inputs, out, report)

@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Lock
 
 from audiodiff.errors import UserError
+from audiodiff.synthesis.checkpoint import locate, shipped
 from audiodiff.synthesis.vocoder import Vocoder
 
 
@@ -18,7 +19,8 @@ class LazyVocoder:
     """A vocoder that is loaded when it is first asked for; safe to ask from several threads.
 
     Args:
-        folder: the checkpoint; None is the newest below `runs` at the time of the first request.
+        folder: the checkpoint; None is the newest below `runs` at the time of the first request, or, where there is
+            none, a shipped one.
         runs: where training puts its runs.
         device: "cpu", "cuda", ...
     """
@@ -30,7 +32,7 @@ class LazyVocoder:
     @property
     def folder(self) -> Path:
         """The checkpoint folder; UserError where nothing has been exported yet."""
-        folder = self.chosen or newest(self.runs)
+        folder = self.chosen or newest(self.runs) or next(map(locate, shipped()), None)
         if folder is None:
             raise UserError(
                 f"{self.runs}/",

@@ -29,7 +29,7 @@ again from noise, asked a few times what it hears in it. Bring a recording or a 
 
 
 def build(folder: str | Path | None = None, runs: str | Path = "runs", device: str = "cpu") -> gr.Blocks:
-    """Lay out the page around a checkpoint `folder`, by default the newest model that training exported below `runs`.
+    """Lay out the page around a checkpoint `folder`, by default the newest export below `runs`, else a shipped one.
 
     Endpoints for `gradio_client`: `/model`, `/mel_of_recording`, `/mel_of_file`, `/resynthesise`, `/resynthesise_mel`.
     """
@@ -64,6 +64,7 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
         recording_tab.select(lambda: one_of(0), outputs=[from_sound, from_file], api_visibility="private")
         mel_tab.select(lambda: one_of(1), outputs=[from_sound, from_file], api_visibility="private")
         page.load(app.describe, outputs=model, api_name="model")
+        page.load(app.preferred, outputs=settings[:2], api_visibility="private")
         shown, made = [picture, original], [picture, original, result, used]
         queue = {"concurrency_id": "model", "concurrency_limit": 1}
         recording.change(app.show_recording, recording, shown, api_name="mel_of_recording", **queue)
@@ -75,7 +76,7 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
 
 
 def controls() -> list[gr.components.Component]:
-    """Solver, calls, seed and mel consistency, in the order in which the endpoints take them."""
+    """Solver, calls, seed and mel consistency, in the order in which the endpoints take them; the model sets two."""
     with gr.Group():
         with gr.Row():
             solver = gr.Dropdown(list(NAMES), value="recommended", label="Solver")
@@ -102,6 +103,14 @@ class App:
             return f"Model: `{self.vocoder.folder}`"
         except UserError as error:
             return f"**{error}**"
+
+    def preferred(self) -> tuple[str, int]:
+        """The model's own solver and number of calls; without a model nothing changes, `describe` says so."""
+        try:
+            model = self.vocoder().model
+        except UserError:
+            return gr.skip(), gr.skip()
+        return model.sampler, model.calls
 
     def show_recording(self, recording: str | None) -> tuple[Figure | None, Player | None]:
         """Draw the mel of a recording and hand back what the model hears of it: mono, at the model's rate."""

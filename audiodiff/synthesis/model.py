@@ -35,6 +35,8 @@ from audiodiff.nn.unet1d import length_mask
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.source import HarmonicSource
 
+# Network calls where none are asked for.
+CALLS = 6
 # What the weights of a learned schedule and of a source begin with in a checkpoint; the network's have no prefix.
 SCHEDULE, SOURCE = "schedule.", "source."
 
@@ -218,6 +220,12 @@ class VocoderModel(nn.Module):
         losses = self.denoiser.loss(self.normalise(waveform, mel)[:, None], noise, t, condition)
         restored = self.restore(losses.x0_hat[:, 0], mel)
         return Estimate(losses.loss, restored, losses.log_snr, self.source_loss(condition, waveform))
+
+    @property
+    def calls(self) -> int:
+        """Network calls when none are asked for: `CALLS`, or the nearest number that the model was checked at."""
+        least, most = self.validated or (CALLS, CALLS)
+        return min(max(CALLS, least), most)
 
     def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
         """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""

@@ -112,7 +112,7 @@ class Vocoder:
     def generate(
         self,
         mel: Tensor | Sequence[Tensor],
-        steps: int = 6,
+        steps: int | None = None,
         seeds: int | Sequence[int] = 0,
         sampler: str | None = None,
         consistency: int | None = None,
@@ -122,7 +122,7 @@ class Vocoder:
 
         Args:
             mel: (M, F), (B, M, F), or a list of (M, F_i), in this model's `spec`.
-            steps: network calls.
+            steps: network calls; None for the model's own number.
             seeds: one for each clip; an integer for several clips gives clip i the seed `clip_seed(seeds, str(i))`.
             sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own. It walks the grid that
                 the model keeps for it and this number of calls, if there is one.
@@ -143,7 +143,7 @@ class Vocoder:
         seeds = self._seeds(seeds, len(mels))
         if not mels:
             return []
-        samples = self._sample(mels, seeds, steps, sampler or self.model.sampler, callback)
+        samples = self._sample(mels, seeds, self._calls(steps), sampler or self.model.sampler, callback)
         samples = self._finish(samples, mels, consistency)
         if many:
             return [Audio(clip, self.sample_rate) for clip in samples]
@@ -152,7 +152,7 @@ class Vocoder:
     def stream(
         self,
         mel_chunks: Iterable[Tensor],
-        steps: int = 6,
+        steps: int | None = None,
         seeds: int | Sequence[int] = 0,
         sampler: str | None = None,
         consistency: int | None = None,
@@ -176,14 +176,17 @@ class Vocoder:
                 named by its number, from 0), or none at all.
         """
         (seed,) = self._seeds(seeds, 1)
-        walker = self.model.sampler_for(steps, sampler)
+        walker = self.model.sampler_for(self._calls(steps), sampler)
         return Stream(self.model, mel_chunks, walker, seed, consistency, chunk, self._context)
 
-    def resynthesise(self, audio: Audio, steps: int = 6, seeds: int = 0, **options) -> Audio:
+    def resynthesise(self, audio: Audio, steps: int | None = None, seeds: int = 0, **options) -> Audio:
         """Copy synthesis: the audio of a recording's mel, trimmed to the recording's length; options of `generate`."""
         at_rate = Audio(resample(audio.samples, audio.sample_rate, self.sample_rate), self.sample_rate)
         made = self.generate(self.mel(at_rate), steps, seeds, **options)
         return Audio(made.samples[: at_rate.samples.shape[-1]], made.sample_rate)
+
+    def _calls(self, steps: int | None) -> int:
+        return self.model.calls if steps is None else steps
 
     def _sample(
         self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None

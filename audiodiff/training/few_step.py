@@ -16,6 +16,7 @@ from torch import Tensor
 from audiodiff.audio.spectral import multi_resolution_stft
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.times import Uniform
+from audiodiff.errors import UserError
 from audiodiff.training.module import VocoderTraining, faded
 
 
@@ -29,6 +30,9 @@ class FewStepTraining(VocoderTraining):
         repulsion: share of the term that pushes two outputs apart; 1 makes the loss an energy distance, 0 a distance.
         aligned: whether the excitation is in phase with the recording; without, it is as it will be in use.
         arguments: those of `VocoderTraining`; `times` and `terms` are not used, `spectral` is the loss's weight.
+
+    Raises:
+        UserError: a sampler that draws noise on its way, or needs more calls.
     """
 
     def __init__(
@@ -44,6 +48,9 @@ class FewStepTraining(VocoderTraining):
         super().__init__(*arguments, **named)
         self.calls, self.sampler, self.consistency = tuple(calls), sampler, consistency
         self.repulsion, self.aligned = repulsion, aligned
+        for count in self.calls:
+            if self.model.sampler_for(count, sampler).stochastic:
+                raise UserError(f"sampler {sampler}", "draws noise on its way", "choose a deterministic one, as ddim")
 
     def step(
         self, waveform: Tensor, key: str, gain: tuple[float, float], times: Uniform | None = None

@@ -16,6 +16,7 @@ from audiodiff.demo import build
 from audiodiff.demo.models import LazyVocoder, newest
 from audiodiff.demo.page import player
 from audiodiff.errors import UserError
+from audiodiff.synthesis import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,13 @@ def test_newest_is_by_time_of_export(tmp_path):
     assert newest(tmp_path) == tmp_path / "recipe" / "b" / "model"
 
 
-def test_build_loads_nothing_and_says_what_is_missing(tmp_path):
+def test_without_runs_a_shipped_model_plays(tmp_path, model_folder, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SHIPPED", model_folder.parent)
+    assert LazyVocoder(None, tmp_path, "cpu").folder == model_folder
+
+
+def test_build_loads_nothing_and_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
     build(runs=tmp_path)
     with pytest.raises(UserError, match="make speech"):
         LazyVocoder(None, tmp_path, "cpu")()
