@@ -48,8 +48,8 @@ class HarmonicSource(nn.Module):
         f0, voicing = (
             at_samples(track.float(), spec.hop_length, spec.offset, samples) for track in self.pitch(mel, frames)
         )
-        phase = aligned_phase(running_phase(f0, spec.sample_rate), waveform, spec.sample_rate)
-        return (voicing.sqrt() * pulses(phase, f0, spec.sample_rate))[:, None]
+        phase, sign = aligned_phase(running_phase(f0, spec.sample_rate), f0, waveform, spec.sample_rate)
+        return (sign * voicing.sqrt() * pulses(phase, f0, spec.sample_rate))[:, None]
 
     @torch.no_grad()
     def stretch(

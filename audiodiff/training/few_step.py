@@ -13,7 +13,7 @@ whose minimum is the distribution of the recordings, without an adversary (Grits
 import torch
 from torch import Tensor
 
-from audiodiff.audio.spectral import multi_resolution_stft
+from audiodiff.audio.spectral import multi_resolution_mel, multi_resolution_stft
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.times import Uniform
 from audiodiff.errors import UserError
@@ -28,6 +28,7 @@ class FewStepTraining(VocoderTraining):
         sampler: name of a deterministic one; None: the model's own.
         consistency: iterations of mel consistency that gradients pass through; None: the model's own.
         repulsion: share of the term that pushes two outputs apart; 1 makes the loss an energy distance, 0 a distance.
+        mel: weight of the multi-resolution mel distance, beside `spectral`, that of the multi-resolution STFT distance.
         aligned: whether the excitation is in phase with the recording; without, it is as it will be in use.
         arguments: those of `VocoderTraining`; `times` and `terms` are not used, `spectral` is the loss's weight.
 
@@ -43,11 +44,12 @@ class FewStepTraining(VocoderTraining):
         consistency: int | None = None,
         repulsion: float = 1.0,
         aligned: bool = True,
+        mel: float = 0.0,
         **named,
     ):
         super().__init__(*arguments, **named)
         self.calls, self.sampler, self.consistency = tuple(calls), sampler, consistency
-        self.repulsion, self.aligned = repulsion, aligned
+        self.repulsion, self.aligned, self.mel = repulsion, aligned, mel
         for count in self.calls:
             if self.model.sampler_for(count, sampler).stochastic:
                 raise UserError(f"sampler {sampler}", "draws noise on its way", "choose a deterministic one, as ddim")
@@ -69,13 +71,19 @@ class FewStepTraining(VocoderTraining):
         mel = self.model.analysis(waveform)
         told = self.model.condition(mel, waveform=waveform, aligned=self.aligned)
         made = self._synthesise(noise, mel[..., : samples // hop], told, calls).unflatten(0, (outputs, batch))
-        losses = torch.stack([multi_resolution_stft(one, waveform) for one in made]).mean(0)
+        losses = torch.stack([self._distance(one, waveform, waveform) for one in made]).mean(0)
         if self.repulsion:
-            losses = losses - 0.5 * self.repulsion * multi_resolution_stft(made[0], made[1], scale=waveform)
-        losses = self.spectral * losses
+            losses = losses - 0.5 * self.repulsion * self._distance(made[0], made[1], waveform)
         loss = losses.mean() + self.model.source_loss(told, waveform).mean()
         drawn = torch.ones(batch)
         return {"loss": loss, "clip_loss": losses.detach(), "t": drawn, "drawn": drawn}
+
+    def _distance(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+        """(B,) symmetric distance of waveforms (B, T); `scale` has their level."""
+        distance = self.spectral * multi_resolution_stft(x, y, scale=scale)
+        return (
+            distance + self.mel * multi_resolution_mel(x, y, self.model.mel_spec.sample_rate) if self.mel else distance
+        )
 
     def _synthesise(self, noise: Tensor, mel: Tensor, told, calls: int) -> Tensor:
         """(N, 1, T) noise to (N, T) waveforms of the mels, which are repeated as often as they are needed."""

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from audiodiff.audio.mel import PRESETS
-from audiodiff.audio.spectral import RESOLUTIONS, log_mel_distance, multi_resolution_stft, si_sdr
+from audiodiff.audio.spectral import (
+    RESOLUTIONS,
+    WINDOWS,
+    log_mel_distance,
+    multi_resolution_mel,
+    multi_resolution_stft,
+    si_sdr,
+)
 
 
 def noise(*shape, seed=0):
@@ -33,6 +40,21 @@ def test_distance_is_the_mean_over_resolutions():
     assert len({round(value, 6) for value in single}) == 3
 
 
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_multi_resolution_mel_is_symmetric_and_knows_scale(rate):
+    x, y = noise(2, 8000), noise(2, 8000, seed=1)
+    torch.testing.assert_close(multi_resolution_mel(x, y, rate), multi_resolution_mel(y, x, rate))
+    assert multi_resolution_mel(x, x, rate).tolist() == [0, 0]
+    assert multi_resolution_mel(2 * x, x, rate).tolist() == pytest.approx([math.log(2)] * 2, rel=1e-3)
+
+
+def test_short_windows_hear_when_a_sound_comes_and_long_ones_do_not():
+    """Bursts of noise, and the same half a period, 16 ms, later."""
+    x = 0.1 * noise(1, 16000) * (torch.arange(16000) % 512 < 128)
+    distances = [multi_resolution_mel(x, x.roll(256, 1), 16000, [window]).item() for window in WINDOWS]
+    assert distances[0] > 4 * distances[-1] and distances[1] > 4 * distances[-1]
+
+
 def test_distance_rises_with_noise():
     y = 0.1 * noise(1, 16000)
     distances = [multi_resolution_stft(y + level * noise(1, 16000, seed=1), y).item() for level in (0.001, 0.01, 0.1)]
@@ -42,7 +64,12 @@ def test_distance_rises_with_noise():
 def test_gradients_are_finite_at_silence_and_at_equality():
     y = 0.1 * noise(1, 4096)
     for start in (torch.zeros_like(y), y.clone()):
-        for distance in (multi_resolution_stft, si_sdr, lambda x, y: log_mel_distance(x, y, PRESETS["speech_16k"])):
+        for distance in (
+            multi_resolution_stft,
+            si_sdr,
+            lambda x, y: multi_resolution_mel(x, y, 16000),
+            lambda x, y: log_mel_distance(x, y, PRESETS["speech_16k"]),
+        ):
             x = start.clone().requires_grad_()
             distance(x, y).sum().backward()
             assert x.grad.isfinite().all()

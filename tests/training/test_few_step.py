@@ -123,6 +123,14 @@ def test_without_repulsion_the_loss_is_the_distance():
     torch.testing.assert_close(out["loss"], expected.mean())
 
 
+def test_the_mel_distance_is_added_with_its_weight():
+    waveform = clips()
+    with torch.no_grad():
+        without, once, twice = (build(repulsion=0.0, mel=m).step(waveform, "a", LEVEL)["loss"] for m in (0.0, 1.0, 2.0))
+    assert once > without
+    assert twice - once == pytest.approx(once - without, rel=1e-4)
+
+
 @pytest.mark.parametrize("repulsion", [0.5, 1.0])
 def test_two_outputs_are_pulled_and_pushed_apart(repulsion):
     training, waveform = build(repulsion=repulsion, spectral=0.3), clips(3)
@@ -219,7 +227,7 @@ def test_a_few_steps_lower_the_loss_of_a_clip(repulsion):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [({"sampler": "ddpm"}, "draws noise"), ({"sampler": "dpmpp_2m", "calls": (1,)}, "")]
+    ("options", "words"), [({"sampler": "ddpm"}, "draws noise"), ({"sampler": "dpmpp_2m", "calls": (1,)}, None)]
 )
 def test_a_sampler_that_cannot_be_unrolled_is_refused(options, words):
     with pytest.raises(UserError, match=words):
