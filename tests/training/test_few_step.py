@@ -126,7 +126,9 @@ def test_without_repulsion_the_loss_is_the_distance():
 def test_the_mel_distance_is_added_with_its_weight():
     waveform = clips()
     with torch.no_grad():
-        without, once, twice = (build(repulsion=0.0, mel=m).step(waveform, "a", LEVEL)["loss"] for m in (0.0, 1.0, 2.0))
+        without, once, twice = (
+            float(build(repulsion=0.0, mel=m).step(waveform, "a", LEVEL)["loss"]) for m in (0.0, 1.0, 2.0)
+        )
     assert once > without
     assert twice - once == pytest.approx(once - without, rel=1e-4)
 
