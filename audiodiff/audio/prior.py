@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiodiff.audio.excitation import at_samples
 from audiodiff.audio.mel import MelSpec, filterbank, interpolation, spectrum, window
 
 
@@ -134,11 +135,7 @@ class EnergyPrior(Prior):
         power = envelope(mel, spec).square()
         both_sides = 2 * power.sum(-1) - power[..., 0] - (power[..., -1] if spec.n_fft % 2 == 0 else 0)
         level = (both_sides / (spec.n_fft * window(spec).square().sum().item())).sqrt().clamp(min=self.floor).log()
-        place = (torch.arange(samples, device=mel.device) - spec.offset) / spec.hop_length
-        place = place.clamp(0, mel.shape[-1] - 1)
-        before = place.long().clamp(max=max(mel.shape[-1] - 2, 0))
-        after = (before + 1).clamp(max=mel.shape[-1] - 1)
-        return torch.lerp(level[:, before], level[:, after], (place - before).to(level)).exp()
+        return at_samples(level, spec.hop_length, spec.offset, samples).exp()
 
     def _gain_of(self, signal: Tensor, mel: Tensor) -> Tensor:
         _check_fit(mel, self.spec, signal)

@@ -71,19 +71,19 @@ class FewStepTraining(VocoderTraining):
         mel = self.model.analysis(waveform)
         told = self.model.condition(mel, waveform=waveform, aligned=self.aligned)
         made = self._synthesise(noise, mel[..., : samples // hop], told, calls).unflatten(0, (outputs, batch))
-        losses = torch.stack([self._distance(one, waveform, waveform) for one in made]).mean(0)
+        losses = torch.stack([self._distance(one, waveform) for one in made]).mean(0)
         if self.repulsion:
             losses = losses - 0.5 * self.repulsion * self._distance(made[0], made[1], waveform)
         loss = losses.mean() + self.model.source_loss(told, waveform).mean()
         drawn = torch.ones(batch)
         return {"loss": loss, "clip_loss": losses.detach(), "t": drawn, "drawn": drawn}
 
-    def _distance(self, x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
-        """(B,) symmetric distance of waveforms (B, T); `scale` has their level."""
+    def _distance(self, x: Tensor, y: Tensor, scale: Tensor | None = None) -> Tensor:
+        """(B,) distance of waveforms (B, T); `scale` as of `multi_resolution_stft`."""
         distance = self.spectral * multi_resolution_stft(x, y, scale=scale)
-        return (
-            distance + self.mel * multi_resolution_mel(x, y, self.model.mel_spec.sample_rate) if self.mel else distance
-        )
+        if self.mel:
+            distance = distance + self.mel * multi_resolution_mel(x, y, self.model.mel_spec.sample_rate)
+        return distance
 
     def _synthesise(self, noise: Tensor, mel: Tensor, told, calls: int) -> Tensor:
         """(N, 1, T) noise to (N, T) waveforms of the mels, which are repeated as often as they are needed."""
