@@ -251,6 +251,10 @@ class VocoderModel(nn.Module):
         stored = self.stored_grid(calls, sampler)
         return stored.build() if stored else presets.build(sampler or self.sampler, calls)
 
+    def noise_scale(self, sampler: Sampler) -> float:
+        """Standard deviation of the noise that a sampler begins with."""
+        return self.schedule.level(float(sampler.grid_for(self.denoiser)[0])).scale
+
     def _check_grids(self) -> None:
         keys = [(grid.sampler, grid.calls) for grid in self.grids]
         for grid, key in zip(self.grids, keys, strict=True):

@@ -189,7 +189,6 @@ class Stream(Iterator[Audio]):
         if ready <= done:
             return None
         self.done = ready
-        level = model.schedule.level(float(self.sampler.grid_for(model.denoiser)[0]))
         start = max(0, done // self.hop - self.lead) * self.hop
         mel, rows = self._frames(start, end * self.hop - start), []
         if model.bridge is not None:
@@ -198,7 +197,8 @@ class Stream(Iterator[Audio]):
             told = model._normalised(mel)
             pulses, self.phase = model.source.stretch(told, done - start, ready - start, self.phase)
             rows.append(pulses[0])
-        return torch.cat([*rows, level.scale * batch_noise([self.seed], 1, ready - done, done, self.device)[0]])
+        noise = batch_noise([self.seed], 1, ready - done, done, self.device)[0]
+        return torch.cat([*rows, model.noise_scale(self.sampler) * noise])
 
     def _stages(self, consistency: int) -> list[Stage]:
         model, spec = self.model, self.model.mel_spec

@@ -201,8 +201,7 @@ class Vocoder:
         masked = min(frames) < longest or self._recorded is not None
         condition = self.model.condition(held, torch.tensor(lengths, device=self.device) if masked else None)
         where = (seeds, 1, longest * hop, 0, self.device)
-        start = self.model.schedule.level(float(sampler.grid_for(self.model.denoiser)[0]))
-        x1, noise = start.scale * batch_noise(*where), step_noise(*where)
+        x1, noise = self.model.noise_scale(sampler) * batch_noise(*where), step_noise(*where)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:

@@ -91,6 +91,6 @@ class FewStepTraining(VocoderTraining):
         mel = mel.repeat(repeats, 1, 1)
         told = told.repeated(repeats)
         sampler = self.model.sampler_for(calls, self.sampler)
-        start = self.model.schedule.level(float(sampler.grid_for(self.model.denoiser)[0]))
-        white, _ = sampler.unchecked(self.model.denoiser, start.scale * noise, told, None, None)
+        x1 = self.model.noise_scale(sampler) * noise
+        white, _ = sampler.unchecked(self.model.denoiser, x1, told, None, None)
         return self.model.project(self.model.restore(white[:, 0], mel), mel, self.consistency)
