@@ -109,6 +109,18 @@ def quality_table(rows: Mapping[str, Row]) -> str:
     return "\n".join(lines)
 
 
+def gains_table(rows: Mapping[str, Row], base: str) -> str:
+    """Markdown: how much better each is than the row `base`, clip by clip; * where the interval is off zero."""
+    lines = _head(["", *(judge.label for judge in JUDGES.values())])
+    for name, row in rows.items():
+        if name != base:
+            found = [row.gain(rows[base], judge) for judge in JUDGES]
+            lines.append(
+                _line([name, *(f"{one.mean:+.3g}{'' if one.low <= 0 <= one.high else ' *'}" for one in found)])
+            )
+    return "\n".join(lines)
+
+
 def speed_table(rows: Mapping[str, Row]) -> str:
     """Markdown, a line a system that is timed: real-time factors, their inverses, and memory."""
     kinds = [kind for kind in DEVICES if any(kind in row.speed for row in rows.values())]
