@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
 from hydra.utils import instantiate
@@ -59,16 +59,16 @@ VARIANTS = (
     Variant("prior of energy", ("prior=energy",)),
     Variant("bridge", ("prior=rough", "model.bridge=1.0", "network.frontend.signals=2")),
     Variant("strided front end", ("network=strided",)),
-    Variant("hop of 128", ("network.frontend.hop_length=128",)),
-    Variant("window of 512, hop of 128", ("network.frontend.n_fft=512", "network.frontend.hop_length=128")),
-    Variant("narrower", ("network.channels=[192,256]",)),
-    Variant("wider", ("network.channels=[384,512]",)),
-    Variant("deeper", ("network.blocks=[3,6]",)),
     Variant("objective epsilon", ("objective=epsilon",)),
     Variant("objective x0", ("objective=x0",)),
     Variant("no spectral loss", ("training.spectral=0",)),
     Variant("half few-step", (), FEW_STEP),
     Variant("half few-step, projected only after", (), (*FEW_STEP, "training.consistency=0")),
+    Variant("narrower", ("network.channels=[192,256]",)),
+    Variant("wider", ("network.channels=[384,512]",)),
+    Variant("hop of 128", ("network.frontend.hop_length=128",)),
+    Variant("window of 512, hop of 128", ("network.frontend.n_fft=512", "network.frontend.hop_length=128")),
+    Variant("deeper", ("network.blocks=[3,6]",)),
 )
 
 

@@ -9,8 +9,8 @@ from typer.exceptions import Abort, TyperException
 
 from audiodiff.errors import UserError
 
-# Waiting threads that spin starve whatever else a small machine does: set before a verb loads torch.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# As in `audiodiff.train`: threads spin for some tenths of a millisecond. Set before a verb loads torch.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 INTERRUPTED = 130
 VERBS = ("train", "render", "evaluate", "curve", "fit-grid", "prepare", "publish", "demo", "info", "doctor")
