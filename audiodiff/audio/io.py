@@ -1,7 +1,7 @@
-"""Audio files: reading WAV, FLAC, OGG and MP3, writing WAV and FLAC.
+"""Audio files: reading WAV, FLAC, AIFF, OGG and MP3, writing WAV and FLAC.
 
-Samples are mono float32 with full scale at +-1. Pieces are read by seeking: a second from the middle of an hour costs a
-second.
+Samples are float32 with full scale at +-1, mixed to mono unless channels are asked for. Pieces are read by seeking: a
+second from the middle of an hour costs a second.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from torch import Tensor
 from audiodiff.errors import UserError
 from audiodiff.files import atomic
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
+EXTENSIONS = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".mp3")
 _WRITTEN = {"wav": "WAV", "flac": "FLAC"}
 
 
@@ -27,7 +27,7 @@ class Audio:
     """A signal and its rate.
 
     Attributes:
-        samples: (T,) or (B, T), full scale +-1.
+        samples: (T,) or (B, T); with channels (C, T) or (B, C, T); full scale +-1.
         sample_rate: Hz.
     """
 
@@ -79,14 +79,22 @@ def probe(path: str | Path) -> AudioInfo:
         return AudioInfo(file.frames, file.samplerate, file.channels)
 
 
-def read(path: str | Path, sample_rate: int | None = None, start: int = 0, samples: int | None = None) -> Audio:
-    """Read a file, or a piece of it, as mono float32.
+def read(
+    path: str | Path,
+    sample_rate: int | None = None,
+    start: int = 0,
+    samples: int | None = None,
+    channels: int | None = None,
+) -> Audio:
+    """Read a file, or a piece of it, as float32.
 
     Args:
-        path: WAV, FLAC, OGG or MP3.
+        path: WAV, FLAC, AIFF, OGG or MP3.
         sample_rate: Hz; resampled to it where the file has another. None: the file's own.
         start: first sample of the piece, at the file's own rate.
         samples: length of the piece, at the file's own rate; less comes back where the file ends. None: all there is.
+        channels: None for mono samples (T,), into which all channels are mixed; 1 or 2 for (channels, T): a mono file
+            twice, of a file with more channels than two its mono mix twice.
 
     Raises:
         UserError: missing, empty, not audio, truncated, no samples (from `start` on), NaN or infinite samples.
@@ -96,6 +104,8 @@ def read(path: str | Path, sample_rate: int | None = None, start: int = 0, sampl
     """
     if start < 0 or (samples is not None and samples < 1):
         raise ValueError(f"no piece of a file: start = {start}, samples = {samples}")
+    if channels not in (None, 1, 2):
+        raise ValueError(f"a file is read as one channel or two, not {channels}")
     path = Path(path)
     with _open(path) as file:
         rate, available = file.samplerate, max(file.frames - start, 0)
@@ -113,8 +123,12 @@ def read(path: str | Path, sample_rate: int | None = None, start: int = 0, sampl
         raise UserError(path, f"is truncated: {start + len(data)} of {start + wanted} samples can be read")
     if not np.isfinite(data).all():
         raise UserError(path, "holds NaN or infinite samples")
-    mono = torch.from_numpy(data.mean(1))
-    return Audio(mono, rate) if sample_rate is None else Audio(resample(mono, rate, sample_rate), sample_rate)
+    if channels == 2 and data.shape[1] == 2:
+        signal = torch.from_numpy(np.ascontiguousarray(data.T))
+    else:
+        mono = torch.from_numpy(data.mean(1))
+        signal = mono if channels is None else mono.expand(channels, -1)
+    return Audio(signal, rate) if sample_rate is None else Audio(resample(signal, rate, sample_rate), sample_rate)
 
 
 def resample(samples: Tensor, from_rate: int, to_rate: int) -> Tensor:
@@ -126,11 +140,11 @@ def resample(samples: Tensor, from_rate: int, to_rate: int) -> Tensor:
 
 
 def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
-    """Write one signal (T,) as 16-bit WAV or FLAC, atomically; peaks above 1 are clipped, with a warning.
+    """Write one signal as 16-bit WAV or FLAC, atomically; peaks above 1 are clipped, with a warning.
 
     Args:
         path: of the file.
-        audio: samples (T,) and their rate.
+        audio: samples (T,) or (C, T), of one channel or two, and their rate.
         format: "wav" or "flac"; None: by the suffix.
 
     Raises:
@@ -140,8 +154,8 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
     name = (format or path.suffix.lstrip(".")).lower()
     if name not in _WRITTEN:
         raise UserError(path, f"audio is not written as {name!r}", "use .wav or .flac")
-    if audio.samples.ndim != 1:
-        raise ValueError(f"a file takes one signal (T,), got {tuple(audio.samples.shape)}")
+    if audio.samples.ndim != 1 and not (audio.samples.ndim == 2 and len(audio.samples) <= 2):
+        raise ValueError(f"a file takes one signal (T,) or (C, T), C <= 2, got {tuple(audio.samples.shape)}")
     samples = audio.samples.detach().cpu().float()
     if not samples.isfinite().all():
         raise UserError(path, "NaN or infinite samples cannot be written")
@@ -151,6 +165,6 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
     steps = (samples.clamp(-1, 1) * 32768).round().clamp(max=32767).to(torch.int16)
     # Encoded in memory: libsndfile itself does not say why a disk refuses.
     encoded = BytesIO()
-    soundfile.write(encoded, steps.numpy(), audio.sample_rate, "PCM_16", format=_WRITTEN[name])
+    soundfile.write(encoded, steps.numpy().T, audio.sample_rate, "PCM_16", format=_WRITTEN[name])
     with atomic(path) as temporary:
         temporary.write_bytes(encoded.getvalue())

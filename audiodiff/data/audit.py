@@ -137,8 +137,8 @@ class Audit:
 
 
 def measure(samples: np.ndarray, sample_rate: int) -> Measures:
-    """Measure (T,) float samples, full scale +-1."""
-    x = np.asarray(samples, dtype=np.float64)
+    """Measure float samples (T,), or (C, T): one channel behind the other; full scale +-1."""
+    x = np.asarray(samples, dtype=np.float64).ravel()
     frame = min(len(x), max(1, round(FRAME_SECONDS * sample_rate)))
     frames = x[: len(x) // frame * frame].reshape(-1, frame)
     quiet = np.mean(frames**2, axis=1) < 10 ** (SILENT_DBFS / 10)
@@ -171,7 +171,7 @@ def audit(
     measures: dict[str, Measures] = {}
     for clip in progress(manifest.clips):
         try:
-            audio = read(manifest.path(clip))
+            audio = read(manifest.path(clip), channels=clip.channels)
         except UserError as error:
             findings["unreadable"].append((clip.id, error.problem))
             continue

@@ -1,9 +1,9 @@
 """Corpora: from a name such as `asterisk-en` or `folder:PATH` to FLAC files, one manifest over all, and an audit.
 
-What is prepared lies in OUT/manifest.jsonl, OUT/audit.json and, for each corpus, OUT/LABEL/KEY.flac (mono, 16 bit, at
-the recording's own rate) with OUT/LABEL/corpus.json, which says from what it was made. A corpus whose corpus.json still
-holds is not touched again; of one that was interrupted, or whose files have changed, only what is missing or different
-is made.
+What is prepared lies in OUT/manifest.jsonl, OUT/audit.json and, for each corpus, OUT/LABEL/KEY.flac (16 bit, at the
+recording's own rate; speech is mixed to mono, music keeps two channels), and in OUT/LABEL/corpus.json from what
+it was made. A corpus whose corpus.json still holds is not touched again; of one that was interrupted, or whose files
+have changed, only what is missing or different is made.
 """
 
 import hashlib
@@ -11,14 +11,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from audiodiff.audio.io import EXTENSIONS, Audio, read, write
-from audiodiff.data import debian, recordings, synthetic
+from audiodiff.audio.io import EXTENSIONS, Audio, probe, read, write
+from audiodiff.data import debian, music, recordings, synthetic
 from audiodiff.data import manifest as manifests
 from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
 from audiodiff.data.manifest import Clip, Manifest, assign_splits
@@ -29,6 +29,7 @@ from audiodiff.files import write_text
 RECORD = "corpus.json"
 VERSION = 2  # raise it when the same recordings would be prepared differently
 SHORTEST_SECONDS = 0.4
+SHORTEST_STROKE_SECONDS = 0.03  # of one-shots, and of whatever has a label
 DEFAULT_CLIPS = 200  # of synthetic speech: about 20 minutes
 
 
@@ -71,7 +72,7 @@ def _asterisk(language: str, downloads: Path) -> Corpus:
     texts = debian.fetch(package, downloads) / f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"
     root = debian.fetch(f"{package}-g722", downloads)
     found = recordings.asterisk(root / "usr/share/asterisk/sounds", texts)
-    return _debian_corpus(found, root, f"{package}-g722", files=f"{language}-*")
+    return _debian_corpus(found, root, f"{package}-g722", f"{language}-*")
 
 
 def _fillets_cs(downloads: Path) -> Corpus:
@@ -81,11 +82,50 @@ def _fillets_cs(downloads: Path) -> Corpus:
     return _debian_corpus(recordings.fillets(root / "usr/share/games/fillets-ng/sound", scripts), root, package)
 
 
-def _debian_corpus(found: list[Recording], root: Path, package: str, files: str = "*") -> Corpus:
+def _sonic_pi(downloads: Path) -> Corpus:
+    package = "sonic-pi-samples"
+    root = debian.fetch(package, downloads)
+    found = [
+        replace(one, licence=debian.licence(root, package, f"etc/samples/{one.key}.flac"))
+        for one in music.sonic_pi(root / "usr/share/sonic-pi/samples")
+    ]
+    return _debian_corpus(found, root, package)
+
+
+def _hydrogen(downloads: Path) -> Corpus:
+    package = "hydrogen-drumkits"
+    root = debian.fetch(package, downloads)
+    found = [
+        # A kit's folder may add a version to the name of the archive that the copyright file speaks of.
+        replace(one, licence=debian.licence(root, package, *(f"drumkits/{n}.h2drumkit" for n in _names(one.speaker))))
+        for one in music.hydrogen(root / "usr/share/hydrogen/data/drumkits")
+    ]
+    return _debian_corpus(found, root, package)
+
+
+def _names(kit: str) -> tuple[str, str]:
+    return kit, kit.rpartition(" ")[0]
+
+
+def _singularity(downloads: Path) -> Corpus:
+    package = "singularity-music"
+    root = debian.fetch(package, downloads)
+    corpus = _debian_corpus(music.pieces(root / "usr/share/games/singularity/music"), root, package)
+    # The copyright file holds the licence's whole text, and never its name; the README beside it does.
+    return replace(corpus, licence="CC-BY-SA-3.0 (2007-2008, 2012 Max McCracken)")
+
+
+def _wesnoth(downloads: Path) -> Corpus:
+    package = "wesnoth-1.16-music"
+    root = debian.fetch(package, downloads)
+    return _debian_corpus(music.pieces(root / "usr/share/games/wesnoth/1.16/data/core/music"), root, package)
+
+
+def _debian_corpus(found: list[Recording], root: Path, package: str, *files: str) -> Corpus:
     source = f"Debian {package} {debian.version(root, package)}"
     copyright = root / "usr/share/doc" / package / "copyright"
-    attribution = debian.attribution(root, package, files)
-    return Corpus(found, source, debian.licence(root, package, files), copyright, attribution=attribution)
+    attribution = debian.attribution(root, package, *files)
+    return Corpus(found, source, debian.licence(root, package, *files), copyright, attribution=attribution)
 
 
 def _hibari(clips: int, downloads: Path) -> Corpus:
@@ -98,12 +138,17 @@ PACKAGED: dict[str, Callable[[Path], Corpus]] = {
     "festvox-ru": _festvox_ru,
     **{f"asterisk-{language}": partial(_asterisk, language) for language in ("en", "fr", "es", "it", "ru")},
     "fillets-cs": _fillets_cs,
+    "sonic-pi-samples": _sonic_pi,
+    "hydrogen-drumkits": _hydrogen,
+    "singularity-music": _singularity,
+    "wesnoth-music": _wesnoth,
 }
 # layout, source and licence of corpora that the user has; the licences are those stated in the corpora's own READMEs
 LAYOUTS: dict[str, tuple[Callable[[Path], list[Recording]], str, str]] = {
     "ljspeech": (recordings.ljspeech, "LJSpeech", "public domain"),
     "vctk": (recordings.vctk, "VCTK", "CC-BY-4.0"),
     "folder": (recordings.folder, "the user's folder", "not stated"),
+    "music": (music.folder, "the user's folder", "not stated"),
 }
 NAMES = (*PACKAGED, "hibari", *(f"{layout}:PATH" for layout in LAYOUTS))
 
@@ -184,13 +229,13 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
             except UserError as error:
                 left_out["unreadable"].append((name, error.problem))
                 continue
-            if reason := _unfit(audio):
+            if reason := _unfit(audio, SHORTEST_STROKE_SECONDS if recording.label else SHORTEST_SECONDS):
                 left_out["left out"].append((name, reason))
                 continue
             write(target, audio)
             if recording.stamp is not None:
                 os.utime(target, ns=(recording.stamp, recording.stamp))
-            audio = read(target)
+            audio = read(target, channels=probe(target).channels)
         clips.append(_clip(name, recording, audio, wanted.label, corpus))
     if not clips:
         why = next((f"; the first: {reason}" for found in left_out.values() for _, reason in found), "")
@@ -206,15 +251,15 @@ def _made_before(recording: Recording, target: Path) -> Audio | None:
     if not target.exists() or recording.stamp not in (None, target.stat().st_mtime_ns):
         return None
     try:
-        return read(target)
+        return read(target, channels=probe(target).channels)
     except UserError:
         return None
 
 
-def _unfit(audio: Audio) -> str:
+def _unfit(audio: Audio, shortest: float) -> str:
     """Why a recording is left out, "" if it is not."""
-    if audio.seconds < SHORTEST_SECONDS:
-        return f"{audio.seconds:.3f} s, shorter than {SHORTEST_SECONDS} s"
+    if audio.seconds < shortest:
+        return f"{audio.seconds:.3f} s, shorter than {shortest} s"
     level = measure(audio.samples.numpy(), audio.sample_rate).rms_dbfs
     return f"silent, {level:.0f} dBFS" if level < SILENT_DBFS else ""
 
@@ -227,10 +272,13 @@ def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Cor
         sample_rate=audio.sample_rate,
         text=recording.text,
         speaker=f"{label}/{recording.speaker}" if recording.speaker else label,
-        licence=corpus.licence,
+        licence=recording.licence or corpus.licence,
         source=corpus.source,
         synthetic=corpus.synthetic,
         content=hashlib.sha256(audio.samples.numpy().tobytes()).hexdigest()[:16],
+        label=recording.label,
+        piece=f"{label}/{recording.piece}" if recording.piece else "",
+        channels=len(audio.samples),
     )
 
 

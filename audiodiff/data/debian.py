@@ -7,6 +7,7 @@ private lists are fetched beside the download, from the sources the machine is c
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tqdm import tqdm
@@ -45,28 +46,30 @@ def fetch(package: str, folder: Path) -> Path:
     return root
 
 
-def licence(root: Path, package: str, files: str = "*") -> str:
-    """What the package's copyright file says of the files called `files` there, else of all: "licence (holder)".
+def licence(root: Path, package: str, *files: str) -> str:
+    """What the package's copyright file says of `files`, the first that it names, else of all: "licence (holder)".
+
+    These are names as the copyright file writes them, or of single files, which its patterns may stand for.
 
     Read are the machine-readable form (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/) and, in free
     text, the first licence that it names by its place among the common ones.
     """
     text = _copyright(root, package)
     if stanzas := _stanzas(text):
-        found = stanzas.get(files) or stanzas.get("*")
+        found = _of(stanzas, files)
         return f"{found['License'][0]} ({_holder(found)})" if found else "see the copyright file"
     common = _COMMON_LICENCE.search(text)
     return common[1] if common else "see the copyright file"
 
 
-def attribution(root: Path, package: str, files: str = "*") -> str:
+def attribution(root: Path, package: str, *files: str) -> str:
     """Whom the copyright file names for these files, in its own words: the holder and the paragraph's comment.
 
     In free text it is the list headed "Upstream Authors"; "" where nobody is named.
     """
     text = _copyright(root, package)
     if stanzas := _stanzas(text):
-        found = stanzas.get(files) or stanzas.get("*") or {}
+        found = _of(stanzas, files) or {}
         return ". ".join(filter(None, [found and _holder(found), " ".join(found.get("Comment", []))]))
     authors = _AUTHORS.search(text)
     return ", ".join(line.strip() for line in authors[1].strip().split("\n")) if authors else ""
@@ -85,8 +88,18 @@ def _stanzas(text: str) -> dict[str, dict[str, list[str]]]:
             for name, value in _FIELD.findall(paragraph)
         }
         if entries.get("Files") and entries.get("License"):
-            found[entries["Files"][0]] = entries
+            # Names are parted by blanks or by lines.
+            found |= {pattern: entries for line in entries["Files"] for pattern in line.split()}
     return found
+
+
+def _of(stanzas: dict[str, dict], files: tuple[str, ...]) -> dict | None:
+    """The paragraph of the first name that one speaks of: as it stands there, else the last pattern that fits it."""
+    for name in files:
+        fitting = [pattern for pattern in stanzas if pattern != "*" and fnmatchcase(name, pattern)]
+        if name in stanzas or fitting:
+            return stanzas[name if name in stanzas else fitting[-1]]
+    return stanzas.get("*")
 
 
 def _holder(stanza: dict[str, list[str]]) -> str:

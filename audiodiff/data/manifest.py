@@ -5,7 +5,8 @@ every further line is one `Clip`. Paths are relative to the manifest's folder, s
 
 The split is 90/5/5 and a pure function of names: a clip's side follows from a hash of its id; adding others does
 not move it. Only clips with the same samples are tied: they go to the side of the smallest of their ids. With
-`split_by="speaker"` the hash is taken of the speaker, so that a whole speaker is either trained on or held out.
+`split_by="speaker"` the hash is taken of the speaker, so that a whole speaker is either trained on or held out. Clips
+that name a piece, such as one drum struck softly and hard, always go where their piece goes.
 """
 
 import hashlib
@@ -43,6 +44,9 @@ class Clip:
         source: where it comes from, such as the package's name and version.
         synthetic: made by a machine, not recorded.
         content: hash of the samples, by which duplicates are known; "" where it was not computed.
+        label: of what kind it is, such as the instrument; "" where it is not known.
+        piece: what it is a part of, unique across corpora, all of it on one side of the split; "" for nothing larger.
+        channels: 1, or 2 for a stereo file.
     """
 
     id: str
@@ -56,11 +60,17 @@ class Clip:
     source: str = ""
     synthetic: bool = False
     content: str = ""
+    label: str = ""
+    piece: str = ""
+    channels: int = 1
 
     @property
     def samples(self) -> int:
         """Number of samples in the file."""
         return round(self.seconds * self.sample_rate)
+
+
+_LATER = {field.name: field.default for field in fields(Clip) if field.name in ("label", "piece", "channels")}
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ class Manifest:
         path = self.root if path is None else Path(path)
         path = path if path.suffix == ".jsonl" else path / NAME
         header = {"manifest": "audiodiff", "version": VERSION, "split_by": self.split_by}
-        lines = [json.dumps(line, ensure_ascii=False) for line in (header, *map(asdict, self.clips))]
+        lines = [json.dumps(line, ensure_ascii=False) for line in (header, *map(_told, self.clips))]
         write_text(path, "\n".join(lines) + "\n")
         return path
 
@@ -133,7 +143,7 @@ class Manifest:
 
     def content_hash(self) -> str:
         """Hash of everything the manifest says, in any order of its lines; where it lies does not matter."""
-        lines = sorted(json.dumps(asdict(clip), sort_keys=True) for clip in self.clips)
+        lines = sorted(json.dumps(_told(clip), sort_keys=True) for clip in self.clips)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -145,9 +155,9 @@ def split_of(name: str) -> str:
 
 
 def assign_splits(clips: Iterable[Clip], by: str = "clip") -> tuple[Clip, ...]:
-    """Give every clip its side, in order of id: duplicates together and, with `by="speaker"`, whole speakers together.
+    """Give every clip its side, in order of id: duplicates and pieces together, with `by="speaker"` whole speakers.
 
-    Duplicates in two speakers tie these speakers to each other; the group goes where its smallest name goes.
+    Duplicates in two speakers (or pieces) tie these to each other; the group goes where its smallest name goes.
     """
     clips = sorted(clips, key=lambda clip: clip.id)
     leader: dict[str, str] = {}
@@ -157,12 +167,17 @@ def assign_splits(clips: Iterable[Clip], by: str = "clip") -> tuple[Clip, ...]:
             name = leader[name]
         return name
 
-    names = [clip.speaker if by == "speaker" and clip.speaker else clip.id for clip in clips]
+    names = [(clip.speaker if by == "speaker" else "") or clip.piece or clip.id for clip in clips]
     first: dict[str, str] = {}
     for clip, name in zip(clips, names, strict=True):
         a, b = find(name), find(first.setdefault(clip.content, name) if clip.content else name)
         leader[max(a, b)] = min(a, b)
     return tuple(replace(clip, split=split_of(find(name))) for clip, name in zip(clips, names, strict=True))
+
+
+def _told(clip: Clip) -> dict:
+    """Of the clip what is to be written. Fields that came later are left out where they say nothing."""
+    return {name: value for name, value in asdict(clip).items() if name not in _LATER or value != _LATER[name]}
 
 
 def _object(line: str, where: str) -> dict:
@@ -191,6 +206,8 @@ def _clip(line: str, where: str) -> Clip:
         raise UserError(where, f"field {unknown[0]!r} is not known", _FIX)
     if value.get("split", "train") not in SPLITS:
         raise UserError(where, f"field 'split' is {value['split']!r}, not one of {', '.join(SPLITS)}", _FIX)
+    if value.get("channels", 1) not in (1, 2):
+        raise UserError(where, f"field 'channels' is {value['channels']!r}, not 1 or 2", _FIX)
     for name in ("seconds", "sample_rate"):
         if not 0 < value[name] < float("inf"):
             raise UserError(where, f"field {name!r} is {value[name]!r}, not above 0", _FIX)

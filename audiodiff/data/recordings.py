@@ -39,6 +39,9 @@ class Recording:
         speaker: within the corpus, "" if that is not known.
         stamp: time of last modification of its file in nanoseconds; None where the key itself names the content.
         remark: why it is left out, "" if it is not.
+        label: of what kind it is, "" if that is not known.
+        piece: what it is a part of, within the corpus; "" for nothing larger.
+        licence: its own; "" for the corpus'.
     """
 
     key: str
@@ -47,6 +50,9 @@ class Recording:
     speaker: str = ""
     stamp: int | None = None
     remark: str = ""
+    label: str = ""
+    piece: str = ""
+    licence: str = ""
 
 
 def _recording(key: str, path: Path, text: str = "", speaker: str = "", **others) -> Recording:

@@ -134,6 +134,13 @@ def test_without_apt_one_line_names_the_ways_on(tmp_path, monkeypatch):
             "X (2001, One; 2002, Two)",
         ),
         ("Files: *\nLicense: X\n", "*", "X (holder not named)"),
+        ("Files: *\nLicense: X\n\nFiles:\n a b\n kits/My?Kit.zip\nLicense: Y\n", "b", "Y (holder not named)"),
+        (
+            "Files: *\nLicense: X\n\nFiles:\n a b\n kits/My?Kit.zip\nLicense: Y\n",
+            "kits/My Kit.zip",
+            "Y (holder not named)",
+        ),
+        ("Files: a*\nLicense: X\n\nFiles: ab*\nLicense: Y\n", "abc", "Y (holder not named)"),
     ],
 )
 def test_licence_is_what_the_copyright_file_says(tmp_path, text, files, expected):
@@ -141,6 +148,13 @@ def test_licence_is_what_the_copyright_file_says(tmp_path, text, files, expected
     (tmp_path / "usr/share/doc/p/copyright").write_text(text)
     assert debian.licence(tmp_path, "p", files) == expected
     assert debian.version(tmp_path, "p") == "unknown version"
+
+
+def test_the_first_name_that_the_copyright_file_knows_counts(tmp_path):
+    (tmp_path / "usr/share/doc/p").mkdir(parents=True)
+    (tmp_path / "usr/share/doc/p/copyright").write_text("Files: *\nLicense: X\n\nFiles: kit.zip\nLicense: Y\n")
+    assert debian.licence(tmp_path, "p", "kit v4.zip", "kit.zip") == "Y (holder not named)"
+    assert debian.licence(tmp_path, "p", "kit v4.zip", "kit v.zip") == "X (holder not named)"
 
 
 FREE_TEXT = """\

@@ -36,7 +36,9 @@ def written(folder: Path, *lines: dict | str) -> Path:
 def test_round_trip(tmp_path_factory, names, text, samples, rate, synthetic, split):
     folder = tmp_path_factory.mktemp("m")
     clips = tuple(
-        Clip(f"c/{name}", f"{name}.flac", samples / rate, rate, text, "s", split, "l", "o", synthetic, "00")
+        Clip(
+            f"c/{name}", f"{name}.flac", samples / rate, rate, text, "s", split, "l", "o", synthetic, "00", text, "p", 2
+        )
         for name in names
     )
     manifest = Manifest(clips, folder, "speaker")
@@ -60,8 +62,15 @@ def test_content_hash_sees_every_field_but_neither_order_nor_place(tmp_path):
     a, b = clip("a"), clip("b")
     base = Manifest((a, b), tmp_path).content_hash()
     assert base == Manifest((b, a), tmp_path / "elsewhere").content_hash()
-    for changed in (replace(a, text="x"), replace(a, split="test"), replace(a, content="1"), replace(a, seconds=2.0)):
-        assert Manifest((changed, b), tmp_path).content_hash() != base
+    later = ({"label": "x"}, {"piece": "x"}, {"channels": 2})
+    for change in ({"text": "x"}, {"split": "test"}, {"content": "1"}, {"seconds": 2.0}, *later):
+        assert Manifest((replace(a, **change), b), tmp_path).content_hash() != base
+
+
+def test_fields_that_say_nothing_are_not_written(tmp_path):
+    lines = Manifest((clip("a"), clip("b", channels=2)), tmp_path).save().read_text().split("\n")
+    assert "channels" not in lines[1] and "label" not in lines[1] and "piece" not in lines[1]
+    assert json.loads(lines[2])["channels"] == 2
 
 
 GOOD = asdict(clip("a"))
@@ -84,6 +93,7 @@ GOOD = asdict(clip("a"))
         ([HEADER, GOOD | {"seconds": 0}], "line 2: field 'seconds' is 0, not above 0"),
         ([HEADER, GOOD | {"split": "dev"}], "line 2: field 'split' is 'dev'"),
         ([HEADER, GOOD | {"tempo": 3}], "line 2: field 'tempo' is not known"),
+        ([HEADER, GOOD | {"channels": 6}], "line 2: field 'channels' is 6, not 1 or 2"),
         ([HEADER, GOOD | {"path": ""}], "line 2: field 'path' is empty"),
         ([HEADER, GOOD, GOOD], "id 'c/a' stands on two lines"),
     ],
@@ -140,6 +150,14 @@ def test_duplicates_and_speakers_stay_together(pairs, by):
     for field in ("content", *(["speaker"] if by == "speaker" else [])):
         for value in {getattr(one, field) for one in split}:
             assert len({one.split for one in split if getattr(one, field) == value}) == 1
+
+
+@given(st.lists(st.integers(0, 8), max_size=60), st.sampled_from(["clip", "speaker"]))
+def test_pieces_stay_together(pieces, by):
+    clips = [clip(str(i), piece=f"p{p}", speaker=f"s{p % 2}") for i, p in enumerate(pieces)]
+    split = assign_splits(clips, by)
+    for piece in {one.piece for one in split}:
+        assert len({one.split for one in split if one.piece == piece}) == 1
 
 
 def test_unknown_content_is_no_duplicate():
