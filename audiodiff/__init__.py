@@ -1,21 +1,27 @@
 """audiodiff: sound from diffusion models.
 
 A model is the composition of a schedule (`audiodiff.diffusion.schedule`), a denoiser
-(`audiodiff.diffusion.denoiser`) and a sampler (`audiodiff.diffusion.sampler`). What users hold, `Vocoder`, is imported
+(`audiodiff.diffusion.denoiser`) and a sampler (`audiodiff.diffusion.sampler`). What users hold is imported
 only when asked for, so that `import audiodiff` stays cheap.
 """
 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Audio", "MelSpec", "Vocoder", "__version__"]
+__all__ = ["Audio", "MelSpec", "MusicGenerator", "Vocoder", "__version__"]
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
     from audiodiff.audio.mel import MelSpec
+    from audiodiff.synthesis.music import MusicGenerator
     from audiodiff.synthesis.vocoder import Vocoder
 
-_HOMES = {"Audio": "audiodiff.audio.io", "MelSpec": "audiodiff.audio.mel", "Vocoder": "audiodiff.synthesis.vocoder"}
+_HOMES = {
+    "Audio": "audiodiff.audio.io",
+    "MelSpec": "audiodiff.audio.mel",
+    "MusicGenerator": "audiodiff.synthesis.music",
+    "Vocoder": "audiodiff.synthesis.vocoder",
+}
 
 
 def __getattr__(name: str) -> Any:

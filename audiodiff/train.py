@@ -17,10 +17,10 @@ from audiodiff import config
 from audiodiff.errors import UserError
 
 if TYPE_CHECKING:
-    from audiodiff.synthesis.model import VocoderModel
+    from audiodiff.synthesis.composed import ComposedModel
 
 # What a network's weights take for granted of the model around it.
-TAKEN_FOR_GRANTED = ("schedule", "objective", "mel_spec", "prior", "bridge")
+TAKEN_FOR_GRANTED = ("schedule", "objective", "mel_spec", "prior", "bridge", "sample_rate", "spectrum", "labels")
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def run(cfg: DictConfig, folder: Path) -> float:
     return results[0]["validation/loss"]
 
 
-def start(model: "VocoderModel", name: str) -> dict:
+def start(model: "ComposedModel", name: str) -> dict:
     """Give a model the weights of a checkpoint, and its grids where they still say the same.
 
     Returns:
@@ -110,8 +110,11 @@ def start(model: "VocoderModel", name: str) -> dict:
     except (RuntimeError, LookupError) as error:
         problem = f"does not fit this configuration ({' '.join(str(error).split())[:200]})"
         raise UserError(name, problem, f"configure the network that `audiodiff info {name}` shows") from error
-    theirs = {part: checkpoint.describe(found.arguments.get(part)) for part in TAKEN_FOR_GRANTED}
-    other = [part for part in TAKEN_FOR_GRANTED if checkpoint.describe(getattr(model, part)) != theirs[part]]
+    if "spectrum" in model.ARGUMENTS and model.spectrum is None:
+        model.spectrum = found.arguments.get("spectrum")  # of what the weights were trained on, not of the new data
+    parts = [part for part in TAKEN_FOR_GRANTED if part in model.ARGUMENTS]
+    theirs = {part: checkpoint.describe(found.arguments.get(part)) for part in parts}
+    other = [part for part in parts if checkpoint.describe(getattr(model, part)) != theirs[part]]
     if other:
         warnings.warn(f"{name} was trained with another {', '.join(other)} than this run", stacklevel=2)
     if "schedule" not in other:

@@ -13,7 +13,7 @@ from audiodiff.errors import UserError
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 INTERRUPTED = 130
-VERBS = ("train", "render", "evaluate", "curve", "fit-grid", "prepare", "publish", "demo", "info", "doctor")
+VERBS = ("train", "render", "generate", "evaluate", "curve", "fit-grid", "prepare", "publish", "demo", "info", "doctor")
 
 
 def build() -> typer.Typer:

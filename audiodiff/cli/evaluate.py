@@ -1,4 +1,4 @@
-"""`audiodiff evaluate`: judge a model on held-out recordings."""
+"""`audiodiff evaluate`: judge a model on held-out recordings: a vocoder clip by clip, a model of music as a whole."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +13,39 @@ def evaluate(
     steps: Annotated[int | None, typer.Option(help="Network calls a clip; the model's own if left out.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
     seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="At most so many clips.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many clips; of music, so many that are made.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Split to judge, repeatable; validation and test.")] = None,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
     baselines: Annotated[bool, typer.Option(help="Judge systems that need no training beside the network.")] = True,
 ) -> None:
     """Judge a model on held-out recordings; the report's path is the last line printed."""
+    from audiodiff.synthesis import checkpoint
+    from audiodiff.synthesis.music_model import MusicModel
+
+    splits = tuple(split) if split else ("validation", "test")
+    judge = _music if checkpoint.type_of(checkpoint.locate(model)) == MusicModel.TYPE else _vocoder
+    print(judge(model, data, report, steps, sampler, seed, limit, splits, device, baselines))
+
+
+def _music(model, data, report, steps, sampler, seed, limit, splits, device, baselines) -> Path:
+    from audiodiff.data.manifest import Manifest
+    from audiodiff.evaluation import generated
+    from audiodiff.evaluation.report import claim
+    from audiodiff.synthesis.music import MusicGenerator
+
+    generator = MusicGenerator.from_pretrained(model, device)
+    steps = generator.model.calls if steps is None else steps
+    untrained = MusicGenerator.untrained(model, device) if baselines else None
+    manifest = Manifest.load(data)
+    claim(report)
+    settings = generated.Settings(limit or generated.Settings.count, steps, sampler, seed, splits)
+    found, clips = generated.evaluate(generator, untrained, manifest, settings)
+    path = generated.write_report(found, clips, generator.sample_rate, report)
+    print(path.read_text(encoding="utf-8"))
+    return path
+
+
+def _vocoder(model, data, report, steps, sampler, seed, limit, splits, device, baselines) -> Path:
     import sys
     import warnings
 
@@ -35,8 +62,8 @@ def evaluate(
     untrained = Vocoder.untrained(model, device) if baselines else None
     manifest = Manifest.load(data)
     claim(report)
-    settings = Settings(steps, sampler, seed, tuple(split or Settings.splits), limit, baselines)
+    settings = Settings(steps, sampler, seed, splits, limit, baselines)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         evaluation = evaluate(vocoder, untrained, manifest, settings)
-    print(write(evaluation, report))
+    return write(evaluation, report)

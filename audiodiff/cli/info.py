@@ -25,10 +25,12 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
     """
     from audiodiff.synthesis import checkpoint
     from audiodiff.synthesis.model import VocoderModel
+    from audiodiff.synthesis.music_model import MusicModel
 
     folder = checkpoint.locate(folder)
     found = checkpoint.load(folder)
-    model = VocoderModel.from_checkpoint(found, folder)
+    kind = MusicModel if found.type == MusicModel.TYPE else VocoderModel
+    model = kind.from_checkpoint(found, folder)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     yield "folder", str(folder)
     yield "type", model.TYPE

@@ -9,7 +9,7 @@ A crop is read by seeking: only its own samples, and where the rate has to chang
 crop equals the same stretch of the whole resampled clip. For that it starts on a common grid of both rates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil, gcd
 
 import numpy as np
@@ -33,16 +33,29 @@ class CropDataset(Dataset):
         sample_rate: Hz of the crops; clips at another rate are resampled.
         samples: length of a crop.
         seed: of the whole stream.
+        channels: None for mono crops (samples,), 1 or 2 for (channels, samples).
+        from_start: whether crops begin where their clips begin, as one-shots do.
+        labels: kinds of clips; given some, each crop says which of them it is.
 
     Raises:
         UserError: the manifest holds no clip.
     """
 
-    def __init__(self, manifest: Manifest, sample_rate: int, samples: int, seed: int = 0):
+    def __init__(
+        self,
+        manifest: Manifest,
+        sample_rate: int,
+        samples: int,
+        seed: int = 0,
+        channels: int | None = None,
+        from_start: bool = False,
+        labels: Sequence[str] = (),
+    ):
         if not len(manifest):
             raise UserError(manifest.root, "holds no clips for this split", "prepare more data")
         self.manifest, self.sample_rate, self.samples, self.seed = manifest, sample_rate, samples, seed
-        lengths = [_length_at(clip, sample_rate) for clip in manifest.clips]
+        self.channels, self.from_start, self.labels = channels, from_start, tuple(labels)
+        lengths = [samples if from_start else _length_at(clip, sample_rate) for clip in manifest.clips]
         self._entries = np.repeat(np.arange(len(lengths)), [max(1, round(length / samples)) for length in lengths])
         self._pass, self._order = -1, self._entries
 
@@ -61,18 +74,29 @@ class CropDataset(Dataset):
 
     def start(self, draw: int) -> int:
         """Where a draw's crop starts in its clip, in samples at `sample_rate`."""
+        if self.from_start:
+            return 0
         clip = self.clip(draw)
         step = self.sample_rate // gcd(clip.sample_rate, self.sample_rate)
         room = max(_length_at(clip, self.sample_rate) - self.samples, 0)
         return step * int(np.random.default_rng((self.seed, _START, draw)).integers(room // step + 1))
 
     def __getitem__(self, draw: int) -> dict:
-        """`waveform` (samples,) float32, `samples` of it that are not padding, `clip` id, `path`, `draw`."""
+        """A crop: float32, with what there is to say of it.
+
+        Returns:
+            `waveform` (samples,) or (channels, samples), `samples` of it that are not padding, `clip` id, `path`,
+            `draw`, and where labels are told apart `label`, its place among them, their number for any other.
+        """
         clip, start = self.clip(draw), self.start(draw)
-        crop = read_crop(self.manifest, clip, self.sample_rate, start, self.samples)
-        waveform = torch.nn.functional.pad(crop, (0, self.samples - len(crop)))
+        crop = read_crop(self.manifest, clip, self.sample_rate, start, self.samples, self.channels)
+        there = crop.shape[-1]
+        waveform = torch.nn.functional.pad(crop, (0, self.samples - there))
         path = str(self.manifest.path(clip))
-        return {"waveform": waveform, "samples": len(crop), "clip": clip.id, "path": path, "draw": draw}
+        item = {"waveform": waveform, "samples": there, "clip": clip.id, "path": path, "draw": draw}
+        if self.labels:
+            item["label"] = self.labels.index(clip.label) if clip.label in self.labels else len(self.labels)
+        return item
 
 
 class DrawSampler(Sampler[int]):
@@ -109,14 +133,16 @@ class ClipDataset(Dataset):
         return {"waveform": waveform, "clip": clip.id, "path": str(self.manifest.path(clip)), "text": clip.text}
 
 
-def read_crop(manifest: Manifest, clip: Clip, sample_rate: int, start: int, samples: int) -> Tensor:
-    """Samples [start, start + samples) of the clip at `sample_rate`, fewer where it ends.
+def read_crop(
+    manifest: Manifest, clip: Clip, sample_rate: int, start: int, samples: int, channels: int | None = None
+) -> Tensor:
+    """Samples [start, start + samples) of the clip at `sample_rate`, fewer where it ends; channels as of `io.read`.
 
     `start` must be a multiple of sample_rate / gcd(sample_rate, clip.sample_rate), to fall on a sample of the file.
     """
     path, rate = manifest.path(clip), clip.sample_rate
     if rate == sample_rate:
-        return read(path, start=start, samples=samples).samples
+        return read(path, start=start, samples=samples, channels=channels).samples
     up, down = (r // gcd(rate, sample_rate) for r in (sample_rate, rate))
     if start % up:
         raise ValueError(f"start {start} is not a multiple of {up}")
@@ -124,7 +150,8 @@ def read_crop(manifest: Manifest, clip: Clip, sample_rate: int, start: int, samp
     first = max(start // up * down - margin, 0)
     last = start // up * down + ceil(samples * down / up) + margin
     skipped = start - first // down * up
-    return resample(read(path, start=first, samples=last - first).samples, rate, sample_rate)[skipped:][:samples]
+    piece = read(path, start=first, samples=last - first, channels=channels).samples
+    return resample(piece, rate, sample_rate)[..., skipped:][..., :samples]
 
 
 def _length_at(clip: Clip, sample_rate: int) -> int:

@@ -5,14 +5,16 @@ from pathlib import Path
 from threading import Lock
 
 from audiodiff.errors import UserError
-from audiodiff.synthesis.checkpoint import locate, shipped
+from audiodiff.synthesis.checkpoint import locate, shipped, type_of
+from audiodiff.synthesis.model import VocoderModel
 from audiodiff.synthesis.vocoder import Vocoder
 
 
 def newest(runs: Path) -> Path | None:
-    """The checkpoint folder written last under `runs/<recipe>/<date_time>/model`, None where there is none."""
+    """The vocoder written last under `runs/<recipe>/<date_time>/model`, None where there is none."""
     exported = sorted(runs.glob("*/*/model/config.json"), key=lambda config: config.stat().st_mtime)
-    return exported[-1].parent if exported else None
+    vocoders = [config.parent for config in exported if type_of(config.parent) == VocoderModel.TYPE]
+    return vocoders[-1] if vocoders else None
 
 
 class LazyVocoder:

@@ -19,6 +19,7 @@ class Network(nn.Module):
         condition_hop: samples between conditioning frames; frame k is centred at sample k x condition_hop.
         channels, blocks, dilation_cycle, embedding, attention: of the U-Net.
         answers: signals that it predicts, each of the input's channels: 2 for a mean and its variance.
+        labels: kinds of clips that it can be told apart; one more stands for none of them. 0: it is told no kind.
     """
 
     def __init__(
@@ -32,13 +33,15 @@ class Network(nn.Module):
         embedding: int = 128,
         attention: bool = False,
         answers: int = 1,
+        labels: int = 0,
     ):
         super().__init__()
         if answers < 1:
             raise ValueError(f"a network answers at least one signal, got answers = {answers}")
         self.frontend, self.condition, self.condition_hop = frontend, condition, condition_hop
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
-        self.embedding, self.attention, self.answers = embedding, attention, answers
+        self.embedding, self.attention, self.answers, self.labels = embedding, attention, answers, labels
+        self.label = nn.Embedding(labels + 1, embedding) if labels else None
         self.unet = UNet1d(
             frontend.in_features,
             answers * frontend.out_features,
@@ -94,7 +97,8 @@ class Network(nn.Module):
             valid = valid if cond.samples is None else self.frontend.frames(cond.samples)
             mask = length_mask(valid, padded, features.dtype)
         condition = None if cond.frames is None else self._align(cond.frames, padded).to(features.dtype)
-        output = self.unet(pad_frames(features, padded), log_snr, condition, mask)[..., :frames]
+        clip = None if self.label is None else self.label(cond.label).to(features.dtype)
+        output = self.unet(pad_frames(features, padded), log_snr, condition, mask, clip)[..., :frames]
         parts = output.chunk(self.answers, dim=1)
         decoded = torch.cat([self.frontend.decode(part, state, samples) for part in parts], dim=1)
         return decoded if cond.samples is None else decoded * length_mask(cond.samples, samples, decoded.dtype)
@@ -115,6 +119,8 @@ class Network(nn.Module):
         signals = 0 if cond.signal is None else cond.signal.shape[1]
         if signals != self.frontend.signals:
             raise ValueError(f"the network takes {self.frontend.signals} conditioning signals, got {signals}")
-        for name, value in (("frames", cond.frames), ("samples", cond.samples), ("signal", cond.signal)):
-            if value is not None and value.shape[0] != x.shape[0]:
+        if (cond.label is None) != (self.labels == 0):
+            raise ValueError(f"the network tells {self.labels} labels apart, got {cond.label}")
+        for name, value in cond.tensors().items():
+            if value.shape[0] != x.shape[0]:
                 raise ValueError(f"cond.{name} has a batch of {value.shape[0]}, the input of {x.shape[0]}")

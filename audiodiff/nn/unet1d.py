@@ -85,7 +85,12 @@ class UNet1d(nn.Module):
         return reach
 
     def forward(
-        self, x: Tensor, log_snr: Tensor, condition: Tensor | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        log_snr: Tensor,
+        condition: Tensor | None = None,
+        mask: Tensor | None = None,
+        clip: Tensor | None = None,
     ) -> Tensor:
         """Run the U-Net.
 
@@ -94,6 +99,7 @@ class UNet1d(nn.Module):
             log_snr: (B,) noise levels.
             condition: (B, condition, F) aligned with x.
             mask: (B, 1, F) or None.
+            clip: (B, embedding), what holds of the clip as a whole, told along with the noise level; or None.
 
         Returns:
             (B, out_features, F)
@@ -101,7 +107,8 @@ class UNet1d(nn.Module):
         if (condition is None) != (self.condition == 0):
             given = 0 if condition is None else condition.shape[1]
             raise ValueError(f"the network takes {self.condition} conditioning channels, got {given}")
-        embedding = nn.functional.silu(self.noise_level(log_snr))
+        embedding = self.noise_level(log_snr)
+        embedding = nn.functional.silu(embedding if clip is None else embedding + clip)
         conditions, masks = [condition], [mask]
         for _ in self.down:
             conditions.append(None if condition is None else nn.functional.avg_pool1d(conditions[-1], 2))

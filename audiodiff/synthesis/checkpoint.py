@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 
+from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.diffusion.adapted_schedule import ScaledInput, ShiftedLogSNR
@@ -83,6 +84,7 @@ TYPES: dict[str, type] = {
     "mel_prior": MelPrior,
     "rough_prior": RoughPrior,
     "standard_prior": StandardPrior,
+    "average_spectrum": AverageSpectrum,
 }
 _NAMES = {component: name for name, component in TYPES.items()}
 # What constructors answer to arguments of any type and value.
@@ -160,6 +162,14 @@ def locate(model: str | Path) -> Path:
         return SHIPPED / str(model)
     known = f"a shipped model ({', '.join(names)})" if names else "a shipped model (there is none here)"
     raise UserError(folder, "no such model folder", f"{_NOT_OURS} or {known}")
+
+
+def type_of(folder: Path) -> str:
+    """What a folder says that it is a model of; "" where it does not say."""
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["type"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

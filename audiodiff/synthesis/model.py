@@ -9,10 +9,8 @@ With a bridge (`diffusion.bridge`) the mean is not subtracted but begun from: wh
 first of the signals that the network is told.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,25 +18,19 @@ from torch import Tensor, nn
 from audiodiff.audio.consistency import project
 from audiodiff.audio.mel import MelSpec, MelSpectrogram
 from audiodiff.audio.prior import Prior
-from audiodiff.diffusion import presets
 from audiodiff.diffusion.bridge import Bridge
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import Objective
-from audiodiff.diffusion.sampler import Sampler
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.diffusion.stored_grid import StoredGrid
-from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.nn.unet1d import length_mask
-from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.composed import ComposedModel
 from audiodiff.synthesis.source import HarmonicSource
 
-# Network calls where none are asked for.
-CALLS = 6
-# What the weights of a learned schedule and of a source begin with in a checkpoint; the network's have no prefix.
-SCHEDULE, SOURCE = "schedule.", "source."
+SOURCE = "source."  # what a source's weights begin with in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class Estimate:
     source_loss: Tensor
 
 
-class VocoderModel(nn.Module):
+class VocoderModel(ComposedModel):
     """Network, schedule, objective, mel spec and prior, which together turn a mel into a waveform.
 
     Args:
@@ -75,8 +67,7 @@ class VocoderModel(nn.Module):
         bridge: the noise of a bridge from the prior's mean to the waveform, as of `Bridge`; None: no bridge.
 
     Raises:
-        UserError: a network for other mels or signals, a bridge from a prior without a mean, two grids for one sampler
-            and number of calls, a grid that starts where the denoiser cannot, or a range that is none.
+        UserError: a network for other mels or signals, a bridge from a prior without a mean, or as `ComposedModel`.
         ValueError: a bridge's noise that is not above 0.
     """
 
@@ -109,14 +100,11 @@ class VocoderModel(nn.Module):
         source: HarmonicSource | None = None,
         bridge: float | None = None,
     ):
-        super().__init__()
-        self.denoiser = Denoiser(network if bridge is None else Bridge(network, bridge), schedule, objective)
-        self.source, self.bridge = source, bridge
+        denoiser = Denoiser(network if bridge is None else Bridge(network, bridge), schedule, objective)
+        super().__init__(denoiser, sampler, grids, validated)
+        self.source, self.bridge, self.consistency = source, bridge, consistency
         self.mel_spec, self.prior = mel_spec, prior
-        self.sampler, self.consistency = sampler, consistency
-        self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
         self._check_network()
-        self._check_grids()
         self.analysis = MelSpectrogram(mel_spec)
 
     def _check_network(self) -> None:
@@ -131,13 +119,6 @@ class VocoderModel(nn.Module):
                 f"the mel spec makes {mel_spec.n_mels} every {mel_spec.hop_length}",
                 "set network.condition and network.condition_hop to the mel spec's",
             )
-        answers = 2 if isinstance(self.objective, LearnedVariance) else 1
-        if network.answers != answers:
-            raise UserError(
-                "network",
-                f"answers {network.answers} signals, the objective asks for {answers}",
-                f"set network.answers={answers}",
-            )
         signals = (self.source.signals if self.source else 0) + (self.bridge is not None)
         if network.frontend.signals != signals:
             raise UserError(
@@ -147,19 +128,15 @@ class VocoderModel(nn.Module):
             )
 
     @property
+    def sample_rate(self) -> int:
+        """Of the audio it makes, in Hz."""
+        return self.mel_spec.sample_rate
+
+    @property
     def network(self) -> Network:
         """The denoiser's network, within the bridge if there is one."""
-        return self.denoiser.network if self.bridge is None else self.denoiser.network.network
-
-    @property
-    def schedule(self) -> Schedule:
-        """The denoiser's schedule."""
-        return self.denoiser.schedule
-
-    @property
-    def objective(self) -> Objective:
-        """The denoiser's objective."""
-        return self.denoiser.objective
+        network = self.denoiser.network
+        return network.network if isinstance(network, Bridge) else network
 
     def condition(
         self, mel: Tensor, samples: Tensor | None = None, waveform: Tensor | None = None, aligned: bool = True
@@ -221,109 +198,10 @@ class VocoderModel(nn.Module):
         restored = self.restore(losses.x0_hat[:, 0], mel)
         return Estimate(losses.loss, restored, losses.log_snr, self.source_loss(condition, waveform))
 
-    @property
-    def calls(self) -> int:
-        """Network calls when none are asked for: `CALLS`, or the nearest number that the model was checked at."""
-        least, most = self.validated or (CALLS, CALLS)
-        return min(max(CALLS, least), most)
-
-    def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
-        """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""
-        key = (presets.chosen(sampler or self.sampler, calls), calls)
-        return next((grid for grid in self.grids if (grid.sampler, grid.calls) == key), None)
-
-    def sampler_for(self, calls: int, sampler: str | None = None) -> Sampler:
-        """A sampler on the grid that is kept for it, else on its own.
-
-        Args:
-            calls: network calls; fewer than the model is validated for bring a warning.
-            sampler: name, a key of `presets.PRESETS`; None: the model's own.
-
-        Raises:
-            UserError: an unknown name, fewer calls than the sampler can do with, or one that asks for a variance that
-                this model has not learned.
-        """
-        if (sampler or self.sampler) == "ddpm_learned" and not isinstance(self.objective, LearnedVariance):
-            raise UserError("sampler ddpm_learned", "this model has learned no variance", "choose ddpm or ddpm_large")
-        if self.validated and calls < self.validated[0]:
-            problem = f"this model was checked with {self.validated[0]} and more, it may sound worse"
-            warnings.warn(f"{calls} network calls: {problem}", stacklevel=2)
-        stored = self.stored_grid(calls, sampler)
-        return stored.build() if stored else presets.build(sampler or self.sampler, calls)
-
-    def noise_scale(self, sampler: Sampler) -> float:
-        """Standard deviation of the noise that a sampler begins with."""
-        return self.schedule.level(float(sampler.grid_for(self.denoiser)[0])).scale
-
-    def _check_grids(self) -> None:
-        keys = [(grid.sampler, grid.calls) for grid in self.grids]
-        for grid, key in zip(self.grids, keys, strict=True):
-            subject = f"grid for {grid.sampler} with {grid.calls} calls"
-            if keys.count(key) > 1:
-                raise UserError(subject, "stands there twice", "keep one")
-            if grid.times[0] > self.denoiser.t_max:
-                raise UserError(
-                    subject, f"starts at {grid.times[0]:.6g}, the denoiser at {self.denoiser.t_max:.6g}", "fit it again"
-                )
-        if self.validated is not None:
-            least, most = self.validated
-            if not (isinstance(least, int) and isinstance(most, int) and 1 <= least <= most):
-                raise UserError(f"validated {list(self.validated)}", "is no range of calls", "give least and most")
-
     def project(self, waveform: Tensor, mel: Tensor, iterations: int | None = None) -> Tensor:
         """Bring (B, T) towards the signals that have this mel; `iterations` None for the model's own number."""
         iterations = self.consistency if iterations is None else iterations
         return project(waveform, mel, self.mel_spec, iterations) if iterations else waveform
 
-    def replaced(self, **arguments) -> "VocoderModel":
-        """A model of the same parts, network and weights included, with other constructor arguments."""
-        return type(self)(**{name: getattr(self, name) for name in self.ARGUMENTS} | arguments).eval()
-
-    def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
-        """Write a checkpoint folder: config.json, model.safetensors, README.md."""
-        arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
-        weights = self.network.state_dict() | self._part_weights()
-        checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, arguments, weights, training or {}), card)
-
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Take the weights of a checkpoint: the network's, and those of its other parts that were learned.
-
-        Raises:
-            RuntimeError: names or shapes that are not this model's.
-        """
-        parts = self._part_weights()
-        for name, part in self._parts().items():
-            found = {key: weights[name + key] for key in part.state_dict() if name + key in weights}
-            part.load_state_dict(found)
-        self.network.load_state_dict({name: weight for name, weight in weights.items() if name not in parts})
-
     def _parts(self) -> dict[str, nn.Module]:
-        """What is learned besides the network, by the prefix of its weights in a checkpoint."""
-        parts = {SCHEDULE: self.schedule, SOURCE: self.source}
-        return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
-
-    def _part_weights(self) -> dict[str, Tensor]:
-        return {name + key: weight for name, part in self._parts().items() for key, weight in part.state_dict().items()}
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "VocoderModel":
-        """Read a checkpoint folder.
-
-        Raises:
-            UserError: it is missing, damaged, or a model of something else.
-        """
-        return cls.from_checkpoint(checkpoint.load(folder), folder)
-
-    @classmethod
-    def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> "VocoderModel":
-        """The model of a checkpoint that has been read from `folder`; raises as `from_pretrained`."""
-        if found.type != cls.TYPE:
-            raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", "choose a vocoder")
-        try:
-            model = cls(**found.arguments)
-            model.load_weights(found.weights)
-        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-            reason, *_ = str(error).partition("\n")
-            problem = f"config and weights do not fit ({reason})"
-            raise UserError(folder, problem, "export it again") from error
-        return model.eval()
+        return super()._parts() | ({SOURCE: self.source} if self.source else {})

@@ -1,12 +1,10 @@
 """Batch rendering: many recordings and mels to audio files, in batches of like length, free to be interrupted.
 
-Beside each rendering `NAME.wav` stands `NAME.wav.json`, which says how it came about (`Settings`, hashes of input and
-model). A clip is rendered when its audio is missing or when its sidecar says anything else than what is asked for now;
-so the same command, given again, goes on where it was stopped. An empty sidecar is laid before the audio is written and
-filled in after it: whenever the work stops, an audio file without a sidecar is somebody else's, and is left alone.
+Beside each rendering stands a sidecar (`synthesis.sidecar`), which says how it came about: `Settings`, hashes of input
+and model. A clip is rendered when its audio is missing or when its sidecar says anything else than what is asked for
+now; so the same command, given again, goes on where it was stopped.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion import presets
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
-from audiodiff.files import write_text
+from audiodiff.synthesis import sidecar
 from audiodiff.synthesis.jobs import Source
 from audiodiff.synthesis.vocoder import Progress, Vocoder
 
@@ -84,11 +82,6 @@ class Outcome:
     rendered: int = 0
     kept: int = 0
     left_out: int = 0
-
-
-def sidecar_path(audio: Path) -> Path:
-    """Where the sidecar of a rendering lies: NAME.wav.json."""
-    return audio.with_name(audio.name + ".json")
 
 
 def render(
@@ -166,23 +159,10 @@ class _Renderer:
             "clip_seed": clip_seed(settings.seed, source.id),
             "consistency": consistency,
         }
-        if not settings.overwrite and self._is_there(audio, recipe):
+        if not settings.overwrite and sidecar.is_there(audio, _CLAIM, recipe):
             self.outcome.kept += 1
             return None
         return Job(source, audio, source.frames(vocoder, settings.mel_spec), recipe)
-
-    @staticmethod
-    def _is_there(audio: Path, recipe: dict) -> bool:
-        sidecar = sidecar_path(audio)
-        try:
-            told = json.loads(sidecar.read_bytes()) if sidecar.is_file() else None
-        except ValueError:
-            told = None
-        ours = isinstance(told, dict) and told.items() >= _CLAIM.items()
-        for file in (audio, sidecar):
-            if file.exists() and not ours:
-                raise UserError(file, "exists and is not a rendering", "choose another --out or add --overwrite")
-        return ours and audio.is_file() and told.items() >= recipe.items()
 
     def _batch(self, jobs: Sequence[Job]) -> None:
         clips = []
@@ -229,9 +209,7 @@ class _Renderer:
                 self._leave_out(UserError(job.source.path, problem, "is its mel of the level that its spec says?"))
 
     def _store(self, job: Job, audio: io.Audio, speed: float) -> None:
-        sidecar = sidecar_path(job.audio)
         told = {
-            **_CLAIM,
             "id": job.source.id,
             "input": str(job.source.path),
             **job.recipe,
@@ -244,11 +222,5 @@ class _Renderer:
             # As in reports: seconds of audio in a second of work, over the batch.
             "real_time_factor": speed,
         }
-        write_text(sidecar, json.dumps(_CLAIM))
-        try:
-            io.write(job.audio, audio)
-            write_text(sidecar, json.dumps(told, indent=2) + "\n")
-        finally:
-            if not job.audio.exists():
-                sidecar.unlink(missing_ok=True)
+        sidecar.store(job.audio, audio, _CLAIM, told)
         self.outcome.rendered += 1

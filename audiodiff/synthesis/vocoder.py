@@ -1,7 +1,7 @@
 """`Vocoder`: a trained model in use, from mel spectrograms to audio."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,8 @@ from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.precision import checked, device_named, running_in
 from audiodiff.synthesis.stream import CHUNK, Stream, check_mel
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,9 @@ class Vocoder:
         training: dict | None = None,
         compile: bool = False,
     ):
-        if precision not in PRECISIONS:
-            raise UserError(precision, "is not a precision", f"choose one of {', '.join(PRECISIONS)}")
-        self.device = _device(device)
+        self.precision, self.device = checked(precision), device_named(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
-        self.precision, self.model_hash, self.training = precision, model_hash, training or {}
+        self.model_hash, self.training = model_hash, training or {}
         self.compile, self._recorded = compile, None
         if compile and self.device.type == "cuda":
             denoiser = compiled_denoiser(self.model.denoiser)
@@ -216,9 +213,7 @@ class Vocoder:
         return [clip[0, :length].float() for clip, length in zip(made, lengths, strict=True)]
 
     def _context(self) -> AbstractContextManager:
-        """That in which the network runs."""
-        dtype = PRECISIONS[self.precision]
-        return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
+        return running_in(self.device, self.precision)
 
     def _finish(self, white: list[Tensor], mels: list[Tensor], consistency: int | None) -> list[Tensor]:
         """Restore and project clip by clip, at its own length: edges are then the clip's own, whatever the batch."""
@@ -241,12 +236,3 @@ class Vocoder:
 def _hold(mel: Tensor, frames: int) -> Tensor:
     """(M, F) lengthened to `frames` by its last frame."""
     return nn.functional.pad(mel[None].float(), (0, frames - mel.shape[-1]), mode="replicate")[0]
-
-
-def _device(name: str | torch.device) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name}", str(error).splitlines()[0], "use --device cpu") from error
-    return device

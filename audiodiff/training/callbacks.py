@@ -104,7 +104,8 @@ class Throughput(Callback):
         if trainer.global_step % self.every == 0 and now > self.since and self.audio:
             module.log("audio_s_per_s", self.audio / (now - self.since), prog_bar=True)
             self.since, self.audio = now, 0.0
-        self.audio += batch["waveform"].numel() / module.model.mel_spec.sample_rate
+        clips, *_, samples = batch["waveform"].shape
+        self.audio += clips * samples / module.model.sample_rate
 
 
 class Checkpoints(ModelCheckpoint):

@@ -1,10 +1,12 @@
 """From a prepared manifest to batches."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
 from audiodiff.data.manifest import Manifest
@@ -23,6 +25,7 @@ class ManifestData(lightning.LightningDataModule):
         workers: processes that read crops; 0 reads in the training process.
         validation_clips: held-out clips that validation sees, the first of the split.
         seed: of the stream of crops.
+        corpora: that are prepared there where nothing else is said.
     """
 
     def __init__(
@@ -34,8 +37,10 @@ class ManifestData(lightning.LightningDataModule):
         workers: int = 0,
         validation_clips: int = 8,
         seed: int = 0,
+        corpora: str = "asterisk-en",
     ):
         super().__init__()
+        self.corpora = corpora
         self.path, self.sample_rate, self.crop_samples, self.batch_size = path, sample_rate, crop_samples, batch_size
         self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
 
@@ -46,7 +51,7 @@ class ManifestData(lightning.LightningDataModule):
             UserError: nothing is prepared there; names the command that prepares it.
         """
         if not Path(self.path).exists():
-            command = f"audiodiff prepare asterisk-en --out {self.path}"
+            command = f"audiodiff prepare {self.corpora} --out {self.path}"
             raise UserError(self.path, "no data is prepared there", f"run `{command}` (or set data.path)")
         return Manifest.load(self.path)
 
@@ -75,6 +80,66 @@ class ManifestData(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         """Held-out clips one by one, cut to whole conditioning frames by the model."""
         return DataLoader(self.held_out, batch_size=1)
+
+
+class MusicData(ManifestData):
+    """Random crops for a model without a mel, in training and in validation.
+
+    Args:
+        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed: as for `ManifestData`; validation
+            sees one crop of each clip.
+        channels: 1, or 2 for stereo; mono files are heard on both sides.
+        from_start: crops begin where their clips begin, as one-shots do.
+        labels: kinds that are told apart; clips of no such kind are left out.
+        longest_seconds: clips beyond are left out.
+    """
+
+    def __init__(
+        self,
+        *arguments,
+        channels: int = 1,
+        from_start: bool = False,
+        labels: Sequence[str] = (),
+        longest_seconds: float | None = None,
+        **options,
+    ):
+        super().__init__(*arguments, **options)
+        self.channels, self.from_start = channels, from_start
+        self.labels, self.longest_seconds = tuple(labels), longest_seconds
+
+    def manifest(self) -> Manifest:
+        """Those of the prepared clips that are asked for.
+
+        Raises:
+            UserError: nothing is prepared, or none of it is asked for; names what there is.
+        """
+        whole = super().manifest()
+        kept = tuple(
+            clip
+            for clip in whole.clips
+            if (not self.labels or clip.label in self.labels)
+            and (self.longest_seconds is None or clip.seconds <= self.longest_seconds)
+        )
+        if not kept:
+            known = ", ".join(sorted({clip.label for clip in whole.clips} - {""})) or "none"
+            raise UserError(self.path, "holds no clip of these labels and lengths", f"labels there: {known}")
+        return replace(whole, clips=kept)
+
+    def setup(self, stage: str) -> None:
+        """Read the manifest; nothing is loaded yet."""
+        manifest = self.manifest()
+        held_out = manifest.only("validation")
+        self.crops = self._crops(manifest.only("train"))
+        self.held_out = self._crops(held_out if len(held_out) else manifest)
+
+    def _crops(self, manifest: Manifest) -> CropDataset:
+        where = (self.sample_rate, self.crop_samples, self.seed, self.channels, self.from_start, self.labels)
+        return CropDataset(manifest, *where)
+
+    def val_dataloader(self) -> DataLoader:
+        """The same crops of held-out clips every time."""
+        draws = range(min(self.validation_clips, len(self.held_out.manifest)))
+        return DataLoader(Subset(self.held_out, draws), batch_size=self.batch_size)
 
 
 class OneClipData(ManifestData):

@@ -54,28 +54,27 @@ class FewStepTraining(VocoderTraining):
             if self.model.sampler_for(count, sampler).stochastic:
                 raise UserError(f"sampler {sampler}", "draws noise on its way", "choose a deterministic one, as ddim")
 
-    def step(
-        self, waveform: Tensor, key: str, gain: tuple[float, float], times: Uniform | None = None
-    ) -> dict[str, Tensor]:
-        """Synthesise a batch (B, T) from its mels, twice, and compare; a function of weights, batch, (seed, key)."""
+    def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
+        """Synthesise a batch (B, T) from its mels, twice, and compare."""
         generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
         hop = self.model.mel_spec.hop_length
+        waveform = batch["waveform"]
         waveform = waveform[:, : waveform.shape[-1] // hop * hop]
         waveform = faded(waveform, hop)
-        batch, samples = waveform.shape
-        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(batch, 1, generator=generator)
+        count, samples = waveform.shape
+        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(count, 1, generator=generator)
         calls = self.calls[int(torch.randint(len(self.calls), (), generator=generator))]
         outputs = 2 if self.repulsion else 1
-        noise = torch.randn(outputs * batch, 1, samples, generator=generator).to(waveform)
+        noise = torch.randn(outputs * count, 1, samples, generator=generator).to(waveform)
         waveform = waveform * levels.to(waveform)
         mel = self.model.analysis(waveform)
         told = self.model.condition(mel, waveform=waveform, aligned=self.aligned)
-        made = self._synthesise(noise, mel[..., : samples // hop], told, calls).unflatten(0, (outputs, batch))
+        made = self._synthesise(noise, mel[..., : samples // hop], told, calls).unflatten(0, (outputs, count))
         losses = torch.stack([self._distance(one, waveform) for one in made]).mean(0)
         if self.repulsion:
             losses = losses - 0.5 * self.repulsion * self._distance(made[0], made[1], waveform)
         loss = losses.mean() + self.model.source_loss(told, waveform).mean()
-        drawn = torch.ones(batch)
+        drawn = torch.ones(count)
         return {"loss": loss, "clip_loss": losses.detach(), "t": drawn, "drawn": drawn}
 
     def _distance(self, x: Tensor, y: Tensor, scale: Tensor | None = None) -> Tensor:

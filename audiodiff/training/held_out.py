@@ -4,16 +4,14 @@ from pathlib import Path
 
 import lightning
 import matplotlib
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from audiodiff import __version__
 from audiodiff.audio.io import Audio, write
-from audiodiff.evaluation import environment
 from audiodiff.files import atomic
 from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.training.export import export
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -62,7 +60,7 @@ class HeldOut(Callback):
                 self._render(trainer, vocoder, item["clip"], item["waveform"], i)
         finally:
             model.requires_grad_(True).train(training)
-        self.export(trainer, module)
+        export(trainer, module, self.folder, self.data, CARD, spec=module.model.mel_spec)
 
     def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
         recording = Audio(waveform, vocoder.sample_rate)
@@ -79,35 +77,6 @@ class HeldOut(Callback):
             board.add_audio(f"held_out/{name}_original", recording.samples, step, recording.sample_rate)
             board.add_figure(f"held_out/{name}", figure, step)
         pyplot.close(figure)
-
-    def export(self, trainer: lightning.Trainer, module) -> None:
-        """Write the model folder with what training knows of itself."""
-        data, spec = trainer.datamodule, module.model.mel_spec
-        manifest = data.crops.manifest
-        timer = next((c for c in trainer.callbacks if isinstance(c, lightning.pytorch.callbacks.Timer)), None)
-        training = {
-            "steps": trainer.global_step,
-            "audio_hours": module.next_draw * data.crop_samples / spec.sample_rate / 3600,
-            "minutes": timer.time_elapsed() / 60 if timer else 0.0,
-            "device": str(module.device),
-            "hardware": hardware(module.device),
-            "data": self.data,
-            "manifest_hash": manifest.content_hash(),
-            "synthetic": any(clip.synthetic for clip in manifest.clips),
-            "licences": sorted({clip.licence for clip in manifest.clips if clip.licence}),
-            "version": __version__,
-        }
-        if module.started_from:
-            training["started_from"] = module.started_from
-        fields = training | {"licences": "; ".join(training["licences"]) or "not stated", "spec": spec}
-        module.model.save_pretrained(self.folder / "model", training, CARD.format(**fields))
-
-
-def hardware(device: torch.device) -> str:
-    """What trains, in words: the GPU's name, or the CPU's with the number of threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{environment.processor()}, {torch.get_num_threads()} threads"
 
 
 def spectrogram_pair(original: Tensor, made: Tensor, title: str) -> pyplot.Figure:

@@ -1,4 +1,4 @@
-"""The Lightning module: one training step of a vocoder model, and what a run must remember to go on exactly.
+"""The Lightning modules: one training step of a model, and what a run must remember to go on exactly.
 
 All randomness of a step (time, noise, gain) comes from a generator keyed by the run's seed and the step's first draw,
 and which crops a step sees follows from that draw as well. A run is therefore a function of its seed and its number of
@@ -6,6 +6,7 @@ steps: killed anywhere and resumed from any checkpoint, it sees the same batches
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 import lightning
@@ -17,48 +18,49 @@ from audiodiff.diffusion.learned_schedule import LearnedSchedule, with_path_grad
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.diffusion.times import LowDiscrepancy, Uniform
+from audiodiff.synthesis.composed import ComposedModel
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.optim import WarmupCosine
 
 
-class VocoderTraining(lightning.LightningModule):
-    """Trains a `VocoderModel` with its objective plus losses on the estimate of the clean waveform.
+class DiffusionTraining(lightning.LightningModule):
+    """Trains a model; what one step is, subclasses say.
 
     Args:
         model: what is trained.
         optimizer: from parameters to an optimiser.
         lr_schedule: from step and progress to a share of the optimiser's learning rate.
-        spectral: weight of the multi-resolution STFT distance between the estimate and the clip, at all noise levels
-            alike. At high noise it pulls the estimate from the average of all signals with this mel, which sounds like
-            none of them, towards one of them: what a sampler of few calls needs.
         gain: least and greatest factor that a clip's level is drawn from, so that level is not learned by heart.
         seed: of all the run's randomness.
         guard: skips steps whose loss is not finite.
         times: where training's noise levels come from, a source of `diffusion.times`; None: evenly over a batch.
             Validation's are always even, so that its losses can be compared.
-        terms: further losses, weights included: each answers (B,) to (estimated waveform (B, T), waveform (B, T),
-            log_snr (B,)).
     """
 
     def __init__(
         self,
-        model: VocoderModel,
+        model: ComposedModel,
         optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
         lr_schedule: WarmupCosine,
-        spectral: float = 0.5,
         gain: tuple[float, float] = (0.5, 1.2),
         seed: int = 0,
         guard: NonFiniteGuard | None = None,
         times: Uniform | None = None,
-        terms: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = (),
     ):
         super().__init__()
         self.model, self.optimizer, self.lr_schedule, self.guard = model, optimizer, lr_schedule, guard
-        self.spectral, self.gain, self.seed = spectral, tuple(gain), seed
-        self.times, self.terms = times or LowDiscrepancy(), tuple(terms)
+        self.gain, self.seed, self.times = tuple(gain), seed, times or LowDiscrepancy()
         self.next_draw = 0
         self.started_from: dict = {}  # the training record of the model whose weights the run began with
+
+    @abstractmethod
+    def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
+        """The loss of a batch; a pure function of weights, batch, (seed, key) and `times`.
+
+        Returns:
+            `loss` (), and for the callbacks `clip_loss`, `t` and `drawn` (B,).
+        """
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; its rate is set before every step by `on_before_optimizer_step`."""
@@ -71,7 +73,7 @@ class VocoderTraining(lightning.LightningModule):
         """Loss of a batch of crops, None to skip the step; `clip_loss` and `t` are for the callbacks."""
         first = int(batch["draw"][0])
         self.next_draw = int(batch["draw"][-1]) + 1
-        outputs = self.step(batch["waveform"], f"draw {first}", self.gain, self.times)
+        outputs = self.step(batch, f"draw {first}", self.gain, self.times)
         if self.guard is not None and not self.guard.inspect(outputs["loss"].detach(), batch):
             return None
         self.times.update(outputs["drawn"], outputs["clip_loss"])
@@ -80,29 +82,8 @@ class VocoderTraining(lightning.LightningModule):
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
         """The same loss on held-out clips, with the same noise every time."""
-        outputs = self.step(batch["waveform"], f"validation {batch_index}", (1.0, 1.0))
+        outputs = self.step(batch, f"validation {batch_index}", (1.0, 1.0))
         self.log("validation/loss", outputs["loss"], batch_size=len(batch["waveform"]), prog_bar=True)
-
-    def step(
-        self, waveform: Tensor, key: str, gain: tuple[float, float], times: Uniform | None = None
-    ) -> dict[str, Tensor]:
-        """Noise, estimate and compare a batch (B, T); a pure function of weights, batch, (seed, key) and `times`."""
-        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
-        batch, samples = waveform.shape
-        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(batch, 1, generator=generator)
-        waveform = faded(waveform, self.model.mel_spec.hop_length)
-        drawn, weights = (times or LowDiscrepancy()).sample(batch, generator)
-        noise = torch.randn(batch, 1, samples, generator=generator)
-        waveform = waveform * levels.to(waveform)
-        t, weights = (drawn * self.model.denoiser.t_max).to(waveform), weights.to(waveform)
-        estimate = self.model.estimate(waveform, noise.to(waveform), t)
-        losses, made = estimate.loss, estimate.waveform.float()
-        if self.spectral:
-            losses = losses + self.spectral * multi_resolution_stft(made, waveform)
-        for term in self.terms:
-            losses = losses + term(made, waveform, estimate.log_snr)
-        loss = mean_loss(weights * losses, self.model.schedule) + estimate.source_loss.mean()
-        return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t, "drawn": drawn}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rate for this step."""
@@ -126,6 +107,51 @@ class VocoderTraining(lightning.LightningModule):
         self.started_from = checkpoint.get("started_from", {})
         self.next_draw = checkpoint["next_draw"]
         self.times.load_state_dict(checkpoint["times"])
+
+
+class VocoderTraining(DiffusionTraining):
+    """Trains a `VocoderModel` with its objective plus losses on the estimate of the clean waveform.
+
+    Args:
+        spectral: weight of the multi-resolution STFT distance between the estimate and the clip, at all noise levels
+            alike. At high noise it pulls the estimate from the average of all signals with this mel, which sounds like
+            none of them, towards one of them: what a sampler of few calls needs.
+        terms: further losses, weights included: each answers (B,) to (estimated waveform (B, T), waveform (B, T),
+            log_snr (B,)).
+        arguments: those of `DiffusionTraining`.
+    """
+
+    model: VocoderModel
+
+    def __init__(
+        self,
+        *arguments,
+        spectral: float = 0.5,
+        terms: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = (),
+        **named,
+    ):
+        super().__init__(*arguments, **named)
+        self.spectral, self.terms = spectral, tuple(terms)
+
+    def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
+        """Noise, estimate and compare a batch (B, T)."""
+        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
+        waveform = batch["waveform"]
+        count, samples = waveform.shape
+        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(count, 1, generator=generator)
+        waveform = faded(waveform, self.model.mel_spec.hop_length)
+        drawn, weights = (times or LowDiscrepancy()).sample(count, generator)
+        noise = torch.randn(count, 1, samples, generator=generator)
+        waveform = waveform * levels.to(waveform)
+        t, weights = (drawn * self.model.denoiser.t_max).to(waveform), weights.to(waveform)
+        estimate = self.model.estimate(waveform, noise.to(waveform), t)
+        losses, made = estimate.loss, estimate.waveform.float()
+        if self.spectral:
+            losses = losses + self.spectral * multi_resolution_stft(made, waveform)
+        for term in self.terms:
+            losses = losses + term(made, waveform, estimate.log_snr)
+        loss = mean_loss(weights * losses, self.model.schedule) + estimate.source_loss.mean()
+        return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t, "drawn": drawn}
 
 
 def faded(waveform: Tensor, hop_length: int) -> Tensor:

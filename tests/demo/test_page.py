@@ -37,9 +37,12 @@ def test_newest_is_by_time_of_export(tmp_path):
     for age, name in enumerate(["b", "a", "c"]):
         config = tmp_path / "recipe" / name / "model" / "config.json"
         config.parent.mkdir(parents=True)
-        config.write_text("{}")
+        config.write_text('{"type": "vocoder"}')
         os.utime(config, (0, time.time() - age))
     assert newest(tmp_path) == tmp_path / "recipe" / "b" / "model"
+    for text in ('{"type": "music"}', "{", "[]"):
+        (tmp_path / "recipe" / "b" / "model" / "config.json").write_text(text)
+        assert newest(tmp_path) == tmp_path / "recipe" / "a" / "model"
 
 
 def test_without_runs_a_shipped_model_plays(tmp_path, model_folder, monkeypatch):

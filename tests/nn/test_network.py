@@ -257,3 +257,28 @@ def test_a_network_of_two_answers_has_a_signal_for_each(frontend):
     assert not torch.equal(answer[:, :2], answer[:, 2:])
     with pytest.raises(ValueError, match="at least one"):
         build(frontend, answers=0)
+
+
+def test_labels_are_told_apart_and_none_of_them_is_one_more():
+    network = awake(build("stft", condition=0, labels=3))
+    x, log_snr, _ = inputs(4, 300)
+    x, log_snr = x[:1].expand(4, -1, -1), log_snr[:1].expand(4)
+    out = network(x, log_snr, Condition(label=torch.arange(4)))
+    assert all(not torch.allclose(out[i], out[j]) for i in range(4) for j in range(i))
+    alone = network(x[:1], log_snr[:1], Condition(label=torch.tensor([2])))
+    torch.testing.assert_close(alone[0], out[2])
+
+
+def test_at_the_start_labels_say_nothing():
+    network = build("stft", condition=0, labels=3)
+    nn.init.normal_(network.unet.leave.weight)
+    x, log_snr, _ = inputs(2, 300)
+    found = [network(x, log_snr, Condition(label=torch.full((2,), label))) for label in (0, 3)]
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(("labels", "label"), [(0, torch.zeros(2, dtype=torch.int64)), (3, None)])
+def test_labels_that_do_not_fit(labels, label):
+    x, log_snr, _ = inputs(2, 300)
+    with pytest.raises(ValueError, match="labels apart"):
+        build("stft", condition=0, labels=labels)(x, log_snr, Condition(label=label))

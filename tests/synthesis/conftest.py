@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
@@ -13,6 +14,7 @@ from audiodiff.diffusion.schedule import Cosine
 from audiodiff.nn.frontend import StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.synthesis.vocoder import Vocoder
 
 PRIORS = {
@@ -68,3 +70,23 @@ def model_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def vocoder(model_folder):
     return Vocoder.from_pretrained(model_folder)
+
+
+@pytest.fixture(scope="session")
+def make_music():
+    """`make_music(channels=2, labels=(...), **arguments)` -> a small `MusicModel` with random weights, at 8 kHz."""
+
+    def build(channels=2, labels=("kick", "snare"), **options):
+        torch.manual_seed(0)
+        network = Network(
+            StftFrontend(channels, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16, labels=len(labels)
+        )
+        for parameter in network.parameters():
+            if not parameter.detach().any():
+                torch.nn.init.normal_(parameter, std=0.05)
+        if labels:
+            torch.nn.init.normal_(network.label.weight)
+        arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "labels": labels, "sampler": "ddim"}
+        return MusicModel(network, Cosine(), V(), 8000, 1600, **arguments | options)
+
+    return build

@@ -16,7 +16,8 @@ from audiodiff.diffusion import presets
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.synthesis.jobs import find
-from audiodiff.synthesis.render import Settings, render, sidecar_path
+from audiodiff.synthesis.render import Settings, render
+from audiodiff.synthesis.sidecar import sidecar_path
 from audiodiff.synthesis.vocoder import Vocoder
 
 SPEC = PRESETS["speech_16k"]

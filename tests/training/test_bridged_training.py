@@ -68,7 +68,7 @@ def test_a_clip_is_learned_by_heart():
     for step in range(150):
         optimizer.param_groups[0]["lr"] = 2e-3 * rate.factor(step, step / 150)
         optimizer.zero_grad()
-        training.step(clip.expand(8, -1), f"draw {step}", training.gain)["loss"].backward()
+        training.step({"waveform": clip.expand(8, -1)}, f"draw {step}", training.gain)["loss"].backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
     for calls in (1, 2, 6):

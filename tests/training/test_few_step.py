@@ -58,18 +58,18 @@ def captured(training: FewStepTraining) -> dict:
 @pytest.mark.parametrize("source", [False, True])
 def test_a_step_is_a_function_of_weights_batch_seed_and_key(source):
     training, waveform = build(source, seed=3), clips()
-    first = training.step(waveform, "draw 0", (0.5, 1.2))
+    first = training.step({"waveform": waveform}, "draw 0", (0.5, 1.2))
     torch.manual_seed(99)
-    again = training.step(waveform, "draw 0", (0.5, 1.2))
+    again = training.step({"waveform": waveform}, "draw 0", (0.5, 1.2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     others = [
-        training.step(waveform, "draw 1", (0.5, 1.2)),
-        training.step(waveform.flip(0), "draw 0", (0.5, 1.2)),
-        build(source, seed=4).step(waveform, "draw 0", (0.5, 1.2)),
+        training.step({"waveform": waveform}, "draw 1", (0.5, 1.2)),
+        training.step({"waveform": waveform.flip(0)}, "draw 0", (0.5, 1.2)),
+        build(source, seed=4).step({"waveform": waveform}, "draw 0", (0.5, 1.2)),
     ]
     with torch.no_grad():
         training.model.network.unet.leave.bias += 1e-2
-    others.append(training.step(waveform, "draw 0", (0.5, 1.2)))
+    others.append(training.step({"waveform": waveform}, "draw 0", (0.5, 1.2)))
     assert not any(torch.equal(first["clip_loss"], other["clip_loss"]) for other in others)
 
 
@@ -80,7 +80,7 @@ def test_what_is_trained_is_what_will_be_heard():
     for grids in ((), (grid,)):
         training = build(True, grids, sampler="ddim", aligned=False).eval()
         seen = captured(training)
-        training.step(clips(1), "draw 0", LEVEL)
+        training.step({"waveform": clips(1)}, "draw 0", LEVEL)
         noise, mel = batch_noise([5], 1, 16 * HOP), seen["mel"]
         made = training._synthesise(noise, mel, training.model.condition(mel), 3)
         heard = Vocoder(training.model).generate(mel[0], 3, seeds=5, sampler="ddim").samples
@@ -92,7 +92,7 @@ def test_the_gradient_is_that_of_the_whole_synthesis(consistency):
     """Along the gradient itself the loss rises as it says: no call and no iteration is left out."""
     training, waveform = build(calls=(3,), consistency=consistency), clips(1)
     weights = list(training.model.network.parameters())
-    training.step(waveform, "draw 0", LEVEL)["loss"].backward()
+    training.step({"waveform": waveform}, "draw 0", LEVEL)["loss"].backward()
     gradients = [weight.grad.clone() for weight in weights]
     assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
     length = torch.stack([gradient.norm() for gradient in gradients]).norm()
@@ -101,13 +101,13 @@ def test_the_gradient_is_that_of_the_whole_synthesis(consistency):
         for shift in (-3e-3, 6e-3):
             for weight, gradient in zip(weights, gradients, strict=True):
                 weight += shift * gradient / length
-            losses.append(training.step(waveform, "draw 0", LEVEL)["loss"])
+            losses.append(training.step({"waveform": waveform}, "draw 0", LEVEL)["loss"])
     assert float((losses[1] - losses[0]) / 6e-3) == pytest.approx(float(length), rel=0.03)
 
 
 def test_the_projection_is_part_of_what_is_judged():
     with torch.no_grad():
-        losses = [build(consistency=n).step(clips(), "a", LEVEL)["loss"] for n in (None, 0, 2, 8)]
+        losses = [build(consistency=n).step({"waveform": clips()}, "a", LEVEL)["loss"] for n in (None, 0, 2, 8)]
     assert losses[0] == losses[2]  # None: the model's own
     assert losses[3] < losses[2] < losses[1]
 
@@ -116,7 +116,7 @@ def test_without_repulsion_the_loss_is_the_distance():
     training = build(repulsion=0.0, spectral=0.3)
     seen = captured(training)
     waveform = clips()
-    out = training.step(waveform, "draw 0", LEVEL)
+    out = training.step({"waveform": waveform}, "draw 0", LEVEL)
     assert seen["noise"].shape == (2, 1, 16 * HOP)
     expected = 0.3 * multi_resolution_stft(seen["made"], faded(waveform, HOP))
     torch.testing.assert_close(out["clip_loss"], expected.detach())
@@ -127,7 +127,7 @@ def test_the_mel_distance_is_added_with_its_weight():
     waveform = clips()
     with torch.no_grad():
         without, once, twice = (
-            float(build(repulsion=0.0, mel=m).step(waveform, "a", LEVEL)["loss"]) for m in (0.0, 1.0, 2.0)
+            float(build(repulsion=0.0, mel=m).step({"waveform": waveform}, "a", LEVEL)["loss"]) for m in (0.0, 1.0, 2.0)
         )
     assert once > without
     assert twice - once == pytest.approx(once - without, rel=1e-4)
@@ -137,7 +137,7 @@ def test_the_mel_distance_is_added_with_its_weight():
 def test_two_outputs_are_pulled_and_pushed_apart(repulsion):
     training, waveform = build(repulsion=repulsion, spectral=0.3), clips(3)
     seen = captured(training)
-    out = training.step(waveform, "draw 0", LEVEL)
+    out = training.step({"waveform": waveform}, "draw 0", LEVEL)
     first, second = seen["made"].unflatten(0, (2, 3))
     clean = faded(waveform, HOP)
     pull = (multi_resolution_stft(first, clean) + multi_resolution_stft(second, clean)) / 2
@@ -150,7 +150,7 @@ def test_two_outputs_are_pulled_and_pushed_apart(repulsion):
 def test_the_two_outputs_come_from_two_noises_and_one_mel():
     training = build()
     seen = captured(training)
-    training.step(clips(), "draw 0", LEVEL)
+    training.step({"waveform": clips()}, "draw 0", LEVEL)
     first, second = seen["noise"].unflatten(0, (2, 2))
     assert torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1].abs() < 0.05
     assert seen["noise"].std() == pytest.approx(1, abs=0.02)
@@ -167,19 +167,21 @@ def test_the_recording_itself_costs_nothing():
     training, waveform = build(), clips()
     perfect = faded(waveform, HOP).repeat(2, 1)
     training._synthesise = lambda *_: perfect
-    assert training.step(waveform, "draw 0", LEVEL)["clip_loss"].tolist() == [0, 0]
+    assert training.step({"waveform": waveform}, "draw 0", LEVEL)["clip_loss"].tolist() == [0, 0]
     training._synthesise = lambda *_: 0.5 * perfect
-    assert (training.step(waveform, "draw 0", LEVEL)["clip_loss"] > 0.1).all()
+    assert (training.step({"waveform": waveform}, "draw 0", LEVEL)["clip_loss"] > 0.1).all()
 
 
 def test_the_level_is_drawn_and_a_rest_of_a_hop_is_left_out():
     training = build()
     seen = captured(training)
     longer = torch.cat([clips(), torch.ones(2, HOP - 1)], -1)
-    whole, rest = (training.step(waveform, "draw 0", LEVEL)["clip_loss"] for waveform in (clips(), longer))
+    whole, rest = (
+        training.step({"waveform": waveform}, "draw 0", LEVEL)["clip_loss"] for waveform in (clips(), longer)
+    )
     assert torch.equal(whole, rest)
     at_full = seen["mel"]
-    training.step(clips(), "draw 0", (0.5, 0.5))
+    training.step({"waveform": clips()}, "draw 0", (0.5, 0.5))
     torch.testing.assert_close((seen["mel"] - at_full).median(), torch.tensor(0.5).log(), rtol=0, atol=1e-3)
 
 
@@ -191,7 +193,7 @@ def test_only_the_numbers_of_calls_that_are_given_are_drawn():
     drawn = []
     for draw in range(12):
         asked.clear()
-        training.step(waveform, f"draw {draw}", LEVEL)
+        training.step({"waveform": waveform}, f"draw {draw}", LEVEL)
         drawn.append(len(asked))
     assert set(drawn) == {2, 5}
 
@@ -200,7 +202,7 @@ def test_only_the_numbers_of_calls_that_are_given_are_drawn():
 def test_the_excitation_is_aligned_if_asked_for(aligned):
     training, waveform = build(source=True, aligned=aligned), clips()
     seen = captured(training)
-    out = training.step(waveform, "draw 0", LEVEL)
+    out = training.step({"waveform": waveform}, "draw 0", LEVEL)
     clean, model = faded(waveform, HOP), training.model
     told = model.condition(model.analysis(clean), waveform=clean, aligned=aligned)
     torch.testing.assert_close(seen["told"].signal, told.signal)
@@ -218,13 +220,13 @@ def test_a_few_steps_lower_the_loss_of_a_clip(repulsion):
     training, waveform = build(repulsion=repulsion, consistency=0), clips(1)
     optimizer = torch.optim.Adam(training.model.parameters(), lr=1e-2)
     with torch.no_grad():
-        before = training.step(waveform, "unseen", LEVEL)["loss"]
+        before = training.step({"waveform": waveform}, "unseen", LEVEL)["loss"]
     for draw in range(30):
         optimizer.zero_grad()
-        training.step(waveform, f"draw {draw}", LEVEL)["loss"].backward()
+        training.step({"waveform": waveform}, f"draw {draw}", LEVEL)["loss"].backward()
         optimizer.step()
     with torch.no_grad():
-        after = training.step(waveform, "unseen", LEVEL)["loss"]
+        after = training.step({"waveform": waveform}, "unseen", LEVEL)["loss"]
     assert after < 0.8 * before
 
 

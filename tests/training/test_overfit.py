@@ -91,7 +91,11 @@ def train_on_a_waveform(frontend: str, objective: Objective, steps: int) -> tupl
     model = VocoderModel(NETWORKS[frontend](), Cosine(), objective, SPEC, MelPrior(SPEC))
     clip = faded(tone(1, SAMPLES, SPEC.sample_rate)[None], SPEC.hop_length)  # as training will
     module = VocoderTraining(model, None, None, spectral=0.0, gain=(1.0, 1.0))
-    learn(model.network, steps, lambda step: module.step(clip.expand(BATCH, -1), f"draw {step}", module.gain)["loss"])
+    learn(
+        model.network,
+        steps,
+        lambda step: module.step({"waveform": clip.expand(BATCH, -1)}, f"draw {step}", module.gain)["loss"],
+    )
     return model, clip
 
 

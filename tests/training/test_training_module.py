@@ -18,14 +18,14 @@ from audiodiff.training.module import faded, mean_loss, progress
 
 def test_step_is_a_pure_function_of_seed_and_key(make_training, batches):
     module, waveform = make_training(seed=3), batches[0]["waveform"]
-    first = module.step(waveform, "draw 0", (0.5, 1.2))
+    first = module.step({"waveform": waveform}, "draw 0", (0.5, 1.2))
     torch.manual_seed(99)
-    again = module.step(waveform, "draw 0", (0.5, 1.2))
+    again = module.step({"waveform": waveform}, "draw 0", (0.5, 1.2))
     assert torch.equal(first["loss"], again["loss"])
     assert torch.equal(first["t"], again["t"])
-    other_key = module.step(waveform, "draw 2", (0.5, 1.2))
+    other_key = module.step({"waveform": waveform}, "draw 2", (0.5, 1.2))
     module.seed = 4
-    other_seed = module.step(waveform, "draw 0", (0.5, 1.2))
+    other_seed = module.step({"waveform": waveform}, "draw 0", (0.5, 1.2))
     assert not torch.equal(first["t"], other_key["t"])
     assert not torch.equal(first["t"], other_seed["t"])
 
@@ -34,7 +34,7 @@ def test_untrained_loss_is_that_of_saying_nothing(make_training, batches):
     """A zero network asked for v is wrong by v itself: without the spectral term the loss is the mean of v^2."""
     module = make_training(spectral=0.0)
     waveform = batches[0]["waveform"]
-    made = module.step(waveform, "draw 0", (1.0, 1.0))
+    made = module.step({"waveform": waveform}, "draw 0", (1.0, 1.0))
     generator = torch.Generator().manual_seed(clip_seed(module.seed, "draw 0"))
     torch.rand(2, 1, generator=generator)
     t, _ = LowDiscrepancy().sample(2, generator)
@@ -58,7 +58,7 @@ def steep(bins: int = 4, history: int = 1) -> LossSecondMoment:
 def test_times_and_their_weights_make_the_step(make_training, batches):
     module, waveform = make_training(spectral=0.0, seed=3), batches[0]["waveform"]
     for times in (Uniform(), LowDiscrepancy(), steep()):
-        made = module.step(waveform, "draw 0", (1.0, 1.0), times)
+        made = module.step({"waveform": waveform}, "draw 0", (1.0, 1.0), times)
         generator = torch.Generator().manual_seed(clip_seed(3, "draw 0"))
         torch.rand(2, 1, generator=generator)
         drawn, weights = times.sample(2, generator)
@@ -74,7 +74,9 @@ def test_terms_are_weighed_like_the_rest(make_training, batches):
         seen.append((made, clean, log_snr))
         return torch.tensor([1.0, 3.0])
 
-    plain, both = (make_training(terms=terms).step(waveform, "a", (1.0, 1.0), times) for terms in ((), (term, term)))
+    plain, both = (
+        make_training(terms=terms).step({"waveform": waveform}, "a", (1.0, 1.0), times) for terms in ((), (term, term))
+    )
     generator = torch.Generator().manual_seed(clip_seed(0, "a"))
     torch.rand(2, 1, generator=generator)
     _, weights = times.sample(2, generator)

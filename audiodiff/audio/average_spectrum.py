@@ -1,0 +1,103 @@
+"""The average spectrum of a body of recordings, as a filter that flattens it and one that gives it back.
+
+Sound has most of its power in its low octaves: what is heard above some kHz lies 40 dB and more below. Under white
+noise those octaves would drown at nearly all noise levels, be learned last, and come out as hiss. Divided by the
+average magnitude of its frequencies a body of recordings has about unit variance at all of them, and noise that is
+added there is, in the recordings' own domain, noise of their colour (as SpecGrad's, Koizumi et al. 2022, without a mel
+to follow).
+
+Both filters have zero phase and multiply the whole signal's spectrum: they are each other's inverse at any length.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiodiff.audio import mel_scale
+from audiodiff.errors import UserError
+
+BANDS = 48
+_N_FFT = 2048
+_RANGE_DB = 80.0  # nothing is raised by more than this above the loudest band
+
+
+class AverageSpectrum:
+    """A smooth curve over frequency.
+
+    Args:
+        decibels: standard deviation of a signal in bands evenly spaced on the mel scale from 0 Hz to half the sample
+            rate, first and last included, in dB against that of white noise of variance 1.
+        sample_rate: Hz, of the signals.
+
+    Raises:
+        ValueError: fewer than two bands, or a value that is not finite.
+    """
+
+    def __init__(self, decibels: Sequence[float], sample_rate: int):
+        if len(decibels) < 2 or not np.isfinite(decibels).all():
+            raise ValueError(f"a spectrum needs two finite bands or more, got {list(decibels)}")
+        self.decibels, self.sample_rate = [float(value) for value in decibels], int(sample_rate)
+
+    @classmethod
+    def measured(cls, signals: Iterable[Tensor], sample_rate: int, bands: int = BANDS) -> "AverageSpectrum":
+        """That of signals (..., T), each counting alike.
+
+        Raises:
+            UserError: all of them are silent.
+        """
+        window = torch.hann_window(_N_FFT)
+        powers = []
+        for signal in signals:
+            pieces = torch.nn.functional.pad(signal.float(), (_N_FFT // 2, _N_FFT)).unfold(-1, _N_FFT, _N_FFT // 4)
+            spectrum = torch.fft.rfft(pieces * window).abs().square() / window.square().sum()
+            # Per sample of the signal, not per piece: what was padded does not count.
+            share = pieces.shape[-2] * (_N_FFT // 4) / max(signal.shape[-1], 1)
+            powers.append(spectrum.flatten(0, -2).mean(0) * share)
+        power = torch.stack(powers).double().mean(0).numpy() if powers else np.zeros(_N_FFT // 2 + 1)
+        if not power.any():
+            raise UserError("the data", "is silent", "prepare recordings that are not")
+        hertz = np.linspace(0, sample_rate / 2, _N_FFT // 2 + 1)
+        weights = mel_scale.triangles(_corners(bands, sample_rate), hertz)
+        means = (weights @ power) / np.maximum(weights.sum(1), 1e-12)
+        # The lowest bands may lie between two bins: there the spectrum is read, not averaged.
+        means = np.where(weights.sum(1) > 1, means, np.interp(_centres(bands, sample_rate), hertz, power))
+        decibels = 10 * np.log10(np.maximum(means, means.max() * 10 ** (-_RANGE_DB / 10)))
+        return cls(decibels.round(3).tolist(), sample_rate)
+
+    def whiten(self, signal: Tensor) -> Tensor:
+        """(..., T) with this spectrum to (..., T) with a flat one."""
+        return self._filtered(signal, -1.0)
+
+    def colour(self, signal: Tensor) -> Tensor:
+        """The inverse of `whiten`; differentiable, as that is."""
+        return self._filtered(signal, 1.0)
+
+    def gain(self, hertz: Tensor) -> Tensor:
+        """The standard deviation at frequencies in Hz, read between the bands in dB over mels."""
+        mels = mel_scale.mel_from_hz(hertz.double().cpu().numpy(), "slaney")
+        centres = mel_scale.mel_from_hz(_centres(len(self.decibels), self.sample_rate), "slaney")
+        decibels = np.interp(mels, centres, self.decibels)
+        return torch.from_numpy(10 ** (decibels / 20)).to(hertz)
+
+    def _filtered(self, signal: Tensor, sign: float) -> Tensor:
+        samples = signal.shape[-1]
+        with torch.autocast(signal.device.type, enabled=False):
+            wide = signal.to(torch.promote_types(signal.dtype, torch.float32))
+            hertz = torch.fft.rfftfreq(samples, 1 / self.sample_rate, device=signal.device, dtype=wide.dtype)
+            return torch.fft.irfft(torch.fft.rfft(wide) * self.gain(hertz).pow(sign), n=samples)
+
+
+def _centres(bands: int, sample_rate: int) -> np.ndarray:
+    return mel_scale.hz_from_mel(np.linspace(0, mel_scale.mel_from_hz(sample_rate / 2, "slaney"), bands), "slaney")
+
+
+def _corners(bands: int, sample_rate: int) -> np.ndarray:
+    """Of triangles about the centres; the first and the last lean over the ends."""
+    mels = np.linspace(0, mel_scale.mel_from_hz(sample_rate / 2, "slaney"), bands)
+    step = mels[1]
+    inner = mel_scale.hz_from_mel(mels, "slaney")
+    return np.concatenate(
+        [[inner[0] - (inner[1] - inner[0])], inner, [mel_scale.hz_from_mel(mels[-1] + step, "slaney")]]
+    )

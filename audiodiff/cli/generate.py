@@ -1,0 +1,38 @@
+"""`audiodiff generate`: clips from nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def generate(
+    model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
+    out: Annotated[Path, typer.Option(help="Folder for the clips, 0000.wav and on.")],
+    count: Annotated[int, typer.Option(help="How many clips.")] = 1,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of each; what the model was trained on if left out.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Network calls a clip; the model's own if left out.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
+    seed: Annotated[int, typer.Option(help="Of all noise; clip i of a seed is the same in any count.")] = 0,
+    label: Annotated[str | None, typer.Option(help="Kind of the clips, one of the model's; any if left out.")] = None,
+    guidance: Annotated[float, typer.Option(help="Weight of the label: 1 is none, 2 to 4 exaggerate it.")] = 1.0,
+    peak: Annotated[float, typer.Option(help="Of each clip, of full scale; 0: as it comes.")] = 0.9,
+    batch_size: Annotated[int, typer.Option(help="Clips at once.")] = 8,
+    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Of the network: float32, bfloat16, float16.")] = "float32",
+    format: Annotated[str, typer.Option(help="Of the files: wav, flac.")] = "wav",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Generate again what is there already.")] = False,
+) -> None:
+    """Generate clips; what is there already is kept, so the same command goes on where it was stopped."""
+    from audiodiff.synthesis import generation
+    from audiodiff.synthesis.music import MusicGenerator
+
+    generator = MusicGenerator.from_pretrained(model, device, precision)
+    calls = generator.model.calls if steps is None else steps
+    settings = generation.Settings(
+        count, seconds, calls, sampler, seed, label, guidance, peak or None, batch_size, format, overwrite
+    )
+    outcome = generation.generate(generator, out, settings)
+    print(f"{outcome.generated} generated, {outcome.kept} there already: {out}")

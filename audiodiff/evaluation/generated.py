@@ -1,0 +1,233 @@
+"""A model of music judged: how far what it makes is from held-out recordings, and whether it copies what it learnt.
+
+There is no recording that a generated clip should equal, so bodies of clips are compared, in an embedding
+(`metrics.timbre`) brought to the principal axes of the training clips. Each row's distance is to the held-out clips,
+over subsets of one size, which makes rows comparable. The row of the training clips is the floor: how far real clips
+are from real ones. A model that copies its training clips would reach the floor as well; so the distance from each
+generated clip to the nearest training clip is held against that from each held-out clip: copies are nearer.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiodiff.audio.io import Audio, write
+from audiodiff.data.dataset import read_crop
+from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.diffusion.noise import clip_seed
+from audiodiff.errors import UserError
+from audiodiff.evaluation import environment
+from audiodiff.evaluation.evaluate import clip_list_hash
+from audiodiff.files import write_text
+from audiodiff.metrics import timbre
+from audiodiff.metrics.distribution import Axes, frechet, kernel, nearest, subsampled
+from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
+
+DISTANCES = {"Frechet": frechet, "kernel": kernel}
+TRAINING, GENERATED, UNTRAINED = "training clips (the floor)", "generated", "network at initialisation"
+FEWEST = 20  # held-out clips
+EXAMPLES = 16
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the numbers, besides model and data.
+
+    Attributes:
+        count: of generated clips.
+        steps: network calls a clip.
+        sampler: name, or None for the model's own.
+        seed: of all.
+        splits: of the manifest that count as held out.
+        limit: at most so many training clips, drawn by a hash of their ids.
+    """
+
+    count: int = 256
+    steps: int = 20
+    sampler: str | None = None
+    seed: int = 0
+    splits: tuple[str, ...] = ("validation", "test")
+    limit: int = 1000
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over subsets: its median and the ends of the middle 95 %."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Spread":
+        """Of values (N,)."""
+        return cls(*map(float, np.quantile(values, [0.5, 0.025, 0.975])))
+
+    def __str__(self) -> str:
+        """As in the table."""
+        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One body of clips.
+
+    Attributes:
+        clips: that were heard; silent ones are not.
+        silent: that were not.
+        distances: to the held-out clips, by name.
+        nearest: to the training clips, None of the training clips themselves.
+        variety: mean distance between two of its clips, of the training clips' own.
+        crest_db: median of peaks above the average power.
+    """
+
+    clips: int
+    silent: int
+    distances: dict[str, Spread]
+    nearest: Spread | None
+    variety: float
+    crest_db: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was found; `held_out` is the nearest distance of the held-out clips to the training clips."""
+
+    rows: dict[str, Row]
+    held_out: Spread
+    held_out_clips: int
+    subset: int
+    dimensions: int
+    facts: dict
+    settings: Settings
+    clip_list_hash: str
+
+    @property
+    def ratio(self) -> dict[str, float]:
+        """Of each distance how many times the floor the generated clips have."""
+        rows = (self.rows[GENERATED], self.rows[TRAINING])
+        return {name: rows[0].distances[name].median / rows[1].distances[name].median for name in DISTANCES}
+
+
+def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manifest: Manifest, settings: Settings):
+    """Generate, embed and compare.
+
+    Args:
+        generator: under judgement.
+        untrained: the same model with fresh weights, or None.
+        manifest: of what it was trained on.
+        settings: what decides the numbers.
+
+    Returns:
+        The report, and some of the generated clips (N, C, T).
+
+    Raises:
+        UserError: too few held-out or generated clips, or a clip that cannot be read.
+    """
+    labels = generator.model.labels
+    known = [clip for clip in manifest.clips if not labels or clip.label in labels]
+    held_out = [clip for clip in known if clip.split in settings.splits]
+    training = sorted((c for c in known if c.split == "train"), key=lambda c: clip_seed(0, c.id))[: settings.limit]
+    for name, clips in (("held-out", held_out), ("training", training)):
+        if len(clips) < FEWEST:
+            problem = f"has {len(clips)} {name} clips of the model's kinds, fewer than {FEWEST}"
+            raise UserError(manifest.root, problem, "prepare more recordings")
+    if settings.count < FEWEST:
+        raise UserError(f"count {settings.count}", f"is below {FEWEST}", "distributions need more clips")
+    made = _generate(generator, settings)
+    bodies = {TRAINING: _recordings(manifest, training, generator), GENERATED: list(made.numpy())}
+    if untrained is not None:
+        bodies[UNTRAINED] = list(_generate(untrained, settings).numpy())
+    real = timbre.embeddings(_recordings(manifest, held_out, generator), generator.sample_rate)
+    told = {name: timbre.embeddings(clips, generator.sample_rate) for name, clips in bodies.items()}
+    for name, heard in told.items():
+        if len(heard) < FEWEST:
+            silent = len(bodies[name]) - len(heard)
+            raise UserError(name, f"{silent} of {len(bodies[name])} clips are silent", "train longer, or ask for more")
+    size = min(len(real), *map(len, told.values()))
+    axes = Axes.of(told[TRAINING], size // 5)
+    real, placed = axes(real), {name: axes(one) for name, one in told.items()}
+    rows = {name: _row(name, bodies[name], placed, real, size) for name in bodies}
+    near = Spread.of(nearest(real, placed[TRAINING]))
+    facts = environment.describe(str(generator.device)) | {"model": generator.model_hash[:12], "embedding": timbre.NAME}
+    digest = clip_list_hash(held_out)
+    return Report(rows, near, len(real), size, axes.basis.shape[1], facts, settings, digest), made[:EXAMPLES]
+
+
+def _generate(generator: MusicGenerator, settings: Settings) -> Tensor:
+    seeds = seeds_of(settings.seed, settings.count)
+    batches = [seeds[start : start + _BATCH] for start in range(0, len(seeds), _BATCH)]
+    options = {"steps": settings.steps, "sampler": settings.sampler}
+    return torch.cat([generator.generate(batch, **options).samples for batch in batches])
+
+
+def _recordings(manifest: Manifest, clips: Sequence[Clip], generator: MusicGenerator) -> list[np.ndarray]:
+    """The first stretch of each, as long as what the model makes."""
+    rate, samples = generator.sample_rate, generator.model.samples
+    found = [read_crop(manifest, clip, rate, 0, samples, generator.model.channels) for clip in clips]
+    return [torch.nn.functional.pad(one, (0, samples - one.shape[-1])).numpy() for one in found]
+
+
+def _row(name: str, clips: list[np.ndarray], placed: dict[str, np.ndarray], real: np.ndarray, size: int) -> Row:
+    mine, training = placed[name], placed[TRAINING]
+    distances = {kind: Spread.of(subsampled(distance, mine, real, size)) for kind, distance in DISTANCES.items()}
+    near = None if name == TRAINING else Spread.of(nearest(mine, training))
+    peaks = [20 * np.log10(np.abs(clip).max() / np.sqrt(np.square(clip).mean())) for clip in clips if np.any(clip)]
+    variety = _spread(mine) / _spread(training)
+    return Row(len(mine), len(clips) - len(mine), distances, near, variety, float(np.median(peaks)))
+
+
+def _spread(points: np.ndarray) -> float:
+    """Mean distance between two different ones of (N, K)."""
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    return float(distances.sum() / (len(points) * (len(points) - 1)))
+
+
+def markdown(report: Report) -> str:
+    """The report for people."""
+    head = [
+        "",
+        "clips (silent)",
+        *(f"{name} distance ↓" for name in DISTANCES),
+        "nearest training clip",
+        "variety",
+        "crest, dB",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
+    for name, row in report.rows.items():
+        cells = [name, f"{row.clips} ({row.silent})", *(str(row.distances[kind]) for kind in DISTANCES)]
+        cells += [str(row.nearest or "–"), f"{row.variety:.2f}", f"{row.crest_db:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append(f"| held-out clips | {report.held_out_clips} | | | {report.held_out} | | |")
+    times = ", ".join(f"{name} {ratio:.2f}" for name, ratio in report.ratio.items())
+    copied = report.rows[GENERATED].nearest.median < report.held_out.median
+    verdict = (
+        "nearer to training clips than held-out clips are: it may copy" if copied else "no nearer to training clips"
+    )
+    parts = [
+        "# What the model makes beside recordings",
+        " · ".join(f"{key} {value}" for key, value in report.facts.items() if value is not None),
+        f"{report.settings.count} clips, {report.settings.steps} calls, seed {report.settings.seed}; distances to the "
+        f"held-out clips (list SHA-256 `{report.clip_list_hash}`) over subsets of {report.subset} in "
+        f"{report.dimensions} dimensions, median and middle 95 %.",
+        "\n".join(lines),
+        f"Times the floor: {times}. In the median generated clips are {verdict}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_report(report: Report, clips: Tensor, sample_rate: int, folder: Path) -> Path:
+    """Write report.md, report.json and some clips; the path of report.md is returned."""
+    folder = Path(folder)
+    text = json.dumps(asdict(report) | {"ratio": report.ratio}, indent=1, ensure_ascii=False)
+    write_text(folder / "report.json", text + "\n")
+    for number, clip in enumerate(levelled(clips, 0.9)):
+        write(folder / "clips" / f"{number:04d}.wav", Audio(clip, sample_rate))
+    write_text(folder / "report.md", markdown(report))
+    return folder / "report.md"

@@ -1,0 +1,184 @@
+"""What all composed models share: a denoiser, how it is sampled, and how it is kept.
+
+A model is a class with a `TYPE`, by which its checkpoints are known, and `ARGUMENTS`, the names of its constructor's
+arguments and of the attributes that hold them: from these it is written down and built again.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from audiodiff.diffusion import presets
+from audiodiff.diffusion.denoiser import Denoiser
+from audiodiff.diffusion.objective import Objective
+from audiodiff.diffusion.sampler import Sampler
+from audiodiff.diffusion.schedule import Schedule
+from audiodiff.diffusion.stored_grid import StoredGrid
+from audiodiff.diffusion.variance import LearnedVariance
+from audiodiff.errors import UserError
+from audiodiff.nn.network import Network
+from audiodiff.synthesis import checkpoint
+
+# Network calls where none are asked for.
+CALLS = 6
+# What the weights of a learned schedule begin with in a checkpoint; the network's have no prefix.
+SCHEDULE = "schedule."
+
+
+class ComposedModel(nn.Module):
+    """A denoiser and its sampler.
+
+    Args:
+        denoiser: network, schedule and objective.
+        sampler: name of the sampler used when none is asked for.
+        grids: time grids that take the place of a sampler's own, each for one sampler and number of network calls.
+        validated: least and most network calls that it was checked at; fewer bring a warning. None: it was not.
+
+    Raises:
+        UserError: two grids for one sampler and number of calls, a grid that starts where the denoiser cannot, a range
+            that is none, or a network that answers another number of signals than the objective asks for.
+    """
+
+    TYPE: ClassVar[str]
+    ARGUMENTS: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        sampler: str,
+        grids: Sequence[StoredGrid] = (),
+        validated: Sequence[int] | None = None,
+    ):
+        super().__init__()
+        self.denoiser, self.sampler = denoiser, sampler
+        self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
+        self._check_answers()
+        self._check_grids()
+
+    @property
+    def network(self) -> Network:
+        """The denoiser's network."""
+        return self.denoiser.network
+
+    @property
+    def schedule(self) -> Schedule:
+        """The denoiser's schedule."""
+        return self.denoiser.schedule
+
+    @property
+    def objective(self) -> Objective:
+        """The denoiser's objective."""
+        return self.denoiser.objective
+
+    @property
+    def calls(self) -> int:
+        """Network calls when none are asked for: `CALLS`, or the nearest number that the model was checked at."""
+        least, most = self.validated or (CALLS, CALLS)
+        return min(max(CALLS, least), most)
+
+    def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
+        """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""
+        key = (presets.chosen(sampler or self.sampler, calls), calls)
+        return next((grid for grid in self.grids if (grid.sampler, grid.calls) == key), None)
+
+    def sampler_for(self, calls: int, sampler: str | None = None) -> Sampler:
+        """A sampler on the grid that is kept for it, else on its own.
+
+        Args:
+            calls: network calls; fewer than the model is validated for bring a warning.
+            sampler: name, a key of `presets.PRESETS`; None: the model's own.
+
+        Raises:
+            UserError: an unknown name, fewer calls than the sampler can do with, or one that asks for a variance that
+                this model has not learned.
+        """
+        if (sampler or self.sampler) == "ddpm_learned" and not isinstance(self.objective, LearnedVariance):
+            raise UserError("sampler ddpm_learned", "this model has learned no variance", "choose ddpm or ddpm_large")
+        if self.validated and calls < self.validated[0]:
+            problem = f"this model was checked with {self.validated[0]} and more, it may sound worse"
+            warnings.warn(f"{calls} network calls: {problem}", stacklevel=2)
+        stored = self.stored_grid(calls, sampler)
+        return stored.build() if stored else presets.build(sampler or self.sampler, calls)
+
+    def noise_scale(self, sampler: Sampler) -> float:
+        """Standard deviation of the noise that a sampler begins with."""
+        return self.schedule.level(float(sampler.grid_for(self.denoiser)[0])).scale
+
+    def _check_answers(self) -> None:
+        answers = 2 if isinstance(self.objective, LearnedVariance) else 1
+        if self.network.answers != answers:
+            raise UserError(
+                "network",
+                f"answers {self.network.answers} signals, the objective asks for {answers}",
+                f"set network.answers={answers}",
+            )
+
+    def _check_grids(self) -> None:
+        keys = [(grid.sampler, grid.calls) for grid in self.grids]
+        for grid, key in zip(self.grids, keys, strict=True):
+            subject = f"grid for {grid.sampler} with {grid.calls} calls"
+            if keys.count(key) > 1:
+                raise UserError(subject, "stands there twice", "keep one")
+            if grid.times[0] > self.denoiser.t_max:
+                raise UserError(
+                    subject, f"starts at {grid.times[0]:.6g}, the denoiser at {self.denoiser.t_max:.6g}", "fit it again"
+                )
+        if self.validated is not None:
+            least, most = self.validated
+            if not (isinstance(least, int) and isinstance(most, int) and 1 <= least <= most):
+                raise UserError(f"validated {list(self.validated)}", "is no range of calls", "give least and most")
+
+    def replaced(self, **arguments) -> Self:
+        """A model of the same parts, network and weights included, with other constructor arguments."""
+        return type(self)(**{name: getattr(self, name) for name in self.ARGUMENTS} | arguments).eval()
+
+    def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
+        """Write a checkpoint folder: config.json, model.safetensors, README.md."""
+        arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
+        weights = self.network.state_dict() | self._part_weights()
+        checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, arguments, weights, training or {}), card)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Take the weights of a checkpoint: the network's, and those of its other parts that were learned.
+
+        Raises:
+            RuntimeError: names or shapes that are not this model's.
+        """
+        parts = self._part_weights()
+        for name, part in self._parts().items():
+            found = {key: weights[name + key] for key in part.state_dict() if name + key in weights}
+            part.load_state_dict(found)
+        self.network.load_state_dict({name: weight for name, weight in weights.items() if name not in parts})
+
+    def _parts(self) -> dict[str, nn.Module]:
+        """What is learned besides the network, by the prefix of its weights in a checkpoint."""
+        return {SCHEDULE: self.schedule} if isinstance(self.schedule, nn.Module) else {}
+
+    def _part_weights(self) -> dict[str, Tensor]:
+        return {name + key: weight for name, part in self._parts().items() for key, weight in part.state_dict().items()}
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Read a checkpoint folder.
+
+        Raises:
+            UserError: it is missing, damaged, or a model of another type.
+        """
+        return cls.from_checkpoint(checkpoint.load(folder), folder)
+
+    @classmethod
+    def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:
+        """The model of a checkpoint that has been read from `folder`; raises as `from_pretrained`."""
+        if found.type != cls.TYPE:
+            raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", f"choose a {cls.TYPE}")
+        try:
+            model = cls(**found.arguments)
+            model.load_weights(found.weights)
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason, *_ = str(error).partition("\n")
+            problem = f"config and weights do not fit ({reason})"
+            raise UserError(folder, problem, "export it again") from error
+        return model.eval()

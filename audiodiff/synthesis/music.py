@@ -1,0 +1,154 @@
+"""`MusicGenerator`: a trained model in use, from nothing to audio."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from audiodiff.audio.io import Audio
+from audiodiff.diffusion.guidance import ClassifierFree
+from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
+from audiodiff.diffusion.sampler import HasPosteriorMean
+from audiodiff.errors import UserError
+from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.music_model import MusicModel
+from audiodiff.synthesis.precision import checked, device_named, running_in
+from audiodiff.synthesis.vocoder import Progress
+
+PEAK = 0.9
+_SILENT = 1e-6  # of full scale: what stays below is not raised
+
+
+class MusicGenerator:
+    """Clips out of noise.
+
+    A clip depends on its seed, its length, the label, the sampler and the number of calls alone: not on its batch.
+
+    Args:
+        model: the composed model.
+        device: where the network runs.
+        precision: of the network: float32, bfloat16 or float16. The sampler's state stays float32.
+        model_hash: SHA-256 of the checkpoint it came from; empty if it came from none.
+        training: what training recorded of itself.
+    """
+
+    def __init__(
+        self,
+        model: MusicModel,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+        model_hash: str = "",
+        training: dict | None = None,
+    ):
+        self.precision = checked(precision)
+        self.device = device_named(device)
+        self.model = model.to(self.device).eval().requires_grad_(False)
+        self.model_hash, self.training = model_hash, training or {}
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32"
+    ) -> "MusicGenerator":
+        """Load a checkpoint folder; the other arguments are those of the class.
+
+        Raises:
+            UserError: the folder is missing, damaged or not a model of music, or the device is not there.
+        """
+        found = checkpoint.load(folder)
+        return cls(MusicModel.from_checkpoint(found, folder), device, precision, found.digest, found.training)
+
+    @classmethod
+    def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> "MusicGenerator":
+        """The same model with fresh weights: what the network is worth before training."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return cls(MusicModel(**checkpoint.load(folder).arguments), device)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio it makes, in Hz."""
+        return self.model.sample_rate
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        seeds: int | Sequence[int] = 0,
+        seconds: float | None = None,
+        steps: int | None = None,
+        sampler: str | None = None,
+        label: str | None = None,
+        guidance: float = 1.0,
+        peak: float | None = PEAK,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> Audio:
+        """Make clips of one length.
+
+        Args:
+            seeds: of one clip, or one for each of several.
+            seconds: of each; None for the length that the model was trained on.
+            steps: network calls; None for the model's own number.
+            sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own.
+            label: kind of the clips, one of the model's; None: any.
+            guidance: weight of the label; 1 is the model as it is, more takes clips further from those of other kinds
+                and costs a second network evaluation a call.
+            peak: that each clip is brought to, its mean taken off; None: as it comes.
+            callback: told the progress after every network call.
+
+        Returns:
+            Audio with samples (C, T) for one seed, (B, C, T) for several.
+
+        Raises:
+            UserError: an unknown sampler or label, a length or number of calls that is none.
+        """
+        single = isinstance(seeds, int)
+        numbers = [seeds] if single else [int(seed) for seed in seeds]
+        samples = self._samples(seconds)
+        if not numbers:
+            return Audio(torch.empty(0, self.model.channels, samples), self.sample_rate)
+        walker = self.model.sampler_for(self.model.calls if steps is None else steps, sampler)
+        where = (numbers, self.model.channels, samples, 0, self.device)
+        x1, noise = self.model.noise_scale(walker) * batch_noise(*where), step_noise(*where)
+
+        def report(step: int, nfe: int, *_: object) -> None:
+            if callback is not None:
+                callback(Progress(step + 1, nfe))
+
+        with running_in(self.device, self.precision):
+            made = walker(
+                self._denoiser(label, guidance, len(numbers)),
+                x1,
+                self.model.condition(len(numbers), label),
+                noise,
+                report,
+            )
+        waveforms = self.model.restore(made.float()).cpu()
+        if peak is not None:
+            waveforms = levelled(waveforms, peak)
+        return Audio(waveforms[0] if single else waveforms, self.sample_rate)
+
+    def _samples(self, seconds: float | None) -> int:
+        if seconds is None:
+            return self.model.samples
+        if not 0 < seconds < float("inf") or round(seconds * self.sample_rate) < 1:
+            raise UserError(f"seconds {seconds}", "is no length", "give a number above 0")
+        return round(seconds * self.sample_rate)
+
+    def _denoiser(self, label: str | None, guidance: float, clips: int) -> HasPosteriorMean:
+        if guidance == 1.0:
+            return self.model.denoiser
+        if label is None:
+            raise UserError(f"guidance {guidance:g}", "has no label to go to", "give a label, or guidance 1")
+        return ClassifierFree(self.model.denoiser, guidance, self.model.condition(clips))
+
+
+def levelled(waveforms: Tensor, peak: float) -> Tensor:
+    """Clips (B, C, T) without their means and at this peak; what is silent stays so."""
+    waveforms = waveforms - waveforms.mean(-1, keepdim=True)
+    highest = waveforms.abs().amax((-2, -1), keepdim=True)
+    return torch.where(highest > _SILENT, waveforms * (peak / highest.clamp(min=_SILENT)), waveforms)
+
+
+def seeds_of(seed: int, count: int) -> list[int]:
+    """Those of `count` clips that are made under one seed: clip i has the same whatever the count."""
+    return [clip_seed(seed, str(i)) for i in range(count)]

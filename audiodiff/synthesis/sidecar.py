@@ -1,0 +1,52 @@
+"""Sidecars: beside each `NAME.wav` that we made stands `NAME.wav.json`, which says how it came about.
+
+A clip is there when its audio is, and its sidecar says all that is asked for now. An empty sidecar, a claim alone, is
+laid before the audio is written and filled in after it: whenever the work stops, an audio file without a sidecar is
+somebody else's, and is left alone.
+"""
+
+import json
+from pathlib import Path
+
+from audiodiff.audio import io
+from audiodiff.errors import UserError
+from audiodiff.files import write_text
+
+
+def sidecar_path(audio: Path) -> Path:
+    """Where the sidecar of an audio file lies: NAME.wav.json."""
+    return audio.with_name(audio.name + ".json")
+
+
+def is_there(audio: Path, claim: dict, recipe: dict) -> bool:
+    """Whether an audio file is there, of our making (`claim`) and made as `recipe` says.
+
+    Raises:
+        UserError: the file or its sidecar is there and not of our making.
+    """
+    sidecar = sidecar_path(audio)
+    try:
+        told = json.loads(sidecar.read_bytes()) if sidecar.is_file() else None
+    except ValueError:
+        told = None
+    ours = isinstance(told, dict) and told.items() >= claim.items()
+    for file in (audio, sidecar):
+        if file.exists() and not ours:
+            raise UserError(file, "exists and is not a rendering", "choose another --out or add --overwrite")
+    return ours and audio.is_file() and told.items() >= recipe.items()
+
+
+def store(path: Path, audio: io.Audio, claim: dict, told: dict) -> None:
+    """Write audio and sidecar.
+
+    Raises:
+        UserError: as `io.write`.
+    """
+    sidecar = sidecar_path(path)
+    write_text(sidecar, json.dumps(claim))
+    try:
+        io.write(path, audio)
+        write_text(sidecar, json.dumps(claim | told, indent=2) + "\n")
+    finally:
+        if not path.exists():
+            sidecar.unlink(missing_ok=True)

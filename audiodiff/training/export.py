@@ -1,0 +1,46 @@
+"""The model that a run exports, and what its training knows of itself."""
+
+from pathlib import Path
+
+import lightning
+import torch
+
+from audiodiff import __version__
+from audiodiff.evaluation import environment
+
+
+def export(trainer: lightning.Trainer, module, folder: Path, data: str, card: str, **fields) -> None:
+    """Write the model to `<folder>/model`.
+
+    Args:
+        trainer, module: of the run.
+        folder: of the run.
+        data: what the model was trained on, in words.
+        card: text of the model card, to be filled with what training recorded.
+        fields: further values for the card.
+    """
+    crops = trainer.datamodule.crops
+    timer = next((c for c in trainer.callbacks if isinstance(c, lightning.pytorch.callbacks.Timer)), None)
+    training = {
+        "steps": trainer.global_step,
+        "audio_hours": module.next_draw * crops.samples / module.model.sample_rate / 3600,
+        "minutes": timer.time_elapsed() / 60 if timer else 0.0,
+        "device": str(module.device),
+        "hardware": hardware(module.device),
+        "data": data,
+        "manifest_hash": crops.manifest.content_hash(),
+        "synthetic": any(clip.synthetic for clip in crops.manifest.clips),
+        "licences": sorted({clip.licence for clip in crops.manifest.clips if clip.licence}),
+        "version": __version__,
+    }
+    if module.started_from:
+        training["started_from"] = module.started_from
+    told = training | {"licences": "; ".join(training["licences"]) or "not stated"} | fields
+    module.model.save_pretrained(Path(folder) / "model", training, card.format(**told))
+
+
+def hardware(device: torch.device) -> str:
+    """What trains, in words: the GPU's name, or the CPU's with the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{environment.processor()}, {torch.get_num_threads()} threads"

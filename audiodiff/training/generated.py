@@ -1,0 +1,122 @@
+"""What a model of music makes while it trains: heard, seen and measured, and the model exported at each validation.
+
+The loss says little about the sound: it falls for long while all is noise. How far the spectrum and the dynamics of
+what is made are from those of the recordings shows from the first hundred steps on whether training works.
+"""
+
+from pathlib import Path
+
+import lightning
+import matplotlib
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.audio.io import Audio, write
+from audiodiff.audio.loudness import normalise, peak_dbfs
+from audiodiff.files import atomic
+from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
+from audiodiff.training.export import export
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+CARD = """---
+library_name: audiodiff
+pipeline_tag: unconditional-audio-generation
+---
+# A diffusion model of sound
+
+Trained with audiodiff {version} for {steps} optimiser steps on {data}: {audio_hours:.2f} hours of audio seen in
+{minutes:.1f} minutes of wall time on {hardware}.
+
+    from audiodiff import MusicGenerator
+    audio = MusicGenerator.from_pretrained("this/folder").generate(seeds=[0, 1, 2])
+
+{seconds:.2f} seconds at {sample_rate} Hz, {channels} channel(s). Labels: {labels}
+
+Data licences: {licences}
+"""
+
+
+class Generated(Callback):
+    """At each validation: generate clips with the averaged weights, then export the model to `<folder>/model`.
+
+    Logged are `generated/spectrum_db`, the mean distance between the average spectra of what is made and of the
+    training crops, and `generated/crest_db`, how much further peaks rise above the average power in the one than in
+    the other: noise has about 12 dB, a drum 20 and more.
+
+    Args:
+        folder: of the run. Clips and spectrograms go to `<folder>/samples/step_<n>/`.
+        clips: how many, of the same seeds every time.
+        steps: network calls.
+        data: what the model was trained on, for the model card.
+    """
+
+    def __init__(self, folder: str, clips: int = 16, steps: int = 20, data: str = ""):
+        self.folder, self.clips, self.steps, self.data = Path(folder), clips, steps, data
+
+    def on_validation_epoch_end(self, trainer, module) -> None:
+        """Generate and export. Weight averaging must stand later in the list of callbacks: it has yet to swap back."""
+        if trainer.sanity_checking:
+            return
+        model = module.model
+        training = model.training
+        try:
+            generator = MusicGenerator(model, module.device)
+            made = generator.generate(seeds_of(0, self.clips), steps=self.steps, peak=None)
+        finally:
+            model.requires_grad_(True).train(training)
+        self._measure(trainer, module, made)
+        self._keep(trainer, made)
+        fields = {name: getattr(model, name) for name in ("sample_rate", "channels")}
+        labels = ", ".join(model.labels) or "none"
+        seconds = model.samples / model.sample_rate
+        export(trainer, module, self.folder, self.data, CARD, seconds=seconds, labels=labels, **fields)
+
+    def _measure(self, trainer: lightning.Trainer, module, made: Audio) -> None:
+        crops = trainer.datamodule.crops
+        real = torch.stack([crops[draw]["waveform"] for draw in range(self.clips)])
+        both = [normalise(clips, -20) for clips in (made.samples, real)]
+        spectra = [AverageSpectrum.measured(clips, made.sample_rate) for clips in both]
+        distance = sum(abs(a - b) for a, b in zip(*(one.decibels for one in spectra), strict=True))
+        crests = [float(peak_dbfs(clips).clamp(min=-60).mean()) for clips in both]  # above -20 dB, all of them
+        module.log("generated/spectrum_db", distance / len(spectra[0].decibels))
+        module.log("generated/crest_db", crests[0] - crests[1])
+
+    def _keep(self, trainer: lightning.Trainer, made: Audio) -> None:
+        folder, step = self.folder / "samples" / f"step_{trainer.global_step:09d}", trainer.global_step
+        clips = levelled(made.samples, 0.9)
+        for number, clip in enumerate(clips):
+            write(folder / f"{number:04d}.wav", Audio(clip, made.sample_rate))
+        figure = spectrogram_grid(clips, made.sample_rate, f"step {step}")
+        with atomic(folder / "spectrograms.png") as temporary:
+            figure.savefig(temporary, dpi=90)
+        if isinstance(trainer.logger, TensorBoardLogger):
+            board = trainer.logger.experiment
+            board.add_figure("generated", figure, step)
+            for number, clip in enumerate(clips[:4]):
+                board.add_audio(f"generated/{number}", clip.mean(0), step, made.sample_rate)
+        pyplot.close(figure)
+
+
+def spectrogram_grid(clips: Tensor, sample_rate: int, title: str, n_fft: int = 1024, range_db: float = 80.0):
+    """Spectrograms of clips (B, C, T) in rows of four, dB below the loudest bin of all, frequency in kHz."""
+    rows = -(-len(clips) // 4)
+    size = (10, 1.8 * rows + 0.6)
+    figure, axes = pyplot.subplots(rows, 4, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
+    spectra = torch.stft(clips.mean(1), n_fft, n_fft // 4, window=torch.hann_window(n_fft), return_complex=True).abs()
+    decibels = 20 * (spectra / spectra.max().clamp(min=1e-9)).clamp(min=1e-9).log10()
+    extent = (0, clips.shape[-1] / sample_rate, 0, sample_rate / 2000)
+    for axis in axes.flat[len(clips) :]:
+        axis.set_axis_off()
+    for axis, image in zip(axes.flat, decibels, strict=False):
+        axis.imshow(image.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=-range_db, vmax=0, extent=extent)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("kHz")
+    for axis in axes[-1]:
+        axis.set_xlabel("s")
+    figure.suptitle(title, fontsize=10)
+    return figure

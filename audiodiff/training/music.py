@@ -1,0 +1,75 @@
+"""Training of a `MusicModel`: the objective's loss on whole crops, and the label left out now and then.
+
+Crops are brought to one power where the process runs: how loud a clip is, the listener sets. Left as they are, a low
+drum whose power lies in one narrow band would weigh fifty times as much as others, and be all that the loss shows.
+
+A network that is told the label of most crops and of some none learns both distributions, with it and without: guidance
+needs the difference of the two (Ho and Salimans 2022, arXiv 2207.12598).
+"""
+
+import torch
+from torch import Tensor
+
+from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.diffusion.noise import clip_seed
+from audiodiff.diffusion.times import LowDiscrepancy, Uniform
+from audiodiff.nn.condition import Condition
+from audiodiff.synthesis.music_model import MusicModel
+from audiodiff.training.module import DiffusionTraining, mean_loss
+
+_QUIET = 1e-4  # root mean square: what is below is not raised
+
+
+class MusicTraining(DiffusionTraining):
+    """Trains a `MusicModel`.
+
+    Args:
+        unlabelled: share of the crops whose label is left out.
+        levelled: whether every crop is brought to unit power before its gain is drawn.
+        measured: crops that the average spectrum is measured on, if the model has none yet.
+        arguments: those of `DiffusionTraining`.
+    """
+
+    model: MusicModel
+
+    def __init__(self, *arguments, unlabelled: float = 0.1, levelled: bool = True, measured: int = 256, **named):
+        super().__init__(*arguments, **named)
+        self.unlabelled, self.levelled, self.measured = unlabelled, levelled, measured
+
+    def on_fit_start(self) -> None:
+        """Measure the average spectrum, on the same crops whenever the run is begun or gone on with."""
+        if self.model.spectrum is None:
+            crops = self.trainer.datamodule.crops
+            some = (self.level(crops[draw]["waveform"][None])[0] for draw in range(self.measured))
+            self.model.spectrum = AverageSpectrum.measured(some, self.model.sample_rate)
+
+    def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
+        """Noise and estimate a batch (B, C, T)."""
+        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
+        waveform = batch["waveform"]
+        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(len(waveform), 1, 1, generator=generator)
+        drawn, weights = (times or LowDiscrepancy()).sample(len(waveform), generator)
+        noise = torch.randn(waveform.shape, generator=generator).to(waveform)
+        dropped = torch.rand(len(waveform), generator=generator) < self.unlabelled
+        x0 = self.level(self.model.normalise(waveform)) * levels.to(waveform)
+        t, weights = (drawn * self.model.denoiser.t_max).to(waveform), weights.to(waveform)
+        losses = self.model.denoiser.loss(x0, noise, t, self._condition(batch, dropped)).loss
+        return {
+            "loss": mean_loss(weights * losses, self.model.schedule),
+            "clip_loss": losses.detach(),
+            "t": t,
+            "drawn": drawn,
+        }
+
+    def level(self, signal: Tensor) -> Tensor:
+        """Crops (B, C, T) at unit power, if crops are levelled."""
+        if not self.levelled:
+            return signal
+        power = signal.square().mean((1, 2), keepdim=True).sqrt()
+        return torch.where(power > _QUIET, signal / power.clamp(min=_QUIET), signal)
+
+    def _condition(self, batch: dict, dropped: Tensor) -> Condition:
+        if not self.model.labels:
+            return Condition()
+        label = batch["label"]
+        return Condition(label=torch.where(dropped.to(label.device), len(self.model.labels), label))

@@ -1,0 +1,82 @@
+"""The average spectrum of recordings: measured where it is known, and taken off and put back exactly."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiodiff.audio.average_spectrum import BANDS, AverageSpectrum
+from audiodiff.errors import UserError
+
+RATE = 16000
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def tilted(samples: int = RATE, seed: int = 0) -> torch.Tensor:
+    """Noise that falls by 6 dB an octave above 200 Hz."""
+    hertz = torch.fft.rfftfreq(samples, 1 / RATE)
+    return torch.fft.irfft(torch.fft.rfft(noise(samples, seed=seed)) / (1 + hertz / 200), n=samples)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.floats(-80, 20), min_size=2, max_size=60),
+    st.integers(1, 3000),
+    st.lists(st.integers(1, 3), max_size=2),
+)
+def test_what_is_taken_off_is_put_back(decibels, samples, shape):
+    spectrum, x = AverageSpectrum(decibels, RATE), noise(*shape, samples)
+    torch.testing.assert_close(spectrum.colour(spectrum.whiten(x)), x, rtol=0, atol=3e-3)  # 100 dB cost five digits
+    exact = spectrum.colour(spectrum.whiten(x.double()))
+    torch.testing.assert_close(exact, x.double(), rtol=0, atol=1e-9)
+
+
+def test_of_white_noise_it_is_flat():
+    found = AverageSpectrum.measured([noise(2, 4 * RATE)], RATE)
+    assert len(found.decibels) == BANDS
+    assert max(map(abs, found.decibels[1:])) < 1.0
+
+
+def test_whitened_recordings_have_unit_variance_at_all_frequencies():
+    spectrum = AverageSpectrum.measured([tilted(4 * RATE, seed) for seed in range(4)], RATE)
+    z = spectrum.whiten(tilted(8 * RATE, seed=9))
+    power = torch.fft.rfft(z).abs().square() / len(z)
+    for low, high in ((100, 300), (300, 1000), (1000, 3000), (3000, 7900)):
+        band = power[low * 8 : high * 8]
+        assert abs(10 * math.log10(band.mean())) < 1.0, (low, high)
+
+
+def test_a_tone_is_found_at_its_frequency_and_level():
+    time = torch.arange(4 * RATE) / RATE
+    tone = 0.5 * (2 * torch.pi * 2000 * time).sin()
+    spectrum = AverageSpectrum.measured([tone + 1e-3 * noise(4 * RATE)], RATE)
+    hertz = torch.linspace(0, RATE / 2, 500)
+    gains = spectrum.gain(hertz)
+    assert abs(float(hertz[gains.argmax()]) - 2000) < 150
+    assert abs(10 * math.log10(float(gains.square().mean()) / 0.125)) < 5  # its power, read between few bands
+
+
+def test_silence_around_a_signal_lowers_its_power():
+    """Levels are per sample, so that what is whitened has unit variance over the silence, too."""
+    short = AverageSpectrum.measured([noise(RATE)], RATE)
+    padded = AverageSpectrum.measured([torch.nn.functional.pad(noise(RATE), (0, 3 * RATE))], RATE)
+    fall = torch.tensor(short.decibels) - torch.tensor(padded.decibels)
+    assert (fall[2:] - 10 * math.log10(4)).abs().max() < 0.5
+
+
+def test_gradients_pass():
+    x = noise(300).double().requires_grad_()
+    assert torch.autograd.gradcheck(AverageSpectrum([0.0, -20.0, -40.0], RATE).colour, x)
+
+
+def test_silence_and_nonsense_are_refused():
+    with pytest.raises(UserError, match="silent"):
+        AverageSpectrum.measured([torch.zeros(RATE)], RATE)
+    for decibels in ([0.0], [0.0, math.nan]):
+        with pytest.raises(ValueError, match="two finite bands"):
+            AverageSpectrum(decibels, RATE)

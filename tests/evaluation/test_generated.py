@@ -1,0 +1,104 @@
+"""Bodies of clips compared: noise is far, recordings are near, copies are found out."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiodiff.audio.io import Audio, read
+from audiodiff.data.corpora import prepare
+from audiodiff.errors import UserError
+from audiodiff.evaluation import generated
+from audiodiff.evaluation.generated import GENERATED, TRAINING, UNTRAINED, Settings, evaluate, markdown, write_report
+
+RATE, SAMPLES = 8000, 4000
+
+
+def stroke(seed: int) -> np.ndarray:
+    """A decaying tone in noise: pitch, decay and noise drawn."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(SAMPLES) / RATE
+    wave = np.sin(2 * np.pi * rng.uniform(100, 1500) * time) + rng.uniform(0.01, 0.5) * rng.standard_normal(SAMPLES)
+    return 0.4 * wave * np.exp(-rng.uniform(5, 30) * time)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("strokes")
+    (root / "in").mkdir()
+    for number in range(330):
+        soundfile.write(root / "in" / f"{number}.wav", stroke(number), RATE)
+    return prepare([f"music:{root / 'in'}"], root / "out")
+
+
+def maker(make, labels=()):
+    """A generator whose clip of a seed is `make(seed)` (T,)."""
+    model = SimpleNamespace(labels=labels, samples=SAMPLES, channels=1, calls=2)
+
+    def generate(seeds, **_):
+        clips = np.stack([make(seed) for seed in seeds])[:, None].astype(np.float32)
+        return Audio(torch.from_numpy(clips), RATE)
+
+    return SimpleNamespace(
+        model=model, sample_rate=RATE, device=torch.device("cpu"), model_hash="0" * 64, generate=generate
+    )
+
+
+def noise(seed: int) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(SAMPLES)
+
+
+SETTINGS = Settings(count=64, steps=2)
+
+
+def test_real_is_near_and_noise_is_far(data):
+    report, clips = evaluate(maker(lambda seed: stroke(seed)), maker(noise), data, SETTINGS)
+    assert clips.shape == (16, 1, SAMPLES)
+    floor, real, far = (report.rows[name].distances for name in (TRAINING, GENERATED, UNTRAINED))
+    for name in floor:
+        assert far[name].low > 3 * max(floor[name].high, real[name].high)
+    assert report.ratio["Frechet"] < 1.5
+    assert report.rows[GENERATED].nearest.median > 0.5 * report.held_out.median
+    assert report.rows[UNTRAINED].crest_db < 15 < report.rows[TRAINING].crest_db
+    assert report.rows[GENERATED].variety == pytest.approx(1, abs=0.25)
+    assert "no nearer to training clips" in markdown(report)
+
+
+def test_copies_are_found_out(data):
+    trained_on = data.only("train").clips
+    copies = maker(lambda seed: read(data.path(trained_on[seed % len(trained_on)])).samples.numpy())
+    report, _ = evaluate(copies, None, data, SETTINGS)
+    assert report.ratio["Frechet"] < 1.5
+    assert report.rows[GENERATED].nearest.median < 0.1 * report.held_out.median
+    assert "it may copy" in markdown(report)
+
+
+def test_one_clip_over_and_over_has_no_variety(data):
+    report, _ = evaluate(maker(lambda _: stroke(7)), None, data, SETTINGS)
+    assert report.rows[GENERATED].variety < 0.01
+
+
+def test_it_is_written(data, tmp_path):
+    report, clips = evaluate(maker(stroke), None, data, SETTINGS)
+    path = write_report(report, clips, RATE, tmp_path)
+    assert path.read_text() == markdown(report)
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["rows"][GENERATED]["clips"] == 64 and told["ratio"].keys() == generated.DISTANCES.keys()
+    assert len(list((tmp_path / "clips").glob("*.wav"))) == 16
+
+
+@pytest.mark.parametrize(
+    ("make", "labels", "settings", "message"),
+    [
+        (stroke, ("gong",), SETTINGS, "has 0 held-out clips of the model's kinds"),
+        (stroke, (), Settings(count=5), "count 5: is below 20"),
+        (lambda seed: stroke(seed) * (seed % 7 == 0), (), SETTINGS, r"generated: \d+ of 64 clips are silent"),
+    ],
+)
+def test_too_little_to_judge(data, make, labels, settings, message):
+    with pytest.raises(UserError, match=message) as error:
+        evaluate(maker(make, labels), None, data, settings)
+    assert "\n" not in str(error.value)

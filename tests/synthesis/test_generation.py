@@ -1,0 +1,96 @@
+"""Many clips to files: the same whatever the batch and the interruptions."""
+
+import json
+
+import pytest
+import torch
+
+from audiodiff.audio import io
+from audiodiff.cli import build as application
+from audiodiff.errors import UserError
+from audiodiff.synthesis.generation import Settings, generate
+from audiodiff.synthesis.music import MusicGenerator, seeds_of
+from audiodiff.synthesis.sidecar import sidecar_path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, make_music):
+    path = tmp_path_factory.mktemp("model")
+    make_music().save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def generator(folder):
+    return MusicGenerator.from_pretrained(folder)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.wav")}
+
+
+def test_files_are_the_clips(generator, tmp_path):
+    outcome = generate(generator, tmp_path, Settings(count=3, steps=2, seed=4, label="kick"), quiet=True)
+    assert (outcome.generated, outcome.kept) == (3, 0)
+    expected = generator.generate(seeds_of(4, 3), steps=2, label="kick").samples
+    for number in range(3):
+        found = io.read(tmp_path / f"{number:04d}.wav", channels=2)
+        torch.testing.assert_close(found.samples, expected[number], rtol=0, atol=1.01 / 32768)
+        told = json.loads(sidecar_path(tmp_path / f"{number:04d}.wav").read_text())
+        assert (told["label"], told["nfe"], told["clip_seed"]) == ("kick", 2, seeds_of(4, 3)[number])
+
+
+def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch):
+    generate(generator, tmp_path / "whole", Settings(count=7, steps=2, batch_size=7), quiet=True)
+    calls = []
+    made = generator.generate
+
+    def stopping(seeds, *arguments, **options):
+        calls.append(len(seeds))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return made(seeds, *arguments, **options)
+
+    monkeypatch.setattr(generator, "generate", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        generate(generator, tmp_path / "parts", Settings(count=7, steps=2, batch_size=2), quiet=True)
+    monkeypatch.undo()
+    outcome = generate(generator, tmp_path / "parts", Settings(count=7, steps=2, batch_size=3), quiet=True)
+    assert (outcome.generated, outcome.kept) == (3, 4)
+    assert contents(tmp_path / "parts").keys() == contents(tmp_path / "whole").keys()
+    for number in range(7):
+        one, other = (io.read(tmp_path / name / f"{number:04d}.wav").samples for name in ("parts", "whole"))
+        torch.testing.assert_close(one, other, rtol=0, atol=2 / 32768)
+
+
+def test_what_was_made_otherwise_is_made_again(generator, tmp_path):
+    generate(generator, tmp_path, Settings(count=2, steps=2), quiet=True)
+    before = contents(tmp_path)
+    for change in ({"seed": 1}, {"steps": 3}, {"label": "kick"}, {"seconds": 0.1}):
+        assert generate(generator, tmp_path, Settings(**{"count": 2, "steps": 2} | change), quiet=True).generated == 2
+        assert contents(tmp_path) != before
+    generate(generator, tmp_path, Settings(count=2, steps=2), quiet=True)
+    assert contents(tmp_path) == before
+    assert generate(generator, tmp_path, Settings(count=3, steps=2), quiet=True).kept == 2
+
+
+def test_files_of_others_are_left_alone(generator, tmp_path):
+    (tmp_path / "0001.wav").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"0001\.wav: exists and is not a rendering"):
+        generate(generator, tmp_path, Settings(count=2, steps=2), quiet=True)
+    assert (tmp_path / "0001.wav").read_bytes() == b"mine" and not (tmp_path / "0000.wav").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"count": 0}, {"batch_size": 0}, {"steps": 0}, {"sampler": "x"}, {"format": "mp3"}, {"peak": 2.0}]
+)
+def test_settings_that_cannot_be(change):
+    with pytest.raises(UserError):
+        Settings(**change)
+
+
+def test_the_verb(folder, tmp_path, capsys):
+    arguments = ["generate", "--model", str(folder), "--out", str(tmp_path / "out"), "--count", "2", "--steps", "2"]
+    application()([*arguments, "--label", "snare", "--guidance", "2"], standalone_mode=False)
+    assert capsys.readouterr().out.startswith("2 generated, 0 there already")
+    assert len(contents(tmp_path / "out")) == 2

@@ -1,0 +1,192 @@
+"""Training a model of music: from files to a model that makes sound, the same however it was interrupted."""
+
+import functools
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiodiff import config, train
+from audiodiff.audio import io
+from audiodiff.cli import build as application
+from audiodiff.data.corpora import prepare
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedule import Cosine
+from audiodiff.errors import UserError
+from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.music import MusicGenerator
+from audiodiff.synthesis.music_model import MusicModel
+from audiodiff.training.datamodule import MusicData
+from audiodiff.training.music import MusicTraining
+from audiodiff.training.optim import WarmupCosine
+
+RATE, SAMPLES = 8000, 2048
+TINY = (
+    *("network.channels=[8,8]", "network.blocks=[1,1]", "network.frontend.n_fft=256", "network.frontend.hop_length=64"),
+    *(f"data.sample_rate={RATE}", f"data.crop_samples={SAMPLES}", "data.batch_size=4", "data.workers=0"),
+    *("data.labels=[low,high]", "network.labels=2", "training.measured=4", "trainer.accelerator=cpu"),
+    *("callbacks.generated.clips=3", "callbacks.generated.steps=2", "trainer.precision=32-true"),
+)
+
+
+@pytest.fixture(scope="session")
+def strokes(tmp_path_factory):
+    """Forty decaying tones, low and high, some in stereo, prepared."""
+    root = tmp_path_factory.mktemp("strokes")
+    time = np.arange(RATE // 2) / RATE
+    for number in range(40):
+        label, hertz = ("low", 100 + number) if number % 2 else ("high", 2000 + 10 * number)
+        wave = 0.5 * np.exp(-8 * time) * np.sin(2 * np.pi * hertz * time)
+        (root / "in" / label).mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / "in" / label / f"{number}.wav", np.stack([wave] * (1 + number % 3 // 2), 1), RATE)
+    prepare([f"music:{root / 'in'}"], root / "out")
+    return root / "out"
+
+
+def data(strokes, **options) -> MusicData:
+    arguments = {"sample_rate": RATE, "crop_samples": SAMPLES, "batch_size": 4, "labels": ("low", "high")}
+    return MusicData(str(strokes), **arguments | options)
+
+
+def training(channels=1, labels=("low", "high"), **options) -> MusicTraining:
+    torch.manual_seed(0)
+    network = Network(StftFrontend(channels, 256, 64), 0, 1, [8], [1], embedding=8, labels=len(labels))
+    model = MusicModel(network, Cosine(), V(), RATE, SAMPLES, labels=labels)
+    return MusicTraining(model, functools.partial(torch.optim.AdamW, lr=1e-2), WarmupCosine(2), **options)
+
+
+def test_crops_say_what_they_are(strokes):
+    module = data(strokes, channels=2, from_start=True)
+    module.setup("fit")
+    kinds = {clip.id: clip.label for clip in module.crops.manifest.clips}
+    for draw in range(20):
+        item = module.crops[draw]
+        assert item["waveform"].shape == (2, SAMPLES)
+        assert module.labels[item["label"]] == kinds[item["clip"]]
+        whole = io.read(item["path"], channels=2).samples
+        assert torch.equal(item["waveform"], whole[:, :SAMPLES])
+
+
+def test_without_from_start_crops_begin_anywhere(strokes):
+    module = data(strokes)
+    module.setup("fit")
+    assert len({module.crops.start(draw) for draw in range(20)}) > 10
+
+
+def test_clips_that_are_not_asked_for_are_left_out(strokes):
+    assert {clip.label for clip in data(strokes, labels=("low",)).manifest().clips} == {"low"}
+    with pytest.raises(UserError, match=r"no clip of these labels and lengths.*labels there: high, low"):
+        data(strokes, labels=("gong",)).manifest()
+    with pytest.raises(UserError, match="no clip of these labels"):
+        data(strokes, longest_seconds=0.1).manifest()
+
+
+def test_where_nothing_is_prepared_the_corpora_are_named(tmp_path):
+    module = MusicData(str(tmp_path / "none"), RATE, SAMPLES, 4, corpora="sonic-pi-samples hydrogen-drumkits")
+    with pytest.raises(UserError, match="audiodiff prepare sonic-pi-samples hydrogen-drumkits --out"):
+        module.setup("fit")
+
+
+def test_a_step_is_a_pure_function_of_seed_and_key():
+    module = training(seed=3)
+    batch = {"waveform": torch.randn(4, 1, SAMPLES), "label": torch.tensor([0, 1, 0, 1])}
+    first = module.step(batch, "draw 0", (0.5, 1.0))
+    torch.manual_seed(99)
+    assert torch.equal(module.step(batch, "draw 0", (0.5, 1.0))["loss"], first["loss"])
+    assert not torch.equal(module.step(batch, "draw 1", (0.5, 1.0))["loss"], first["loss"])
+
+
+def test_untrained_loss_is_that_of_saying_nothing():
+    """A zero network asked for v is wrong by v itself, of unit variance as its parts are: by 1."""
+    module = training(labels=())
+    batch = {"waveform": torch.randn(16, 1, SAMPLES)}
+    assert float(module.step(batch, "draw 0", (1.0, 1.0))["loss"].detach()) == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("levelled", [True, False])
+def test_levels_do_not_matter_where_they_are_taken_off(levelled):
+    module = training(labels=(), levelled=levelled)
+    wave = torch.randn(4, 1, SAMPLES)
+    losses = [module.step({"waveform": k * wave}, "draw 0", (1.0, 1.0))["loss"] for k in (1.0, 0.01)]
+    assert torch.allclose(*losses) == levelled
+    assert not module.level(torch.zeros(2, 1, 8)).any()
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.0, {0, 1}), (1.0, {2})])
+def test_labels_are_left_out_by_their_share(share, found):
+    module, told = training(unlabelled=share), []
+    inner = module.model.denoiser.network.forward
+    module.model.denoiser.network.forward = lambda x, level, cond: told.append(cond.label) or inner(x, level, cond)
+    module.step({"waveform": torch.randn(4, 1, SAMPLES), "label": torch.tensor([0, 1, 0, 1])}, "draw 0", (1.0, 1.0))
+    assert set(told[0].tolist()) == found
+
+
+def run(strokes, folder, *words) -> MusicGenerator:
+    overrides = ["+recipe=drums", *TINY, f'data.path="{strokes}"', f'folder="{folder}"', *words]
+    train.run(config.compose(overrides), folder)
+    return MusicGenerator.from_pretrained(folder / "model")
+
+
+@pytest.fixture(scope="module")
+def trained(strokes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, run(strokes, folder, "trainer.max_steps=4", "callbacks.checkpoints.every=2")
+
+
+def test_the_recipe_trains_a_model_that_makes_sound(trained):
+    folder, generator = trained
+    assert generator.model.labels == ("low", "high") and generator.model.spectrum is not None
+    assert generator.training["steps"] == 4
+    assert generator.training["audio_hours"] == pytest.approx(16 * SAMPLES / RATE / 3600)
+    assert len(list((folder / "samples" / "step_000000004").glob("*.wav"))) == 3
+    assert (folder / "samples" / "step_000000004" / "spectrograms.png").stat().st_size > 1000
+    assert "Labels: low, high" in (folder / "model" / "README.md").read_text()
+    assert generator.generate([1, 2], steps=2, label="low").samples.isfinite().all()
+
+
+def test_an_interrupted_run_ends_as_an_unbroken_one(trained, strokes, tmp_path):
+    folder, unbroken = trained
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(folder / "checkpoints" / "step=000000002.ckpt", tmp_path / "checkpoints")
+    resumed = run(strokes, tmp_path, "trainer.max_steps=4", "resume=last")
+    assert resumed.model.spectrum.decibels == unbroken.model.spectrum.decibels
+    mine, theirs = (one.model.state_dict() for one in (resumed, unbroken))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_another_run_begins_with_the_weights_and_their_spectrum(trained, strokes, tmp_path):
+    folder, first = trained
+    again = run(strokes, tmp_path, "trainer.max_steps=0", f'init_from="{folder / "model"}"', "data.from_start=false")
+    assert again.model.spectrum.decibels == first.model.spectrum.decibels
+    mine, theirs = (one.model.state_dict() for one in (again, first))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    assert again.training["started_from"]["hash"] == first.model_hash
+
+
+def test_info_tells_what_it_is(trained, capsys):
+    folder, _ = trained
+    application()(["info", str(folder / "model")], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert "music" in told and "low, high" in told.replace("'", "") and "average_spectrum(" in told
+
+
+def test_training_learns_the_sound_and_what_labels_mean(strokes, tmp_path):
+    """Trained, the model makes sound where the strokes have theirs, and labels that are swapped make it worse."""
+    generator = run(strokes, tmp_path, "trainer.max_steps=150", "optimizer.lr=5e-3", "callbacks.average.decay=0.9")
+    clips = generator.generate(list(range(16)), steps=10).samples
+    loudest = torch.fft.rfft(clips).abs().argmax(-1).flatten() * RATE / SAMPLES
+    at_home = ((loudest > 80) & (loudest < 160)) | ((loudest > 1900) & (loudest < 2500))
+    assert at_home.float().mean() > 0.7
+    told = training(unlabelled=0.0)
+    told.model = generator.model
+    module = data(strokes, from_start=True)
+    module.setup("fit")
+    items = [module.crops[draw] for draw in range(32)]
+    batch = {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in ("waveform", "label")}
+    right, wrong = (
+        told.step(batch | {"label": label}, "a", (1.0, 1.0)) for label in (batch["label"], 1 - batch["label"])
+    )
+    assert float((wrong["clip_loss"] - right["clip_loss"]).mean()) > 0.01 * float(right["clip_loss"].mean())
