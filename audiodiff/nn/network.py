@@ -121,6 +121,7 @@ class Network(nn.Module):
             raise ValueError(f"the network takes {self.frontend.signals} conditioning signals, got {signals}")
         if (cond.label is None) != (self.labels == 0):
             raise ValueError(f"the network tells {self.labels} labels apart, got {cond.label}")
-        for name, value in cond.tensors().items():
-            if value.shape[0] != x.shape[0]:
+        told = (("frames", cond.frames), ("samples", cond.samples), ("signal", cond.signal), ("label", cond.label))
+        for name, value in told:
+            if value is not None and value.shape[0] != x.shape[0]:
                 raise ValueError(f"cond.{name} has a batch of {value.shape[0]}, the input of {x.shape[0]}")

@@ -182,7 +182,7 @@ def test_format_wins_over_suffix_and_unknown_ones_are_refused(tmp_path):
         with pytest.raises(UserError, match=r"use \.wav or \.flac"):
             write(tmp_path / name, Audio(torch.zeros(10), 16000))
     with pytest.raises(ValueError, match="one signal"):
-        write(tmp_path / "a.wav", Audio(torch.zeros(2, 10), 16000))
+        write(tmp_path / "a.wav", Audio(torch.zeros(3, 10), 16000))
 
 
 def test_a_full_disk_and_a_path_below_a_file(tmp_path, monkeypatch):

@@ -162,7 +162,7 @@ def test_few_calls_are_trained_through_the_bridge(tiny, recording, prior, bridge
     model = tiny(prior=prior, bridge=bridge, consistency=1).train()
     waveform = torch.stack([recording(4096, seed=seed).samples for seed in range(2)])
     training = FewStepTraining(model, None, None, calls=(2,))
-    training.step(waveform, "draw 0", (1.0, 1.0))["loss"].backward()
+    training.step({"waveform": waveform}, "draw 0", (1.0, 1.0))["loss"].backward()
     gradients = [parameter.grad for parameter in model.network.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
     assert sum(gradient.abs().sum() for gradient in gradients) > 0

@@ -96,10 +96,10 @@ def test_all_losses_are_weighed(make_training, batches):
             return t, weights / 2
 
     module = make_training(spectral=1.0, terms=[lambda made, clean, log_snr: log_snr])
-    whole, half = (module.step(batches[0]["waveform"], "a", (1.0, 1.0), times()) for times in (LowDiscrepancy, Half))
+    whole, half = (module.step(batches[0], "a", (1.0, 1.0), times()) for times in (LowDiscrepancy, Half))
     torch.testing.assert_close(half["loss"], whole["loss"] / 2)
-    without = make_training(spectral=0.0).step(batches[0]["waveform"], "a", (1.0, 1.0))
-    spectral = make_training(spectral=2.0).step(batches[0]["waveform"], "a", (1.0, 1.0))
+    without = make_training(spectral=0.0).step(batches[0], "a", (1.0, 1.0))
+    spectral = make_training(spectral=2.0).step(batches[0], "a", (1.0, 1.0))
     assert spectral["loss"] > without["loss"] + 0.1
 
 
@@ -115,7 +115,7 @@ def test_training_teaches_the_times_and_validation_does_not(make_training, batch
     module.times = steep()
     module.log = lambda name, value, **_: logged.append(float(value.detach()))
     module.validation_step(batches[0], 0)
-    expected = module.step(batches[0]["waveform"], "validation 0", (1.0, 1.0), LowDiscrepancy())["loss"]
+    expected = module.step(batches[0], "validation 0", (1.0, 1.0), LowDiscrepancy())["loss"]
     assert logged == [float(expected.detach())]
     assert int(module.times.state_dict()["counts"].sum()) == 4
 
@@ -134,7 +134,7 @@ def test_what_the_times_have_learnt_is_resumed(make_training, batches):
     resumed = make_training(times=LossSecondMoment(4, 1), seed=3)
     resumed.on_load_checkpoint(checkpoint)
     assert resumed.next_draw == 8
-    step, again = (m.step(batches[0]["waveform"], "draw 8", (0.5, 1.2), m.times) for m in (module, resumed))
+    step, again = (m.step(batches[0], "draw 8", (0.5, 1.2), m.times) for m in (module, resumed))
     assert all(torch.equal(value, again[name]) for name, value in step.items())
     assert isinstance(make_training().times, LowDiscrepancy)
 
@@ -160,7 +160,7 @@ def test_a_learned_schedule_is_taught_with_the_network(make_training, batches):
     optimizer = module.configure_optimizers()
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     assert held >= {id(parameter) for parameter in schedule.parameters()}
-    made = module.step(batches[0]["waveform"], "draw 0", (1.0, 1.0))
+    made = module.step(batches[0], "draw 0", (1.0, 1.0))
     path = schedule.path_parameters()
     gradients = torch.autograd.grad(made["loss"], path, retain_graph=True)
     assert float(made["loss"].detach()) == pytest.approx(float(made["clip_loss"].mean()), rel=1e-6)
@@ -168,4 +168,4 @@ def test_a_learned_schedule_is_taught_with_the_network(make_training, batches):
     losses = made["clip_loss"].double().requires_grad_()
     assert torch.equal(mean_loss(losses.detach(), Cosine()), losses.detach().mean())
     with torch.no_grad():
-        assert module.step(batches[0]["waveform"], "draw 0", (1.0, 1.0))["loss"] == made["loss"].detach()
+        assert module.step(batches[0], "draw 0", (1.0, 1.0))["loss"] == made["loss"].detach()
