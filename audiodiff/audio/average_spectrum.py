@@ -75,29 +75,27 @@ class AverageSpectrum:
         return self._filtered(signal, 1.0)
 
     def gain(self, hertz: Tensor) -> Tensor:
-        """The standard deviation at frequencies in Hz, read between the bands in dB over mels."""
-        mels = mel_scale.mel_from_hz(hertz.double().cpu().numpy(), "slaney")
+        """The standard deviation at frequencies in Hz (on the CPU), read between the bands in dB over mels."""
+        mels = mel_scale.mel_from_hz(hertz.double().numpy(), "slaney")
         centres = mel_scale.mel_from_hz(_centres(len(self.decibels), self.sample_rate), "slaney")
         decibels = np.interp(mels, centres, self.decibels)
         return torch.from_numpy(10 ** (decibels / 20)).to(hertz)
 
     def _filtered(self, signal: Tensor, sign: float) -> Tensor:
-        samples = signal.shape[-1]
+        samples, dtype = signal.shape[-1], torch.promote_types(signal.dtype, torch.float32)
+        hertz = torch.fft.rfftfreq(samples, 1 / self.sample_rate, dtype=torch.float64)
+        gain = self.gain(hertz).pow(sign).to(signal.device)
         with torch.autocast(signal.device.type, enabled=False):
-            wide = signal.to(torch.promote_types(signal.dtype, torch.float32))
-            hertz = torch.fft.rfftfreq(samples, 1 / self.sample_rate, device=signal.device, dtype=wide.dtype)
-            return torch.fft.irfft(torch.fft.rfft(wide) * self.gain(hertz).pow(sign), n=samples)
+            # In float64: a filter over 100 dB would cost float32 five of its seven digits.
+            return torch.fft.irfft(torch.fft.rfft(signal.double()) * gain, n=samples).to(dtype)
 
 
 def _centres(bands: int, sample_rate: int) -> np.ndarray:
-    return mel_scale.hz_from_mel(np.linspace(0, mel_scale.mel_from_hz(sample_rate / 2, "slaney"), bands), "slaney")
+    return mel_scale.corners(bands - 2, 0, sample_rate / 2, "slaney")
 
 
 def _corners(bands: int, sample_rate: int) -> np.ndarray:
     """Of triangles about the centres; the first and the last lean over the ends."""
-    mels = np.linspace(0, mel_scale.mel_from_hz(sample_rate / 2, "slaney"), bands)
-    step = mels[1]
-    inner = mel_scale.hz_from_mel(mels, "slaney")
-    return np.concatenate(
-        [[inner[0] - (inner[1] - inner[0])], inner, [mel_scale.hz_from_mel(mels[-1] + step, "slaney")]]
-    )
+    centres = _centres(bands, sample_rate)
+    beyond = mel_scale.hz_from_mel(mel_scale.mel_from_hz(sample_rate / 2, "slaney") * bands / (bands - 1), "slaney")
+    return np.concatenate([[-centres[1]], centres, [beyond]])
