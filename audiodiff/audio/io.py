@@ -20,6 +20,7 @@ from audiodiff.files import atomic
 
 EXTENSIONS = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".mp3")
 _WRITTEN = {"wav": "WAV", "flac": "FLAC"}
+FORMATS = tuple(_WRITTEN)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from audiodiff.audio.io import EXTENSIONS, Audio, probe, read, write
+from audiodiff.audio.io import EXTENSIONS, Audio, write
 from audiodiff.data import debian, music, recordings, synthetic
 from audiodiff.data import manifest as manifests
 from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
@@ -235,7 +235,7 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
             write(target, audio)
             if recording.stamp is not None:
                 os.utime(target, ns=(recording.stamp, recording.stamp))
-            audio = read(target, channels=probe(target).channels)
+            audio = music.stereo(target)
         clips.append(_clip(name, recording, audio, wanted.label, corpus))
     if not clips:
         why = next((f"; the first: {reason}" for found in left_out.values() for _, reason in found), "")
@@ -251,7 +251,7 @@ def _made_before(recording: Recording, target: Path) -> Audio | None:
     if not target.exists() or recording.stamp not in (None, target.stat().st_mtime_ns):
         return None
     try:
-        return read(target, channels=probe(target).channels)
+        return music.stereo(target)
     except UserError:
         return None
 

@@ -139,4 +139,5 @@ def pieces(root: Path) -> list[Recording]:
 
 
 def _recording(key: str, path: Path, label: str = "", piece: str = "", group: str = "", remark: str = "") -> Recording:
-    return Recording(key, partial(stereo, path), "", group, path.stat().st_mtime_ns, remark, label, piece)
+    sounds = partial(stereo, path)
+    return recordings.recording(key, path, speaker=group, read=sounds, remark=remark, label=label, piece=piece)

@@ -55,7 +55,8 @@ class Recording:
     licence: str = ""
 
 
-def _recording(key: str, path: Path, text: str = "", speaker: str = "", **others) -> Recording:
+def recording(key: str, path: Path, text: str = "", speaker: str = "", **others) -> Recording:
+    """That of a file, read as it is unless `others`, further fields, say how."""
     stamp = path.stat().st_mtime_ns if path.exists() else 0
     return Recording(key, others.pop("read", partial(read, path)), text, speaker, stamp, **others)
 
@@ -78,7 +79,7 @@ def asterisk(root: Path, texts: Path) -> list[Recording]:
         key = "/".join(rest)
         text = _REMARK.sub("", said.get(key, "").strip())
         remark = f"not speech: {said[key].strip()}" if key in said and not text else ""
-        found.append(_recording(key, path, text, voice, read=partial(read_g722, path), remark=remark))
+        found.append(recording(key, path, text, voice, read=partial(read_g722, path), remark=remark))
     return found
 
 
@@ -100,7 +101,7 @@ def festvox(root: Path) -> list[Recording]:
     """A Festival voice: wav/KEY.wav and etc/txt.done.data; one speaker. Texts keep their stress marks (`+`)."""
     lines = (root / "etc/txt.done.data").read_text(encoding="utf-8").split("\n")
     said = dict(match.groups() for match in map(_UTTERANCE.match, lines) if match)
-    return [_recording(path.stem, path, said.get(path.stem, ""), root.name) for path in sorted(root.glob("wav/*.wav"))]
+    return [recording(path.stem, path, said.get(path.stem, ""), root.name) for path in sorted(root.glob("wav/*.wav"))]
 
 
 def fillets(sounds: Path, scripts: Path, language: str = "cs") -> list[Recording]:
@@ -119,7 +120,7 @@ def fillets(sounds: Path, scripts: Path, language: str = "cs") -> list[Recording
             text, speaker = said.get(f"{parts[0]}/{parts[-1]}", ("", ""))
             key = "/".join(part for part in parts if part != language)
             remark = "recorded in constant noise" if parts[0] in _NOISY_LEVELS else ""
-            found.append(_recording(key, path, text, speaker, remark=remark))
+            found.append(recording(key, path, text, speaker, remark=remark))
     return found
 
 
@@ -130,7 +131,7 @@ def ljspeech(root: Path) -> list[Recording]:
     said = table(root / "metadata.csv")
     there = {path.stem: path for path in root.glob("wavs/*.wav")}
     return [
-        _recording(key, there.get(key, root / "wavs" / f"{key}.wav"), said.get(key, ""), "LJ")
+        recording(key, there.get(key, root / "wavs" / f"{key}.wav"), said.get(key, ""), "LJ")
         for key in sorted(there | said)
     ]
 
@@ -151,7 +152,7 @@ def vctk(root: Path) -> list[Recording]:
         speaker = path.parent.name
         text = root / "txt" / speaker / f"{key}.txt"
         said = text.read_text(encoding="utf-8").strip() if text.exists() else ""
-        found.append(_recording(f"{speaker}/{key}", path, said, speaker))
+        found.append(recording(f"{speaker}/{key}", path, said, speaker))
     return found
 
 
@@ -174,7 +175,7 @@ def folder(root: Path) -> list[Recording]:
         if beside.exists():
             text = beside.read_text(encoding="utf-8", errors="replace").strip()
         key = key if key not in found else f"{key}{path.suffix.replace('.', '_')}"
-        found[key] = _recording(key, path, text, relative.parts[0] if len(relative.parts) > 1 else "")
+        found[key] = recording(key, path, text, relative.parts[0] if len(relative.parts) > 1 else "")
     if not found:
         raise UserError(root, "holds no audio", f"expected files ending in {' '.join(EXTENSIONS)}")
     return list(found.values())

@@ -16,7 +16,6 @@ from audiodiff.errors import UserError
 from audiodiff.synthesis import sidecar
 from audiodiff.synthesis.music import PEAK, MusicGenerator, Progress, seeds_of
 
-FORMATS = ("wav", "flac")
 _CLAIM = {"sidecar": "audiodiff generate", "version": 1}
 
 
@@ -61,8 +60,7 @@ class Settings:
                 raise UserError(f"{name.replace('_', ' ')} {getattr(self, name)}", "is below 1")
         if self.peak is not None and not 0 < self.peak <= 1:
             raise UserError(f"peak {self.peak:g}", "is not above 0 and at most 1", "1 is full scale")
-        if self.format not in FORMATS:
-            raise UserError(f"format {self.format!r}", "is not written", f"choose one of {', '.join(FORMATS)}")
+        sidecar.check_format(self.format)
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,7 @@ def generate(generator: MusicGenerator, out: str | Path, settings: Settings, qui
             `MusicGenerator.generate`.
     """
     out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(out, f"cannot be made a folder ({error.strerror})", "choose another --out") from error
+    sidecar.make_folder(out)
     recipe = _recipe(generator, settings)
     jobs = [
         (out / f"{number:04d}.{settings.format}", recipe | {"clip_seed": seed})

@@ -23,7 +23,6 @@ from audiodiff.synthesis import sidecar
 from audiodiff.synthesis.jobs import Source
 from audiodiff.synthesis.vocoder import Progress, Vocoder
 
-FORMATS = ("wav", "flac")
 _CLAIM = {"sidecar": "audiodiff render", "version": 1}
 
 
@@ -61,8 +60,7 @@ class Settings:
             raise UserError(f"batch size {self.batch_size}", "is below 1")
         if self.consistency is not None and self.consistency < 0:
             raise UserError(f"consistency {self.consistency}", "is below 0", "0 is none")
-        if self.format not in FORMATS:
-            raise UserError(f"format {self.format!r}", "is not written", f"choose one of {', '.join(FORMATS)}")
+        sidecar.check_format(self.format)
 
 
 @dataclass(frozen=True)
@@ -105,10 +103,7 @@ def render(
     Raises:
         UserError: the folder or a file in it cannot be written.
     """
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(out, f"cannot be made a folder ({error.strerror})", "choose another --out") from error
+    sidecar.make_folder(Path(out))
     return _Renderer(vocoder, Path(out), settings, report)(sources, quiet)
 
 

@@ -13,6 +13,24 @@ from audiodiff.errors import UserError
 from audiodiff.files import write_text
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder that files go to.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(out, f"cannot be made a folder ({error.strerror})", "choose another --out") from error
+
+
+def check_format(format: str) -> None:
+    """Refuse a format of audio files that is not written, as a UserError."""
+    if format not in io.FORMATS:
+        raise UserError(f"format {format!r}", "is not written", f"choose one of {', '.join(io.FORMATS)}")
+
+
 def sidecar_path(audio: Path) -> Path:
     """Where the sidecar of an audio file lies: NAME.wav.json."""
     return audio.with_name(audio.name + ".json")

@@ -1,12 +1,25 @@
 """The model that a run exports, and what its training knows of itself."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
 import torch
+from torch import nn
 
 from audiodiff import __version__
 from audiodiff.evaluation import environment
+
+
+@contextmanager
+def in_use(model: nn.Module) -> Iterator[None]:
+    """Lends a model to somebody who freezes it, and brings it back to training."""
+    training = model.training
+    try:
+        yield
+    finally:
+        model.requires_grad_(True).train(training)
 
 
 def export(trainer: lightning.Trainer, module, folder: Path, data: str, card: str, **fields) -> None:

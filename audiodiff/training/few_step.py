@@ -17,7 +17,7 @@ from audiodiff.audio.spectral import multi_resolution_mel, multi_resolution_stft
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.times import Uniform
 from audiodiff.errors import UserError
-from audiodiff.training.module import VocoderTraining, faded
+from audiodiff.training.module import VocoderTraining, drawn_levels, faded
 
 
 class FewStepTraining(VocoderTraining):
@@ -62,7 +62,7 @@ class FewStepTraining(VocoderTraining):
         waveform = waveform[:, : waveform.shape[-1] // hop * hop]
         waveform = faded(waveform, hop)
         count, samples = waveform.shape
-        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(count, 1, generator=generator)
+        levels = drawn_levels(gain, count, generator)[:, None]
         calls = self.calls[int(torch.randint(len(self.calls), (), generator=generator))]
         outputs = 2 if self.repulsion else 1
         noise = torch.randn(outputs * count, 1, samples, generator=generator).to(waveform)

@@ -18,7 +18,7 @@ from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalise, peak_dbfs
 from audiodiff.files import atomic
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
-from audiodiff.training.export import export
+from audiodiff.training.export import export, in_use
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -63,12 +63,9 @@ class Generated(Callback):
         if trainer.sanity_checking:
             return
         model = module.model
-        training = model.training
-        try:
+        with in_use(model):
             generator = MusicGenerator(model, module.device)
             made = generator.generate(seeds_of(0, self.clips), steps=self.steps, peak=None)
-        finally:
-            model.requires_grad_(True).train(training)
         self._measure(trainer, module, made)
         self._keep(trainer, made)
         fields = {name: getattr(model, name) for name in ("sample_rate", "channels")}

@@ -11,7 +11,7 @@ from torch import Tensor
 from audiodiff.audio.io import Audio, write
 from audiodiff.files import atomic
 from audiodiff.synthesis.vocoder import Vocoder
-from audiodiff.training.export import export
+from audiodiff.training.export import export, in_use
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -51,15 +51,11 @@ class HeldOut(Callback):
         """Render and export. Weight averaging must stand later in the list of callbacks: it has yet to swap back."""
         if trainer.sanity_checking:
             return
-        model = module.model
-        training = model.training
-        vocoder = Vocoder(model, module.device)
-        try:
+        with in_use(module.model):
+            vocoder = Vocoder(module.model, module.device)
             for i in range(min(self.clips, len(trainer.datamodule.held_out))):
                 item = trainer.datamodule.held_out[i]
                 self._render(trainer, vocoder, item["clip"], item["waveform"], i)
-        finally:
-            model.requires_grad_(True).train(training)
         export(trainer, module, self.folder, self.data, CARD, spec=module.model.mel_spec)
 
     def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:

@@ -138,7 +138,7 @@ class VocoderTraining(DiffusionTraining):
         generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
         waveform = batch["waveform"]
         count, samples = waveform.shape
-        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(count, 1, generator=generator)
+        levels = drawn_levels(gain, count, generator)[:, None]
         waveform = faded(waveform, self.model.mel_spec.hop_length)
         drawn, weights = (times or LowDiscrepancy()).sample(count, generator)
         noise = torch.randn(count, 1, samples, generator=generator)
@@ -152,6 +152,11 @@ class VocoderTraining(DiffusionTraining):
             losses = losses + term(made, waveform, estimate.log_snr)
         loss = mean_loss(weights * losses, self.model.schedule) + estimate.source_loss.mean()
         return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t, "drawn": drawn}
+
+
+def drawn_levels(gain: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
+    """(count,) factors, evenly between the least and the greatest."""
+    return gain[0] + (gain[1] - gain[0]) * torch.rand(count, generator=generator)
 
 
 def faded(waveform: Tensor, hop_length: int) -> Tensor:

@@ -15,7 +15,7 @@ from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.times import LowDiscrepancy, Uniform
 from audiodiff.nn.condition import Condition
 from audiodiff.synthesis.music_model import MusicModel
-from audiodiff.training.module import DiffusionTraining, mean_loss
+from audiodiff.training.module import DiffusionTraining, drawn_levels, mean_loss
 
 _QUIET = 1e-4  # root mean square: what is below is not raised
 
@@ -47,7 +47,7 @@ class MusicTraining(DiffusionTraining):
         """Noise and estimate a batch (B, C, T)."""
         generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
         waveform = batch["waveform"]
-        levels = gain[0] + (gain[1] - gain[0]) * torch.rand(len(waveform), 1, 1, generator=generator)
+        levels = drawn_levels(gain, len(waveform), generator)[:, None, None]
         drawn, weights = (times or LowDiscrepancy()).sample(len(waveform), generator)
         noise = torch.randn(waveform.shape, generator=generator).to(waveform)
         dropped = torch.rand(len(waveform), generator=generator) < self.unlabelled

@@ -135,7 +135,7 @@ def test_second_run_does_nothing(ljspeech, tmp_path, no_decoding, monkeypatch):
     first = prepare([f"ljspeech:{ljspeech}"], out)
     before = times(out)
     monkeypatch.setattr(recordings, "read", None)
-    monkeypatch.setattr(corpora, "read", None)
+    monkeypatch.setattr(corpora.music, "stereo", None)
     monkeypatch.setattr(corpora, "audit", None)
     assert prepare([f"ljspeech:{ljspeech}"], out) == first
     assert times(out) == before
