@@ -6,13 +6,16 @@ average magnitude of its frequencies a body of recordings has about unit varianc
 added there is, in the recordings' own domain, noise of their colour (as SpecGrad's, Koizumi et al. 2022, without a mel
 to follow).
 
-Both filters have zero phase and multiply the whole signal's spectrum: they are each other's inverse at any length.
+Both filters have minimum phase (Oppenheim and Schafer, Discrete-Time Signal Processing, section 13.2: the phase is the
+Hilbert transform of the log magnitude): they are causal, so that nothing sounds before a signal begins, and the stretch
+that is kept of what they answer depends on nothing that is cut off. At any length they are each other's inverse.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from audiodiff.audio import mel_scale
@@ -20,6 +23,7 @@ from audiodiff.errors import UserError
 
 BANDS = 48
 _N_FFT = 2048
+_FINE = 2**17  # points of the spectrum that the filters are made of: what wraps around in time is lost in rounding
 _RANGE_DB = 80.0  # nothing is raised by more than this above the loudest band
 
 
@@ -39,6 +43,7 @@ class AverageSpectrum:
         if len(decibels) < 2 or not np.isfinite(decibels).all():
             raise ValueError(f"a spectrum needs two finite bands or more, got {list(decibels)}")
         self.decibels, self.sample_rate = [float(value) for value in decibels], int(sample_rate)
+        self._responses: dict[float, Tensor] = {}
 
     @classmethod
     def measured(cls, signals: Iterable[Tensor], sample_rate: int, bands: int = BANDS) -> "AverageSpectrum":
@@ -83,11 +88,22 @@ class AverageSpectrum:
 
     def _filtered(self, signal: Tensor, sign: float) -> Tensor:
         samples, dtype = signal.shape[-1], torch.promote_types(signal.dtype, torch.float32)
-        hertz = torch.fft.rfftfreq(samples, 1 / self.sample_rate, dtype=torch.float64)
-        gain = self.gain(hertz).pow(sign).to(signal.device)
+        response = self._response(sign).to(signal.device)[:samples]
+        length = next_fast_len(samples + len(response) - 1, real=True)
         with torch.autocast(signal.device.type, enabled=False):
             # In float64: a filter over 100 dB would cost float32 five of its seven digits.
-            return torch.fft.irfft(torch.fft.rfft(signal.double()) * gain, n=samples).to(dtype)
+            spectrum = torch.fft.rfft(signal.double(), n=length) * torch.fft.rfft(response, n=length)
+            return torch.fft.irfft(spectrum, n=length)[..., :samples].to(dtype)
+
+    def _response(self, sign: float) -> Tensor:
+        """The causal filter (_FINE / 2,) with this gain to the power of `sign`, from the causal part of the cepstrum."""
+        if sign not in self._responses:
+            hertz = torch.linspace(0, self.sample_rate / 2, _FINE // 2 + 1, dtype=torch.float64)
+            cepstrum = torch.fft.irfft(sign * self.gain(hertz).log(), n=_FINE)
+            cepstrum[1 : _FINE // 2] *= 2
+            cepstrum[_FINE // 2 + 1 :] = 0
+            self._responses[sign] = torch.fft.irfft(torch.fft.rfft(cepstrum).exp(), n=_FINE)[: _FINE // 2]
+        return self._responses[sign]
 
 
 def _centres(bands: int, sample_rate: int) -> np.ndarray:

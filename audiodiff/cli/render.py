@@ -56,7 +56,7 @@ def render(
         say(f"error: {error}")
 
     spec = None if mel_spec is None else MelSpec.preset(mel_spec)
-    vocoder = Vocoder.from_pretrained(model, device, precision, compile)
+    vocoder = Vocoder.from_pretrained(model, device, precision, compile=compile)
     calls = vocoder.model.calls if steps is None else steps
     settings = rendering.Settings(calls, sampler, seed, consistency, batch_size, format, spec, overwrite)
     with warnings.catch_warnings():

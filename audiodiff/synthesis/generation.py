@@ -14,7 +14,8 @@ from audiodiff.audio.io import Audio
 from audiodiff.diffusion import presets
 from audiodiff.errors import UserError
 from audiodiff.synthesis import sidecar
-from audiodiff.synthesis.music import PEAK, MusicGenerator, Progress, seeds_of
+from audiodiff.synthesis.music import PEAK, MusicGenerator, seeds_of
+from audiodiff.synthesis.synthesiser import Progress
 
 _CLAIM = {"sidecar": "audiodiff generate", "version": 1}
 

@@ -1,7 +1,6 @@
 """`MusicGenerator`: a trained model in use, from nothing to audio."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,64 +10,24 @@ from audiodiff.diffusion.guidance import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.diffusion.sampler import HasPosteriorMean
 from audiodiff.errors import UserError
-from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.music_model import MusicModel
-from audiodiff.synthesis.precision import checked, device_named, running_in
-from audiodiff.synthesis.vocoder import Progress
+from audiodiff.synthesis.synthesiser import Progress, Synthesiser
 
 PEAK = 0.9
 _SILENT = 1e-6  # of full scale: what stays below is not raised
 
 
-class MusicGenerator:
+class MusicGenerator(Synthesiser):
     """Clips out of noise.
 
     A clip depends on its seed, its length, the label, the sampler and the number of calls alone: not on its batch.
 
     Args:
-        model: the composed model.
-        device: where the network runs.
-        precision: of the network: float32, bfloat16 or float16. The sampler's state stays float32.
-        model_hash: SHA-256 of the checkpoint it came from; empty if it came from none.
-        training: what training recorded of itself.
+        arguments: those of `Synthesiser`, with a `MusicModel`.
     """
 
-    def __init__(
-        self,
-        model: MusicModel,
-        device: str | torch.device = "cpu",
-        precision: str = "float32",
-        model_hash: str = "",
-        training: dict | None = None,
-    ):
-        self.precision = checked(precision)
-        self.device = device_named(device)
-        self.model = model.to(self.device).eval().requires_grad_(False)
-        self.model_hash, self.training = model_hash, training or {}
-
-    @classmethod
-    def from_pretrained(
-        cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32"
-    ) -> "MusicGenerator":
-        """Load a checkpoint folder; the other arguments are those of the class.
-
-        Raises:
-            UserError: the folder is missing, damaged or not a model of music, or the device is not there.
-        """
-        found = checkpoint.load(folder)
-        return cls(MusicModel.from_checkpoint(found, folder), device, precision, found.digest, found.training)
-
-    @classmethod
-    def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> "MusicGenerator":
-        """The same model with fresh weights: what the network is worth before training."""
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return cls(MusicModel(**checkpoint.load(folder).arguments), device)
-
-    @property
-    def sample_rate(self) -> int:
-        """Of the audio it makes, in Hz."""
-        return self.model.sample_rate
+    MODEL = MusicModel
+    model: MusicModel
 
     @torch.inference_mode()
     def generate(
@@ -114,7 +73,7 @@ class MusicGenerator:
             if callback is not None:
                 callback(Progress(step + 1, nfe))
 
-        with running_in(self.device, self.precision):
+        with self._context():
             made = walker(
                 self._denoiser(label, guidance, len(numbers)),
                 x1,

@@ -21,7 +21,8 @@ from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.synthesis import sidecar
 from audiodiff.synthesis.jobs import Source
-from audiodiff.synthesis.vocoder import Progress, Vocoder
+from audiodiff.synthesis.synthesiser import Progress
+from audiodiff.synthesis.vocoder import Vocoder
 
 _CLAIM = {"sidecar": "audiodiff render", "version": 1}
 

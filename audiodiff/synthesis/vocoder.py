@@ -1,9 +1,6 @@
 """`Vocoder`: a trained model in use, from mel spectrograms to audio."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,86 +9,37 @@ from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.errors import UserError
-from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.precision import checked, device_named, running_in
 from audiodiff.synthesis.stream import CHUNK, Stream, check_mel
+from audiodiff.synthesis.synthesiser import Progress, Synthesiser
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a sampling call stands: network calls done of how many."""
-
-    done: int
-    total: int
-
-
-class Vocoder:
+class Vocoder(Synthesiser):
     """Mel spectrograms in, waveforms out.
 
     A clip's audio depends on its mel, its seed, the sampler and the number of calls alone: not on the batch it is in.
 
     Args:
-        model: the composed model.
-        device: where the network runs.
-        precision: of the network: float32, bfloat16 or float16. The sampler's state stays float32.
-        model_hash: SHA-256 of the checkpoint it came from; empty if it came from none.
-        training: what training recorded of itself.
         compile: on a CUDA device, compile the network and replay whole sampling calls (`synthesis.compiled`): the first
             clips of each length wait for it. Changes nothing on a CPU.
+        arguments: those of `Synthesiser`, with a `VocoderModel`.
     """
 
-    def __init__(
-        self,
-        model: VocoderModel,
-        device: str | torch.device = "cpu",
-        precision: str = "float32",
-        model_hash: str = "",
-        training: dict | None = None,
-        compile: bool = False,
-    ):
-        self.precision, self.device = checked(precision), device_named(device)
-        self.model = model.to(self.device).eval().requires_grad_(False)
-        self.model_hash, self.training = model_hash, training or {}
+    MODEL = VocoderModel
+    model: VocoderModel
+
+    def __init__(self, *arguments, compile: bool = False, **named):
+        super().__init__(*arguments, **named)
         self.compile, self._recorded = compile, None
         if compile and self.device.type == "cuda":
             denoiser = compiled_denoiser(self.model.denoiser)
             self._recorded = RecordedSampling(denoiser, self._context, CudaRecorder(self.device))
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        folder: str | Path,
-        device: str | torch.device = "cpu",
-        precision: str = "float32",
-        compile: bool = False,
-    ) -> "Vocoder":
-        """Load a checkpoint folder; the other arguments are those of the class.
-
-        Raises:
-            UserError: the folder is missing, damaged or not a vocoder, or the device is not there.
-        """
-        found = checkpoint.load(folder)
-        model = VocoderModel.from_checkpoint(found, folder)
-        return cls(model, device, precision, found.digest, found.training, compile)
-
-    @classmethod
-    def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> "Vocoder":
-        """The same model with fresh weights: what the network is worth before training."""
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return cls(VocoderModel(**checkpoint.load(folder).arguments), device)
-
     @property
     def spec(self) -> MelSpec:
         """What mels it takes."""
         return self.model.mel_spec
-
-    @property
-    def sample_rate(self) -> int:
-        """Of the audio it makes, in Hz."""
-        return self.spec.sample_rate
 
     def mel(self, audio: Audio) -> Tensor:
         """The log-mel (M, F) of a mono recording at any rate, as this model takes it.
@@ -211,9 +159,6 @@ class Vocoder:
             with self._context():
                 made = sampler(self.model.denoiser, x1, condition, noise, report)
         return [clip[0, :length].float() for clip, length in zip(made, lengths, strict=True)]
-
-    def _context(self) -> AbstractContextManager:
-        return running_in(self.device, self.precision)
 
     def _finish(self, white: list[Tensor], mels: list[Tensor], consistency: int | None) -> list[Tensor]:
         """Restore and project clip by clip, at its own length: edges are then the clip's own, whatever the batch."""

@@ -265,7 +265,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(render, tmp_
     command = [sys.executable, "-c", start, *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         patience = time.monotonic() + 120
-        while not list(out.glob("*.wav")) and process.poll() is None and time.monotonic() < patience:
+        while len(list(out.glob("*.wav"))) < 2 and process.poll() is None and time.monotonic() < patience:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)

@@ -20,7 +20,8 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedule import Cosine
 from audiodiff.nn.condition import Condition
 from audiodiff.synthesis.compiled import CompiledNetwork, RecordedSampling, bucket, compiled_denoiser
-from audiodiff.synthesis.vocoder import Progress, Vocoder
+from audiodiff.synthesis.synthesiser import Progress
+from audiodiff.synthesis.vocoder import Vocoder
 
 HOP = PRESETS["speech_16k"].hop_length
 NAMES = [name for name in presets.NAMES if name != "ddpm_learned"]

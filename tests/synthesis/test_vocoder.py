@@ -17,7 +17,8 @@ from audiodiff.errors import UserError
 from audiodiff.nn.frontend import StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.vocoder import Progress, Vocoder
+from audiodiff.synthesis.synthesiser import Progress
+from audiodiff.synthesis.vocoder import Vocoder
 
 HOP = PRESETS["speech_16k"].hop_length
 
