@@ -53,7 +53,7 @@ def recipes() -> dict[str, Path]:
 
 
 def register() -> None:
-    """Tell Hydra of the recipes, and OmegaConf of the resolver for the run's folder."""
+    """Tell Hydra of the recipes, and OmegaConf of the resolvers for the run's folder and for the length of a list."""
     store = ConfigStore.instance()
     for name, file in recipes().items():
         try:
@@ -62,6 +62,7 @@ def register() -> None:
             raise UserError(file, f"is not a recipe ({str(error).splitlines()[0]})", "mend its YAML") from error
         store.store(group="recipe", name=name, node=node, package="_global_")
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+    OmegaConf.register_new_resolver("count", len, replace=True)
 
 
 def run_folder(name: str, resume: str | None, stamp: str) -> str:

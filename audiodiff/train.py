@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from audiodiff.synthesis.composed import ComposedModel
 
 # What a network's weights take for granted of the model around it.
-TAKEN_FOR_GRANTED = ("schedule", "objective", "mel_spec", "prior", "bridge", "sample_rate", "spectrum", "labels")
+TAKEN_FOR_GRANTED = (
+    "schedule",
+    "objective",
+    "mel_spec",
+    "prior",
+    "bridge",
+    "sample_rate",
+    "spectrum",
+    "labels",
+    "numbers",
+)
 
 
 def main() -> None:

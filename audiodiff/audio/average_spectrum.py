@@ -96,7 +96,7 @@ class AverageSpectrum:
             return torch.fft.irfft(spectrum, n=length)[..., :samples].to(dtype)
 
     def _response(self, sign: float) -> Tensor:
-        """The causal filter (_FINE / 2,) with this gain to the power of `sign`, from the causal part of the cepstrum."""
+        """The causal filter (_FINE / 2,) with this gain to the power of `sign`, out of the cepstrum's causal part."""
         if sign not in self._responses:
             hertz = torch.linspace(0, self.sample_rate / 2, _FINE // 2 + 1, dtype=torch.float64)
             cepstrum = torch.fft.irfft(sign * self.gain(hertz).log(), n=_FINE)

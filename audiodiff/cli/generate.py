@@ -16,8 +16,13 @@ def generate(
     steps: Annotated[int | None, typer.Option(help="Network calls a clip; the model's own if left out.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
     seed: Annotated[int, typer.Option(help="Of all noise; clip i of a seed is the same in any count.")] = 0,
-    label: Annotated[str | None, typer.Option(help="Kind of the clips, one of the model's; any if left out.")] = None,
-    guidance: Annotated[float, typer.Option(help="Weight of the label: 1 is none, 2 to 4 exaggerate it.")] = 1.0,
+    label: Annotated[
+        list[str] | None, typer.Option(help="What the clips are to be, of the model's labels, repeatable.")
+    ] = None,
+    tempo: Annotated[float | None, typer.Option(help="Beats a minute, if the model is told them.")] = None,
+    guidance: Annotated[
+        float, typer.Option(help="Weight of label and tempo: 1 as trained, 2 to 4 exaggerate them.")
+    ] = 1.0,
     peak: Annotated[float, typer.Option(help="Of each clip, of full scale; 0: as it comes.")] = 0.9,
     batch_size: Annotated[int, typer.Option(help="Clips at once.")] = 8,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
@@ -32,7 +37,8 @@ def generate(
     generator = MusicGenerator.from_pretrained(model, device, precision)
     calls = generator.model.calls if steps is None else steps
     settings = generation.Settings(
-        count, seconds, calls, sampler, seed, label, guidance, peak or None, batch_size, format, overwrite
+        *(count, seconds, calls, sampler, seed, tuple(label or ()), tempo, guidance, peak or None),
+        *(batch_size, format, overwrite),
     )
     outcome = generation.generate(generator, out, settings)
     print(f"{outcome.generated} generated, {outcome.kept} there already: {out}")

@@ -277,6 +277,7 @@ def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Cor
         synthetic=corpus.synthetic,
         content=hashlib.sha256(audio.samples.numpy().tobytes()).hexdigest()[:16],
         label=recording.label,
+        tempo=recording.tempo,
         piece=f"{label}/{recording.piece}" if recording.piece else "",
         channels=len(audio.samples),
     )

@@ -10,7 +10,7 @@ crop equals the same stretch of the whole resampled clip. For that it starts on 
 """
 
 from collections.abc import Iterator, Sequence
-from math import ceil, gcd
+from math import ceil, gcd, nan
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ class CropDataset(Dataset):
         seed: of the whole stream.
         channels: None for mono crops (samples,), 1 or 2 for (channels, samples).
         from_start: whether crops begin where their clips begin, as one-shots do.
-        labels: kinds of clips; given some, each crop says which of them it is.
+        labels: given some, each crop says which of them are its clip's.
+        numbers: given some, of "seconds" (how much of the crop is not padding) and "tempo", each crop says them.
 
     Raises:
         UserError: the manifest holds no clip.
@@ -50,11 +51,13 @@ class CropDataset(Dataset):
         channels: int | None = None,
         from_start: bool = False,
         labels: Sequence[str] = (),
+        numbers: Sequence[str] = (),
     ):
         if not len(manifest):
             raise UserError(manifest.root, "holds no clips for this split", "prepare more data")
         self.manifest, self.sample_rate, self.samples, self.seed = manifest, sample_rate, samples, seed
-        self.channels, self.from_start, self.labels = channels, from_start, tuple(labels)
+        self.channels, self.from_start = channels, from_start
+        self.labels, self.numbers = tuple(labels), tuple(numbers)
         lengths = [samples if from_start else _length_at(clip, sample_rate) for clip in manifest.clips]
         self._entries = np.repeat(np.arange(len(lengths)), [max(1, round(length / samples)) for length in lengths])
         self._pass, self._order = -1, self._entries
@@ -86,7 +89,7 @@ class CropDataset(Dataset):
 
         Returns:
             `waveform` (samples,) or (channels, samples), `samples` of it that are not padding, `clip` id, `path`,
-            `draw`, and where labels are told apart `label`, its place among them, their number for any other.
+            `draw`, and if it is to say them `labels` (K,), ones and zeros, and `numbers` (N,), NaN if not known.
         """
         clip, start = self.clip(draw), self.start(draw)
         crop = read_crop(self.manifest, clip, self.sample_rate, start, self.samples, self.channels)
@@ -95,7 +98,10 @@ class CropDataset(Dataset):
         path = str(self.manifest.path(clip))
         item = {"waveform": waveform, "samples": there, "clip": clip.id, "path": path, "draw": draw}
         if self.labels:
-            item["label"] = self.labels.index(clip.label) if clip.label in self.labels else len(self.labels)
+            item["labels"] = torch.tensor([float(label in clip.labels) for label in self.labels])
+        if self.numbers:
+            known = {"seconds": there / self.sample_rate, "tempo": clip.tempo or nan}
+            item["numbers"] = torch.tensor([known[name] for name in self.numbers])
         return item
 
 

@@ -23,6 +23,7 @@ NAME = "manifest.jsonl"
 VERSION = 1
 SPLITS = ("train", "validation", "test")
 SPLIT_BY = ("clip", "speaker")
+LABEL_MARK = "; "
 # Chosen for the small corpus asterisk-en: 30 clips and over a minute, none of them longer than 11 s, on either side.
 SPLIT_SALT = "audiodiff-547"
 _FIX = "prepare the data again with `audiodiff prepare`"
@@ -44,9 +45,10 @@ class Clip:
         source: where it comes from, such as the package's name and version.
         synthetic: made by a machine, not recorded.
         content: hash of the samples, by which duplicates are known; "" where it was not computed.
-        label: of what kind it is, such as the instrument; "" where it is not known.
+        label: of what kind it is, such as the instrument; several are parted by "; "; "" where it is not known.
         piece: what it is a part of, unique across corpora, all of it on one side of the split; "" for nothing larger.
         channels: 1, or 2 for a stereo file.
+        tempo: beats a minute; 0 where it is not known.
     """
 
     id: str
@@ -63,14 +65,20 @@ class Clip:
     label: str = ""
     piece: str = ""
     channels: int = 1
+    tempo: float = 0.0
 
     @property
     def samples(self) -> int:
         """Number of samples in the file."""
         return round(self.seconds * self.sample_rate)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it is, one by one."""
+        return tuple(self.label.split(LABEL_MARK)) if self.label else ()
 
-_LATER = {field.name: field.default for field in fields(Clip) if field.name in ("label", "piece", "channels")}
+
+_LATER = {field.name: field.default for field in fields(Clip) if field.name in ("label", "tempo", "piece", "channels")}
 
 
 @dataclass(frozen=True)
@@ -208,6 +216,8 @@ def _clip(line: str, where: str) -> Clip:
         raise UserError(where, f"field 'split' is {value['split']!r}, not one of {', '.join(SPLITS)}", _FIX)
     if value.get("channels", 1) not in (1, 2):
         raise UserError(where, f"field 'channels' is {value['channels']!r}, not 1 or 2", _FIX)
+    if not 0 <= value.get("tempo", 0) < float("inf"):
+        raise UserError(where, f"field 'tempo' is {value['tempo']!r}, not 0 or above", _FIX)
     for name in ("seconds", "sample_rate"):
         if not 0 < value[name] < float("inf"):
             raise UserError(where, f"field {name!r} is {value[name]!r}, not above 0", _FIX)

@@ -4,7 +4,6 @@ A one-shot's label is the kind of instrument, read off its name; what it is a pa
 other strokes sound nearly the same and stand on the same side of the split.
 """
 
-import csv
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -12,34 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from audiodiff.audio.io import EXTENSIONS, Audio, probe, read
-from audiodiff.data import recordings
+from audiodiff.data import annotation, recordings
+from audiodiff.data.annotation import Annotation, drum_of
 from audiodiff.data.recordings import Recording
 from audiodiff.errors import UserError
 
-# In this order: "snare rimshot" is a snare, "bass drum" a kick, "ride bell" a cymbal.
-_LABELS = {
-    "kick": r"kick|bass ?drum|drum bass|\bbd\b|stomp|cajon thump",
-    "snare": r"snare|\bsn\b|\bsd\b|redo super opaco|cajon slap",
-    "rim": r"rim|stick|clave|\bwood(block)?\b|click",
-    "hat": r"hi ?hat|\bhats?\b|\b[cop]?hh\b|cymbal (closed|pedal)",
-    "cymbal": r"cymbal|crash|ride|splash|china|paiste|\bcrc?\b",
-    "tom": r"\btoms?\b|tom(hi|mid|low)|fuzz tom",
-    "clap": r"clap|snap",
-    "hand drum": r"conga|bongo|djembe|tabla|sangban|dununba|kenkeni",
-    "percussion": r"bell|agogo|tambourine|maraca|shaker|triangle|waterglass|perc|whistle|tick|ping|drum",
-}
-LABELS = tuple(_LABELS)
-_WORDS = re.compile(r"[^a-z0-9]+|(?<=[a-z])(?=\d)")
 _STROKES = re.compile(r"[\s_-]*(softest|soft|med|medium|hardest|hard|normal)?[\s_-]*\d*$", re.IGNORECASE)
 # Kits of which Debian's copyright file and the author's own papers name different licences.
 _UNCLEAR = {"rumpf_kit_z01_h2": "its own README and Debian's copyright file name different licences"}
-
-
-def label_of(name: str) -> str:
-    """The kind of instrument that a name tells, one of `LABELS`, "" if it tells none."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    words = _WORDS.sub(" ", spaced.lower())
-    return next((label for label, pattern in _LABELS.items() if re.search(pattern, words)), "")
 
 
 def stereo(path: Path) -> Audio:
@@ -54,9 +33,7 @@ def stereo(path: Path) -> Audio:
 def sonic_pi(root: Path) -> list[Recording]:
     """Sonic Pi's samples, KIND_NAME.flac: one-shots, and loops and sounds without a label."""
     return [
-        _recording(
-            path.stem, path, "" if path.stem.startswith(("loop", "ambi", "misc")) else label_of(path.stem), piece
-        )
+        _recording(path.stem, path, "" if path.stem.startswith(("loop", "ambi", "misc")) else drum_of(path.stem), piece)
         for path in sorted(root.glob("*.flac"))
         for piece in [_STROKES.sub("", path.stem)]
     ]
@@ -71,7 +48,7 @@ def hydrogen(root: Path) -> list[Recording]:
         for path in sorted(kit.iterdir()):
             if path.suffix.lower() in EXTENSIONS:
                 name = names.get(path.name) or path.stem
-                label = label_of(name) or label_of(path.stem)
+                label = drum_of(name) or drum_of(path.stem)
                 remark = _UNCLEAR.get(kit.name, "")
                 found.append(_recording(f"{kit.name}/{path.stem}", path, label, f"{kit.name}/{name}", kit.name, remark))
     return found
@@ -96,37 +73,25 @@ def _instruments(description: Path) -> dict[str, str]:
 def folder(root: Path) -> list[Recording]:
     """Any audio below `root`, as `recordings.folder` finds it, with its two channels.
 
-    Labels, if any: labels.csv with a line `FILE,LABEL` for some of the files; else a file's first folder.
+    What a file is: what labels.csv says of it, lines `FILE,LABEL,...` of which one may be a tempo such as `120 bpm`; a
+    file that stands in none is of its first folder, and of the genre, key and tempo in its name and tags.
 
     Raises:
         UserError: no such folder, no audio, or a labels.csv that does not fit.
     """
     found = recordings.folder(root)
-    labels = _table(root / "labels.csv", {one.key for one in found}) if (root / "labels.csv").exists() else {}
-    return [
-        replace(one, read=partial(stereo, *one.read.args), text="", speaker="", label=labels.get(one.key, one.speaker))
-        for one in found
-    ]
+    said = root / "labels.csv"
+    table = annotation.table(said, {one.key for one in found}) if said.exists() else {}
+    return [_annotated(one, table.get(one.key)) for one in found]
 
 
-def _table(path: Path, keys: set[str]) -> dict[str, str]:
-    """The label of every key that the file names, with its suffix or without."""
-    labels = {}
-    try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(path, f"cannot be read as CSV ({error})", "save it as UTF-8") from error
-    for number, row in enumerate(rows, 1):
-        if not any(row):
-            continue
-        if len(row) != 2:
-            raise UserError(f"{path}, line {number}", f"has {len(row)} fields", "it should hold lines `FILE,LABEL`")
-        name, label = (cell.strip() for cell in row)
-        key = name if name in keys else Path(name).with_suffix("").as_posix()
-        if key not in keys:
-            raise UserError(f"{path}, line {number}", f"names {name!r}, which is no audio there", "mend or remove it")
-        labels[key] = label
-    return labels
+def _annotated(one: Recording, known: Annotation | None) -> Recording:
+    path = one.read.args[0]
+    if known is None:
+        first = Annotation((one.speaker,) if one.speaker else ())
+        known = first | annotation.of_name(path.stem) | annotation.of_tags(path)
+    sounds = partial(stereo, path)
+    return replace(one, read=sounds, text="", speaker="", label=known.label, tempo=known.tempo)
 
 
 def pieces(root: Path) -> list[Recording]:

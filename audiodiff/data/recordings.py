@@ -39,7 +39,8 @@ class Recording:
         speaker: within the corpus, "" if that is not known.
         stamp: time of last modification of its file in nanoseconds; None where the key itself names the content.
         remark: why it is left out, "" if it is not.
-        label: of what kind it is, "" if that is not known.
+        label: as of `manifest.Clip`, "" if it is not known.
+        tempo: beats a minute, 0 if that is not known.
         piece: what it is a part of, within the corpus; "" for nothing larger.
         licence: its own; "" for the corpus'.
     """
@@ -51,6 +52,7 @@ class Recording:
     stamp: int | None = None
     remark: str = ""
     label: str = ""
+    tempo: float = 0.0
     piece: str = ""
     licence: str = ""
 

@@ -131,7 +131,7 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
         UserError: too few held-out or generated clips, or a clip that cannot be read.
     """
     labels = generator.model.labels
-    known = [clip for clip in manifest.clips if not labels or clip.label in labels]
+    known = [clip for clip in manifest.clips if not labels or set(clip.labels) & set(labels)]
     held_out = [clip for clip in known if clip.split in settings.splits]
     training = sorted((c for c in known if c.split == "train"), key=lambda c: clip_seed(0, c.id))[: settings.limit]
     for name, clips in (("held-out", held_out), ("training", training)):

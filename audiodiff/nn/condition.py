@@ -15,13 +15,16 @@ class Condition:
             batch hold their last frame.
         samples: (B,) int64, valid samples of each clip; what lies beyond is masked. None: all are valid.
         signal: (B, S, T) signals on the clock of the input itself, such as an excitation.
-        label: (B,) int64, of what kind each clip is; the network's number of labels stands for none in particular.
+        labels: (B, K) ones for what holds of each clip, such as its instrument, and zeros for what does not or is not
+            said.
+        numbers: (B, N) positive numbers that hold of each clip, such as its tempo, NaN for those that are not said.
     """
 
     frames: Tensor | None = None
     samples: Tensor | None = None
     signal: Tensor | None = None
-    label: Tensor | None = None
+    labels: Tensor | None = None
+    numbers: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """What is given, by name."""

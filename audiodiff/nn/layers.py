@@ -35,6 +35,26 @@ class NoiseLevelEmbedding(nn.Module):
         return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1).to(self.mlp[0].weight.dtype))
 
 
+class NumberEmbedding(nn.Module):
+    """Positive numbers `(B, N)`, such as a tempo, to features `(B, width)`; those that are NaN are not told and add 0.
+
+    What counts is by which factor two numbers differ: Fourier features of their logarithms, from a period of 16 octaves
+    to one of a quarter.
+    """
+
+    def __init__(self, numbers: int, width: int, frequencies: int = 16):
+        super().__init__()
+        self.register_buffer("scales", torch.logspace(-4, 2, frequencies, base=2) * 2 * math.pi, persistent=False)
+        self.project = nn.Linear(numbers * 2 * frequencies, width, bias=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Embed; computed in float32 before the projection's own precision."""
+        told = numbers.isfinite()
+        angles = torch.where(told, numbers, 1.0).float().log2()[..., None] * self.scales
+        features = torch.cat([angles.sin(), angles.cos()], dim=-1) * told[..., None]
+        return self.project(features.flatten(1).to(self.project.weight.dtype))
+
+
 class ChannelNorm(nn.Module):
     """Root-mean-square norm over channels, frame by frame (Zhang & Sennrich 2019): no statistics over time."""
 

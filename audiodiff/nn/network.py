@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.frontend import Frontend
+from audiodiff.nn.layers import NumberEmbedding
 from audiodiff.nn.unet1d import UNet1d, length_mask, pad_frames
 
 
@@ -17,9 +18,10 @@ class Network(nn.Module):
         frontend: samples to frames and back.
         condition: channels M of the conditioning frames; 0 for none.
         condition_hop: samples between conditioning frames; frame k is centred at sample k x condition_hop.
-        channels, blocks, dilation_cycle, embedding, attention: of the U-Net.
+        channels, blocks, dilation_cycle, embedding, attention, recompute: of the U-Net.
         answers: signals that it predicts, each of the input's channels: 2 for a mean and its variance.
-        labels: kinds of clips that it can be told apart; one more stands for none of them. 0: it is told no kind.
+        labels: K, properties of clips that it can be told.
+        numbers: N, numbers of clips that it can be told.
     """
 
     def __init__(
@@ -31,17 +33,21 @@ class Network(nn.Module):
         blocks: list[int] = (3, 3),
         dilation_cycle: int = 3,
         embedding: int = 128,
-        attention: bool = False,
+        attention: int = 0,
         answers: int = 1,
         labels: int = 0,
+        numbers: int = 0,
+        recompute: bool = False,
     ):
         super().__init__()
         if answers < 1:
             raise ValueError(f"a network answers at least one signal, got answers = {answers}")
         self.frontend, self.condition, self.condition_hop = frontend, condition, condition_hop
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
-        self.embedding, self.attention, self.answers, self.labels = embedding, attention, answers, labels
-        self.label = nn.Embedding(labels + 1, embedding) if labels else None
+        self.embedding, self.attention, self.answers, self.recompute = embedding, attention, answers, recompute
+        self.labels, self.numbers = labels, numbers
+        self.label = nn.Linear(labels, embedding, bias=False) if labels else None
+        self.number = NumberEmbedding(numbers, embedding) if numbers else None
         self.unet = UNet1d(
             frontend.in_features,
             answers * frontend.out_features,
@@ -51,6 +57,7 @@ class Network(nn.Module):
             dilation_cycle,
             embedding,
             attention,
+            recompute,
         )
 
     @property
@@ -97,11 +104,16 @@ class Network(nn.Module):
             valid = valid if cond.samples is None else self.frontend.frames(cond.samples)
             mask = length_mask(valid, padded, features.dtype)
         condition = None if cond.frames is None else self._align(cond.frames, padded).to(features.dtype)
-        clip = None if self.label is None else self.label(cond.label).to(features.dtype)
-        output = self.unet(pad_frames(features, padded), log_snr, condition, mask, clip)[..., :frames]
+        output = self.unet(pad_frames(features, padded), log_snr, condition, mask, self._told(cond))[..., :frames]
         parts = output.chunk(self.answers, dim=1)
         decoded = torch.cat([self.frontend.decode(part, state, samples) for part in parts], dim=1)
         return decoded if cond.samples is None else decoded * length_mask(cond.samples, samples, decoded.dtype)
+
+    def _told(self, cond: Condition) -> Tensor | None:
+        """(B, embedding), what holds of each clip as a whole."""
+        told = [] if self.label is None else [self.label(cond.labels.to(self.label.weight.dtype))]
+        told += [] if self.number is None else [self.number(cond.numbers)]
+        return sum(told) if told else None
 
     def _align(self, condition: Tensor, frames: int) -> Tensor:
         """(B, M, F) to (B, M, frames): read at the centres of the front end's frames, by linear interpolation."""
@@ -119,9 +131,11 @@ class Network(nn.Module):
         signals = 0 if cond.signal is None else cond.signal.shape[1]
         if signals != self.frontend.signals:
             raise ValueError(f"the network takes {self.frontend.signals} conditioning signals, got {signals}")
-        if (cond.label is None) != (self.labels == 0):
-            raise ValueError(f"the network tells {self.labels} labels apart, got {cond.label}")
-        told = (("frames", cond.frames), ("samples", cond.samples), ("signal", cond.signal), ("label", cond.label))
-        for name, value in told:
-            if value is not None and value.shape[0] != x.shape[0]:
+        for name, count in (("labels", self.labels), ("numbers", self.numbers)):
+            value = getattr(cond, name)
+            given = 0 if value is None else value.shape[1]
+            if given != count:
+                raise ValueError(f"the network is told {count} {name}, got {given}")
+        for name, value in cond.tensors().items():
+            if value.shape[0] != x.shape[0]:
                 raise ValueError(f"cond.{name} has a batch of {value.shape[0]}, the input of {x.shape[0]}")

@@ -7,6 +7,7 @@ Dilations cycle through 1, 2, 4, ... within a level, so a level of n blocks sees
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from audiodiff.nn.attention import SelfAttention
 from audiodiff.nn.layers import Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, masked
@@ -23,7 +24,9 @@ class UNet1d(nn.Module):
         blocks: residual blocks of each level (on the way down, and again on the way up except at the bottom).
         dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level.
         embedding: width of the noise-level embedding.
-        attention: self-attention at the bottom.
+        attention: self-attention at so many of the lowest levels: at the bottom once, above it on both ways.
+        recompute: whether training forgets what is inside of blocks, and computes it again on the way back: a third
+            more time, and memory for one block and what lies between blocks (Chen et al. 2016, arXiv 1604.06174).
     """
 
     def __init__(
@@ -35,7 +38,8 @@ class UNet1d(nn.Module):
         blocks: list[int] = (3, 3),
         dilation_cycle: int = 3,
         embedding: int = 128,
-        attention: bool = False,
+        attention: int = 0,
+        recompute: bool = False,
     ):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
@@ -44,7 +48,9 @@ class UNet1d(nn.Module):
             )
         self.in_features, self.out_features, self.condition = in_features, out_features, condition
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
-        self.embedding, self.attention = embedding, attention
+        if attention > len(channels):
+            raise ValueError(f"attention={attention} levels, there are {len(channels)}")
+        self.embedding, self.attention, self.recompute = embedding, attention, recompute
 
         def level(i: int) -> nn.ModuleList:
             return nn.ModuleList(
@@ -58,7 +64,9 @@ class UNet1d(nn.Module):
         self.down = nn.ModuleList(level(i) for i in range(bottom))
         self.shrink = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
         self.bottom = level(bottom)
-        self.attend = SelfAttention(channels[bottom]) if attention else None
+        self.attend = nn.ModuleDict({"bottom": SelfAttention(channels[bottom])} if attention else {})
+        for i in range(bottom + 1 - max(attention, 1), bottom):
+            self.attend.update({f"{way}{i}": SelfAttention(channels[i]) for way in ("down", "up")})
         self.grow = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
         self.up = nn.ModuleList(level(i) for i in range(bottom))
         self.leave = nn.Conv1d(channels[0], out_features, 1)
@@ -77,7 +85,7 @@ class UNet1d(nn.Module):
         Of a pair that is one frame at the level below, one frame sees one further to the left and the other to the
         right: so each level doubles what is below it and adds one, besides its own blocks on the way down and up.
         """
-        if self.attend is not None:
+        if self.attend:
             return None
         reach = sum(block.reach for block in self.bottom)
         for down, up in zip(reversed(self.down), reversed(self.up), strict=True):
@@ -117,19 +125,23 @@ class UNet1d(nn.Module):
 
         hidden, skips = self.enter(x), []
         for i, (blocks, shrink) in enumerate(zip(self.down, self.shrink, strict=True)):
-            for block in blocks:
-                hidden = block(hidden, embedding, conditions[i], masks[i])
+            hidden = self._level(f"down{i}", blocks, hidden, embedding, conditions[i], masks[i])
             skips.append(hidden)
             hidden = shrink(hidden, masks[i])
-        for block in self.bottom:
-            hidden = block(hidden, embedding, conditions[-1], masks[-1])
-        if self.attend is not None:
-            hidden = self.attend(hidden, masks[-1])
+        hidden = self._level("bottom", self.bottom, hidden, embedding, conditions[-1], masks[-1])
         for i in reversed(range(len(self.down))):
             hidden = (self.grow[i](hidden) + skips[i]) * 2**-0.5
-            for block in self.up[i]:
-                hidden = block(hidden, embedding, conditions[i], masks[i])
+            hidden = self._level(f"up{i}", self.up[i], hidden, embedding, conditions[i], masks[i])
         return masked(self.leave(nn.functional.silu(hidden)), mask)
+
+    def _level(self, name: str, blocks: nn.ModuleList, hidden: Tensor, *told: Tensor | None) -> Tensor:
+        """Run a level's blocks, told embedding, condition and mask, and its attention if it has any."""
+        for block in blocks:
+            if self.recompute and torch.is_grad_enabled():
+                hidden = checkpoint(block, hidden, *told, use_reentrant=False)
+            else:
+                hidden = block(hidden, *told)
+        return self.attend[name](hidden, told[-1]) if name in self.attend else hidden
 
 
 def pad_frames(x: Tensor, frames: int) -> Tensor:

@@ -30,8 +30,9 @@ class Settings:
         steps: network calls a clip.
         sampler: name; None for the model's own.
         seed: of all.
-        label: kind of the clips; None: any.
-        guidance: weight of the label.
+        labels: what the clips are to be; none: anything.
+        tempo: beats a minute; None: any.
+        guidance: weight of labels and tempo.
         peak: of each clip; None: as it comes.
         batch_size: clips at once.
         format: of the files, "wav" or "flac".
@@ -46,7 +47,8 @@ class Settings:
     steps: int = 6
     sampler: str | None = None
     seed: int = 0
-    label: str | None = None
+    labels: tuple[str, ...] = ()
+    tempo: float | None = None
     guidance: float = 1.0
     peak: float | None = PEAK
     batch_size: int = 8
@@ -109,7 +111,8 @@ def _recipe(generator: MusicGenerator, settings: Settings) -> dict:
         "nfe": settings.steps,
         "seed": settings.seed,
         "seconds": settings.seconds,
-        "label": settings.label,
+        "labels": list(settings.labels),
+        "tempo": settings.tempo,
         "guidance": settings.guidance,
         "peak": settings.peak,
     }
@@ -122,7 +125,8 @@ def _batch(generator: MusicGenerator, batch: list[tuple[Path, dict]], settings: 
         settings.seconds,
         settings.steps,
         settings.sampler,
-        settings.label,
+        settings.labels,
+        settings.tempo,
         settings.guidance,
         settings.peak,
         progress,

@@ -10,6 +10,7 @@ from audiodiff.diffusion.guidance import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.diffusion.sampler import HasPosteriorMean
 from audiodiff.errors import UserError
+from audiodiff.nn.condition import Condition
 from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.synthesis.synthesiser import Progress, Synthesiser
 
@@ -20,7 +21,8 @@ _SILENT = 1e-6  # of full scale: what stays below is not raised
 class MusicGenerator(Synthesiser):
     """Clips out of noise.
 
-    A clip depends on its seed, its length, the label, the sampler and the number of calls alone: not on its batch.
+    A clip depends on its seed, its length, what the network is told, the sampler and the number of calls: not on its
+    batch.
 
     Args:
         arguments: those of `Synthesiser`, with a `MusicModel`.
@@ -36,7 +38,8 @@ class MusicGenerator(Synthesiser):
         seconds: float | None = None,
         steps: int | None = None,
         sampler: str | None = None,
-        label: str | None = None,
+        labels: Sequence[str] = (),
+        tempo: float | None = None,
         guidance: float = 1.0,
         peak: float | None = PEAK,
         callback: Callable[[Progress], None] | None = None,
@@ -48,9 +51,10 @@ class MusicGenerator(Synthesiser):
             seconds: of each; None for the length that the model was trained on.
             steps: network calls; None for the model's own number.
             sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own.
-            label: kind of the clips, one of the model's; None: any.
-            guidance: weight of the label; 1 is the model as it is, more takes clips further from those of other kinds
-                and costs a second network evaluation a call.
+            labels: what the clips are to be, some of the model's; none: anything.
+            tempo: beats a minute that they are to have; None: any.
+            guidance: weight of labels and tempo; 1 is the model as it is, more takes clips further from those of other
+                kinds and costs a second network evaluation a call.
             peak: that each clip is brought to, its mean taken off; None: as it comes.
             callback: told the progress after every network call.
 
@@ -58,7 +62,8 @@ class MusicGenerator(Synthesiser):
             Audio with samples (C, T) for one seed, (B, C, T) for several.
 
         Raises:
-            UserError: an unknown sampler or label, a length or number of calls that is none.
+            UserError: an unknown sampler or label, a tempo to a model that knows none, a length or number of calls that
+                is none.
         """
         single = isinstance(seeds, int)
         numbers = [seeds] if single else [int(seed) for seed in seeds]
@@ -73,14 +78,9 @@ class MusicGenerator(Synthesiser):
             if callback is not None:
                 callback(Progress(step + 1, nfe))
 
+        denoiser, condition = self._told(len(numbers), samples, labels, tempo, guidance)
         with self._context():
-            made = walker(
-                self._denoiser(label, guidance, len(numbers)),
-                x1,
-                self.model.condition(len(numbers), label),
-                noise,
-                report,
-            )
+            made = walker(denoiser, x1, condition, noise, report)
         waveforms = self.model.restore(made.float()).cpu()
         if peak is not None:
             waveforms = levelled(waveforms, peak)
@@ -93,12 +93,23 @@ class MusicGenerator(Synthesiser):
             raise UserError(f"seconds {seconds}", "is no length", "give a number above 0")
         return round(seconds * self.sample_rate)
 
-    def _denoiser(self, label: str | None, guidance: float, clips: int) -> HasPosteriorMean:
+    def _told(
+        self, clips: int, samples: int, labels: Sequence[str], tempo: float | None, guidance: float
+    ) -> tuple[HasPosteriorMean, Condition]:
+        """The denoiser, guided if it is to be, and what it is told."""
+        length, wanted = {"seconds": min(samples, self.model.samples) / self.sample_rate}, {}
+        if tempo is not None:
+            if "tempo" not in self.model.numbers:
+                raise UserError(f"tempo {tempo:g}", "is not what this model is told", "leave it out")
+            if not 0 < tempo < float("inf"):
+                raise UserError(f"tempo {tempo:g}", "is none", "give beats a minute, such as 120")
+            wanted["tempo"] = float(tempo)
+        condition = self.model.condition(clips, labels, length | wanted)
         if guidance == 1.0:
-            return self.model.denoiser
-        if label is None:
-            raise UserError(f"guidance {guidance:g}", "has no label to go to", "give a label, or guidance 1")
-        return ClassifierFree(self.model.denoiser, guidance, self.model.condition(clips))
+            return self.model.denoiser, condition
+        if not labels and not wanted:
+            raise UserError(f"guidance {guidance:g}", "has nothing to go to", "give a label, or guidance 1")
+        return ClassifierFree(self.model.denoiser, guidance, self.model.condition(clips, (), length)), condition
 
 
 def levelled(waveforms: Tensor, peak: float) -> Tensor:

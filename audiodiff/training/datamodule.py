@@ -90,7 +90,9 @@ class MusicData(ManifestData):
             sees one crop of each clip.
         channels: 1, or 2 for stereo; mono files are heard on both sides.
         from_start: crops begin where their clips begin, as one-shots do.
-        labels: kinds that are told apart; clips of no such kind are left out.
+        labels: that are told apart.
+        numbers: that clips are told by, of "seconds" and "tempo".
+        others: whether clips that have none of the labels are there as well.
         longest_seconds: clips beyond are left out.
     """
 
@@ -100,12 +102,15 @@ class MusicData(ManifestData):
         channels: int = 1,
         from_start: bool = False,
         labels: Sequence[str] = (),
+        numbers: Sequence[str] = (),
+        others: bool = False,
         longest_seconds: float | None = None,
         **options,
     ):
         super().__init__(*arguments, **options)
         self.channels, self.from_start = channels, from_start
-        self.labels, self.longest_seconds = tuple(labels), longest_seconds
+        self.labels, self.numbers, self.others = tuple(labels), tuple(numbers), others
+        self.longest_seconds = longest_seconds
 
     def manifest(self) -> Manifest:
         """Those of the prepared clips that are asked for.
@@ -114,15 +119,18 @@ class MusicData(ManifestData):
             UserError: nothing is prepared, or none of it is asked for; names what there is.
         """
         whole = super().manifest()
+        there = {label for clip in whole.clips for label in clip.labels}
+        told = f"labels there: {', '.join(sorted(there)) or 'none'}"
+        if missing := [label for label in self.labels if label not in there]:
+            raise UserError(self.path, f"holds no clip of data.labels {', '.join(missing)}", told)
         kept = tuple(
             clip
             for clip in whole.clips
-            if (not self.labels or clip.label in self.labels)
+            if (not self.labels or self.others or set(self.labels) & set(clip.labels))
             and (self.longest_seconds is None or clip.seconds <= self.longest_seconds)
         )
         if not kept:
-            known = ", ".join(sorted({clip.label for clip in whole.clips} - {""})) or "none"
-            raise UserError(self.path, "holds no clip of these labels and lengths", f"labels there: {known}")
+            raise UserError(self.path, "holds no clip of these labels and lengths", told)
         return replace(whole, clips=kept)
 
     def setup(self, stage: str) -> None:
@@ -133,8 +141,8 @@ class MusicData(ManifestData):
         self.held_out = self._crops(held_out if len(held_out) else manifest)
 
     def _crops(self, manifest: Manifest) -> CropDataset:
-        where = (self.sample_rate, self.crop_samples, self.seed, self.channels, self.from_start, self.labels)
-        return CropDataset(manifest, *where)
+        told = (self.channels, self.from_start, self.labels, self.numbers)
+        return CropDataset(manifest, self.sample_rate, self.crop_samples, self.seed, *told)
 
     def val_dataloader(self) -> DataLoader:
         """The same crops of held-out clips every time."""

@@ -3,9 +3,12 @@
 Crops are brought to one power where the process runs: how loud a clip is, the listener sets. Left as they are, a low
 drum whose power lies in one narrow band would weigh fifty times as much as others, and be all that the loss shows.
 
-A network that is told the label of most crops and of some none learns both distributions, with it and without: guidance
-needs the difference of the two (Ho and Salimans 2022, arXiv 2207.12598).
+A network that is told of most crops what they are and of some nothing learns both distributions: guidance needs the
+difference of the two (Ho and Salimans 2022, arXiv 2207.12598). What else is told of a crop is left out now and then by
+itself, so that any of it may be asked for.
 """
+
+import math
 
 import torch
 from torch import Tensor
@@ -24,7 +27,7 @@ class MusicTraining(DiffusionTraining):
     """Trains a `MusicModel`.
 
     Args:
-        unlabelled: share of the crops whose label is left out.
+        unlabelled: share of the crops of which no label and no number is told; of the others each is left out as often.
         levelled: whether every crop is brought to unit power before its gain is drawn.
         measured: crops that the average spectrum is measured on, if the model has none yet.
         arguments: those of `DiffusionTraining`.
@@ -50,10 +53,10 @@ class MusicTraining(DiffusionTraining):
         levels = drawn_levels(gain, len(waveform), generator)[:, None, None]
         drawn, weights = (times or LowDiscrepancy()).sample(len(waveform), generator)
         noise = torch.randn(waveform.shape, generator=generator).to(waveform)
-        dropped = torch.rand(len(waveform), generator=generator) < self.unlabelled
+        condition = self._condition(batch, generator)
         x0 = self.level(self.model.normalise(waveform)) * levels.to(waveform)
         t, weights = (drawn * self.model.denoiser.t_max).to(waveform), weights.to(waveform)
-        losses = self.model.denoiser.loss(x0, noise, t, self._condition(batch, dropped)).loss
+        losses = self.model.denoiser.loss(x0, noise, t, condition).loss
         return {
             "loss": mean_loss(weights * losses, self.model.schedule),
             "clip_loss": losses.detach(),
@@ -68,8 +71,12 @@ class MusicTraining(DiffusionTraining):
         power = signal.square().mean((1, 2), keepdim=True).sqrt()
         return torch.where(power > _QUIET, signal / power.clamp(min=_QUIET), signal)
 
-    def _condition(self, batch: dict, dropped: Tensor) -> Condition:
-        if not self.model.labels:
-            return Condition()
-        label = batch["label"]
-        return Condition(label=torch.where(dropped.to(label.device), len(self.model.labels), label))
+    def _condition(self, batch: dict, generator: torch.Generator) -> Condition:
+        told, clips = {}, len(batch["waveform"])
+        nothing = torch.rand(clips, 1, generator=generator) < self.unlabelled
+        for name, missing in (("labels", 0.0), ("numbers", math.nan)):
+            if getattr(self.model, name):
+                value = batch[name]
+                dropped = nothing | (torch.rand(value.shape, generator=generator) < self.unlabelled)
+                told[name] = value.masked_fill(dropped.to(value.device), missing)
+        return Condition(**told)

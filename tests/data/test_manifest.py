@@ -62,14 +62,14 @@ def test_content_hash_sees_every_field_but_neither_order_nor_place(tmp_path):
     a, b = clip("a"), clip("b")
     base = Manifest((a, b), tmp_path).content_hash()
     assert base == Manifest((b, a), tmp_path / "elsewhere").content_hash()
-    later = ({"label": "x"}, {"piece": "x"}, {"channels": 2})
+    later = ({"label": "x"}, {"tempo": 90.0}, {"piece": "x"}, {"channels": 2})
     for change in ({"text": "x"}, {"split": "test"}, {"content": "1"}, {"seconds": 2.0}, *later):
         assert Manifest((replace(a, **change), b), tmp_path).content_hash() != base
 
 
 def test_fields_that_say_nothing_are_not_written(tmp_path):
     lines = Manifest((clip("a"), clip("b", channels=2)), tmp_path).save().read_text().split("\n")
-    assert "channels" not in lines[1] and "label" not in lines[1] and "piece" not in lines[1]
+    assert not any(name in lines[1] for name in ("channels", "label", "piece", "tempo"))
     assert json.loads(lines[2])["channels"] == 2
 
 
@@ -92,7 +92,8 @@ GOOD = asdict(clip("a"))
         ([HEADER, GOOD | {"sample_rate": True}], "line 2: field 'sample_rate' is True, not int"),
         ([HEADER, GOOD | {"seconds": 0}], "line 2: field 'seconds' is 0, not above 0"),
         ([HEADER, GOOD | {"split": "dev"}], "line 2: field 'split' is 'dev'"),
-        ([HEADER, GOOD | {"tempo": 3}], "line 2: field 'tempo' is not known"),
+        ([HEADER, GOOD | {"pace": 3}], "line 2: field 'pace' is not known"),
+        ([HEADER, GOOD | {"tempo": -3}], r"line 2: field 'tempo' is -3, not 0 or above"),
         ([HEADER, GOOD | {"channels": 6}], "line 2: field 'channels' is 6, not 1 or 2"),
         ([HEADER, GOOD | {"path": ""}], "line 2: field 'path' is empty"),
         ([HEADER, GOOD, GOOD], "id 'c/a' stands on two lines"),

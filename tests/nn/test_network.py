@@ -1,5 +1,7 @@
 """The promises of every network: any length, zero at initialisation, clips that do not see each other."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -259,26 +261,51 @@ def test_a_network_of_two_answers_has_a_signal_for_each(frontend):
         build(frontend, answers=0)
 
 
-def test_labels_are_told_apart_and_none_of_them_is_one_more():
-    network = awake(build("stft", condition=0, labels=3))
-    x, log_snr, _ = inputs(4, 300)
-    x, log_snr = x[:1].expand(4, -1, -1), log_snr[:1].expand(4)
-    out = network(x, log_snr, Condition(label=torch.arange(4)))
-    assert all(not torch.allclose(out[i], out[j]) for i in range(4) for j in range(i))
-    alone = network(x[:1], log_snr[:1], Condition(label=torch.tensor([2])))
-    torch.testing.assert_close(alone[0], out[2])
+def test_labels_and_numbers_are_told_apart():
+    network = awake(build("stft", condition=0, labels=2, numbers=2))
+    x, log_snr, _ = inputs(6, 300)
+    x, log_snr = x[:1].expand(6, -1, -1), log_snr[:1].expand(6)
+    labels = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1], [0, 0], [0, 0]]).float()
+    numbers = torch.full((6, 2), math.nan)
+    numbers[4, 0], numbers[5, 0] = 100.0, 120.0
+    out = network(x, log_snr, Condition(labels=labels, numbers=numbers))
+    assert all(not torch.allclose(out[i], out[j]) for i in range(6) for j in range(i))
+    alone = network(x[:1], log_snr[:1], Condition(labels=labels[5:], numbers=numbers[5:]))
+    torch.testing.assert_close(alone[0], out[5])
 
 
-def test_at_the_start_labels_say_nothing():
-    network = build("stft", condition=0, labels=3)
-    nn.init.normal_(network.unet.leave.weight)
+def test_what_is_not_told_adds_nothing():
+    told, silent = build("stft", condition=0, labels=2, numbers=1), build("stft", condition=0)
+    silent.load_state_dict({name: told.state_dict()[name] for name in silent.state_dict()})
+    nn.init.normal_(told.unet.leave.weight)
+    silent.unet.leave.weight.data.copy_(told.unet.leave.weight)
     x, log_snr, _ = inputs(2, 300)
-    found = [network(x, log_snr, Condition(label=torch.full((2,), label))) for label in (0, 3)]
-    assert torch.equal(*found)
+    nothing = Condition(labels=torch.zeros(2, 2), numbers=torch.full((2, 1), math.nan))
+    assert torch.equal(told(x, log_snr, nothing), silent(x, log_snr))
 
 
-@pytest.mark.parametrize(("labels", "label"), [(0, torch.zeros(2, dtype=torch.int64)), (3, None)])
-def test_labels_that_do_not_fit(labels, label):
+@pytest.mark.parametrize(("labels", "given_labels"), [(0, torch.zeros(2, 1)), (3, None), (3, torch.zeros(2, 2))])
+def test_labels_that_do_not_fit(labels, given_labels):
     x, log_snr, _ = inputs(2, 300)
-    with pytest.raises(ValueError, match="labels apart"):
-        build("stft", condition=0, labels=labels)(x, log_snr, Condition(label=label))
+    with pytest.raises(ValueError, match=rf"told {labels} labels, got"):
+        build("stft", condition=0, labels=labels)(x, log_snr, Condition(labels=given_labels))
+    with pytest.raises(ValueError, match="told 0 numbers, got 1"):
+        build("stft", condition=0)(x, log_snr, Condition(numbers=torch.ones(2, 1)))
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_attention_at_so_many_of_the_lowest_levels(levels):
+    network = build("stft", levels=3, attention=levels)
+    assert len(network.unet.attend) == 2 * levels - 1 and network.reach is None
+    with pytest.raises(ValueError, match="attention=4 levels, there are 3"):
+        build("stft", levels=3, attention=4)
+
+
+def test_recomputed_activations_change_no_gradient():
+    gradients = []
+    for recompute in (False, True):
+        network = awake(build("stft", levels=2, attention=1, recompute=recompute))
+        x, log_snr, cond = inputs(2, 300)
+        network(x, log_snr, cond).square().sum().backward()
+        gradients.append([parameter.grad for parameter in network.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))

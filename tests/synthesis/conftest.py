@@ -74,19 +74,18 @@ def vocoder(model_folder):
 
 @pytest.fixture(scope="session")
 def make_music():
-    """`make_music(channels=2, labels=(...), **arguments)` -> a small `MusicModel` with random weights, at 8 kHz."""
+    """`make_music(channels=2, labels=(...), numbers=(), **arguments)` -> a small random `MusicModel` at 8 kHz."""
 
-    def build(channels=2, labels=("kick", "snare"), **options):
+    def build(channels=2, labels=("kick", "snare"), numbers=(), **options):
         torch.manual_seed(0)
-        network = Network(
-            StftFrontend(channels, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16, labels=len(labels)
-        )
+        told = {"labels": len(labels), "numbers": len(numbers)}
+        network = Network(StftFrontend(channels, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16, **told)
         for parameter in network.parameters():
             if not parameter.detach().any():
                 torch.nn.init.normal_(parameter, std=0.05)
         if labels:
             torch.nn.init.normal_(network.label.weight)
-        arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "labels": labels, "sampler": "ddim"}
-        return MusicModel(network, Cosine(), V(), 8000, 1600, **arguments | options)
+        arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "sampler": "ddim"}
+        return MusicModel(network, Cosine(), V(), 8000, 1600, labels=labels, numbers=numbers, **arguments | options)
 
     return build

@@ -30,14 +30,14 @@ def contents(folder):
 
 
 def test_files_are_the_clips(generator, tmp_path):
-    outcome = generate(generator, tmp_path, Settings(count=3, steps=2, seed=4, label="kick"), quiet=True)
+    outcome = generate(generator, tmp_path, Settings(count=3, steps=2, seed=4, labels=("kick",)), quiet=True)
     assert (outcome.generated, outcome.kept) == (3, 0)
-    expected = generator.generate(seeds_of(4, 3), steps=2, label="kick").samples
+    expected = generator.generate(seeds_of(4, 3), steps=2, labels=("kick",)).samples
     for number in range(3):
         found = io.read(tmp_path / f"{number:04d}.wav", channels=2)
         torch.testing.assert_close(found.samples, expected[number], rtol=0, atol=1.01 / 32768)
         told = json.loads(sidecar_path(tmp_path / f"{number:04d}.wav").read_text())
-        assert (told["label"], told["nfe"], told["clip_seed"]) == ("kick", 2, seeds_of(4, 3)[number])
+        assert (told["labels"], told["nfe"], told["clip_seed"]) == (["kick"], 2, seeds_of(4, 3)[number])
 
 
 def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch):
@@ -66,7 +66,7 @@ def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch
 def test_what_was_made_otherwise_is_made_again(generator, tmp_path):
     generate(generator, tmp_path, Settings(count=2, steps=2), quiet=True)
     before = contents(tmp_path)
-    for change in ({"seed": 1}, {"steps": 3}, {"label": "kick"}, {"seconds": 0.1}):
+    for change in ({"seed": 1}, {"steps": 3}, {"labels": ("kick",)}, {"seconds": 0.1}):
         assert generate(generator, tmp_path, Settings(**{"count": 2, "steps": 2} | change), quiet=True).generated == 2
         assert contents(tmp_path) != before
     generate(generator, tmp_path, Settings(count=2, steps=2), quiet=True)

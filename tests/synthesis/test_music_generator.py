@@ -38,10 +38,10 @@ def test_shapes_and_lengths(generator):
 @given(
     st.lists(st.integers(0, 99), min_size=1, max_size=5),
     st.sampled_from(["ddim", "ddpm"]),
-    st.sampled_from([None, "kick"]),
+    st.sampled_from([(), ("kick",)]),
 )
-def test_a_clip_does_not_depend_on_its_batch(generator, seeds, sampler, label):
-    options = {"steps": 3, "sampler": sampler, "label": label, "guidance": 2.0 if label else 1.0}
+def test_a_clip_does_not_depend_on_its_batch(generator, seeds, sampler, labels):
+    options = {"steps": 3, "sampler": sampler, "labels": labels, "guidance": 2.0 if labels else 1.0}
     together = generator.generate(seeds, **options).samples
     for seed, clip in zip(seeds, together, strict=True):
         torch.testing.assert_close(generator.generate(seed, **options).samples, clip, rtol=0, atol=1e-4)
@@ -67,8 +67,8 @@ def test_silence_is_not_raised():
 
 def test_labels_and_guidance_move_the_clip(generator):
     made = {
-        (label, guidance): generator.generate(1, label=label, guidance=guidance).samples
-        for label, guidance in ((None, 1.0), ("kick", 1.0), ("snare", 1.0), ("kick", 3.0))
+        (labels, guidance): generator.generate(1, labels=labels, guidance=guidance).samples
+        for labels, guidance in (((), 1.0), (("kick",), 1.0), (("snare",), 1.0), (("kick",), 3.0))
     }
     clips = list(made.values())
     assert all(not torch.allclose(clips[i], clips[j], atol=1e-3) for i in range(4) for j in range(i))
@@ -101,8 +101,9 @@ def test_a_checkpoint_is_the_model(tmp_path, generator):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label": "gong"}, r"label 'gong': is not one of the model's.*kick, snare"),
-        ({"guidance": 2.0}, "has no label to go to"),
+        ({"labels": ["gong"]}, r"label 'gong': is not one of the model's.*kick, snare"),
+        ({"guidance": 2.0}, "has nothing to go to"),
+        ({"tempo": 120.0}, r"tempo 120: is not what this model is told"),
         ({"seconds": 0.0}, r"seconds 0\.0: is no length"),
         ({"seconds": math.nan}, "is no length"),
         ({"seconds": 1e-5}, "is no length"),
@@ -117,10 +118,10 @@ def test_what_cannot_be_is_refused_in_one_line(generator, options, message):
 
 
 def test_networks_that_do_not_fit(make_music):
-    with pytest.raises(UserError, match="tells 2 labels apart, the model names 1"):
+    with pytest.raises(UserError, match="is told 2 labels, the model names 1"):
         MusicModel(make_music().network, Cosine(), V(), RATE, SAMPLES, labels=["kick"])
     network = Network(StftFrontend(1, 64, 16, signals=1), 0, 1, [16], [1])
     with pytest.raises(UserError, match="takes a mel or signals"):
         MusicModel(network, Cosine(), V(), RATE, SAMPLES)
     with pytest.raises(UserError, match="there are none: it was trained without"):
-        MusicGenerator(make_music(labels=())).generate(0, label="kick")
+        MusicGenerator(make_music(labels=())).generate(0, labels=["kick"])

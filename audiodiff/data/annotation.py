@@ -1,0 +1,135 @@
+"""What is known of a recording of music besides its sound: labels and tempo, from its name, its tags, or a table.
+
+Labels are words: an instrument, a genre, a key ("A minor"). The tempo is a number, in beats a minute.
+"""
+
+import csv
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinytag import TinyTag, TinyTagException
+
+from audiodiff.data.manifest import LABEL_MARK
+from audiodiff.errors import UserError
+
+# In this order: "snare rimshot" is a snare, "bass drum" a kick, "ride bell" a cymbal.
+_DRUMS = {
+    "kick": r"kick|bass ?drum|drum bass|\bbd\b|stomp|cajon thump",
+    "snare": r"snare|\bsn\b|\bsd\b|redo super opaco|cajon slap",
+    "rim": r"rim|stick|clave|\bwood(block)?\b|click",
+    "hat": r"hi ?hat|\bhats?\b|\b[cop]?hh\b|cymbal (closed|pedal)",
+    "cymbal": r"cymbal|crash|ride|splash|china|paiste|\bcrc?\b",
+    "tom": r"\btoms?\b|tom(hi|mid|low)|fuzz tom",
+    "clap": r"clap|snap",
+    "hand drum": r"conga|bongo|djembe|tabla|sangban|dununba|kenkeni",
+    "percussion": r"bell|agogo|tambourine|maraca|shaker|triangle|waterglass|perc|whistle|tick|ping|drum",
+}
+DRUMS = tuple(_DRUMS)
+_WORDS = re.compile(r"[^a-z0-9]+|(?<=[a-z])(?=\d)")
+_TEMPO = re.compile(
+    r"(?<![\d.])(\d{2,3}(?:\.\d+)?)[\s_-]*bpm(?![a-z])|(?<![a-z])bpm[\s_-]*(\d{2,3}(?:\.\d+)?)", re.IGNORECASE
+)
+_KEY = re.compile(r"(?<![A-Za-z0-9])([A-Ga-g])(#|b|♯|♭)?[\s_-]*(major|minor|maj|min|m)(?![A-Za-z0-9])")
+_SHORT_KEY = re.compile(r"([A-G])([#b]?)(m?)")
+_TEMPI = (20.0, 400.0)  # what a number of beats a minute may be
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What is known.
+
+    Attributes:
+        labels: none or more.
+        tempo: beats a minute, 0 if it is not known.
+    """
+
+    labels: tuple[str, ...] = ()
+    tempo: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """All labels, as in a manifest."""
+        return LABEL_MARK.join(self.labels)
+
+    def __or__(self, other: "Annotation") -> "Annotation":
+        """Both; where both know a tempo, the first."""
+        return Annotation(tuple(dict.fromkeys(self.labels + other.labels)), self.tempo or other.tempo)
+
+
+def drum_of(name: str) -> str:
+    """The kind of drum that a name tells, one of `DRUMS`, "" if it tells none."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = _WORDS.sub(" ", spaced.lower())
+    return next((label for label, pattern in _DRUMS.items() if re.search(pattern, words)), "")
+
+
+def of_name(name: str) -> Annotation:
+    """A key and a tempo that stand in a file's name, as in `groove_A minor_120bpm`."""
+    key, tempo = _KEY.search(name), _TEMPO.search(name)
+    labels = ()
+    if key:
+        note, accidental, mode = key.groups()
+        labels = (_key(note.upper(), accidental or "", mode[0] == "m" and not mode.startswith("maj")),)
+    return Annotation(labels, _tempo(next(filter(None, tempo.groups()))) if tempo else 0.0)
+
+
+def of_tags(path: Path) -> Annotation:
+    """Genre, key and tempo of a file's tags; nothing where it has none or they cannot be read."""
+    try:
+        tags = TinyTag.get(path)
+    except (TinyTagException, OSError):
+        return Annotation()
+    keys = [_SHORT_KEY.fullmatch(str(value).strip()) for value in tags.other.get("initial_key", [])]
+    labels = [_key(note, accidental, bool(minor)) for note, accidental, minor in (k.groups() for k in keys if k)]
+    tempi = [_tempo(str(value)) for value in tags.other.get("bpm", [])]
+    genre = (tags.genre or "").replace(LABEL_MARK.strip(), " ").strip()
+    return Annotation((*([genre] if genre else []), *labels), next(filter(None, tempi), 0.0))
+
+
+def table(path: Path, keys: set[str]) -> dict[str, Annotation]:
+    """Of a CSV file with lines `FILE,WORD,...` the annotation of each of `keys` that it names, with or without suffix.
+
+    A word such as `120 bpm` is the tempo, every other one a label. Lines that name no key are left out.
+
+    Warns:
+        UserWarning: how many were left out, and the first of them.
+
+    Raises:
+        UserError: it is no CSV, or a line has no word.
+    """
+    found, strangers = {}, []
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(path, f"cannot be read as CSV ({error})", "save it as UTF-8") from error
+    for number, row in enumerate(rows, 1):
+        name, *words = (cell.strip() for cell in row or [""])
+        if not name and not any(words):
+            continue
+        if not any(words):
+            raise UserError(f"{path}, line {number}", "has no label", "it should hold lines `FILE,LABEL,LABEL,...`")
+        key = name if name in keys else Path(name).with_suffix("").as_posix()
+        if key not in keys:
+            strangers.append(f"line {number} names {name!r}")
+            continue
+        tempi = [match and float(match[1] or match[2]) for match in map(_TEMPO.fullmatch, words)]
+        labels = tuple(word for word, tempo in zip(words, tempi, strict=True) if word and not tempo)
+        found[key] = Annotation(labels, next(filter(None, tempi), 0.0))
+    if strangers:
+        problem = f"{strangers[0]}, which is no audio there ({len(strangers)} such lines are left out)"
+        warnings.warn(f"{path}: {problem}", stacklevel=2)
+    return found
+
+
+def _key(note: str, accidental: str, minor: bool) -> str:
+    return f"{note}{accidental.replace('♯', '#').replace('♭', 'b')} {'minor' if minor else 'major'}"
+
+
+def _tempo(text: str) -> float:
+    try:
+        tempo = float(text)
+    except ValueError:
+        return 0.0
+    return tempo if _TEMPI[0] <= tempo <= _TEMPI[1] else 0.0
