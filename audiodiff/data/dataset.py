@@ -88,15 +88,30 @@ class CropDataset(Dataset):
         """A crop: float32, with what there is to say of it.
 
         Returns:
-            `waveform` (samples,) or (channels, samples), `samples` of it that are not padding, `clip` id, `path`,
-            `draw`, and if it is to say them `labels` (K,), ones and zeros, and `numbers` (N,), NaN if not known.
+            `waveform` (samples,) or (channels, samples), and what `told` says.
         """
-        clip, start = self.clip(draw), self.start(draw)
-        crop = read_crop(self.manifest, clip, self.sample_rate, start, self.samples, self.channels)
-        there = crop.shape[-1]
-        waveform = torch.nn.functional.pad(crop, (0, self.samples - there))
-        path = str(self.manifest.path(clip))
-        item = {"waveform": waveform, "samples": there, "clip": clip.id, "path": path, "draw": draw}
+        waveform, there = self.crop(draw)
+        return {"waveform": waveform} | self.told(self.clip(draw), draw, there)
+
+    def crop(self, draw: int) -> tuple[Tensor, int]:
+        """The waveform of a draw (..., samples), and how many of its samples are not padding."""
+        read = read_crop(
+            self.manifest, self.clip(draw), self.sample_rate, self.start(draw), self.samples, self.channels
+        )
+        return torch.nn.functional.pad(read, (0, self.samples - read.shape[-1])), read.shape[-1]
+
+    def length(self, clip: Clip) -> int:
+        """Samples of a clip at `sample_rate`."""
+        return _length_at(clip, self.sample_rate)
+
+    def told(self, clip: Clip, draw: int, there: int) -> dict:
+        """What there is to say of a crop.
+
+        Returns:
+            `samples` of it that are not padding, `clip` id, `path`, `draw`, and if it is to say them `labels` (K,),
+            ones and zeros, and `numbers` (N,), NaN if not known.
+        """
+        item = {"samples": there, "clip": clip.id, "path": str(self.manifest.path(clip)), "draw": draw}
         if self.labels:
             item["labels"] = torch.tensor([float(label in clip.labels) for label in self.labels])
         if self.numbers:

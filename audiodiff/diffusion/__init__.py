@@ -13,8 +13,8 @@ Signals are tensors (B, C, T). Where to look:
 - how to walk: `sampler` (the loop) over the tables of `ancestral`, `multistep`, `singlestep`, `heun` and `langevin`,
   with the weights of `integral`; `adaptive` without a table; all by name in `presets`; `noise` and `brownian`;
 - when to stop by: `grid`, `fitted_grid`, `stored_grid`;
-- where to: `guidance`, `gradient_guidance`;
-- where from, if not from noise: `bridge`;
+- where to: `guidance`, `gradient_guidance`; how far: `windowed`; denoisers around denoisers all, by `wrapper`;
+- where from, if not from noise: `editing`, `bridge`;
 - how likely: `likelihood`, `bound`;
 - what is right: `oracle`, denoisers in closed form.
 """

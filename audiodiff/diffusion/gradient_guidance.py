@@ -20,9 +20,10 @@ from torch import Tensor
 
 from audiodiff.diffusion.clips import check_clips, column, map_tensors
 from audiodiff.diffusion.denoiser import EPSILON_LOG_SNR_MIN
-from audiodiff.diffusion.guidance import Guidance, Time
+from audiodiff.diffusion.guidance import Guidance
 from audiodiff.diffusion.sampler import HasPosteriorMean
 from audiodiff.diffusion.schedule import Schedule
+from audiodiff.diffusion.wrapper import Time
 
 
 class ClassifierGuidance(Guidance):
@@ -47,12 +48,12 @@ class ClassifierGuidance(Guidance):
     @property
     def t_max(self) -> float:
         """The denoiser's, but log_snr is -10 there at the lowest: sigma^2 / alpha has no value at pure noise."""
-        return _regular_t_max(self.denoiser)
+        return regular_t_max(self.denoiser)
 
-    def _guided(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         x0_hat = self.denoiser(x_t, t, cond)
-        factor = _tweedie_factor(self.schedule, t, x_t)
-        slope, _ = _gradient(lambda x, cond: (self.log_prob(x, t, cond), x), x_t, cond)
+        factor = tweedie_factor(self.schedule, t, x_t)
+        slope, _ = gradient(lambda x, cond: (self.log_prob(x, t, cond), x), x_t, cond)
         return x0_hat + self.weight * factor * slope
 
 
@@ -84,21 +85,21 @@ class EmbeddingGuidance(Guidance):
     @property
     def t_max(self) -> float:
         """The denoiser's; where the gradient passes through it, log_snr is -10 there at the lowest."""
-        return _regular_t_max(self.denoiser) if self.through_denoiser else self.denoiser.t_max
+        return regular_t_max(self.denoiser) if self.through_denoiser else self.denoiser.t_max
 
-    def _guided(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         if self.through_denoiser:
-            factor = _tweedie_factor(self.schedule, t, x_t)
+            factor = tweedie_factor(self.schedule, t, x_t)
 
             def similarity(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
                 x0_hat = self.denoiser(x, t, cond)
                 return self.similarity(x0_hat, cond), x0_hat
 
-            slope, x0_hat = _gradient(similarity, x_t, cond)
+            slope, x0_hat = gradient(similarity, x_t, cond)
         else:
-            alpha, sigma = _amplitudes(self.schedule, t, x_t)
+            alpha, sigma = amplitudes(self.schedule, t, x_t)
             factor = sigma**2 / (alpha**2 + sigma**2)
-            slope, x0_hat = _gradient(lambda x, cond: (self.similarity(x, cond), x), self.denoiser(x_t, t, cond), cond)
+            slope, x0_hat = gradient(lambda x, cond: (self.similarity(x, cond), x), self.denoiser(x_t, t, cond), cond)
         return x0_hat + self.weight * factor * slope
 
 
@@ -125,7 +126,7 @@ class CosineSimilarity:
         return torch.nn.functional.cosine_similarity(self.embed(x0_hat), target, dim=-1)
 
 
-def _gradient(function: Callable[[Tensor, Any], tuple[Tensor, Tensor]], x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
+def gradient(function: Callable[[Tensor, Any], tuple[Tensor, Tensor]], x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
     """d value / d x for `function(x, cond) -> (value (B,), answer)`, and the answer."""
     differentiated = torch.is_grad_enabled() and x.requires_grad
     with torch.inference_mode(False), torch.enable_grad():
@@ -145,19 +146,19 @@ def recordable(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def _tweedie_factor(schedule: Schedule, t: Time, like: Tensor) -> Tensor | float:
+def tweedie_factor(schedule: Schedule, t: Time, like: Tensor) -> Tensor | float:
     """sigma^2 / alpha: what a change of the score is worth in E[x0 | x_t]."""
-    alpha, sigma = _amplitudes(schedule, t, like)
+    alpha, sigma = amplitudes(schedule, t, like)
     if bool(torch.as_tensor(alpha == 0).any()):
         raise ValueError("a gradient does not determine x0 where alpha = 0: start at the guidance's t_max")
     return sigma**2 / alpha
 
 
-def _regular_t_max(denoiser: HasPosteriorMean) -> float:
+def regular_t_max(denoiser: HasPosteriorMean) -> float:
     return min(denoiser.t_max, float(denoiser.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
 
 
-def _amplitudes(schedule: Schedule, t: Time, like: Tensor) -> tuple[Tensor, Tensor] | tuple[float, float]:
+def amplitudes(schedule: Schedule, t: Time, like: Tensor) -> tuple[Tensor, Tensor] | tuple[float, float]:
     """alpha and sigma: numbers if t is one, else tensors that broadcast against `like`."""
     if not isinstance(t, Tensor):
         return schedule.level(t)[:2]

@@ -18,7 +18,7 @@ the same condition (Karras et al., arXiv 2406.02507). At a given x_t, noise, v, 
 extrapolating one extrapolates all.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -27,17 +27,11 @@ from torch import Tensor
 
 from audiodiff.diffusion.clips import check_clips, clip_mean, column
 from audiodiff.diffusion.sampler import HasPosteriorMean
-from audiodiff.diffusion.schedule import Schedule
-from audiodiff.diffusion.variance import Posterior
-
-Time = Tensor | float
-"""A number for all clips, or (B,)."""
+from audiodiff.diffusion.wrapper import Time, Wrapper
 
 
-class Guidance(ABC):
-    """A denoiser around a denoiser.
-
-    Conditions are handed on as they are. One that is a tensor, or a dataclass of tensors, has one row a clip.
+class Guidance(Wrapper):
+    """A denoiser around a denoiser that changes its answer by a weight.
 
     Args:
         denoiser: what is guided; itself guided, maybe.
@@ -45,46 +39,8 @@ class Guidance(ABC):
     """
 
     def __init__(self, denoiser: HasPosteriorMean, weight: float):
-        self.denoiser = denoiser
+        super().__init__(denoiser)
         self.weight = weight
-
-    @property
-    def schedule(self) -> Schedule:
-        """The denoiser's."""
-        return self.denoiser.schedule
-
-    @property
-    def t_max(self) -> float:
-        """The time to start from: the denoiser's."""
-        return self.denoiser.t_max
-
-    def __call__(self, x_t: Tensor, t: Time, cond: Any = None) -> Tensor:
-        """The guided E[x0 | x_t], (B, C, T).
-
-        Args:
-            x_t: (B, C, T) noisy signals.
-            t: one time for all clips, a number, or (B,).
-            cond: handed on as it is.
-
-        Raises:
-            ValueError: the condition is of another number of clips than x_t.
-        """
-        check_clips(cond, x_t)
-        return self._guided(x_t, t, cond)
-
-    def posterior(self, x_t: Tensor, t: float, s: float, cond: Any = None) -> tuple[Tensor, Tensor | None]:
-        """Mean of x_s given x_t with the guided x0, and the denoiser's own log variance, as `Denoiser.posterior`.
-
-        Costs one network call more than the guided answer. The log variance is None if the denoiser has none.
-        """
-        log_variance = None
-        if hasattr(self.denoiser, "posterior"):
-            _, log_variance = self.denoiser.posterior(x_t, t, s, cond)
-        step = Posterior.between(self.schedule.level(t), self.schedule.level(s))
-        return step.mean(x_t, self(x_t, t, cond)), log_variance
-
-    @abstractmethod
-    def _guided(self, x_t: Tensor, t: Time, cond: Any) -> Tensor: ...
 
 
 class _Extrapolation(Guidance):
@@ -105,7 +61,7 @@ class _Extrapolation(Guidance):
         self.rescale = rescale
         self.interval = interval
 
-    def _guided(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         weight = self._weight_at(t, x_t)
         if not isinstance(weight, Tensor):
             if weight == 1:

@@ -69,7 +69,7 @@ class ResidualBlock(nn.Module):
 
     Args:
         channels: C, in and out.
-        embedding: width of the noise-level embedding.
+        embedding: width of the noise-level embedding; 0: there is none, and no modulation.
         condition: channels of the condition at this resolution; 0 for none.
         dilation: of the convolution, in frames.
         kernel: its odd width.
@@ -78,22 +78,31 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, embedding: int, condition: int, dilation: int, kernel: int = 3):
         super().__init__()
         self.norm = ChannelNorm()
-        self.modulation = nn.Linear(embedding, 2 * channels)
+        self.modulation = nn.Linear(embedding, 2 * channels) if embedding else None
         self.condition = nn.Conv1d(condition, channels, 1) if condition else None
         self.dilated = nn.Conv1d(channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
         self.project = nn.Conv1d(channels, channels, 1)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        if self.modulation is not None:
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
 
     @property
     def reach(self) -> int:
         """Frames to each side that it sees."""
         return self.dilated.padding[0]
 
-    def forward(self, x: Tensor, embedding: Tensor, condition: Tensor | None, mask: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        embedding: Tensor | None = None,
+        condition: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """`(B, C, F)` to the same."""
-        scale, shift = rearrange(self.modulation(embedding), "b (two c) -> two b c 1", two=2)
-        hidden = self.norm(x) * (1 + scale) + shift
+        hidden = self.norm(x)
+        if self.modulation is not None:
+            scale, shift = rearrange(self.modulation(embedding), "b (two c) -> two b c 1", two=2)
+            hidden = hidden * (1 + scale) + shift
         if self.condition is not None:
             hidden = hidden + self.condition(condition)
         hidden = nn.functional.silu(self.dilated(masked(hidden, mask)))

@@ -41,6 +41,7 @@ from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 from audiodiff.errors import UserError
 from audiodiff.files import atomic, write_text
+from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
@@ -85,6 +86,7 @@ TYPES: dict[str, type] = {
     "rough_prior": RoughPrior,
     "standard_prior": StandardPrior,
     "average_spectrum": AverageSpectrum,
+    "autoencoder": Autoencoder,
 }
 _NAMES = {component: name for name, component in TYPES.items()}
 # What constructors answer to arguments of any type and value.

@@ -1,15 +1,9 @@
-"""What all composed models share: a denoiser, how it is sampled, and how it is kept.
-
-A model is a class with a `TYPE`, by which its checkpoints are known, and `ARGUMENTS`, the names of its constructor's
-arguments and of the attributes that hold them: from these it is written down and built again.
-"""
+"""What all composed models share: a denoiser, and how it is sampled."""
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, Self
 
-from torch import Tensor, nn
+from torch import nn
 
 from audiodiff.diffusion import presets
 from audiodiff.diffusion.denoiser import Denoiser
@@ -20,15 +14,15 @@ from audiodiff.diffusion.stored_grid import StoredGrid
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.nn.network import Network
-from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.kept import KeptModel
 
 # Network calls where none are asked for.
 CALLS = 6
-# What the weights of a learned schedule begin with in a checkpoint; the network's have no prefix.
+# What the weights of a learned schedule begin with in a checkpoint.
 SCHEDULE = "schedule."
 
 
-class ComposedModel(nn.Module):
+class ComposedModel(KeptModel):
     """A denoiser and its sampler.
 
     Args:
@@ -41,9 +35,6 @@ class ComposedModel(nn.Module):
         UserError: two grids for one sampler and number of calls, a grid that starts where the denoiser cannot, a range
             that is none, or a network that answers another number of signals than the objective asks for.
     """
-
-    TYPE: ClassVar[str]
-    ARGUMENTS: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -131,54 +122,6 @@ class ComposedModel(nn.Module):
             if not (isinstance(least, int) and isinstance(most, int) and 1 <= least <= most):
                 raise UserError(f"validated {list(self.validated)}", "is no range of calls", "give least and most")
 
-    def replaced(self, **arguments) -> Self:
-        """A model of the same parts, network and weights included, with other constructor arguments."""
-        return type(self)(**{name: getattr(self, name) for name in self.ARGUMENTS} | arguments).eval()
-
-    def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
-        """Write a checkpoint folder: config.json, model.safetensors, README.md."""
-        arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
-        weights = self.network.state_dict() | self._part_weights()
-        checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, arguments, weights, training or {}), card)
-
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Take the weights of a checkpoint: the network's, and those of its other parts that were learned.
-
-        Raises:
-            RuntimeError: names or shapes that are not this model's.
-        """
-        parts = self._part_weights()
-        for name, part in self._parts().items():
-            found = {key: weights[name + key] for key in part.state_dict() if name + key in weights}
-            part.load_state_dict(found)
-        self.network.load_state_dict({name: weight for name, weight in weights.items() if name not in parts})
-
     def _parts(self) -> dict[str, nn.Module]:
-        """What is learned besides the network, by the prefix of its weights in a checkpoint."""
-        return {SCHEDULE: self.schedule} if isinstance(self.schedule, nn.Module) else {}
-
-    def _part_weights(self) -> dict[str, Tensor]:
-        return {name + key: weight for name, part in self._parts().items() for key, weight in part.state_dict().items()}
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Read a checkpoint folder.
-
-        Raises:
-            UserError: it is missing, damaged, or a model of another type.
-        """
-        return cls.from_checkpoint(checkpoint.load(folder), folder)
-
-    @classmethod
-    def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:
-        """The model of a checkpoint that has been read from `folder`; raises as `from_pretrained`."""
-        if found.type != cls.TYPE:
-            raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", f"choose a {cls.TYPE}")
-        try:
-            model = cls(**found.arguments)
-            model.load_weights(found.weights)
-        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-            reason, *_ = str(error).partition("\n")
-            problem = f"config and weights do not fit ({reason})"
-            raise UserError(folder, problem, "export it again") from error
-        return model.eval()
+        learned = {SCHEDULE: self.schedule} if isinstance(self.schedule, nn.Module) else {}
+        return super()._parts() | learned

@@ -1,14 +1,15 @@
-"""The composed model of sound without a mel: a denoiser on waveforms, told at most of what kind they are.
+"""The composed model of sound without a mel: a denoiser, told at most of what kind the sound is.
 
-The process runs on z = whiten(waveform), in which the recordings that it was trained on have about unit variance at all
-frequencies (`audio.average_spectrum`). What is sampled is coloured back.
+The process runs on waveforms or on latents. Waveforms are whitened (`audio.average_spectrum`), so that the recordings
+that it was trained on have about unit variance at all frequencies, and what is sampled is coloured back. Latents are a
+codec's (`synthesis.codec`), of unit variance as well, with some hundred times fewer frames.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.diffusion.denoiser import Denoiser
@@ -16,18 +17,20 @@ from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.diffusion.stored_grid import StoredGrid
 from audiodiff.errors import UserError
+from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
+from audiodiff.synthesis.codec import PREFIX, Codec
 from audiodiff.synthesis.composed import ComposedModel
 
 NUMBERS = ("seconds", "tempo")
 
 
 class MusicModel(ComposedModel):
-    """Network, schedule, objective and the recordings' average spectrum.
+    """Network, schedule, objective, and what stands between the process and the audio.
 
     Args:
-        network: predicts from (B, C, T), without conditioning frames.
+        network: predicts from whitened waveforms (B, C, T) or latents (B, Z, F), without conditioning frames.
         schedule: how much signal and noise there is at time t.
         objective: what the network predicts.
         sample_rate: Hz.
@@ -35,10 +38,11 @@ class MusicModel(ComposedModel):
         spectrum: average of the recordings; None until it is measured, and then all frequencies are taken alike.
         labels: that the network can be told of a clip, in its order.
         numbers: that it can be told, some of `NUMBERS`: how long the clip sounds, and its beats a minute.
+        autoencoder: trained, if the process runs on its latents.
         sampler, grids, validated: as of `ComposedModel`.
 
     Raises:
-        UserError: a network that takes frames, or other labels or numbers, or as `ComposedModel`.
+        UserError: a network that takes frames, or other labels, numbers or latents, or as `ComposedModel`.
     """
 
     TYPE = "music"
@@ -51,6 +55,7 @@ class MusicModel(ComposedModel):
         "spectrum",
         "labels",
         "numbers",
+        "autoencoder",
         "sampler",
         "grids",
         "validated",
@@ -66,6 +71,7 @@ class MusicModel(ComposedModel):
         spectrum: AverageSpectrum | None = None,
         labels: Sequence[str] = (),
         numbers: Sequence[str] = (),
+        autoencoder: Autoencoder | None = None,
         sampler: str = "recommended",
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
@@ -73,6 +79,11 @@ class MusicModel(ComposedModel):
         super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated)
         self.sample_rate, self.samples, self.spectrum = sample_rate, samples, spectrum
         self.labels, self.numbers = tuple(labels), tuple(numbers)
+        self.autoencoder = autoencoder
+        self._check_network()
+
+    def _check_network(self) -> None:
+        network = self.network
         if network.condition or network.frontend.signals:
             raise UserError("network", "takes a mel or signals, of which there are none", "choose network=music")
         for name, told, named in (
@@ -85,10 +96,38 @@ class MusicModel(ComposedModel):
         if unknown := set(self.numbers) - set(NUMBERS):
             raise UserError("numbers", f"{', '.join(unknown)} is not known", f"choose among {', '.join(NUMBERS)}")
 
+        if self.autoencoder is not None and network.frontend.channels not in (
+            self.autoencoder.latents,
+            2 * self.autoencoder.latents,
+        ):
+            problem = f"works on {network.frontend.channels} channels, a frame has {self.autoencoder.latents} latents"
+            raise UserError("network", problem, "make it as many, or twice as many for stereo")
+
+    @property
+    def codec(self) -> Codec | None:
+        """Between latents and audio, if the process runs on latents."""
+        if self.autoencoder is None:
+            return None
+        return Codec(self.autoencoder, self.sample_rate, self.network.frontend.channels // self.autoencoder.latents)
+
     @property
     def channels(self) -> int:
         """Of the audio it makes."""
-        return self.network.frontend.channels
+        return self.network.frontend.channels if self.codec is None else self.codec.channels
+
+    @property
+    def stride(self) -> int:
+        """Samples of a frame of the process."""
+        return 1 if self.autoencoder is None else self.autoencoder.stride
+
+    def frames(self, samples: int) -> int:
+        """Frames of the process of so many samples."""
+        return -(-samples // self.stride)
+
+    def learned(self) -> Iterator[nn.Parameter]:
+        """Without the autoencoder's, whose latents are what is learned."""
+        parts = [self.network, *([self.schedule] if isinstance(self.schedule, nn.Module) else [])]
+        return (parameter for part in parts for parameter in part.parameters())
 
     def condition(
         self, clips: int, labels: Sequence[str] = (), numbers: Mapping[str, float] | None = None
@@ -117,9 +156,16 @@ class MusicModel(ComposedModel):
         return Condition(**told)
 
     def normalise(self, waveform: Tensor) -> Tensor:
-        """What the process runs on, like the waveform (B, C, T)."""
+        """What the process runs on (B, C', F) of a waveform (B, C, T)."""
+        if self.codec is not None:
+            return self.codec.encode(waveform)
         return waveform if self.spectrum is None else self.spectrum.whiten(waveform)
 
-    def restore(self, z: Tensor) -> Tensor:
-        """The waveform of a sample, the inverse of `normalise`."""
-        return z if self.spectrum is None else self.spectrum.colour(z)
+    def restore(self, z: Tensor, samples: int | None = None) -> Tensor:
+        """The waveform of a sample, the inverse of `normalise`; None: of as many samples as there are."""
+        if self.codec is not None:
+            return self.codec.decode(z, samples)
+        return (z if self.spectrum is None else self.spectrum.colour(z))[..., :samples]
+
+    def _parts(self) -> dict[str, nn.Module]:
+        return super()._parts() | ({} if self.autoencoder is None else {PREFIX: self.autoencoder})

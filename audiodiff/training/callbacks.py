@@ -104,8 +104,7 @@ class Throughput(Callback):
         if trainer.global_step % self.every == 0 and now > self.since and self.audio:
             module.log("audio_s_per_s", self.audio / (now - self.since), prog_bar=True)
             self.since, self.audio = now, 0.0
-        clips, *_, samples = batch["waveform"].shape
-        self.audio += clips * samples / module.model.sample_rate
+        self.audio += len(batch["clip"]) * trainer.datamodule.crop_samples / module.model.sample_rate
 
 
 class Checkpoints(ModelCheckpoint):

@@ -141,8 +141,11 @@ class MusicData(ManifestData):
         self.held_out = self._crops(held_out if len(held_out) else manifest)
 
     def _crops(self, manifest: Manifest) -> CropDataset:
+        return CropDataset(*self._crop_arguments(manifest))
+
+    def _crop_arguments(self, manifest: Manifest) -> tuple:
         told = (self.channels, self.from_start, self.labels, self.numbers)
-        return CropDataset(manifest, self.sample_rate, self.crop_samples, self.seed, *told)
+        return (manifest, self.sample_rate, self.crop_samples, self.seed, *told)
 
     def val_dataloader(self) -> DataLoader:
         """The same crops of held-out clips every time."""

@@ -75,7 +75,7 @@ class Generated(Callback):
 
     def _measure(self, trainer: lightning.Trainer, module, made: Audio) -> None:
         crops = trainer.datamodule.crops
-        real = torch.stack([crops[draw]["waveform"] for draw in range(self.clips)])
+        real = torch.stack([crops.crop(draw)[0] for draw in range(self.clips)])
         both = [normalise(clips, -20) for clips in (made.samples, real)]
         spectra = [AverageSpectrum.measured(clips, made.sample_rate) for clips in both]
         distance = sum(abs(a - b) for a, b in zip(*(one.decibels for one in spectra), strict=True))

@@ -19,12 +19,13 @@ from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.diffusion.times import LowDiscrepancy, Uniform
 from audiodiff.synthesis.composed import ComposedModel
+from audiodiff.synthesis.kept import KeptModel
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.optim import WarmupCosine
 
 
-class DiffusionTraining(lightning.LightningModule):
+class Training(lightning.LightningModule):
     """Trains a model; what one step is, subclasses say.
 
     Args:
@@ -34,56 +35,60 @@ class DiffusionTraining(lightning.LightningModule):
         gain: least and greatest factor that a clip's level is drawn from, so that level is not learned by heart.
         seed: of all the run's randomness.
         guard: skips steps whose loss is not finite.
-        times: where training's noise levels come from, a source of `diffusion.times`; None: evenly over a batch.
-            Validation's are always even, so that its losses can be compared.
     """
 
     def __init__(
         self,
-        model: ComposedModel,
+        model: KeptModel,
         optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
         lr_schedule: WarmupCosine,
         gain: tuple[float, float] = (0.5, 1.2),
         seed: int = 0,
         guard: NonFiniteGuard | None = None,
-        times: Uniform | None = None,
     ):
         super().__init__()
         self.model, self.optimizer, self.lr_schedule, self.guard = model, optimizer, lr_schedule, guard
-        self.gain, self.seed, self.times = tuple(gain), seed, times or LowDiscrepancy()
+        self.gain, self.seed = tuple(gain), seed
         self.next_draw = 0
         self.started_from: dict = {}  # the training record of the model whose weights the run began with
 
     @abstractmethod
-    def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
-        """The loss of a batch; a pure function of weights, batch, (seed, key) and `times`.
+    def step(self, batch: dict, key: str, gain: tuple[float, float]) -> dict[str, Tensor]:
+        """The loss of a batch; a pure function of weights, batch and (seed, key).
 
         Returns:
-            `loss` (), and for the callbacks `clip_loss`, `t` and `drawn` (B,).
+            `loss` (), and what callbacks and subclasses ask for.
         """
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; its rate is set before every step by `on_before_optimizer_step`."""
-        optimizer = self.optimizer(self.model.parameters())
+        optimizer = self.optimizer(self.model.learned())
         for group in optimizer.param_groups:
             group["full_lr"] = group["lr"]
         return optimizer
 
     def training_step(self, batch: dict, batch_index: int) -> dict[str, Tensor] | None:
-        """Loss of a batch of crops, None to skip the step; `clip_loss` and `t` are for the callbacks."""
+        """Loss of a batch of crops, None to skip the step."""
         first = int(batch["draw"][0])
         self.next_draw = int(batch["draw"][-1]) + 1
-        outputs = self.step(batch, f"draw {first}", self.gain, self.times)
+        outputs = self.drawn(batch, f"draw {first}")
         if self.guard is not None and not self.guard.inspect(outputs["loss"].detach(), batch):
             return None
-        self.times.update(outputs["drawn"], outputs["clip_loss"])
+        self.took(outputs)
         self.log("loss", outputs["loss"].detach(), prog_bar=True)
         return outputs
+
+    def drawn(self, batch: dict, key: str) -> dict[str, Tensor]:
+        """The step of a training batch."""
+        return self.step(batch, key, self.gain)
+
+    def took(self, outputs: dict[str, Tensor]) -> None:
+        """What is learned of a step besides its gradient: nothing."""
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
         """The same loss on held-out clips, with the same noise every time."""
         outputs = self.step(batch, f"validation {batch_index}", (1.0, 1.0))
-        self.log("validation/loss", outputs["loss"], batch_size=len(batch["waveform"]), prog_bar=True)
+        self.log("validation/loss", outputs["loss"], batch_size=len(batch["clip"]), prog_bar=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rate for this step."""
@@ -97,15 +102,55 @@ class DiffusionTraining(lightning.LightningModule):
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Remember what the run began with, how many crops it has used, and what the source of times has learnt."""
+        """Remember what the run began with and how many crops it has used."""
         checkpoint["started_from"] = self.started_from
         checkpoint["next_draw"] = self.next_draw
-        checkpoint["times"] = self.times.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Go on where the stream was."""
         self.started_from = checkpoint.get("started_from", {})
         self.next_draw = checkpoint["next_draw"]
+
+
+class DiffusionTraining(Training):
+    """Trains a denoiser.
+
+    Args:
+        times: where training's noise levels come from, a source of `diffusion.times`; None: evenly over a batch.
+            Validation's are always even, so that its losses can be compared.
+        arguments: those of `Training`.
+    """
+
+    model: ComposedModel
+
+    def __init__(self, *arguments, times: Uniform | None = None, **named):
+        super().__init__(*arguments, **named)
+        self.times = times or LowDiscrepancy()
+
+    @abstractmethod
+    def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
+        """The loss of a batch; a pure function of weights, batch, (seed, key) and `times`.
+
+        Returns:
+            `loss` (), and for the callbacks `clip_loss`, `t` and `drawn` (B,).
+        """
+
+    def drawn(self, batch: dict, key: str) -> dict[str, Tensor]:
+        """The step of a training batch, at times from their source."""
+        return self.step(batch, key, self.gain, self.times)
+
+    def took(self, outputs: dict[str, Tensor]) -> None:
+        """Tell the source of times what its times were worth."""
+        self.times.update(outputs["drawn"], outputs["clip_loss"])
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Remember what the source of times has learnt, too."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["times"] = self.times.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Go on where both were."""
+        super().on_load_checkpoint(checkpoint)
         self.times.load_state_dict(checkpoint["times"])
 
 

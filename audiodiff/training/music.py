@@ -41,21 +41,21 @@ class MusicTraining(DiffusionTraining):
 
     def on_fit_start(self) -> None:
         """Measure the average spectrum, on the same crops whenever the run is begun or gone on with."""
-        if self.model.spectrum is None:
+        if self.model.spectrum is None and self.model.codec is None:
             crops = self.trainer.datamodule.crops
             some = (self.level(crops[draw]["waveform"][None])[0] for draw in range(self.measured))
             self.model.spectrum = AverageSpectrum.measured(some, self.model.sample_rate)
 
     def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
-        """Noise and estimate a batch (B, C, T)."""
+        """Noise and estimate a batch of waveforms (B, C, T) or latents (B, Z, F)."""
         generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
-        waveform = batch["waveform"]
-        levels = drawn_levels(gain, len(waveform), generator)[:, None, None]
-        drawn, weights = (times or LowDiscrepancy()).sample(len(waveform), generator)
-        noise = torch.randn(waveform.shape, generator=generator).to(waveform)
+        clean = batch["latents"] if "latents" in batch else self.model.normalise(batch["waveform"])
+        levels = drawn_levels(gain, len(clean), generator)[:, None, None]
+        drawn, weights = (times or LowDiscrepancy()).sample(len(clean), generator)
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
         condition = self._condition(batch, generator)
-        x0 = self.level(self.model.normalise(waveform)) * levels.to(waveform)
-        t, weights = (drawn * self.model.denoiser.t_max).to(waveform), weights.to(waveform)
+        x0 = self.level(clean) * levels.to(clean)
+        t, weights = (drawn * self.model.denoiser.t_max).to(clean), weights.to(clean)
         losses = self.model.denoiser.loss(x0, noise, t, condition).loss
         return {
             "loss": mean_loss(weights * losses, self.model.schedule),
@@ -72,7 +72,7 @@ class MusicTraining(DiffusionTraining):
         return torch.where(power > _QUIET, signal / power.clamp(min=_QUIET), signal)
 
     def _condition(self, batch: dict, generator: torch.Generator) -> Condition:
-        told, clips = {}, len(batch["waveform"])
+        told, clips = {}, len(batch["clip"])
         nothing = torch.rand(clips, 1, generator=generator) < self.unlabelled
         for name, missing in (("labels", 0.0), ("numbers", math.nan)):
             if getattr(self.model, name):

@@ -1,0 +1,106 @@
+"""`Codec`: an autoencoder in use, from recordings to latents and back.
+
+Two channels are coded as their middle and their side, by the same network: what is common to both sides is most of the
+sound, and the side costs no more when there is none.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.kept import KeptModel
+
+TILE = 256  # latent frames at once: some seconds, so that memory does not grow with the length
+PREFIX = "codec."  # of its weights within a model that works on latents
+
+
+class Codec(KeptModel):
+    """Waveforms (B, C, T) to latents (B, C x Z, F) and back.
+
+    Args:
+        network: of one channel.
+        sample_rate: Hz.
+        channels: C, 1 or 2.
+    """
+
+    TYPE = "codec"
+    ARGUMENTS = ("network", "sample_rate", "channels")
+
+    def __init__(self, network: Autoencoder, sample_rate: int, channels: int = 2):
+        super().__init__()
+        if channels not in (1, 2):
+            raise ValueError(f"channels must be 1 or 2, got {channels}")
+        self.network, self.sample_rate, self.channels = network, int(sample_rate), channels
+
+    @property
+    def latents(self) -> int:
+        """Numbers a latent frame."""
+        return self.channels * self.network.latents
+
+    @property
+    def stride(self) -> int:
+        """Samples of a latent frame."""
+        return self.network.stride
+
+    @property
+    def compression(self) -> float:
+        """Samples, of all channels, for one latent number."""
+        return self.stride * self.channels / self.latents
+
+    def frames(self, samples: int) -> int:
+        """Latent frames of so many samples."""
+        return -(-samples // self.stride)
+
+    def rows(self, waveform: Tensor) -> Tensor:
+        """Recordings (B, C, T) as rows that are coded (B C, T): of two channels the middle and the side."""
+        return rotated(waveform).flatten(0, 1)
+
+    def waveform(self, rows: Tensor) -> Tensor:
+        """The inverse of `rows`."""
+        return rotated(rows.unflatten(0, (-1, self.channels)))
+
+    def encode(self, waveform: Tensor, tile: int | None = TILE) -> Tensor:
+        """Recordings (B, C, T) to latents (B, C Z, F) of zero mean and unit variance, in tiles of so many frames."""
+        return self.network.encode(self.rows(waveform), tile).unflatten(0, (-1, self.channels)).flatten(1, 2)
+
+    def decode(self, latents: Tensor, samples: int | None = None, tile: int | None = TILE) -> Tensor:
+        """Latents (B, C Z, F) to recordings (B, C, samples); None: as many as the frames hold."""
+        return torch.cat(list(self.decoded(latents, samples, tile)), dim=-1)
+
+    def decoded(self, latents: Tensor, samples: int | None = None, tile: int | None = TILE) -> Iterator[Tensor]:
+        """What `decode` answers, piece by piece."""
+        left = latents.shape[-1] * self.stride if samples is None else samples
+        rows = latents.unflatten(1, (self.channels, -1)).flatten(0, 1)
+        for piece in self.network.decoded(rows, tile):
+            yield self.waveform(piece)[..., :left]
+            left = max(left - piece.shape[-1], 0)
+
+    @classmethod
+    def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:
+        """That of a codec's checkpoint, or of a model of music that works on the latents of one."""
+        network = found.arguments.get("autoencoder")
+        if network is None:
+            return super().from_checkpoint(found, folder)
+        channels = found.arguments["network"].frontend.channels // network.latents
+        inner = {name.removeprefix(PREFIX): w for name, w in found.weights.items() if name.startswith(PREFIX)}
+        arguments = {"network": network, "sample_rate": found.arguments["sample_rate"], "channels": channels}
+        return super().from_checkpoint(replace(found, type=cls.TYPE, arguments=arguments, weights=inner), folder)
+
+
+def autoencoder(folder: str | Path) -> Autoencoder:
+    """The trained network of a codec, or of a model of music that has one; raises as `Codec.from_pretrained`."""
+    return Codec.from_pretrained(folder).network
+
+
+def rotated(waveform: Tensor) -> Tensor:
+    """Left and right (..., 2, T) to middle and side of the same power, and back; one channel stays what it is."""
+    if waveform.shape[-2] == 1:
+        return waveform
+    left, right = waveform.unbind(-2)
+    return torch.stack([left + right, left - right], dim=-2) * 2**-0.5

@@ -1,0 +1,78 @@
+"""How models are kept: as checkpoint folders.
+
+A model is a class with a `TYPE`, by which its checkpoints are known, and `ARGUMENTS`, the names of its constructor's
+arguments and of the attributes that hold them: from these it is written down and built again.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from audiodiff.errors import UserError
+from audiodiff.synthesis import checkpoint
+
+
+class KeptModel(nn.Module):
+    """A model with a `network` and maybe other parts that are learned (`_parts`)."""
+
+    TYPE: ClassVar[str]
+    ARGUMENTS: ClassVar[tuple[str, ...]]
+    network: nn.Module
+
+    def learned(self) -> Iterator[nn.Parameter]:
+        """What training changes."""
+        return self.parameters()
+
+    def replaced(self, **arguments) -> Self:
+        """A model of the same parts, network and weights included, with other constructor arguments."""
+        return type(self)(**{name: getattr(self, name) for name in self.ARGUMENTS} | arguments).eval()
+
+    def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
+        """Write a checkpoint folder: config.json, model.safetensors, README.md."""
+        arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
+        weights = self.network.state_dict() | self._part_weights()
+        checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, arguments, weights, training or {}), card)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Take the weights of a checkpoint: the network's, and those of its other parts that were learned.
+
+        Raises:
+            RuntimeError: names or shapes that are not this model's.
+        """
+        parts = self._part_weights()
+        for name, part in self._parts().items():
+            found = {key: weights[name + key] for key in part.state_dict() if name + key in weights}
+            part.load_state_dict(found)
+        self.network.load_state_dict({name: weight for name, weight in weights.items() if name not in parts})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Read a checkpoint folder.
+
+        Raises:
+            UserError: it is missing, damaged, or a model of another type.
+        """
+        return cls.from_checkpoint(checkpoint.load(folder), folder)
+
+    @classmethod
+    def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:
+        """The model of a checkpoint that has been read from `folder`; raises as `from_pretrained`."""
+        if found.type != cls.TYPE:
+            raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", f"choose a {cls.TYPE}")
+        try:
+            model = cls(**found.arguments)
+            model.load_weights(found.weights)
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason, *_ = str(error).partition("\n")
+            problem = f"config and weights do not fit ({reason})"
+            raise UserError(folder, problem, "export it again") from error
+        return model.eval()
+
+    def _parts(self) -> dict[str, nn.Module]:
+        """What is learned besides the network, by the prefix of its weights; the network's have none."""
+        return {}
+
+    def _part_weights(self) -> dict[str, Tensor]:
+        return {name + key: weight for name, part in self._parts().items() for key, weight in part.state_dict().items()}

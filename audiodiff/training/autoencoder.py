@@ -1,0 +1,55 @@
+"""Training of a `Codec`: what comes back is to sound like what went in, and the latents are to stay bounded.
+
+Three distances are taken: of magnitudes at several resolutions, which the ear follows (Yamamoto et al. 2020); of the
+waveform itself, relative to its power, which alone knows of phase; and of the latents' distribution from a standard
+normal one, a Kullback-Leibler divergence (Kingma and Welling 2014).
+"""
+
+import torch
+from torch import Tensor
+
+from audiodiff.audio.spectral import multi_resolution_stft
+from audiodiff.diffusion.noise import clip_seed
+from audiodiff.synthesis.codec import Codec
+from audiodiff.training.module import Training, drawn_levels
+
+_QUIET = 1e-4  # root mean square: by less no error is divided
+
+
+class AutoencoderTraining(Training):
+    """Trains a `Codec`.
+
+    Args:
+        spectral: weight of the multi-resolution STFT distance.
+        waveform: weight of the relative error of the waveform.
+        divergence: weight of the divergence of a latent number, in nats.
+        arguments: those of `Training`.
+    """
+
+    model: Codec
+
+    def __init__(self, *arguments, spectral: float = 1.0, waveform: float = 1.0, divergence: float = 1e-3, **named):
+        super().__init__(*arguments, **named)
+        self.spectral, self.waveform, self.divergence = spectral, waveform, divergence
+
+    def step(self, batch: dict, key: str, gain: tuple[float, float]) -> dict[str, Tensor]:
+        """Encode, decode and compare a batch (B, C, T); T is a multiple of the stride."""
+        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
+        waveform = batch["waveform"]
+        waveform = waveform * drawn_levels(gain, len(waveform), generator)[:, None, None].to(waveform)
+        network = self.model.network
+        mean, log_variance = network.posterior(self.model.rows(waveform))
+        noise = torch.randn(mean.shape, generator=generator).to(mean)
+        made = self.model.waveform(network.signal(mean + noise * (log_variance / 2).exp()))
+        x, y = made.flatten(0, 1).float(), waveform.flatten(0, 1).float()
+        spectral = multi_resolution_stft(x, y).mean()
+        power = y.square().mean(-1).clamp(min=_QUIET**2)
+        error = ((x - y).square().mean(-1) / power).clamp(max=4).mean()
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        loss = self.spectral * spectral + self.waveform * error + self.divergence * divergence
+        return {"loss": loss, "spectral": spectral.detach(), "error": error.detach(), "divergence": divergence.detach()}
+
+    def took(self, outputs: dict[str, Tensor]) -> None:
+        """Log the parts of the loss."""
+        for name in ("spectral", "error", "divergence"):
+            self.log(f"loss/{name}", outputs[name])

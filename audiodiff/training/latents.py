@@ -1,0 +1,114 @@
+"""From a prepared manifest to batches of latents, each recording encoded once.
+
+Encoding costs as much as a step of a small network. A recording's latents are a thirtieth of its size, so all of them
+are made before training and kept beside the manifest, below `.latents`, under the hash of the codec: another run with
+the same codec finds them, and one with another codec makes its own.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from audiodiff.data.dataset import CropDataset, read_crop
+from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.errors import UserError
+from audiodiff.files import atomic
+from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.codec import Codec
+from audiodiff.training.datamodule import MusicData
+
+_PIECE_SECONDS = 60.0  # that are read at once
+
+
+class LatentCrops(CropDataset):
+    """As `CropDataset`, with `latents` (Z, samples / stride) in the place of the waveform.
+
+    Args:
+        latents: folder of the files that `encoded` wrote.
+        stride: samples of a latent frame; crops begin and end with whole ones.
+        arguments: those of `CropDataset`.
+    """
+
+    def __init__(self, latents: Path, stride: int, *arguments):
+        super().__init__(*arguments)
+        self.latents, self.stride = latents, stride
+
+    def __getitem__(self, draw: int) -> dict:
+        """A crop of latents, with what there is to say of it."""
+        clip, frames = self.clip(draw), self.samples // self.stride
+        whole = np.load(latent_file(self.latents, clip), mmap_mode="r")
+        start = min(self.start(draw) // self.stride, whole.shape[-1] - frames)
+        there = min(self.samples, self.length(clip) - start * self.stride)
+        crop = torch.from_numpy(np.array(whole[:, start : start + frames], np.float32))
+        return {"latents": crop} | self.told(clip, draw, there)
+
+
+class LatentData(MusicData):
+    """Crops of the latents of a codec.
+
+    Args:
+        codec: folder of a codec, or of a model that has one.
+        arguments: those of `MusicData`; `sample_rate` and `channels` are the codec's, `crop_samples` a multiple of its
+            stride.
+
+    Raises:
+        UserError: the codec is missing, or is one of another rate or number of channels.
+    """
+
+    def __init__(self, *arguments, codec: str, **options):
+        super().__init__(*arguments, **options)
+        self.codec = codec
+
+    def setup(self, stage: str) -> None:
+        """Encode what is not encoded yet, and see to it that the codec is the one that was meant."""
+        codec = Codec.from_pretrained(self.codec)
+        for name in ("sample_rate", "channels"):
+            mine, its = getattr(self, name), getattr(codec, name)
+            if mine != its:
+                raise UserError(f"data.{name} {mine}", f"the codec {self.codec} has {its}", f"set data.{name}={its}")
+        if self.crop_samples % codec.stride:
+            problem = f"is no multiple of {codec.stride}, the samples of a latent frame"
+            whole = max(round(self.crop_samples / codec.stride), 1) * codec.stride
+            raise UserError(f"data.crop_samples {self.crop_samples}", problem, f"set data.crop_samples={whole}")
+        self.stride = codec.stride
+        self.latents = self.manifest().root / ".latents" / checkpoint.load(self.codec).digest[:12]
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        encode(codec.to(device).eval(), self.manifest(), self.latents, self.crop_samples)
+        super().setup(stage)
+
+    def _crops(self, manifest: Manifest) -> CropDataset:
+        return LatentCrops(self.latents, self.stride, *self._crop_arguments(manifest))
+
+
+def latent_file(folder: Path, clip: Clip) -> Path:
+    """Where a clip's latents lie."""
+    return folder / f"{clip.id}.npy"
+
+
+@torch.inference_mode()
+def encode(codec: Codec, manifest: Manifest, folder: Path, least: int) -> None:
+    """Write the latents (Z, F), half precision, of every clip that has none yet; short clips followed by silence.
+
+    Args:
+        codec: on the device that it is to run on.
+        manifest: the clips.
+        folder: for the files.
+        least: samples that each clip is made up to.
+    """
+    missing = [clip for clip in manifest.clips if not latent_file(folder, clip).exists()]
+    for clip in tqdm(missing, desc="encoding recordings", unit="clip", disable=None if missing else True):
+        waveform = torch.cat(list(_pieces(codec, manifest, clip)), dim=-1)
+        waveform = torch.nn.functional.pad(waveform, (0, max(least - waveform.shape[-1], 0)))
+        latents = codec.encode(waveform[None].to(codec.network.mean.device))[0]
+        with atomic(latent_file(folder, clip)) as temporary, temporary.open("wb") as file:
+            np.save(file, latents.cpu().numpy().astype(np.float16))
+
+
+def _pieces(codec: Codec, manifest: Manifest, clip: Clip) -> Sequence[torch.Tensor]:
+    """A recording, read minute by minute: changing the rate of a whole hour would take much memory at once."""
+    rate, length = codec.sample_rate, -(-clip.samples * codec.sample_rate // clip.sample_rate)
+    step = round(_PIECE_SECONDS) * rate
+    return [read_crop(manifest, clip, rate, first, step, codec.channels) for first in range(0, length, step)]

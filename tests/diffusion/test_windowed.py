@@ -1,0 +1,115 @@
+"""Windows: the whole where the denoiser is local, agreement where they meet, loops without an end."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiodiff.diffusion import presets
+from audiodiff.diffusion.oracle import GaussianOracle
+from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.windowed import Windowed
+
+
+class Pointwise:
+    """E[x0 | x_t] of white data: every frame by itself, so any windows must answer what the whole does."""
+
+    schedule, t_max = Cosine(), 1.0
+
+    def __init__(self):
+        self.largest = 0
+
+    def __call__(self, x_t, t, cond=None):
+        self.largest = max(self.largest, len(x_t))
+        scale = 1.0 if cond is None else cond.reshape(-1, 1, 1)
+        time = t if not isinstance(t, torch.Tensor) or not t.ndim else t.reshape(-1, 1, 1)
+        return x_t * scale * (1 + time)
+
+
+class Neighbours(Pointwise):
+    """Each frame with its neighbours, and zeros beyond the ends of what it is given."""
+
+    def __call__(self, x_t, t, cond=None):
+        padded = torch.nn.functional.pad(x_t, (1, 1))
+        return (padded[..., :-2] + x_t + padded[..., 2:]) / 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    frames=st.integers(1, 90),
+    window=st.integers(1, 40),
+    overlap=st.floats(0, 0.9),
+    loop=st.booleans(),
+    at_once=st.integers(1, 9),
+)
+def test_windows_of_a_pointwise_denoiser_are_the_whole(batch, frames, window, overlap, loop, at_once):
+    inner, x = Pointwise(), torch.randn(batch, 2, frames)
+    scales = torch.arange(1.0, batch + 1)
+    windowed = Windowed(inner, window, overlap, loop, at_once)
+    expected = x * scales[:, None, None] * 1.5
+    torch.testing.assert_close(windowed(x, 0.5, scales), expected, rtol=1e-4, atol=1e-5)
+    assert inner.largest <= max(at_once, batch)
+    t = torch.linspace(0.1, 0.9, batch)
+    torch.testing.assert_close(windowed(x, t), x * (1 + t[:, None, None]), rtol=1e-4, atol=1e-5)
+    starts = windowed.starts(frames)
+    covered = torch.zeros(frames)
+    for start in starts:
+        covered[
+            (start + torch.arange(window)) % frames if loop else torch.arange(start, min(start + window, frames))
+        ] = 1
+    assert covered.all() and (loop or starts[-1] + window <= max(frames, window))
+
+
+def test_a_clip_does_not_depend_on_its_batch():
+    windowed, x = Windowed(Neighbours(), 16, 0.25, at_once=3), torch.randn(3, 1, 70)
+    together = windowed(x, 0.5)
+    for clip, alone in zip(together, x, strict=True):
+        torch.testing.assert_close(windowed(alone[None], 0.5)[0], clip)
+
+
+def test_a_loop_has_no_beginning():
+    """Turned by a whole hop, the answer is turned as well; the last frame knows the first."""
+    windowed = Windowed(Neighbours(), 16, 0.5, loop=True)
+    x = torch.randn(1, 1, 64)
+    torch.testing.assert_close(windowed(x.roll(8, -1), 0.5), windowed(x, 0.5).roll(8, -1))
+    changed = x.clone()
+    changed[..., 0] += 1
+    assert not torch.equal(windowed(changed, 0.5)[..., -1], windowed(x, 0.5)[..., -1])
+    whole = (x.roll(1, -1) + x + x.roll(-1, -1)) / 3
+    inside = (windowed(x, 0.5) - whole).abs().mean() / whole.abs().mean()
+    assert inside < 0.1
+
+
+def test_seams_are_where_windows_fade():
+    """Windows that overlap differ from the whole only by what they do not see, at their ends; without overlap more."""
+    x = torch.randn(1, 1, 400)
+    whole = Neighbours()(x, 0.5)
+    errors = [float((Windowed(Neighbours(), 40, overlap)(x, 0.5) - whole).abs().max()) for overlap in (0.0, 0.5)]
+    assert errors[1] < 0.02 < errors[0]
+
+
+def test_samples_of_windows_have_the_distribution_of_the_whole():
+    """Correlated Gaussian data: the covariance of neighbours across seams is that of neighbours elsewhere."""
+    window, frames = 32, 120
+    lags = (torch.arange(window)[:, None] - torch.arange(window)).abs()
+    covariance = 0.8 ** lags.double()
+
+    class Rows(Pointwise):
+        inner = GaussianOracle(torch.zeros(window), covariance, Cosine())
+
+        def __call__(self, x_t, t, cond=None):
+            return self.inner(x_t, t)
+
+    windowed = Windowed(Rows(), window, 0.5, at_once=100_000)
+    noise = torch.randn(1500, 1, frames, generator=torch.Generator().manual_seed(0))
+    made = presets.build("dpmpp_2m", 16)(windowed, noise)[:, 0]
+    neighbours = (made[:, 1:] * made[:, :-1]).mean(0)
+    assert abs(float(neighbours.mean()) - 0.8) < 0.05
+    assert float((neighbours - neighbours.mean()).abs().max()) < 0.15  # statistical, 1500 clips, and no seam in it
+
+
+@pytest.mark.parametrize("options", [{"window": 0}, {"at_once": 0}, {"overlap": 1.0}, {"overlap": -0.1}])
+def test_no_windows(options):
+    with pytest.raises(ValueError, match="no windows"):
+        Windowed(Pointwise(), **{"window": 8} | options)
