@@ -5,8 +5,10 @@ second from the middle of an hour costs a second.
 """
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 import librosa
@@ -157,15 +159,40 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
         raise UserError(path, f"audio is not written as {name!r}", "use .wav or .flac")
     if audio.samples.ndim != 1 and not (audio.samples.ndim == 2 and len(audio.samples) <= 2):
         raise ValueError(f"a file takes one signal (T,) or (C, T), C <= 2, got {tuple(audio.samples.shape)}")
-    samples = audio.samples.detach().cpu().float()
+    # Encoded in memory: libsndfile itself does not say why a disk refuses.
+    encoded = BytesIO()
+    soundfile.write(encoded, _steps(path, audio.samples), audio.sample_rate, "PCM_16", format=_WRITTEN[name])
+    with atomic(path) as temporary:
+        temporary.write_bytes(encoded.getvalue())
+
+
+def write_pieces(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -> None:
+    """Write one signal that comes piece by piece (C, T), as `write`; no more than a piece is held in memory.
+
+    Raises:
+        UserError: as `write`.
+    """
+    path = Path(path)
+    name = path.suffix.lstrip(".").lower()
+    if name not in _WRITTEN:
+        raise UserError(path, f"audio is not written as {name!r}", "use .wav or .flac")
+    pieces = iter(pieces)
+    first = next(pieces)
+    with atomic(path) as temporary:
+        try:
+            with soundfile.SoundFile(temporary, "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]) as file:
+                for piece in chain([first], pieces):
+                    file.write(_steps(path, piece))
+        except soundfile.LibsndfileError as error:
+            raise UserError(path, f"cannot be written ({error.error_string})", "free some space") from error
+
+
+def _steps(path: Path, samples: Tensor) -> np.ndarray:
+    """Samples (T,) or (C, T) as 16-bit steps (T,) or (T, C)."""
+    samples = samples.detach().cpu().float()
     if not samples.isfinite().all():
         raise UserError(path, "NaN or infinite samples cannot be written")
     if samples.numel() and (peak := samples.abs().max().item()) > 1:
-        warnings.warn(f"{path}: peak {peak:.2f} is above full scale and is clipped", stacklevel=2)
+        warnings.warn(f"{path}: peak {peak:.2f} is above full scale and is clipped", stacklevel=3)
     # Rounded here: libsndfile rounds for FLAC, but for WAV it floors, half a step too low on average.
-    steps = (samples.clamp(-1, 1) * 32768).round().clamp(max=32767).to(torch.int16)
-    # Encoded in memory: libsndfile itself does not say why a disk refuses.
-    encoded = BytesIO()
-    soundfile.write(encoded, steps.numpy().T, audio.sample_rate, "PCM_16", format=_WRITTEN[name])
-    with atomic(path) as temporary:
-        temporary.write_bytes(encoded.getvalue())
+    return (samples.clamp(-1, 1) * 32768).round().clamp(max=32767).to(torch.int16).numpy().T

@@ -23,6 +23,10 @@ def generate(
     guidance: Annotated[
         float, typer.Option(help="Weight of label and tempo: 1 as trained, 2 to 4 exaggerate them.")
     ] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Make clips whose end leads to their beginning.")] = False,
+    after: Annotated[Path | None, typer.Option(help="An audio file to go on with for so many seconds.")] = None,
+    like: Annotated[Path | None, typer.Option(help="An audio file to vary.")] = None,
+    strength: Annotated[float, typer.Option(help="How far variations go: 0.2 is near, 1 is anywhere.")] = 0.5,
     peak: Annotated[float, typer.Option(help="Of each clip, of full scale; 0: as it comes.")] = 0.9,
     batch_size: Annotated[int, typer.Option(help="Clips at once.")] = 8,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
@@ -31,14 +35,14 @@ def generate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Generate again what is there already.")] = False,
 ) -> None:
     """Generate clips; what is there already is kept, so the same command goes on where it was stopped."""
+    from audiodiff.audio.io import read
     from audiodiff.synthesis import generation
-    from audiodiff.synthesis.music import MusicGenerator
+    from audiodiff.synthesis.music import MusicGenerator, Wish
 
+    given = {name: read(path, channels=2) if path else None for name, path in (("after", after), ("like", like))}
+    told = {"labels": tuple(label or ()), "tempo": tempo, "guidance": guidance}
+    wish = Wish(seconds, steps, sampler, **told, loop=loop, strength=strength, **given)
+    settings = generation.Settings(wish, count, seed, peak or None, batch_size, format, overwrite)
     generator = MusicGenerator.from_pretrained(model, device, precision)
-    calls = generator.model.calls if steps is None else steps
-    settings = generation.Settings(
-        *(count, seconds, calls, sampler, seed, tuple(label or ()), tempo, guidance, peak or None),
-        *(batch_size, format, overwrite),
-    )
     outcome = generation.generate(generator, out, settings)
     print(f"{outcome.generated} generated, {outcome.kept} there already: {out}")

@@ -155,6 +155,7 @@ def tweedie_factor(schedule: Schedule, t: Time, like: Tensor) -> Tensor | float:
 
 
 def regular_t_max(denoiser: HasPosteriorMean) -> float:
+    """The denoiser's time to start from, log_snr being -10 there at the lowest."""
     return min(denoiser.t_max, float(denoiser.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
 
 

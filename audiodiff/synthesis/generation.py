@@ -4,17 +4,21 @@ Clip i of a seed is the same in any count and any batch, and stands in a file of
 (`synthesis.sidecar`): the same command, given again, goes on where it was stopped, and a larger count adds to it.
 """
 
+import hashlib
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
 from tqdm import tqdm
 
-from audiodiff.audio.io import Audio
+from audiodiff.audio.io import write_pieces
 from audiodiff.diffusion import presets
 from audiodiff.errors import UserError
 from audiodiff.synthesis import sidecar
-from audiodiff.synthesis.music import PEAK, MusicGenerator, seeds_of
+from audiodiff.synthesis.music import PEAK, SILENT, MusicGenerator, Wish, seeds_of
+from audiodiff.synthesis.spool import Spool
 from audiodiff.synthesis.synthesiser import Progress
 
 _CLAIM = {"sidecar": "audiodiff generate", "version": 1}
@@ -25,15 +29,10 @@ class Settings:
     """What to generate.
 
     Attributes:
+        wish: what the clips are to be.
         count: of clips.
-        seconds: of each; None for the length that the model was trained on.
-        steps: network calls a clip.
-        sampler: name; None for the model's own.
         seed: of all.
-        labels: what the clips are to be; none: anything.
-        tempo: beats a minute; None: any.
-        guidance: weight of labels and tempo.
-        peak: of each clip; None: as it comes.
+        peak: of each clip, unless it goes on with another; None: as it comes.
         batch_size: clips at once.
         format: of the files, "wav" or "flac".
         overwrite: generate what is there already again, and over files that are not ours.
@@ -42,14 +41,9 @@ class Settings:
         UserError: a value that cannot be.
     """
 
+    wish: Wish = field(default_factory=Wish)
     count: int = 1
-    seconds: float | None = None
-    steps: int = 6
-    sampler: str | None = None
     seed: int = 0
-    labels: tuple[str, ...] = ()
-    tempo: float | None = None
-    guidance: float = 1.0
     peak: float | None = PEAK
     batch_size: int = 8
     format: str = "wav"
@@ -57,7 +51,7 @@ class Settings:
 
     def __post_init__(self):
         """Refuse what would only fail after the first clip."""
-        presets.build(self.sampler or presets.NAMES[0], self.steps)
+        presets.build(self.wish.sampler or presets.NAMES[0], 20 if self.wish.steps is None else self.wish.steps)
         for name in ("count", "batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name.replace('_', ' ')} {getattr(self, name)}", "is below 1")
@@ -89,7 +83,7 @@ def generate(generator: MusicGenerator, out: str | Path, settings: Settings, qui
         for number, seed in enumerate(seeds_of(settings.seed, settings.count))
     ]
     missing = [job for job in jobs if settings.overwrite or not sidecar.is_there(job[0], _CLAIM, job[1])]
-    size, calls = settings.batch_size, len(missing) * settings.steps
+    size, calls = settings.batch_size, len(missing) * recipe["nfe"]
     # disable=None: only where somebody watches.
     with tqdm(total=calls, desc=f"generating {len(missing)} clips", unit="call", disable=quiet or None) as bar:
         for start in range(0, len(missing), size):
@@ -105,43 +99,47 @@ def generate(generator: MusicGenerator, out: str | Path, settings: Settings, qui
 
 def _recipe(generator: MusicGenerator, settings: Settings) -> dict:
     """What decides how the clips sound, besides their seeds."""
-    return {
+    wish, model = settings.wish, generator.model
+    told = {
         "model_hash": generator.model_hash,
-        "sampler": settings.sampler or generator.model.sampler,
-        "nfe": settings.steps,
+        "sampler": wish.sampler or model.sampler,
+        "nfe": model.calls if wish.steps is None else wish.steps,
         "seed": settings.seed,
-        "seconds": settings.seconds,
-        "labels": list(settings.labels),
-        "tempo": settings.tempo,
-        "guidance": settings.guidance,
+        "seconds": wish.seconds,
+        "labels": list(wish.labels),
+        "tempo": wish.tempo,
+        "guidance": wish.guidance,
+        "loop": wish.loop,
         "peak": settings.peak,
     }
+    for name in ("after", "like"):
+        given = getattr(wish, name)
+        told[name] = None if given is None else hashlib.sha256(given.samples.numpy().tobytes()).hexdigest()
+    return told | ({} if wish.like is None else {"strength": wish.strength})
 
 
 def _batch(generator: MusicGenerator, batch: list[tuple[Path, dict]], settings: Settings, progress) -> None:
     started = time.perf_counter()
-    made = generator.generate(
-        [recipe["clip_seed"] for _, recipe in batch],
-        settings.seconds,
-        settings.steps,
-        settings.sampler,
-        settings.labels,
-        settings.tempo,
-        settings.guidance,
-        settings.peak,
-        progress,
-    )
-    spent = time.perf_counter() - started
-    for (path, recipe), samples in zip(batch, made.samples, strict=True):
-        if not samples.isfinite().all():
-            raise UserError(path, "became samples that are not finite", "use --precision float32")
-        told = {
-            "precision": generator.precision,
-            "device": str(generator.device),
-            "sample_rate": made.sample_rate,
-            "samples": samples.shape[-1],
-            "channels": samples.shape[0],
-            # As in reports: seconds of audio in a second of work, over the batch.
-            "real_time_factor": len(batch) * made.seconds / spent,
-        }
-        sidecar.store(path, Audio(samples, made.sample_rate), _CLAIM, recipe | told)
+    peak = settings.peak if settings.wish.after is None else None
+    with Spool() as spool:
+        for piece in generator.pieces([recipe["clip_seed"] for _, recipe in batch], settings.wish, progress):
+            spool.add(piece)
+        spent = time.perf_counter() - started
+        for number, (path, recipe) in enumerate(batch):
+            if not spool.finite[number]:
+                raise UserError(path, "became samples that are not finite", "use --precision float32")
+            told = {
+                "precision": generator.precision,
+                "device": str(generator.device),
+                "sample_rate": generator.sample_rate,
+                "samples": spool.samples,
+                "channels": spool.channels,
+                # As in reports: seconds of audio in a second of work, over the batch.
+                "real_time_factor": len(batch) * spool.samples / generator.sample_rate / spent,
+            }
+            clip = spool.clip(number, peak, SILENT)
+            sidecar.store(path, lambda path, clip=clip: _written(path, clip, generator), _CLAIM, recipe | told)
+
+
+def _written(path: Path, clip: Iterator[Tensor], generator: MusicGenerator) -> None:
+    write_pieces(path, clip, generator.sample_rate)

@@ -1,28 +1,88 @@
-"""`MusicGenerator`: a trained model in use, from nothing to audio."""
+"""`MusicGenerator`: a trained model in use, from nothing to audio of any length, or on from what is given.
 
-from collections.abc import Callable, Sequence
+Longer than the model was trained on, a clip is made in windows that overlap at every step of the sampler
+(`diffusion.windowed`), so that memory is bounded by a window; a loop's windows go around. A continuation keeps the end
+of the given clip while it makes what follows (`diffusion.editing.Inpainting`), a variation begins with the given clip
+and some noise (`diffusion.editing.Restarted`).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from audiodiff.audio.io import Audio
+from audiodiff.audio.io import Audio, resample
+from audiodiff.diffusion import presets
+from audiodiff.diffusion.editing import Inpainting, Restarted
 from audiodiff.diffusion.guidance import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
-from audiodiff.diffusion.sampler import HasPosteriorMean
+from audiodiff.diffusion.sampler import HasPosteriorMean, Sampler
+from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.synthesis.synthesiser import Progress, Synthesiser
 
 PEAK = 0.9
-_SILENT = 1e-6  # of full scale: what stays below is not raised
+SILENT = 1e-6  # of full scale: what stays below is not raised
+_LEAD_SECONDS = 1.0  # before a loop's beginning, so that filters have come to rest
+_FADE_SECONDS = 0.02  # from a given clip to what a codec makes of its end
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What clips are to be.
+
+    Attributes:
+        seconds: length of each, of a continuation what is added; None for the length that the model was trained on, of
+            a variation for that of the given clip.
+        steps: network calls; None for the model's own number.
+        sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own.
+        labels: what the clips are to be, some of the model's; none: anything.
+        tempo: beats a minute that they are to have; None: any.
+        guidance: weight of labels and tempo; 1 is the model as it is, more takes clips further from those of other
+            kinds and costs a second network evaluation a call.
+        loop: whether the end leads to the beginning; the length is brought to whole frames of the model.
+        after: a clip that is to go on.
+        like: a clip that is to be varied.
+        strength: how much a variation may differ, above 0 and at most 1, where nothing of the given clip is left.
+    """
+
+    seconds: float | None = None
+    steps: int | None = None
+    sampler: str | None = None
+    labels: Sequence[str] = ()
+    tempo: float | None = None
+    guidance: float = 1.0
+    loop: bool = False
+    after: Audio | None = None
+    like: Audio | None = None
+    strength: float = 0.5
+
+    def __post_init__(self):
+        """Refuse what cannot be whatever the model is.
+
+        Raises:
+            UserError: a length, tempo or strength that is none, or two wishes that exclude each other.
+        """
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise UserError(f"seconds {self.seconds}", "is no length", "give a number above 0")
+        if self.tempo is not None and not 0 < self.tempo < math.inf:
+            raise UserError(f"tempo {self.tempo:g}", "is none", "give beats a minute, such as 120")
+        if not 0 < self.strength <= 1:
+            raise UserError(f"strength {self.strength:g}", "is not above 0 and at most 1")
+        if isinstance(self.labels, str):
+            raise UserError(f"labels {self.labels!r}", "is one word", "give a list of labels")
+        if sum((self.loop, self.after is not None, self.like is not None)) > 1:
+            raise UserError("a loop, a continuation and a variation", "exclude each other", "ask for one of them")
 
 
 class MusicGenerator(Synthesiser):
     """Clips out of noise.
 
-    A clip depends on its seed, its length, what the network is told, the sampler and the number of calls: not on its
-    batch.
+    A clip depends on its seed, on what is wished, and on nothing else: not on its batch.
 
     Args:
         arguments: those of `Synthesiser`, with a `MusicModel`.
@@ -31,92 +91,189 @@ class MusicGenerator(Synthesiser):
     MODEL = MusicModel
     model: MusicModel
 
-    @torch.inference_mode()
     def generate(
         self,
         seeds: int | Sequence[int] = 0,
-        seconds: float | None = None,
-        steps: int | None = None,
-        sampler: str | None = None,
-        labels: Sequence[str] = (),
-        tempo: float | None = None,
-        guidance: float = 1.0,
+        *,
         peak: float | None = PEAK,
         callback: Callable[[Progress], None] | None = None,
+        **wish,
     ) -> Audio:
         """Make clips of one length.
 
         Args:
             seeds: of one clip, or one for each of several.
-            seconds: of each; None for the length that the model was trained on.
-            steps: network calls; None for the model's own number.
-            sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own.
-            labels: what the clips are to be, some of the model's; none: anything.
-            tempo: beats a minute that they are to have; None: any.
-            guidance: weight of labels and tempo; 1 is the model as it is, more takes clips further from those of other
-                kinds and costs a second network evaluation a call.
-            peak: that each clip is brought to, its mean taken off; None: as it comes.
+            peak: that each clip is brought to, its mean taken off; None, and for continuations: as it comes.
             callback: told the progress after every network call.
+            wish: what the clips are to be, the fields of `Wish`.
 
         Returns:
             Audio with samples (C, T) for one seed, (B, C, T) for several.
 
         Raises:
-            UserError: an unknown sampler or label, a tempo to a model that knows none, a length or number of calls that
-                is none.
+            UserError: as `Wish`, and for an unknown sampler or label, a tempo to a model that knows none, a length or
+                number of calls that is none.
         """
         single = isinstance(seeds, int)
         numbers = [seeds] if single else [int(seed) for seed in seeds]
-        samples = self._samples(seconds)
-        if not numbers:
-            return Audio(torch.empty(0, self.model.channels, samples), self.sample_rate)
-        walker = self.model.sampler_for(self.model.calls if steps is None else steps, sampler)
-        where = (numbers, self.model.channels, samples, 0, self.device)
-        x1, noise = self.model.noise_scale(walker) * batch_noise(*where), step_noise(*where)
+        wished = Wish(**wish)
+        pieces = list(self.pieces(numbers, wished, callback)) if numbers else []
+        if not pieces:
+            return Audio(torch.empty(0, self.model.channels, self._samples(wished)), self.sample_rate)
+        waveforms = torch.cat(pieces, dim=-1)
+        if peak is not None and wished.after is None:
+            waveforms = levelled(waveforms, peak)
+        return Audio(waveforms[0] if single else waveforms, self.sample_rate)
+
+    @torch.no_grad()  # and not inference_mode: continuations take gradients
+    def pieces(
+        self, seeds: Sequence[int], wish: Wish, callback: Callable[[Progress], None] | None = None
+    ) -> Iterator[Tensor]:
+        """As `generate`, as they come: stretches (B, C, T') on the CPU, one after the other, of a codec's model.
+
+        Of a clip of any length only what the process runs on is held; raises as `generate`.
+        """
+        samples = self._samples(wish)
+        if wish.after is not None:
+            yield from self._continued(seeds, wish, samples, callback)
+        elif wish.like is not None:
+            given, level = self._given(wish.like)
+            z = self._made(seeds, wish, self.model.frames(samples), callback, like=given)
+            yield from (piece * level for piece in self._audio(z, samples))
+        else:
+            z = self._made(seeds, wish, self.model.frames(samples), callback)
+            yield from self._audio(z, samples, wish.loop)
+
+    def _made(
+        self,
+        seeds: Sequence[int],
+        wish: Wish,
+        frames: int,
+        callback: Callable[[Progress], None] | None,
+        like: Tensor | None = None,
+        after: Tensor | None = None,
+    ) -> Tensor:
+        """What the process makes (B, Z, frames); `like` (Z, frames) and `after` (Z, F <= frames) are what is given."""
+        calls = self.model.calls if wish.steps is None else wish.steps
+        walker = self.model.sampler_for(calls, wish.sampler)
+        window = self.model.frames(self.model.samples)
+        denoiser, condition = self._told(len(seeds), min(frames, window) * self.model.stride, wish)
+        if frames > window or wish.loop:
+            denoiser = Windowed(denoiser, window, loop=wish.loop)
+        where = (seeds, self.model.network.frontend.channels, frames, 0, self.device)
+        start = batch_noise(*where)
+        if like is not None:
+            denoiser = Restarted(denoiser, wish.strength * denoiser.t_max)
+            walker = presets.build(wish.sampler or self.model.sampler, calls)
+            start = denoiser.begin(like.to(start), start)
+        else:
+            if after is not None:
+                known = torch.nn.functional.pad(after, (0, frames - after.shape[-1])).to(start)
+                denoiser = Inpainting(denoiser, known, torch.arange(frames, device=self.device) < after.shape[-1])
+                walker = presets.build(wish.sampler or self.model.sampler, calls)
+            start = start * noise_scale(walker, denoiser)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:
                 callback(Progress(step + 1, nfe))
 
-        denoiser, condition = self._told(len(numbers), samples, labels, tempo, guidance)
         with self._context():
-            made = walker(denoiser, x1, condition, noise, report)
-        waveforms = self.model.restore(made.float()).cpu()
-        if peak is not None:
-            waveforms = levelled(waveforms, peak)
-        return Audio(waveforms[0] if single else waveforms, self.sample_rate)
+            return walker(denoiser, start, condition, step_noise(*where), report).float()
 
-    def _samples(self, seconds: float | None) -> int:
-        if seconds is None:
-            return self.model.samples
-        if not 0 < seconds < float("inf") or round(seconds * self.sample_rate) < 1:
+    def _continued(self, seeds: Sequence[int], wish: Wish, samples: int, callback) -> Iterator[Tensor]:
+        """The given clip, then what follows."""
+        given = self._fitted(wish.after)
+        model, most = self.model, self.model.frames(self.model.samples) // 2 * self.model.stride
+        # Frames are counted from the end, so that the last known one is whole.
+        context = given[..., -min(given.shape[-1] // model.stride * model.stride, most) :]
+        if context.shape[-1] < model.stride or not given.any():
+            raise UserError("the clip that is to go on", "is too short, or silent", "give a second or more of sound")
+        known, level = self._normalised(context)
+        frames = known.shape[-1] + model.frames(samples)
+        z = self._made(seeds, wish, frames, callback, after=known)
+        made = torch.cat(list(self._audio(z, context.shape[-1] + samples)), dim=-1) * level
+        fade = min(round(_FADE_SECONDS * model.sample_rate), context.shape[-1])
+        share = torch.linspace(0, 1, fade)
+        last = given[..., given.shape[-1] - fade :]
+        end = context.shape[-1]
+        joint = last + share * (made[..., end - fade : end] - last)
+        before = given[..., : given.shape[-1] - fade].expand(len(seeds), -1, -1)
+        yield torch.cat([before, joint, made[..., end:]], dim=-1)
+
+    def _fitted(self, given: Audio) -> Tensor:
+        """A given clip at the model's rate, with its channels (C, T)."""
+        samples = torch.atleast_2d(given.samples.float())
+        if len(samples) not in (1, 2):
+            raise UserError("the given clip", f"has {len(samples)} channels", "give one or two")
+        if len(samples) > self.model.channels:
+            samples = samples.mean(0, keepdim=True)
+        return resample(samples.expand(self.model.channels, -1).contiguous(), given.sample_rate, self.sample_rate)
+
+    def _given(self, given: Audio) -> tuple[Tensor, float]:
+        fitted = self._fitted(given)
+        if not fitted.any():
+            raise UserError("the given clip", "is silent or empty", "give one with sound")
+        return self._normalised(fitted)
+
+    def _normalised(self, waveform: Tensor) -> tuple[Tensor, float]:
+        """What the process runs on (Z, F) of a clip (C, T), and the level that was taken off it."""
+        z = self.model.normalise(waveform[None].to(self.device))[0]
+        if self.model.codec is not None:
+            return z, 1.0
+        level = float(z.square().mean().sqrt().clamp(min=SILENT))
+        return z / level, level
+
+    def _audio(self, z: Tensor, samples: int, loop: bool = False) -> Iterator[Tensor]:
+        """Of samples of the process (B, Z, F) the audio (B, C, samples), piece by piece."""
+        if not loop:
+            yield from (piece.float().cpu() for piece in self.model.restored(z, samples))
+            return
+        lead = self.model.frames(round(_LEAD_SECONDS * self.sample_rate))
+        around = torch.arange(-lead, z.shape[-1] + lead, device=z.device) % z.shape[-1]
+        first, passed = lead * self.model.stride, 0
+        for piece in self.model.restored(z[..., around], None):
+            kept = piece[..., max(first - passed, 0) : max(first + samples - passed, 0)]
+            passed += piece.shape[-1]
+            if kept.shape[-1]:
+                yield kept.float().cpu()
+
+    def _samples(self, wish: Wish) -> int:
+        seconds = wish.seconds
+        if seconds is None and wish.like is not None:
+            return self._fitted(wish.like).shape[-1]
+        if wish.like is not None:
+            raise UserError(f"seconds {seconds:g}", "cannot be chosen for a variation", "leave it out")
+        samples = self.model.samples if seconds is None else round(seconds * self.sample_rate)
+        if samples < 1:
             raise UserError(f"seconds {seconds}", "is no length", "give a number above 0")
-        return round(seconds * self.sample_rate)
+        return max(round(samples / self.model.stride), 1) * self.model.stride if wish.loop else samples
 
-    def _told(
-        self, clips: int, samples: int, labels: Sequence[str], tempo: float | None, guidance: float
-    ) -> tuple[HasPosteriorMean, Condition]:
+    def _told(self, clips: int, samples: int, wish: Wish) -> tuple[HasPosteriorMean, Condition]:
         """The denoiser, guided if it is to be, and what it is told."""
-        length, wanted = {"seconds": min(samples, self.model.samples) / self.sample_rate}, {}
-        if tempo is not None:
+        length, wanted = {"seconds": samples / self.sample_rate}, {}
+        if wish.tempo is not None:
             if "tempo" not in self.model.numbers:
-                raise UserError(f"tempo {tempo:g}", "is not what this model is told", "leave it out")
-            if not 0 < tempo < float("inf"):
-                raise UserError(f"tempo {tempo:g}", "is none", "give beats a minute, such as 120")
-            wanted["tempo"] = float(tempo)
-        condition = self.model.condition(clips, labels, length | wanted)
-        if guidance == 1.0:
+                raise UserError(f"tempo {wish.tempo:g}", "is not what this model is told", "leave it out")
+            wanted["tempo"] = float(wish.tempo)
+        condition = self.model.condition(clips, wish.labels, length | wanted)
+        if wish.guidance == 1.0:
             return self.model.denoiser, condition
-        if not labels and not wanted:
-            raise UserError(f"guidance {guidance:g}", "has nothing to go to", "give a label, or guidance 1")
-        return ClassifierFree(self.model.denoiser, guidance, self.model.condition(clips, (), length)), condition
+        if not wish.labels and not wanted:
+            raise UserError(f"guidance {wish.guidance:g}", "has nothing to go to", "give a label, or guidance 1")
+        unguided = self.model.condition(clips, (), length)
+        return ClassifierFree(self.model.denoiser, wish.guidance, unguided), condition
+
+
+def noise_scale(sampler: Sampler, denoiser: HasPosteriorMean) -> float:
+    """Standard deviation of the noise that a sampler begins with."""
+    return denoiser.schedule.level(float(sampler.grid_for(denoiser)[0])).scale
 
 
 def levelled(waveforms: Tensor, peak: float) -> Tensor:
     """Clips (B, C, T) without their means and at this peak; what is silent stays so."""
     waveforms = waveforms - waveforms.mean(-1, keepdim=True)
     highest = waveforms.abs().amax((-2, -1), keepdim=True)
-    return torch.where(highest > _SILENT, waveforms * (peak / highest.clamp(min=_SILENT)), waveforms)
+    return torch.where(highest > SILENT, waveforms * (peak / highest.clamp(min=SILENT)), waveforms)
 
 
 def seeds_of(seed: int, count: int) -> list[int]:

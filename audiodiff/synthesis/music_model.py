@@ -163,9 +163,14 @@ class MusicModel(ComposedModel):
 
     def restore(self, z: Tensor, samples: int | None = None) -> Tensor:
         """The waveform of a sample, the inverse of `normalise`; None: of as many samples as there are."""
+        return torch.cat(list(self.restored(z, samples)), dim=-1)
+
+    def restored(self, z: Tensor, samples: int | None = None) -> Iterator[Tensor]:
+        """What `restore` answers: of latents piece by piece, so that a long waveform need never be held."""
         if self.codec is not None:
-            return self.codec.decode(z, samples)
-        return (z if self.spectrum is None else self.spectrum.colour(z))[..., :samples]
+            yield from self.codec.decoded(z, samples)
+        else:
+            yield (z if self.spectrum is None else self.spectrum.colour(z))[..., :samples]
 
     def _parts(self) -> dict[str, nn.Module]:
         return super()._parts() | ({} if self.autoencoder is None else {PREFIX: self.autoencoder})

@@ -218,5 +218,5 @@ class _Renderer:
             # As in reports: seconds of audio in a second of work, over the batch.
             "real_time_factor": speed,
         }
-        sidecar.store(job.audio, audio, _CLAIM, told)
+        sidecar.store(job.audio, lambda path: io.write(path, audio), _CLAIM, told)
         self.outcome.rendered += 1

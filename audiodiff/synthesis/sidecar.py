@@ -6,6 +6,7 @@ somebody else's, and is left alone.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from audiodiff.audio import io
@@ -54,16 +55,16 @@ def is_there(audio: Path, claim: dict, recipe: dict) -> bool:
     return ours and audio.is_file() and told.items() >= recipe.items()
 
 
-def store(path: Path, audio: io.Audio, claim: dict, told: dict) -> None:
-    """Write audio and sidecar.
+def store(path: Path, write: Callable[[Path], None], claim: dict, told: dict) -> None:
+    """Have audio written to a path, and its sidecar.
 
     Raises:
-        UserError: as `io.write`.
+        UserError: as `write`.
     """
     sidecar = sidecar_path(path)
     write_text(sidecar, json.dumps(claim))
     try:
-        io.write(path, audio)
+        write(path)
         write_text(sidecar, json.dumps(claim | told, indent=2) + "\n")
     finally:
         if not path.exists():

@@ -11,7 +11,8 @@ from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedule import Cosine
-from audiodiff.nn.frontend import StftFrontend, StridedFrontend
+from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.synthesis.music_model import MusicModel
@@ -87,5 +88,21 @@ def make_music():
             torch.nn.init.normal_(network.label.weight)
         arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "sampler": "ddim"}
         return MusicModel(network, Cosine(), V(), 8000, 1600, labels=labels, numbers=numbers, **arguments | options)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_latent_music():
+    """`make_latent_music(channels=2)` -> a small random `MusicModel` on the latents of a random codec, at 8 kHz."""
+
+    def build(channels=2):
+        torch.manual_seed(1)
+        autoencoder = Autoencoder(latents=4, hop_length=16, channels=[12, 12], blocks=[1, 1])
+        network = Network(IdentityFrontend(4 * channels), 0, 1, [16, 16], [1, 1], 3, 16, attention=1)
+        for parameter in network.parameters():
+            if not parameter.detach().any():
+                torch.nn.init.normal_(parameter, std=0.05)
+        return MusicModel(network, Cosine(), V(), 8000, 1600, autoencoder=autoencoder, sampler="ddim")
 
     return build

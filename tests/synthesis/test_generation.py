@@ -1,6 +1,7 @@
 """Many clips to files: the same whatever the batch and the interruptions."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +9,13 @@ import torch
 from audiodiff.audio import io
 from audiodiff.cli import build as application
 from audiodiff.errors import UserError
+from audiodiff.synthesis import spool
 from audiodiff.synthesis.generation import Settings, generate
-from audiodiff.synthesis.music import MusicGenerator, seeds_of
+from audiodiff.synthesis.music import MusicGenerator, Wish, levelled, seeds_of
 from audiodiff.synthesis.sidecar import sidecar_path
+
+TWO = Wish(steps=2)
+TONE = io.Audio((0.05 * torch.arange(4000)).sin() / 2, 8000)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def contents(folder):
 
 
 def test_files_are_the_clips(generator, tmp_path):
-    outcome = generate(generator, tmp_path, Settings(count=3, steps=2, seed=4, labels=("kick",)), quiet=True)
+    outcome = generate(generator, tmp_path, Settings(Wish(steps=2, labels=("kick",)), count=3, seed=4), quiet=True)
     assert (outcome.generated, outcome.kept) == (3, 0)
     expected = generator.generate(seeds_of(4, 3), steps=2, labels=("kick",)).samples
     for number in range(3):
@@ -41,9 +46,9 @@ def test_files_are_the_clips(generator, tmp_path):
 
 
 def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch):
-    generate(generator, tmp_path / "whole", Settings(count=7, steps=2, batch_size=7), quiet=True)
+    generate(generator, tmp_path / "whole", Settings(TWO, count=7, batch_size=7), quiet=True)
     calls = []
-    made = generator.generate
+    made = generator.pieces
 
     def stopping(seeds, *arguments, **options):
         calls.append(len(seeds))
@@ -51,11 +56,11 @@ def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch
             raise KeyboardInterrupt
         return made(seeds, *arguments, **options)
 
-    monkeypatch.setattr(generator, "generate", stopping)
+    monkeypatch.setattr(generator, "pieces", stopping)
     with pytest.raises(KeyboardInterrupt):
-        generate(generator, tmp_path / "parts", Settings(count=7, steps=2, batch_size=2), quiet=True)
+        generate(generator, tmp_path / "parts", Settings(TWO, count=7, batch_size=2), quiet=True)
     monkeypatch.undo()
-    outcome = generate(generator, tmp_path / "parts", Settings(count=7, steps=2, batch_size=3), quiet=True)
+    outcome = generate(generator, tmp_path / "parts", Settings(TWO, count=7, batch_size=3), quiet=True)
     assert (outcome.generated, outcome.kept) == (3, 4)
     assert contents(tmp_path / "parts").keys() == contents(tmp_path / "whole").keys()
     for number in range(7):
@@ -64,29 +69,53 @@ def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch
 
 
 def test_what_was_made_otherwise_is_made_again(generator, tmp_path):
-    generate(generator, tmp_path, Settings(count=2, steps=2), quiet=True)
+    generate(generator, tmp_path, Settings(TWO, count=2), quiet=True)
     before = contents(tmp_path)
-    for change in ({"seed": 1}, {"steps": 3}, {"labels": ("kick",)}, {"seconds": 0.1}):
-        assert generate(generator, tmp_path, Settings(**{"count": 2, "steps": 2} | change), quiet=True).generated == 2
+    wishes = ({"steps": 3}, {"labels": ("kick",)}, {"seconds": 0.1}, {"loop": True}, {"after": TONE}, {"like": TONE})
+    changes = [{"wish": replace(TWO, **change)} for change in wishes]
+    for change in ({"seed": 1}, *changes, {"wish": replace(TWO, like=TONE, strength=0.1)}):
+        assert generate(generator, tmp_path, Settings(**{"count": 2, "wish": TWO} | change), quiet=True).generated == 2
         assert contents(tmp_path) != before
-    generate(generator, tmp_path, Settings(count=2, steps=2), quiet=True)
+    generate(generator, tmp_path, Settings(TWO, count=2), quiet=True)
     assert contents(tmp_path) == before
-    assert generate(generator, tmp_path, Settings(count=3, steps=2), quiet=True).kept == 2
+    assert generate(generator, tmp_path, Settings(TWO, count=3), quiet=True).kept == 2
 
 
 def test_files_of_others_are_left_alone(generator, tmp_path):
     (tmp_path / "0001.wav").write_bytes(b"mine")
     with pytest.raises(UserError, match=r"0001\.wav: exists and is not a rendering"):
-        generate(generator, tmp_path, Settings(count=2, steps=2), quiet=True)
+        generate(generator, tmp_path, Settings(TWO, count=2), quiet=True)
     assert (tmp_path / "0001.wav").read_bytes() == b"mine" and not (tmp_path / "0000.wav").exists()
 
 
 @pytest.mark.parametrize(
-    "change", [{"count": 0}, {"batch_size": 0}, {"steps": 0}, {"sampler": "x"}, {"format": "mp3"}, {"peak": 2.0}]
+    "change",
+    [
+        *({"count": 0}, {"batch_size": 0}, {"format": "mp3"}, {"peak": 2.0}),
+        *({"wish": Wish(steps=0)}, {"wish": Wish(sampler="x")}),
+    ],
 )
 def test_settings_that_cannot_be(change):
     with pytest.raises(UserError):
         Settings(**change)
+
+
+@pytest.mark.parametrize("peak", [0.5, None])
+def test_a_spool_levels_as_whole_clips_are(peak, monkeypatch):
+    monkeypatch.setattr(spool, "_BLOCK", 64)
+    clips = torch.randn(3, 2, 1000) + 0.3
+    with spool.Spool() as kept:
+        for first in range(0, 1000, 130):
+            kept.add(clips[..., first : first + 130])
+        assert (kept.samples, kept.channels) == (1000, 2) and kept.finite.all()
+        expected = clips if peak is None else levelled(clips, peak)
+        for number in (2, 0, 0):
+            found = torch.cat(list(kept.clip(number, peak, 1e-6)), dim=-1)
+            torch.testing.assert_close(found, expected[number])
+        broken = torch.zeros(3, 2, 1)
+        broken[1] = torch.nan
+        kept.add(broken)
+        assert kept.finite.tolist() == [True, False, True]
 
 
 def test_the_verb(folder, tmp_path, capsys):
@@ -94,3 +123,20 @@ def test_the_verb(folder, tmp_path, capsys):
     application()([*arguments, "--label", "snare", "--guidance", "2"], standalone_mode=False)
     assert capsys.readouterr().out.startswith("2 generated, 0 there already")
     assert len(contents(tmp_path / "out")) == 2
+
+
+def test_the_verb_goes_on_and_varies(folder, tmp_path, capsys):
+    io.write(tmp_path / "tone.wav", TONE)
+    arguments = ["generate", "--model", str(folder), "--steps", "2"]
+    for words, samples in (
+        (["--after", tmp_path / "tone.wav", "--seconds", "0.25"], 6000),
+        (["--like", tmp_path / "tone.wav", "--strength", "0.3"], 4000),
+        (["--loop", "--seconds", "1"], 8000),
+    ):
+        out = tmp_path / words[0]
+        application()([*arguments, *map(str, words), "--out", str(out)], standalone_mode=False)
+        assert io.probe(out / "0000.wav").samples == samples
+    with pytest.raises(UserError, match="exclude each other"):
+        application()(
+            [*arguments, "--loop", "--after", str(tmp_path / "tone.wav"), "--out", "x"], standalone_mode=False
+        )

@@ -8,13 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.audio.io import Audio
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
+from audiodiff.synthesis.codec import Codec
 from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
+from audiodiff.synthesis.music import MusicGenerator, Wish, levelled, seeds_of
 from audiodiff.synthesis.music_model import MusicModel
 
 RATE, SAMPLES = 8000, 1600
@@ -125,3 +127,103 @@ def test_networks_that_do_not_fit(make_music):
         MusicModel(network, Cosine(), V(), RATE, SAMPLES)
     with pytest.raises(UserError, match="there are none: it was trained without"):
         MusicGenerator(make_music(labels=())).generate(0, labels=["kick"])
+
+
+@pytest.fixture(scope="module", params=["waveform", "latents"])
+def either(request, make_music, make_latent_music):
+    return MusicGenerator(make_music() if request.param == "waveform" else make_latent_music())
+
+
+def test_any_length_is_made(either):
+    for seconds in (0.01, 0.2, 0.5, 1.0):
+        made = either.generate([1, 2], seconds=seconds, steps=2).samples
+        assert made.shape == (2, 2, round(seconds * RATE)) and made.isfinite().all()
+        alone = either.generate(2, seconds=seconds, steps=2).samples
+        torch.testing.assert_close(alone, made[1], rtol=0, atol=1e-4)
+
+
+def test_pieces_are_the_clip(either):
+    wish = Wish(seconds=12.0, steps=1)
+    pieces = list(either.pieces([3], wish))
+    whole = either.generate([3], seconds=12.0, steps=1, peak=None).samples
+    assert torch.equal(torch.cat(pieces, dim=-1), whole)
+    assert (len(pieces) > 1) == (either.model.codec is not None)
+
+
+def test_the_end_of_a_loop_leads_to_its_beginning(either):
+    """The step from the last sample to the first is like the steps inside of the clip."""
+    loop = either.generate(seeds_of(0, 12), seconds=0.4, steps=2, loop=True, peak=None).samples
+    assert loop.shape[-1] % either.model.stride == 0
+    steps = loop.diff(dim=-1).abs()
+    across = (loop[..., 0] - loop[..., -1]).abs()
+    assert float(across.mean()) < 1.5 * float(steps.mean())
+    second = either.generate(seeds_of(0, 12), seconds=0.4, steps=2, loop=True, peak=None).samples
+    assert torch.equal(loop, second)
+
+
+def test_a_continuation_is_the_clip_and_more(either):
+    given = either.generate(7, seconds=0.5, steps=2, peak=0.4)
+    made = either.generate([1, 2], after=given, seconds=0.3, steps=4).samples
+    assert made.shape == (2, 2, 4000 + 2400)
+    fade = round(0.02 * RATE)
+    for clip in made:
+        torch.testing.assert_close(clip[:, : 4000 - fade], given.samples[:, : 4000 - fade], rtol=0, atol=1e-6)
+    assert not torch.allclose(made[0, :, 4000:], made[1, :, 4000:])
+    if either.model.codec is None:  # its context is kept to the sample
+        torch.testing.assert_close(made[0, :, :4000], given.samples, rtol=0, atol=1e-3)
+    mono = either.generate(1, after=Audio(given.samples[0], 4 * RATE), seconds=0.1, steps=2).samples
+    assert mono.shape == (2, 1000 + 800)
+
+
+def test_a_variation_is_nearer_the_less_it_may_differ(make_music):
+    either = MusicGenerator(make_music(channels=1))
+    given = Audio(0.4 * (2 * math.pi * 300 / RATE * torch.arange(1500)).sin(), RATE)
+    distances = []
+    for strength in (0.05, 0.5, 1.0):
+        made = either.generate([1, 2, 3], like=given, strength=strength, steps=8, peak=None).samples
+        assert made.shape == (3, 1, 1500)
+        distances.append(float((made[:, 0] - given.samples).square().mean()))
+    assert distances[0] < 0.05 * float(given.samples.square().mean()) and distances == sorted(distances)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"after": Audio(torch.zeros(800), RATE)}, "too short, or silent"),
+        ({"after": Audio(torch.ones(3), RATE)}, "too short, or silent"),
+        ({"like": Audio(torch.zeros(800), RATE)}, "is silent or empty"),
+        ({"like": Audio(torch.ones(3, 800), RATE)}, "has 3 channels"),
+        ({"like": Audio(torch.ones(800), RATE), "seconds": 1.0}, "cannot be chosen for a variation"),
+        ({"like": Audio(torch.ones(800), RATE), "strength": 0.0}, "strength 0: is not above 0"),
+        ({"like": Audio(torch.ones(800), RATE), "loop": True}, "exclude each other"),
+        ({"tempo": -1.0}, "tempo -1: is none"),
+        ({"labels": "kick"}, "is one word"),
+    ],
+)
+def test_given_clips_and_wishes_that_cannot_be(make_latent_music, options, message):
+    with pytest.raises(UserError, match=message):
+        MusicGenerator(make_latent_music()).generate(0, steps=2, **options)
+
+
+def test_a_latent_model_is_kept_whole(tmp_path, make_latent_music):
+    """Autoencoder, its measured latents and all; and its codec can be had of it."""
+    model = make_latent_music()
+    model.autoencoder.mean.normal_()
+    model.autoencoder.deviation.uniform_(0.5, 2)
+    model.save_pretrained(tmp_path / "m")
+    again = MusicGenerator.from_pretrained(tmp_path / "m")
+    assert torch.equal(again.generate(1, steps=2).samples, MusicGenerator(model).generate(1, steps=2).samples)
+    codec, x = Codec.from_pretrained(tmp_path / "m"), torch.randn(1, 2, 800)
+    assert torch.equal(codec.encode(x), model.eval().normalise(x)) and codec.channels == 2
+    learned = {id(parameter) for parameter in model.learned()}
+    assert not learned & {id(parameter) for parameter in model.autoencoder.parameters()}
+    codec.save_pretrained(tmp_path / "codec")
+    assert torch.equal(Codec.from_pretrained(tmp_path / "codec").encode(x), codec.encode(x))
+    with pytest.raises(UserError, match=r"type 'codec', not 'music'"):
+        MusicGenerator.from_pretrained(tmp_path / "codec")
+
+
+def test_networks_and_latents_that_do_not_fit(make_latent_music):
+    network = Network(IdentityFrontend(7), 0, 1, [16], [1])
+    with pytest.raises(UserError, match="works on 7 channels, a frame has 4 latents"):
+        MusicModel(network, Cosine(), V(), RATE, SAMPLES, autoencoder=make_latent_music().autoencoder)

@@ -1,0 +1,77 @@
+"""Clips that come piece by piece, kept on disk until their level is known.
+
+The peak of a clip, to which it is to be brought, is known at its end. Ten minutes of stereo are a hundred megabytes:
+they wait in a scratch file, so that memory does not grow with the length.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_BLOCK = 2**20  # values that are read back at once
+
+
+class Spool:
+    """A batch of clips, in scratch files that end with the `with` block.
+
+    Attributes:
+        samples: of each clip so far.
+        finite: whether all samples were, of each clip.
+    """
+
+    def __init__(self):
+        self.samples, self.channels = 0, 0
+        self._files: list = []
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """The spool itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the scratch files."""
+        self._open.close()
+
+    def add(self, piece: Tensor) -> None:
+        """Put the next stretch (B, C, T) behind what there is."""
+        clips, channels, samples = piece.shape
+        if not self._files:
+            scratch = (tempfile.TemporaryFile() for _ in range(clips))  # noqa: SIM115, the stack closes them
+            self._files = [self._open.enter_context(file) for file in scratch]
+            self.channels, self.finite = channels, torch.ones(clips, dtype=torch.bool)
+            self._sums = torch.zeros(clips, channels, dtype=torch.float64)
+            self._low = torch.full((clips, channels), torch.inf)
+            self._high = -self._low
+        for file, rows in zip(self._files, piece, strict=True):
+            file.write(rows.T.contiguous().numpy().astype(np.float32).tobytes())
+        self.samples += samples
+        self.finite &= piece.isfinite().all(-1).all(-1)
+        if samples:
+            self._sums += piece.double().sum(-1)
+            self._low, self._high = (
+                torch.minimum(self._low, piece.amin(-1)),
+                torch.maximum(self._high, piece.amax(-1)),
+            )
+
+    def clip(self, number: int, peak: float | None, silent: float) -> Iterator[Tensor]:
+        """One clip (C, T) piece by piece, without its mean and at its peak if one is given.
+
+        Args:
+            number: of the clip.
+            peak: that it is brought to; None: as it came.
+            silent: peak below which it is not raised.
+        """
+        mean = (self._sums[number] / max(self.samples, 1)).float()
+        highest = torch.maximum(self._high[number] - mean, mean - self._low[number]).max()
+        gain = 1.0 if peak is None or highest <= silent else float(peak / highest)
+        offset = torch.zeros_like(mean) if peak is None else mean
+        file = self._files[number]
+        file.seek(0)
+        while block := file.read(4 * self.channels * (_BLOCK // self.channels)):
+            values = torch.from_numpy(np.frombuffer(block, np.float32).copy()).unflatten(0, (-1, self.channels))
+            yield (values.T - offset[:, None]) * gain
