@@ -8,8 +8,9 @@ generated clip to the nearest training clip is held against that from each held-
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
+from audiodiff.audio.loudness import lufs
 from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
@@ -26,6 +28,7 @@ from audiodiff.evaluation.evaluate import clip_list_hash
 from audiodiff.files import write_text
 from audiodiff.metrics import timbre
 from audiodiff.metrics.distribution import Axes, frechet, kernel, nearest, subsampled
+from audiodiff.metrics.rhythm import beat
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 
 DISTANCES = {"Frechet": frechet, "kernel": kernel}
@@ -45,7 +48,7 @@ class Settings:
         sampler: name, or None for the model's own.
         seed: of all.
         splits: of the manifest that count as held out.
-        limit: at most so many training clips, drawn by a hash of their ids.
+        limit: at most so many training clips, and so many held-out ones, drawn by a hash of their names.
     """
 
     count: int = 256
@@ -85,6 +88,8 @@ class Row:
         nearest: to the training clips, None of the training clips themselves.
         variety: mean distance between two of its clips, of the training clips' own.
         crest_db: median of peaks above the average power.
+        loudness: in LUFS, of clips brought to one peak.
+        beat: how regular it is (`metrics.rhythm`), None of clips that are too short to have one.
     """
 
     clips: int
@@ -93,6 +98,8 @@ class Row:
     nearest: Spread | None
     variety: float
     crest_db: float
+    loudness: Spread
+    beat: Spread | None
 
 
 @dataclass(frozen=True)
@@ -132,11 +139,12 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
     """
     labels = generator.model.labels
     known = [clip for clip in manifest.clips if not labels or set(clip.labels) & set(labels)]
-    held_out = [clip for clip in known if clip.split in settings.splits]
-    training = sorted((c for c in known if c.split == "train"), key=lambda c: clip_seed(0, c.id))[: settings.limit]
-    for name, clips in (("held-out", held_out), ("training", training)):
-        if len(clips) < FEWEST:
-            problem = f"has {len(clips)} {name} clips of the model's kinds, fewer than {FEWEST}"
+    places = [(clip, start) for clip in known for start in stretches(clip, generator)]
+    held_out = _drawn((one for one in places if one[0].split in settings.splits), settings.limit)
+    training = _drawn((one for one in places if one[0].split == "train"), settings.limit)
+    for name, found in (("held-out", held_out), ("training", training)):
+        if len(found) < FEWEST:
+            problem = f"has {len(found)} {name} clips of the model's kinds and length, fewer than {FEWEST}"
             raise UserError(manifest.root, problem, "prepare more recordings")
     if settings.count < FEWEST:
         raise UserError(f"count {settings.count}", f"is below {FEWEST}", "distributions need more clips")
@@ -153,10 +161,10 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
     size = min(len(real), *map(len, told.values()))
     axes = Axes.of(told[TRAINING], size // 5)
     real, placed = axes(real), {name: axes(one) for name, one in told.items()}
-    rows = {name: _row(name, bodies[name], placed, real, size) for name in bodies}
+    rows = {name: _row(name, bodies[name], placed, real, size, generator.sample_rate) for name in bodies}
     near = Spread.of(nearest(real, placed[TRAINING]))
     facts = environment.describe(str(generator.device)) | {"model": generator.model_hash[:12], "embedding": timbre.NAME}
-    digest = clip_list_hash(held_out)
+    digest = clip_list_hash(list(dict.fromkeys(clip for clip, _ in held_out)))
     return Report(rows, near, len(real), size, axes.basis.shape[1], facts, settings, digest), made[:EXAMPLES]
 
 
@@ -167,20 +175,48 @@ def _generate(generator: MusicGenerator, settings: Settings) -> Tensor:
     return torch.cat([generator.generate(batch, **options).samples for batch in batches])
 
 
-def _recordings(manifest: Manifest, clips: Sequence[Clip], generator: MusicGenerator) -> list[np.ndarray]:
-    """The first stretch of each, as long as what the model makes."""
+def stretches(clip: Clip, generator: MusicGenerator) -> list[int]:
+    """Where in a recording what is as long as the model's clips begins: at its start, or one after the other."""
     rate, samples = generator.sample_rate, generator.model.samples
-    found = [read_crop(manifest, clip, rate, 0, samples, generator.model.channels) for clip in clips]
+    step = rate // gcd(rate, clip.sample_rate)  # crops begin on the common grid of both rates
+    last = clip.samples * rate // clip.sample_rate - samples
+    if generator.training.get("from_start") or last < 0:
+        return [0]
+    return list(range(0, last + 1, -(-samples // step) * step))
+
+
+def _recordings(manifest: Manifest, places: Sequence[tuple[Clip, int]], generator: MusicGenerator) -> list[np.ndarray]:
+    """Stretches of recordings, each as long as what the model makes."""
+    rate, samples = generator.sample_rate, generator.model.samples
+    found = [read_crop(manifest, clip, rate, start, samples, generator.model.channels) for clip, start in places]
     return [torch.nn.functional.pad(one, (0, samples - one.shape[-1])).numpy() for one in found]
 
 
-def _row(name: str, clips: list[np.ndarray], placed: dict[str, np.ndarray], real: np.ndarray, size: int) -> Row:
+def _drawn(places: Iterable[tuple[Clip, int]], limit: int) -> list[tuple[Clip, int]]:
+    """At most so many, drawn by a hash of their names."""
+    return sorted(places, key=lambda place: clip_seed(place[1], place[0].id))[:limit]
+
+
+def _row(
+    name: str, clips: list[np.ndarray], placed: dict[str, np.ndarray], real: np.ndarray, size: int, rate: int
+) -> Row:
     mine, training = placed[name], placed[TRAINING]
     distances = {kind: Spread.of(subsampled(distance, mine, real, size)) for kind, distance in DISTANCES.items()}
     near = None if name == TRAINING else Spread.of(nearest(mine, training))
     peaks = [20 * np.log10(np.abs(clip).max() / np.sqrt(np.square(clip).mean())) for clip in clips if np.any(clip)]
     variety = _spread(mine) / _spread(training)
-    return Row(len(mine), len(clips) - len(mine), distances, near, variety, float(np.median(peaks)))
+    heard = [clip / np.abs(clip).max() for clip in clips if np.any(clip)]
+    loudness = Spread.of(np.array([loudness_of(clip, rate) for clip in heard]))
+    beats = [beat(clip, rate) for clip in heard]
+    regular = Spread.of(np.array([b[1] for b in beats])) if np.isfinite([b[0] for b in beats]).any() else None
+    return Row(len(mine), len(clips) - len(mine), distances, near, variety, float(np.median(peaks)), loudness, regular)
+
+
+def loudness_of(clip: np.ndarray, sample_rate: int) -> float:
+    """LUFS of a clip (C, T), channels mixed; of one shorter than half a second with silence behind."""
+    mono = torch.from_numpy(clip.mean(0))
+    mono = torch.nn.functional.pad(mono, (0, max(sample_rate // 2 - len(mono), 0)))
+    return max(float(lufs(mono, sample_rate)), -70.0)
 
 
 def _spread(points: np.ndarray) -> float:
@@ -198,13 +234,16 @@ def markdown(report: Report) -> str:
         "nearest training clip",
         "variety",
         "crest, dB",
+        "loudness, LUFS",
+        "beat",
     ]
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
     for name, row in report.rows.items():
         cells = [name, f"{row.clips} ({row.silent})", *(str(row.distances[kind]) for kind in DISTANCES)]
         cells += [str(row.nearest or "–"), f"{row.variety:.2f}", f"{row.crest_db:.1f}"]
+        cells += [str(row.loudness), str(row.beat or "–")]
         lines.append(f"| {' | '.join(cells)} |")
-    lines.append(f"| held-out clips | {report.held_out_clips} | | | {report.held_out} | | |")
+    lines.append(f"| held-out clips | {report.held_out_clips} | | | {report.held_out} | | | | |")
     times = ", ".join(f"{name} {ratio:.2f}" for name, ratio in report.ratio.items())
     copied = report.rows[GENERATED].nearest.median < report.held_out.median
     verdict = (

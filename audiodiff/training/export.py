@@ -41,6 +41,7 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, card: st
         "device": str(module.device),
         "hardware": hardware(module.device),
         "data": data,
+        "from_start": getattr(crops, "from_start", False),
         "manifest_hash": crops.manifest.content_hash(),
         "synthetic": any(clip.synthetic for clip in crops.manifest.clips),
         "licences": sorted({clip.licence for clip in crops.manifest.clips if clip.licence}),

@@ -42,9 +42,8 @@ def maker(make, labels=()):
         clips = np.stack([make(seed) for seed in seeds])[:, None].astype(np.float32)
         return Audio(torch.from_numpy(clips), RATE)
 
-    return SimpleNamespace(
-        model=model, sample_rate=RATE, device=torch.device("cpu"), model_hash="0" * 64, generate=generate
-    )
+    where = {"device": torch.device("cpu"), "model_hash": "0" * 64, "training": {}}
+    return SimpleNamespace(model=model, sample_rate=RATE, generate=generate, **where)
 
 
 def noise(seed: int) -> np.ndarray:
