@@ -127,7 +127,7 @@ def start(model: "ComposedModel", name: str) -> dict:
     other = [part for part in parts if checkpoint.describe(getattr(model, part)) != theirs[part]]
     if other:
         warnings.warn(f"{name} was trained with another {', '.join(other)} than this run", stacklevel=2)
-    if "schedule" not in other:
+    if "grids" in model.ARGUMENTS and "schedule" not in other:
         model.grids = tuple(found.arguments.get("grids", ()))
     return found.training | {"hash": found.digest}
 

@@ -11,7 +11,10 @@ from audiodiff import config
 from audiodiff.audio.mel import PRESETS
 from audiodiff.diffusion import presets
 from audiodiff.errors import UserError
+from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.synthesis.codec import Codec
 
+RECIPES = {"autoencoder", "drums", "music_latent", "music_uncond", "speech_few_step", "speech_mel"}
 GROUPS = {
     folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
     for folder in config.conf_folder().iterdir()
@@ -19,20 +22,32 @@ GROUPS = {
 }
 LISTS = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
 # Composing takes a while: the i-th composition takes the i-th file of every group (the last one of a shorter group).
-ALONE = {group: [name for name in names if name != "music"] for group, names in GROUPS.items() if group != "debug"}
+# What goes together, and with nothing else: by its first line a model of a kind.
+FAMILIES = (
+    ("model=music", "network=music", "data=music", "training=music", "callbacks=music"),
+    ("model=codec", "network=autoencoder", "data=music", "training=autoencoder", "callbacks=autoencoder"),
+    ("model=latent_music", "network=latent", "data=latents", "training=music", "callbacks=music"),
+)
+KEPT = {choice for family in FAMILIES for choice in family}
+ALONE = {
+    group: [name for name in names if f"{group}={name}" not in KEPT]
+    for group, names in GROUPS.items()
+    if group != "debug"
+}
 SLICES = [
     tuple(f"{group}={names[min(i, len(names) - 1)]}" for group, names in ALONE.items())
     for i in range(max(map(len, ALONE.values())))
 ]
-TOGETHER = tuple(f"{group}=music" for group, names in GROUPS.items() if "music" in names)  # one goes with the others
-CHOICES = [TOGETHER, *SLICES, *((f"debug={name}",) for name in GROUPS["debug"])]
+CHOICES = [*FAMILIES, *SLICES, *((f"debug={name}",) for name in GROUPS["debug"])]
 
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory):
     """Compositions that use every file of conf/ at least once."""
     folder = tmp_path_factory.mktemp("run")
-    return [config.compose([*choice, f"folder={folder}"]) for choice in CHOICES]
+    Codec(Autoencoder(latents=32, channels=[8, 8], blocks=[1, 1]), 22050).save_pretrained(folder / "codec")
+    more = {FAMILIES[2]: [f"data.codec={folder / 'codec'}"]}
+    return [config.compose([*choice, f"folder={folder}", *more.get(choice, [])]) for choice in CHOICES]
 
 
 def test_groups_are_those_of_the_design():
@@ -88,7 +103,7 @@ def test_training_module_is_built_of_the_parts(composed):
 
 def test_every_recipe_composes_and_is_short():
     found = config.recipes()
-    assert "speech_mel" in found
+    assert set(found) == RECIPES
     for name, file in found.items():
         assert len(file.read_text().splitlines()) <= 30, file
         assert config.compose([f"+recipe={name}"]).name == name
@@ -118,7 +133,7 @@ def test_misspelt_command_lines_are_refused_in_one_line_that_names_the_recipes(a
     line = str(caught.value)
     assert "\n" not in line
     assert wrong in line
-    assert "recipes: drums, speech_few_step, speech_mel" in line
+    assert f"recipes: {', '.join(sorted(RECIPES))}" in line
     assert "groups: audio, callbacks" in line
 
 
@@ -140,7 +155,7 @@ def test_folders_of_recipes_come_from_the_environment(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text("# @package _global_\nname: whisper\nseed: 7\n")
     monkeypatch.setenv("AUDIODIFF_RECIPES", str(tmp_path / "mine"))
-    assert set(config.recipes()) == {"drums", "speech_few_step", "speech_mel", "whisper"}
+    assert set(config.recipes()) == RECIPES | {"whisper"}
     cfg = config.compose(["+recipe=whisper"])
     assert (cfg.name, cfg.seed) == ("whisper", 7)
     with pytest.raises(UserError, match=r"recipes: .*whisper"):

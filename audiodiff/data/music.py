@@ -16,18 +16,19 @@ from audiodiff.data.annotation import Annotation, drum_of
 from audiodiff.data.recordings import Recording
 from audiodiff.errors import UserError
 
+LONGEST_SECONDS = 1200.0  # of one clip
 _STROKES = re.compile(r"[\s_-]*(softest|soft|med|medium|hardest|hard|normal)?[\s_-]*\d*$", re.IGNORECASE)
 # Kits of which Debian's copyright file and the author's own papers name different licences.
 _UNCLEAR = {"rumpf_kit_z01_h2": "its own README and Debian's copyright file name different licences"}
 
 
-def stereo(path: Path) -> Audio:
-    """A file with its two channels (2, T), or as one (1, T) if it has not just two.
+def stereo(path: Path, start: int = 0, samples: int | None = None) -> Audio:
+    """A file with its two channels (2, T), or as one (1, T) if it has not just two, from `start` on.
 
     Raises:
         UserError: as `io.read`.
     """
-    return read(path, channels=2 if probe(path).channels == 2 else 1)
+    return read(path, start=start, samples=samples, channels=2 if probe(path).channels == 2 else 1)
 
 
 def sonic_pi(root: Path) -> list[Recording]:
@@ -82,7 +83,24 @@ def folder(root: Path) -> list[Recording]:
     found = recordings.folder(root)
     said = root / "labels.csv"
     table = annotation.table(said, {one.key for one in found}) if said.exists() else {}
-    return [_annotated(one, table.get(one.key)) for one in found]
+    return [part for one in found for part in _parts(_annotated(one, table.get(one.key)))]
+
+
+def _parts(one: Recording) -> list[Recording]:
+    """A recording, or of a very long one its parts: hours of samples are not to be in memory at once."""
+    path = one.read.args[0]
+    try:
+        info = probe(path)
+    except UserError:
+        return [one]  # it will say so when it is read
+    if info.seconds <= LONGEST_SECONDS:
+        return [one]
+    step = round(LONGEST_SECONDS * info.sample_rate)
+    starts = range(0, info.samples, step)
+    return [
+        replace(one, key=f"{one.key}/part{number:03d}", read=partial(stereo, path, start, step), piece=one.key)
+        for number, start in enumerate(starts)
+    ]
 
 
 def _annotated(one: Recording, known: Annotation | None) -> Recording:

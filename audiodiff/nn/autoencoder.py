@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from audiodiff.nn.layers import Downsample, ResidualBlock, Upsample
 
 _POWER = 0.4  # of magnitudes
+_LOG_VARIANCES = (-12.0, 4.0)
 _TINY = 1e-5  # of magnitudes, below which they are raised no further
 
 
@@ -91,7 +92,7 @@ class Autoencoder(nn.Module):
             hidden = self.shrink[i - 1](hidden, None) if i else hidden
             hidden = blocks(hidden)
         mean, log_variance = self.narrow(nn.functional.silu(hidden)).float().chunk(2, dim=1)
-        return mean, log_variance.clamp(-20, 10)
+        return mean, log_variance.clamp(*_LOG_VARIANCES)
 
     def signal(self, latents: Tensor) -> Tensor:
         """Signals (B, F x stride) of latents (B, latents, F) as trained."""

@@ -157,9 +157,10 @@ class MusicGenerator(Synthesiser):
         calls = self.model.calls if wish.steps is None else wish.steps
         walker = self.model.sampler_for(calls, wish.sampler)
         window = self.model.frames(self.model.samples)
-        denoiser, condition = self._told(len(seeds), min(frames, window) * self.model.stride, wish)
+        denoiser = self.model.denoiser
         if frames > window or wish.loop:
             denoiser = Windowed(denoiser, window, loop=wish.loop)
+        denoiser, condition = self._told(denoiser, len(seeds), min(frames, window) * self.model.stride, wish)
         where = (seeds, self.model.network.frontend.channels, frames, 0, self.device)
         start = batch_noise(*where)
         if like is not None:
@@ -248,7 +249,9 @@ class MusicGenerator(Synthesiser):
             raise UserError(f"seconds {seconds}", "is no length", "give a number above 0")
         return max(round(samples / self.model.stride), 1) * self.model.stride if wish.loop else samples
 
-    def _told(self, clips: int, samples: int, wish: Wish) -> tuple[HasPosteriorMean, Condition]:
+    def _told(
+        self, denoiser: HasPosteriorMean, clips: int, samples: int, wish: Wish
+    ) -> tuple[HasPosteriorMean, Condition]:
         """The denoiser, guided if it is to be, and what it is told."""
         length, wanted = {"seconds": samples / self.sample_rate}, {}
         if wish.tempo is not None:
@@ -257,11 +260,11 @@ class MusicGenerator(Synthesiser):
             wanted["tempo"] = float(wish.tempo)
         condition = self.model.condition(clips, wish.labels, length | wanted)
         if wish.guidance == 1.0:
-            return self.model.denoiser, condition
+            return denoiser, condition
         if not wish.labels and not wanted:
             raise UserError(f"guidance {wish.guidance:g}", "has nothing to go to", "give a label, or guidance 1")
         unguided = self.model.condition(clips, (), length)
-        return ClassifierFree(self.model.denoiser, wish.guidance, unguided), condition
+        return ClassifierFree(denoiser, wish.guidance, unguided), condition
 
 
 def noise_scale(sampler: Sampler, denoiser: HasPosteriorMean) -> float:

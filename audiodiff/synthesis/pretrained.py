@@ -15,6 +15,7 @@ from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.checkpoint import Checkpoint
 from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.music_model import MusicModel
 
 MOST_PARAMETERS = 8_000_000
 MOST_BYTES = 16 * 2**20
@@ -22,18 +23,27 @@ STARTED_FROM = "started_from"  # in a training record: that of the model whose w
 STAGE = ("stage", "steps", "hours of audio seen", "wall time", "hardware", "data", "audiodiff")
 CORPUS = ("corpus", "source", "licence", "hours", "trained on", "speakers", "attribution")
 
-CARD = """---
-library_name: audiodiff
-pipeline_tag: audio-to-audio
----
-# {name}
-
-A mel-conditioned diffusion vocoder of {parameters:,} parameters at {rate} Hz, in half precision.
+VOCODER = """A mel-conditioned diffusion vocoder of {parameters:,} parameters at {rate} Hz, in half precision.
 
     from audiodiff import Vocoder
     audio = Vocoder.from_pretrained("{name}").generate(mel)
 
-Mel spec: {spec}
+Mel spec: {spec}"""
+
+MUSIC = """A diffusion model of sound from nothing, of {parameters:,} parameters, in half precision. It makes clips of
+{seconds:.2f} seconds at {rate} Hz with {channels} channel(s){longer}.
+
+    audiodiff generate --model {name} --count 8 --out clips
+
+Labels: {labels}"""
+
+CARD = """---
+library_name: audiodiff
+pipeline_tag: {tag}
+---
+# {name}
+
+{kind}
 
 ## Training
 
@@ -74,23 +84,35 @@ def publish(
     if (out / "config.json").exists() and not overwrite:
         raise UserError(out, "holds a model already, of which history would keep a copy", "say --overwrite")
     found = checkpoint.load(folder)
-    built = VocoderModel.from_checkpoint(found, folder)
+    types = {model_type.TYPE: model_type for model_type in (VocoderModel, MusicModel)}
+    built = types.get(found.type, VocoderModel).from_checkpoint(found, folder)
     parameters = sum(parameter.numel() for parameter in built.parameters())
     halved = replace(found, weights=checkpoint.halved(found.weights), stored=checkpoint.HALF)
     _check_size(folder, parameters, halved)
     stages = list(training_stages(found.training))
     _check_manifests(folder, stages, manifests)
+    tag, kind = _kind(built, out.name, parameters)
     card = CARD.format(
         name=out.name,
-        parameters=parameters,
-        rate=built.mel_spec.sample_rate,
-        spec=built.mel_spec,
+        tag=tag,
+        kind=kind,
         stages=_table(STAGE, (_stage(number, record) for number, record in enumerate(stages, 1))),
         data=_table(CORPUS, (_corpus(corpus) for manifest in manifests for corpus in provenance(manifest))),
         notes=notes.strip(),
     )
     checkpoint.save(out, halved, card)
     return out
+
+
+def _kind(model: VocoderModel | MusicModel, name: str, parameters: int) -> tuple[str, str]:
+    """How a hub files a model, and what it is, in words."""
+    fields = {"name": name, "parameters": parameters}
+    if isinstance(model, VocoderModel):
+        return "audio-to-audio", VOCODER.format(rate=model.mel_spec.sample_rate, spec=model.mel_spec, **fields)
+    longer = ", or longer ones, in windows" if model.codec is not None else ""
+    told = {"seconds": model.samples / model.sample_rate, "rate": model.sample_rate, "channels": model.channels}
+    labels = ", ".join(model.labels) or "none"
+    return "unconditional-audio-generation", MUSIC.format(longer=longer, labels=labels, **told, **fields)
 
 
 def training_stages(training: dict) -> Iterator[dict]:

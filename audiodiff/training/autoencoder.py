@@ -1,19 +1,20 @@
 """Training of a `Codec`: what comes back is to sound like what went in, and the latents are to stay bounded.
 
-Three distances are taken: of magnitudes at several resolutions, which the ear follows (Yamamoto et al. 2020); of the
-waveform itself, relative to its power, which alone knows of phase; and of the latents' distribution from a standard
-normal one, a Kullback-Leibler divergence (Kingma and Welling 2014).
+Three distances are taken: of magnitudes, which the ear follows, at several resolutions (Yamamoto et al. 2020), of which
+each step draws one, since they cost more than a small network does; of the waveform itself, relative to its power,
+which alone knows of phase; and of the latents' distribution from a standard normal one, a Kullback-Leibler divergence
+(Kingma and Welling 2014).
 """
 
 import torch
 from torch import Tensor
 
-from audiodiff.audio.spectral import multi_resolution_stft
+from audiodiff.audio.spectral import RESOLUTIONS, multi_resolution_stft
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.synthesis.codec import Codec
 from audiodiff.training.module import Training, drawn_levels
 
-_QUIET = 1e-4  # root mean square: by less no error is divided
+_QUIET = 1e-4  # root mean square: what is below is not heard, and no error is divided by less
 
 
 class AutoencoderTraining(Training):
@@ -42,7 +43,9 @@ class AutoencoderTraining(Training):
         noise = torch.randn(mean.shape, generator=generator).to(mean)
         made = self.model.waveform(network.signal(mean + noise * (log_variance / 2).exp()))
         x, y = made.flatten(0, 1).float(), waveform.flatten(0, 1).float()
-        spectral = multi_resolution_stft(x, y).mean()
+        resolution = RESOLUTIONS[int(torch.randint(len(RESOLUTIONS), (), generator=generator))]
+        floor = _QUIET * torch.randn(y.shape, generator=generator).to(y)
+        spectral = multi_resolution_stft(x + floor, y + floor, [resolution]).mean()
         power = y.square().mean(-1).clamp(min=_QUIET**2)
         error = ((x - y).square().mean(-1) / power).clamp(max=4).mean()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()

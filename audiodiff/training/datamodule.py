@@ -1,5 +1,6 @@
 """From a prepared manifest to batches."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,9 @@ import lightning
 import torch
 from torch.utils.data import DataLoader, Subset
 
+from audiodiff.data.corpora import prepare
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
-from audiodiff.data.manifest import Manifest
+from audiodiff.data.manifest import NAME, Manifest
 from audiodiff.data.tones import prepare_tones
 from audiodiff.errors import UserError
 
@@ -45,6 +47,10 @@ class ManifestData(lightning.LightningDataModule):
         self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
 
     def manifest(self) -> Manifest:
+        """Those of the prepared clips that are trained and validated on: all; raises as `prepared`."""
+        return self.prepared()
+
+    def prepared(self) -> Manifest:
         """The prepared data.
 
         Raises:
@@ -112,13 +118,26 @@ class MusicData(ManifestData):
         self.labels, self.numbers, self.others = tuple(labels), tuple(numbers), others
         self.longest_seconds = longest_seconds
 
+    def prepared(self) -> Manifest:
+        """The prepared data; a folder of audio that is not prepared yet is prepared, below `data/`.
+
+        Raises:
+            UserError: as `ManifestData.prepared`, or of the folder nothing can be used.
+        """
+        folder = Path(self.path)
+        if not folder.is_dir() or (folder / NAME).exists():
+            return super().prepared()
+        out = Path("data") / folder.resolve().name
+        print(f"preparing {folder} in {out}")
+        return prepare([f"music:{folder}"], out)
+
     def manifest(self) -> Manifest:
         """Those of the prepared clips that are asked for.
 
         Raises:
             UserError: nothing is prepared, or none of it is asked for; names what there is.
         """
-        whole = super().manifest()
+        whole = self.prepared()
         there = {label for clip in whole.clips for label in clip.labels}
         told = f"labels there: {', '.join(sorted(there)) or 'none'}"
         if missing := [label for label in self.labels if label not in there]:
@@ -134,8 +153,17 @@ class MusicData(ManifestData):
         return replace(whole, clips=kept)
 
     def setup(self, stage: str) -> None:
-        """Read the manifest; nothing is loaded yet."""
+        """Read the manifest; nothing is loaded yet.
+
+        Warns:
+            UserWarning: recordings are shorter than a crop.
+        """
         manifest = self.manifest()
+        seconds = self.crop_samples / self.sample_rate
+        short = sum(clip.seconds < seconds for clip in manifest.clips)
+        if short and not self.from_start:
+            problem = f"{short} of {len(manifest)} recordings are shorter than a crop of {seconds:.1f} s"
+            warnings.warn(f"{self.path}: {problem}, and silence follows them: set data.crop_samples", stacklevel=2)
         held_out = manifest.only("validation")
         self.crops = self._crops(manifest.only("train"))
         self.held_out = self._crops(held_out if len(held_out) else manifest)
@@ -167,7 +195,7 @@ class OneClipData(ManifestData):
 
     def manifest(self) -> Manifest:
         """The chosen clip alone, for training and for validation."""
-        whole = super().manifest()
+        whole = self.prepared()
         long_enough = [
             c for c in whole.clips if c.split == "train" and c.seconds * self.sample_rate >= self.crop_samples
         ]
@@ -184,7 +212,7 @@ class ToneData(ManifestData):
         path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed: as for `ManifestData`.
     """
 
-    def manifest(self) -> Manifest:
+    def prepared(self) -> Manifest:
         """The tones."""
         return Manifest.load(self.path) if Path(self.path).exists() else prepare_tones(self.path)
 

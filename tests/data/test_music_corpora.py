@@ -103,3 +103,15 @@ def test_a_table_that_is_none(tmp_path):
     (tmp_path / "songs/labels.csv").write_text("a.wav\n")
     with pytest.raises(UserError, match=r"labels\.csv, line 1: has no label"):
         prepare([f"music:{tmp_path / 'songs'}"], tmp_path / "out")
+
+
+def test_hours_are_prepared_part_by_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(music, "LONGEST_SECONDS", 1.0)
+    sound(tmp_path / "songs/long.wav", seconds=2.7, channels=2)
+    sound(tmp_path / "songs/short.wav", seconds=0.9)
+    manifest = prepare([f"music:{tmp_path / 'songs'}"], tmp_path / "out")
+    assert [clip.id for clip in manifest.clips] == [*(f"music/long/part{k:03d}" for k in range(3)), "music/short"]
+    assert len({clip.split for clip in manifest.clips[:3]}) == 1  # one piece, one side
+    whole = read(tmp_path / "songs/long.wav", channels=2).samples
+    parts = [read(manifest.path(clip), channels=2).samples for clip in manifest.clips[:3]]
+    torch.testing.assert_close(torch.cat(parts, dim=-1), whole, rtol=0, atol=1e-4)

@@ -76,6 +76,14 @@ def test_labels_and_guidance_move_the_clip(generator):
     assert all(not torch.allclose(clips[i], clips[j], atol=1e-3) for i in range(4) for j in range(i))
 
 
+def test_long_clips_are_guided_as_well(generator):
+    wishes = ({"labels": ["kick"]}, {"labels": ["kick"], "guidance": 3.0})
+    one, other = (generator.generate([1, 2], seconds=0.5, steps=2, **wish).samples for wish in wishes)
+    assert one.shape == (2, 2, 4000) and not torch.allclose(one, other, atol=1e-3)
+    alone = generator.generate(2, seconds=0.5, steps=2, labels=["kick"], guidance=3.0).samples
+    torch.testing.assert_close(alone, other[1], rtol=0, atol=1e-4)
+
+
 def test_the_noise_is_of_the_recordings_colour(make_music):
     """Where the network knows nothing (it answers 0 for v), what comes out is the prior's noise."""
     model = make_music(channels=1, labels=())

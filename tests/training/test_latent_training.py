@@ -1,0 +1,162 @@
+"""From a folder of songs to an autoencoder, to its latents, to a model that makes music in them."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiodiff import config, train
+from audiodiff.audio import io
+from audiodiff.errors import UserError
+from audiodiff.synthesis.codec import Codec
+from audiodiff.synthesis.music import MusicGenerator
+from audiodiff.training.datamodule import MusicData
+from audiodiff.training.latents import LatentData
+
+RATE, CROP = 8000, 2048
+CODEC = (
+    *("network.latents=4", "network.hop_length=32", "network.channels=[16,16]", "network.blocks=[1,1]"),
+    *("callbacks.reconstructed.measured=4", "data.batch_size=2"),
+)
+LATENT = (
+    *("network.frontend.channels=8", "network.channels=[16,16]", "network.blocks=[1,1]"),
+    *("callbacks.generated.clips=2", "callbacks.generated.steps=2", "data.batch_size=4"),
+)
+SMALL = (f"data.sample_rate={RATE}", f"data.crop_samples={CROP}", "data.workers=0", "trainer.accelerator=cpu")
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    """Ten songs of chords, at two rates, some in mono; one is silent, one is no audio."""
+    root = tmp_path_factory.mktemp("songs") / "mine"
+    root.mkdir()
+    for number in range(10):
+        rate, channels = (8000, 12000)[number % 2], 1 + number % 3 // 2
+        time = np.arange(rate * (2 + number % 3)) / rate
+        wave = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220 + 10 * number, 330, 440)) / 6
+        soundfile.write(root / f"song {number}_{90 + number}bpm.wav", np.stack([wave] * channels, 1), rate)
+    soundfile.write(root / "silence.wav", np.zeros(16000), 8000)
+    (root / "broken.wav").write_bytes(b"no audio")
+    (root / "notes.txt").write_text("no audio either")
+    return root
+
+
+@pytest.fixture(scope="module")
+def codec(songs, tmp_path_factory):
+    """A codec trained for four steps on a folder that nobody prepared."""
+    folder = tmp_path_factory.mktemp("codec")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run("autoencoder", CODEC, songs, folder, "trainer.max_steps=4", "callbacks.checkpoints.every=2")
+    return folder
+
+
+def run(recipe, words, path, folder, *more):
+    overrides = [f"+recipe={recipe}", *SMALL, *words, f'data.path="{path}"', f'folder="{folder}"', *more]
+    return train.run(config.compose(overrides), folder)
+
+
+def test_a_folder_of_songs_is_all_that_is_needed(codec):
+    clips = MusicData(str(codec / "data" / "mine"), RATE, CROP, 2).manifest().clips
+    assert len(clips) == 10 and {clip.channels for clip in clips} == {1, 2}
+    assert {clip.tempo for clip in clips} == {90.0 + number for number in range(10)}
+
+
+def test_the_recipe_trains_a_codec(codec):
+    model = Codec.from_pretrained(codec / "model")
+    assert (model.sample_rate, model.channels, model.latents, model.compression) == (RATE, 2, 8, 16.0)
+    assert (model.network.deviation != 1).all() and model.network.mean.any()
+    assert "one latent number for 16 samples" in (codec / "model" / "README.md").read_text()
+    assert (codec / "samples" / "step_000000004" / "0000_original.wav").exists()
+
+
+def test_an_interrupted_codec_ends_as_an_unbroken_one(codec, songs, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(codec / "checkpoints" / "step=000000002.ckpt", tmp_path / "checkpoints")
+    run("autoencoder", CODEC, codec / "data" / "mine", tmp_path, "trainer.max_steps=4", "resume=last")
+    mine, theirs = (Codec.from_pretrained(one / "model").state_dict() for one in (tmp_path, codec))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_another_codec_begins_with_its_weights(codec, tmp_path):
+    start = f'init_from="{codec / "model"}"'
+    run("autoencoder", CODEC, codec / "data" / "mine", tmp_path, "trainer.max_steps=0", start)
+    mine, theirs = (Codec.from_pretrained(one / "model").state_dict() for one in (tmp_path, codec))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs if name not in ("network.mean", "deviation"))
+
+
+def latents(codec, **options) -> LatentData:
+    arguments = {"sample_rate": RATE, "crop_samples": CROP, "batch_size": 2, "channels": 2, "numbers": ["seconds"]}
+    return LatentData(str(codec / "data" / "mine"), codec=str(codec / "model"), **arguments | options)
+
+
+def test_crops_are_what_the_codec_makes_of_the_recording(codec):
+    data, model = latents(codec), Codec.from_pretrained(codec / "model")
+    data.setup("fit")
+    files = {path: path.stat().st_mtime_ns for path in data.latents.rglob("*.npy")}
+    assert len(files) == 10
+    for draw in range(12):
+        item = data.crops[draw]
+        frames = CROP // model.stride
+        assert item["latents"].shape == (8, frames) and 0 < float(item["numbers"][0]) < 1.001 * CROP / RATE
+        start = data.crops.start(draw) // model.stride * model.stride
+        whole = io.read(item["path"], sample_rate=RATE, channels=2).samples
+        whole = torch.nn.functional.pad(whole, (0, max(CROP - whole.shape[-1], 0)))
+        start = min(start, (model.frames(whole.shape[-1]) - frames) * model.stride)
+        expected = model.encode(whole[None])[0, :, start // model.stride :][:, :frames]
+        torch.testing.assert_close(item["latents"], expected.detach(), rtol=1e-2, atol=3e-2)  # kept in half precision
+    latents(codec).setup("fit")
+    assert files == {path: path.stat().st_mtime_ns for path in data.latents.rglob("*.npy")}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sample_rate": 16000}, r"data\.sample_rate 16000: the codec .* has 8000; set data\.sample_rate=8000"),
+        ({"channels": 1}, r"data\.channels 1: the codec .* has 2"),
+        ({"crop_samples": 2000}, r"crop_samples 2000: is no multiple of 64.*set data\.crop_samples=1984"),
+    ],
+)
+def test_a_codec_that_does_not_fit(codec, options, message):
+    with pytest.raises(UserError, match=message):
+        latents(codec, **options).setup("fit")
+
+
+def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
+    where = (f'data.codec="{codec / "model"}"', "data.numbers=[seconds,tempo]", "trainer.max_steps=4")
+    run("music_latent", LATENT, codec / "data" / "mine", tmp_path, *where)
+    generator = MusicGenerator.from_pretrained(tmp_path / "model")
+    assert generator.model.numbers == ("seconds", "tempo") and generator.model.codec.sample_rate == RATE
+    made = generator.generate([1, 2], seconds=1.0, steps=2, tempo=100.0, guidance=2.0)
+    assert made.samples.shape == (2, 2, RATE) and made.samples.isfinite().all()
+    trained, kept = (Codec.from_pretrained(one / "model").network.state_dict() for one in (tmp_path, codec))
+    assert all(torch.equal(trained[name], kept[name]) for name in kept)  # the codec is not trained on
+
+
+def test_the_waveform_recipe_takes_a_folder(songs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tiny = ("network.channels=[8,8,8]", "network.blocks=[1,1,1]", "network.frontend.n_fft=256")
+    more = ("network.frontend.hop_length=64", "training.measured=4", "trainer.max_steps=2", "data.batch_size=2")
+    run("music_uncond", (*tiny, *more, *LATENT[3:5]), songs, tmp_path / "run")
+    assert "preparing" in capsys.readouterr().out
+    assert MusicGenerator.from_pretrained(tmp_path / "run" / "model").generate(1, steps=2).samples.shape == (2, CROP)
+
+
+def test_a_folder_of_silence_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quiet").mkdir()
+    soundfile.write(tmp_path / "quiet" / "a.wav", np.zeros(16000), 8000)
+    with pytest.raises(UserError, match="none of its 1 recordings can be used; the first: silent"):
+        MusicData("quiet", RATE, CROP, 2).setup("fit")
+
+
+def test_one_short_clip_is_trained_on_and_said_to_be_short(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one").mkdir()
+    soundfile.write(tmp_path / "one" / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 8000)
+    data = MusicData("one", RATE, 3 * RATE, 2)
+    with pytest.warns(UserWarning, match=r"1 of 1 recordings are shorter than a crop of 3\.0 s"):
+        data.setup("fit")
+    assert data.crops[0]["samples"] == 16000 and len(data.held_out.manifest) == 1
