@@ -58,4 +58,5 @@ def hardware(device: torch.device) -> str:
     """What trains, in words: the GPU's name, or the CPU's with the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{environment.processor()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{environment.processor()}, {threads} thread{'' if threads == 1 else 's'}"
