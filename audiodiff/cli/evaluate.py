@@ -1,4 +1,4 @@
-"""`audiodiff evaluate`: judge a model on held-out recordings: a vocoder clip by clip, a model of music as a whole."""
+"""`audiodiff evaluate`: judge a model on held-out recordings: clip by clip, or a model of music as a whole."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +20,31 @@ def evaluate(
 ) -> None:
     """Judge a model on held-out recordings; the report's path is the last line printed."""
     from audiodiff.synthesis import checkpoint
+    from audiodiff.synthesis.codec import Codec
     from audiodiff.synthesis.music_model import MusicModel
 
     splits = tuple(split) if split else ("validation", "test")
-    judge = _music if checkpoint.type_of(checkpoint.locate(model)) == MusicModel.TYPE else _vocoder
+    kind = checkpoint.type_of(checkpoint.locate(model))
+    if kind == Codec.TYPE:
+        print(_codec(model, data, report, limit, splits, device))
+        return
+    judge = _music if kind == MusicModel.TYPE else _vocoder
     print(judge(model, data, report, steps, sampler, seed, limit, splits, device, baselines))
+
+
+def _codec(model, data, report, limit, splits, device) -> Path:
+    from audiodiff.data.manifest import Manifest
+    from audiodiff.evaluation import coded
+    from audiodiff.evaluation.report import claim
+    from audiodiff.synthesis import checkpoint
+    from audiodiff.synthesis.codec import Codec
+
+    codec, manifest = Codec.from_pretrained(model).to(device), Manifest.load(data)
+    claim(report)
+    found = coded.evaluate(codec, manifest, coded.Settings(splits, limit), checkpoint.load(model).digest)
+    path = coded.write_report(found, codec.sample_rate, report)
+    print(path.read_text(encoding="utf-8"))
+    return path
 
 
 def _music(model, data, report, steps, sampler, seed, limit, splits, device, baselines) -> Path:

@@ -24,13 +24,12 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
         UserError: the folder is missing, damaged, or its weights do not fit its configuration.
     """
     from audiodiff.synthesis import checkpoint
+    from audiodiff.synthesis.kinds import KINDS
     from audiodiff.synthesis.model import VocoderModel
-    from audiodiff.synthesis.music_model import MusicModel
 
     folder = checkpoint.locate(folder)
     found = checkpoint.load(folder)
-    kind = MusicModel if found.type == MusicModel.TYPE else VocoderModel
-    model = kind.from_checkpoint(found, folder)
+    model = KINDS.get(found.type, VocoderModel).from_checkpoint(found, folder)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     yield "folder", str(folder)
     yield "type", model.TYPE
@@ -40,7 +39,7 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
     for name in model.ARGUMENTS:
         if name != "grids":
             yield name, written(checkpoint.describe(getattr(model, name)))
-    for grid in model.grids:
+    for grid in getattr(model, "grids", ()):
         yield "grid", f"{grid.sampler}, {grid.calls} calls: {' '.join(f'{t:.4g}' for t in grid.times)}"
     for name, value in found.training.items():
         yield "training", f"{name} = {written(value)}"

@@ -84,8 +84,8 @@ def publish(
     if (out / "config.json").exists() and not overwrite:
         raise UserError(out, "holds a model already, of which history would keep a copy", "say --overwrite")
     found = checkpoint.load(folder)
-    types = {model_type.TYPE: model_type for model_type in (VocoderModel, MusicModel)}
-    built = types.get(found.type, VocoderModel).from_checkpoint(found, folder)
+    kind = MusicModel if found.type == MusicModel.TYPE else VocoderModel
+    built = kind.from_checkpoint(found, folder)
     parameters = sum(parameter.numel() for parameter in built.parameters())
     halved = replace(found, weights=checkpoint.halved(found.weights), stored=checkpoint.HALF)
     _check_size(folder, parameters, halved)
