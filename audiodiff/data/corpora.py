@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from audiodiff.audio.io import EXTENSIONS, Audio, write
-from audiodiff.data import debian, music, recordings, synthetic
+from audiodiff.data import debian, music, recordings, scores, synthetic
 from audiodiff.data import manifest as manifests
 from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
 from audiodiff.data.manifest import Clip, Manifest, assign_splits
@@ -134,6 +134,10 @@ def _hibari(clips: int, downloads: Path) -> Corpus:
     return Corpus(synthetic.recordings(clips), f"synthetic: hibari-tts {package.version}", licence, synthetic=True)
 
 
+def _scores(downloads: Path) -> Corpus:
+    return Corpus(scores.recordings(), scores.SOURCE, scores.LICENCE, synthetic=True)
+
+
 PACKAGED: dict[str, Callable[[Path], Corpus]] = {
     "festvox-ru": _festvox_ru,
     **{f"asterisk-{language}": partial(_asterisk, language) for language in ("en", "fr", "es", "it", "ru")},
@@ -142,6 +146,7 @@ PACKAGED: dict[str, Callable[[Path], Corpus]] = {
     "hydrogen-drumkits": _hydrogen,
     "singularity-music": _singularity,
     "wesnoth-music": _wesnoth,
+    "scores": _scores,
 }
 # layout, source and licence of corpora that the user has; the licences are those stated in the corpora's own READMEs
 LAYOUTS: dict[str, tuple[Callable[[Path], list[Recording]], str, str]] = {

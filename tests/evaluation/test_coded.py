@@ -48,7 +48,7 @@ def codec(kind=Codec) -> Codec:
 def test_what_comes_back_whole_is_told_from_what_does_not(data):
     whole, broken = (evaluate(codec(kind), data, Settings(limit=5)).rows for kind in (Perfect, Codec))
     name = "latents as they are"
-    assert whole[name].stft.mean < 1e-3 and whole[name].si_sdr.mean > 60
+    assert whole[name].stft.mean < 1e-2 and whole[name].si_sdr.mean > 60
     assert broken[name].stft.mean > 0.5 and broken[name].si_sdr.mean < 5
     ratios = [whole[f"latents of {bits} bits"].si_sdr.mean for bits in (8, 6, 4)]
     assert ratios == sorted(ratios, reverse=True) and ratios[0] - ratios[1] == pytest.approx(20 * math.log10(4), abs=2)
