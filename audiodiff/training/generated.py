@@ -15,7 +15,7 @@ from torch import Tensor
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
-from audiodiff.audio.loudness import normalise, peak_dbfs
+from audiodiff.audio.loudness import normalise, peak_dbfs, rms_dbfs
 from audiodiff.files import atomic
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 from audiodiff.training.export import export, in_use
@@ -45,8 +45,9 @@ class Generated(Callback):
     """At each validation: generate clips with the averaged weights, then export the model to `<folder>/model`.
 
     Logged are `generated/spectrum_db`, the mean distance between the average spectra of what is made and of the
-    training crops, and `generated/crest_db`, how much further peaks rise above the average power in the one than in
-    the other: noise has about 12 dB, a drum 20 and more.
+    training crops; `generated/crest_db`, how much further peaks rise above the average power in the one than in the
+    other: noise has about 12 dB, a drum 20 and more; and `generated/level_db`, how much louder it is (of a model whose
+    crops are levelled, that says nothing).
 
     Args:
         folder: of the run. Clips and spectrograms go to `<folder>/samples/step_<n>/`.
@@ -76,12 +77,14 @@ class Generated(Callback):
     def _measure(self, trainer: lightning.Trainer, module, made: Audio) -> None:
         crops = trainer.datamodule.crops
         real = torch.stack([crops.crop(draw)[0] for draw in range(self.clips)])
+        levels = [rms_dbfs(clips).clamp(min=-100).mean() for clips in (made.samples, real)]
         both = [normalise(clips, -20) for clips in (made.samples, real)]
         spectra = [AverageSpectrum.measured(clips, made.sample_rate) for clips in both]
         distance = sum(abs(a - b) for a, b in zip(*(one.decibels for one in spectra), strict=True))
         crests = [float(peak_dbfs(clips).clamp(min=-60).mean()) for clips in both]  # above -20 dB, all of them
         module.log("generated/spectrum_db", distance / len(spectra[0].decibels))
         module.log("generated/crest_db", crests[0] - crests[1])
+        module.log("generated/level_db", levels[0] - levels[1])
 
     def _keep(self, trainer: lightning.Trainer, made: Audio) -> None:
         folder, step = self.folder / "samples" / f"step_{trainer.global_step:09d}", trainer.global_step
