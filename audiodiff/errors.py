@@ -4,6 +4,9 @@ Every command catches `UserError`, prints it as one line and ends with a non-zer
 and keeps its traceback.
 """
 
+import sys
+import warnings
+
 
 class UserError(ValueError):
     """Bad input from outside: a file, a folder, an option, a configuration."""
@@ -11,3 +14,8 @@ class UserError(ValueError):
     def __init__(self, subject: object, problem: str, fix: str = ""):
         self.subject, self.problem, self.fix = str(subject), problem, fix
         super().__init__(f"{subject}: {problem}" + (f"; {fix}" if fix else ""))
+
+
+def warn_in_one_line() -> None:
+    """From now on warnings are told as errors are: one line, without the place in the code that they come from."""
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)

@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from audiodiff import config
-from audiodiff.errors import UserError
+from audiodiff.errors import UserError, warn_in_one_line
 
 if TYPE_CHECKING:
     from audiodiff.synthesis.composed import ComposedModel
@@ -45,6 +45,7 @@ def main() -> None:
 def _run(cfg: DictConfig) -> float:
     import torch
 
+    warn_in_one_line()
     torch.set_flush_denormal(True)  # silence leads to denormal numbers, which are slow
     try:
         return run(cfg, Path(cfg.folder))

@@ -45,7 +45,7 @@ CHOICES = [*FAMILIES, *SLICES, *((f"debug={name}",) for name in GROUPS["debug"])
 def composed(tmp_path_factory):
     """Compositions that use every file of conf/ at least once."""
     folder = tmp_path_factory.mktemp("run")
-    Codec(Autoencoder(latents=32, channels=[8, 8], blocks=[1, 1]), 22050).save_pretrained(folder / "codec")
+    Codec(Autoencoder(latents=64, channels=[8, 8], blocks=[1, 1]), 22050).save_pretrained(folder / "codec")
     more = {FAMILIES[2]: [f"data.codec={folder / 'codec'}"]}
     return [config.compose([*choice, f"folder={folder}", *more.get(choice, [])]) for choice in CHOICES]
 

@@ -7,7 +7,7 @@ from importlib import import_module
 import typer
 from typer.exceptions import Abort, TyperException
 
-from audiodiff.errors import UserError
+from audiodiff.errors import UserError, warn_in_one_line
 
 # As in `audiodiff.train`: threads spin for some tenths of a millisecond. Set before a verb loads torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -45,6 +45,7 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Entry point of the console script: bad input becomes one line and status 1, Ctrl-C becomes 130."""
+    warn_in_one_line()
     try:
         status = build()(prog_name="audiodiff", standalone_mode=False)
     except UserError as error:

@@ -66,9 +66,6 @@ def _music(model, data, report, steps, sampler, seed, limit, splits, device, bas
 
 
 def _vocoder(model, data, report, steps, sampler, seed, limit, splits, device, baselines) -> Path:
-    import sys
-    import warnings
-
     from audiodiff.data.manifest import Manifest
     from audiodiff.diffusion import presets
     from audiodiff.evaluation.evaluate import Settings, evaluate
@@ -83,7 +80,4 @@ def _vocoder(model, data, report, steps, sampler, seed, limit, splits, device, b
     manifest = Manifest.load(data)
     claim(report)
     settings = Settings(steps, sampler, seed, splits, limit, baselines)
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        evaluation = evaluate(vocoder, untrained, manifest, settings)
-    return write(evaluation, report)
+    return write(evaluate(vocoder, untrained, manifest, settings), report)

@@ -9,6 +9,11 @@ Spectra are of windows twice as long as their hop, under a sine window before an
 exactly (Princen and Bradley 1986). Magnitudes are raised to the power of 0.4 on the way in and brought back on the way
 out: a network is not to see differences of 60 dB.
 
+A network of this kind takes long to learn what a transform knows: to give a low tone back in phase. The first latents
+may therefore be the lowest coefficients of a lapped transform (a modified discrete cosine transform, Princen, Johnson
+and Bradley 1987) of the signal, companded to their square roots, and what they add up to is not learned either: a part
+of the signal always comes back as it was, and the other latents tell what is above it.
+
 Nothing is normalised over time and every layer sees a few frames to each side only. A long signal may thus be encoded
 and decoded tile by tile: with the margin of `margin` latent frames the tiles are what the whole would be.
 """
@@ -22,6 +27,8 @@ from torch import Tensor, nn
 from audiodiff.nn.layers import Downsample, ResidualBlock, Upsample
 
 _POWER = 0.4  # of magnitudes
+_COMPANDED = 0.5  # power of the lapped transform's coefficients
+_LAPPED_LOG_VARIANCE = -6.0
 _LOG_VARIANCES = (-12.0, 4.0)
 _TINY = 1e-5  # of magnitudes, below which they are raised no further
 
@@ -35,9 +42,10 @@ class Autoencoder(nn.Module):
         channels: width of each level, finest first; each is at half the frame rate of the one before.
         blocks: residual blocks of each level, in the encoder and again in the decoder.
         dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level.
+        lapped: latents that are coefficients of a lapped transform, of 0 to lapped / (2 stride) of the sample rate.
 
     Raises:
-        ValueError: channels and blocks name other levels, or there is none.
+        ValueError: channels and blocks name other levels, or there is none; no latents but lapped ones.
     """
 
     def __init__(
@@ -47,12 +55,15 @@ class Autoencoder(nn.Module):
         channels: list[int] = (192, 224),
         blocks: list[int] = (2, 2),
         dilation_cycle: int = 2,
+        lapped: int = 0,
     ):
         super().__init__()
+        if not 0 <= lapped < latents:
+            raise ValueError(f"lapped={lapped} of {latents} latents leaves none to be learned")
         if len(channels) != len(blocks) or not channels:
             raise ValueError(f"channels={list(channels)} and blocks={list(blocks)} must name the same levels, some")
         self.latents, self.hop_length, self.dilation_cycle = latents, hop_length, dilation_cycle
-        self.channels, self.blocks = list(channels), list(blocks)
+        self.channels, self.blocks, self.lapped = list(channels), list(blocks), lapped
         features, bottom = 2 * (hop_length + 1), len(channels) - 1
 
         def level(i: int) -> nn.Sequential:
@@ -63,12 +74,13 @@ class Autoencoder(nn.Module):
         self.enter = nn.Conv1d(features, channels[0], 1)
         self.encoder = nn.ModuleList(level(i) for i in range(bottom + 1))
         self.shrink = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
-        self.narrow = nn.Conv1d(channels[bottom], 2 * latents, 1)
+        self.narrow = nn.Conv1d(channels[bottom], 2 * (latents - lapped), 1)
         self.widen = nn.Conv1d(latents, channels[bottom], 1)
         self.decoder = nn.ModuleList(level(i) for i in range(bottom + 1))
         self.grow = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
         self.leave = nn.Conv1d(channels[0], features, 1)
         self.register_buffer("window", _sine_window(2 * hop_length), persistent=False)
+        self.register_buffer("transform", _lapped(hop_length * 2**bottom, lapped), persistent=False)
         self.register_buffer("mean", torch.zeros(latents, 1))
         self.register_buffer("deviation", torch.ones(latents, 1))
 
@@ -87,12 +99,16 @@ class Autoencoder(nn.Module):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance (B, latents, F) of the latents of signals (B, T), as trained: not yet standardised."""
-        hidden = self.enter(self._spectra(nn.functional.pad(x, (0, -x.shape[-1] % self.stride))))
+        x = nn.functional.pad(x, (0, -x.shape[-1] % self.stride))
+        hidden = self.enter(self._spectra(x))
         for i, blocks in enumerate(self.encoder):
             hidden = self.shrink[i - 1](hidden, None) if i else hidden
             hidden = blocks(hidden)
         mean, log_variance = self.narrow(nn.functional.silu(hidden)).float().chunk(2, dim=1)
-        return mean, log_variance.clamp(*_LOG_VARIANCES)
+        low = (_framed(x.float(), self.stride) @ self.transform.float().T).transpose(1, 2)
+        low = low * low.abs().clamp(min=_TINY) ** (_COMPANDED - 1)
+        log_variance = torch.cat([torch.full_like(low, _LAPPED_LOG_VARIANCE), log_variance.clamp(*_LOG_VARIANCES)], 1)
+        return torch.cat([low, mean], 1), log_variance
 
     def signal(self, latents: Tensor) -> Tensor:
         """Signals (B, F x stride) of latents (B, latents, F) as trained."""
@@ -100,7 +116,10 @@ class Autoencoder(nn.Module):
         for i in reversed(range(len(self.channels))):
             hidden = self.decoder[i](hidden)
             hidden = self.grow[i - 1](hidden) if i else hidden
-        return self._overlapped(self.leave(nn.functional.silu(hidden)))
+        low = latents[:, : self.lapped].float()
+        low = low * low.abs().clamp(min=_TINY) ** (1 / _COMPANDED - 1)
+        low = _added(low.transpose(1, 2) @ self.transform.float())
+        return self._overlapped(self.leave(nn.functional.silu(hidden))) + low
 
     def encode(self, x: Tensor, tile: int | None = None) -> Tensor:
         """Signals (B, T) to standardised latents (B, latents, ceil(T / stride)).
@@ -124,8 +143,7 @@ class Autoencoder(nn.Module):
 
     def _spectra(self, x: Tensor) -> Tensor:
         """(B, T), T of whole hops, to compressed real and imaginary parts (B, 2 (hop_length + 1), T / hop_length)."""
-        half = self.hop_length // 2
-        frames = nn.functional.pad(x.float(), (half, half)).unfold(-1, 2 * self.hop_length, self.hop_length)
+        frames = _framed(x.float(), self.hop_length)
         spectra = torch.fft.rfft(frames * self.window, norm="ortho").transpose(1, 2)
         spectra = spectra * spectra.abs().clamp(min=_TINY) ** (_POWER - 1)
         return torch.cat([spectra.real, spectra.imag], dim=1).to(x.dtype)
@@ -136,18 +154,32 @@ class Autoencoder(nn.Module):
         magnitude = (real.square() + imaginary.square() + _TINY**2).sqrt()
         gain = magnitude ** (1 / _POWER - 1)
         frames = torch.fft.irfft(torch.complex(real * gain, imaginary * gain).transpose(1, 2), norm="ortho")
-        windows = torch.stack([frames * self.window, (self.window**2).expand_as(frames)])
-        hop, (_, batch, count, _) = self.hop_length, windows.shape
-        halves = windows.unflatten(-1, (2, hop))
-        signal = torch.zeros(2, batch, count + 1, hop, device=features.device)
-        signal[:, :, :-1] += halves[..., 0, :]
-        signal[:, :, 1:] += halves[..., 1, :]
-        kept = signal.flatten(2)[..., hop // 2 : hop // 2 + count * hop]
-        return (kept[0] / kept[1]).to(features.dtype)
+        windows = (self.window**2).expand_as(frames[:1])
+        return (_added(frames * self.window) / _added(windows)).to(features.dtype)
 
 
 def _sine_window(samples: int) -> Tensor:
     return (math.pi / samples * (torch.arange(samples) + 0.5)).sin()
+
+
+def _lapped(stride: int, count: int) -> Tensor:
+    """The first functions (count, 2 stride) of the orthonormal modified discrete cosine transform."""
+    n, k = torch.arange(2 * stride, dtype=torch.float64), torch.arange(count, dtype=torch.float64)[:, None]
+    functions = (math.pi / stride * (n + 0.5 + stride / 2) * (k + 0.5)).cos() * (2 / stride) ** 0.5
+    return (functions * _sine_window(2 * stride).double()).float()
+
+
+def _framed(x: Tensor, hop: int) -> Tensor:
+    """(B, F hop) to frames (B, F, 2 hop), each of its hop and half a hop to each side."""
+    return nn.functional.pad(x, (hop // 2, hop // 2)).unfold(-1, 2 * hop, hop)
+
+
+def _added(frames: Tensor) -> Tensor:
+    """Frames (B, F, 2 hop) laid over each other where `_framed` took them: (B, F hop)."""
+    _, count, length = frames.shape
+    first, second = frames.unflatten(-1, (2, length // 2)).unbind(-2)
+    halves = nn.functional.pad(first, (0, 0, 0, 1)) + nn.functional.pad(second, (0, 0, 1, 0))
+    return halves.flatten(1)[:, length // 4 : length // 4 + count * length // 2]
 
 
 def _tiles(

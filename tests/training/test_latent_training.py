@@ -17,7 +17,13 @@ from audiodiff.training.latents import LatentData
 
 RATE, CROP = 8000, 2048
 CODEC = (
-    *("network.latents=4", "network.hop_length=32", "network.channels=[16,16]", "network.blocks=[1,1]"),
+    *(
+        "network.latents=4",
+        "network.lapped=2",
+        "network.hop_length=32",
+        "network.channels=[16,16]",
+        "network.blocks=[1,1]",
+    ),
     *("callbacks.reconstructed.measured=4", "data.batch_size=2"),
 )
 LATENT = (
