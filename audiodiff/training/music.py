@@ -27,17 +27,27 @@ class MusicTraining(DiffusionTraining):
     """Trains a `MusicModel`.
 
     Args:
-        unlabelled: share of the crops of which no label and no number is told; of the others each is left out as often.
+        unlabelled: share of crops of which no label and no number is told; of others each is left out as often.
         levelled: whether every crop is brought to unit power before its gain is drawn.
+        masked: whether what lies beyond a short clip's end is hidden from the network and does not count: it learns clips
+            of any length, and no silence after them.
         measured: crops that the average spectrum is measured on, if the model has none yet.
         arguments: those of `DiffusionTraining`.
     """
 
     model: MusicModel
 
-    def __init__(self, *arguments, unlabelled: float = 0.1, levelled: bool = True, measured: int = 256, **named):
+    def __init__(
+        self,
+        *arguments,
+        unlabelled: float = 0.1,
+        levelled: bool = True,
+        masked: bool = False,
+        measured: int = 256,
+        **named,
+    ):
         super().__init__(*arguments, **named)
-        self.unlabelled, self.levelled, self.measured = unlabelled, levelled, measured
+        self.unlabelled, self.levelled, self.masked, self.measured = unlabelled, levelled, masked, measured
 
     def on_fit_start(self) -> None:
         """Measure the average spectrum, on the same crops whenever the run is begun or gone on with."""
@@ -53,7 +63,7 @@ class MusicTraining(DiffusionTraining):
         levels = drawn_levels(gain, len(clean), generator)[:, None, None]
         drawn, weights = (times or LowDiscrepancy()).sample(len(clean), generator)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
-        condition = self._condition(batch, generator)
+        condition = self._condition(batch, len(clean), generator)
         x0 = self.level(clean) * levels.to(clean)
         t, weights = (drawn * self.model.denoiser.t_max).to(clean), weights.to(clean)
         losses = self.model.denoiser.loss(x0, noise, t, condition).loss
@@ -71,12 +81,14 @@ class MusicTraining(DiffusionTraining):
         power = signal.square().mean((1, 2), keepdim=True).sqrt()
         return torch.where(power > _QUIET, signal / power.clamp(min=_QUIET), signal)
 
-    def _condition(self, batch: dict, generator: torch.Generator) -> Condition:
-        told, clips = {}, len(batch["clip"])
+    def _condition(self, batch: dict, clips: int, generator: torch.Generator) -> Condition:
+        told = {}
         nothing = torch.rand(clips, 1, generator=generator) < self.unlabelled
         for name, missing in (("labels", 0.0), ("numbers", math.nan)):
             if getattr(self.model, name):
                 value = batch[name]
                 dropped = nothing | (torch.rand(value.shape, generator=generator) < self.unlabelled)
                 told[name] = value.masked_fill(dropped.to(value.device), missing)
+        if self.masked:
+            told["samples"] = -(-batch["samples"] // self.model.stride)
         return Condition(**told)

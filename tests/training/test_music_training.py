@@ -125,6 +125,21 @@ def test_labels_are_left_out_by_their_share(share, found):
     assert torch.equal(told[0], found)
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_what_lies_beyond_a_clip_does_not_count_where_it_is_masked(masked):
+    module = training(labels=(), masked=masked, levelled=False)
+    torch.nn.init.normal_(module.model.network.unet.leave.weight, std=0.1)
+    wave, ends = torch.randn(4, 1, SAMPLES), torch.tensor([SAMPLES, 500, 1200, SAMPLES])
+    beyond = torch.arange(SAMPLES) >= ends[:, None, None]
+    losses = [
+        module.step({"waveform": wave + more * beyond, "samples": ends, "clip": list("abcd")}, "draw 0", (1.0, 1.0))[
+            "loss"
+        ]
+        for more in (0.0, 1.0)
+    ]
+    assert torch.allclose(*losses) == masked
+
+
 def run(strokes, folder, *words) -> MusicGenerator:
     overrides = ["+recipe=drums", *TINY, f'data.path="{strokes}"', f'folder="{folder}"', *words]
     train.run(config.compose(overrides), folder)
