@@ -29,8 +29,8 @@ class MusicTraining(DiffusionTraining):
     Args:
         unlabelled: share of crops of which no label and no number is told; of others each is left out as often.
         levelled: whether every crop is brought to unit power before its gain is drawn.
-        masked: whether what lies beyond a short clip's end is hidden from the network and does not count: it learns clips
-            of any length, and no silence after them.
+        masked: whether what lies beyond a short clip's end is hidden from the network and does not count: it learns
+            clips of any length, and no silence after them.
         measured: crops that the average spectrum is measured on, if the model has none yet.
         arguments: those of `DiffusionTraining`.
     """
