@@ -22,7 +22,7 @@ class LazyVocoder:
 
     Args:
         folder: the checkpoint; None is the newest below `runs` at the time of the first request, or, where there is
-            none, a shipped one.
+            none, a shipped vocoder.
         runs: where training puts its runs.
         device: "cpu", "cuda", ...
     """
@@ -34,7 +34,7 @@ class LazyVocoder:
     @property
     def folder(self) -> Path:
         """The checkpoint folder; UserError where nothing has been exported yet."""
-        folder = self.chosen or newest(self.runs) or next(map(locate, shipped()), None)
+        folder = self.chosen or newest(self.runs) or next(map(locate, shipped(VocoderModel.TYPE)), None)
         if folder is None:
             raise UserError(
                 f"{self.runs}/",

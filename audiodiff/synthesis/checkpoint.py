@@ -145,9 +145,10 @@ def build(described: Any) -> Any:
     return [build(item) for item in described] if isinstance(described, list) else described
 
 
-def shipped() -> list[str]:
-    """Names of the models that came with the package."""
-    return sorted(config.parent.name for config in SHIPPED.glob("*/config.json"))
+def shipped(kind: str = "") -> list[str]:
+    """Names of the models that came with the package, of all types or of one."""
+    folders = (config.parent for config in SHIPPED.glob("*/config.json"))
+    return sorted(folder.name for folder in folders if not kind or type_of(folder) == kind)
 
 
 def locate(model: str | Path) -> Path:
