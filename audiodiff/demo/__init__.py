@@ -1,9 +1,9 @@
-"""The demo: one page that turns a recording or a saved mel back into sound, to be listened to beside the original.
+"""The demo: a page for a vocoder, which turns a recording or a saved mel back into sound, and one for a model of music.
 
-`build` makes the page and nothing else: no model is loaded before the first request, no server is started, so that the
-same page serves the command line, a hosted app and the tests.
+`build` makes the page and nothing else: no server is started, so that the same page serves the command line, a hosted
+app and the tests.
 """
 
-from audiodiff.demo.page import build, launch
+from audiodiff.demo.serve import build, launch
 
 __all__ = ["build", "launch"]

@@ -1,27 +1,21 @@
 """The page: what goes in on the left, what comes out on the right."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from matplotlib.figure import Figure
 
 from audiodiff.audio.io import Audio
 from audiodiff.demo.figure import mel_figure
 from audiodiff.demo.models import LazyVocoder
 from audiodiff.demo.sources import BESIDE, SPECS, Source, from_mel, from_recording
+from audiodiff.demo.visit import HOUR, Player, player, spoken
 from audiodiff.diffusion.presets import NAMES
 from audiodiff.errors import UserError
-
-Player = tuple[int, np.ndarray]
-HOUR = 3600
-# Fonts of the visitor's own: the page asks no other host for anything.
-THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 INTRODUCTION = """# audiodiff
 A mel spectrogram says how loud each band of a sound is, and nothing about its phases. A diffusion model makes the sound
@@ -186,31 +180,3 @@ class App:
             "mel_spec": asdict(vocoder.spec),
         }
         return *self._shown(source), player(audio), settings
-
-
-def player(audio: Audio) -> Player:
-    """Sound for a `gr.Audio`: 16-bit, because Gradio would scale floats to full level."""
-    samples = audio.samples.detach().cpu().clamp(-1, 1).numpy()
-    return audio.sample_rate, (samples * 32767).round().astype(np.int16)
-
-
-@contextmanager
-def spoken() -> Iterator[None]:
-    """Show what a visitor did wrong as one line on the page; an upload is called by its name, not by its path here."""
-    try:
-        yield
-    except UserError as error:
-        subject = Path(error.subject).name if Path(error.subject).is_file() else error.subject
-        raise gr.Error(str(UserError(subject, error.problem, error.fix)), print_exception=False) from error
-
-
-def launch(folder: str | Path | None, host: str, port: int | None, device: str) -> None:
-    """Build the page and serve it until Ctrl-C.
-
-    Raises:
-        UserError: the port is taken.
-    """
-    try:
-        build(folder, device=device).launch(server_name=host, server_port=port, theme=THEME, footer_links=["api"])
-    except OSError as error:
-        raise UserError(f"{host}:{port}", "cannot be served from", "choose another --port or --host") from error

@@ -14,7 +14,7 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.mel_file import save_mel
 from audiodiff.demo import build
 from audiodiff.demo.models import LazyVocoder, newest
-from audiodiff.demo.page import player
+from audiodiff.demo.visit import player
 from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
 
