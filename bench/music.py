@@ -180,7 +180,7 @@ def main() -> None:
                 for other in others
             ]
     text = TEXT.format(
-        doc=__doc__.split("\n\n")[2],
+        doc=__doc__.split("\n\n")[2].strip(),
         options=options,
         facts=" · ".join(f"{key} {value}" for key, value in environment.describe("cpu").items() if value is not None),
         report=report,
