@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from audiodiff.audio import mel_scale
@@ -89,7 +88,7 @@ class AverageSpectrum:
     def _filtered(self, signal: Tensor, sign: float) -> Tensor:
         samples, dtype = signal.shape[-1], torch.promote_types(signal.dtype, torch.float32)
         response = self._response(sign).to(signal.device)[:samples]
-        length = next_fast_len(samples + len(response) - 1, real=True)
+        length = 1 << (samples + len(response) - 2).bit_length()  # a power of two holds what does not wrap around
         with torch.autocast(signal.device.type, enabled=False):
             # In float64: a filter over 100 dB would cost float32 five of its seven digits.
             spectrum = torch.fft.rfft(signal.double(), n=length) * torch.fft.rfft(response, n=length)

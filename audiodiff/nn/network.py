@@ -136,6 +136,7 @@ class Network(nn.Module):
             given = 0 if value is None else value.shape[1]
             if given != count:
                 raise ValueError(f"the network is told {count} {name}, got {given}")
-        for name, value in cond.tensors().items():
-            if value.shape[0] != x.shape[0]:
+        for name in ("frames", "samples", "signal", "labels", "numbers"):  # spelt out for torch.compile
+            value = getattr(cond, name)
+            if value is not None and value.shape[0] != x.shape[0]:
                 raise ValueError(f"cond.{name} has a batch of {value.shape[0]}, the input of {x.shape[0]}")

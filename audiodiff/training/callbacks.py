@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from torch import Tensor
 
 from audiodiff.errors import UserError
-from audiodiff.training.module import progress
+from audiodiff.training.module import clips_in, progress
 
 
 class ExponentialAverage(WeightAveraging):
@@ -104,7 +104,7 @@ class Throughput(Callback):
         if trainer.global_step % self.every == 0 and now > self.since and self.audio:
             module.log("audio_s_per_s", self.audio / (now - self.since), prog_bar=True)
             self.since, self.audio = now, 0.0
-        self.audio += len(batch["clip"]) * trainer.datamodule.crop_samples / module.model.sample_rate
+        self.audio += clips_in(batch) * trainer.datamodule.crop_samples / module.model.sample_rate
 
 
 class Checkpoints(ModelCheckpoint):

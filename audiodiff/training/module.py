@@ -88,7 +88,7 @@ class Training(lightning.LightningModule):
     def validation_step(self, batch: dict, batch_index: int) -> None:
         """The same loss on held-out clips, with the same noise every time."""
         outputs = self.step(batch, f"validation {batch_index}", (1.0, 1.0))
-        self.log("validation/loss", outputs["loss"], batch_size=len(batch["clip"]), prog_bar=True)
+        self.log("validation/loss", outputs["loss"], batch_size=clips_in(batch), prog_bar=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rate for this step."""
@@ -197,6 +197,11 @@ class VocoderTraining(DiffusionTraining):
             losses = losses + term(made, waveform, estimate.log_snr)
         loss = mean_loss(weights * losses, self.model.schedule) + estimate.source_loss.mean()
         return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t, "drawn": drawn}
+
+
+def clips_in(batch: dict) -> int:
+    """How many clips a batch holds, of waveforms or of latents."""
+    return len(batch["latents"] if "latents" in batch else batch["waveform"])
 
 
 def drawn_levels(gain: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from audiodiff.audio.excitation import pulses, running_phase
 from audiodiff.audio.io import Audio
 from audiodiff.synthesis import checkpoint, pretrained
 
-shipped = pytest.mark.parametrize("name", checkpoint.shipped())
+shipped = pytest.mark.parametrize("name", checkpoint.shipped("vocoder"))
 
 
 FORMANTS = ((730, 90), (1090, 110), (2440, 170))
