@@ -18,7 +18,7 @@ def demo(
     port: Annotated[int | None, typer.Option(help="Port; without it the first free one from 7860 on.")] = None,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:
-    """Open a page that resynthesises recordings and saved mels with a model."""
+    """Open a page: with a vocoder for recordings and saved mels, with a model of music for clips from nothing."""
     # Nothing about a visit leaves this machine.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from audiodiff.demo import launch
