@@ -157,7 +157,7 @@ def test_sweep_from_another_folder(tmp_path):
 def test_help_shows_the_groups(name, tmp_path):
     done = command("--help", at=tmp_path, name=name)
     assert done.returncode == 0, done.stderr
-    for word in ("speech_mel", "network: music, stft, strided", "debug: overfit, smoke"):
+    for word in ("speech_mel", "network: autoencoder, latent, music, stft, strided", "debug: overfit, smoke"):
         assert word in done.stdout
 
 
