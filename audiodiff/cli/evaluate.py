@@ -39,10 +39,11 @@ def _codec(model, data, report, limit, splits, device) -> Path:
     from audiodiff.synthesis import checkpoint
     from audiodiff.synthesis.codec import Codec
 
-    codec, manifest = Codec.from_pretrained(model).to(device), Manifest.load(data)
+    found = checkpoint.load(model)
+    codec, manifest = Codec.from_checkpoint(found, model).to(device), Manifest.load(data)
     claim(report)
-    found = coded.evaluate(codec, manifest, coded.Settings(splits, limit), checkpoint.load(model).digest)
-    path = coded.write_report(found, codec.sample_rate, report)
+    judged = coded.evaluate(codec, manifest, coded.Settings(splits, limit), found.digest)
+    path = coded.write_report(judged, codec.sample_rate, report)
     print(path.read_text(encoding="utf-8"))
     return path
 

@@ -107,6 +107,10 @@ class Sampler(ABC):
             raise ValueError(f"the grid starts at {float(self.grid[0]):.6g}, the denoiser at {denoiser.t_max:.6g}")
         return self.grid
 
+    def noise_scale(self, denoiser: HasPosteriorMean) -> float:
+        """Standard deviation of the noise that a call begins with; 1 where variance is preserved. Raises as `table`."""
+        return denoiser.schedule.level(float(self.grid_for(denoiser)[0])).scale
+
     def __call__(
         self,
         denoiser: HasPosteriorMean,
@@ -119,8 +123,7 @@ class Sampler(ABC):
 
         Args:
             denoiser: answers E[x0 | x_t]; asked with t as a number.
-            x1: (B, C, T) the state at the grid's first time: standard normal times `schedule.scale` of it, which is 1
-                where variance is preserved.
+            x1: (B, C, T) the state at the grid's first time: standard normal noise times `noise_scale`.
             cond: handed to the denoiser as it is.
             noise: step -> standard normal like x1 (`noise.step_noise`); only stochastic samplers ask.
             callback: see `Callback`.

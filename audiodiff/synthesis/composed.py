@@ -75,12 +75,13 @@ class ComposedModel(KeptModel):
         key = (presets.chosen(sampler or self.sampler, calls), calls)
         return next((grid for grid in self.grids if (grid.sampler, grid.calls) == key), None)
 
-    def sampler_for(self, calls: int, sampler: str | None = None) -> Sampler:
+    def sampler_for(self, calls: int, sampler: str | None = None, on_stored_grid: bool = True) -> Sampler:
         """A sampler on the grid that is kept for it, else on its own.
 
         Args:
             calls: network calls; fewer than the model is validated for bring a warning.
             sampler: name, a key of `presets.PRESETS`; None: the model's own.
+            on_stored_grid: False for a denoiser that does not start where the model's own does.
 
         Raises:
             UserError: an unknown name, fewer calls than the sampler can do with, or one that asks for a variance that
@@ -91,12 +92,8 @@ class ComposedModel(KeptModel):
         if self.validated and calls < self.validated[0]:
             problem = f"this model was checked with {self.validated[0]} and more, it may sound worse"
             warnings.warn(f"{calls} network calls: {problem}", stacklevel=2)
-        stored = self.stored_grid(calls, sampler)
+        stored = self.stored_grid(calls, sampler) if on_stored_grid else None
         return stored.build() if stored else presets.build(sampler or self.sampler, calls)
-
-    def noise_scale(self, sampler: Sampler) -> float:
-        """Standard deviation of the noise that a sampler begins with."""
-        return self.schedule.level(float(sampler.grid_for(self.denoiser)[0])).scale
 
     def _check_answers(self) -> None:
         answers = 2 if isinstance(self.objective, LearnedVariance) else 1

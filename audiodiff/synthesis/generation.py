@@ -6,11 +6,10 @@ Clip i of a seed is the same in any count and any batch, and stands in a file of
 
 import hashlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from torch import Tensor
 from tqdm import tqdm
 
 from audiodiff.audio.io import write_pieces
@@ -138,8 +137,5 @@ def _batch(generator: MusicGenerator, batch: list[tuple[Path, dict]], settings: 
                 "real_time_factor": len(batch) * spool.samples / generator.sample_rate / spent,
             }
             clip = spool.clip(number, peak, SILENT)
-            sidecar.store(path, lambda path, clip=clip: _written(path, clip, generator), _CLAIM, recipe | told)
-
-
-def _written(path: Path, clip: Iterator[Tensor], generator: MusicGenerator) -> None:
-    write_pieces(path, clip, generator.sample_rate)
+            written = partial(write_pieces, pieces=clip, sample_rate=generator.sample_rate)
+            sidecar.store(path, written, _CLAIM, recipe | told)

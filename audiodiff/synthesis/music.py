@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.io import Audio, resample
-from audiodiff.diffusion import presets
 from audiodiff.diffusion.editing import Inpainting, Restarted
 from audiodiff.diffusion.guidance import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
-from audiodiff.diffusion.sampler import HasPosteriorMean, Sampler
+from audiodiff.diffusion.sampler import HasPosteriorMean
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
@@ -155,7 +154,7 @@ class MusicGenerator(Synthesiser):
     ) -> Tensor:
         """What the process makes (B, Z, frames); `like` (Z, frames) and `after` (Z, F <= frames) are what is given."""
         calls = self.model.calls if wish.steps is None else wish.steps
-        walker = self.model.sampler_for(calls, wish.sampler)
+        walker = self.model.sampler_for(calls, wish.sampler, on_stored_grid=like is None and after is None)
         window = self.model.frames(self.model.samples)
         denoiser = self.model.denoiser
         if frames > window or wish.loop:
@@ -165,14 +164,12 @@ class MusicGenerator(Synthesiser):
         start = batch_noise(*where)
         if like is not None:
             denoiser = Restarted(denoiser, wish.strength * denoiser.t_max)
-            walker = presets.build(wish.sampler or self.model.sampler, calls)
             start = denoiser.begin(like.to(start), start)
         else:
             if after is not None:
                 known = torch.nn.functional.pad(after, (0, frames - after.shape[-1])).to(start)
                 denoiser = Inpainting(denoiser, known, torch.arange(frames, device=self.device) < after.shape[-1])
-                walker = presets.build(wish.sampler or self.model.sampler, calls)
-            start = start * noise_scale(walker, denoiser)
+            start = start * walker.noise_scale(denoiser)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:
@@ -265,11 +262,6 @@ class MusicGenerator(Synthesiser):
             raise UserError(f"guidance {wish.guidance:g}", "has nothing to go to", "give a label, or guidance 1")
         unguided = self.model.condition(clips, (), length)
         return ClassifierFree(denoiser, wish.guidance, unguided), condition
-
-
-def noise_scale(sampler: Sampler, denoiser: HasPosteriorMean) -> float:
-    """Standard deviation of the noise that a sampler begins with."""
-    return denoiser.schedule.level(float(sampler.grid_for(denoiser)[0])).scale
 
 
 def levelled(waveforms: Tensor, peak: float) -> Tensor:

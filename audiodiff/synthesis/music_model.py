@@ -27,7 +27,7 @@ NUMBERS = ("seconds", "tempo")
 
 
 class MusicModel(ComposedModel):
-    """Network, schedule, objective, and what stands between the process and the audio.
+    """Network, schedule, objective, and what stands between the process and the audio: a spectrum or a codec.
 
     Args:
         network: predicts from whitened waveforms (B, C, T) or latents (B, Z, F), without conditioning frames.
@@ -79,10 +79,11 @@ class MusicModel(ComposedModel):
         super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated)
         self.sample_rate, self.samples, self.spectrum = sample_rate, samples, spectrum
         self.labels, self.numbers = tuple(labels), tuple(numbers)
-        self.autoencoder = autoencoder
-        self._check_network()
+        self._check_network(autoencoder)
+        rows = network.frontend.channels  # of the process: of latents, as many of each channel of the audio
+        self.codec = None if autoencoder is None else Codec(autoencoder, sample_rate, rows // autoencoder.latents)
 
-    def _check_network(self) -> None:
+    def _check_network(self, autoencoder: Autoencoder | None) -> None:
         network = self.network
         if network.condition or network.frontend.signals:
             raise UserError("network", "takes a mel or signals, of which there are none", "choose network=music")
@@ -95,20 +96,15 @@ class MusicModel(ComposedModel):
                 raise UserError("network", problem, f"set network.{name}={len(named)}")
         if unknown := set(self.numbers) - set(NUMBERS):
             raise UserError("numbers", f"{', '.join(unknown)} is not known", f"choose among {', '.join(NUMBERS)}")
-
-        if self.autoencoder is not None and network.frontend.channels not in (
-            self.autoencoder.latents,
-            2 * self.autoencoder.latents,
-        ):
-            problem = f"works on {network.frontend.channels} channels, a frame has {self.autoencoder.latents} latents"
+        latents, rows = 0 if autoencoder is None else autoencoder.latents, network.frontend.channels
+        if latents and rows not in (latents, 2 * latents):
+            problem = f"works on {rows} channels, a frame has {latents} latents"
             raise UserError("network", problem, "make it as many, or twice as many for stereo")
 
     @property
-    def codec(self) -> Codec | None:
-        """Between latents and audio, if the process runs on latents."""
-        if self.autoencoder is None:
-            return None
-        return Codec(self.autoencoder, self.sample_rate, self.network.frontend.channels // self.autoencoder.latents)
+    def autoencoder(self) -> Autoencoder | None:
+        """The codec's network, if the process runs on latents."""
+        return None if self.codec is None else self.codec.network
 
     @property
     def channels(self) -> int:
@@ -118,7 +114,7 @@ class MusicModel(ComposedModel):
     @property
     def stride(self) -> int:
         """Samples of a frame of the process."""
-        return 1 if self.autoencoder is None else self.autoencoder.stride
+        return 1 if self.codec is None else self.codec.stride
 
     def frames(self, samples: int) -> int:
         """Frames of the process of so many samples."""
@@ -173,4 +169,4 @@ class MusicModel(ComposedModel):
             yield (z if self.spectrum is None else self.spectrum.colour(z))[..., :samples]
 
     def _parts(self) -> dict[str, nn.Module]:
-        return super()._parts() | ({} if self.autoencoder is None else {PREFIX: self.autoencoder})
+        return super()._parts() | ({} if self.codec is None else {PREFIX: self.codec.network})

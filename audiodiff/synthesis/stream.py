@@ -198,7 +198,7 @@ class Stream(Iterator[Audio]):
             pulses, self.phase = model.source.stretch(told, done - start, ready - start, self.phase)
             rows.append(pulses[0])
         noise = batch_noise([self.seed], 1, ready - done, done, self.device)[0]
-        return torch.cat([*rows, model.noise_scale(self.sampler) * noise])
+        return torch.cat([*rows, self.sampler.noise_scale(model.denoiser) * noise])
 
     def _stages(self, consistency: int) -> list[Stage]:
         model, spec = self.model, self.model.mel_spec

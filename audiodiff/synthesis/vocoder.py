@@ -146,7 +146,7 @@ class Vocoder(Synthesiser):
         masked = min(frames) < longest or self._recorded is not None
         condition = self.model.condition(held, torch.tensor(lengths, device=self.device) if masked else None)
         where = (seeds, 1, longest * hop, 0, self.device)
-        x1, noise = self.model.noise_scale(sampler) * batch_noise(*where), step_noise(*where)
+        x1, noise = sampler.noise_scale(self.model.denoiser) * batch_noise(*where), step_noise(*where)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:

@@ -125,11 +125,11 @@ class MusicData(ManifestData):
             UserError: as `ManifestData.prepared`, or of the folder nothing can be used.
         """
         folder = Path(self.path)
-        if not folder.is_dir() or (folder / NAME).exists():
-            return super().prepared()
-        out = Path("data") / folder.resolve().name
-        print(f"preparing {folder} in {out}")
-        return prepare([f"music:{folder}"], out)
+        if folder.is_dir() and not (folder / NAME).exists():
+            self.path = str(Path("data") / folder.resolve().name)
+            print(f"preparing {folder} in {self.path}")
+            return prepare([f"music:{folder}"], self.path)
+        return super().prepared()
 
     def manifest(self) -> Manifest:
         """Those of the prepared clips that are asked for.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import lightning
@@ -10,6 +11,20 @@ from torch import nn
 
 from audiodiff import __version__
 from audiodiff.evaluation import environment
+
+CARD = """---
+library_name: audiodiff
+pipeline_tag: {tag}
+---
+# {title}
+
+Trained with audiodiff {version} for {steps} optimiser steps on {data}: {audio_hours:.2f} hours of audio seen in
+{minutes:.1f} minutes of wall time on {hardware}.
+
+{use}
+
+Data licences: {licences}
+"""
 
 
 @contextmanager
@@ -22,15 +37,29 @@ def in_use(model: nn.Module) -> Iterator[None]:
         model.requires_grad_(True).train(training)
 
 
-def export(trainer: lightning.Trainer, module, folder: Path, data: str, card: str, **fields) -> None:
-    """Write the model to `<folder>/model`.
+@dataclass(frozen=True)
+class Kind:
+    """What a model is, for its card.
+
+    Attributes:
+        tag: how a hub files it.
+        title: of the card.
+        use: how it is used, and its figures.
+    """
+
+    tag: str
+    title: str
+    use: str
+
+
+def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Kind) -> None:
+    """Write the model to `<folder>/model`, with a card of what training recorded.
 
     Args:
         trainer, module: of the run.
         folder: of the run.
         data: what the model was trained on, in words.
-        card: text of the model card, to be filled with what training recorded.
-        fields: further values for the card.
+        kind: what it is.
     """
     crops = trainer.datamodule.crops
     timer = next((c for c in trainer.callbacks if isinstance(c, lightning.pytorch.callbacks.Timer)), None)
@@ -50,8 +79,8 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, card: st
     }
     if module.started_from:
         training["started_from"] = module.started_from
-    told = training | {"licences": "; ".join(training["licences"]) or "not stated"} | fields
-    module.model.save_pretrained(Path(folder) / "model", training, card.format(**told))
+    told = training | asdict(kind) | {"licences": "; ".join(training["licences"]) or "not stated"}
+    module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**told))
 
 
 def hardware(device: torch.device) -> str:

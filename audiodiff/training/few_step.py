@@ -90,6 +90,6 @@ class FewStepTraining(VocoderTraining):
         mel = mel.repeat(repeats, 1, 1)
         told = told.repeated(repeats)
         sampler = self.model.sampler_for(calls, self.sampler)
-        x1 = self.model.noise_scale(sampler) * noise
+        x1 = sampler.noise_scale(self.model.denoiser) * noise
         white, _ = sampler.unchecked(self.model.denoiser, x1, told, None, None)
         return self.model.project(self.model.restore(white[:, 0], mel), mel, self.consistency)

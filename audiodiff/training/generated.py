@@ -7,38 +7,21 @@ what is made are from those of the recordings shows from the first hundred steps
 from pathlib import Path
 
 import lightning
-import matplotlib
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalise, peak_dbfs, rms_dbfs
-from audiodiff.files import atomic
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
-from audiodiff.training.export import export, in_use
+from audiodiff.training.export import Kind, export, in_use
+from audiodiff.training.figure import keep, spectrogram_grid
 
-matplotlib.use("Agg")
-from matplotlib import pyplot
-
-CARD = """---
-library_name: audiodiff
-pipeline_tag: unconditional-audio-generation
----
-# A diffusion model of sound
-
-Trained with audiodiff {version} for {steps} optimiser steps on {data}: {audio_hours:.2f} hours of audio seen in
-{minutes:.1f} minutes of wall time on {hardware}.
-
-    from audiodiff import MusicGenerator
+USE = """    from audiodiff import MusicGenerator
     audio = MusicGenerator.from_pretrained("this/folder").generate(seeds=[0, 1, 2])
 
-{seconds:.2f} seconds at {sample_rate} Hz, {channels} channel(s). Labels: {labels}
-
-Data licences: {licences}
-"""
+{seconds:.2f} seconds at {model.sample_rate} Hz, {model.channels} channel(s). Labels: {labels}"""
 
 
 class Generated(Callback):
@@ -69,10 +52,10 @@ class Generated(Callback):
             made = generator.generate(seeds_of(0, self.clips), steps=self.steps, peak=None)
         self._measure(trainer, module, made)
         self._keep(trainer, made)
-        fields = {name: getattr(model, name) for name in ("sample_rate", "channels")}
-        labels = ", ".join(model.labels) or "none"
-        seconds = model.samples / model.sample_rate
-        export(trainer, module, self.folder, self.data, CARD, seconds=seconds, labels=labels, **fields)
+        seconds, labels = model.samples / model.sample_rate, ", ".join(model.labels) or "none"
+        use = USE.format(model=model, seconds=seconds, labels=labels)
+        kind = Kind("unconditional-audio-generation", "A diffusion model of sound", use)
+        export(trainer, module, self.folder, self.data, kind)
 
     def _measure(self, trainer: lightning.Trainer, module, made: Audio) -> None:
         crops = trainer.datamodule.crops
@@ -92,31 +75,9 @@ class Generated(Callback):
         for number, clip in enumerate(clips):
             write(folder / f"{number:04d}.wav", Audio(clip, made.sample_rate))
         figure = spectrogram_grid(clips, made.sample_rate, f"step {step}")
-        with atomic(folder / "spectrograms.png") as temporary:
-            figure.savefig(temporary, dpi=90)
+        keep(figure, folder / "spectrograms.png")
         if isinstance(trainer.logger, TensorBoardLogger):
             board = trainer.logger.experiment
             board.add_figure("generated", figure, step)
             for number, clip in enumerate(clips[:4]):
                 board.add_audio(f"generated/{number}", clip.mean(0), step, made.sample_rate)
-        pyplot.close(figure)
-
-
-def spectrogram_grid(clips: Tensor, sample_rate: int, title: str, n_fft: int = 1024, range_db: float = 80.0):
-    """Spectrograms of clips (B, C, T) in rows of four, dB below the loudest bin of all, frequency in kHz."""
-    rows = -(-len(clips) // 4)
-    size = (10, 1.8 * rows + 0.6)
-    figure, axes = pyplot.subplots(rows, 4, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
-    spectra = torch.stft(clips.mean(1), n_fft, n_fft // 4, window=torch.hann_window(n_fft), return_complex=True).abs()
-    decibels = 20 * (spectra / spectra.max().clamp(min=1e-9)).clamp(min=1e-9).log10()
-    extent = (0, clips.shape[-1] / sample_rate, 0, sample_rate / 2000)
-    for axis in axes.flat[len(clips) :]:
-        axis.set_axis_off()
-    for axis, image in zip(axes.flat, decibels, strict=False):
-        axis.imshow(image.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=-range_db, vmax=0, extent=extent)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("kHz")
-    for axis in axes[-1]:
-        axis.set_xlabel("s")
-    figure.suptitle(title, fontsize=10)
-    return figure

@@ -64,7 +64,8 @@ class LatentData(MusicData):
 
     def setup(self, stage: str) -> None:
         """Encode what is not encoded yet, and see to it that the codec is the one that was meant."""
-        codec = Codec.from_pretrained(self.codec)
+        found = checkpoint.load(self.codec)
+        codec = Codec.from_checkpoint(found, self.codec)
         for name in ("sample_rate", "channels"):
             mine, its = getattr(self, name), getattr(codec, name)
             if mine != its:
@@ -74,9 +75,10 @@ class LatentData(MusicData):
             whole = max(round(self.crop_samples / codec.stride), 1) * codec.stride
             raise UserError(f"data.crop_samples {self.crop_samples}", problem, f"set data.crop_samples={whole}")
         self.stride = codec.stride
-        self.latents = self.manifest().root / ".latents" / checkpoint.load(self.codec).digest[:12]
+        manifest = self.manifest()
+        self.latents = manifest.root / ".latents" / found.digest[:12]
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        encode(codec.to(device).eval(), self.manifest(), self.latents, self.crop_samples)
+        encode(codec.to(device), manifest, self.latents, self.crop_samples)
         super().setup(stage)
 
     def _crops(self, manifest: Manifest) -> CropDataset:

@@ -9,28 +9,15 @@ from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.spectral import multi_resolution_stft, si_sdr
-from audiodiff.files import atomic
 from audiodiff.synthesis.codec import Codec
-from audiodiff.training.export import export, in_use
-from audiodiff.training.generated import spectrogram_grid
+from audiodiff.training.export import Kind, export, in_use
+from audiodiff.training.figure import keep, spectrogram_grid
 
-CARD = """---
-library_name: audiodiff
-pipeline_tag: audio-to-audio
----
-# An autoencoder of audio
-
-Trained with audiodiff {version} for {steps} optimiser steps on {data}: {audio_hours:.2f} hours of audio seen in
-{minutes:.1f} minutes of wall time on {hardware}.
-
-    from audiodiff.synthesis.codec import Codec
+USE = """    from audiodiff.synthesis.codec import Codec
     codec = Codec.from_pretrained("this/folder")
     again = codec.decode(codec.encode(waveform))
 
-{sample_rate} Hz, {channels} channel(s), one latent number for {compression:g} samples.
-
-Data licences: {licences}
-"""
+{codec.sample_rate} Hz, {codec.channels} channel(s), one latent number for {codec.compression:g} samples."""
 
 
 class Reconstructed(Callback):
@@ -63,8 +50,8 @@ class Reconstructed(Callback):
         module.log("coded/stft", multi_resolution_stft(x[heard], y[heard]).mean())
         module.log("coded/si_sdr", si_sdr(x[heard], y[heard]).mean())
         self._keep(trainer, real.cpu(), made.cpu(), codec.sample_rate)
-        fields = {name: getattr(codec, name) for name in ("sample_rate", "channels", "compression")}
-        export(trainer, module, self.folder, self.data, CARD, **fields)
+        kind = Kind("audio-to-audio", "An autoencoder of audio", USE.format(codec=codec))
+        export(trainer, module, self.folder, self.data, kind)
 
     def _keep(self, trainer: lightning.Trainer, real: Tensor, made: Tensor, sample_rate: int) -> None:
         folder = self.folder / "samples" / f"step_{trainer.global_step:09d}"
@@ -72,9 +59,8 @@ class Reconstructed(Callback):
             write(folder / f"{number:04d}.wav", Audio(made[number], sample_rate))
             write(folder / f"{number:04d}_original.wav", Audio(real[number], sample_rate))
         both = torch.cat([real[: self.clips], made[: self.clips]])
-        figure = spectrogram_grid(both, sample_rate, f"step {trainer.global_step}: originals, then what came back")
-        with atomic(folder / "spectrograms.png") as temporary:
-            figure.savefig(temporary, dpi=90)
+        title = f"step {trainer.global_step}: originals, and below what came back of them"
+        keep(spectrogram_grid(both, sample_rate, title, columns=len(both) // 2), folder / "spectrograms.png")
 
 
 def standardise(codec: Codec, crops) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,12 +51,26 @@ def recording(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def url(runs, tmp_path_factory):
-    """Address of the page, which finds its model itself; uploads go where pytest clears up."""
+    """Address of the page, which finds its model itself."""
+    with served(tmp_path_factory, runs=runs) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def music_url(tmp_path_factory):
+    """Address of the page of the shipped drums."""
+    with served(tmp_path_factory, folder="drums") as address:
+        yield address
+
+
+@contextmanager
+def served(tmp_path_factory, **options):
+    """A page for as long as it is asked; uploads go where pytest clears up."""
     from audiodiff.demo import build
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        page = build(runs=runs)
+        page = build(**options)
         _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
         yield address
         page.close()

@@ -90,18 +90,6 @@ def test_what_is_wrong_is_said_on_the_page(page, tmp_path):
     wait(page, lambda _: "notes.wav: is " in page.find_element("css selector", "body").text)
 
 
-@pytest.fixture(scope="module")
-def music_url(tmp_path_factory):
-    from audiodiff.demo import build
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("clips")))
-        page = build("drums")
-        _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
-        yield address
-        page.close()
-
-
 def test_music_is_chosen_made_and_heard(browser, music_url, tmp_path):
     browser.get(music_url)
     wait(browser, lambda _: browser.find_elements("css selector", "#generate"))

@@ -1,0 +1,50 @@
+"""Spectrograms of what a run makes, for its folder and its log; they belong to no window, so none has to be closed."""
+
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from audiodiff.files import atomic
+
+
+def spectrogram_pair(original: Tensor, made: Tensor, title: str) -> Figure:
+    """Two log-mels (M, F), the original above what was made of it, on one colour scale."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots(2, 1, sharex=True)
+    low, high = float(original.min()), float(original.max())
+    for axis, mel, label in zip(axes, (original, made), ("original", "made"), strict=True):
+        axis.imshow(mel.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
+        axis.set_ylabel(f"{label}\nmel band")
+    axes[1].set_xlabel("frame")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def spectrogram_grid(
+    clips: Tensor, sample_rate: int, title: str, columns: int = 4, n_fft: int = 1024, range_db: float = 80.0
+) -> Figure:
+    """Spectrograms of clips (B, C, T) in rows of so many, dB below the loudest bin of all, frequency in kHz."""
+    rows = -(-len(clips) // columns)
+    figure = Figure(figsize=(2.5 * columns, 1.8 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    spectra = torch.stft(clips.mean(1), n_fft, n_fft // 4, window=torch.hann_window(n_fft), return_complex=True).abs()
+    decibels = 20 * (spectra / spectra.max().clamp(min=1e-9)).clamp(min=1e-9).log10()
+    extent = (0, clips.shape[-1] / sample_rate, 0, sample_rate / 2000)
+    for axis in axes.flat[len(clips) :]:
+        axis.set_axis_off()
+    for axis, image in zip(axes.flat, decibels, strict=False):
+        axis.imshow(image.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=-range_db, vmax=0, extent=extent)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("kHz")
+    for axis in axes[-1]:
+        axis.set_xlabel("s")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def keep(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=90)
