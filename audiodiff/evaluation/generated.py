@@ -4,7 +4,12 @@ There is no recording that a generated clip should equal, so bodies of clips are
 (`metrics.timbre`) brought to the principal axes of the training clips. Each row's distance is to the held-out clips,
 over subsets of one size, which makes rows comparable. The row of the training clips is the floor: how far real clips
 are from real ones. A model that copies its training clips would reach the floor as well; so the distance from each
-generated clip to the nearest training clip is held against that from each held-out clip: copies are nearer.
+generated clip to the nearest training clip is held against that from each held-out clip: copies are nearer. Where
+clips are stretches of longer pieces, held-out ones are of other pieces, and real ones of the same pieces would be
+nearer as well: the training clips' own row says how near a training clip is to the nearest other one.
+
+A model that works on a codec's latents is judged with its codec. One more row, of training clips that went through the
+codec and back, says how near its latents let anything come.
 """
 
 import json
@@ -33,6 +38,7 @@ from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 
 DISTANCES = {"Frechet": frechet, "kernel": kernel}
 TRAINING, GENERATED, UNTRAINED = "training clips (the floor)", "generated", "network at initialisation"
+CODED = "training clips through the codec"
 FEWEST = 20  # held-out clips
 EXAMPLES = 16
 _BATCH = 16
@@ -85,7 +91,7 @@ class Row:
         clips: that were heard; silent ones are not.
         silent: that were not.
         distances: to the held-out clips, by name.
-        nearest: to the training clips, None of the training clips themselves.
+        nearest: to the training clips, of training clips to the nearest other one.
         variety: mean distance between two of its clips, of the training clips' own.
         crest_db: median of peaks above the average power.
         loudness: in LUFS, of clips brought to one peak.
@@ -95,7 +101,7 @@ class Row:
     clips: int
     silent: int
     distances: dict[str, Spread]
-    nearest: Spread | None
+    nearest: Spread
     variety: float
     crest_db: float
     loudness: Spread
@@ -150,6 +156,8 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
         raise UserError(f"count {settings.count}", f"is below {FEWEST}", "distributions need more clips")
     made = _generate(generator, settings)
     bodies = {TRAINING: _recordings(manifest, training, generator), GENERATED: list(made.numpy())}
+    if generator.model.codec is not None:
+        bodies[CODED] = [_coded(generator, clip) for clip in bodies[TRAINING]]
     if untrained is not None:
         bodies[UNTRAINED] = list(_generate(untrained, settings).numpy())
     real = timbre.embeddings(_recordings(manifest, held_out, generator), generator.sample_rate)
@@ -192,6 +200,14 @@ def _recordings(manifest: Manifest, places: Sequence[tuple[Clip, int]], generato
     return [torch.nn.functional.pad(one, (0, samples - one.shape[-1])).numpy() for one in found]
 
 
+@torch.inference_mode()
+def _coded(generator: MusicGenerator, clip: np.ndarray) -> np.ndarray:
+    """A clip (C, T) through the codec of a model that has one."""
+    codec = generator.model.codec
+    latents = codec.encode(torch.from_numpy(clip)[None].to(generator.device))
+    return codec.decode(latents, clip.shape[-1])[0].cpu().numpy()
+
+
 def _drawn(places: Iterable[tuple[Clip, int]], limit: int) -> list[tuple[Clip, int]]:
     """At most so many, drawn by a hash of their names."""
     return sorted(places, key=lambda place: clip_seed(place[1], place[0].id))[:limit]
@@ -202,7 +218,7 @@ def _row(
 ) -> Row:
     mine, training = placed[name], placed[TRAINING]
     distances = {kind: Spread.of(subsampled(distance, mine, real, size)) for kind, distance in DISTANCES.items()}
-    near = None if name == TRAINING else Spread.of(nearest(mine, training))
+    near = Spread.of(nearest(mine, training))
     peaks = [20 * np.log10(np.abs(clip).max() / np.sqrt(np.square(clip).mean())) for clip in clips if np.any(clip)]
     variety = _spread(mine) / _spread(training)
     heard = [clip / np.abs(clip).max() for clip in clips if np.any(clip)]
@@ -240,7 +256,7 @@ def markdown(report: Report) -> str:
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
     for name, row in report.rows.items():
         cells = [name, f"{row.clips} ({row.silent})", *(str(row.distances[kind]) for kind in DISTANCES)]
-        cells += [str(row.nearest or "–"), f"{row.variety:.2f}", f"{row.crest_db:.1f}"]
+        cells += [str(row.nearest), f"{row.variety:.2f}", f"{row.crest_db:.1f}"]
         cells += [str(row.loudness), str(row.beat or "–")]
         lines.append(f"| {' | '.join(cells)} |")
     lines.append(f"| held-out clips | {report.held_out_clips} | | | {report.held_out} | | | | |")

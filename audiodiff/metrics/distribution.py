@@ -78,8 +78,10 @@ def kernel(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of each of (N, K) the Euclidean distance to the nearest of (M, K): (N,)."""
+    """Of each of (N, K) the Euclidean distance to the nearest of (M, K): (N,); if `a` is `b`, to the nearest other."""
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    if a is b:
+        np.fill_diagonal(squares, np.inf)
     return np.sqrt(squares.clip(min=0).min(1))
 
 

@@ -12,7 +12,16 @@ from audiodiff.audio.io import Audio, read
 from audiodiff.data.corpora import prepare
 from audiodiff.errors import UserError
 from audiodiff.evaluation import generated
-from audiodiff.evaluation.generated import GENERATED, TRAINING, UNTRAINED, Settings, evaluate, markdown, write_report
+from audiodiff.evaluation.generated import (
+    CODED,
+    GENERATED,
+    TRAINING,
+    UNTRAINED,
+    Settings,
+    evaluate,
+    markdown,
+    write_report,
+)
 
 RATE, SAMPLES = 8000, 4000
 
@@ -34,9 +43,9 @@ def data(tmp_path_factory):
     return prepare([f"music:{root / 'in'}"], root / "out")
 
 
-def maker(make, labels=()):
+def maker(make, labels=(), codec=None):
     """A generator whose clip of a seed is `make(seed)` (T,)."""
-    model = SimpleNamespace(labels=labels, samples=SAMPLES, channels=1, calls=2)
+    model = SimpleNamespace(labels=labels, samples=SAMPLES, channels=1, calls=2, codec=codec)
 
     def generate(seeds, **_):
         clips = np.stack([make(seed) for seed in seeds])[:, None].astype(np.float32)
@@ -73,6 +82,25 @@ def test_copies_are_found_out(data):
     assert report.ratio["Frechet"] < 1.5
     assert report.rows[GENERATED].nearest.median < 0.1 * report.held_out.median
     assert "it may copy" in markdown(report)
+
+
+def test_real_clips_are_as_near_to_each_other_as_held_out_ones_to_them(data):
+    """Clips of this corpus are pieces of their own."""
+    report, _ = evaluate(maker(stroke), None, data, SETTINGS)
+    assert report.rows[TRAINING].nearest.median == pytest.approx(report.held_out.median, rel=0.2)
+
+
+def test_a_codec_is_judged_beside_its_model(data):
+    """One that keeps every sample is at the floor; one that keeps every eighth is not."""
+
+    def codec(step):
+        held = {"encode": lambda x: x[..., ::step], "decode": lambda z, n: z.repeat_interleave(step, -1)[..., :n]}
+        return SimpleNamespace(**held)
+
+    near, far = (evaluate(maker(stroke, codec=codec(step)), None, data, SETTINGS)[0].rows for step in (1, 8))
+    assert near[CODED].distances == near[TRAINING].distances and near[CODED].nearest.median < 1e-6
+    assert far[CODED].distances["Frechet"].low > 2 * far[TRAINING].distances["Frechet"].high
+    assert near.keys() == {TRAINING, GENERATED, CODED}
 
 
 def test_one_clip_over_and_over_has_no_variety(data):

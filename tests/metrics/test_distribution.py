@@ -82,3 +82,9 @@ def test_subsets_of_one_body_are_disjoint_and_of_two_of_one_size():
     for size in (1, 21):
         with pytest.raises(ValueError, match="cannot be drawn"):
             subsampled(watch, body, body, size)
+
+
+def test_of_a_body_itself_the_nearest_is_another():
+    a = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    np.testing.assert_allclose(nearest(a, a), [1.0, np.hypot(3, 3), 1.0])
+    np.testing.assert_allclose(nearest(a, a.copy()), 0.0)
