@@ -17,5 +17,10 @@ class UserError(ValueError):
 
 
 def warn_in_one_line() -> None:
-    """From now on warnings are told as errors are: one line, without the place in the code that they come from."""
+    """From now on warnings are told as errors are: one line, without the place in the code that they come from.
+
+    What libraries are going to change concerns developers, who read it where tests run.
+    """
+    for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+        warnings.simplefilter("ignore", category)
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)

@@ -62,6 +62,11 @@ class ManifestData(lightning.LightningDataModule):
         return Manifest.load(self.path)
 
     def setup(self, stage: str) -> None:
+        """Read what there is, before the first of fitting and validating."""
+        if not hasattr(self, "crops"):
+            self.read()
+
+    def read(self) -> None:
         """Read the manifest; nothing is loaded yet."""
         manifest = self.manifest()
         held_out = manifest.only("validation")
@@ -152,7 +157,7 @@ class MusicData(ManifestData):
             raise UserError(self.path, "holds no clip of these labels and lengths", told)
         return replace(whole, clips=kept)
 
-    def setup(self, stage: str) -> None:
+    def read(self) -> None:
         """Read the manifest; nothing is loaded yet.
 
         Warns:

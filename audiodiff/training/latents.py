@@ -62,7 +62,7 @@ class LatentData(MusicData):
         super().__init__(*arguments, **options)
         self.codec = codec
 
-    def setup(self, stage: str) -> None:
+    def read(self) -> None:
         """Encode what is not encoded yet, and see to it that the codec is the one that was meant."""
         found = checkpoint.load(self.codec)
         codec = Codec.from_checkpoint(found, self.codec)
@@ -79,7 +79,7 @@ class LatentData(MusicData):
         self.latents = manifest.root / ".latents" / found.digest[:12]
         device = "cuda" if torch.cuda.is_available() else "cpu"
         encode(codec.to(device), manifest, self.latents, self.crop_samples)
-        super().setup(stage)
+        super().read()
 
     def _crops(self, manifest: Manifest) -> CropDataset:
         return LatentCrops(self.latents, self.stride, *self._crop_arguments(manifest))
