@@ -8,7 +8,7 @@ import typer
 
 def generate(
     model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
-    out: Annotated[Path, typer.Option(help="Folder for the clips, 0000.wav and on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the clips, 0000.wav and on.")] = Path("clips"),
     count: Annotated[int, typer.Option(help="How many clips.")] = 1,
     seconds: Annotated[
         float | None, typer.Option(help="Length of each; what the model was trained on if left out.")

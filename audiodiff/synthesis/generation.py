@@ -1,7 +1,8 @@
 """Many clips from nothing to files, in batches, free to be interrupted.
 
 Clip i of a seed is the same in any count and any batch, and stands in a file of its own number beside its sidecar
-(`synthesis.sidecar`): the same command, given again, goes on where it was stopped, and a larger count adds to it.
+(`synthesis.sidecar`): the same command, given again, goes on where it was stopped, and a larger count adds to it. What
+was made of another wish is never replaced unless that is asked for.
 """
 
 import hashlib
@@ -71,8 +72,8 @@ def generate(generator: MusicGenerator, out: str | Path, settings: Settings, qui
     """Generate clips as `out/NNNN.wav`, those that are not there.
 
     Raises:
-        UserError: the folder or a file in it cannot be written, a file is there that is not ours, or as
-            `MusicGenerator.generate`.
+        UserError: the folder or a file in it cannot be written, a file is there that is not ours or that was made of
+            other wishes, or as `MusicGenerator.generate`.
     """
     out = Path(out)
     sidecar.make_folder(out)
@@ -81,7 +82,7 @@ def generate(generator: MusicGenerator, out: str | Path, settings: Settings, qui
         (out / f"{number:04d}.{settings.format}", recipe | {"clip_seed": seed})
         for number, seed in enumerate(seeds_of(settings.seed, settings.count))
     ]
-    missing = [job for job in jobs if settings.overwrite or not sidecar.is_there(job[0], _CLAIM, job[1])]
+    missing = [job for job in jobs if settings.overwrite or not _is_there(*job)]
     size, calls = settings.batch_size, len(missing) * recipe["nfe"]
     # disable=None: only where somebody watches.
     with tqdm(total=calls, desc=f"generating {len(missing)} clips", unit="call", disable=quiet or None) as bar:
@@ -94,6 +95,17 @@ def generate(generator: MusicGenerator, out: str | Path, settings: Settings, qui
 
             _batch(generator, batch, settings, progress)
     return Outcome(len(missing), len(jobs) - len(missing))
+
+
+def _is_there(path: Path, recipe: dict) -> bool:
+    """Whether a clip is there; one of another recipe was wished for once, and is not for us to replace."""
+    found = sidecar.told(path, _CLAIM)
+    for name in recipe.keys() & found.keys():
+        if found[name] != recipe[name]:
+            values = (str(value)[:40] for value in (found[name], recipe[name]))
+            problem = f"was made with another {name.replace('_', ' ')} ({', not '.join(values)})"
+            raise UserError(path, problem, "choose another --out or add --overwrite")
+    return found.keys() >= recipe.keys()
 
 
 def _recipe(generator: MusicGenerator, settings: Settings) -> dict:

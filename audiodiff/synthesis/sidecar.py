@@ -38,21 +38,26 @@ def sidecar_path(audio: Path) -> Path:
 
 
 def is_there(audio: Path, claim: dict, recipe: dict) -> bool:
-    """Whether an audio file is there, of our making (`claim`) and made as `recipe` says.
+    """Whether an audio file is there, of our making (`claim`) and made as `recipe` says; raises as `told`."""
+    return told(audio, claim).items() >= recipe.items()
+
+
+def told(audio: Path, claim: dict) -> dict:
+    """What the sidecar says of an audio file of our making (`claim`); nothing if the file is not there, or unfinished.
 
     Raises:
         UserError: the file or its sidecar is there and not of our making.
     """
     sidecar = sidecar_path(audio)
     try:
-        told = json.loads(sidecar.read_bytes()) if sidecar.is_file() else None
+        found = json.loads(sidecar.read_bytes()) if sidecar.is_file() else None
     except ValueError:
-        told = None
-    ours = isinstance(told, dict) and told.items() >= claim.items()
+        found = None
+    ours = isinstance(found, dict) and found.items() >= claim.items()
     for file in (audio, sidecar):
         if file.exists() and not ours:
             raise UserError(file, "exists and is not a rendering", "choose another --out or add --overwrite")
-    return ours and audio.is_file() and told.items() >= recipe.items()
+    return {name: found[name] for name in found.keys() - claim.keys()} if ours and audio.is_file() else {}
 
 
 def store(path: Path, write: Callable[[Path], None], claim: dict, told: dict) -> None:

@@ -68,17 +68,31 @@ def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch
         torch.testing.assert_close(one, other, rtol=0, atol=2 / 32768)
 
 
-def test_what_was_made_otherwise_is_made_again(generator, tmp_path):
+def test_what_was_made_otherwise_is_replaced_when_that_is_said(generator, tmp_path):
     generate(generator, tmp_path, Settings(TWO, count=2), quiet=True)
     before = contents(tmp_path)
     wishes = ({"steps": 3}, {"labels": ("kick",)}, {"seconds": 0.1}, {"loop": True}, {"after": TONE}, {"like": TONE})
     changes = [{"wish": replace(TWO, **change)} for change in wishes]
     for change in ({"seed": 1}, *changes, {"wish": replace(TWO, like=TONE, strength=0.1)}):
-        assert generate(generator, tmp_path, Settings(**{"count": 2, "wish": TWO} | change), quiet=True).generated == 2
+        wanted = Settings(**{"count": 2, "wish": TWO} | change)
+        with pytest.raises(UserError, match=r"0000\.wav: was made with another .* choose another --out or add"):
+            generate(generator, tmp_path, wanted, quiet=True)
+        assert contents(tmp_path) == before
+        assert generate(generator, tmp_path, replace(wanted, overwrite=True), quiet=True).generated == 2
         assert contents(tmp_path) != before
-    generate(generator, tmp_path, Settings(TWO, count=2), quiet=True)
-    assert contents(tmp_path) == before
+        generate(generator, tmp_path, Settings(TWO, count=2, overwrite=True), quiet=True)
+        assert contents(tmp_path) == before
     assert generate(generator, tmp_path, Settings(TWO, count=3), quiet=True).kept == 2
+
+
+def test_a_clip_that_was_begun_is_made(generator, tmp_path):
+    """The audio is there, its sidecar no more than claimed: the work stopped between the two."""
+    generate(generator, tmp_path, Settings(TWO, count=1), quiet=True)
+    before, sidecar = contents(tmp_path), sidecar_path(tmp_path / "0000.wav")
+    claim = {name: value for name, value in json.loads(sidecar.read_text()).items() if name in ("sidecar", "version")}
+    sidecar.write_text(json.dumps(claim))
+    assert generate(generator, tmp_path, Settings(TWO, count=1), quiet=True).generated == 1
+    assert contents(tmp_path) == before
 
 
 def test_files_of_others_are_left_alone(generator, tmp_path):
