@@ -9,11 +9,6 @@ Spectra are of windows twice as long as their hop, under a sine window before an
 exactly (Princen and Bradley 1986). Magnitudes are raised to the power of 0.4 on the way in and brought back on the way
 out: a network is not to see differences of 60 dB.
 
-A network of this kind takes long to learn what a transform knows: to give a low tone back in phase. The first latents
-may therefore be the lowest coefficients of a lapped transform (a modified discrete cosine transform, Princen, Johnson
-and Bradley 1987) of the signal, companded to their square roots, and what they add up to is not learned either: a part
-of the signal always comes back as it was, and the other latents tell what is above it.
-
 Nothing is normalised over time and every layer sees a few frames to each side only. A long signal may thus be encoded
 and decoded tile by tile: with the margin of `margin` latent frames the tiles are what the whole would be.
 """
@@ -27,8 +22,6 @@ from torch import Tensor, nn
 from audiodiff.nn.layers import Downsample, ResidualBlock, Upsample
 
 _POWER = 0.4  # of magnitudes
-_COMPANDED = 0.5  # power of the lapped transform's coefficients
-_LAPPED_LOG_VARIANCE = -6.0
 _LOG_VARIANCES = (-12.0, 4.0)
 _TINY = 1e-5  # of magnitudes, below which they are raised no further
 
@@ -42,10 +35,9 @@ class Autoencoder(nn.Module):
         channels: width of each level, finest first; each is at half the frame rate of the one before.
         blocks: residual blocks of each level, in the encoder and again in the decoder.
         dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level.
-        lapped: latents that are coefficients of a lapped transform, of 0 to lapped / (2 stride) of the sample rate.
 
     Raises:
-        ValueError: channels and blocks name other levels, or there is none; no latents but lapped ones.
+        ValueError: channels and blocks name other levels, or there is none.
     """
 
     def __init__(
@@ -55,15 +47,12 @@ class Autoencoder(nn.Module):
         channels: list[int] = (192, 224),
         blocks: list[int] = (2, 2),
         dilation_cycle: int = 2,
-        lapped: int = 0,
     ):
         super().__init__()
-        if not 0 <= lapped < latents:
-            raise ValueError(f"lapped={lapped} of {latents} latents leaves none to be learned")
         if len(channels) != len(blocks) or not channels:
             raise ValueError(f"channels={list(channels)} and blocks={list(blocks)} must name the same levels, some")
         self.latents, self.hop_length, self.dilation_cycle = latents, hop_length, dilation_cycle
-        self.channels, self.blocks, self.lapped = list(channels), list(blocks), lapped
+        self.channels, self.blocks = list(channels), list(blocks)
         features, bottom = 2 * (hop_length + 1), len(channels) - 1
 
         def level(i: int) -> nn.Sequential:
@@ -74,13 +63,12 @@ class Autoencoder(nn.Module):
         self.enter = nn.Conv1d(features, channels[0], 1)
         self.encoder = nn.ModuleList(level(i) for i in range(bottom + 1))
         self.shrink = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
-        self.narrow = nn.Conv1d(channels[bottom], 2 * (latents - lapped), 1)
+        self.narrow = nn.Conv1d(channels[bottom], 2 * latents, 1)
         self.widen = nn.Conv1d(latents, channels[bottom], 1)
         self.decoder = nn.ModuleList(level(i) for i in range(bottom + 1))
         self.grow = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
         self.leave = nn.Conv1d(channels[0], features, 1)
         self.register_buffer("window", _sine_window(2 * hop_length), persistent=False)
-        self.register_buffer("transform", _lapped(hop_length * 2**bottom, lapped), persistent=False)
         self.register_buffer("mean", torch.zeros(latents, 1))
         self.register_buffer("deviation", torch.ones(latents, 1))
 
@@ -105,10 +93,7 @@ class Autoencoder(nn.Module):
             hidden = self.shrink[i - 1](hidden, None) if i else hidden
             hidden = blocks(hidden)
         mean, log_variance = self.narrow(nn.functional.silu(hidden)).float().chunk(2, dim=1)
-        low = (_framed(x.float(), self.stride) @ self.transform.float().T).transpose(1, 2)
-        low = low * low.abs().clamp(min=_TINY) ** (_COMPANDED - 1)
-        log_variance = torch.cat([torch.full_like(low, _LAPPED_LOG_VARIANCE), log_variance.clamp(*_LOG_VARIANCES)], 1)
-        return torch.cat([low, mean], 1), log_variance
+        return mean, log_variance.clamp(*_LOG_VARIANCES)
 
     def signal(self, latents: Tensor) -> Tensor:
         """Signals (B, F x stride) of latents (B, latents, F) as trained."""
@@ -116,10 +101,7 @@ class Autoencoder(nn.Module):
         for i in reversed(range(len(self.channels))):
             hidden = self.decoder[i](hidden)
             hidden = self.grow[i - 1](hidden) if i else hidden
-        low = latents[:, : self.lapped].float()
-        low = low * low.abs().clamp(min=_TINY) ** (1 / _COMPANDED - 1)
-        low = _added(low.transpose(1, 2) @ self.transform.float())
-        return self._overlapped(self.leave(nn.functional.silu(hidden))) + low
+        return self._overlapped(self.leave(nn.functional.silu(hidden)))
 
     def encode(self, x: Tensor, tile: int | None = None) -> Tensor:
         """Signals (B, T) to standardised latents (B, latents, ceil(T / stride)).
@@ -160,13 +142,6 @@ class Autoencoder(nn.Module):
 
 def _sine_window(samples: int) -> Tensor:
     return (math.pi / samples * (torch.arange(samples) + 0.5)).sin()
-
-
-def _lapped(stride: int, count: int) -> Tensor:
-    """The first functions (count, 2 stride) of the orthonormal modified discrete cosine transform."""
-    n, k = torch.arange(2 * stride, dtype=torch.float64), torch.arange(count, dtype=torch.float64)[:, None]
-    functions = (math.pi / stride * (n + 0.5 + stride / 2) * (k + 0.5)).cos() * (2 / stride) ** 0.5
-    return (functions * _sine_window(2 * stride).double()).float()
 
 
 def _framed(x: Tensor, hop: int) -> Tensor:

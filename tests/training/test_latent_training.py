@@ -19,7 +19,6 @@ RATE, CROP = 8000, 2048
 CODEC = (
     *(
         "network.latents=4",
-        "network.lapped=2",
         "network.hop_length=32",
         "network.channels=[16,16]",
         "network.blocks=[1,1]",
