@@ -5,7 +5,7 @@ What is shipped is small, since history keeps every copy: weights in half precis
 where they do not belong together; people add what is known to fail.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from audiodiff.synthesis.music_model import MusicModel
 
 MOST_PARAMETERS = 8_000_000
 MOST_BYTES = 16 * 2**20
-STARTED_FROM = "started_from"  # in a training record: that of the model whose weights the run began with
+CODEC = "codec"  # in a training record: that of the codec whose latents the run was about
+STARTED_FROM = "started_from"  # and that of the model whose weights it began with
 STAGE = ("stage", "steps", "hours of audio seen", "wall time", "hardware", "data", "audiodiff")
 CORPUS = ("corpus", "source", "licence", "hours", "trained on", "speakers", "attribution")
 
@@ -89,14 +90,14 @@ def publish(
     parameters = sum(parameter.numel() for parameter in built.parameters())
     halved = replace(found, weights=checkpoint.halved(found.weights), stored=checkpoint.HALF)
     _check_size(folder, parameters, halved)
-    stages = list(training_stages(found.training))
+    stages = training_stages(found.training)
     _check_manifests(folder, stages, manifests)
     tag, kind = _kind(built, out.name, parameters)
     card = CARD.format(
         name=out.name,
         tag=tag,
         kind=kind,
-        stages=_table(STAGE, (_stage(number, record) for number, record in enumerate(stages, 1))),
+        stages=_table(STAGE, (_stage(number, *stage) for number, stage in enumerate(stages, 1))),
         data=_table(CORPUS, (_corpus(corpus) for manifest in manifests for corpus in provenance(manifest))),
         notes=notes.strip(),
     )
@@ -115,12 +116,13 @@ def _kind(model: VocoderModel | MusicModel, name: str, parameters: int) -> tuple
     return "unconditional-audio-generation", MUSIC.format(longer=longer, labels=labels, **told, **fields)
 
 
-def training_stages(training: dict) -> Iterator[dict]:
-    """The training records that led to a model, the first run's first."""
-    if training.get(STARTED_FROM):
-        yield from training_stages(training[STARTED_FROM])
-    if training:
-        yield training
+def training_stages(training: dict, part: str = "") -> list[tuple[str, dict]]:
+    """The training records that led to a model, the first run's first, each with what was trained ("": the model)."""
+    if not training:
+        return []
+    stages = training_stages(training.get(CODEC, {}), CODEC)
+    earlier = training_stages(training.get(STARTED_FROM, {}), part)  # maybe about the same codec
+    return [*stages, *(stage for stage in earlier if stage not in stages), (part, training)]
 
 
 def _check_size(folder: Path, parameters: int, halved: Checkpoint) -> None:
@@ -131,19 +133,19 @@ def _check_size(folder: Path, parameters: int, halved: Checkpoint) -> None:
         raise UserError(folder, f"takes {size / 2**20:.1f} MiB, more than {MOST_BYTES >> 20}", "train a smaller one")
 
 
-def _check_manifests(folder: Path, stages: Sequence[dict], manifests: Sequence[Manifest]) -> None:
+def _check_manifests(folder: Path, stages: Sequence[tuple[str, dict]], manifests: Sequence[Manifest]) -> None:
     given = {manifest.only("train").content_hash() for manifest in manifests}  # of the clips that a run trains on
     if not stages:
         raise UserError(folder, "records no training", "publish what `audiodiff train` exported")
-    for record in stages:
+    for _, record in stages:
         if record.get("manifest_hash") not in given:
             problem = f"was trained on {record.get('data')}, manifest {record.get('manifest_hash')}, which is not given"
             raise UserError(folder, problem, "name that manifest as it was then")
 
 
-def _stage(number: int, record: dict) -> tuple[str, ...]:
+def _stage(number: int, part: str, record: dict) -> tuple[str, ...]:
     return (
-        str(number),
+        f"{number}, {part}" if part else str(number),
         f"{record['steps']:,}",
         f"{record['audio_hours']:.1f}",
         f"{record['minutes'] / 60:.1f} h" if record["minutes"] >= 60 else f"{record['minutes']:.0f} min",

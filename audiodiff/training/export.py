@@ -79,6 +79,8 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
     }
     if module.started_from:
         training["started_from"] = module.started_from
+    if codec := getattr(trainer.datamodule, "codec_training", None):
+        training["codec"] = codec
     told = training | asdict(kind) | {"licences": "; ".join(training["licences"]) or "not stated"}
     module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**told))
 

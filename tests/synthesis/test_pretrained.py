@@ -174,6 +174,19 @@ def test_publishing_halves_the_weights_and_writes_the_card_from_the_record(comma
     assert curve_card.BEGIN not in card
 
 
+def test_a_codec_was_trained_before_its_model(command, tiny, data, tmp_path):
+    """In stages of its own, on data that must be given as well."""
+    codec = record(data, 30, started_from=record(data, 20))
+    tiny().save_pretrained(tmp_path / "run", record(data, 50, codec=codec, started_from=record(data, 40, codec=codec)))
+    assert publish(command, tmp_path / "run", data, tmp_path / "shelf")[0] == 0
+    card = (tmp_path / "shelf/README.md").read_text()
+    found = [line.split("|")[1:3] for line in card.splitlines() if "data/mine" in line]
+    assert found == [[" 1, codec ", " 20 "], [" 2, codec ", " 30 "], [" 3 ", " 40 "], [" 4 ", " 50 "]]
+    tiny().save_pretrained(tmp_path / "other", record(data, codec=codec | {"manifest_hash": "another"}))
+    status, _, err = publish(command, tmp_path / "other", data, tmp_path / "shelf2")
+    assert status == 1 and "manifest another, which is not given" in err
+
+
 def test_the_curve_goes_along_and_says_of_what_it_is(command, trained, data, tmp_path):
     curve_card.put("PESQ 4.0", trained / "README.md")
     (trained / "curve.png").write_bytes(b"a picture")

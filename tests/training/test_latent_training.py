@@ -10,6 +10,7 @@ import torch
 from audiodiff import config, train
 from audiodiff.audio import io
 from audiodiff.errors import UserError
+from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.codec import Codec
 from audiodiff.synthesis.music import MusicGenerator
 from audiodiff.training.datamodule import MusicData
@@ -138,6 +139,7 @@ def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
     assert made.samples.shape == (2, 2, RATE) and made.samples.isfinite().all()
     trained, kept = (Codec.from_pretrained(one / "model").network.state_dict() for one in (tmp_path, codec))
     assert all(torch.equal(trained[name], kept[name]) for name in kept)  # the codec is not trained on
+    assert generator.training["codec"] == checkpoint.load(codec / "model").training
 
 
 def test_the_waveform_recipe_takes_a_folder(songs, tmp_path, monkeypatch, capsys):
