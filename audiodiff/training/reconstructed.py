@@ -1,5 +1,6 @@
 """Held-out recordings through an autoencoder while it trains: heard, seen and measured, and the codec exported."""
 
+import math
 from pathlib import Path
 
 import lightning
@@ -23,7 +24,8 @@ USE = """    from audiodiff.synthesis.codec import Codec
 class Reconstructed(Callback):
     """At each validation: code crops with the averaged weights, measure the latents, and export to `<folder>/model`.
 
-    Logged are `coded/stft` (the multi-resolution STFT distance) and `coded/si_sdr` (dB), means over held-out crops.
+    Logged are `coded/stft` (the multi-resolution STFT distance) and `coded/si_sdr` (dB), means over held-out crops, and
+    `coded/predictable`, the share of the latents' variance that neighbouring frames tell (`predictable`).
 
     Args:
         folder: of the run. Audio and spectrograms go to `<folder>/samples/step_<n>/`.
@@ -42,13 +44,15 @@ class Reconstructed(Callback):
         codec, data = module.model, trainer.datamodule
         count = min(len(data.held_out.manifest), data.validation_clips)
         with in_use(codec), torch.inference_mode():
-            standardise(codec, (data.crops[draw]["waveform"] for draw in range(self.measured)))
+            crops = [data.crops[draw]["waveform"] for draw in range(self.measured)]
+            latents = standardise(codec, crops)
             real = torch.stack([data.held_out[draw]["waveform"] for draw in range(count)]).to(module.device)
             made = codec.decode(codec.encode(real), real.shape[-1])
         x, y = made.flatten(0, 1), real.flatten(0, 1)
         heard = y.square().mean(-1) > 1e-8
         module.log("coded/stft", multi_resolution_stft(x[heard], y[heard]).mean())
         module.log("coded/si_sdr", si_sdr(x[heard], y[heard]).mean())
+        module.log("coded/predictable", predictable(latents))
         self._keep(trainer, real.cpu(), made.cpu(), codec.sample_rate)
         kind = Kind("audio-to-audio", "An autoencoder of audio", USE.format(codec=codec))
         export(trainer, module, self.folder, self.data, kind)
@@ -63,9 +67,29 @@ class Reconstructed(Callback):
         keep(spectrogram_grid(both, sample_rate, title, columns=len(both) // 2), folder / "spectrograms.png")
 
 
-def standardise(codec: Codec, crops) -> None:
-    """Measure mean and deviation of every latent number over crops (C, T), and keep them in the codec."""
+def standardise(codec: Codec, crops: list[Tensor]) -> Tensor:
+    """Measure mean and deviation of every latent number over crops (C, T), and keep them; the crops' latents, raw."""
     device = codec.network.mean.device
     raw = torch.cat([codec.network.posterior(codec.rows(crop[None].to(device)))[0] for crop in crops])
     codec.network.mean.copy_(raw.mean((0, 2))[:, None])
     codec.network.deviation.copy_(raw.std((0, 2)).clamp(min=1e-3)[:, None])
+    return raw
+
+
+def predictable(latents: Tensor) -> float:
+    """How much of the variance of latents (B, Z, F) their neighbours tell, by the best linear map of two to each side.
+
+    To a model that has to make them the rest is noise, of which nothing can be learned: latents that tell of phases
+    give more of the waveform back, and are harder to make. The map is found on one half of the rows.
+    """
+    frames = latents.double().transpose(1, 2)
+    frames = (frames - frames.mean((0, 1))) / frames.std((0, 1)).clamp(min=1e-12)
+    half = len(frames) // 2
+    if not half or frames.shape[1] < 5:
+        return math.nan
+    around = torch.cat([frames[:, :-4], frames[:, 1:-3], frames[:, 3:-1], frames[:, 4:]], dim=2)
+    known, asked = (part.flatten(0, 1) for part in (around[:half], around[half:]))
+    wanted, held_out = (part.flatten(0, 1) for part in (frames[:half, 2:-2], frames[half:, 2:-2]))
+    ridge = 1e-3 * len(known) * torch.eye(known.shape[1]).to(known)
+    answer = torch.linalg.solve(known.T @ known + ridge, known.T @ wanted)
+    return float((1 - (held_out - asked @ answer).square().mean(0) / held_out.var(0)).mean())

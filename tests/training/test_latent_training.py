@@ -1,5 +1,6 @@
 """From a folder of songs to an autoencoder, to its latents, to a model that makes music in them."""
 
+import math
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from audiodiff.synthesis.codec import Codec
 from audiodiff.synthesis.music import MusicGenerator
 from audiodiff.training.datamodule import MusicData
 from audiodiff.training.latents import LatentData
+from audiodiff.training.reconstructed import predictable
 
 RATE, CROP = 8000, 2048
 CODEC = (
@@ -91,6 +93,17 @@ def test_another_codec_begins_with_its_weights(codec, tmp_path):
     run("autoencoder", CODEC, codec / "data" / "mine", tmp_path, "trainer.max_steps=0", start)
     mine, theirs = (Codec.from_pretrained(one / "model").state_dict() for one in (tmp_path, codec))
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs if name not in ("network.mean", "deviation"))
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
+def test_what_neighbours_tell_of_a_frame(memory):
+    """Of a first-order autoregression, between its neighbours, 2 a^2 / (1 + a^2) of the variance."""
+    x = torch.randn(24, 3, 1000, generator=torch.Generator().manual_seed(0))
+    for frame in range(1, 1000):
+        x[..., frame] = memory * x[..., frame - 1] + (1 - memory**2) ** 0.5 * x[..., frame]
+    expected = 2 * memory**2 / (1 + memory**2)
+    assert predictable(5 + x * torch.tensor([0.1, 1.0, 9.0])[:, None]) == pytest.approx(expected, abs=0.03)
+    assert math.isnan(predictable(x[..., :4])) and math.isnan(predictable(x[:1]))
 
 
 def latents(codec, **options) -> LatentData:
