@@ -9,6 +9,12 @@ Spectra are of windows twice as long as their hop, under a sine window before an
 exactly (Princen and Bradley 1986). Magnitudes are raised to the power of 0.4 on the way in and brought back on the way
 out: a network is not to see differences of 60 dB.
 
+What latents are for decides what they should tell. With phases a signal comes back as it was. But from one latent
+frame to the next a tone of 100 Hz turns about five times, and where it stands then follows only from its frequency
+known to a few parts in a thousand: to a model that has to make latents, those that tell of phases are close to white
+noise. Without them (`phases=False`) the encoder hears magnitudes alone, the decoder chooses phases that go together,
+and latents change as slowly as the sound does.
+
 Nothing is normalised over time and every layer sees a few frames to each side only. A long signal may thus be encoded
 and decoded tile by tile: with the margin of `margin` latent frames the tiles are what the whole would be.
 """
@@ -35,6 +41,7 @@ class Autoencoder(nn.Module):
         channels: width of each level, finest first; each is at half the frame rate of the one before.
         blocks: residual blocks of each level, in the encoder and again in the decoder.
         dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level.
+        phases: whether the encoder hears them.
 
     Raises:
         ValueError: channels and blocks name other levels, or there is none.
@@ -47,12 +54,13 @@ class Autoencoder(nn.Module):
         channels: list[int] = (192, 224),
         blocks: list[int] = (2, 2),
         dilation_cycle: int = 2,
+        phases: bool = True,
     ):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
             raise ValueError(f"channels={list(channels)} and blocks={list(blocks)} must name the same levels, some")
         self.latents, self.hop_length, self.dilation_cycle = latents, hop_length, dilation_cycle
-        self.channels, self.blocks = list(channels), list(blocks)
+        self.channels, self.blocks, self.phases = list(channels), list(blocks), phases
         features, bottom = 2 * (hop_length + 1), len(channels) - 1
 
         def level(i: int) -> nn.Sequential:
@@ -60,7 +68,7 @@ class Autoencoder(nn.Module):
                 *(ResidualBlock(channels[i], 0, 0, 2 ** (k % dilation_cycle)) for k in range(blocks[i]))
             )
 
-        self.enter = nn.Conv1d(features, channels[0], 1)
+        self.enter = nn.Conv1d(features if phases else features // 2, channels[0], 1)
         self.encoder = nn.ModuleList(level(i) for i in range(bottom + 1))
         self.shrink = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
         self.narrow = nn.Conv1d(channels[bottom], 2 * latents, 1)
@@ -88,7 +96,8 @@ class Autoencoder(nn.Module):
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance (B, latents, F) of the latents of signals (B, T), as trained: not yet standardised."""
         x = nn.functional.pad(x, (0, -x.shape[-1] % self.stride))
-        hidden = self.enter(self._spectra(x))
+        heard = self._spectra(x)
+        hidden = self.enter(heard if self.phases else _magnitude(heard))
         for i, blocks in enumerate(self.encoder):
             hidden = self.shrink[i - 1](hidden, None) if i else hidden
             hidden = blocks(hidden)
@@ -133,8 +142,7 @@ class Autoencoder(nn.Module):
     def _overlapped(self, features: Tensor) -> Tensor:
         """The inverse of `_spectra` for any features; at both ends only as many windows overlap as there are."""
         real, imaginary = features.float().chunk(2, dim=1)
-        magnitude = (real.square() + imaginary.square() + _TINY**2).sqrt()
-        gain = magnitude ** (1 / _POWER - 1)
+        gain = _magnitude(features.float()) ** (1 / _POWER - 1)
         frames = torch.fft.irfft(torch.complex(real * gain, imaginary * gain).transpose(1, 2), norm="ortho")
         windows = (self.window**2).expand_as(frames[:1])
         return (_added(frames * self.window) / _added(windows)).to(features.dtype)
@@ -142,6 +150,12 @@ class Autoencoder(nn.Module):
 
 def _sine_window(samples: int) -> Tensor:
     return (math.pi / samples * (torch.arange(samples) + 0.5)).sin()
+
+
+def _magnitude(features: Tensor) -> Tensor:
+    """Real and imaginary parts (B, 2 K, F) to magnitudes (B, K, F)."""
+    real, imaginary = features.chunk(2, dim=1)
+    return (real.square() + imaginary.square() + _TINY**2).sqrt()
 
 
 def _framed(x: Tensor, hop: int) -> Tensor:

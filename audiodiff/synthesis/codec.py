@@ -1,7 +1,8 @@
 """`Codec`: an autoencoder in use, from recordings to latents and back.
 
 Two channels are coded as their middle and their side, by the same network: what is common to both sides is most of the
-sound, and the side costs no more when there is none.
+sound, and the side costs no more when there is none. A network that hears no phases would not know on which side a
+sound is: it codes left and right as they are.
 """
 
 from collections.abc import Iterator
@@ -58,12 +59,13 @@ class Codec(KeptModel):
         return -(-samples // self.stride)
 
     def rows(self, waveform: Tensor) -> Tensor:
-        """Recordings (B, C, T) as rows that are coded (B C, T): of two channels the middle and the side."""
-        return rotated(waveform).flatten(0, 1)
+        """Recordings (B, C, T) as the rows that are coded (B C, T): channels, or with phases their middle and side."""
+        return (rotated(waveform) if self.network.phases else waveform).flatten(0, 1)
 
     def waveform(self, rows: Tensor) -> Tensor:
         """The inverse of `rows`."""
-        return rotated(rows.unflatten(0, (-1, self.channels)))
+        waveform = rows.unflatten(0, (-1, self.channels))
+        return rotated(waveform) if self.network.phases else waveform
 
     def encode(self, waveform: Tensor, tile: int | None = TILE) -> Tensor:
         """Recordings (B, C, T) to latents (B, C Z, F) of zero mean and unit variance, in tiles of so many frames."""

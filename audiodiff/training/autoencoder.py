@@ -2,8 +2,8 @@
 
 Three distances are taken: of magnitudes, which the ear follows, at several resolutions (Yamamoto et al. 2020), of which
 each step draws one, since they cost more than a small network does; of the waveform itself, relative to its power,
-which alone knows of phase; and of the latents' distribution from a standard normal one, a Kullback-Leibler divergence
-(Kingma and Welling 2014).
+which alone knows of phase and is left out where the network hears none; and of the latents' distribution from a
+standard normal one, a Kullback-Leibler divergence (Kingma and Welling 2014).
 """
 
 import torch
@@ -22,7 +22,7 @@ class AutoencoderTraining(Training):
 
     Args:
         spectral: weight of the multi-resolution STFT distance.
-        waveform: weight of the relative error of the waveform.
+        waveform: weight of the relative error of the waveform, where the network hears phases.
         divergence: weight of the divergence of a latent number, in nats.
         arguments: those of `Training`.
     """
@@ -49,7 +49,9 @@ class AutoencoderTraining(Training):
         power = y.square().mean(-1).clamp(min=_QUIET**2)
         error = ((x - y).square().mean(-1) / power).clamp(max=4).mean()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        loss = self.spectral * spectral + self.waveform * error + self.divergence * divergence
+        loss = self.spectral * spectral + self.divergence * divergence
+        if network.phases:
+            loss = loss + self.waveform * error
         return {"loss": loss, "spectral": spectral.detach(), "error": error.detach(), "divergence": divergence.detach()}
 
     def took(self, outputs: dict[str, Tensor]) -> None:

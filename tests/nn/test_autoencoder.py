@@ -33,9 +33,9 @@ def test_spectra_give_the_signal_back(hops):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 60), st.integers(1, 30))
-def test_tiles_are_the_whole(frames, tile):
-    model = build().double()
+@given(st.integers(1, 60), st.integers(1, 30), st.booleans())
+def test_tiles_are_the_whole(frames, tile, phases):
+    model = build(phases=phases).double()
     model.mean.normal_()
     model.deviation.uniform_(0.5, 2)
     x = torch.randn(2, frames * model.stride - 3)
@@ -77,6 +77,29 @@ def test_it_learns_to_give_back_what_it_hears():
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
     assert float(loss) < 0.1  # of 0.5, with a quarter of the numbers
+
+
+def test_without_phases_it_learns_magnitudes_and_hears_nothing_else():
+    """A tone of any phase has one code, and comes back at its pitch and level."""
+    model = build(latents=8, channels=[32, 32], phases=False)
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    time = torch.arange(512)
+
+    def spectrum(x):
+        return torch.stft(x, 64, 16, window=torch.hann_window(64), return_complex=True).abs()
+
+    for step in range(150):
+        hertz = 0.02 + 0.2 * torch.rand(16, 1, generator=torch.Generator().manual_seed(step))
+        x = (2 * torch.pi * hertz * time).sin()
+        made = spectrum(model.signal(model.posterior(x)[0]))
+        loss = (made - spectrum(x)).square().mean() / spectrum(x).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+    assert float(loss) < 0.3  # of 1 for silence
+    torch.testing.assert_close(model.encode(-x), model.encode(x))
+    assert not torch.allclose(build().encode(-x), build().encode(x))
 
 
 def test_levels_that_do_not_fit():

@@ -12,6 +12,7 @@ from audiodiff.audio.io import Audio
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedule import Cosine
 from audiodiff.errors import UserError
+from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.synthesis.codec import Codec
@@ -235,3 +236,12 @@ def test_networks_and_latents_that_do_not_fit(make_latent_music):
     network = Network(IdentityFrontend(7), 0, 1, [16], [1])
     with pytest.raises(UserError, match="works on 7 channels, a frame has 4 latents"):
         MusicModel(network, Cosine(), V(), RATE, SAMPLES, autoencoder=make_latent_music().autoencoder)
+
+
+def test_without_phases_left_and_right_are_coded_as_they_are():
+    torch.manual_seed(0)
+    network = Autoencoder(latents=3, hop_length=16, channels=[8, 8], blocks=[1, 1], phases=False)
+    codec, x = Codec(network, 8000).eval(), torch.randn(1, 2, 640)
+    left, right = codec.encode(x).chunk(2, dim=1)
+    torch.testing.assert_close(codec.encode(x.flip(1)), torch.cat([right, left], 1))
+    torch.testing.assert_close(codec.decode(torch.cat([right, left], 1)), codec.decode(codec.encode(x)).flip(1))
