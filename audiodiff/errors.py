@@ -22,5 +22,5 @@ def warn_in_one_line() -> None:
     What libraries are going to change concerns developers, who read it where tests run.
     """
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
-        warnings.simplefilter("ignore", category)
+        warnings.simplefilter("ignore", category, append=True)
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)

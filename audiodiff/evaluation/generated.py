@@ -9,7 +9,7 @@ clips are stretches of longer pieces, held-out ones are of other pieces, and rea
 nearer as well: the training clips' own row says how near a training clip is to the nearest other one.
 
 A model that works on a codec's latents is judged with its codec. One more row, of training clips that went through the
-codec and back, says how near its latents let anything come.
+codec and back, says how near its latents let anything come; that these are near to training clips is no copying.
 """
 
 import json

@@ -100,12 +100,12 @@ def generate(generator: MusicGenerator, out: str | Path, settings: Settings, qui
 def _is_there(path: Path, recipe: dict) -> bool:
     """Whether a clip is there; one of another recipe was wished for once, and is not for us to replace."""
     found = sidecar.told(path, _CLAIM)
-    for name in recipe.keys() & found.keys():
-        if found[name] != recipe[name]:
-            values = (str(value)[:40] for value in (found[name], recipe[name]))
+    for name in recipe if found else ():
+        if found.get(name) != recipe[name]:
+            values = (str(value)[:40] for value in (found.get(name), recipe[name]))
             problem = f"was made with another {name.replace('_', ' ')} ({', not '.join(values)})"
             raise UserError(path, problem, "choose another --out or add --overwrite")
-    return found.keys() >= recipe.keys()
+    return bool(found)
 
 
 def _recipe(generator: MusicGenerator, settings: Settings) -> dict:

@@ -191,10 +191,11 @@ class MusicGenerator(Synthesiser):
         z = self._made(seeds, wish, frames, callback, after=known)
         made = torch.cat(list(self._audio(z, context.shape[-1] + samples)), dim=-1) * level
         fade = min(round(_FADE_SECONDS * model.sample_rate), context.shape[-1])
-        share = torch.linspace(0, 1, fade)
-        last = given[..., given.shape[-1] - fade :]
-        end = context.shape[-1]
-        joint = last + share * (made[..., end - fade : end] - last)
+        share, end = torch.linspace(0, 1, fade), context.shape[-1]
+        both = 1 - share, share
+        if model.codec is not None and not model.codec.network.phases:
+            both = (1 - share).sqrt(), share.sqrt()  # two sounds of other phases add up by their powers
+        joint = both[0] * given[..., given.shape[-1] - fade :] + both[1] * made[..., end - fade : end]
         before = given[..., : given.shape[-1] - fade].expand(len(seeds), -1, -1)
         yield torch.cat([before, joint, made[..., end:]], dim=-1)
 

@@ -81,7 +81,9 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
         training["started_from"] = module.started_from
     if codec := getattr(trainer.datamodule, "codec_training", None):
         training["codec"] = codec
-    told = training | asdict(kind) | {"licences": "; ".join(training["licences"]) or "not stated"}
+    parts = (training, training.get("codec", {}), module.started_from)
+    licences = sorted({licence for part in parts for licence in part.get("licences", ())})
+    told = training | asdict(kind) | {"licences": "; ".join(licences) or "not stated"}
     module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**told))
 
 

@@ -66,6 +66,7 @@ class LatentData(MusicData):
         """Encode what is not encoded yet, and see to it that the codec is the one that was meant."""
         found = checkpoint.load(self.codec)
         codec = Codec.from_checkpoint(found, self.codec)
+        self.autoencoder = codec.network
         # Of a model that has a codec: how that was trained.
         self.codec_training = found.training if found.type == Codec.TYPE else found.training.get("codec", {})
         for name in ("sample_rate", "channels"):

@@ -16,8 +16,10 @@ from torch import Tensor
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.times import LowDiscrepancy, Uniform
+from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.synthesis.music_model import MusicModel
+from audiodiff.training.datamodule import MusicData
 from audiodiff.training.module import DiffusionTraining, drawn_levels, mean_loss
 
 _QUIET = 1e-4  # root mean square: what is below is not raised
@@ -50,11 +52,29 @@ class MusicTraining(DiffusionTraining):
         self.unlabelled, self.levelled, self.masked, self.measured = unlabelled, levelled, masked, measured
 
     def on_fit_start(self) -> None:
-        """Measure the average spectrum, on the same crops whenever the run is begun or gone on with."""
+        """Measure the average spectrum, on the same crops whenever the run is begun or gone on with.
+
+        Raises:
+            UserError: a model of another number of channels than the data, or of another codec, which weights that the
+                run begins with may have brought along.
+        """
+        self._check(self.trainer.datamodule)
         if self.model.spectrum is None and self.model.codec is None:
             crops = self.trainer.datamodule.crops
             some = (self.level(crops[draw]["waveform"][None])[0] for draw in range(self.measured))
             self.model.spectrum = AverageSpectrum.measured(some, self.model.sample_rate)
+
+    def _check(self, data: MusicData) -> None:
+        model = self.model
+        if model.channels != data.channels:
+            problem = f"makes {model.channels} channel(s), the data has {data.channels}"
+            whole = model.network.frontend.channels * data.channels // model.channels
+            raise UserError("the model", problem, f"set network.frontend.channels={whole}")
+        if model.codec is not None:
+            own, theirs = model.codec.network.state_dict(), data.autoencoder.state_dict()
+            if own.keys() != theirs.keys() or any(not torch.equal(own[name].cpu(), theirs[name].cpu()) for name in own):
+                problem = "is another codec than that of the weights that the run begins with"
+                raise UserError(f"data.codec {data.codec}", problem, "name the one that they were trained with")
 
     def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
         """Noise and estimate a batch of waveforms (B, C, T) or latents (B, Z, F)."""

@@ -92,4 +92,4 @@ def predictable(latents: Tensor) -> float:
     wanted, held_out = (part.flatten(0, 1) for part in (frames[:half, 2:-2], frames[half:, 2:-2]))
     ridge = 1e-3 * len(known) * torch.eye(known.shape[1]).to(known)
     answer = torch.linalg.solve(known.T @ known + ridge, known.T @ wanted)
-    return float((1 - (held_out - asked @ answer).square().mean(0) / held_out.var(0)).mean())
+    return float((1 - (held_out - asked @ answer).square().mean(0) / held_out.var(0).clamp(min=1e-12)).mean())

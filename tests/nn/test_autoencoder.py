@@ -99,6 +99,9 @@ def test_without_phases_it_learns_magnitudes_and_hears_nothing_else():
         optimiser.step()
     assert float(loss) < 0.3  # of 1 for silence
     torch.testing.assert_close(model.encode(-x), model.encode(x))
+    shifted = (2 * torch.pi * hertz * time + 0.7).sin()
+    codes, others = (model.encode(one)[..., 2:-2] for one in (x, shifted))
+    assert (codes - others).square().mean().sqrt() < 0.2 * codes.std(0).mean()
     assert not torch.allclose(build().encode(-x), build().encode(x))
 
 

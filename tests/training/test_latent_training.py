@@ -155,6 +155,19 @@ def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
     assert generator.training["codec"] == checkpoint.load(codec / "model").training
 
 
+def test_weights_of_another_codec_or_number_of_channels_are_refused(codec, tmp_path):
+    where = (f'data.codec="{codec / "model"}"', "data.numbers=[]", "trainer.max_steps=1")
+    with pytest.raises(UserError, match=r"makes 1 channel\(s\), the data has 2; set network.frontend.channels=8"):
+        run("music_latent", (*LATENT, "network.frontend.channels=4"), codec / "data" / "mine", tmp_path / "a", *where)
+    run("music_latent", LATENT, codec / "data" / "mine", tmp_path / "b", *where)
+    other = Codec.from_pretrained(codec / "model")
+    torch.nn.init.zeros_(other.network.leave.weight)
+    other.save_pretrained(tmp_path / "other")
+    where = (f'data.codec="{tmp_path / "other"}"', *where[1:], f'init_from="{tmp_path / "b" / "model"}"')
+    with pytest.raises(UserError, match=r"data\.codec .*other: is another codec than that of the weights"):
+        run("music_latent", LATENT, codec / "data" / "mine", tmp_path / "c", *where)
+
+
 def test_the_waveform_recipe_takes_a_folder(songs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tiny = ("network.channels=[8,8,8]", "network.blocks=[1,1,1]", "network.frontend.n_fft=256")
