@@ -50,27 +50,33 @@ def recording(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def url(runs, tmp_path_factory):
+def uploads(tmp_path_factory):
+    """Uploads go where pytest clears up; Gradio asks for the place at every request, so it is one for all pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def url(uploads, runs):
     """Address of the page, which finds its model itself."""
-    with served(tmp_path_factory, runs=runs) as address:
+    with served(runs=runs) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
-def music_url(tmp_path_factory):
+def music_url(uploads):
     """Address of the page of the shipped drums."""
-    with served(tmp_path_factory, folder="drums") as address:
+    with served(folder="drums") as address:
         yield address
 
 
 @contextmanager
-def served(tmp_path_factory, **options):
-    """A page for as long as it is asked; uploads go where pytest clears up."""
+def served(**options):
+    """The address of a page for as long as it is asked."""
     from audiodiff.demo import build
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        page = build(**options)
-        _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
-        yield address
-        page.close()
+    page = build(**options)
+    _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    yield address
+    page.close()
