@@ -55,6 +55,11 @@ def flux(clip: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.maximum(np.diff(decibels, axis=1), 0).mean(0)
 
 
+def stretched(values: np.ndarray) -> np.ndarray:
+    """Means over `NEAR` frames to each side: seams and all other places are to be asked alike."""
+    return np.convolve(values, np.ones(2 * NEAR) / (2 * NEAR), "same")
+
+
 def seam_test(clips: list[np.ndarray], seams: list[int], sample_rate: int) -> tuple[float, float]:
     """The probability of ranks like these were seams nowhere, and the flux at seams in times of that elsewhere.
 
@@ -66,7 +71,7 @@ def seam_test(clips: list[np.ndarray], seams: list[int], sample_rate: int) -> tu
     at, elsewhere = [], []
     for clip in clips:
         # One number for each stretch of a few frames: those next to each other say the same.
-        values = np.convolve(flux(clip, sample_rate), np.ones(2 * NEAR) / (2 * NEAR), "same")
+        values = stretched(flux(clip, sample_rate))
         places = np.array([seam // HOP for seam in seams])
         others = np.arange(NEAR, len(values) - NEAR, 4 * NEAR)
         at.append(values[places])
@@ -152,9 +157,8 @@ def main() -> None:
     loops = generator.generate(seeds_of(2, options.loops), seconds=loop_seconds, steps=options.steps, loop=True)
     ranks = []
     for clip in loops.samples.numpy():
-        values = flux(np.concatenate([clip, clip], axis=1), rate)
-        middle = clip.shape[1] // HOP
-        ranks.append(float((values < values[middle - NEAR : middle + NEAR].mean()).mean()))
+        values = stretched(flux(np.concatenate([clip, clip], axis=1), rate))
+        ranks.append(float((values < values[clip.shape[1] // HOP]).mean()))
     text = TEXT.format(
         model=options.model,
         steps=options.steps,

@@ -1,0 +1,69 @@
+"""The shipped model of music does what its card says."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.audio.loudness import normalise
+from audiodiff.synthesis.checkpoint import locate
+from audiodiff.synthesis.music import MusicGenerator, seeds_of
+
+# Of the recordings that it was trained on, at -20 dB: measured on 300 stretches of three seconds.
+RECORDINGS = (-5.3, -9.2, -13.2, -17.0, -19.4, -22.4, -27.4, -31.4, -36.3, -40.6, -42.8, -46.1)
+
+
+@pytest.fixture(scope="module")
+def music() -> MusicGenerator:
+    return MusicGenerator.from_pretrained("music")
+
+
+@pytest.fixture(scope="module")
+def clips(music) -> Tensor:
+    return music.generate(seeds_of(0, 6)).samples
+
+
+@pytest.fixture(scope="module")
+def noise() -> Tensor:
+    """What the same network makes untrained."""
+    return MusicGenerator.untrained("music").generate(seeds_of(0, 6)).samples
+
+
+def colour(clips: Tensor) -> float:
+    """Mean distance, in dB, of the average spectrum from the recordings'."""
+    found = AverageSpectrum.measured(normalise(clips, -20), 22050, len(RECORDINGS)).decibels
+    return sum(abs(a - b) for a, b in zip(found, RECORDINGS, strict=True)) / len(RECORDINGS)
+
+
+def flatness(clips: Tensor) -> float:
+    """Geometric over arithmetic mean of the power from 43 Hz to 4.3 kHz, in the median: noise 0.5, recordings 0.01."""
+    spectra = torch.stft(clips.mean(1), 4096, 1024, window=torch.hann_window(4096), return_complex=True)
+    power = spectra.abs().square()[:, 8:800].clamp(min=1e-12)
+    return float((power.log().mean(1).exp() / power.mean(1)).median())
+
+
+def test_it_has_the_recordings_colour(clips, noise):
+    assert colour(clips) < 5 < 9 < colour(noise)
+
+
+def test_there_are_tones(clips, noise):
+    assert flatness(clips) < 0.06 < 0.3 < flatness(noise)
+
+
+def test_levels_and_length(music, clips):
+    assert clips.shape == (6, 2, music.model.samples) and music.sample_rate == 22050
+    torch.testing.assert_close(clips.abs().amax((1, 2)), torch.full((6,), 0.9))
+    assert clips.mean(-1).abs().max() < 1e-4
+
+
+def test_a_batch_is_its_singles_at_any_length(music):
+    together = music.generate([1, 2], seconds=14.0, steps=2).samples
+    assert together.shape == (2, 2, 14 * 22050)
+    torch.testing.assert_close(music.generate(2, seconds=14.0, steps=2).samples, together[1], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["drums", "music"])
+def test_it_is_small(name):
+    folder = locate(name)
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 8 * 2**20
+    assert "## Known failures" in (folder / "README.md").read_text()
