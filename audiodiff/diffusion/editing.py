@@ -4,7 +4,8 @@
   the known x0 (the replacement method of Song et al. 2021, section 5, arXiv 2011.13456). That alone makes the rest fit
   too little, since the rest is denoised before what is known is plain; a gradient makes up for it, of the
   log-probability of what is known given x_t, which is taken to be normal about the estimate with the variance that
-  standard normal data would have (Song et al. 2023, Pseudoinverse-Guided Diffusion Models).
+  standard normal data would have (Song et al. 2023, Pseudoinverse-Guided Diffusion Models). It moves what is unknown by
+  no more than that deviation.
 - `Restarted` begins at a time before t_max, where a given signal has noise added: the less, the more of it is kept
   (SDEdit, Meng et al. 2022, arXiv 2108.01073).
 """
@@ -51,8 +52,14 @@ class Inpainting(Wrapper):
         slope, made = gradient(agreement, x_t, cond)
         alpha, sigma = amplitudes(self.schedule, t, x_t)
         # sigma^2 / alpha of Tweedie's formula, and the variance sigma^2 / (alpha^2 + sigma^2) of the estimate.
-        made = made + self.weight * (alpha**2 + sigma**2) / alpha * slope
-        return made + share * (known - made)
+        unknown = (1 - share.to(made)).expand_as(made)
+        pull = unknown * self.weight * (alpha**2 + sigma**2) / alpha * slope
+        # What is unknown lies within the estimate's deviation. Where neighbours are much alike the pull says the same
+        # so often that it would lead beyond, and at the next step further.
+        most = sigma / (alpha**2 + sigma**2) ** 0.5
+        size = (pull.square().sum((1, 2), True) / unknown.square().sum((1, 2), True).clamp(min=1e-12)).sqrt()
+        pull = pull * (most / size.clamp(min=1e-12)).clamp(max=1)
+        return made + pull + share * (known - made)
 
 
 class Restarted(Wrapper):

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.audio.io import Audio
 from audiodiff.audio.loudness import normalise
 from audiodiff.synthesis.checkpoint import locate
 from audiodiff.synthesis.music import MusicGenerator, seeds_of
@@ -67,3 +68,13 @@ def test_it_is_small(name):
     folder = locate(name)
     assert sum(file.stat().st_size for file in folder.iterdir()) < 8 * 2**20
     assert "## Known failures" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("steps", [10, 20])
+def test_a_clip_goes_on_at_its_level(music, clips, steps):
+    """Latents are much alike from frame to frame: what pulls the rest towards the known ones must not run away."""
+    given = Audio(clips[0, :, : 6 * 22050], 22050)
+    whole = music.generate(3, after=given, seconds=4.0, steps=steps).samples
+    assert whole.shape == (2, 10 * 22050)
+    before, after = (part.square().mean().sqrt() for part in (given.samples[:, -3 * 22050 :], whole[:, 6 * 22050 :]))
+    assert 0.3 < after / before < 3
