@@ -14,8 +14,10 @@ def fit_grid(
     sampler: Annotated[
         str | None, typer.Option(help="Name of the sampler they are for; the model's own if left out.")
     ] = None,
-    clips: Annotated[int, typer.Option(help="Training clips whose spectrum is taken.", min=1)] = 50,
-    check: Annotated[int, typer.Option(help="Held-out clips that each grid is checked with; 0: none.", min=0)] = 4,
+    clips: Annotated[int, typer.Option(help="Training clips, or crops of music, whose spectrum is taken.", min=1)] = 50,
+    check: Annotated[
+        int, typer.Option(help="Clips that each grid is checked with, a vocoder's are held-out ones; 0: none.", min=0)
+    ] = 4,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
 ) -> None:
     """Fit time grids to the spectrum of the training data; those that bring few calls nearer to many are stored."""
@@ -23,25 +25,44 @@ def fit_grid(
     from audiodiff.diffusion import presets
     from audiodiff.errors import UserError
     from audiodiff.synthesis import checkpoint, grids
+    from audiodiff.synthesis.music import MusicGenerator
+    from audiodiff.synthesis.music_model import MusicModel
     from audiodiff.synthesis.vocoder import Vocoder
 
     folder = checkpoint.locate(model)
     if out is None and folder != model:
         raise UserError(model, "is shipped with the package", "say with --out where the model with its grids goes")
-    vocoder = Vocoder.from_pretrained(folder, device)
+    music = checkpoint.type_of(folder) == MusicModel.TYPE
+    synthesiser = (MusicGenerator if music else Vocoder).from_pretrained(folder, device)
     for count in calls:
-        presets.build(sampler or vocoder.model.sampler, count)
-    manifest, rate = Manifest.load(data), vocoder.sample_rate
-    spectrum = grids.spectrum(vocoder, grids.recordings(manifest, ("train",), clips, rate))
-    held_out = grids.recordings(manifest, ("validation", "test"), check, rate) if check else []
+        presets.build(sampler or synthesiser.model.sampler, count)
+    spectrum, making = (_music if music else _recordings)(synthesiser, Manifest.load(data), clips, check)
     found = []
-    for fit in grids.fits(vocoder, spectrum, dict.fromkeys(calls), sampler, held_out):
+    for fit in grids.fits(synthesiser, spectrum, dict.fromkeys(calls), sampler, making):
         found.append(fit)
         print(f"{fit.grid.sampler}, {fit.grid.calls} calls: {told(fit)}", flush=True)
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    grids.keep(vocoder.model, found).save_pretrained(out or model, vocoder.training, text)
+    grids.keep(synthesiser.model, found).save_pretrained(out or model, synthesiser.training, text)
     print(out or model)
+
+
+def _recordings(vocoder, manifest, clips: int, check: int):
+    """A vocoder's spectrum, and the recordings that it never heard to check its grids with."""
+    from audiodiff.synthesis import grids, modes
+
+    rate = vocoder.sample_rate
+    held_out = modes.recordings(manifest, ("validation", "test"), check, rate) if check else []
+    spectrum = modes.spectrum(vocoder, modes.recordings(manifest, ("train",), clips, rate))
+    return spectrum, grids.resynthesis(vocoder, held_out) if check else None
+
+
+def _music(generator, manifest, clips: int, check: int):
+    """The spectrum of a model of music, whose grids are checked with what it makes of noise."""
+    from audiodiff.synthesis import grids, modes
+
+    spectrum = modes.spectrum(generator, modes.crops(manifest, clips, generator))
+    return spectrum, grids.from_seeds(check) if check else None
 
 
 def told(fit) -> str:

@@ -124,6 +124,11 @@ class MusicGenerator(Synthesiser):
             waveforms = levelled(waveforms, peak)
         return Audio(waveforms[0] if single else waveforms, self.sample_rate)
 
+    @torch.inference_mode()
+    def diffused(self, audio: Audio) -> Tensor:
+        """What the process runs on (C', F) of a recording, which is brought to the model's rate and channels."""
+        return self._normalised(self._fitted(audio))[0]
+
     @torch.no_grad()  # and not inference_mode: continuations take gradients
     def pieces(
         self, seeds: Sequence[int], wish: Wish, callback: Callable[[Progress], None] | None = None

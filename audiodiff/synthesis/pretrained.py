@@ -90,7 +90,7 @@ def publish(
     parameters = sum(parameter.numel() for parameter in built.parameters())
     halved = replace(found, weights=checkpoint.halved(found.weights), stored=checkpoint.HALF)
     _check_size(folder, parameters, halved)
-    if getattr(built, CODEC, None) is not None and CODEC not in found.training:
+    if isinstance(built, MusicModel) and built.codec is not None and CODEC not in found.training:
         raise UserError(folder, "does not record how its codec was trained", "train it again on that codec")
     stages = training_stages(found.training)
     _check_manifests(folder, stages, manifests)

@@ -54,6 +54,12 @@ class Vocoder(Synthesiser):
         return self.model.analysis(samples.to(self.device)).cpu()
 
     @torch.inference_mode()
+    def diffused(self, audio: Audio) -> Tensor:
+        """What the process runs on (1, T) of a mono recording at the model's rate, which its mel belongs to."""
+        mel = self.mel(audio)[None].to(self.device)
+        return self.model.normalise(audio.samples[None].to(self.device), mel)
+
+    @torch.inference_mode()
     def generate(
         self,
         mel: Tensor | Sequence[Tensor],

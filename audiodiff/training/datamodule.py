@@ -28,6 +28,9 @@ class ManifestData(lightning.LightningDataModule):
         validation_clips: held-out clips that validation sees, the first of the split.
         seed: of the stream of crops.
         corpora: that are prepared there where nothing else is said.
+
+    Attributes:
+        codec_training: the training record of the codec whose latents the data is; empty where it is no latents.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class ManifestData(lightning.LightningDataModule):
         corpora: str = "asterisk-en",
     ):
         super().__init__()
+        self.codec_training: dict = {}
         self.corpora = corpora
         self.path, self.sample_rate, self.crop_samples, self.batch_size = path, sample_rate, crop_samples, batch_size
         self.workers, self.validation_clips, self.seed = workers, validation_clips, seed

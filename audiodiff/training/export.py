@@ -11,6 +11,7 @@ from torch import nn
 
 from audiodiff import __version__
 from audiodiff.evaluation import environment
+from audiodiff.synthesis.pretrained import CODEC, STARTED_FROM
 
 CARD = """---
 library_name: audiodiff
@@ -70,7 +71,7 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
         "device": str(module.device),
         "hardware": hardware(module.device),
         "data": data,
-        "from_start": getattr(crops, "from_start", False),
+        "from_start": crops.from_start,
         "manifest_hash": trainer.datamodule.prepared().only("train").content_hash(),
         "clips": len(crops.manifest),
         "synthetic": any(clip.synthetic for clip in crops.manifest.clips),
@@ -78,10 +79,10 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
         "version": __version__,
     }
     if module.started_from:
-        training["started_from"] = module.started_from
-    if codec := getattr(trainer.datamodule, "codec_training", None):
-        training["codec"] = codec
-    parts = (training, training.get("codec", {}), module.started_from)
+        training[STARTED_FROM] = module.started_from
+    if trainer.datamodule.codec_training:
+        training[CODEC] = trainer.datamodule.codec_training
+    parts = (training, trainer.datamodule.codec_training, module.started_from)
     licences = sorted({licence for part in parts for licence in part.get("licences", ())})
     told = training | asdict(kind) | {"licences": "; ".join(licences) or "not stated"}
     module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**told))

@@ -18,6 +18,7 @@ from audiodiff.errors import UserError
 from audiodiff.files import atomic
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.codec import Codec
+from audiodiff.synthesis.pretrained import CODEC
 from audiodiff.training.datamodule import MusicData
 
 _PIECE_SECONDS = 60.0  # that are read at once
@@ -68,7 +69,7 @@ class LatentData(MusicData):
         codec = Codec.from_checkpoint(found, self.codec)
         self.autoencoder = codec.network
         # Of a model that has a codec: how that was trained.
-        self.codec_training = found.training if found.type == Codec.TYPE else found.training.get("codec", {})
+        self.codec_training = found.training if found.type == Codec.TYPE else found.training.get(CODEC, {})
         for name in ("sample_rate", "channels"):
             mine, its = getattr(self, name), getattr(codec, name)
             if mine != its:

@@ -13,10 +13,13 @@ from audiodiff.cli import main
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedule import Cosine
+from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontend import StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.synthesis import grids
+from audiodiff.synthesis.codec import Codec
 from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.synthesis.vocoder import Vocoder
 
 SPEC = PRESETS["speech_16k"]
@@ -102,6 +105,27 @@ def test_bad_options_are_one_line(command, model, data, words, said):
     status, out, err = command("fit-grid", 3, "--model", model, "--data", data, "--check", 0, *words)
     assert status == 1 and out == [] and len(err) == 1 and said in err[0]
     assert (model / "config.json").read_bytes() == before
+
+
+def test_a_model_of_music_keeps_its_grids(command, data, tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(StftFrontend(1, n_fft=64, hop_length=16), 0, 1, channels=[16], blocks=[1], embedding=16)
+        torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+    folder = tmp_path / "music"
+    MusicModel(network, Cosine(), V(), 8000, 2000, sampler="dpmpp_2m").save_pretrained(folder, {"steps": 3}, "# Card\n")
+    status, out, err = command("fit-grid", 6, 8, "--model", folder, "--data", data, "--clips", 4, "--check", 2)
+    assert (status, err) == (0, []) and out[-1] == str(folder)
+    assert all("distance to many calls" in line for line in out[:2])
+    found = MusicModel.from_pretrained(folder)
+    assert found.validated == (6, 8) and len(found.grids) == sum(line.endswith("; stored") for line in out)
+    assert (folder / "README.md").read_text() == "# Card\n"
+
+
+def test_a_codec_has_no_grid(command, data, tmp_path):
+    Codec(Autoencoder(4, 16, channels=[12], blocks=[1]), 8000, 1).save_pretrained(tmp_path / "codec")
+    status, out, err = command("fit-grid", 6, "--model", tmp_path / "codec", "--data", data)
+    assert status == 1 and out == [] and len(err) == 1 and "codec" in err[0]
 
 
 def test_no_data_is_one_line(command, model, tmp_path):

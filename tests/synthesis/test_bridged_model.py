@@ -16,8 +16,8 @@ from audiodiff.errors import UserError
 from audiodiff.nn.frontend import StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
-from audiodiff.synthesis.grids import spectrum
 from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.modes import spectrum
 from audiodiff.synthesis.source import HarmonicSource
 from audiodiff.synthesis.vocoder import Vocoder
 from audiodiff.training.few_step import FewStepTraining

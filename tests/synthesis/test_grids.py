@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from dataclasses import replace
 
 import pytest
 import soundfile
@@ -15,8 +16,9 @@ from audiodiff.diffusion.objective import Epsilon
 from audiodiff.diffusion.schedule import LinearBeta
 from audiodiff.diffusion.stored_grid import StoredGrid
 from audiodiff.errors import UserError
-from audiodiff.synthesis import checkpoint, grids
+from audiodiff.synthesis import checkpoint, grids, modes
 from audiodiff.synthesis.model import VocoderModel
+from audiodiff.synthesis.music import MusicGenerator, seeds_of
 from audiodiff.synthesis.vocoder import Vocoder
 
 TIMES = (1.0, 0.7, 0.3123456789012345, 0.1, 0.0)
@@ -144,7 +146,7 @@ def test_the_spectrum_of_white_noise_is_white_but_for_its_scatter(tiny):
     """Powers of a white signal are exponentially distributed: median log(2), and 5 percent below 0.05."""
     vocoder = Vocoder(tiny(prior="standard"))
     noise = [torch.randn(64000, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
-    found = grids.spectrum(vocoder, noise)
+    found = modes.spectrum(vocoder, noise)
     assert len(found.variances) == 64
     assert float((found.weights * found.variances).sum()) == pytest.approx(1, abs=0.03)
     assert float(found.variances[31:33].mean()) == pytest.approx(math.log(2), abs=0.05)
@@ -153,14 +155,14 @@ def test_the_spectrum_of_white_noise_is_white_but_for_its_scatter(tiny):
 
 def test_the_spectrum_is_that_of_the_whitened_waveform(tiny, recording):
     waveform = recording(16000).samples
-    whitened, plain = (grids.spectrum(Vocoder(tiny(prior=prior)), [waveform]) for prior in ("mel", "standard"))
+    whitened, plain = (modes.spectrum(Vocoder(tiny(prior=prior)), [waveform]) for prior in ("mel", "standard"))
     loud, quiet = (float(found.variances[-1] / found.variances[32]) for found in (plain, whitened))
     assert quiet < 0.1 * loud
 
 
 def test_silence_has_no_spectrum(tiny):
     with pytest.raises(UserError, match="1 recordings: are silent"):
-        grids.spectrum(Vocoder(tiny(prior="standard")), [torch.zeros(8000)])
+        modes.spectrum(Vocoder(tiny(prior="standard")), [torch.zeros(8000)])
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +176,12 @@ def manifest(tmp_path_factory, recording):
 
 
 def test_recordings_are_drawn_from_their_splits_and_cut(manifest):
-    train = grids.recordings(manifest, ("train",), 9, 16000)
+    train = modes.recordings(manifest, ("train",), 9, 16000)
     assert sorted(map(len, train)) == [16000, 80000]
-    assert len(grids.recordings(manifest, ("train",), 1, 16000)) == 1
-    assert [len(x) for x in grids.recordings(manifest, ("validation", "test"), 9, 8000)] == [8000, 8000]
+    assert len(modes.recordings(manifest, ("train",), 1, 16000)) == 1
+    assert [len(x) for x in modes.recordings(manifest, ("validation", "test"), 9, 8000)] == [8000, 8000]
     with pytest.raises(UserError, match="has no clip in validation"):
-        grids.recordings(Manifest(manifest.clips[:2], manifest.root), ("validation",), 1, 16000)
+        modes.recordings(Manifest(manifest.clips[:2], manifest.root), ("validation",), 1, 16000)
 
 
 SPECTRUM = Spectrum(torch.logspace(-4, 0, 16))
@@ -191,20 +193,34 @@ def test_a_fit_is_checked_on_the_network(tiny, recording, monkeypatch):
     held_out = [recording(4000).samples, recording(3000, seed=1).samples]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = list(grids.fits(vocoder, SPECTRUM, (4, 6), None, held_out))
+        found = list(grids.fits(vocoder, SPECTRUM, (4, 6), None, grids.resynthesis(vocoder, held_out)))
     assert [(fit.grid.sampler, fit.grid.calls) for fit in found] == [("v_3m", 4), ("v_2m_pc", 6)]
     for fit in found:
         assert fit.errors[1] <= fit.errors[0] and min(fit.distances) > 0
         own = presets.build(fit.grid.sampler, fit.grid.calls).default_grid(vocoder.model.schedule, 1.0)
         assert fit.grid.times[0] == 1 and fit.grid.times[-1] == 0 and fit.grid.times != tuple(own.tolist())
     mel = vocoder.mel(grids.Audio(held_out[0], 16000))
-    alone = next(iter(grids.fits(vocoder, SPECTRUM, [6], "v_2m_pc", held_out[:1])))
+    making = grids.resynthesis(vocoder, held_out[:1])
+    alone = next(iter(grids.fits(vocoder, SPECTRUM, [6], "v_2m_pc", making)))
     limit = vocoder.generate(mel, 24, 0, "recommended", consistency=0).samples
     for model, distance in zip(
         (vocoder.model, vocoder.model.replaced(grids=[alone.grid])), alone.distances, strict=True
     ):
         made = Vocoder(model).generate(mel, 6, 0, "v_2m_pc", consistency=0).samples
         assert float(grids.multi_resolution_stft(made[None], limit[None])) == pytest.approx(distance, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["make_music", "make_latent_music"])
+def test_grids_of_music_are_checked_on_what_it_makes_of_noise(kind, request, monkeypatch):
+    monkeypatch.setattr(grids, "MANY_CALLS", 24)
+    generator = MusicGenerator(request.getfixturevalue(kind)())
+    (found,) = grids.fits(generator, SPECTRUM, [6], "dpmpp_2m", grids.from_seeds(2))
+    on_grid = MusicGenerator(grids.keep(generator.model, [replace(found, distances=(1.0, 0.5))]))
+    assert on_grid.model.validated == (6, 6) and on_grid.model.sampler_for(6, "dpmpp_2m").grid is not None
+    limit = generator.generate(seeds_of(0, 2), steps=24, sampler="recommended", peak=None).samples.flatten(0, 1)
+    for by, distance in zip((generator, on_grid), found.distances, strict=True):
+        made = by.generate(seeds_of(0, 2), steps=6, sampler="dpmpp_2m", peak=None).samples.flatten(0, 1)
+        assert float(grids.multi_resolution_stft(made, limit).mean()) == pytest.approx(distance, rel=1e-3)
 
 
 def test_without_clips_the_spectrum_alone_decides(tiny):
