@@ -261,10 +261,6 @@ def markdown(report: Report) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines.append(f"| held-out clips | {report.held_out_clips} | | | {report.held_out} | | | | |")
     times = ", ".join(f"{name} {ratio:.2f}" for name, ratio in report.ratio.items())
-    copied = report.rows[GENERATED].nearest.median < report.held_out.median
-    verdict = (
-        "nearer to training clips than held-out clips are: it may copy" if copied else "no nearer to training clips"
-    )
     parts = [
         "# What the model makes beside recordings",
         " · ".join(f"{key} {value}" for key, value in report.facts.items() if value is not None),
@@ -272,9 +268,19 @@ def markdown(report: Report) -> str:
         f"held-out clips (list SHA-256 `{report.clip_list_hash}`) over subsets of {report.subset} in "
         f"{report.dimensions} dimensions, median and middle 95 %.",
         "\n".join(lines),
-        f"Times the floor: {times}. In the median generated clips are {verdict}.",
+        f"Times the floor: {times}. In the median generated clips are {nearness(report)}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def nearness(report: Report) -> str:
+    """Whether a model copies, in words: of what lies nearer than held-out clips the training clips say more."""
+    mine, training = (report.rows[name].nearest.median for name in (GENERATED, TRAINING))
+    if mine >= report.held_out.median:
+        return "no nearer to training clips than held-out clips are"
+    if mine >= training:
+        return "nearer to training clips than held-out clips are, but no nearer than training clips are to each other"
+    return "nearer to training clips than these are to each other, and than held-out clips are: it may copy"
 
 
 def write_report(report: Report, clips: Tensor, sample_rate: int, folder: Path) -> Path:

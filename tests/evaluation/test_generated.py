@@ -18,8 +18,10 @@ from audiodiff.evaluation.generated import (
     TRAINING,
     UNTRAINED,
     Settings,
+    Spread,
     evaluate,
     markdown,
+    nearness,
     write_report,
 )
 
@@ -88,6 +90,22 @@ def test_real_clips_are_as_near_to_each_other_as_held_out_ones_to_them(data):
     """Clips of this corpus are pieces of their own."""
     report, _ = evaluate(maker(stroke), None, data, SETTINGS)
     assert report.rows[TRAINING].nearest.median == pytest.approx(report.held_out.median, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("own", "training", "held_out", "said"),
+    [
+        (2.0, 1.5, 2.0, "no nearer to training clips than held-out clips are"),
+        (2.0, 3.0, 2.0, "no nearer to training clips than held-out clips are"),
+        (1.9, 1.9, 2.0, "but no nearer than training clips are to each other"),
+        (1.8, 1.9, 2.0, "it may copy"),
+        (1.8, 2.1, 2.0, "it may copy"),
+    ],
+)
+def test_what_lies_nearer_than_other_pieces_may_be_as_near_as_the_same_pieces_are(own, training, held_out, said):
+    near = {name: SimpleNamespace(nearest=Spread(x, x, x)) for name, x in ((GENERATED, own), (TRAINING, training))}
+    told = nearness(SimpleNamespace(rows=near, held_out=Spread(held_out, held_out, held_out)))
+    assert said in told and ("copy" in told) == ("copy" in said)
 
 
 def test_a_codec_is_judged_beside_its_model(data):
