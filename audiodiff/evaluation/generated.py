@@ -13,27 +13,26 @@ codec and back, says how near its latents let anything come; that these are near
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from math import gcd
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
-from audiodiff.audio.loudness import lufs
 from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
+from audiodiff.evaluation.body import Body
 from audiodiff.evaluation.evaluate import clip_list_hash
 from audiodiff.files import write_text
 from audiodiff.metrics import timbre
 from audiodiff.metrics.distribution import Axes, frechet, kernel, nearest, subsampled
-from audiodiff.metrics.rhythm import beat
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 
 DISTANCES = {"Frechet": frechet, "kernel": kernel}
@@ -138,7 +137,7 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
         settings: what decides the numbers.
 
     Returns:
-        The report, and some of the generated clips (N, C, T).
+        The report, and some of the generated clips (C, T).
 
     Raises:
         UserError: too few held-out or generated clips, or a clip that cannot be read.
@@ -155,32 +154,33 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
     if settings.count < FEWEST:
         raise UserError(f"count {settings.count}", f"is below {FEWEST}", "distributions need more clips")
     made = _generate(generator, settings)
-    bodies = {TRAINING: _recordings(manifest, training, generator), GENERATED: list(made.numpy())}
+    examples = list(islice(made, EXAMPLES))
+    clips = {TRAINING: _recordings(manifest, training, generator), GENERATED: chain(examples, made)}
     if generator.model.codec is not None:
-        bodies[CODED] = [_coded(generator, clip) for clip in bodies[TRAINING]]
+        clips[CODED] = (_coded(generator, clip) for clip in _recordings(manifest, training, generator))
     if untrained is not None:
-        bodies[UNTRAINED] = list(_generate(untrained, settings).numpy())
-    real = timbre.embeddings(_recordings(manifest, held_out, generator), generator.sample_rate)
-    told = {name: timbre.embeddings(clips, generator.sample_rate) for name, clips in bodies.items()}
-    for name, heard in told.items():
-        if len(heard) < FEWEST:
-            silent = len(bodies[name]) - len(heard)
-            raise UserError(name, f"{silent} of {len(bodies[name])} clips are silent", "train longer, or ask for more")
-    size = min(len(real), *map(len, told.values()))
-    axes = Axes.of(told[TRAINING], size // 5)
-    real, placed = axes(real), {name: axes(one) for name, one in told.items()}
-    rows = {name: _row(name, bodies[name], placed, real, size, generator.sample_rate) for name in bodies}
+        clips[UNTRAINED] = _generate(untrained, settings)
+    bodies = {name: Body.heard(some, generator.sample_rate) for name, some in clips.items()}
+    for name, body in bodies.items():
+        if len(body) < FEWEST:
+            problem = f"{body.silent} of {body.silent + len(body)} clips are silent"
+            raise UserError(name, problem, "train longer, or ask for more")
+    real = Body.heard(_recordings(manifest, held_out, generator), generator.sample_rate).embeddings
+    size = min(len(real), *map(len, bodies.values()))
+    axes = Axes.of(bodies[TRAINING].embeddings, size // 5)
+    real, placed = axes(real), {name: axes(body.embeddings) for name, body in bodies.items()}
+    rows = {name: _row(body, placed[name], placed[TRAINING], real, size) for name, body in bodies.items()}
     near = Spread.of(nearest(real, placed[TRAINING]))
     facts = environment.describe(str(generator.device)) | {"model": generator.model_hash[:12], "embedding": timbre.NAME}
     digest = clip_list_hash(list(dict.fromkeys(clip for clip, _ in held_out)))
-    return Report(rows, near, len(real), size, axes.basis.shape[1], facts, settings, digest), made[:EXAMPLES]
+    return Report(rows, near, len(real), size, axes.basis.shape[1], facts, settings, digest), examples
 
 
-def _generate(generator: MusicGenerator, settings: Settings) -> Tensor:
+def _generate(generator: MusicGenerator, settings: Settings) -> Iterator[np.ndarray]:
     seeds = seeds_of(settings.seed, settings.count)
-    batches = [seeds[start : start + _BATCH] for start in range(0, len(seeds), _BATCH)]
-    options = {"steps": settings.steps, "sampler": settings.sampler}
-    return torch.cat([generator.generate(batch, **options).samples for batch in batches])
+    for start in range(0, len(seeds), _BATCH):
+        batch = seeds[start : start + _BATCH]
+        yield from generator.generate(batch, steps=settings.steps, sampler=settings.sampler).samples.numpy()
 
 
 def stretches(clip: Clip, generator: MusicGenerator) -> list[int]:
@@ -193,11 +193,14 @@ def stretches(clip: Clip, generator: MusicGenerator) -> list[int]:
     return list(range(0, last + 1, -(-samples // step) * step))
 
 
-def _recordings(manifest: Manifest, places: Sequence[tuple[Clip, int]], generator: MusicGenerator) -> list[np.ndarray]:
-    """Stretches of recordings, each as long as what the model makes."""
+def _recordings(
+    manifest: Manifest, places: Sequence[tuple[Clip, int]], generator: MusicGenerator
+) -> Iterator[np.ndarray]:
+    """Stretches of recordings (C, T), each as long as what the model makes."""
     rate, samples = generator.sample_rate, generator.model.samples
-    found = [read_crop(manifest, clip, rate, start, samples, generator.model.channels) for clip, start in places]
-    return [torch.nn.functional.pad(one, (0, samples - one.shape[-1])).numpy() for one in found]
+    for clip, start in places:
+        read = read_crop(manifest, clip, rate, start, samples, generator.model.channels)
+        yield torch.nn.functional.pad(read, (0, samples - read.shape[-1])).numpy()
 
 
 @torch.inference_mode()
@@ -213,26 +216,13 @@ def _drawn(places: Iterable[tuple[Clip, int]], limit: int) -> list[tuple[Clip, i
     return sorted(places, key=lambda place: clip_seed(place[1], place[0].id))[:limit]
 
 
-def _row(
-    name: str, clips: list[np.ndarray], placed: dict[str, np.ndarray], real: np.ndarray, size: int, rate: int
-) -> Row:
-    mine, training = placed[name], placed[TRAINING]
-    distances = {kind: Spread.of(subsampled(distance, mine, real, size)) for kind, distance in DISTANCES.items()}
-    near = Spread.of(nearest(mine, training))
-    peaks = [20 * np.log10(np.abs(clip).max() / np.sqrt(np.square(clip).mean())) for clip in clips if np.any(clip)]
-    variety = _spread(mine) / _spread(training)
-    heard = [clip / np.abs(clip).max() for clip in clips if np.any(clip)]
-    loudness = Spread.of(np.array([loudness_of(clip, rate) for clip in heard]))
-    beats = [beat(clip, rate) for clip in heard]
-    regular = Spread.of(np.array([b[1] for b in beats])) if np.isfinite([b[0] for b in beats]).any() else None
-    return Row(len(mine), len(clips) - len(mine), distances, near, variety, float(np.median(peaks)), loudness, regular)
-
-
-def loudness_of(clip: np.ndarray, sample_rate: int) -> float:
-    """LUFS of a clip (C, T), channels mixed; of one shorter than half a second with silence behind."""
-    mono = torch.from_numpy(clip.mean(0))
-    mono = torch.nn.functional.pad(mono, (0, max(sample_rate // 2 - len(mono), 0)))
-    return max(float(lufs(mono, sample_rate)), -70.0)
+def _row(body: Body, placed: np.ndarray, training: np.ndarray, real: np.ndarray, size: int) -> Row:
+    """A body's, of its places on the axes and those of training and held-out clips."""
+    distances = {kind: Spread.of(subsampled(distance, placed, real, size)) for kind, distance in DISTANCES.items()}
+    near, variety = Spread.of(nearest(placed, training)), _spread(placed) / _spread(training)
+    regular = Spread.of(body.regular) if np.isfinite(body.tempo).any() else None
+    crest, loudness = float(np.median(body.crest_db)), Spread.of(body.loudness)
+    return Row(len(body), body.silent, distances, near, variety, crest, loudness, regular)
 
 
 def _spread(points: np.ndarray) -> float:
@@ -283,12 +273,12 @@ def nearness(report: Report) -> str:
     return "nearer to training clips than these are to each other, and than held-out clips are: it may copy"
 
 
-def write_report(report: Report, clips: Tensor, sample_rate: int, folder: Path) -> Path:
+def write_report(report: Report, clips: Sequence[np.ndarray], sample_rate: int, folder: Path) -> Path:
     """Write report.md, report.json and some clips; the path of report.md is returned."""
     folder = Path(folder)
     text = json.dumps(asdict(report) | {"ratio": report.ratio}, indent=1, ensure_ascii=False)
     write_text(folder / "report.json", text + "\n")
-    for number, clip in enumerate(levelled(clips, 0.9)):
+    for number, clip in enumerate(levelled(torch.from_numpy(np.stack(clips)), 0.9)):
         write(folder / "clips" / f"{number:04d}.wav", Audio(clip, sample_rate))
     write_text(folder / "report.md", markdown(report))
     return folder / "report.md"

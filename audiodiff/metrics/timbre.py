@@ -57,14 +57,3 @@ def embedding(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     parts = [part.mean() if part.size else -_RANGE_DB for part in np.array_split(level, PARTS)]
     crest = -20 * np.log10(np.sqrt(np.mean(mono.astype(np.float64) ** 2)))
     return np.concatenate([heard.mean(1), heard.std(1), parts, [crest]])
-
-
-def embeddings(clips: list[np.ndarray], sample_rate: int) -> np.ndarray:
-    """Of several clips, those that are silent left out: (N, D)."""
-    found = []
-    for clip in clips:
-        try:
-            found.append(embedding(clip, sample_rate))
-        except ValueError:
-            continue
-    return np.array(found)
