@@ -75,13 +75,14 @@ class ComposedModel(KeptModel):
         key = (presets.chosen(sampler or self.sampler, calls), calls)
         return next((grid for grid in self.grids if (grid.sampler, grid.calls) == key), None)
 
-    def sampler_for(self, calls: int, sampler: str | None = None, on_stored_grid: bool = True) -> Sampler:
+    def sampler_for(self, calls: int, sampler: str | None = None, t_max: float | None = None) -> Sampler:
         """A sampler on the grid that is kept for it, else on its own.
 
         Args:
             calls: network calls; fewer than the model is validated for bring a warning.
             sampler: name, a key of `presets.PRESETS`; None: the model's own.
-            on_stored_grid: False for a denoiser that does not start where the model's own does.
+            t_max: where the denoiser starts, if not where the model's own does: a kept grid is walked from there, if
+                that lies in its first interval.
 
         Raises:
             UserError: an unknown name, fewer calls than the sampler can do with, or one that asks for a variance that
@@ -92,8 +93,11 @@ class ComposedModel(KeptModel):
         if self.validated and calls < self.validated[0]:
             problem = f"this model was checked with {self.validated[0]} and more, it may sound worse"
             warnings.warn(f"{calls} network calls: {problem}", stacklevel=2)
-        stored = self.stored_grid(calls, sampler) if on_stored_grid else None
-        return stored.build() if stored else presets.build(sampler or self.sampler, calls)
+        stored = self.stored_grid(calls, sampler)
+        start = self.denoiser.t_max if t_max is None else t_max
+        if stored and start > stored.times[1]:
+            return stored.build(start)
+        return presets.build(sampler or self.sampler, calls)
 
     def _check_answers(self) -> None:
         answers = 2 if isinstance(self.objective, LearnedVariance) else 1

@@ -159,7 +159,6 @@ class MusicGenerator(Synthesiser):
     ) -> Tensor:
         """What the process makes (B, Z, frames); `like` (Z, frames) and `after` (Z, F <= frames) are what is given."""
         calls = self.model.calls if wish.steps is None else wish.steps
-        walker = self.model.sampler_for(calls, wish.sampler, on_stored_grid=like is None and after is None)
         window = self.model.frames(self.model.samples)
         denoiser = self.model.denoiser
         if frames > window or wish.loop:
@@ -167,14 +166,13 @@ class MusicGenerator(Synthesiser):
         denoiser, condition = self._told(denoiser, len(seeds), min(frames, window) * self.model.stride, wish)
         where = (seeds, self.model.network.frontend.channels, frames, 0, self.device)
         start = batch_noise(*where)
+        if after is not None:
+            known = torch.nn.functional.pad(after, (0, frames - after.shape[-1])).to(start)
+            denoiser = Inpainting(denoiser, known, torch.arange(frames, device=self.device) < after.shape[-1])
         if like is not None:
             denoiser = Restarted(denoiser, wish.strength * denoiser.t_max)
-            start = denoiser.begin(like.to(start), start)
-        else:
-            if after is not None:
-                known = torch.nn.functional.pad(after, (0, frames - after.shape[-1])).to(start)
-                denoiser = Inpainting(denoiser, known, torch.arange(frames, device=self.device) < after.shape[-1])
-            start = start * walker.noise_scale(denoiser)
+        walker = self.model.sampler_for(calls, wish.sampler, denoiser.t_max)
+        start = start * walker.noise_scale(denoiser) if like is None else denoiser.begin(like.to(start), start)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:

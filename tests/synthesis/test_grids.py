@@ -42,6 +42,13 @@ def test_a_stored_grid_comes_before_the_samplers_own(gridded, tiny, recording):
     assert torch.equal(one.generate(mel, 4, sampler="ddim").samples, other.generate(mel, 4, sampler="ddim").samples)
 
 
+def test_a_stored_grid_is_walked_from_where_a_denoiser_starts_within_its_first_interval(gridded):
+    assert gridded.sampler_for(4, t_max=0.9).grid.tolist() == [0.9, *TIMES[1:]]
+    assert gridded.sampler_for(4, t_max=1.0).grid.tolist() == list(TIMES)
+    for late in (0.7, 0.4):
+        assert gridded.sampler_for(4, t_max=late).grid is None
+
+
 def test_recommended_finds_the_grid_of_the_sampler_it_stands_for(tiny):
     model = tiny(sampler="recommended", grids=[StoredGrid("v_2m_pc", 6, torch.linspace(1, 0, 7).tolist())])
     assert model.sampler_for(6).grid.tolist() == torch.linspace(1, 0, 7).double().tolist()

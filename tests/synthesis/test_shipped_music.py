@@ -7,6 +7,8 @@ from torch import Tensor
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
 from audiodiff.audio.loudness import normalise
+from audiodiff.audio.spectral import multi_resolution_stft
+from audiodiff.synthesis import grids
 from audiodiff.synthesis.checkpoint import locate
 from audiodiff.synthesis.music import MusicGenerator, seeds_of
 
@@ -49,6 +51,21 @@ def test_it_has_the_recordings_colour(clips, noise):
 
 def test_there_are_tones(clips, noise):
     assert flatness(clips) < 0.06 < 0.3 < flatness(noise)
+
+
+@pytest.mark.parametrize(("name", "nearer"), [("music", 0.75), ("drums", 0.9)])
+def test_ten_calls_are_near_to_many(name, nearer):
+    """On the grid that the model keeps, by the sound of the same seeds; the sampler's own grid is further off."""
+    generator = MusicGenerator.from_pretrained(name)
+    plain = MusicGenerator(generator.model.replaced(grids=[]))
+    making = grids.from_seeds(4)
+    sampler = generator.model.sampler
+    limit = making(plain, "recommended", 50)
+    kept, own = (
+        sum(float(multi_resolution_stft(x[None], y[None])) for x, y in zip(making(by, sampler, 10), limit, strict=True))
+        for by in (generator, plain)
+    )
+    assert kept < nearer * own
 
 
 def test_levels_and_length(music, clips):
