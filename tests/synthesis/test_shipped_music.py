@@ -53,19 +53,19 @@ def test_there_are_tones(clips, noise):
     assert flatness(clips) < 0.06 < 0.3 < flatness(noise)
 
 
-@pytest.mark.parametrize(("name", "nearer"), [("music", 0.75), ("drums", 0.9)])
+@pytest.mark.parametrize(("name", "nearer"), [("music", 0.75), ("drums", 0.85)])
 def test_ten_calls_are_near_to_many(name, nearer):
     """On the grid that the model keeps, by the sound of the same seeds; the sampler's own grid is further off."""
     generator = MusicGenerator.from_pretrained(name)
     plain = MusicGenerator(generator.model.replaced(grids=[]))
-    making = grids.from_seeds(4)
+    making = grids.from_seeds(8)
     sampler = generator.model.sampler
     limit = making(plain, "recommended", 50)
     kept, own = (
         sum(float(multi_resolution_stft(x[None], y[None])) for x, y in zip(making(by, sampler, 10), limit, strict=True))
         for by in (generator, plain)
     )
-    assert kept < nearer * own
+    assert kept < nearer * own, (kept, own)
 
 
 def test_levels_and_length(music, clips):
