@@ -12,6 +12,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue
 
 from audiodiff import config
 from audiodiff.errors import UserError, warn_in_one_line
@@ -51,6 +52,8 @@ def _run(cfg: DictConfig) -> float:
         return run(cfg, Path(cfg.folder))
     except UserError as error:
         sys.exit(f"error: {error}")
+    except MissingMandatoryValue as error:
+        sys.exit(f"error: {error.full_key}: is not set; say {error.full_key}=...")
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             sys.exit(f"error: {error.__cause__}")

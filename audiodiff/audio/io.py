@@ -1,4 +1,4 @@
-"""Audio files: reading WAV, FLAC, AIFF, OGG and MP3, writing WAV and FLAC.
+"""Audio files: reading WAV, FLAC, AIFF, OGG (Vorbis or Opus) and MP3, writing WAV and FLAC.
 
 Samples are float32 with full scale at +-1, mixed to mono unless channels are asked for. Pieces are read by seeking: a
 second from the middle of an hour costs a second.
@@ -20,7 +20,7 @@ from torch import Tensor
 from audiodiff.errors import UserError
 from audiodiff.files import atomic
 
-EXTENSIONS = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".mp3")
+EXTENSIONS = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".opus", ".mp3")
 _WRITTEN = {"wav": "WAV", "flac": "FLAC"}
 FORMATS = tuple(_WRITTEN)
 
@@ -70,6 +70,8 @@ def _open(path: Path) -> soundfile.SoundFile:
         return soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
         raise UserError(path, f"is not readable audio ({error.error_string})", "is its suffix right?") from error
+    except UnicodeEncodeError as error:
+        raise UserError(path, "has a name that is not UTF-8", "rename it") from error
 
 
 def probe(path: str | Path) -> AudioInfo:
@@ -115,7 +117,7 @@ def read(
         if available == 0:
             raise UserError(path, f"holds {file.frames} samples" + (f", no sample {start}" if start else ""))
         if file.channels > 2 or rate > 48000:
-            warnings.warn(f"{path}: {file.channels} channels at {rate} Hz are mixed down to one", stacklevel=2)
+            warnings.warn(f"{path}: {file.channels} channels at {rate} Hz, which is rarely meant", stacklevel=2)
         wanted = available if samples is None else min(samples, available)
         try:
             file.seek(start)

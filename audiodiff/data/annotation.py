@@ -114,9 +114,13 @@ def table(path: Path, keys: set[str]) -> dict[str, Annotation]:
         if key not in keys:
             strangers.append(f"line {number} names {name!r}")
             continue
-        tempi = [match and float(match[1] or match[2]) for match in map(_TEMPO.fullmatch, words)]
-        labels = tuple(word for word, tempo in zip(words, tempi, strict=True) if word and not tempo)
-        found[key] = Annotation(labels, next(filter(None, tempi), 0.0))
+        matches = [_TEMPO.fullmatch(word) for word in words]
+        labels = tuple(word for word, match in zip(words, matches, strict=True) if word and not match)
+        tempi = [_tempo(match[1] or match[2]) for match in matches if match]
+        if 0.0 in tempi:
+            problem = f"has a tempo outside {_TEMPI[0]:g} to {_TEMPI[1]:g} beats a minute"
+            raise UserError(f"{path}, line {number}", problem, "mend it")
+        found[key] = Annotation(labels, next(iter(tempi), 0.0))
     if strangers:
         problem = f"{strangers[0]}, which is no audio there ({len(strangers)} such lines are left out)"
         warnings.warn(f"{path}: {problem}", stacklevel=2)

@@ -180,6 +180,18 @@ def plan(name: str, clips: int = DEFAULT_CLIPS) -> Plan:
     return Plan(label, made_from, lambda downloads: Corpus(layout(root), f"{source}, {root.name}", licence))
 
 
+def place_for(root: str | Path) -> Path:
+    """Where a user's folder is prepared: below `data/`, under its name, or if that holds anything else under one more.
+
+    Prepared there, it shares its manifest with nothing.
+    """
+    root = Path(root).expanduser().resolve()
+    place = Path("data") / (root.name or "root")
+    origins = {_record(place, file.parent.name).get("made_from", {}).get("path") for file in place.glob(f"*/{RECORD}")}
+    taken = origins not in (set(), {str(root)}) or (place.exists() and not origins and any(place.iterdir()))
+    return place.with_name(f"{place.name}-{_hash([str(root)])[:8]}") if taken else place
+
+
 def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, clips: int = DEFAULT_CLIPS) -> Manifest:
     """Prepare corpora below `out`, beside those that are there, and audit them all.
 

@@ -26,6 +26,7 @@ SPLIT_BY = ("clip", "speaker")
 LABEL_MARK = "; "
 # Chosen for the small corpus asterisk-en: 30 clips and over a minute, none of them longer than 11 s, on either side.
 SPLIT_SALT = "audiodiff-547"
+FEWEST_TO_HOLD_OUT = 5  # names of which one is held out whatever their hashes
 _FIX = "prepare the data again with `audiodiff prepare`"
 
 
@@ -157,9 +158,28 @@ class Manifest:
 
 def split_of(name: str) -> str:
     """The side of the split that a clip id (or a speaker) belongs to: 90/5/5 by hash."""
-    digest = hashlib.sha256(f"{SPLIT_SALT}:{name}".encode()).digest()
-    share = int.from_bytes(digest[:8], "big") / 2**64
+    share = _share(name)
     return "train" if share < 0.9 else "validation" if share < 0.95 else "test"
+
+
+def _share(name: str) -> float:
+    digest = hashlib.sha256(f"{SPLIT_SALT}:{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def sides(names: Iterable[str]) -> dict[str, str]:
+    """Of each name (of a clip, a piece, a speaker) its side of the split: `split_of`, except where there are few.
+
+    Something is trained on, and of five names or more one is held out: that which comes nearest to it by its hash. From
+    then on what was trained on is not held out when names are added.
+    """
+    shares = {name: _share(name) for name in names}
+    found = {name: split_of(name) for name in shares}
+    if shares and "train" not in found.values():
+        found[min(shares, key=shares.get)] = "train"
+    if len(shares) >= FEWEST_TO_HOLD_OUT and set(found.values()) == {"train"}:
+        found[max(shares, key=shares.get)] = "validation"
+    return found
 
 
 def assign_splits(clips: Iterable[Clip], by: str = "clip") -> tuple[Clip, ...]:
@@ -180,7 +200,8 @@ def assign_splits(clips: Iterable[Clip], by: str = "clip") -> tuple[Clip, ...]:
     for clip, name in zip(clips, names, strict=True):
         a, b = find(name), find(first.setdefault(clip.content, name) if clip.content else name)
         leader[max(a, b)] = min(a, b)
-    return tuple(replace(clip, split=split_of(find(name))) for clip, name in zip(clips, names, strict=True))
+    side = sides({find(name) for name in names})
+    return tuple(replace(clip, split=side[find(name)]) for clip, name in zip(clips, names, strict=True))
 
 
 def _told(clip: Clip) -> dict:

@@ -16,7 +16,6 @@ from audiodiff.data.annotation import Annotation, drum_of
 from audiodiff.data.recordings import Recording
 from audiodiff.errors import UserError
 
-LONGEST_SECONDS = 1200.0  # of one clip
 _STROKES = re.compile(r"[\s_-]*(softest|soft|med|medium|hardest|hard|normal)?[\s_-]*\d*$", re.IGNORECASE)
 # Kits of which Debian's copyright file and the author's own papers name different licences.
 _UNCLEAR = {"rumpf_kit_z01_h2": "its own README and Debian's copyright file name different licences"}
@@ -72,7 +71,7 @@ def _instruments(description: Path) -> dict[str, str]:
 
 
 def folder(root: Path) -> list[Recording]:
-    """Any audio below `root`, as `recordings.folder` finds it, with its two channels.
+    """Any audio below `root`, as `recordings.files` finds it, with its two channels.
 
     What a file is: what labels.csv says of it, lines `FILE,LABEL,...` of which one may be a tempo such as `120 bpm`; a
     file that stands in none is of its first folder, and of the genre, key and tempo in its name and tags.
@@ -80,36 +79,18 @@ def folder(root: Path) -> list[Recording]:
     Raises:
         UserError: no such folder, no audio, or a labels.csv that does not fit.
     """
-    found = recordings.folder(root)
-    said = root / "labels.csv"
-    table = annotation.table(said, {one.key for one in found}) if said.exists() else {}
-    return [part for one in found for part in _parts(_annotated(one, table.get(one.key)))]
+    found, said = recordings.files(root), root / "labels.csv"
+    table = annotation.table(said, set(found)) if said.exists() else {}
+    annotated = ((path, _annotated(key, path, root, table.get(key))) for key, path in found.items())
+    return [part for path, one in annotated for part in recordings.parts(one, path, stereo)]
 
 
-def _parts(one: Recording) -> list[Recording]:
-    """A recording, or of a very long one its parts: hours of samples are not to be in memory at once."""
-    path = one.read.args[0]
-    try:
-        info = probe(path)
-    except UserError:
-        return [one]  # it will say so when it is read
-    if info.seconds <= LONGEST_SECONDS:
-        return [one]
-    step = round(LONGEST_SECONDS * info.sample_rate)
-    starts = range(0, info.samples, step)
-    return [
-        replace(one, key=f"{one.key}/part{number:03d}", read=partial(stereo, path, start, step), piece=one.key)
-        for number, start in enumerate(starts)
-    ]
-
-
-def _annotated(one: Recording, known: Annotation | None) -> Recording:
-    path = one.read.args[0]
+def _annotated(key: str, path: Path, root: Path, known: Annotation | None) -> Recording:
+    one = recordings.found_at(key, path, root, read=partial(stereo, path))
     if known is None:
         first = Annotation((one.speaker,) if one.speaker else ())
-        known = first | annotation.of_name(path.stem) | annotation.of_tags(path)
-    sounds = partial(stereo, path)
-    return replace(one, read=sounds, text="", speaker="", label=known.label, tempo=known.tempo)
+        known = first | annotation.of_name(Path(key).name) | annotation.of_tags(path)
+    return replace(one, speaker="", label=known.label, tempo=known.tempo)
 
 
 def pieces(root: Path) -> list[Recording]:

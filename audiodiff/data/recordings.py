@@ -6,7 +6,7 @@ Nothing is decoded here; a `Recording` says how that is done.
 import gzip
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audiodiff.audio.io import EXTENSIONS, Audio, read
+from audiodiff.audio.io import EXTENSIONS, Audio, probe, read
 from audiodiff.errors import UserError
 
+LONGEST_SECONDS = 1200.0  # of one clip
+UNKNOWN = (".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv", ".mpc")  # audio that nothing here decodes
 _REMARK = re.compile(r"\s*(\[[^\]]*\]|\([^)]*\)|<[^>]*>)\s*$")
 _LUA_STRING = r'"((?:[^"\\]|\\.)*)"'
 _DIALOG = re.compile(
@@ -161,26 +163,74 @@ def vctk(root: Path) -> list[Recording]:
 def folder(root: Path) -> list[Recording]:
     """Any audio below `root`. Texts, if any: KEY.txt beside it, or metadata.csv (`NAME|text`). Speaker: first folder.
 
-    Of two files that differ in the suffix alone, such as a.mp3 and a.wav, both are taken: the second key keeps it.
+    What lasts for hours and has no text is taken in parts.
     """
-    if not root.is_dir():
-        raise UserError(root, "no such folder")
     said = table(root / "metadata.csv") if (root / "metadata.csv").exists() else {}
-    found: dict[str, Recording] = {}
-    for path in sorted(root.rglob("*")):
-        if not path.is_file() or path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
-            continue
-        relative = path.relative_to(root)
-        key = relative.with_suffix("").as_posix()
-        beside = path.with_suffix(".txt")
+    found = []
+    for key, path in files(root).items():
+        relative, beside = path.relative_to(root), path.with_suffix(".txt")
         text = said.get(key) or said.get(relative.as_posix()) or said.get(path.stem, "")
         if beside.exists():
             text = beside.read_text(encoding="utf-8", errors="replace").strip()
-        key = key if key not in found else f"{key}{path.suffix.replace('.', '_')}"
-        found[key] = recording(key, path, text, relative.parts[0] if len(relative.parts) > 1 else "")
-    if not found:
+        one = found_at(key, path, root, text)
+        found += [one] if text else parts(one, path, read)
+    return found
+
+
+def files(root: Path) -> dict[str, Path]:
+    """Any audio below `root` by its key: its path without the suffix, and in UTF-8.
+
+    Of two files that differ in the suffix alone, such as a.mp3 and a.wav, both are taken: the second key keeps it.
+    Files of kinds that are not read are there as well.
+
+    Raises:
+        UserError: no such folder, or no audio.
+    """
+    if not root.is_dir():
+        raise UserError(root, "no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(root.rglob("*")):
+        if not path.is_file() or path.suffix.lower() not in (*EXTENSIONS, *UNKNOWN) or path.name.startswith("."):
+            continue
+        key = path.relative_to(root).with_suffix("").as_posix().encode(errors="replace").decode()
+        found[key if key not in found else f"{key}{path.suffix.replace('.', '_')}"] = path
+    if not any(path.suffix.lower() in EXTENSIONS for path in found.values()):
         raise UserError(root, "holds no audio", f"expected files ending in {' '.join(EXTENSIONS)}")
-    return list(found.values())
+    return found
+
+
+def found_at(key: str, path: Path, root: Path, text: str = "", **others) -> Recording:
+    """That of a file below `root`, whose first folder is the speaker."""
+    first, *rest = path.relative_to(root).parts
+    speaker = first.encode(errors="replace").decode() if rest else ""
+    remark = "" if path.suffix.lower() in EXTENSIONS else f"{path.suffix} is not read: convert it to WAV or FLAC"
+    return recording(key, path, text, speaker, remark=remark, **others)
+
+
+def parts(one: Recording, path: Path, sounds: Callable[..., Audio]) -> list[Recording]:
+    """A recording, or of a very long one its parts: hours of samples are not to be in memory at once.
+
+    Args:
+        one: the whole.
+        path: its file.
+        sounds: reads a piece of it, `sounds(path, start=..., samples=...)`.
+    """
+    try:
+        info = probe(path)
+    except UserError:
+        return [one]  # it will say so when it is read
+    if one.remark or info.seconds <= LONGEST_SECONDS:
+        return [one]
+    step = round(LONGEST_SECONDS * info.sample_rate)
+    return [
+        replace(
+            one,
+            key=f"{one.key}/part{number:03d}",
+            read=partial(sounds, path, start=start, samples=step),
+            piece=one.piece or one.key,
+        )
+        for number, start in enumerate(range(0, info.samples, step))
+    ]
 
 
 def table(path: Path) -> dict[str, str]:

@@ -70,6 +70,8 @@ class Wish:
             raise UserError(f"seconds {self.seconds}", "is no length", "give a number above 0")
         if self.tempo is not None and not 0 < self.tempo < math.inf:
             raise UserError(f"tempo {self.tempo:g}", "is none", "give beats a minute, such as 120")
+        if not math.isfinite(self.guidance):
+            raise UserError(f"guidance {self.guidance:g}", "is no weight", "1 is as trained, 2 to 4 exaggerate")
         if not 0 < self.strength <= 1:
             raise UserError(f"strength {self.strength:g}", "is not above 0 and at most 1")
         if isinstance(self.labels, str):
@@ -263,7 +265,8 @@ class MusicGenerator(Synthesiser):
         if wish.guidance == 1.0:
             return denoiser, condition
         if not wish.labels and not wanted:
-            raise UserError(f"guidance {wish.guidance:g}", "has nothing to go to", "give a label, or guidance 1")
+            fix = "give a label, or guidance 1" if self.model.labels else "this model knows no labels: leave it out"
+            raise UserError(f"guidance {wish.guidance:g}", "has nothing to go to", fix)
         unguided = self.model.condition(clips, (), length)
         return ClassifierFree(denoiser, wish.guidance, unguided), condition
 

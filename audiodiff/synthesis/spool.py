@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiodiff.errors import UserError
+
 _BLOCK = 2**20  # values that are read back at once
 
 
@@ -47,8 +49,14 @@ class Spool:
             self._sums = torch.zeros(clips, channels, dtype=torch.float64)
             self._low = torch.full((clips, channels), torch.inf)
             self._high = -self._low
-        for file, rows in zip(self._files, piece, strict=True):
-            file.write(rows.T.contiguous().numpy().astype(np.float32).tobytes())
+        try:
+            for file, rows in zip(self._files, piece, strict=True):
+                file.write(rows.T.contiguous().numpy().astype(np.float32).tobytes())
+        except OSError as error:
+            problem = f"takes no more scratch files ({error.strerror or error})"
+            raise UserError(
+                tempfile.gettempdir(), problem, "free some space, or name another folder by TMPDIR"
+            ) from error
         self.samples += samples
         self.finite &= piece.isfinite().all(-1).all(-1)
         if samples:

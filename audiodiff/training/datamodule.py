@@ -9,7 +9,9 @@ import lightning
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from audiodiff.data.corpora import prepare
+from audiodiff.data.audit import NAME as AUDIT
+from audiodiff.data.audit import Audit
+from audiodiff.data.corpora import place_for, prepare
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
 from audiodiff.data.manifest import NAME, Manifest
 from audiodiff.data.tones import prepare_tones
@@ -135,9 +137,15 @@ class MusicData(ManifestData):
         """
         folder = Path(self.path)
         if folder.is_dir() and not (folder / NAME).exists():
-            self.path = str(Path("data") / folder.resolve().name)
+            self.path = str(place_for(folder))
             print(f"preparing {folder} in {self.path}")
-            return prepare([f"music:{folder}"], self.path)
+            manifest = prepare([f"music:{folder}"], self.path)
+            for kind in ("unreadable", "left out"):
+                if found := Audit.load(manifest.root).findings.get(kind):
+                    (name, why), count = found[0], len(found)
+                    told = f"{count} recording{'s' * (count > 1)} {kind}, such as {name}: {why}"
+                    warnings.warn(f"{folder}: {told} (all in {manifest.root / AUDIT})", stacklevel=2)
+            return manifest
         return super().prepared()
 
     def manifest(self) -> Manifest:
@@ -168,12 +176,16 @@ class MusicData(ManifestData):
             UserWarning: recordings are shorter than a crop.
         """
         manifest = self.manifest()
+        if not len(manifest.only("train")):
+            raise UserError(self.path, "holds no clip to train on", "prepare more recordings, or ask for more labels")
         seconds = self.crop_samples / self.sample_rate
         short = sum(clip.seconds < seconds for clip in manifest.clips)
         if short and not self.from_start:
             problem = f"{short} of {len(manifest)} recordings are shorter than a crop of {seconds:.1f} s"
             warnings.warn(f"{self.path}: {problem}, and silence follows them: set data.crop_samples", stacklevel=2)
         held_out = manifest.only("validation")
+        if not len(held_out):
+            warnings.warn(f"{self.path} holds nothing to validate on: training clips are taken", stacklevel=2)
         self.crops = self._crops(manifest.only("train"))
         self.held_out = self._crops(held_out if len(held_out) else manifest)
 

@@ -40,7 +40,7 @@ class LatentCrops(CropDataset):
     def __getitem__(self, draw: int) -> dict:
         """A crop of latents, with what there is to say of it."""
         clip, frames = self.clip(draw), self.samples // self.stride
-        whole = np.load(latent_file(self.latents, clip), mmap_mode="r")
+        whole = np.load(latent_file(self.latents, self.manifest, clip, self.sample_rate, self.samples), mmap_mode="r")
         start = min(self.start(draw) // self.stride, whole.shape[-1] - frames)
         there = min(self.samples, self.length(clip) - start * self.stride)
         crop = torch.from_numpy(np.array(whole[:, start : start + frames], np.float32))
@@ -89,9 +89,11 @@ class LatentData(MusicData):
         return LatentCrops(self.latents, self.stride, *self._crop_arguments(manifest))
 
 
-def latent_file(folder: Path, clip: Clip) -> Path:
-    """Where a clip's latents lie."""
-    return folder / f"{clip.id}.npy"
+def latent_file(folder: Path, manifest: Manifest, clip: Clip, sample_rate: int, least: int) -> Path:
+    """Where the latents lie of what a clip holds now, and of the silence behind one of fewer samples than `least`."""
+    content = clip.content or f"{manifest.path(clip).stat().st_mtime_ns:x}"
+    made_up = f".{least}" if clip.samples * sample_rate < least * clip.sample_rate else ""
+    return folder / f"{clip.id}.{content}{made_up}.npy"
 
 
 @torch.inference_mode()
@@ -104,12 +106,13 @@ def encode(codec: Codec, manifest: Manifest, folder: Path, least: int) -> None:
         folder: for the files.
         least: samples that each clip is made up to.
     """
-    missing = [clip for clip in manifest.clips if not latent_file(folder, clip).exists()]
+    files = {clip.id: latent_file(folder, manifest, clip, codec.sample_rate, least) for clip in manifest.clips}
+    missing = [clip for clip in manifest.clips if not files[clip.id].exists()]
     for clip in tqdm(missing, desc="encoding recordings", unit="clip", disable=None if missing else True):
         waveform = torch.cat(list(_pieces(codec, manifest, clip)), dim=-1)
         waveform = torch.nn.functional.pad(waveform, (0, max(least - waveform.shape[-1], 0)))
         latents = codec.encode(waveform[None].to(codec.network.mean.device))[0]
-        with atomic(latent_file(folder, clip)) as temporary, temporary.open("wb") as file:
+        with atomic(files[clip.id]) as temporary, temporary.open("wb") as file:
             np.save(file, latents.cpu().numpy().astype(np.float16))
 
 

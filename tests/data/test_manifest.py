@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff.data.manifest import NAME, SPLITS, Clip, Manifest, assign_splits, split_of
+from audiodiff.data.manifest import (
+    FEWEST_TO_HOLD_OUT,
+    NAME,
+    SPLITS,
+    Clip,
+    Manifest,
+    assign_splits,
+    sides,
+    split_of,
+)
 from audiodiff.errors import UserError
 
 HEADER = {"manifest": "audiodiff", "version": 1, "split_by": "clip"}
@@ -164,3 +173,22 @@ def test_pieces_stay_together(pieces, by):
 def test_unknown_content_is_no_duplicate():
     sides = {one.split for one in assign_splits([clip(str(i)) for i in range(300)])}
     assert sides == set(SPLITS)
+
+
+@given(st.sets(st.text("abcxyz", min_size=1, max_size=6), min_size=1, max_size=40))
+def test_something_is_trained_on_and_of_five_something_is_held_out(names):
+    found = sides(names)
+    assert found.keys() == names and "train" in found.values()
+    assert len(names) < FEWEST_TO_HOLD_OUT or len(set(found.values())) > 1
+    assert sum(found[name] != split_of(name) for name in names) <= 1
+
+
+@given(st.lists(st.integers(), min_size=2, max_size=40, unique=True))
+def test_what_was_trained_on_is_not_held_out_later(numbers):
+    names = [str(number) for number in numbers]
+    before = {}
+    for count in range(FEWEST_TO_HOLD_OUT, len(names) + 1):
+        after = sides(names[:count])
+        alone = all(split_of(name) != "train" for name in before)  # then one of them had to be trained on
+        assert alone or all(after[name] == "train" for name, side in before.items() if side == "train")
+        before = after

@@ -1,11 +1,15 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 from audiodiff.audio.io import probe, read
-from audiodiff.data import corpora, music
-from audiodiff.data.corpora import Corpus, Plan, prepare
+from audiodiff.data import corpora, music, recordings
+from audiodiff.data.audit import Audit
+from audiodiff.data.corpora import Corpus, Plan, place_for, prepare
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
 
@@ -103,10 +107,13 @@ def test_a_table_that_is_none(tmp_path):
     (tmp_path / "songs/labels.csv").write_text("a.wav\n")
     with pytest.raises(UserError, match=r"labels\.csv, line 1: has no label"):
         prepare([f"music:{tmp_path / 'songs'}"], tmp_path / "out")
+    (tmp_path / "songs/labels.csv").write_text("a.wav,rock,999 bpm\n")
+    with pytest.raises(UserError, match=r"labels\.csv, line 1: has a tempo outside 20 to 400 beats a minute"):
+        prepare([f"music:{tmp_path / 'songs'}"], tmp_path / "out")
 
 
 def test_hours_are_prepared_part_by_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(music, "LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr(recordings, "LONGEST_SECONDS", 1.0)
     sound(tmp_path / "songs/long.wav", seconds=2.7, channels=2)
     sound(tmp_path / "songs/short.wav", seconds=0.9)
     manifest = prepare([f"music:{tmp_path / 'songs'}"], tmp_path / "out")
@@ -115,3 +122,55 @@ def test_hours_are_prepared_part_by_part(tmp_path, monkeypatch):
     whole = read(tmp_path / "songs/long.wav", channels=2).samples
     parts = [read(manifest.path(clip), channels=2).samples for clip in manifest.clips[:3]]
     torch.testing.assert_close(torch.cat(parts, dim=-1), whole, rtol=0, atol=1e-4)
+
+
+def test_what_cannot_be_taken_is_named_and_the_rest_goes_on(tmp_path):
+    """A name that is no UTF-8, kinds of audio that nothing here decodes, and a table that is somebody else's."""
+    songs = tmp_path / "songs"
+    sound(songs / "a.wav")
+    odd = songs / os.fsdecode(b"na\xefve.wav")
+    odd.write_bytes((songs / "a.wav").read_bytes())
+    (songs / "b.m4a").write_bytes(b"something")
+    (songs / "metadata.csv").write_text("no bar in here\n")
+    for kind, ids in (("music", ["music/a"]), ("folder", ["songs/a"])):
+        if kind == "folder":
+            (songs / "metadata.csv").unlink()
+        manifest = prepare([f"{kind}:{songs}"], tmp_path / kind)
+        assert [clip.id for clip in manifest.clips] == ids
+        found = Audit.load(tmp_path / kind).findings
+        assert found["unreadable"] == [[f"{ids[0][:-1]}na?ve", "has a name that is not UTF-8"]]
+        assert found["left out"] == [[f"{ids[0][:-1]}b", ".m4a is not read: convert it to WAV or FLAC"]]
+
+
+def test_a_folder_of_what_is_not_read_holds_no_audio(tmp_path):
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "songs/b.m4a").write_bytes(b"something")
+    with pytest.raises(UserError, match=r"songs: holds no audio; expected files ending in \.wav"):
+        prepare([f"music:{tmp_path / 'songs'}"], tmp_path / "out")
+
+
+def test_hours_of_a_folder_are_parts_unless_their_text_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(recordings, "LONGEST_SECONDS", 1.0)
+    sound(tmp_path / "talks/told.wav", seconds=1.5)
+    sound(tmp_path / "talks/untold.wav", seconds=1.5)
+    (tmp_path / "talks/told.txt").write_text("what is said")
+    manifest = prepare([f"folder:{tmp_path / 'talks'}"], tmp_path / "out")
+    names = ["talks/told", "talks/untold/part000", "talks/untold/part001"]
+    assert [clip.id for clip in manifest.clips] == names and {clip.channels for clip in manifest.clips} == {1}
+
+
+def test_two_folders_of_one_name_are_prepared_in_two_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = tmp_path / "x/songs", tmp_path / "y/songs"
+    for root in (first, second):
+        sound(root / "a.wav")
+    assert place_for(first) == place_for(second) == Path("data/songs")
+    prepare([f"music:{first}"], place_for(first))
+    assert place_for(first) == Path("data/songs") != place_for(second)
+    assert place_for(second).parent == Path("data") and place_for(second) == place_for(second)
+    prepare([f"music:{second}"], place_for(second))
+    prepare([f"folder:{tmp_path / 'x'}"], Path("data/songs"))  # not of this folder alone any more
+    assert place_for(first) not in (Path("data/songs"), place_for(second))
+    (tmp_path / "data/other").mkdir()
+    (tmp_path / "data/other/mine").touch()
+    assert place_for(tmp_path / "z/other") != Path("data/other")

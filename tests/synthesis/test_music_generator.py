@@ -113,7 +113,8 @@ def test_a_checkpoint_is_the_model(tmp_path, generator):
     ("options", "message"),
     [
         ({"labels": ["gong"]}, r"label 'gong': is not one of the model's.*kick, snare"),
-        ({"guidance": 2.0}, "has nothing to go to"),
+        ({"guidance": 2.0}, "has nothing to go to; give a label"),
+        ({"guidance": math.nan, "labels": ["kick"]}, "guidance nan: is no weight"),
         ({"tempo": 120.0}, r"tempo 120: is not what this model is told"),
         ({"seconds": 0.0}, r"seconds 0\.0: is no length"),
         ({"seconds": math.nan}, "is no length"),

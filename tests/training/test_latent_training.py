@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from audiodiff import config, train
 from audiodiff.audio import io
+from audiodiff.data import corpora
 from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.codec import Codec
@@ -128,6 +130,32 @@ def test_crops_are_what_the_codec_makes_of_the_recording(codec):
         torch.testing.assert_close(item["latents"], expected.detach(), rtol=1e-2, atol=3e-2)  # kept in half precision
     latents(codec).setup("fit")
     assert files == {path: path.stat().st_mtime_ns for path in data.latents.rglob("*.npy")}
+
+
+def test_a_recording_that_changed_is_encoded_again_and_so_is_more_silence(codec, songs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "mine"
+    shutil.copytree(songs, mine)
+    prepared = ["data", "mine"]
+
+    def encoded(crop=CROP):
+        corpora.prepare([f"music:{mine}"], tmp_path.joinpath(*prepared))
+        arguments = {"sample_rate": RATE, "crop_samples": crop, "batch_size": 2, "channels": 2}
+        data = LatentData(str(tmp_path.joinpath(*prepared)), codec=str(codec / "model"), **arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # recordings are shorter than the longest crop
+            data.setup("fit")
+        crops = [data.crops[draw] for draw in range(20)]
+        return {crop["clip"]: crop["latents"] for crop in crops}
+
+    before = encoded()
+    changed = next(clip for clip in before if "song 0" in clip or "song 2" in clip)
+    name = next(path for path in mine.glob("*.wav") if path.stem == changed.removeprefix("music/"))
+    soundfile.write(name, 0.2 * np.random.default_rng(0).standard_normal(24000), 8000)
+    after = encoded()
+    assert not torch.equal(before[changed], after[changed])
+    longest = encoded(32 * CROP)  # longer than any recording
+    assert {latents.shape for latents in longest.values()} == {(8, 32 * CROP // 64)}
 
 
 @pytest.mark.parametrize(
