@@ -9,7 +9,7 @@ import typer
 def evaluate(
     model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
     data: Annotated[Path, typer.Option(help="Manifest, or the folder that holds manifest.jsonl.")],
-    report: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    report: Annotated[Path, typer.Option(help="Folder for the report, for people and as JSON.")],
     steps: Annotated[int | None, typer.Option(help="Network calls a clip; the model's own if left out.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
     seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,

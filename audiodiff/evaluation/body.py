@@ -24,7 +24,8 @@ class Body:
         loudness: (N,) LUFS of the clip at full scale.
         tempo: (N,) beats a minute (`metrics.rhythm`), NaN of clips that have none.
         regular: (N,) how regular they are.
-        silent: how many others there were.
+        numbers: (N,) which they were, counted from 0 with the silent ones.
+        silent: how many of those there were.
     """
 
     embeddings: np.ndarray
@@ -32,13 +33,14 @@ class Body:
     loudness: np.ndarray
     tempo: np.ndarray
     regular: np.ndarray
+    numbers: np.ndarray
     silent: int
 
     @classmethod
     def heard(cls, clips: Iterable[np.ndarray], sample_rate: int) -> Self:
         """Of clips (C, T)."""
         rows, silent = [], 0
-        for clip in clips:
+        for number, clip in enumerate(clips):
             try:
                 embedding = timbre.embedding(clip, sample_rate)
             except ValueError:
@@ -46,8 +48,9 @@ class Body:
                 continue
             peak = np.abs(clip).max()
             crest = 20 * np.log10(peak / np.sqrt(np.square(clip).mean()))
-            rows.append((embedding, crest, _loudness(clip / peak, sample_rate), *beat(clip / peak, sample_rate)))
-        columns = zip(*rows, strict=True) if rows else [()] * 5
+            loudness, rhythm = _loudness(clip / peak, sample_rate), beat(clip / peak, sample_rate)
+            rows.append((embedding, crest, loudness, *rhythm, number))
+        columns = zip(*rows, strict=True) if rows else [()] * 6
         return cls(*map(np.array, columns), silent)
 
     def __len__(self) -> int:

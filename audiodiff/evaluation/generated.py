@@ -3,10 +3,13 @@
 There is no recording that a generated clip should equal, so bodies of clips are compared, in an embedding
 (`metrics.timbre`) brought to the principal axes of the training clips. Each row's distance is to the held-out clips,
 over subsets of one size, which makes rows comparable. The row of the training clips is the floor: how far real clips
-are from real ones. A model that copies its training clips would reach the floor as well; so the distance from each
-generated clip to the nearest training clip is held against that from each held-out clip: copies are nearer. Where
-clips are stretches of longer pieces, held-out ones are of other pieces, and real ones of the same pieces would be
-nearer as well: the training clips' own row says how near a training clip is to the nearest other one.
+are from real ones, of other pieces. Halves of the held-out clips, which share their pieces, are nearer to each other;
+how far training and generated clips are from such a half is told beside that.
+
+A model that copies its training clips would reach the floor as well; so the distance from each generated clip to the
+nearest training clip is held against that from each held-out clip: copies are nearer. Where clips are stretches of
+longer pieces, held-out ones are of other pieces, and real ones of the same pieces would be nearer as well: the training
+clips' own row says how near a training clip is to the nearest other one.
 
 A model that works on a codec's latents is judged with its codec. One more row, of training clips that went through the
 codec and back, says how near its latents let anything come; that these are near to training clips is no copying.
@@ -32,15 +35,18 @@ from audiodiff.evaluation.body import Body
 from audiodiff.evaluation.evaluate import clip_list_hash
 from audiodiff.files import write_text
 from audiodiff.metrics import timbre
-from audiodiff.metrics.distribution import Axes, frechet, kernel, nearest, subsampled
+from audiodiff.metrics.distribution import Axes, Spread, estimate, frechet, kernel, nearest, subsampled
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 
+Place = tuple[Clip, int]  # a recording and the sample at which a stretch of it begins
 DISTANCES = {"Frechet": frechet, "kernel": kernel}
 TRAINING, GENERATED, UNTRAINED = "training clips (the floor)", "generated", "network at initialisation"
 CODED = "training clips through the codec"
+HELD_OUT = "the other half"
 FEWEST = 20  # held-out clips
 EXAMPLES = 16
 _BATCH = 16
+_LEAST_PER_DIMENSION = 5  # clips
 
 
 @dataclass(frozen=True)
@@ -65,31 +71,13 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A figure over subsets: its median and the ends of the middle 95 %."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> "Spread":
-        """Of values (N,)."""
-        return cls(*map(float, np.quantile(values, [0.5, 0.025, 0.975])))
-
-    def __str__(self) -> str:
-        """As in the table."""
-        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
-
-
-@dataclass(frozen=True)
 class Row:
     """One body of clips.
 
     Attributes:
         clips: that were heard; silent ones are not.
         silent: that were not.
-        distances: to the held-out clips, by name.
+        distances: to the held-out clips, by name, with their confidence intervals.
         nearest: to the training clips, of training clips to the nearest other one.
         variety: mean distance between two of its clips, of the training clips' own.
         crest_db: median of peaks above the average power.
@@ -108,14 +96,37 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """Of a generated clip the nearest training clip: its id, where in it in seconds, and how far."""
+
+    clip: int
+    nearest: str
+    seconds: float
+    distance: float
+
+
+@dataclass(frozen=True)
 class Report:
-    """All that was found; `held_out` is the nearest distance of the held-out clips to the training clips."""
+    """All that was found.
+
+    Attributes:
+        rows: by body.
+        held_out: nearest distance of the held-out clips to the training clips.
+        held_out_clips: how many.
+        subset: clips that a distance is measured between.
+        dimensions: of the axes.
+        halves: distances to a half of the held-out clips, by body; `HELD_OUT` is the other half.
+        neighbours: of each generated clip that is not silent.
+        facts, settings, clip_list_hash: what it was made of.
+    """
 
     rows: dict[str, Row]
     held_out: Spread
     held_out_clips: int
     subset: int
     dimensions: int
+    halves: dict[str, dict[str, Spread]]
+    neighbours: list[Neighbour]
     facts: dict
     settings: Settings
     clip_list_hash: str
@@ -142,17 +153,9 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
     Raises:
         UserError: too few held-out or generated clips, or a clip that cannot be read.
     """
-    labels = generator.model.labels
-    known = [clip for clip in manifest.clips if not labels or set(clip.labels) & set(labels)]
-    places = [(clip, start) for clip in known for start in stretches(clip, generator)]
-    held_out = _drawn((one for one in places if one[0].split in settings.splits), settings.limit)
-    training = _drawn((one for one in places if one[0].split == "train"), settings.limit)
-    for name, found in (("held-out", held_out), ("training", training)):
-        if len(found) < FEWEST:
-            problem = f"has {len(found)} {name} clips of the model's kinds and length, fewer than {FEWEST}"
-            raise UserError(manifest.root, problem, "prepare more recordings")
     if settings.count < FEWEST:
         raise UserError(f"count {settings.count}", f"is below {FEWEST}", "distributions need more clips")
+    held_out, training = _places(generator, manifest, settings)
     made = _generate(generator, settings)
     examples = list(islice(made, EXAMPLES))
     clips = {TRAINING: _recordings(manifest, training, generator), GENERATED: chain(examples, made)}
@@ -165,15 +168,65 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
         if len(body) < FEWEST:
             problem = f"{body.silent} of {body.silent + len(body)} clips are silent"
             raise UserError(name, problem, "train longer, or ask for more")
-    real = Body.heard(_recordings(manifest, held_out, generator), generator.sample_rate).embeddings
+    real = Body.heard(_recordings(manifest, held_out, generator), generator.sample_rate)
     size = min(len(real), *map(len, bodies.values()))
-    axes = Axes.of(bodies[TRAINING].embeddings, size // 5)
-    real, placed = axes(real), {name: axes(body.embeddings) for name, body in bodies.items()}
-    rows = {name: _row(body, placed[name], placed[TRAINING], real, size) for name, body in bodies.items()}
-    near = Spread.of(nearest(real, placed[TRAINING]))
-    facts = environment.describe(str(generator.device)) | {"model": generator.model_hash[:12], "embedding": timbre.NAME}
-    digest = clip_list_hash(list(dict.fromkeys(clip for clip, _ in held_out)))
-    return Report(rows, near, len(real), size, axes.basis.shape[1], facts, settings, digest), examples
+    axes = Axes.of(bodies[TRAINING].embeddings, size // _LEAST_PER_DIMENSION)
+    apart, placed = axes(real.embeddings), {name: axes(body.embeddings) for name, body in bodies.items()}
+    report = Report(
+        rows={name: _row(body, placed[name], placed[TRAINING], apart, size) for name, body in bodies.items()},
+        held_out=Spread.of(nearest(apart, placed[TRAINING])[0]),
+        held_out_clips=len(real),
+        subset=size,
+        dimensions=axes.basis.shape[1],
+        halves=_halves(real, bodies),
+        neighbours=_neighbours(bodies, placed, training, generator.sample_rate),
+        facts=environment.describe(str(generator.device))
+        | {"model": generator.model_hash[:12], "embedding": timbre.NAME},
+        settings=settings,
+        clip_list_hash=clip_list_hash(list(dict.fromkeys(clip for clip, _ in held_out))),
+    )
+    return report, examples
+
+
+def _places(generator: MusicGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
+    """Where held-out and training stretches of the model's kinds lie."""
+    labels = set(generator.model.labels)
+    known = [clip for clip in manifest.clips if not labels or labels & set(clip.labels)]
+    places = [(clip, start) for clip in known for start in stretches(clip, generator)]
+    held_out = _drawn((one for one in places if one[0].split in settings.splits), settings.limit)
+    training = _drawn((one for one in places if one[0].split == "train"), settings.limit)
+    for name, found in (("held-out", held_out), ("training", training)):
+        if len(found) < FEWEST:
+            problem = f"has {len(found)} {name} clips of the model's kinds and length, fewer than {FEWEST}"
+            raise UserError(manifest.root, problem, "prepare more recordings")
+    return held_out, training
+
+
+def _halves(real: Body, bodies: dict[str, Body]) -> dict[str, dict[str, Spread]]:
+    """Of held-out, training and generated clips the distances to a half of the held-out ones, drawn again and again."""
+    size = len(real) // 2
+    axes = Axes.of(bodies[TRAINING].embeddings, max(size // _LEAST_PER_DIMENSION, 1))
+    whole = axes(real.embeddings)
+    placed = {HELD_OUT: whole} | {name: axes(bodies[name].embeddings) for name in (TRAINING, GENERATED)}
+    return {
+        name: {
+            kind: Spread.of(subsampled(distance, mine, whole, min(size, len(mine))))
+            for kind, distance in DISTANCES.items()
+        }
+        for name, mine in placed.items()
+    }
+
+
+def _neighbours(
+    bodies: dict[str, Body], placed: dict[str, np.ndarray], training: list[Place], sample_rate: int
+) -> list[Neighbour]:
+    found = []
+    for number, distance, index in zip(
+        bodies[GENERATED].numbers, *nearest(placed[GENERATED], placed[TRAINING]), strict=True
+    ):
+        clip, start = training[bodies[TRAINING].numbers[index]]
+        found.append(Neighbour(int(number), clip.id, start / sample_rate, float(distance)))
+    return found
 
 
 def _generate(generator: MusicGenerator, settings: Settings) -> Iterator[np.ndarray]:
@@ -193,9 +246,7 @@ def stretches(clip: Clip, generator: MusicGenerator) -> list[int]:
     return list(range(0, last + 1, -(-samples // step) * step))
 
 
-def _recordings(
-    manifest: Manifest, places: Sequence[tuple[Clip, int]], generator: MusicGenerator
-) -> Iterator[np.ndarray]:
+def _recordings(manifest: Manifest, places: Sequence[Place], generator: MusicGenerator) -> Iterator[np.ndarray]:
     """Stretches of recordings (C, T), each as long as what the model makes."""
     rate, samples = generator.sample_rate, generator.model.samples
     for clip, start in places:
@@ -211,15 +262,15 @@ def _coded(generator: MusicGenerator, clip: np.ndarray) -> np.ndarray:
     return codec.decode(latents, clip.shape[-1])[0].cpu().numpy()
 
 
-def _drawn(places: Iterable[tuple[Clip, int]], limit: int) -> list[tuple[Clip, int]]:
+def _drawn(places: Iterable[Place], limit: int) -> list[Place]:
     """At most so many, drawn by a hash of their names."""
     return sorted(places, key=lambda place: clip_seed(place[1], place[0].id))[:limit]
 
 
 def _row(body: Body, placed: np.ndarray, training: np.ndarray, real: np.ndarray, size: int) -> Row:
     """A body's, of its places on the axes and those of training and held-out clips."""
-    distances = {kind: Spread.of(subsampled(distance, placed, real, size)) for kind, distance in DISTANCES.items()}
-    near, variety = Spread.of(nearest(placed, training)), _spread(placed) / _spread(training)
+    distances = {kind: estimate(distance, placed, real, size) for kind, distance in DISTANCES.items()}
+    near, variety = Spread.of(nearest(placed, training)[0]), _spread(placed) / _spread(training)
     regular = Spread.of(body.regular) if np.isfinite(body.tempo).any() else None
     crest, loudness = float(np.median(body.crest_db)), Spread.of(body.loudness)
     return Row(len(body), body.silent, distances, near, variety, crest, loudness, regular)
@@ -256,11 +307,29 @@ def markdown(report: Report) -> str:
         " · ".join(f"{key} {value}" for key, value in report.facts.items() if value is not None),
         f"{report.settings.count} clips, {report.settings.steps} calls, seed {report.settings.seed}; distances to the "
         f"held-out clips (list SHA-256 `{report.clip_list_hash}`) over subsets of {report.subset} in "
-        f"{report.dimensions} dimensions, median and middle 95 %.",
+        f"{report.dimensions} dimensions, with 95 % confidence intervals; of all else median and middle 95 %.",
         "\n".join(lines),
         f"Times the floor: {times}. In the median generated clips are {nearness(report)}.",
+        "Distances to one half of the held-out clips, over halves drawn again and again:",
+        "\n".join(_halves_table(report)),
+        "What the clips beside this report are nearest to, of the training clips:",
+        "\n".join(_neighbours_table(report)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _halves_table(report: Report) -> list[str]:
+    rows = [f"| {name} | {' | '.join(map(str, found.values()))} |" for name, found in report.halves.items()]
+    return [f"| | {' | '.join(DISTANCES)} |", "|---|" + "--:|" * len(DISTANCES), *rows]
+
+
+def _neighbours_table(report: Report) -> list[str]:
+    rows = [
+        f"| {one.clip:04d} | {one.nearest}, at {one.seconds:.1f} s | {one.distance:.2f} |"
+        for one in report.neighbours
+        if one.clip < EXAMPLES
+    ]
+    return ["| clip | training clip | distance |", "|---|---|--:|", *rows]
 
 
 def nearness(report: Report) -> str:

@@ -15,15 +15,17 @@ from audiodiff.evaluation import generated
 from audiodiff.evaluation.generated import (
     CODED,
     GENERATED,
+    HELD_OUT,
     TRAINING,
     UNTRAINED,
     Settings,
-    Spread,
     evaluate,
     markdown,
     nearness,
     write_report,
 )
+from audiodiff.metrics.distribution import Spread
+from audiodiff.synthesis.music import seeds_of
 
 RATE, SAMPLES = 8000, 4000
 
@@ -84,6 +86,26 @@ def test_copies_are_found_out(data):
     assert report.ratio["Frechet"] < 1.5
     assert report.rows[GENERATED].nearest.median < 0.1 * report.held_out.median
     assert "it may copy" in markdown(report)
+
+
+def test_halves_of_the_held_out_clips_are_nearest_to_each_other(data):
+    report, _ = evaluate(maker(noise), None, data, SETTINGS)
+    assert report.halves.keys() == {HELD_OUT, TRAINING, GENERATED}
+    other, training, made = (report.halves[name]["kernel"] for name in (HELD_OUT, TRAINING, GENERATED))
+    assert abs(other.median) < 1 and abs(training.median) < 1 < 3 < made.low  # 0 between halves of one body
+
+
+def test_each_clip_is_told_its_nearest_training_clip(data):
+    trained_on = data.only("train").clips
+    copied = maker(
+        lambda seed: 0.0 * stroke(0) if seed % 5 == 0 else read(data.path(trained_on[seed % 50])).samples.numpy()
+    )
+    report, _ = evaluate(copied, None, data, SETTINGS)
+    seeds = seeds_of(0, SETTINGS.count)
+    assert [one.clip for one in report.neighbours] == [number for number, seed in enumerate(seeds) if seed % 5]
+    for one in report.neighbours:
+        assert one.nearest == trained_on[seeds[one.clip] % 50].id and one.distance < 1e-6 and one.seconds == 0
+    assert f"| {report.neighbours[0].clip:04d} | {report.neighbours[0].nearest}, at 0.0 s | 0.00 |" in markdown(report)
 
 
 def test_real_clips_are_as_near_to_each_other_as_held_out_ones_to_them(data):
