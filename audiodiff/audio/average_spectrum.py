@@ -70,6 +70,11 @@ class AverageSpectrum:
         decibels = 10 * np.log10(np.maximum(means, means.max() * 10 ** (-_RANGE_DB / 10)))
         return cls(decibels.round(3).tolist(), sample_rate)
 
+    @property
+    def hertz(self) -> np.ndarray:
+        """The middle of each band."""
+        return _centres(len(self.decibels), self.sample_rate)
+
     def whiten(self, signal: Tensor) -> Tensor:
         """(..., T) with this spectrum to (..., T) with a flat one."""
         return self._filtered(signal, -1.0)

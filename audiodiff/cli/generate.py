@@ -36,13 +36,17 @@ def generate(
 ) -> None:
     """Generate clips; what is there already is kept, so the same command goes on where it was stopped."""
     from audiodiff.audio.io import read
+    from audiodiff.errors import UserError
     from audiodiff.synthesis import generation
-    from audiodiff.synthesis.music import MusicGenerator, Wish
+    from audiodiff.synthesis.music import MusicGenerator, UnfitClip, Wish
 
     given = {name: read(path, channels=2) if path else None for name, path in (("after", after), ("like", like))}
     told = {"labels": tuple(label or ()), "tempo": tempo, "guidance": guidance}
     wish = Wish(seconds, steps, sampler, **told, loop=loop, strength=strength, **given)
     settings = generation.Settings(wish, count, seed, peak or None, batch_size, format, overwrite)
     generator = MusicGenerator.from_pretrained(model, device, precision)
-    outcome = generation.generate(generator, out, settings)
+    try:
+        outcome = generation.generate(generator, out, settings)
+    except UnfitClip as error:
+        raise UserError(after or like, error.problem, error.fix) from error
     print(f"{outcome.generated} generated, {outcome.kept} there already: {out}")

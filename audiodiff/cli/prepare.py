@@ -12,7 +12,8 @@ def prepare(
         typer.Argument(
             help="festvox-ru, asterisk-en, asterisk-es, asterisk-fr, asterisk-it, asterisk-ru, fillets-cs (real "
             "speech, by apt), hibari (synthetic speech), ljspeech:PATH, vctk:PATH, folder:PATH (any speech); "
-            "sonic-pi-samples, hydrogen-drumkits, singularity-music, wesnoth-music (music, by apt), music:PATH (any)."
+            "sonic-pi-samples, hydrogen-drumkits, singularity-music, wesnoth-music (music, by apt), scores (chorales, "
+            "synthetic), music:PATH (any music)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the manifest; corpora already there stay.")] = Path("data"),

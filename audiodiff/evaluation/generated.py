@@ -155,20 +155,20 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
     """
     if settings.count < FEWEST:
         raise UserError(f"count {settings.count}", f"is below {FEWEST}", "distributions need more clips")
-    held_out, training = _places(generator, manifest, settings)
-    made = _generate(generator, settings)
+    held_out, training = places(generator, manifest, settings)
+    made = made_by(generator, settings)
     examples = list(islice(made, EXAMPLES))
-    clips = {TRAINING: _recordings(manifest, training, generator), GENERATED: chain(examples, made)}
+    clips = {TRAINING: recordings(manifest, training, generator), GENERATED: chain(examples, made)}
     if generator.model.codec is not None:
-        clips[CODED] = (_coded(generator, clip) for clip in _recordings(manifest, training, generator))
+        clips[CODED] = (_coded(generator, clip) for clip in recordings(manifest, training, generator))
     if untrained is not None:
-        clips[UNTRAINED] = _generate(untrained, settings)
+        clips[UNTRAINED] = made_by(untrained, settings)
     bodies = {name: Body.heard(some, generator.sample_rate) for name, some in clips.items()}
     for name, body in bodies.items():
         if len(body) < FEWEST:
             problem = f"{body.silent} of {body.silent + len(body)} clips are silent"
             raise UserError(name, problem, "train longer, or ask for more")
-    real = Body.heard(_recordings(manifest, held_out, generator), generator.sample_rate)
+    real = Body.heard(recordings(manifest, held_out, generator), generator.sample_rate)
     size = min(len(real), *map(len, bodies.values()))
     axes = Axes.of(bodies[TRAINING].embeddings, size // _LEAST_PER_DIMENSION)
     apart, placed = axes(real.embeddings), {name: axes(body.embeddings) for name, body in bodies.items()}
@@ -188,7 +188,7 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
     return report, examples
 
 
-def _places(generator: MusicGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
+def places(generator: MusicGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
     """Where held-out and training stretches of the model's kinds lie."""
     labels = set(generator.model.labels)
     known = [clip for clip in manifest.clips if not labels or labels & set(clip.labels)]
@@ -229,7 +229,8 @@ def _neighbours(
     return found
 
 
-def _generate(generator: MusicGenerator, settings: Settings) -> Iterator[np.ndarray]:
+def made_by(generator: MusicGenerator, settings: Settings) -> Iterator[np.ndarray]:
+    """The clips (C, T) that it makes."""
     seeds = seeds_of(settings.seed, settings.count)
     for start in range(0, len(seeds), _BATCH):
         batch = seeds[start : start + _BATCH]
@@ -246,7 +247,7 @@ def stretches(clip: Clip, generator: MusicGenerator) -> list[int]:
     return list(range(0, last + 1, -(-samples // step) * step))
 
 
-def _recordings(manifest: Manifest, places: Sequence[Place], generator: MusicGenerator) -> Iterator[np.ndarray]:
+def recordings(manifest: Manifest, places: Sequence[Place], generator: MusicGenerator) -> Iterator[np.ndarray]:
     """Stretches of recordings (C, T), each as long as what the model makes."""
     rate, samples = generator.sample_rate, generator.model.samples
     for clip, start in places:

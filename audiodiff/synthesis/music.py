@@ -80,6 +80,10 @@ class Wish:
             raise UserError("a loop, a continuation and a variation", "exclude each other", "ask for one of them")
 
 
+class UnfitClip(UserError):
+    """What is wrong with a clip that was given; who gave it knows its name."""
+
+
 class MusicGenerator(Synthesiser):
     """Clips out of noise.
 
@@ -190,7 +194,7 @@ class MusicGenerator(Synthesiser):
         # Frames are counted from the end, so that the last known one is whole.
         context = given[..., -min(given.shape[-1] // model.stride * model.stride, most) :]
         if context.shape[-1] < model.stride or not given.any():
-            raise UserError("the clip that is to go on", "is too short, or silent", "give a second or more of sound")
+            raise UnfitClip("the clip that is to go on", "is too short, or silent", "give a second or more of sound")
         known, level = self._normalised(context)
         frames = known.shape[-1] + model.frames(samples)
         z = self._made(seeds, wish, frames, callback, after=known)
@@ -208,7 +212,7 @@ class MusicGenerator(Synthesiser):
         """A given clip at the model's rate, with its channels (C, T)."""
         samples = torch.atleast_2d(given.samples.float())
         if len(samples) not in (1, 2):
-            raise UserError("the given clip", f"has {len(samples)} channels", "give one or two")
+            raise UnfitClip("the given clip", f"has {len(samples)} channels", "give one or two")
         if len(samples) > self.model.channels:
             samples = samples.mean(0, keepdim=True)
         return resample(samples.expand(self.model.channels, -1).contiguous(), given.sample_rate, self.sample_rate)
@@ -216,7 +220,7 @@ class MusicGenerator(Synthesiser):
     def _given(self, given: Audio) -> tuple[Tensor, float]:
         fitted = self._fitted(given)
         if not fitted.any():
-            raise UserError("the given clip", "is silent or empty", "give one with sound")
+            raise UnfitClip("the given clip", "is silent or empty", "give one with sound")
         return self._normalised(fitted)
 
     def _normalised(self, waveform: Tensor) -> tuple[Tensor, float]:

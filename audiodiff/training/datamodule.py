@@ -64,7 +64,9 @@ class ManifestData(lightning.LightningDataModule):
         """
         if not Path(self.path).exists():
             command = f"audiodiff prepare {self.corpora} --out {self.path}"
-            raise UserError(self.path, "no data is prepared there", f"run `{command}` (or set data.path)")
+            raise UserError(
+                self.path, "no data is prepared there", f"run `{command}`, or set data.path to a folder of recordings"
+            )
         return Manifest.load(self.path)
 
     def setup(self, stage: str) -> None:

@@ -1,11 +1,13 @@
 """Spectrograms of what a run makes, for its folder and its log; they belong to no window, so none has to be closed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.files import atomic
 
 
@@ -40,6 +42,19 @@ def spectrogram_grid(
         axis.set_ylabel("kHz")
     for axis in axes[-1]:
         axis.set_xlabel("s")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def average_spectra(spectra: Mapping[str, AverageSpectrum], title: str) -> Figure:
+    """Average spectra by name, in dB by frequency."""
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for name, spectrum in spectra.items():
+        axis.plot(spectrum.hertz / 1000, spectrum.decibels, label=name)
+    axis.set_xlabel("kHz")
+    axis.set_ylabel("dB")
+    axis.legend()
     figure.suptitle(title, fontsize=10)
     return figure
 

@@ -16,7 +16,7 @@ from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalise, peak_dbfs, rms_dbfs
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 from audiodiff.training.export import Kind, export, in_use
-from audiodiff.training.figure import keep, spectrogram_grid
+from audiodiff.training.figure import average_spectra, keep, spectrogram_grid
 
 USE = """    from audiodiff import MusicGenerator
     audio = MusicGenerator.from_pretrained("this/folder").generate(seeds=[0, 1, 2])
@@ -27,13 +27,13 @@ USE = """    from audiodiff import MusicGenerator
 class Generated(Callback):
     """At each validation: generate clips with the averaged weights, then export the model to `<folder>/model`.
 
-    Logged are `generated/spectrum_db`, the mean distance between the average spectra of what is made and of the
-    training crops; `generated/crest_db`, how much further peaks rise above the average power in the one than in the
-    other: noise has about 12 dB, a drum 20 and more; and `generated/level_db`, how much louder it is (of a model whose
-    crops are levelled, that says nothing).
+    Logged are `data/rms_dbfs` and `generated/rms_dbfs`, `data/crest` and `generated/crest` in dB, how far peaks rise
+    above the average power: noise has about 12 dB, a drum 20 and more. Of the difference between what is made and the
+    training crops: `generated/spectrum_db`, the mean distance between their average spectra, of which both are drawn;
+    `generated/crest_db`; and `generated/level_db` (of a model whose crops are levelled, that says nothing).
 
     Args:
-        folder: of the run. Clips and spectrograms go to `<folder>/samples/step_<n>/`.
+        folder: of the run. Clips, spectrograms and average spectra go to `<folder>/samples/step_<n>/`.
         clips: how many, of the same seeds every time.
         steps: network calls.
         data: what the model was trained on, for the model card.
@@ -64,13 +64,23 @@ class Generated(Callback):
         both = [normalise(clips, -20) for clips in (made.samples, real)]
         spectra = [AverageSpectrum.measured(clips, made.sample_rate) for clips in both]
         distance = sum(abs(a - b) for a, b in zip(*(one.decibels for one in spectra), strict=True))
-        crests = [float(peak_dbfs(clips).clamp(min=-60).mean()) for clips in both]  # above -20 dB, all of them
+        crests = [float(peak_dbfs(clips).clamp(min=-60).mean()) + 20 for clips in both]
+        for name, level, crest in zip(("generated", "data"), levels, crests, strict=True):
+            module.log(f"{name}/rms_dbfs", level)
+            module.log(f"{name}/crest", crest)
         module.log("generated/spectrum_db", distance / len(spectra[0].decibels))
         module.log("generated/crest_db", crests[0] - crests[1])
         module.log("generated/level_db", levels[0] - levels[1])
+        figure = average_spectra(dict(zip(("generated", "data"), spectra, strict=True)), f"step {trainer.global_step}")
+        keep(figure, self._folder(trainer) / "spectra.png")
+        if isinstance(trainer.logger, TensorBoardLogger):
+            trainer.logger.experiment.add_figure("spectra", figure, trainer.global_step)
+
+    def _folder(self, trainer: lightning.Trainer) -> Path:
+        return self.folder / "samples" / f"step_{trainer.global_step:09d}"
 
     def _keep(self, trainer: lightning.Trainer, made: Audio) -> None:
-        folder, step = self.folder / "samples" / f"step_{trainer.global_step:09d}", trainer.global_step
+        folder, step = self._folder(trainer), trainer.global_step
         clips = levelled(made.samples, 0.9)
         for number, clip in enumerate(clips):
             write(folder / f"{number:04d}.wav", Audio(clip, made.sample_rate))

@@ -1,13 +1,16 @@
 """Many clips to files: the same whatever the batch and the interruptions."""
 
+import errno
 import json
 from dataclasses import replace
+from io import BytesIO
 
 import pytest
 import torch
 
 from audiodiff.audio import io
 from audiodiff.cli import build as application
+from audiodiff.cli import main
 from audiodiff.errors import UserError
 from audiodiff.synthesis import spool
 from audiodiff.synthesis.generation import Settings, generate
@@ -131,6 +134,29 @@ def test_a_spool_levels_as_whole_clips_are(peak, monkeypatch):
         broken[1] = torch.nan
         kept.add(broken)
         assert kept.finite.tolist() == [True, False, True]
+
+
+def test_a_full_disk_is_one_line(monkeypatch):
+    class Full(BytesIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(spool.tempfile, "TemporaryFile", Full)
+    with spool.Spool() as kept, pytest.raises(UserError, match=r"takes no more scratch files \(No space left") as error:
+        kept.add(torch.zeros(1, 1, 8))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("option", ["--after", "--like"])
+def test_an_unfit_clip_is_named(folder, tmp_path, option, monkeypatch, capsys):
+    io.write(tmp_path / "still.wav", io.Audio(torch.zeros(4000), 8000))
+    words = ["generate", "--model", folder, "--out", tmp_path / "out", option, tmp_path / "still.wav"]
+    monkeypatch.setattr("sys.argv", ["audiodiff", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path / 'still.wav'}: is ") and "silent" in line
 
 
 def test_the_verb(folder, tmp_path, capsys):

@@ -60,7 +60,7 @@ def test_clip_that_there_is_not_is_named(tones, options):
 
 
 def test_unprepared_data_names_the_command(tmp_path):
-    with pytest.raises(UserError, match=r"run `audiodiff prepare asterisk-en --out .*absent` \(or set data.path\)"):
+    with pytest.raises(UserError, match=r"run `audiodiff prepare asterisk-en --out .*absent`, or set data.path"):
         ManifestData(tmp_path / "absent", 16000, 4096, 2).setup("fit")
 
 

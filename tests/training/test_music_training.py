@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from audiodiff import config, train
 from audiodiff.audio import io
@@ -158,7 +159,14 @@ def test_the_recipe_trains_a_model_that_makes_sound(trained):
     assert generator.training["steps"] == 4
     assert generator.training["audio_hours"] == pytest.approx(16 * SAMPLES / RATE / 3600)
     assert len(list((folder / "samples" / "step_000000004").glob("*.wav"))) == 3
-    assert (folder / "samples" / "step_000000004" / "spectrograms.png").stat().st_size > 1000
+    for name in ("spectrograms.png", "spectra.png"):
+        assert (folder / "samples" / "step_000000004" / name).stat().st_size > 1000
+    told = EventAccumulator(str(next(folder.rglob("events*")))).Reload()
+    last = {name: told.Scalars(name)[-1].value for name in told.Tags()["scalars"]}
+    for name, difference in (("rms_dbfs", "level_db"), ("crest", "crest_db")):
+        apart = last[f"generated/{name}"] - last[f"data/{name}"]
+        assert apart == pytest.approx(last[f"generated/{difference}"], abs=1e-3)
+    assert 1 < last["data/crest"] < 40 and {"generated", "spectra"} <= set(told.Tags()["images"])
     assert "Labels: low, high" in (folder / "model" / "README.md").read_text()
     assert generator.generate([1, 2], steps=2, labels=["low"]).samples.isfinite().all()
 

@@ -1,0 +1,112 @@
+"""Few network calls against many: how much further from recordings is what a model of music makes in ten?
+
+`python bench/calls.py --model music --data data/music` makes the same seeds with few calls, on the time grid that the
+model keeps and on the sampler's own, and with many, and holds each against the held-out recordings. Differences from
+many calls are between the same seeds and the same recordings, and their 95 % confidence intervals are those of pairs:
+halves of the seeds are drawn together (the delete-half jackknife). Writes `bench/results/calls_MODEL.md`.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audiodiff.data.manifest import Manifest
+from audiodiff.evaluation import environment, generated
+from audiodiff.evaluation.body import Body
+from audiodiff.evaluation.generated import DISTANCES, Settings
+from audiodiff.files import write_text
+from audiodiff.metrics.distribution import Axes, Spread
+from audiodiff.synthesis.music import MusicGenerator
+
+RESULTS = Path(__file__).parent / "results"
+ROUNDS = 200
+TEXT = """# Few network calls against many, of the same seeds
+
+`python bench/calls.py --model {options.model} --data {options.data} --clips {options.clips}`
+
+{facts}
+
+{clips} clips a row against {held_out} held-out stretches, in {dimensions} dimensions; the floor, of as many training
+stretches, is {floor}. Differences are from {many} calls, with 95 % confidence intervals.
+
+{table}
+"""
+
+
+def paired(distance, few: np.ndarray, many: np.ndarray, real: np.ndarray, seed: int = 0) -> Spread:
+    """How much further `few` (N, K) is from `real` (M, K) than `many`, whose rows are of the same seeds."""
+    rng = np.random.default_rng(seed)
+    centre, found = distance(few, real) - distance(many, real), []
+    for _ in range(ROUNDS):
+        rows = rng.permutation(len(few))[: len(few) // 2]
+        found.append(distance(few[rows], real) - distance(many[rows], real))
+    low, high = np.quantile(np.array(found) - np.mean(found), [0.025, 0.975])
+    return Spread(float(centre), float(centre + low), float(centre + high))
+
+
+def rows(generator: MusicGenerator, settings: Settings, calls: list[int], many: int) -> dict[str, Body]:
+    """What is heard of the same seeds, by what was done."""
+    model, found = generator.model, {}
+    ways = [(count, count, model) for count in calls]
+    ways += [(f"{count}, the sampler's own grid", count, model.replaced(grids=[])) for count in calls]
+    for name, count, with_grids in [*ways, (many, many, model)]:
+        by = MusicGenerator(with_grids, generator.device)
+        made = generated.made_by(by, Settings(settings.count, count, settings.sampler, settings.seed))
+        found[str(name)] = Body.heard(made, generator.sample_rate)
+        print(name, flush=True)
+    return found
+
+
+def main() -> None:
+    """Make, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="music")
+    parser.add_argument("--data", default="data/music")
+    parser.add_argument("--clips", type=int, default=128)
+    parser.add_argument("--calls", type=int, nargs="+", default=[10, 20])
+    parser.add_argument("--many", type=int, default=200)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    generator, settings = MusicGenerator.from_pretrained(options.model), Settings(options.clips)
+    held_out, training = generated.places(generator, Manifest.load(options.data), settings)
+    manifest = Manifest.load(options.data)
+    real, train = (
+        Body.heard(generated.recordings(manifest, some, generator), generator.sample_rate)
+        for some in (held_out, training)
+    )
+    axes = Axes.of(train.embeddings, len(real) // 5)
+    apart = axes(real.embeddings)
+    bodies = rows(generator, settings, options.calls, options.many)
+    kept = set.intersection(*(set(body.numbers.tolist()) for body in bodies.values()))  # heard in every row
+    placed = {name: axes(body.embeddings[np.isin(body.numbers, sorted(kept))]) for name, body in bodies.items()}
+    floors = {kind: distance(axes(train.embeddings)[: len(kept)], apart) for kind, distance in DISTANCES.items()}
+    lines = [f"| calls | {' | '.join(f'{kind} distance | difference' for kind in DISTANCES)} |"]
+    lines.append("|---|" + "--:|--:|" * len(DISTANCES))
+    limit = placed[str(options.many)]
+    for name, mine in placed.items():
+        cells = []
+        for distance in DISTANCES.values():
+            at = distance(limit, apart)
+            gap = paired(distance, mine, limit, apart)
+            told = f"{100 * gap.median / at:+.1f} % ({100 * gap.low / at:+.1f} to {100 * gap.high / at:+.1f})"
+            cells.append(f"{distance(mine, apart):.3g} | {told if mine is not limit else '–'}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    text = TEXT.format(
+        options=options,
+        facts=" · ".join(f"{key} {value}" for key, value in environment.describe("cpu").items() if value is not None),
+        clips=len(kept),
+        held_out=len(real),
+        dimensions=axes.basis.shape[1],
+        floor=" and ".join(f"{value:.3g} ({kind})" for kind, value in floors.items()),
+        many=options.many,
+        table="\n".join(lines),
+    )
+    write_text(options.out or RESULTS / f"calls_{Path(options.model).name}.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
