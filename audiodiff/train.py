@@ -115,8 +115,11 @@ def start(model: "ComposedModel", name: str) -> dict:
     import warnings
 
     from audiodiff.synthesis import checkpoint
+    from audiodiff.synthesis.codec import Codec, codec_of
 
     found = checkpoint.load(name)
+    if model.TYPE == Codec.TYPE:
+        found = codec_of(found)
     if found.type != model.TYPE:
         raise UserError(name, f"is a model of type {found.type!r}, not {model.TYPE!r}", "choose one")
     try:

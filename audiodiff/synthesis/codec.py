@@ -19,6 +19,7 @@ from audiodiff.synthesis.kept import KeptModel
 
 TILE = 256  # latent frames at once: some seconds, so that memory does not grow with the length
 PREFIX = "codec."  # of its weights within a model that works on latents
+RECORD = "codec"  # in such a model's training record: the codec's own
 
 
 class Codec(KeptModel):
@@ -86,13 +87,22 @@ class Codec(KeptModel):
     @classmethod
     def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:
         """That of a codec's checkpoint, or of a model of music that works on the latents of one."""
-        network = found.arguments.get("autoencoder")
-        if network is None:
-            return super().from_checkpoint(found, folder)
-        channels = found.arguments["network"].frontend.channels // network.latents
-        inner = {name.removeprefix(PREFIX): w for name, w in found.weights.items() if name.startswith(PREFIX)}
-        arguments = {"network": network, "sample_rate": found.arguments["sample_rate"], "channels": channels}
-        return super().from_checkpoint(replace(found, type=cls.TYPE, arguments=arguments, weights=inner), folder)
+        return super().from_checkpoint(codec_of(found), folder)
+
+
+def codec_of(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+    """The codec's part of a model of music that works on the latents of one; any other checkpoint as it is."""
+    network = found.arguments.get("autoencoder")
+    if network is None:
+        return found
+    arguments = {
+        "network": network,
+        "sample_rate": found.arguments["sample_rate"],
+        "channels": found.arguments["network"].frontend.channels // network.latents,
+    }
+    weights = {name.removeprefix(PREFIX): value for name, value in found.weights.items() if name.startswith(PREFIX)}
+    training = found.training.get(RECORD, {})
+    return replace(found, type=Codec.TYPE, arguments=arguments, weights=weights, training=training)
 
 
 def autoencoder(folder: str | Path) -> Autoencoder:

@@ -14,13 +14,13 @@ from audiodiff.data.provenance import Provenance, provenance
 from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.checkpoint import Checkpoint
+from audiodiff.synthesis.codec import RECORD
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.synthesis.music_model import MusicModel
 
 MOST_PARAMETERS = 8_000_000
 MOST_BYTES = 16 * 2**20
-CODEC = "codec"  # in a training record: that of the codec whose latents the run was about
-STARTED_FROM = "started_from"  # and that of the model whose weights it began with
+STARTED_FROM = "started_from"  # in a training record: that of the model whose weights it began with
 STAGE = ("stage", "steps", "hours of audio seen", "wall time", "hardware", "data", "audiodiff")
 CORPUS = ("corpus", "source", "licence", "hours", "trained on", "speakers", "attribution")
 
@@ -90,7 +90,7 @@ def publish(
     parameters = sum(parameter.numel() for parameter in built.parameters())
     halved = replace(found, weights=checkpoint.halved(found.weights), stored=checkpoint.HALF)
     _check_size(folder, parameters, halved)
-    if isinstance(built, MusicModel) and built.codec is not None and CODEC not in found.training:
+    if isinstance(built, MusicModel) and built.codec is not None and RECORD not in found.training:
         raise UserError(folder, "does not record how its codec was trained", "train it again on that codec")
     stages = training_stages(found.training)
     _check_manifests(folder, stages, manifests)
@@ -122,7 +122,7 @@ def training_stages(training: dict, part: str = "") -> list[tuple[str, dict]]:
     """The training records that led to a model, the first run's first, each with what was trained ("": the model)."""
     if not training:
         return []
-    stages = training_stages(training.get(CODEC, {}), CODEC)
+    stages = training_stages(training.get(RECORD, {}), RECORD)
     earlier = training_stages(training.get(STARTED_FROM, {}), part)  # maybe about the same codec
     return [*stages, *(stage for stage in earlier if stage not in stages), (part, training)]
 

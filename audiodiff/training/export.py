@@ -11,7 +11,8 @@ from torch import nn
 
 from audiodiff import __version__
 from audiodiff.evaluation import environment
-from audiodiff.synthesis.pretrained import CODEC, STARTED_FROM
+from audiodiff.synthesis.codec import RECORD
+from audiodiff.synthesis.pretrained import STARTED_FROM
 
 CARD = """---
 library_name: audiodiff
@@ -81,7 +82,7 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
     if module.started_from:
         training[STARTED_FROM] = module.started_from
     if trainer.datamodule.codec_training:
-        training[CODEC] = trainer.datamodule.codec_training
+        training[RECORD] = trainer.datamodule.codec_training
     parts = (training, trainer.datamodule.codec_training, module.started_from)
     licences = sorted({licence for part in parts for licence in part.get("licences", ())})
     told = training | asdict(kind) | {"licences": "; ".join(licences) or "not stated"}

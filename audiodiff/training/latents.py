@@ -17,8 +17,7 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.files import atomic
 from audiodiff.synthesis import checkpoint
-from audiodiff.synthesis.codec import Codec
-from audiodiff.synthesis.pretrained import CODEC
+from audiodiff.synthesis.codec import Codec, codec_of
 from audiodiff.training.datamodule import MusicData
 
 _PIECE_SECONDS = 60.0  # that are read at once
@@ -68,8 +67,7 @@ class LatentData(MusicData):
         found = checkpoint.load(self.codec)
         codec = Codec.from_checkpoint(found, self.codec)
         self.autoencoder = codec.network
-        # Of a model that has a codec: how that was trained.
-        self.codec_training = found.training if found.type == Codec.TYPE else found.training.get(CODEC, {})
+        self.codec_training = codec_of(found).training
         for name in ("sample_rate", "channels"):
             mine, its = getattr(self, name), getattr(codec, name)
             if mine != its:

@@ -221,3 +221,22 @@ def test_one_short_clip_is_trained_on_and_said_to_be_short(tmp_path, monkeypatch
     with pytest.warns(UserWarning, match=r"1 of 1 recordings are shorter than a crop of 3\.0 s"):
         data.setup("fit")
     assert data.crops[0]["samples"] == 16000 and len(data.held_out.manifest) == 1
+
+
+def test_a_codec_can_begin_with_that_of_a_model_of_music(codec, songs, tmp_path, monkeypatch):
+    monkeypatch.chdir(codec)
+    run(
+        "music_latent",
+        LATENT,
+        codec / "data" / "mine",
+        tmp_path,
+        f'data.codec="{codec / "model"}"',
+        "trainer.max_steps=1",
+    )
+    trained, fresh = (Codec.from_pretrained(codec / "model") for _ in range(2))
+    for parameter in fresh.network.parameters():
+        torch.nn.init.zeros_(parameter)
+    record = train.start(fresh, str(tmp_path / "model"))
+    assert record["steps"] == 4 == checkpoint.load(codec / "model").training["steps"]
+    mine, theirs = fresh.network.state_dict(), trained.network.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
