@@ -25,10 +25,12 @@ class StoredGrid:
         self.sampler, self.calls, self.times = sampler, calls, tuple(times)
         self.build()
 
-    def build(self, t_max: float = 1.0) -> Sampler:
+    def build(self, t_max: float | None = None) -> Sampler:
         """The sampler on these times, of which the first is brought to t_max if it lies above."""
         sampler = presets.build(self.sampler, self.calls)
-        times = grids.check(torch.tensor([min(self.times[0], t_max), *self.times[1:]], dtype=torch.float64))
+        first, *others = self.times
+        first = first if t_max is None else min(first, t_max)
+        times = grids.check(torch.tensor([first, *others], dtype=torch.float64))
         if len(times) != sampler.intervals + 1:
             raise ValueError(
                 f"{self.sampler} with {self.calls} network calls needs {sampler.intervals + 1} times, got {len(times)}"
