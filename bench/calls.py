@@ -17,11 +17,10 @@ from audiodiff.evaluation import environment, generated
 from audiodiff.evaluation.body import Body
 from audiodiff.evaluation.generated import DISTANCES, Settings
 from audiodiff.files import write_text
-from audiodiff.metrics.distribution import Axes, Spread
+from audiodiff.metrics.distribution import HALVES, LEAST_PER_DIMENSION, Axes, Spread
 from audiodiff.synthesis.music import MusicGenerator
 
 RESULTS = Path(__file__).parent / "results"
-ROUNDS = 200
 TEXT = """# Few network calls against many, of the same seeds
 
 `python bench/calls.py --model {options.model} --data {options.data} --clips {options.clips}`
@@ -38,12 +37,12 @@ stretches, is {floor}. Differences are from {many} calls, with 95 % confidence i
 def paired(distance, few: np.ndarray, many: np.ndarray, real: np.ndarray, seed: int = 0) -> Spread:
     """How much further `few` (N, K) is from `real` (M, K) than `many`, whose rows are of the same seeds."""
     rng = np.random.default_rng(seed)
-    centre, found = distance(few, real) - distance(many, real), []
-    for _ in range(ROUNDS):
-        rows = rng.permutation(len(few))[: len(few) // 2]
-        found.append(distance(few[rows], real) - distance(many[rows], real))
-    low, high = np.quantile(np.array(found) - np.mean(found), [0.025, 0.975])
-    return Spread(float(centre), float(centre + low), float(centre + high))
+
+    def apart(chosen: np.ndarray) -> float:
+        return distance(few[chosen], real) - distance(many[chosen], real)
+
+    halves = [apart(rng.permutation(len(few))[: len(few) // 2]) for _ in range(HALVES)]
+    return Spread.about(apart(np.arange(len(few))), np.array(halves))
 
 
 def rows(generator: MusicGenerator, settings: Settings, calls: list[int], many: int) -> dict[str, Body]:
@@ -71,13 +70,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     generator, settings = MusicGenerator.from_pretrained(options.model), Settings(options.clips)
-    held_out, training = generated.places(generator, Manifest.load(options.data), settings)
     manifest = Manifest.load(options.data)
+    held_out, training = generated.places(generator, manifest, settings)
     real, train = (
         Body.heard(generated.recordings(manifest, some, generator), generator.sample_rate)
         for some in (held_out, training)
     )
-    axes = Axes.of(train.embeddings, len(real) // 5)
+    axes = Axes.of(train.embeddings, len(real) // LEAST_PER_DIMENSION)
     apart = axes(real.embeddings)
     bodies = rows(generator, settings, options.calls, options.many)
     kept = set.intersection(*(set(body.numbers.tolist()) for body in bodies.values()))  # heard in every row

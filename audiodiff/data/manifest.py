@@ -146,6 +146,10 @@ class Manifest:
             raise UserError(", ".join(sorted(unknown)), "is not a split", f"choose among {', '.join(SPLITS)}")
         return replace(self, clips=tuple(clip for clip in self.clips if clip.split in splits))
 
+    def labelled(self, *labels: str) -> "Manifest":
+        """The clips that have one of these labels; all if none is named."""
+        return replace(self, clips=tuple(clip for clip in self.clips if not labels or set(labels) & set(clip.labels)))
+
     def path(self, clip: Clip) -> Path:
         """Where the clip's audio lies."""
         return self.root / clip.path

@@ -35,7 +35,16 @@ from audiodiff.evaluation.body import Body
 from audiodiff.evaluation.evaluate import clip_list_hash
 from audiodiff.files import write_text
 from audiodiff.metrics import timbre
-from audiodiff.metrics.distribution import Axes, Spread, estimate, frechet, kernel, nearest, subsampled
+from audiodiff.metrics.distribution import (
+    LEAST_PER_DIMENSION,
+    Axes,
+    Spread,
+    estimate,
+    frechet,
+    kernel,
+    nearest,
+    subsampled,
+)
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 
 Place = tuple[Clip, int]  # a recording and the sample at which a stretch of it begins
@@ -46,7 +55,6 @@ HELD_OUT = "the other half"
 FEWEST = 20  # held-out clips
 EXAMPLES = 16
 _BATCH = 16
-_LEAST_PER_DIMENSION = 5  # clips
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,7 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
             raise UserError(name, problem, "train longer, or ask for more")
     real = Body.heard(recordings(manifest, held_out, generator), generator.sample_rate)
     size = min(len(real), *map(len, bodies.values()))
-    axes = Axes.of(bodies[TRAINING].embeddings, size // _LEAST_PER_DIMENSION)
+    axes = Axes.of(bodies[TRAINING].embeddings, size // LEAST_PER_DIMENSION)
     apart, placed = axes(real.embeddings), {name: axes(body.embeddings) for name, body in bodies.items()}
     report = Report(
         rows={name: _row(body, placed[name], placed[TRAINING], apart, size) for name, body in bodies.items()},
@@ -190,11 +198,14 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
 
 def places(generator: MusicGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
     """Where held-out and training stretches of the model's kinds lie."""
-    labels = set(generator.model.labels)
-    known = [clip for clip in manifest.clips if not labels or labels & set(clip.labels)]
-    places = [(clip, start) for clip in known for start in stretches(clip, generator)]
-    held_out = _drawn((one for one in places if one[0].split in settings.splits), settings.limit)
-    training = _drawn((one for one in places if one[0].split == "train"), settings.limit)
+    known = manifest.labelled(*generator.model.labels)
+    held_out, training = (
+        _drawn(
+            ((clip, start) for clip in known.only(*splits).clips for start in stretches(clip, generator)),
+            settings.limit,
+        )
+        for splits in (settings.splits, ("train",))
+    )
     for name, found in (("held-out", held_out), ("training", training)):
         if len(found) < FEWEST:
             problem = f"has {len(found)} {name} clips of the model's kinds and length, fewer than {FEWEST}"
@@ -205,7 +216,7 @@ def places(generator: MusicGenerator, manifest: Manifest, settings: Settings) ->
 def _halves(real: Body, bodies: dict[str, Body]) -> dict[str, dict[str, Spread]]:
     """Of held-out, training and generated clips the distances to a half of the held-out ones, drawn again and again."""
     size = len(real) // 2
-    axes = Axes.of(bodies[TRAINING].embeddings, max(size // _LEAST_PER_DIMENSION, 1))
+    axes = Axes.of(bodies[TRAINING].embeddings, max(size // LEAST_PER_DIMENSION, 1))
     whole = axes(real.embeddings)
     placed = {HELD_OUT: whole} | {name: axes(bodies[name].embeddings) for name in (TRAINING, GENERATED)}
     return {

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-_LEAST_PER_DIMENSION = 5
-_HALVES = 200
+LEAST_PER_DIMENSION = 5
+HALVES = 200  # that an interval is read off
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Axes:
         Raises:
             ValueError: fewer than ten clips, or none of them differs from another.
         """
-        if len(embeddings) < 2 * _LEAST_PER_DIMENSION:
-            raise ValueError(f"axes need {2 * _LEAST_PER_DIMENSION} clips, got {len(embeddings)}")
+        if len(embeddings) < 2 * LEAST_PER_DIMENSION:
+            raise ValueError(f"axes need {2 * LEAST_PER_DIMENSION} clips, got {len(embeddings)}")
         mean = embeddings.mean(0)
         spread, axes = eigh(np.cov(embeddings.T))
-        most = min(len(spread), dimensions or len(embeddings) // _LEAST_PER_DIMENSION)
+        most = min(len(spread), dimensions or len(embeddings) // LEAST_PER_DIMENSION)
         spread, axes = spread[::-1][:most], axes[:, ::-1][:, :most]
         kept = spread > 1e-9 * max(spread[0], 1e-30)
         if not kept.any() or spread[0] <= 0:
@@ -99,6 +99,16 @@ class Spread:
         """Of values (N,)."""
         return cls(*map(float, np.quantile(values, [0.5, 0.025, 0.975])))
 
+    @classmethod
+    def about(cls, centre: float, halves: np.ndarray) -> "Spread":
+        """A confidence interval: the estimate, and the deviations of those of halves (N,) from their own mean.
+
+        Halves of a body scatter about their mean as the whole does about what it estimates (the delete-half jackknife,
+        Shao and Wu 1989).
+        """
+        low, high = np.quantile(halves - halves.mean(), [0.025, 0.975])
+        return cls(float(centre), float(centre + low), float(centre + high))
+
     def __str__(self) -> str:
         """As in a table."""
         return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
@@ -109,14 +119,11 @@ def estimate(
 ) -> Spread:
     """The distance between two different bodies over subsets of `size` clips, with its 95 % confidence interval.
 
-    Subsets of half the size scatter about their own mean as the estimate does about what it estimates (the delete-half
-    jackknife, Shao and Wu 1989): their deviations from it are the interval. Of a body of more than `size` clips some
-    part of that scatter would be smaller, so the interval is rather too wide.
+    Of a body of more than `size` clips halves scatter more than they should, so the interval is rather too wide.
     """
     centre = float(np.median(subsampled(distance, a, b, size, seed=seed)))
-    halves = subsampled(distance, a, b, size // 2, rounds=_HALVES, seed=seed)
-    low, high = np.quantile(halves - halves.mean(), [0.025, 0.975])
-    return Spread(centre, centre + float(low), centre + float(high))
+    halves = subsampled(distance, a, b, size // 2, rounds=HALVES, seed=seed)
+    return Spread.about(centre, halves)
 
 
 def subsampled(

@@ -49,10 +49,8 @@ def crops(manifest: Manifest, count: int, generator: MusicGenerator) -> list[Ten
     Raises:
         UserError: there is no such recording.
     """
-    labels, model = set(generator.model.labels), generator.model
-    clips = tuple(c for c in manifest.only("train").clips if not labels or labels & set(c.labels))
-    from_start = bool(generator.training.get("from_start"))
-    known = Manifest(clips, manifest.root)
+    model, from_start = generator.model, bool(generator.training.get("from_start"))
+    known = manifest.only("train").labelled(*model.labels)
     found = CropDataset(known, model.sample_rate, model.samples, channels=model.channels, from_start=from_start)
     return [found[draw]["waveform"] for draw in range(count)]
 

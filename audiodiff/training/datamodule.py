@@ -163,9 +163,8 @@ class MusicData(ManifestData):
             raise UserError(self.path, f"holds no clip of data.labels {', '.join(missing)}", told)
         kept = tuple(
             clip
-            for clip in whole.clips
-            if (not self.labels or self.others or set(self.labels) & set(clip.labels))
-            and (self.longest_seconds is None or clip.seconds <= self.longest_seconds)
+            for clip in (whole if self.others else whole.labelled(*self.labels)).clips
+            if self.longest_seconds is None or clip.seconds <= self.longest_seconds
         )
         if not kept:
             raise UserError(self.path, "holds no clip of these labels and lengths", told)

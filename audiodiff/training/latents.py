@@ -64,10 +64,10 @@ class LatentData(MusicData):
 
     def read(self) -> None:
         """Encode what is not encoded yet, and see to it that the codec is the one that was meant."""
-        found = checkpoint.load(self.codec)
+        found = codec_of(checkpoint.load(self.codec))
         codec = Codec.from_checkpoint(found, self.codec)
         self.autoencoder = codec.network
-        self.codec_training = codec_of(found).training
+        self.codec_training = found.training
         for name in ("sample_rate", "channels"):
             mine, its = getattr(self, name), getattr(codec, name)
             if mine != its:
