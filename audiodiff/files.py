@@ -1,34 +1,57 @@
-"""Files that are either whole or absent: written beside the target under a temporary name, then renamed."""
+"""Files that are either whole or absent, and folders that one process at a time writes to.
 
+A file is written beside its target under a temporary name, then renamed.
+"""
+
+import errno
+import hashlib
 import os
+import socket
+import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from audiodiff.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".audiodiff.lock"
+_STALE_SECONDS = 24 * 3600  # a temporary file that nobody has written to for so long belongs to nobody
+_LONGEST_SUFFIX = 16  # bytes; what is longer is no file format
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+_swept: set[str] = set()
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` if the block ends well, else remove it.
 
-    The temporary name keeps the suffix, since audio libraries choose the format by it. Parents are made.
+    The temporary name keeps the suffix, since audio libraries choose the format by it, and a hash of the rest, so that
+    it is never too long. Parents are made. A process's first file in a folder removes the temporary files that killed
+    processes left there.
 
     Raises:
-        UserError: the folder cannot be made, or the disk refuses the write (full, read-only).
+        UserError: the folder cannot be made, or the disk refuses the write (full, read-only, name too long).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    temporary = path.with_name(f".{digest}.{_HOST}.{os.getpid()}.tmp{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(
-            path, f"cannot be written ({error.strerror or error})", "free some space or choose another folder"
-        ) from error
+        fix = "shorten its name" if error.errno == errno.ENAMETOOLONG else "free some space or choose another folder"
+        raise UserError(path, f"cannot be written ({error.strerror or error})", fix) from error
     finally:
-        if path.parent.is_dir():
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
@@ -36,3 +59,103 @@ def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 `text` to `path`, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
+    """Hold `folder`, which is created if need be, for this process alone until the block ends.
+
+    The operating system drops the lock with the process, also with one that was killed. While a process holds the lock,
+    a file `.audiodiff.lock` in the folder says which. Where nothing can be written there is no lock and no error: the
+    first write says why.
+
+    Args:
+        folder: the folder.
+        wait: whether to wait until another process that holds it has ended; otherwise that is an error.
+
+    Warns:
+        UserWarning: another process holds it and is waited for, or the file system has no locks.
+
+    Raises:
+        UserError: another process holds it; says which.
+    """
+    path = Path(folder) / LOCK
+    file = _open_locked(path, wait)
+    try:
+        yield
+    finally:
+        if file is not None:
+            with suppress(OSError):
+                path.unlink()  # before the lock goes, so that nobody holds a file that is about to vanish
+            os.close(file)
+
+
+def _open_locked(path: Path, wait: bool) -> int | None:
+    """The descriptor of a lock file that this process holds; None where there cannot be one."""
+    if fcntl is None:
+        return None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            try:
+                _flock(file, path, wait)
+                if _is_at(path, file):  # otherwise its last holder has just removed it
+                    os.ftruncate(file, 0)
+                    since = time.strftime("%Y-%m-%d %H:%M:%S")
+                    os.write(file, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode())
+                    return file
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)
+    except OSError as error:
+        if path.parent.is_dir() and os.access(path.parent, os.W_OK):
+            problem = f"cannot be locked ({error.strerror}): start nothing else that writes there"
+            warnings.warn(f"{path.parent}: {problem}", stacklevel=4)
+        return None
+
+
+def _flock(file: int, path: Path, wait: bool) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(file, 1000, 0).decode(errors="replace") or "another process"
+        if not wait:
+            fix = "wait until it has ended, or choose another folder"
+            raise UserError(path.parent, f"{holder} works in it", fix) from None
+        warnings.warn(f"{path.parent}: waiting for {holder}, which works in it", stacklevel=5)
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in `folder`, once in the life of this process."""
+    key = os.path.abspath(folder)
+    if key in _swept:
+        return
+    _swept.add(key)
+    for path in folder.glob(".*.tmp*"):
+        with suppress(OSError, ValueError):
+            _, digest, host, pid, _ = path.name.split(".", 4)
+            if len(digest) == 16 and (not _runs(host, int(pid)) or time.time() - path.stat().st_mtime > _STALE_SECONDS):
+                path.unlink()
+
+
+def _runs(host: str, pid: int) -> bool:
+    """Whether a process may still be running; those of other machines may."""
+    if host != _HOST:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

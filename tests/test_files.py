@@ -1,0 +1,141 @@
+"""Files are whole or absent whatever their names and whoever was killed; of a folder there is one holder at a time."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from audiodiff import files
+from audiodiff.errors import UserError
+from audiodiff.files import LOCK, atomic, folder_lock, write_text
+
+NAMES = {
+    "of 255 bytes": "x" * 251 + ".txt",
+    "of 80 Japanese letters": "あ" * 80 + ".txt",
+    "not UTF-8": os.fsdecode(b"caf\xe9.txt"),
+    "with a long ending": "No. " + "1" * 240,
+    "hidden": ".x",
+}
+
+
+@pytest.fixture
+def swept(monkeypatch):
+    """As in a process that has not written anything yet."""
+    monkeypatch.setattr(files, "_swept", set())
+
+
+def killed(code: str, *arguments: object) -> subprocess.Popen:
+    """A process that runs `code`, says that it is ready, and is then killed."""
+    process = process_of(code, *arguments)
+    process.kill()
+    process.wait()
+    return process
+
+
+def process_of(code: str, *arguments: object) -> subprocess.Popen:
+    """A process that runs `code`, has said that it is ready, and waits."""
+    whole = f"import sys\nfrom audiodiff.files import *\n{code}"
+    command = [sys.executable, "-c", whole, *map(str, arguments)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+WRITE = "with atomic(sys.argv[1]) as path: path.write_text('half'); print('ready', flush=True); input()"
+HOLD = "with folder_lock(sys.argv[1]): print('ready', flush=True); input()"
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_files_of_any_name_are_written_and_replaced(tmp_path, name):
+    for text in ("one", "two"):
+        write_text(tmp_path / name, text)
+        assert (tmp_path / name).read_text() == text
+    assert [os.fsencode(found) for found in os.listdir(tmp_path)] == [os.fsencode(name)]
+
+
+@pytest.mark.parametrize("name", [f"a{ending}" for ending in (".wav", ".FLAC", ".safetensors", "")])
+def test_the_temporary_name_keeps_the_suffix(tmp_path, name):
+    with atomic(tmp_path / name) as temporary:
+        temporary.touch()
+        assert temporary.suffix in (Path(name).suffix, ".tmp") and len(temporary.name) < 64
+
+
+def test_a_name_that_the_file_system_refuses_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="shorten") as caught:
+        write_text(tmp_path / ("x" * 300), "text")
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_killed_writer_left_is_removed_with_the_next_file(tmp_path, swept):
+    killed(WRITE, tmp_path / "a.txt")
+    assert len(list(tmp_path.glob(".*.tmp.txt"))) == 1
+    write_text(tmp_path / "b.txt", "whole")
+    assert os.listdir(tmp_path) == ["b.txt"]
+
+
+def test_files_of_running_writers_of_other_machines_and_of_others_stay(tmp_path, swept):
+    elsewhere, others = f".{'0' * 16}.abcdef.1.tmp.wav", [".d.1.tmp.wav", ".notes.tmp", ".a.b.c.d.tmp"]
+    for name in (elsewhere, *others):
+        (tmp_path / name).touch()
+    writer = process_of(WRITE, tmp_path / "a.txt")
+    write_text(tmp_path / "b.txt", "whole")
+    assert len(os.listdir(tmp_path)) == 6
+    writer.communicate("\n")
+    assert (tmp_path / "a.txt").read_text() == "half"
+    os.utime(tmp_path / elsewhere, (time.time() - 2 * files._STALE_SECONDS,) * 2)
+    files._swept.clear()
+    write_text(tmp_path / "b.txt", "whole")
+    assert sorted(os.listdir(tmp_path)) == sorted(["a.txt", "b.txt", *others])
+
+
+def test_a_folder_has_one_holder_who_is_named_and_leaves_nothing(tmp_path):
+    holder = process_of(HOLD, tmp_path / "new")
+    with pytest.raises(UserError, match=f"process {holder.pid} on .* since") as caught, folder_lock(tmp_path / "new"):
+        pass
+    assert "\n" not in str(caught.value) and caught.value.subject == str(tmp_path / "new")
+    holder.communicate("\n")
+    mine = pytest.raises(UserError, match=f"process {os.getpid()} ")
+    with folder_lock(tmp_path / "new"), mine, folder_lock(tmp_path / "new"):
+        pass
+    assert os.listdir(tmp_path / "new") == []
+
+
+def test_the_lock_of_a_killed_process_is_gone(tmp_path):
+    killed(HOLD, tmp_path)
+    assert (tmp_path / LOCK).exists()
+    with folder_lock(tmp_path):
+        assert f"process {os.getpid()} " in (tmp_path / LOCK).read_text()
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_who_waits_is_told_for_whom_and_goes_on_afterwards(tmp_path):
+    holder = process_of(HOLD, tmp_path)
+    code = "import sys\nfrom audiodiff.files import *\n" + HOLD.replace("1])", "1], wait=True)")
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    waiting = subprocess.Popen([sys.executable, "-c", code, tmp_path], text=True, **pipes)
+    assert f"waiting for process {holder.pid} " in waiting.stderr.readline()
+    holder.communicate("\n")
+    assert waiting.stdout.readline() == "ready\n"
+    with pytest.raises(UserError, match=f"process {waiting.pid} "), folder_lock(tmp_path):
+        pass
+    waiting.communicate("\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_where_nothing_can_be_written_there_is_no_lock(tmp_path, recwarn):
+    (tmp_path / "file").touch()
+    with folder_lock(tmp_path / "file" / "folder"):
+        pass
+    assert not recwarn
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / LOCK).symlink_to(tmp_path / "victim")
+    with pytest.warns(UserWarning, match="cannot be locked"), folder_lock(tmp_path):
+        pass
+    assert (tmp_path / "victim").read_text() == "precious"
