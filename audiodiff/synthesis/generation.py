@@ -1,12 +1,14 @@
 """Many clips from nothing to files, in batches, free to be interrupted.
 
-Clip i of a seed is the same in any count and any batch, and stands in a file of its own number beside its sidecar
-(`synthesis.sidecar`): the same command, given again, goes on where it was stopped, and a larger count adds to it. What
-was made of another wish is never replaced unless that is asked for.
+Clip i of a seed is the same in any count and any batch up to rounding, and stands in a file of its own number beside
+its sidecar (`synthesis.sidecar`): the same command, given again, goes on where it was stopped, with the bytes of a run
+that was not (`synthesis.batches`), and a larger count adds to it. What was made of another wish is never replaced
+unless that is asked for.
 """
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +18,9 @@ from tqdm import tqdm
 from audiodiff.audio.io import write_pieces
 from audiodiff.diffusion import presets
 from audiodiff.errors import UserError
+from audiodiff.files import folder_lock
 from audiodiff.synthesis import sidecar
+from audiodiff.synthesis.batches import unfinished
 from audiodiff.synthesis.music import PEAK, SILENT, MusicGenerator, Wish, seeds_of
 from audiodiff.synthesis.spool import Spool
 from audiodiff.synthesis.synthesiser import Progress
@@ -61,6 +65,15 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Job:
+    """A clip: the path of its audio, what its sidecar says of how, and whether it is missing."""
+
+    path: Path
+    recipe: dict
+    missing: bool
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How many clips were generated, and how many were there already."""
 
@@ -72,29 +85,33 @@ def generate(generator: MusicGenerator, out: str | Path, settings: Settings, qui
     """Generate clips as `out/NNNN.wav`, those that are not there.
 
     Raises:
-        UserError: the folder or a file in it cannot be written, a file is there that is not ours or that was made of
-            other wishes, or as `MusicGenerator.generate`.
+        UserError: the folder or a file in it cannot be written, another process writes to it, a file is there that is
+            not ours or that was made of other wishes, or as `MusicGenerator.generate`.
     """
-    out = Path(out)
-    sidecar.make_folder(out)
+    sidecar.make_folder(Path(out))
+    with folder_lock(out):
+        return _generate(generator, Path(out), settings, quiet)
+
+
+def _generate(generator: MusicGenerator, out: Path, settings: Settings, quiet: bool) -> Outcome:
     recipe = _recipe(generator, settings)
-    jobs = [
-        (out / f"{number:04d}.{settings.format}", recipe | {"clip_seed": seed})
-        for number, seed in enumerate(seeds_of(settings.seed, settings.count))
-    ]
-    missing = [job for job in jobs if settings.overwrite or not _is_there(*job)]
-    size, calls = settings.batch_size, len(missing) * recipe["nfe"]
+    jobs = []
+    for number, seed in enumerate(seeds_of(settings.seed, settings.count)):
+        path, own = out / f"{number:04d}.{settings.format}", recipe | {"clip_seed": seed}
+        jobs.append(Job(path, own, settings.overwrite or not _is_there(path, own)))
+    missing = sum(job.missing for job in jobs)
+    batches = unfinished(jobs, settings.batch_size)
+    steps = recipe["nfe"] * sum(map(len, batches))
     # disable=None: only where somebody watches.
-    with tqdm(total=calls, desc=f"generating {len(missing)} clips", unit="call", disable=quiet or None) as bar:
-        for start in range(0, len(missing), size):
-            batch = missing[start : start + size]
+    with tqdm(total=steps, desc=f"generating {missing} clips", unit="step", disable=quiet or None) as bar:
+        for batch in batches:
             before = bar.n
 
-            def progress(told: Progress, before: int = before, clips: int = len(batch)) -> None:
-                bar.update(before + told.done * clips - bar.n)
+            def advance(progress: Progress, before: int = before, clips: int = len(batch)) -> None:
+                bar.update(before + progress.done * clips - bar.n)
 
-            _batch(generator, batch, settings, progress)
-    return Outcome(len(missing), len(jobs) - len(missing))
+            _batch(generator, batch, settings, advance)
+    return Outcome(missing, len(jobs) - missing)
 
 
 def _is_there(path: Path, recipe: dict) -> bool:
@@ -129,19 +146,22 @@ def _recipe(generator: MusicGenerator, settings: Settings) -> dict:
     return told | ({} if wish.like is None else {"strength": wish.strength})
 
 
-def _batch(generator: MusicGenerator, batch: list[tuple[Path, dict]], settings: Settings, progress) -> None:
+def _batch(generator: MusicGenerator, batch: Sequence[Job], settings: Settings, progress) -> None:
     started = time.perf_counter()
     peak = settings.peak if settings.wish.after is None else None
     with Spool() as spool:
-        for piece in generator.pieces([recipe["clip_seed"] for _, recipe in batch], settings.wish, progress):
+        for piece in generator.pieces([job.recipe["clip_seed"] for job in batch], settings.wish, progress):
             spool.add(piece)
         spent = time.perf_counter() - started
-        for number, (path, recipe) in enumerate(batch):
+        for number, job in enumerate(batch):
+            if not job.missing:
+                continue
             if not spool.finite[number]:
-                raise UserError(path, "became samples that are not finite", "use --precision float32")
-            told = {
+                raise UserError(job.path, "became samples that are not finite", "use --precision float32")
+            metadata = {
                 "precision": generator.precision,
                 "device": str(generator.device),
+                "batch_size": settings.batch_size,
                 "sample_rate": generator.sample_rate,
                 "samples": spool.samples,
                 "channels": spool.channels,
@@ -150,4 +170,4 @@ def _batch(generator: MusicGenerator, batch: list[tuple[Path, dict]], settings: 
             }
             clip = spool.clip(number, peak, SILENT)
             written = partial(write_pieces, pieces=clip, sample_rate=generator.sample_rate)
-            sidecar.store(path, written, _CLAIM, recipe | told)
+            sidecar.store(job.path, written, _CLAIM, job.recipe | metadata)

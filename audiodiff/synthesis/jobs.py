@@ -50,7 +50,8 @@ class Source:
             UserError: a file cannot be read.
         """
         try:
-            digest = hashlib.sha256(self.path.read_bytes())
+            with self.path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
             beside = mel_file.spec_path(self.path)
             if self.is_mel and beside.is_file():
                 digest.update(beside.read_bytes())

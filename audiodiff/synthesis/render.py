@@ -3,14 +3,20 @@
 Beside each rendering stands a sidecar (`synthesis.sidecar`), which says how it came about: `Settings`, hashes of input
 and model. A clip is rendered when its audio is missing or when its sidecar says anything else than what is asked for
 now; so the same command, given again, goes on where it was stopped.
+
+Batches (`synthesis.batches`) are a function of the inputs that can be rendered, sorted by length, and of their size,
+and not of what is rendered already. So every clip that a run writes has the bytes that a run over the same inputs into
+an empty folder would write, with the same batch size, device and number of threads. Clips that are there already stay
+as they are: after inputs have been added or mended, or with another batch size, they may differ from such a run in the
+last bit of some samples. (A batch that does not fit into memory is an exception: its clips are rendered alone.)
 """
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,12 +25,19 @@ from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion import presets
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
+from audiodiff.files import folder_lock
 from audiodiff.synthesis import sidecar
+from audiodiff.synthesis.batches import unfinished
 from audiodiff.synthesis.jobs import Source
 from audiodiff.synthesis.synthesiser import Progress
 from audiodiff.synthesis.vocoder import Vocoder
 
 _CLAIM = {"sidecar": "audiodiff render", "version": 1}
+# Why a file system refuses one name and takes others.
+_OF_ITS_NAME = {
+    *(errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,7 @@ class Settings:
         sampler: name; None for the model's own.
         seed: clip `id` is made from the noise of `clip_seed(seed, id)`.
         consistency: iterations of mel consistency; None for the model's own.
-        batch_size: clips at once.
+        batch_size: clips at once; the last bit of some samples depends on it.
         format: of the files, "wav" or "flac".
         mel_spec: what saved mels are whose files do not say.
         overwrite: render what is there already again, and over files that are not renderings.
@@ -66,12 +79,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """A clip that is to be rendered: where to, about how many frames, and what its sidecar will say of how."""
+    """A clip: where it is rendered to, about how many frames it has, what its sidecar says of how, if it is missing."""
 
     source: Source
     audio: Path
     frames: int
     recipe: dict
+    missing: bool
 
 
 @dataclass
@@ -102,49 +116,51 @@ def render(
         quiet: no progress bar.
 
     Raises:
-        UserError: the folder or a file in it cannot be written.
+        UserError: the folder or a file in it cannot be written, or another process writes to it.
     """
     sidecar.make_folder(Path(out))
-    return _Renderer(vocoder, Path(out), settings, report)(sources, quiet)
+    with folder_lock(out):
+        return _Renderer(vocoder, Path(out), settings, report)(sources, quiet)
 
 
 class _Renderer:
     def __init__(self, vocoder: Vocoder, out: Path, settings: Settings, report: Callable[[UserError], None]):
-        self.vocoder, self.out, self.settings, self.tell = vocoder, out, settings, report
+        self.vocoder, self.out, self.settings, self.report = vocoder, out, settings, report
         self.outcome = Outcome()
 
     def __call__(self, sources: Sequence[Source], quiet: bool) -> Outcome:
         jobs = [job for source in sources if (job := self._attempt(self._plan, source))]
-        jobs.sort(key=lambda job: -job.frames)
-        size, calls = self.settings.batch_size, len(jobs) * self.settings.steps
-        title = f"rendering {len(jobs)} clips"
+        jobs.sort(key=lambda job: (-job.frames, job.source.name))
+        batches, steps = unfinished(jobs, self.settings.batch_size), self.settings.steps
+        title = f"rendering {sum(job.missing for job in jobs)} clips"
         # disable=None: only where somebody watches.
-        with tqdm(total=calls, desc=title, unit="call", disable=True if quiet else None) as self.bar:
-            for start in range(0, len(jobs), size):
-                self._batch(jobs[start : start + size])
-                self._advance((start + size) * self.settings.steps)
+        with tqdm(total=steps * sum(map(len, batches)), desc=title, unit="step", disable=quiet or None) as self.bar:
+            for batch in batches:
+                end = self.bar.n + steps * len(batch)
+                self._batch(batch)
+                self.bar.update(end - self.bar.n)
         return self.outcome
 
     def _attempt(self, work: Callable, source: Source) -> object | None:
+        """What `work` makes of a clip; None where it cannot be read, which is reported."""
         try:
             return work(source)
         except UserError as error:
             self._leave_out(error)
-            return None
+        except Exception as error:  # A reader may raise anything at a file that is damaged, or made to hurt.
+            self._leave_out(UserError(source.path, f"cannot be read ({_reason(error)})"))
+        return None
 
     def _leave_out(self, error: UserError) -> None:
         self.outcome.left_out += 1
-        self.tell(error)
+        self.report(error)
 
-    def _advance(self, calls: int) -> None:
-        self.bar.update(min(calls, self.bar.total) - self.bar.n)
-
-    def _plan(self, source: Source) -> Job | None:
-        """The job, or None where the rendering is there already."""
+    def _plan(self, source: Source) -> Job:
         settings, vocoder = self.settings, self.vocoder
         audio = self.out / f"{source.name}.{settings.format}"
         if audio.resolve() == source.path.resolve():
             raise UserError(source.path, "would be overwritten by its own rendering", "choose another --out")
+        sidecar.check_name(audio)
         consistency = vocoder.model.consistency if settings.consistency is None else settings.consistency
         recipe = {
             "input_hash": source.digest(settings.mel_spec),
@@ -155,10 +171,10 @@ class _Renderer:
             "clip_seed": clip_seed(settings.seed, source.id),
             "consistency": consistency,
         }
-        if not settings.overwrite and sidecar.is_there(audio, _CLAIM, recipe):
-            self.outcome.kept += 1
-            return None
-        return Job(source, audio, source.frames(vocoder, settings.mel_spec), recipe)
+        frames = source.frames(vocoder, settings.mel_spec)
+        missing = settings.overwrite or not sidecar.is_there(audio, _CLAIM, recipe)
+        self.outcome.kept += not missing
+        return Job(source, audio, frames, recipe, missing)
 
     def _batch(self, jobs: Sequence[Job]) -> None:
         clips = []
@@ -166,7 +182,7 @@ class _Renderer:
             loaded = self._attempt(lambda source: source.load(self.vocoder, self.settings.mel_spec), job.source)
             if loaded:
                 clips.append((job, *loaded))
-        if clips:
+        if any(job.missing for job, *_ in clips):
             self._generate(clips)
 
     def _generate(self, clips: list[tuple[Job, Tensor, int]]) -> None:
@@ -174,43 +190,45 @@ class _Renderer:
         jobs, mels, lengths = zip(*clips, strict=True)
         recipe, base = jobs[0].recipe, self.bar.n
 
-        def progress(progress: Progress) -> None:
-            self._advance(base + progress.done * len(jobs))
+        def advance(progress: Progress) -> None:
+            self.bar.update(base + progress.done * len(jobs) - self.bar.n)
 
         started = time.perf_counter()
         try:
-            made = self.vocoder.generate(
+            rendered = self.vocoder.generate(
                 mels,
                 recipe["nfe"],
                 [job.recipe["clip_seed"] for job in jobs],
                 recipe["sampler"],
                 recipe["consistency"],
-                progress,
+                advance,
             )
-        except (ValueError, torch.OutOfMemoryError) as error:
+        except (ValueError, MemoryError, RuntimeError) as error:  # torch's lack of memory is a RuntimeError
             if len(clips) > 1:
                 for clip in clips:
-                    self._generate([clip])
+                    if clip[0].missing:
+                        self._generate([clip])
             else:
-                reason, *_ = str(error).partition("\n")
-                self._leave_out(UserError(jobs[0].source.path, f"cannot be rendered ({reason})"))
+                self._leave_out(UserError(jobs[0].source.path, f"cannot be rendered ({_reason(error)})"))
             return
         spent = time.perf_counter() - started
-        speed = sum(audio.seconds for audio in made) / spent
-        for job, audio, length in zip(jobs, made, lengths, strict=True):
-            if audio.samples.isfinite().all():
+        speed = sum(audio.seconds for audio in rendered) / spent
+        for job, audio, length in zip(jobs, rendered, lengths, strict=True):
+            if job.missing:
                 self._store(job, io.Audio(audio.samples[:length], audio.sample_rate), speed)
-            else:
-                problem = "became samples that are not finite"
-                self._leave_out(UserError(job.source.path, problem, "is its mel of the level that its spec says?"))
 
     def _store(self, job: Job, audio: io.Audio, speed: float) -> None:
-        told = {
+        if not audio.samples.isfinite().all():
+            problem = "became samples that are not finite"
+            self._leave_out(UserError(job.source.path, problem, "is its mel of the level that its spec says?"))
+            return
+        metadata = {
             "id": job.source.id,
             "input": str(job.source.path),
             **job.recipe,
             "precision": self.vocoder.precision,
             "device": str(self.vocoder.device),
+            "batch_size": self.settings.batch_size,
             "mel_spec": self.vocoder.spec.to_dict(),
             "sample_rate": audio.sample_rate,
             "samples": audio.samples.shape[-1],
@@ -218,5 +236,17 @@ class _Renderer:
             # As in reports: seconds of audio in a second of work, over the batch.
             "real_time_factor": speed,
         }
-        sidecar.store(job.audio, lambda path: io.write(path, audio), _CLAIM, told)
-        self.outcome.rendered += 1
+        try:
+            sidecar.store(job.audio, lambda path: io.write(path, audio), _CLAIM, metadata)
+        except UserError as error:
+            if getattr(error.__cause__, "errno", None) not in _OF_ITS_NAME:
+                raise  # of the disk, which takes no other clip either
+            self._leave_out(error)
+        else:
+            self.outcome.rendered += 1
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, on one line; some exceptions have no words of their own."""
+    reason, *_ = str(error).partition("\n")
+    return reason or type(error).__name__

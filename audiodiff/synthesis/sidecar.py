@@ -5,7 +5,9 @@ laid before the audio is written and filled in after it: whenever the work stops
 somebody else's, and is left alone.
 """
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +39,16 @@ def sidecar_path(audio: Path) -> Path:
     return audio.with_name(audio.name + ".json")
 
 
+def check_name(audio: Path) -> None:
+    """Refuse the path of an audio file whose sidecar the file system has no room to name, as a UserError."""
+    try:
+        sidecar_path(audio).lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            problem = f"a name of {len(os.fsencode(audio.name))} bytes leaves no room for its sidecar's (.json)"
+            raise UserError(audio, problem, "shorten the input's name, or its folder's") from error
+
+
 def is_there(audio: Path, claim: dict, recipe: dict) -> bool:
     """Whether an audio file is there, of our making (`claim`) and made as `recipe` says; raises as `told`."""
     return told(audio, claim).items() >= recipe.items()
@@ -51,7 +63,7 @@ def told(audio: Path, claim: dict) -> dict:
     sidecar = sidecar_path(audio)
     try:
         found = json.loads(sidecar.read_bytes()) if sidecar.is_file() else None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     ours = isinstance(found, dict) and found.items() >= claim.items()
     for file in (audio, sidecar):
