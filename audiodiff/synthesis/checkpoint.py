@@ -2,7 +2,8 @@
 
 `config.json` holds the constructor arguments of every component, nested, each under a short type name from the table
 `TYPES`. It is written by reading a component's constructor signature and the attributes of the same names, and read by
-calling the constructors again: a config is a constructor call written down.
+calling the constructors again: a config is a constructor call written down. It names the weights that it belongs to by
+their hash, so that a config and weights of two exports are never taken for one model.
 
 A folder is named by its path, or, where it came with the package (`SHIPPED`), by its name alone. Weights may lie there
 in half precision, which the config says; in use they are always in single precision.
@@ -11,13 +12,15 @@ in half precision, which the config says; in use they are always in single preci
 import hashlib
 import inspect
 import json
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as deserialized
 from safetensors.torch import save as serialised
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
@@ -40,7 +43,7 @@ from audiodiff.diffusion.stored_grid import StoredGrid
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 from audiodiff.errors import UserError
-from audiodiff.files import atomic, write_text
+from audiodiff.files import atomic
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
@@ -89,6 +92,8 @@ TYPES: dict[str, type] = {
     "autoencoder": Autoencoder,
 }
 _NAMES = {component: name for name, component in TYPES.items()}
+# How often a folder that is just being replaced is read again, and the seconds between.
+_READS, _READ_PAUSE = 10, 0.02
 # What constructors answer to arguments of any type and value.
 _MISBUILT = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 _NOT_OURS = "choose a folder that `audiodiff train` exported (runs/<recipe>/<date_time>/model)"
@@ -194,27 +199,53 @@ def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def save(folder: str | Path, checkpoint: Checkpoint, card: str) -> None:
     """Write a checkpoint folder, as precisely as `checkpoint.stored` says.
 
-    The weights come last, so that a folder with weights is complete.
+    All files are written beside their targets before the first is renamed: a disk that is full changes nothing, and
+    whoever reads meanwhile gets the old model or the new one.
 
     Raises:
         UserError: as `halved`, or the disk refuses.
     """
-    folder = Path(folder)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
     if checkpoint.stored == HALF:
         weights = halved(weights)
+    encoded = serialised(weights)
     config = {
         "format": "audiodiff",
         "version": FORMAT_VERSION,
         "type": checkpoint.type,
         "weights": checkpoint.stored,
+        "weights_hash": hashlib.sha256(encoded).hexdigest(),
         "model": {name: describe(value) for name, value in checkpoint.arguments.items()},
         "training": checkpoint.training,
     }
-    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
-    write_text(folder / "README.md", card)
-    with atomic(folder / "model.safetensors") as temporary:
-        temporary.write_bytes(serialised(weights))  # save_file would keep it from other users
+    contents = {
+        "README.md": card.encode(),
+        "config.json": (json.dumps(config, indent=2) + "\n").encode(),
+        "model.safetensors": encoded,
+    }
+    with ExitStack() as files:
+        for name, content in contents.items():
+            files.enter_context(atomic(Path(folder) / name)).write_bytes(content)
+
+
+def _read(config_file: Path, weights_file: Path) -> tuple[bytes, bytes]:
+    """Config and weights of one export, as far as there are: read again while somebody replaces them."""
+    for attempt in range(_READS):
+        if attempt:
+            time.sleep(_READ_PAUSE)
+        with config_file.open("rb") as one, weights_file.open("rb") as other:  # what is open stays what it is
+            config, weights = one.read(), other.read()
+        if _belong(config, weights):
+            break
+    return config, weights
+
+
+def _belong(config: bytes, weights: bytes) -> bool:
+    """Whether a config names these weights, or none: it is older, or not a config, which `load` says."""
+    try:
+        return json.loads(config).get("weights_hash") in (None, hashlib.sha256(weights).hexdigest())
+    except (ValueError, AttributeError, RecursionError):
+        return True
 
 
 def load(folder: str | Path) -> Checkpoint:
@@ -229,7 +260,11 @@ def load(folder: str | Path) -> Checkpoint:
         if not file.is_file():
             raise UserError(file, "is missing", _NOT_OURS)
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config_bytes, weights_bytes = _read(config_file, weights_file)
+    except OSError as error:
+        raise UserError(folder, f"cannot be read ({error.strerror})", _NOT_OURS) from error
+    try:
+        config = json.loads(config_bytes)
         format, version = config["format"], config["version"]
         readable = format == "audiodiff" and version <= FORMAT_VERSION
         arguments = {name: build(value) for name, value in config["model"].items()} if readable else {}
@@ -241,13 +276,16 @@ def load(folder: str | Path) -> Checkpoint:
     if not readable:
         raise UserError(config_file, f"format {format!r} version {version} is not readable", "update audiodiff")
     try:
-        weights = load_file(weights_file)
-    except (SafetensorError, OSError) as error:
+        weights = deserialized(weights_bytes)
+    except SafetensorError as error:
         problem = f"is not a whole safetensors file ({error})"
         raise UserError(weights_file, problem, "copy or export it again; pickles are never read") from error
+    if not _belong(config_bytes, weights_bytes):
+        problem = "holds other weights than those that config.json was written with"
+        raise UserError(weights_file, problem, "copy the whole folder again, or export it again")
     stored = HALF if torch.float16 in {weight.dtype for weight in weights.values()} else SINGLE
     if (said := config.get("weights", SINGLE)) != stored:
         raise UserError(config_file, f"says that weights are {said!r}, they are {stored!r}", "export it again")
     weights = {name: weight.float() if weight.dtype == torch.float16 else weight for name, weight in weights.items()}
-    digest = hashlib.sha256(config_file.read_bytes() + weights_file.read_bytes()).hexdigest()
+    digest = hashlib.sha256(config_bytes + weights_bytes).hexdigest()
     return Checkpoint(kind, arguments, weights, training, digest, stored)

@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import os
+import threading
+import time
 
 import pytest
 import torch
@@ -149,6 +152,75 @@ def test_truncated_weights(copy, left):
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:left])
     assert "is not a whole safetensors file" in refusal(copy)
+
+
+@pytest.mark.parametrize("kept", ["config.json", "model.safetensors"])
+def test_a_config_and_weights_of_two_exports_are_refused(copy, tiny, kept):
+    before = (copy / kept).read_bytes()
+    other = tiny()
+    torch.nn.init.constant_(other.network.unet.leave.bias, 1.0)
+    other.save_pretrained(copy)
+    (copy / kept).write_bytes(before)
+    assert "model.safetensors: holds other weights than those that config.json was written with" in refusal(copy)
+
+
+def test_weights_with_a_damaged_block_are_refused(copy):
+    weights = copy / "model.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[-4096:] = bytes(4096)
+    weights.write_bytes(damaged)
+    assert "holds other weights" in refusal(copy)
+
+
+def test_a_model_of_an_older_version_names_no_weights_and_loads(copy):
+    edit(copy, lambda config: config.pop("weights_hash"))
+    assert Vocoder.from_pretrained(copy).model.TYPE == "vocoder"
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md"])
+def test_a_disk_that_refuses_one_file_leaves_the_whole_old_model(copy, tiny, name, monkeypatch):
+    before, replace, write = checkpoint.load(copy).digest, os.replace, type(copy).write_bytes
+
+    def refuse(source, target):
+        if target == copy / name and name == "model.safetensors":  # the first to be renamed
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    def write_bytes(path, data):
+        if name != "model.safetensors" and path.suffix == (copy / name).suffix:
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(type(copy), "write_bytes", write_bytes)
+    with pytest.raises(UserError, match="No space left on device"):
+        tiny(consistency=3).save_pretrained(copy)
+    assert checkpoint.load(copy).digest == before
+    assert sorted(file.name for file in copy.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_readers_of_a_folder_that_is_written_again_get_one_of_its_models(tiny, tmp_path):
+    models = [tiny(consistency=count) for count in (2, 3)]
+    for count, model in enumerate(models, 2):
+        torch.nn.init.constant_(model.network.unet.leave.bias, count)
+    models[0].save_pretrained(tmp_path)
+    ended = threading.Event()
+
+    def write():
+        while not ended.is_set():
+            for model in models:
+                model.save_pretrained(tmp_path)
+                time.sleep(0.01)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(40):
+            found = VocoderModel.from_pretrained(tmp_path)
+            assert found.network.unet.leave.bias[0].item() == found.consistency
+    finally:
+        ended.set()
+        writer.join()
 
 
 class Bomb:
