@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 EXTRAS := metrics,corpora,dev
 STAMP := $(VENV)/.installed
 SPEECH := data/asterisk-en
+# A process a core; a process that runs out of tests takes some of another's. Each has one torch thread (tests/conftest.py).
+PARALLEL := -n auto --dist worksteal
 
 # What the newest training run exported.
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
@@ -41,11 +43,11 @@ speech: $(STAMP) $(SPEECH)/manifest.jsonl  ## real speech, eight minutes of trai
 acceptance: speech  ## make speech, then hold its report against what it must show
 	$(BIN)/python tests/acceptance.py "$$(dirname $(NEWEST_MODEL))/report/report.json"
 
-test: lint  ## lint and the fast tests: ten minutes on two cores, no GPU, no network
-	$(BIN)/pytest -rs
+test: lint  ## lint and the fast tests, one process a core, no GPU, no network
+	$(BIN)/pytest -rs $(PARALLEL)
 
 test-slow: $(STAMP)  ## the tests that `make test` leaves out
-	$(BIN)/pytest -rs -m "slow and not bench"
+	$(BIN)/pytest -rs $(PARALLEL) -m "slow and not bench"
 
 mutate: $(STAMP)  ## does a test notice each wrong number of the process? ten minutes on two cores
 	$(BIN)/python tests/mutate.py

@@ -112,4 +112,6 @@ if __name__ == "__main__":
     for name, found in clips.items():
         if name in before and found["sha256"] != before[name]["sha256"]:
             print(f"{name}: {distance(found, before[name]):.1e} of the peak from the reference before")
-    FILE.write_text(json.dumps({"environment": ENVIRONMENT, "clips": clips}, indent=1) + "\n", encoding="utf-8")
+    rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(found)}" for name, found in clips.items())  # a clip a line
+    text = f'{{\n "environment": {json.dumps(ENVIRONMENT)},\n "clips": {{\n{rows}\n }}\n}}\n'
+    FILE.write_text(text, encoding="utf-8")
