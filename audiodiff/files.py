@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from audiodiff.errors import UserError
 
@@ -22,6 +22,7 @@ except ImportError:  # Windows
 
 LOCK = ".audiodiff.lock"
 _STALE_SECONDS = 24 * 3600  # a temporary file that nobody has written to for so long belongs to nobody
+_LONGEST_NAME = 255  # bytes, on every common file system
 _LONGEST_SUFFIX = 16  # bytes; what is longer is no file format
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 _swept: set[str] = set()
@@ -56,16 +57,37 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 `text` to `path`, atomically."""
+    """Write UTF-8 `text` to `path`, atomically; names of files that are not UTF-8 keep their bytes in it."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def stays_below(name: str) -> bool:
+    """Whether `name`, joined to a folder, is a path below it: not absolute, not empty, without `..` and NUL."""
+    path = PurePath(name)
+    return "\0" not in name and not path.anchor and bool(path.parts) and ".." not in path.parts
+
+
+def short_name(name: str, room: int = 32) -> str:
+    """`name` itself, or of one too long for a file system as much as fits and a hash of the whole.
+
+    Args:
+        name: of a file, without a folder.
+        room: bytes that an ending needs.
+    """
+    encoded, longest = os.fsencode(name), _LONGEST_NAME - room
+    if len(encoded) <= longest:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:12]
+    return f"{encoded[: longest - len(digest) - 1].decode(errors='ignore')}-{digest}"
 
 
 @contextmanager
 def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
     """Hold `folder`, which is created if need be, for this process alone until the block ends.
 
-    The operating system drops the lock with the process, also with one that was killed. While a process holds the lock,
+    A folder that was created and is empty in the end is removed. The operating system drops the lock with the process,
+    also with one that was killed. While a process holds the lock,
     a file `.audiodiff.lock` in the folder says which. Where nothing can be written there is no lock and no error: the
     first write says why.
 
@@ -79,7 +101,7 @@ def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
     Raises:
         UserError: another process holds it; says which.
     """
-    path = Path(folder) / LOCK
+    path, new = Path(folder) / LOCK, not Path(folder).exists()
     file = _open_locked(path, wait)
     try:
         yield
@@ -87,6 +109,8 @@ def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
         if file is not None:
             with suppress(OSError):
                 path.unlink()  # before the lock goes, so that nobody holds a file that is about to vanish
+                if new:
+                    path.parent.rmdir()
             os.close(file)
 
 
@@ -95,9 +119,12 @@ def _open_locked(path: Path, wait: bool) -> int | None:
     if fcntl is None:
         return None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            except FileNotFoundError:  # its last holder has just removed the folder
+                continue
             try:
                 _flock(file, path, wait)
                 if _is_at(path, file):  # otherwise its last holder has just removed it

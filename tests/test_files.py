@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from audiodiff import files
 from audiodiff.errors import UserError
-from audiodiff.files import LOCK, atomic, folder_lock, write_text
+from audiodiff.files import LOCK, atomic, folder_lock, short_name, stays_below, write_text
 
 NAMES = {
     "of 255 bytes": "x" * 251 + ".txt",
@@ -70,6 +72,23 @@ def test_a_name_that_the_file_system_refuses_is_one_line(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "a/..", "../a", "/", "/a", "a\0"])
+def test_what_leads_out_of_a_folder_is_known(name):
+    assert not stays_below(name) and stays_below("a/b") and stays_below("..a")
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=400), st.integers(0, 100))
+def test_short_names_fit_and_keep_apart_what_they_shorten(name, room):
+    found = short_name(name, room)
+    assert len(os.fsencode(found)) <= 255 - room
+    assert found == name or (len(os.fsencode(name)) > 255 - room and found != short_name(f"{name}x", room))
+
+
+def test_short_names_begin_as_the_whole():
+    name = os.fsdecode("あ".encode() * 79 + b"\xe9" + "い".encode() * 79)
+    assert short_name(name).startswith("あ" * 69) and os.fsencode(short_name(name)).decode()
+
+
 def test_what_a_killed_writer_left_is_removed_with_the_next_file(tmp_path, swept):
     killed(WRITE, tmp_path / "a.txt")
     assert len(list(tmp_path.glob(".*.tmp.txt"))) == 1
@@ -101,7 +120,10 @@ def test_a_folder_has_one_holder_who_is_named_and_leaves_nothing(tmp_path):
     mine = pytest.raises(UserError, match=f"process {os.getpid()} ")
     with folder_lock(tmp_path / "new"), mine, folder_lock(tmp_path / "new"):
         pass
-    assert os.listdir(tmp_path / "new") == []
+    assert os.listdir(tmp_path) == []  # which was created for the lock alone
+    with folder_lock(tmp_path / "new"):
+        write_text(tmp_path / "new" / "a", "text")
+    assert os.listdir(tmp_path / "new") == ["a"]
 
 
 def test_the_lock_of_a_killed_process_is_gone(tmp_path):

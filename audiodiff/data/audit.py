@@ -103,10 +103,11 @@ class Audit:
 
     @classmethod
     def is_of(cls, manifest: Manifest) -> bool:
-        """Whether the audit beside a manifest is there and speaks of what the manifest says now."""
+        """Whether the audit beside a manifest is there, undamaged, and speaks of what the manifest says now."""
         try:
-            return cls.load(manifest.root).manifest_hash == manifest.content_hash()
-        except (OSError, KeyError, TypeError, json.JSONDecodeError):
+            found = cls.load(manifest.root)
+            return bool(str(found)) and found.manifest_hash == manifest.content_hash()
+        except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
             return False
 
     def __str__(self) -> str:

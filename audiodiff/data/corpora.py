@@ -3,7 +3,7 @@
 What is prepared lies in OUT/manifest.jsonl, OUT/audit.json and, for each corpus, OUT/LABEL/KEY.flac (16 bit, at the
 recording's own rate; speech is mixed to mono, music keeps two channels), and in OUT/LABEL/corpus.json from what
 it was made. A corpus whose corpus.json still holds is not touched again; of one that was interrupted, or whose files
-have changed, only what is missing or different is made.
+have changed, only what is missing or different is made. One process at a time prepares into a folder.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
 from audiodiff.data.manifest import Clip, Manifest, assign_splits
 from audiodiff.data.recordings import Recording
 from audiodiff.errors import UserError
-from audiodiff.files import write_text
+from audiodiff.files import folder_lock, short_name, stays_below, write_text
 
 RECORD = "corpus.json"
 VERSION = 2  # raise it when the same recordings would be prepared differently
@@ -176,8 +176,9 @@ def plan(name: str, clips: int = DEFAULT_CLIPS) -> Plan:
         raise UserError(root, "no such folder", f"give {kind}: the path of the corpus")
     layout, source, licence = LAYOUTS[kind]
     made_from = {"corpus": kind, "path": str(root), "files": _hash(_listing(root))}
-    label = (root.name or "root") if kind == "folder" else kind
-    return Plan(label, made_from, lambda downloads: Corpus(layout(root), f"{source}, {root.name}", licence))
+    name = recordings.readable(root.name or "root")
+    label = name if kind == "folder" else kind
+    return Plan(label, made_from, lambda downloads: Corpus(layout(root), f"{source}, {name}", licence))
 
 
 def place_for(root: str | Path) -> Path:
@@ -187,8 +188,9 @@ def place_for(root: str | Path) -> Path:
     """
     root = Path(root).expanduser().resolve()
     place = Path("data") / (root.name or "root")
-    origins = {_record(place, file.parent.name).get("made_from", {}).get("path") for file in place.glob(f"*/{RECORD}")}
-    taken = origins not in (set(), {str(root)}) or (place.exists() and not origins and any(place.iterdir()))
+    origins = {_origin(place, file.parent.name) for file in place.glob(f"*/{RECORD}")}
+    anything = place.exists() and any(not found.name.startswith(".") for found in place.iterdir())
+    taken = origins not in (set(), {str(root)}) or (anything and not origins)
     return place.with_name(f"{place.name}-{_hash([str(root)])[:8]}") if taken else place
 
 
@@ -209,6 +211,12 @@ def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, 
         raise UserError("--split-by", f"is {split_by!r}", f"choose {' or '.join(manifests.SPLIT_BY)}")
     plans = [plan(name, clips) for name in names]
     _check_places(plans, out)
+    with folder_lock(out, wait=True):
+        _check_places(plans, out)  # another process may have prepared there until now
+        return _prepare(plans, out, split_by)
+
+
+def _prepare(plans: Sequence[Plan], out: Path, split_by: str | None) -> Manifest:
     old = Manifest.load(out) if (out / manifests.NAME).exists() else Manifest((), out)
     split_by = split_by or old.split_by
     manifest = Manifest(assign_splits(old.clips, split_by), out, split_by)
@@ -218,8 +226,7 @@ def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, 
             made, rest = _prepare_corpus(wanted, out)
             manifest = Manifest(assign_splits([*others, *made], split_by), out, split_by)
             manifest.save()
-            record = {"version": VERSION, "made_from": wanted.made_from} | rest
-            write_text(out / wanted.label / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            _write_record(wanted, out, {"version": VERSION} | rest)
     if manifest != old:
         manifest.save()
     if not Audit.is_of(manifest):
@@ -235,10 +242,10 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
     left_out: dict[str, list] = {"unreadable": [], "left out": []}
     for recording in tqdm(corpus.recordings, desc=wanted.label, unit="clip"):
         name = f"{wanted.label}/{recording.key}"
-        if recording.remark:
-            left_out["left out"].append((name, recording.remark))
+        if remark := recording.remark or ("" if stays_below(recording.key) else "its name leads out of the folder"):
+            left_out["left out"].append((name, remark))
             continue
-        target = out / f"{name}.flac"
+        target = out / _file_of(name)
         audio = _made_before(recording, target)
         if audio is None:
             try:
@@ -249,6 +256,8 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
             if reason := _unfit(audio, SHORTEST_STROKE_SECONDS if recording.label else SHORTEST_SECONDS):
                 left_out["left out"].append((name, reason))
                 continue
+            if not clips and not _record(out, wanted.label):
+                _write_record(wanted, out, {})  # whose the folder is, should this be interrupted
             write(target, audio)
             if recording.stamp is not None:
                 os.utime(target, ns=(recording.stamp, recording.stamp))
@@ -261,6 +270,12 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
         shutil.copyfile(corpus.copyright, out / wanted.label / "copyright")
     shutil.rmtree(downloads, ignore_errors=True)
     return clips, {"attribution": corpus.attribution, "left_out": left_out}
+
+
+def _file_of(name: str) -> str:
+    """Where the clip of a name lies, relative to the manifest."""
+    folder, _, last = name.rpartition("/")
+    return f"{folder}/{short_name(last, len('.flac'))}.flac"
 
 
 def _made_before(recording: Recording, target: Path) -> Audio | None:
@@ -284,7 +299,7 @@ def _unfit(audio: Audio, shortest: float) -> str:
 def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Corpus) -> Clip:
     return Clip(
         id=name,
-        path=f"{name}.flac",
+        path=_file_of(name),
         seconds=audio.seconds,
         sample_rate=audio.sample_rate,
         text=recording.text,
@@ -308,9 +323,23 @@ def attribution(manifest: Manifest, label: str) -> str:
 def _record(out: Path, label: str) -> dict:
     """What corpus.json says; empty where it is missing or damaged, since it only saves work."""
     try:
-        return json.loads((out / label / RECORD).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        record = json.loads((out / label / RECORD).read_text(encoding="utf-8", errors="surrogateescape"))
+        left_out = [entry for kind in ("unreadable", "left out") for entry in record.get("left_out", {}).get(kind, [])]
+        texts = [record.get("attribution", ""), *record.get("made_from", {}).values()]
+        texts += [text for subject, problem in left_out for text in (subject, problem)]
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
+    return record if all(isinstance(text, str) for text in texts) else {}
+
+
+def _origin(out: Path, label: str) -> str | None:
+    """The folder that a corpus was made from; None where there was none, or it is not known."""
+    return _record(out, label).get("made_from", {}).get("path")
+
+
+def _write_record(wanted: Plan, out: Path, rest: dict) -> None:
+    record = {"made_from": wanted.made_from} | rest
+    write_text(out / wanted.label / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def _is_done(wanted: Plan, manifest: Manifest) -> bool:
@@ -323,8 +352,8 @@ def _is_done(wanted: Plan, manifest: Manifest) -> bool:
 def _all_left_out(manifest: Manifest) -> dict[str, list]:
     found: dict[str, list] = {"unreadable": [], "left out": []}
     for label in sorted({clip.id.split("/")[0] for clip in manifest.clips}):
-        for kind, entries in _record(manifest.root, label).get("left_out", {}).items():
-            found[kind] += entries
+        for kind, entries in found.items():
+            entries += _record(manifest.root, label).get("left_out", {}).get(kind, [])
     return found
 
 
@@ -335,7 +364,7 @@ def _check_places(plans: Iterable[Plan], out: Path) -> None:
         path = wanted.made_from.get("path")
         if path is not None and out.resolve().is_relative_to(path):
             raise UserError(out, f"lies within {path}, which it is made from", "choose another --out")
-        before = paths.setdefault(wanted.label, _record(out, wanted.label).get("made_from", {}).get("path", path))
+        before = paths.setdefault(wanted.label, _origin(out, wanted.label) or path)
         if before != path:
             raise UserError(path, f"has the same name as {before}, prepared in {out}", "choose another --out")
 

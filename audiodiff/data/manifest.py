@@ -17,7 +17,7 @@ from pathlib import Path
 
 from audiodiff.audio.io import EXTENSIONS
 from audiodiff.errors import UserError
-from audiodiff.files import write_text
+from audiodiff.files import stays_below, write_text
 
 NAME = "manifest.jsonl"
 VERSION = 1
@@ -27,6 +27,7 @@ LABEL_MARK = "; "
 # Chosen for the small corpus asterisk-en: 30 clips and over a minute, none of them longer than 11 s, on either side.
 SPLIT_SALT = "audiodiff-547"
 FEWEST_TO_HOLD_OUT = 5  # names of which one is held out whatever their hashes
+_MOST = 1e9  # seconds, hertz, beats a minute
 _FIX = "prepare the data again with `audiodiff prepare`"
 
 
@@ -35,8 +36,9 @@ class Clip:
     """One recording.
 
     Attributes:
-        id: unique in the manifest, `CORPUS/KEY`.
-        path: the audio file, relative to the manifest's folder, with forward slashes.
+        id: unique in the manifest, `CORPUS/KEY`; files are named by it, so that it is a relative path without `..`.
+        path: the audio file, relative to the manifest's folder, with forward slashes. It is only read, and may lie
+            anywhere.
         seconds: duration; `round(seconds * sample_rate)` is the number of samples, exactly.
         sample_rate: Hz, of the file.
         text: what is said, "" where it is not known.
@@ -45,7 +47,7 @@ class Clip:
         licence: what the corpus' own copyright file says.
         source: where it comes from, such as the package's name and version.
         synthetic: made by a machine, not recorded.
-        content: hash of the samples, by which duplicates are known; "" where it was not computed.
+        content: hash of the samples, by which duplicates are known; "" where it was not computed. It names files, too.
         label: of what kind it is, such as the instrument; several are parted by "; "; "" where it is not known.
         piece: what it is a part of, unique across corpora, all of it on one side of the split; "" for nothing larger.
         channels: 1, or 2 for a stereo file.
@@ -104,7 +106,7 @@ class Manifest:
         path = Path(path)
         path = path / NAME if path.is_dir() else path
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
         except FileNotFoundError:
             fix = "prepare some data with `audiodiff prepare`"
             if path.parent.is_dir() and any(found.suffix.lower() in EXTENSIONS for found in path.parent.iterdir()):
@@ -216,7 +218,7 @@ def _told(clip: Clip) -> dict:
 def _object(line: str, where: str) -> dict:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(where, f"is not JSON ({error})", _FIX) from error
     if not isinstance(value, dict):
         raise UserError(where, "is not a JSON object", _FIX)
@@ -234,18 +236,39 @@ def _clip(line: str, where: str) -> Clip:
         allowed = (int, float) if field.type is float else field.type
         if not isinstance(given, allowed) or (isinstance(given, bool) and field.type is not bool):
             raise UserError(where, f"field {field.name!r} is {given!r}, not {field.type.__name__}", _FIX)
+        if isinstance(given, str) and not _is_text(given):
+            raise UserError(where, f"field {field.name!r} is {given!r}, which is no text", _FIX)
     unknown = sorted(set(value) - {field.name for field in fields(Clip)})
     if unknown:
         raise UserError(where, f"field {unknown[0]!r} is not known", _FIX)
+    _check_values(value, where)
+    return Clip(**value)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_values(value: dict, where: str) -> None:
     if value.get("split", "train") not in SPLITS:
         raise UserError(where, f"field 'split' is {value['split']!r}, not one of {', '.join(SPLITS)}", _FIX)
     if value.get("channels", 1) not in (1, 2):
         raise UserError(where, f"field 'channels' is {value['channels']!r}, not 1 or 2", _FIX)
-    if not 0 <= value.get("tempo", 0) < float("inf"):
-        raise UserError(where, f"field 'tempo' is {value['tempo']!r}, not 0 or above", _FIX)
+    if not 0 <= value.get("tempo", 0) < _MOST:
+        raise UserError(where, f"field 'tempo' is {value['tempo']!r:.40}, not 0 or above and below {_MOST:g}", _FIX)
     for name in ("seconds", "sample_rate"):
-        if not 0 < value[name] < float("inf"):
-            raise UserError(where, f"field {name!r} is {value[name]!r}, not above 0", _FIX)
-    if not value["id"] or not value["path"]:
-        raise UserError(where, f"field {'path' if value['id'] else 'id'!r} is empty", _FIX)
-    return Clip(**value)
+        if not 0 < value[name] < _MOST:
+            raise UserError(where, f"field {name!r} is {value[name]!r:.40}, not above 0 and below {_MOST:g}", _FIX)
+    for name in ("id", "path"):
+        if not value[name]:
+            raise UserError(where, f"field {name!r} is empty", _FIX)
+    if "\0" in value["path"]:
+        raise UserError(where, f"field 'path' is {value['path']!r}, which is no path", _FIX)
+    for name in ("id", "content"):
+        if value.get(name) and (not stays_below(value[name]) or (name == "content" and "/" in value[name])):
+            raise UserError(where, f"field {name!r} is {value[name]!r}, which leads out of a folder", _FIX)

@@ -65,6 +65,11 @@ def recording(key: str, path: Path, text: str = "", speaker: str = "", **others)
     return Recording(key, others.pop("read", partial(read, path)), text, speaker, stamp, **others)
 
 
+def readable(name: str) -> str:
+    """A file's name in UTF-8: bytes of it that are not become `?`."""
+    return name.encode(errors="replace").decode()
+
+
 def asterisk(root: Path, texts: Path) -> list[Recording]:
     """Voice prompts in G.722 at 16 kHz below VOICE/, and a list `key: text` (gzipped); the speaker is the voice.
 
@@ -192,7 +197,7 @@ def files(root: Path) -> dict[str, Path]:
     for path in sorted(root.rglob("*")):
         if not path.is_file() or path.suffix.lower() not in (*EXTENSIONS, *UNKNOWN) or path.name.startswith("."):
             continue
-        key = path.relative_to(root).with_suffix("").as_posix().encode(errors="replace").decode()
+        key = readable(path.relative_to(root).with_suffix("").as_posix())
         found[key if key not in found else f"{key}{path.suffix.replace('.', '_')}"] = path
     if not any(path.suffix.lower() in EXTENSIONS for path in found.values()):
         raise UserError(root, "holds no audio", f"expected files ending in {' '.join(EXTENSIONS)}")
@@ -202,7 +207,7 @@ def files(root: Path) -> dict[str, Path]:
 def found_at(key: str, path: Path, root: Path, text: str = "", **others) -> Recording:
     """That of a file below `root`, whose first folder is the speaker."""
     first, *rest = path.relative_to(root).parts
-    speaker = first.encode(errors="replace").decode() if rest else ""
+    speaker = readable(first) if rest else ""
     remark = "" if path.suffix.lower() in EXTENSIONS else f"{path.suffix} is not read: convert it to WAV or FLAC"
     return recording(key, path, text, speaker, remark=remark, **others)
 

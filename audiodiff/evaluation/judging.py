@@ -65,7 +65,7 @@ class Jury:
         if workers != 0:
             # Spawned, not forked: torch's threads do not survive a fork.
             context = multiprocessing.get_context("spawn")
-            count = workers or len(os.sched_getaffinity(0))
+            count = workers or _cores()
             self._executor = ProcessPoolExecutor(count, context, torch.set_num_threads, (1,))
 
     def __enter__(self) -> "Jury":
@@ -80,6 +80,11 @@ class Jury:
     def __call__(self, cases: Iterable[Case], names: Sequence[str] = tuple(JUDGES)) -> Iterator[Verdict]:
         """Verdicts in the order of `cases`."""
         return (self._executor.map if self._executor else map)(partial(judge, names=tuple(names)), cases)
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system says (Linux); else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def judge_all(cases: Iterable[Case], workers: int | None = None) -> Iterator[Verdict]:

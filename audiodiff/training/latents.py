@@ -5,6 +5,8 @@ are made before training and kept beside the manifest, below `.latents`, under t
 the same codec finds them, and one with another codec makes its own.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tqdm import tqdm
 from audiodiff.data.dataset import CropDataset, read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
-from audiodiff.files import atomic
+from audiodiff.files import atomic, folder_lock, short_name
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.codec import Codec, codec_of
 from audiodiff.training.datamodule import MusicData
@@ -51,6 +53,7 @@ class LatentData(MusicData):
 
     Args:
         codec: folder of a codec, or of a model that has one.
+        accelerator: that recordings are encoded on, as of Lightning's trainer; anything but a CUDA device is the CPU.
         arguments: those of `MusicData`; `sample_rate` and `channels` are the codec's, `crop_samples` a multiple of its
             stride.
 
@@ -58,9 +61,9 @@ class LatentData(MusicData):
         UserError: the codec is missing, or is one of another rate or number of channels.
     """
 
-    def __init__(self, *arguments, codec: str, **options):
+    def __init__(self, *arguments, codec: str, accelerator: str = "auto", **options):
         super().__init__(*arguments, **options)
-        self.codec = codec
+        self.codec, self.accelerator = codec, accelerator
 
     def read(self) -> None:
         """Encode what is not encoded yet, and see to it that the codec is the one that was meant."""
@@ -78,8 +81,8 @@ class LatentData(MusicData):
             raise UserError(f"data.crop_samples {self.crop_samples}", problem, f"set data.crop_samples={whole}")
         self.stride = codec.stride
         manifest = self.manifest()
-        self.latents = manifest.root / ".latents" / found.digest[:12]
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.latents = manifest.root / ".latents" / codec_hash(found)[:12]
+        device = "cuda" if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
         encode(codec.to(device), manifest, self.latents, self.crop_samples)
         super().read()
 
@@ -87,11 +90,28 @@ class LatentData(MusicData):
         return LatentCrops(self.latents, self.stride, *self._crop_arguments(manifest))
 
 
+def codec_hash(found: checkpoint.Checkpoint) -> str:
+    """SHA-256 of a codec's arguments and weights: the same in its own checkpoint as in that of a model that has it."""
+    described = {name: checkpoint.describe(value) for name, value in found.arguments.items()}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name, weight in sorted(found.weights.items()):
+        digest.update(name.encode() + weight.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def latent_file(folder: Path, manifest: Manifest, clip: Clip, sample_rate: int, least: int) -> Path:
-    """Where the latents lie of what a clip holds now, and of the silence behind one of fewer samples than `least`."""
-    content = clip.content or f"{manifest.path(clip).stat().st_mtime_ns:x}"
+    """Where the latents lie of what a clip holds now, and of the silence behind one of fewer samples than `least`.
+
+    Raises:
+        UserError: the clip's file is missing.
+    """
+    try:
+        content = clip.content or f"{manifest.path(clip).stat().st_mtime_ns:x}"
+    except OSError as error:
+        raise UserError(manifest.path(clip), f"cannot be read ({error.strerror})", "prepare the data again") from error
     made_up = f".{least}" if clip.samples * sample_rate < least * clip.sample_rate else ""
-    return folder / f"{clip.id}.{content}{made_up}.npy"
+    path = folder / f"{clip.id}.{content}{made_up}"
+    return path.with_name(short_name(path.name, len(".npy")) + ".npy")
 
 
 @torch.inference_mode()
@@ -101,17 +121,20 @@ def encode(codec: Codec, manifest: Manifest, folder: Path, least: int) -> None:
     Args:
         codec: on the device that it is to run on.
         manifest: the clips.
-        folder: for the files.
+        folder: for the files; one process at a time writes to it.
         least: samples that each clip is made up to.
     """
     files = {clip.id: latent_file(folder, manifest, clip, codec.sample_rate, least) for clip in manifest.clips}
-    missing = [clip for clip in manifest.clips if not files[clip.id].exists()]
-    for clip in tqdm(missing, desc="encoding recordings", unit="clip", disable=None if missing else True):
-        waveform = torch.cat(list(_pieces(codec, manifest, clip)), dim=-1)
-        waveform = torch.nn.functional.pad(waveform, (0, max(least - waveform.shape[-1], 0)))
-        latents = codec.encode(waveform[None].to(codec.network.mean.device))[0]
-        with atomic(files[clip.id]) as temporary, temporary.open("wb") as file:
-            np.save(file, latents.cpu().numpy().astype(np.float16))
+    if all(file.exists() for file in files.values()):
+        return
+    with folder_lock(folder, wait=True):
+        missing = [clip for clip in manifest.clips if not files[clip.id].exists()]
+        for clip in tqdm(missing, desc="encoding recordings", unit="clip", disable=None if missing else True):
+            waveform = torch.cat(list(_pieces(codec, manifest, clip)), dim=-1)
+            waveform = torch.nn.functional.pad(waveform, (0, max(least - waveform.shape[-1], 0)))
+            latents = codec.encode(waveform[None].to(codec.network.mean.device))[0]
+            with atomic(files[clip.id]) as temporary, temporary.open("wb") as file:
+                np.save(file, latents.cpu().numpy().astype(np.float16))
 
 
 def _pieces(codec: Codec, manifest: Manifest, clip: Clip) -> Sequence[torch.Tensor]:

@@ -1,8 +1,11 @@
+import errno
 import gzip
 import importlib.util
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from audiodiff.data.audit import Audit
 from audiodiff.data.corpora import prepare
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
+from audiodiff.files import LOCK
 
 
 def sound(path, seconds=0.6, rate=16000, seed=0, level=0.1, channels=1, **options):
@@ -370,10 +374,127 @@ def test_hibari_is_marked_synthetic_everywhere_and_reproducible(tmp_path):
     }.items()
 
 
-def test_a_damaged_record_only_costs_work(ljspeech, tmp_path):
+DAMAGE = {
+    "cut": b'{"version": 2, "made_fr',
+    "no text": b"\xff\xfe\x00",
+    "zeros": bytes(100),
+    "a list": b"[]",
+    "a number": b"3",
+    "deep": b"[" * 100_000,
+    "another version": b'{"version": 0}',
+    "other types": b'{"version": 2, "made_from": [], "left_out": {"unreadable": [1]}, "attribution": 3}',
+    "no pairs": b'{"version": 2, "left_out": {"unreadable": [["a"]]}}',
+    "no places": b'{"made_from": {"path": ["a"]}}',
+    "no entries": b'{"left_out": {"unreadable": null}}',
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A corpus of one clip and its manifest."""
+    root = tmp_path_factory.mktemp("damaged")
+    sound(root / "in/mine/a.wav")
+    return root / "in/mine", prepare([f"folder:{root / 'in/mine'}"], root / "out")
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_records_only_cost_work(prepared, damage):
+    root, first = prepared
+    for name in ("mine/corpus.json", "audit.json"):
+        (first.root / name).write_bytes(damage)
+    assert corpora.attribution(first, "mine") == ""
+    assert prepare([f"folder:{root}"], first.root) == first
+    assert Audit.is_of(first) and str(Audit.load(first.root))
+
+
+@pytest.mark.parametrize("change", [{"findings": 3}, {"findings": {"dc": [1]}}, {"corpora": {"mine": {"hours": "x"}}}])
+def test_an_audit_of_the_right_hash_may_be_damaged_too(prepared, change):
+    root, first = prepared
+    found = json.loads((first.root / "audit.json").read_text())
+    for name, value in change.get("corpora", {}).items():
+        value.update(found["corpora"][name] | value)
+    (first.root / "audit.json").write_text(json.dumps(found | change))
+    assert not Audit.is_of(first)
+    prepare([f"folder:{root}"], first.root)
+    assert json.loads((first.root / "audit.json").read_text()) == found
+
+
+def test_names_that_lead_out_of_the_folder_are_left_out(ljspeech, tmp_path):
+    sound(ljspeech / "victim.wav")
+    with (ljspeech / "metadata.csv").open("a") as table:
+        table.write("../victim|text\n/etc/passwd|text\na\0b|text\n")
+    manifest = prepare([f"ljspeech:{ljspeech}"], tmp_path / "out")
+    assert len(manifest) == 3 and not (tmp_path / "out/victim.flac").exists()
+    left_out = dict(Audit.load(tmp_path / "out").findings["left out"])
+    assert left_out == dict.fromkeys(
+        ("ljspeech/../victim", "ljspeech//etc/passwd", "ljspeech/a\0b"), "its name leads out of the folder"
+    )
+
+
+def test_names_as_long_as_names_can_be(tmp_path):
+    folder = tmp_path / "mine" / ("a" * 255) / ("い" * 80)
+    for name in ("x" * 251, "x" * 250 + "y", "あ" * 83):
+        sound(folder / f"{name}.wav", seed=len(name.encode()))
+    manifest = prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
+    assert len({clip.path for clip in manifest.clips}) == 3 and all(manifest.path(c).exists() for c in manifest.clips)
+    before = times(tmp_path / "out")
+    assert prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out") == manifest and times(tmp_path / "out") == before
+
+
+def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    sound(tmp_path / "there/a.wav")
+    shutil.copytree(tmp_path / "there", folder)
+    monkeypatch.setattr(recordings, "read", lambda path: read(tmp_path / "there" / path.name))
+    manifest = prepare([f"folder:{folder}"], tmp_path / "out", split_by="speaker")
+    assert [(clip.id, clip.speaker) for clip in manifest.clips] == [("caf?/a", "caf?")]
+    monkeypatch.setattr(recordings, "read", None)
+    assert prepare([f"folder:{folder}"], tmp_path / "out") == manifest == Manifest.load(tmp_path / "out")
+
+
+HELD = """
+import sys
+from audiodiff.data import corpora
+inner = corpora._prepare_corpus
+def held(*arguments):
+    print("ready", flush=True)
+    input()
+    return inner(*arguments)
+corpora._prepare_corpus = held
+corpora.prepare([sys.argv[1]], sys.argv[2])
+"""
+
+
+def test_two_processes_prepare_into_one_folder_and_lose_nothing(tmp_path):
+    for name in "ab":
+        for number in range(3):
+            sound(tmp_path / name / f"{number}.wav", seed=number + ord(name))
+    code = "import sys\nfrom audiodiff.cli import main\nmain()"
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+
+    def process(*arguments):
+        return subprocess.Popen([sys.executable, "-c", *arguments], text=True, **pipes)
+
+    first = process(HELD, f"folder:{tmp_path / 'a'}", str(tmp_path / "out"))
+    assert first.stdout.readline() == "ready\n"
+    second = process(code, "prepare", f"folder:{tmp_path / 'b'}", "--out", str(tmp_path / "out"))
+    assert f"waiting for process {first.pid} " in second.stderr.readline()
+    first.communicate("\n")
+    told, _ = second.communicate()
+    assert (first.returncode, second.returncode) == (0, 0) and "6 clips" in told
+    manifest = Manifest.load(tmp_path / "out")
+    assert [clip.id for clip in manifest.clips] == [f"{name}/{number}" for name in "ab" for number in range(3)]
+    assert Audit.is_of(manifest) and not (tmp_path / "out" / LOCK).exists()
+
+
+def test_what_is_prepared_can_lie_where_nobody_may_write(ljspeech, tmp_path, no_decoding, monkeypatch):
+    monkeypatch.undo()
     first = prepare([f"ljspeech:{ljspeech}"], tmp_path / "out")
-    for damage in ("{", json.dumps({"version": 0})):
-        (tmp_path / "out/ljspeech/corpus.json").write_text(damage)
-        (tmp_path / "out/audit.json").write_text(damage)
-        assert prepare([f"ljspeech:{ljspeech}"], tmp_path / "out") == first
-        assert Audit.is_of(first)
+    before = times(tmp_path / "out")
+
+    def refused(path, *_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(os, "open", refused)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert prepare([f"ljspeech:{ljspeech}"], tmp_path / "out") == first and times(tmp_path / "out") == before

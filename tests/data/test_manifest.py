@@ -18,6 +18,7 @@ from audiodiff.data.manifest import (
     split_of,
 )
 from audiodiff.errors import UserError
+from audiodiff.files import stays_below
 
 HEADER = {"manifest": "audiodiff", "version": 1, "split_by": "clip"}
 
@@ -35,7 +36,7 @@ def written(folder: Path, *lines: dict | str) -> Path:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.lists(st.text(), unique=True, max_size=5),
+    st.lists(st.text().filter(lambda name: stays_below(f"c/{name}")), unique=True, max_size=5),
     st.text(),
     st.integers(1, 10**8),
     st.integers(1, 192000),
@@ -105,6 +106,12 @@ GOOD = asdict(clip("a"))
         ([HEADER, GOOD | {"tempo": -3}], r"line 2: field 'tempo' is -3, not 0 or above"),
         ([HEADER, GOOD | {"channels": 6}], "line 2: field 'channels' is 6, not 1 or 2"),
         ([HEADER, GOOD | {"path": ""}], "line 2: field 'path' is empty"),
+        ([HEADER, GOOD | {"path": "a\0.flac"}], r"line 2: field 'path' is 'a\x00.flac'"),
+        ([HEADER, GOOD | {"seconds": 10**400}], "line 2: field 'seconds' is 10000"),
+        ([HEADER, GOOD | {"tempo": 1e300}], "line 2: field 'tempo' is 1e+300"),
+        ([HEADER, json.dumps(GOOD).replace("1.5", "9" * 5000)], "line 2: is not JSON"),
+        ([HEADER, "[" * 10**5], "line 2: is not JSON"),
+        ([HEADER, GOOD | {"text": "\ud800"}], r"line 2: field 'text' is '\ud800', which is no text"),
         ([HEADER, GOOD, GOOD], "id 'c/a' stands on two lines"),
     ],
 )
@@ -114,6 +121,24 @@ def test_malformed(tmp_path, lines, message):
         Manifest.load(path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["id", "content"])
+@pytest.mark.parametrize("name", ["../../../victim/x", "a/../../x", "/x", "..", ".", "a\0b"])
+def test_what_names_files_stays_below_their_folder(tmp_path, field, name):
+    with pytest.raises(UserError, match=f"line 2: field '{field}' is .* leads out of a folder"):
+        Manifest.load(written(tmp_path, HEADER, GOOD | {field: name}))
+
+
+@pytest.mark.parametrize("name", ["c/..a", "c/a..", "c/.a", "c/a b", "c/é", "c/a\\b", "x" * 300])
+def test_unusual_ids_are_ids(tmp_path, name):
+    assert Manifest.load(written(tmp_path, HEADER, GOOD | {"id": name})).clips[0].id == name
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    path = written(tmp_path, HEADER, GOOD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [one.id for one in Manifest.load(path).clips] == ["c/a"]
 
 
 def test_missing_and_binary(tmp_path):
@@ -135,6 +160,34 @@ def test_any_text_is_refused_in_one_line(tmp_path_factory, text):
     with pytest.raises(UserError) as error:
         Manifest.load(path)
     assert len(str(error.value).splitlines()) == 1
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.sampled_from(["..", "/", "a"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(GOOD)), VALUES, max_size=3))
+def test_any_values_are_read_or_refused_in_one_line(tmp_path_factory, changes):
+    folder = tmp_path_factory.getbasetemp()
+    path = written(folder, HEADER, GOOD | changes)
+    try:
+        (one,) = Manifest.load(path).clips
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1
+        return
+    saved = Manifest((one,), folder).save(folder / "again.jsonl")
+    assert Manifest.load(saved).clips == (one,)
+    assert one.samples >= 0 and (folder / one.id).resolve().is_relative_to(folder.resolve())
+    Path(folder / one.path).exists()
 
 
 def test_split_shares_are_90_5_5():

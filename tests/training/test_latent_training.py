@@ -3,6 +3,7 @@
 import math
 import shutil
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ import torch
 from audiodiff import config, train
 from audiodiff.audio import io
 from audiodiff.data import corpora
+from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
-from audiodiff.synthesis.codec import Codec
+from audiodiff.synthesis.codec import Codec, codec_of
 from audiodiff.synthesis.music import MusicGenerator
 from audiodiff.training.datamodule import MusicData
-from audiodiff.training.latents import LatentData
+from audiodiff.training.latents import LatentData, codec_hash, encode, latent_file
 from audiodiff.training.reconstructed import predictable
 
 RATE, CROP = 8000, 2048
@@ -158,6 +160,46 @@ def test_a_recording_that_changed_is_encoded_again_and_so_is_more_silence(codec,
     assert {latents.shape for latents in longest.values()} == {(8, 32 * CROP // 64)}
 
 
+@pytest.fixture(scope="module")
+def network(codec):
+    return Codec.from_pretrained(codec / "model")
+
+
+def test_an_id_that_leads_out_of_the_folder_writes_no_latents(codec, network, tmp_path):
+    there, root = Manifest.load(codec / "data" / "mine"), tmp_path / "a/b"
+    shutil.copytree(there.root, root, ignore=shutil.ignore_patterns(".latents"))
+    Manifest((replace(there.clips[0], id="../../../victim/x"), *there.clips[1:]), root).save()
+    data = LatentData(str(root), RATE, CROP, 2, channels=2, codec=str(codec / "model"))
+    with pytest.raises(UserError, match=r"line 2: field 'id' is '../../../victim/x', which leads out"):
+        data.setup("fit")
+    assert not (root / ".latents").exists() and not list(tmp_path.rglob("victim"))
+
+
+@pytest.mark.parametrize("name", ["い" * 85, "x" * 255, "a" * 255 + "/" + "b" * 240])
+def test_recordings_of_long_names_are_encoded(codec, network, tmp_path, name):
+    there = Manifest.load(codec / "data" / "mine")
+    pair = tuple(replace(one, id=f"music/{name}{k}", piece="") for k, one in enumerate(there.clips[:2]))
+    encode(network, Manifest(pair, there.root), tmp_path, CROP)
+    files = [latent_file(tmp_path, there, one, RATE, CROP) for one in pair]
+    assert sorted(tmp_path.rglob("*.npy")) == sorted(files) and len(set(files)) == 2
+
+
+def test_a_clip_whose_file_is_gone_is_one_line(tmp_path):
+    manifest = Manifest((Clip("a/b", "a/b.flac", 1.0, RATE),), tmp_path)
+    with pytest.raises(UserError, match=r"a/b\.flac: cannot be read .*prepare the data again"):
+        latent_file(tmp_path, manifest, manifest.clips[0], RATE, CROP)
+
+
+@pytest.mark.parametrize(("accelerator", "device"), [("cpu", "cpu"), ("auto", "cuda"), ("gpu", "cuda"), ("mps", "cpu")])
+def test_recordings_are_encoded_where_the_trainer_runs(codec, monkeypatch, accelerator, device):
+    assert config.compose(["+recipe=music_latent", "trainer.accelerator=cpu"]).data.accelerator == "cpu"
+    used = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Codec, "to", lambda self, device: used.append(device) or self)
+    latents(codec, accelerator=accelerator).setup("fit")
+    assert used == [device]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -181,6 +223,8 @@ def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
     trained, kept = (Codec.from_pretrained(one / "model").network.state_dict() for one in (tmp_path, codec))
     assert all(torch.equal(trained[name], kept[name]) for name in kept)  # the codec is not trained on
     assert generator.training["codec"] == checkpoint.load(codec / "model").training
+    hashes = {codec_hash(codec_of(checkpoint.load(one / "model"))) for one in (tmp_path, codec)}
+    assert len(hashes) == 1  # an exported model's latents are those of its codec
 
 
 def test_weights_of_another_codec_or_number_of_channels_are_refused(codec, tmp_path):
