@@ -16,6 +16,12 @@ class UserError(ValueError):
         super().__init__(f"{subject}: {problem}" + (f"; {fix}" if fix else ""))
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, on one line; its type where it says nothing."""
+    line, *_ = str(error).partition("\n")
+    return line or type(error).__name__
+
+
 def warn_in_one_line() -> None:
     """From now on warnings are told as errors are: one line, without the place in the code that they come from.
 

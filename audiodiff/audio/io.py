@@ -4,6 +4,7 @@ Samples are float32 with full scale at +-1, mixed to mono unless channels are as
 second from the middle of an hour costs a second.
 """
 
+import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -67,11 +68,14 @@ def _open(path: Path) -> soundfile.SoundFile:
     if path.suffix.lower() not in EXTENSIONS:
         raise UserError(path, "is not an audio file of a known kind", f"expected {' '.join(EXTENSIONS)}")
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(_encoded(path))
     except soundfile.LibsndfileError as error:
         raise UserError(path, f"is not readable audio ({error.error_string})", "is its suffix right?") from error
-    except UnicodeEncodeError as error:
-        raise UserError(path, "has a name that is not UTF-8", "rename it") from error
+
+
+def _encoded(path: Path) -> Path | bytes:
+    """A path for soundfile, which by itself encodes none that is not UTF-8."""
+    return path if os.name == "nt" else os.fsencode(path)
 
 
 def probe(path: str | Path) -> AudioInfo:
@@ -182,7 +186,9 @@ def write_pieces(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
     first = next(pieces)
     with atomic(path) as temporary:
         try:
-            with soundfile.SoundFile(temporary, "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]) as file:
+            with soundfile.SoundFile(
+                _encoded(temporary), "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]
+            ) as file:
                 for piece in chain([first], pieces):
                     file.write(_steps(path, piece))
         except soundfile.LibsndfileError as error:

@@ -16,7 +16,9 @@ BLOCK = 16384
 
 def stable_hash(*parts: object) -> int:
     """A number in [0, 2^63) that is the same in every process and on every machine."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    # A file name that is not UTF-8 reaches Python with its bytes as surrogates.
+    text = "/".join(map(str, parts)).encode("utf-8", "surrogateescape")
+    digest = hashlib.blake2b(text, digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from audiodiff.audio import io, mel_file
 from audiodiff.audio.mel import MelSpec, convert
 from audiodiff.data.manifest import Manifest
-from audiodiff.errors import UserError
+from audiodiff.errors import UserError, first_line
 from audiodiff.synthesis.vocoder import Vocoder
 
 _KINDS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
@@ -101,10 +101,19 @@ def find(inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserEr
     for path in map(Path, inputs):
         try:
             for source in _expand(path, Path(out)):
-                sources.setdefault((source.path.resolve(), source.name), source)
+                _add(source, sources, report)
         except UserError as error:
             report(error)
+        except Exception as error:  # A manifest may be damaged, or made to hurt.
+            report(UserError(path, f"cannot be read ({first_line(error)})"))
     return sorted(_apart(sources.values(), report), key=lambda source: source.name)
+
+
+def _add(source: Source, sources: dict[tuple[Path, PurePosixPath], Source], report: Callable) -> None:
+    try:
+        sources.setdefault((source.path.resolve(), source.name), source)
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in its path, a loop of links
+        report(UserError(source.path, f"cannot be read ({first_line(error)})"))
 
 
 def _expand(path: Path, out: Path) -> Iterator[Source]:

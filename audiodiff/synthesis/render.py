@@ -24,7 +24,7 @@ from audiodiff.audio import io
 from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion import presets
 from audiodiff.diffusion.noise import clip_seed
-from audiodiff.errors import UserError
+from audiodiff.errors import UserError, first_line
 from audiodiff.files import folder_lock
 from audiodiff.synthesis import sidecar
 from audiodiff.synthesis.batches import unfinished
@@ -148,7 +148,7 @@ class _Renderer:
         except UserError as error:
             self._leave_out(error)
         except Exception as error:  # A reader may raise anything at a file that is damaged, or made to hurt.
-            self._leave_out(UserError(source.path, f"cannot be read ({_reason(error)})"))
+            self._leave_out(UserError(source.path, f"cannot be read ({first_line(error)})"))
         return None
 
     def _leave_out(self, error: UserError) -> None:
@@ -209,7 +209,7 @@ class _Renderer:
                     if clip[0].missing:
                         self._generate([clip])
             else:
-                self._leave_out(UserError(jobs[0].source.path, f"cannot be rendered ({_reason(error)})"))
+                self._leave_out(UserError(jobs[0].source.path, f"cannot be rendered ({first_line(error)})"))
             return
         spent = time.perf_counter() - started
         speed = sum(audio.seconds for audio in rendered) / spent
@@ -244,9 +244,3 @@ class _Renderer:
             self._leave_out(error)
         else:
             self.outcome.rendered += 1
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, on one line; some exceptions have no words of their own."""
-    reason, *_ = str(error).partition("\n")
-    return reason or type(error).__name__
