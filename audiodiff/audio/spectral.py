@@ -4,6 +4,7 @@ All take `x`, the estimate, and `y`, the reference, (B, T) each, and answer one 
 `x`.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,8 @@ from audiodiff.audio.mel import MelSpec, MelSpectrogram
 
 RESOLUTIONS = ((512, 120, 480), (1024, 256, 1024), (2048, 480, 1920))
 WINDOWS = (128, 256, 512, 1024, 2048)
+_INAUDIBLE = 1e-4  # root mean square, -80 dB of full scale
+_SILENT = 1e-5  # root mean square of a frame: the noise of a recording is louder, only digital silence is below
 
 
 def _magnitude(signal: Tensor, n_fft: int, hop_length: int, win_length: int) -> Tensor:
@@ -32,19 +35,27 @@ def multi_resolution_stft(
 
     Source: Yamamoto, Song and Kim 2020 (Parallel WaveGAN), equations 3 to 6. 0 for equal signals.
 
+    Two floors, at the magnitudes of inaudible white noise (-80 dB), keep silence from outweighing everything else; no
+    clip and no frame of ordinary recordings is affected. The spectral convergence of a clip divides by no less. In
+    frames of digital silence (below -100 dB) log magnitudes are compared from there on, instead of down to 1e-5.
+
     Args:
         x: estimate, (B, T).
         y: reference, (B, T).
         resolutions: (n_fft, hop_length, win_length) in samples of each resolution.
-        scale: (B, T) signal whose magnitudes' norm divides the spectral convergence; None: y. With one scale for all
-            pairs the distance is symmetric.
+        scale: (B, T) signal whose magnitudes' norm divides the spectral convergence, and whose frames may be silent;
+            None: y. With one scale for all pairs the distance is symmetric.
     """
     total = 0.0
     for resolution in resolutions:
         a, b = _magnitude(x, *resolution), _magnitude(y, *resolution)
         unit = b if scale is None else _magnitude(scale, *resolution)
-        convergence = (a - b).flatten(1).norm(dim=1) / unit.flatten(1).norm(dim=1)
-        total = total + convergence + (a.log() - b.log()).abs().mean((1, 2))
+        noise = math.sqrt(3 / 8 * resolution[2])  # magnitude of white noise of unit variance under a Hann window
+        least = _INAUDIBLE * noise * math.sqrt(unit[0].numel())
+        convergence = (a - b).flatten(1).norm(dim=1) / unit.flatten(1).norm(dim=1).clamp(min=least)
+        silent = unit.square().mean(1, keepdim=True).sqrt() < _SILENT * noise
+        floor = torch.where(silent, _INAUDIBLE * noise, 0.0)
+        total = total + convergence + (a.clamp(min=floor).log() - b.clamp(min=floor).log()).abs().mean((1, 2))
     return total / len(resolutions)
 
 

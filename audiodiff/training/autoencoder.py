@@ -12,7 +12,7 @@ from torch import Tensor
 from audiodiff.audio.spectral import RESOLUTIONS, multi_resolution_stft
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.synthesis.codec import Codec
-from audiodiff.training.module import Training, drawn_levels
+from audiodiff.training.module import Training, drawn_levels, limit_losses
 
 _QUIET = 1e-4  # root mean square: what is below is not heard, and no error is divided by less
 
@@ -45,7 +45,7 @@ class AutoencoderTraining(Training):
         x, y = made.flatten(0, 1).float(), waveform.flatten(0, 1).float()
         resolution = RESOLUTIONS[int(torch.randint(len(RESOLUTIONS), (), generator=generator))]
         floor = _QUIET * torch.randn(y.shape, generator=generator).to(y)
-        spectral = multi_resolution_stft(x + floor, y + floor, [resolution]).mean()
+        spectral = limit_losses(multi_resolution_stft(x + floor, y + floor, [resolution])).mean()
         power = y.square().mean(-1).clamp(min=_QUIET**2)
         error = ((x - y).square().mean(-1) / power).clamp(max=4).mean()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()

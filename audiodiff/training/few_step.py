@@ -17,7 +17,7 @@ from audiodiff.audio.spectral import multi_resolution_mel, multi_resolution_stft
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.times import Uniform
 from audiodiff.errors import UserError
-from audiodiff.training.module import VocoderTraining, drawn_levels, faded
+from audiodiff.training.module import VocoderTraining, drawn_levels, faded, limit_losses
 
 
 class FewStepTraining(VocoderTraining):
@@ -73,7 +73,7 @@ class FewStepTraining(VocoderTraining):
         losses = torch.stack([self._distance(one, waveform) for one in made]).mean(0)
         if self.repulsion:
             losses = losses - 0.5 * self.repulsion * self._distance(made[0], made[1], waveform)
-        loss = losses.mean() + self.model.source_loss(told, waveform).mean()
+        loss = limit_losses(losses).mean() + self.model.source_loss(told, waveform).mean()
         drawn = torch.ones(count)
         return {"loss": loss, "clip_loss": losses.detach(), "t": drawn, "drawn": drawn}
 

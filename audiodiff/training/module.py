@@ -192,7 +192,7 @@ class VocoderTraining(DiffusionTraining):
         estimate = self.model.estimate(waveform, noise.to(waveform), t)
         losses, made = estimate.loss, estimate.waveform.float()
         if self.spectral:
-            losses = losses + self.spectral * multi_resolution_stft(made, waveform)
+            losses = losses + self.spectral * limit_losses(multi_resolution_stft(made, waveform))
         for term in self.terms:
             losses = losses + term(made, waveform, estimate.log_snr)
         loss = mean_loss(weights * losses, self.model.schedule) + estimate.source_loss.mean()
@@ -221,6 +221,15 @@ def faded(waveform: Tensor, hop_length: int) -> Tensor:
     waveform[:, :length] *= rise
     waveform[:, waveform.shape[-1] - length :] *= rise.flip(0)
     return waveform
+
+
+def limit_losses(losses: Tensor, limit: float = 20.0) -> Tensor:
+    """Losses of clips (B,), none above `limit`; the gradient of one that was above is scaled down by as much.
+
+    A relative distance has no bound where the clip is nearly silent and the estimate is not yet: one such clip would
+    decide the direction of the whole step. A model that is any good stays far below the limit.
+    """
+    return losses * (limit / losses.detach().clamp(min=limit))
 
 
 def mean_loss(losses: Tensor, schedule: Schedule) -> Tensor:

@@ -76,6 +76,55 @@ def test_gradients_are_finite_at_silence_and_at_equality():
     assert multi_resolution_stft(y, torch.zeros_like(y)).isfinite()
 
 
+def published(x, y):
+    """Spectral convergence and log magnitude distance as published, without floors."""
+    total = 0.0
+    for n_fft, hop, win in RESOLUTIONS:
+        window = torch.hann_window(win, dtype=x.dtype)
+        a, b = (
+            torch.stft(z, n_fft, hop, win, window, pad_mode="constant", return_complex=True).abs().clamp(min=1e-5)
+            for z in (x, y)
+        )
+        total = total + (a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)
+        total = total + (a.log() - b.log()).abs().mean((1, 2))
+    return total / len(RESOLUTIONS)
+
+
+@pytest.mark.parametrize("level", [1.0, 1e-2, 1.1e-4])
+def test_recordings_have_the_published_distance_to_the_bit(level):
+    """Whatever is above -80 dB as a whole and has no digital silence in it, gradients included."""
+    y = level * noise(2, 8000) * torch.linspace(0.2, 1.6, 8000)
+    x, same = ((level * noise(2, 8000, seed=1)).requires_grad_() for _ in range(2))
+    distance, expected = multi_resolution_stft(x, y), published(same, y)
+    assert torch.equal(distance, expected)
+    distance.sum().backward()
+    expected.sum().backward()
+    assert torch.equal(x.grad, same.grad)
+
+
+def test_against_silence_white_noise_has_the_distance_of_its_level_from_the_floors():
+    """Spectral convergence r for r times the floor; logarithms of Rayleigh's variable where it is above the floor.
+
+    E[max(0, log |X|)] = E1(1 / r^2) / 2 for complex normal X of variance r^2.
+    """
+    silence = torch.zeros(1, 60000, dtype=torch.float64)
+    for ratio, logarithm in ((1.0, 0.21938 / 2), (10.0, 4.03793 / 2), (0.1, 0.0)):
+        distance = multi_resolution_stft(1e-4 * ratio * noise(1, 60000), silence)
+        assert distance.item() == pytest.approx(ratio + logarithm, rel=0.05)
+    assert multi_resolution_stft(silence, silence).tolist() == [0]
+
+
+def test_what_is_not_heard_in_digital_silence_does_not_count():
+    """A clip whose second half is zeros, exact in its first half and 20 dB below the floor in the second."""
+    heard = torch.arange(32000) < 16000
+    y = 0.1 * noise(1, 32000) * heard
+    near = multi_resolution_stft(y + 1e-5 * noise(1, 32000, seed=1) * ~heard, y)
+    audible = multi_resolution_stft(y + 1e-2 * noise(1, 32000, seed=1) * ~heard, y)
+    assert near < 0.02 and audible > 2
+    scaled = multi_resolution_stft(y, 0.9 * y, scale=y), multi_resolution_stft(0.9 * y, y, scale=y)
+    assert torch.equal(*scaled)
+
+
 def test_half_precision_is_computed_in_float32():
     x, y = 0.1 * noise(1, 4096), 0.1 * noise(1, 4096, seed=1)
     half = multi_resolution_stft(x.bfloat16(), y.bfloat16())
