@@ -1,5 +1,6 @@
 """The command line: one verb a file. Verbs import what is heavy when they run, so that `--help` answers at once."""
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -46,6 +47,8 @@ def build() -> typer.Typer:
 def main() -> None:
     """Entry point of the console script: bad input becomes one line and status 1, Ctrl-C becomes 130."""
     warn_in_one_line()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for paths that are not UTF-8
     try:
         status = build()(prog_name="audiodiff", standalone_mode=False)
     except UserError as error:
