@@ -16,32 +16,81 @@ import librosa
 import numpy as np
 import soundfile
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from audiodiff.audio.arrays import real_tensor
 from audiodiff.errors import UserError
 from audiodiff.files import atomic
 
 EXTENSIONS = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".opus", ".mp3")
 _WRITTEN = {"wav": "WAV", "flac": "FLAC"}
 FORMATS = tuple(_WRITTEN)
+_FULL_SCALE = {torch.uint8: 2**7, torch.int16: 2**15, torch.int32: 2**31}  # the integer types of WAV files
 
 
 @dataclass(frozen=True)
 class Audio:
     """A signal and its rate.
 
+    Takes what other libraries load, NumPy arrays, lists and tensors, and holds it as float32 on the CPU. Integers have
+    the full scale of their type, as in a WAV file: they are divided by it, with a warning.
+
     Attributes:
-        samples: (T,) or (B, T); with channels (C, T) or (B, C, T); full scale +-1.
+        samples: (T,) or (B, T); with channels (C, T) or (B, C, T); finite, full scale +-1.
         sample_rate: Hz.
+
+    Raises:
+        UserError: samples that are not real numbers, NaN or infinite, or integers of a type that audio does not come in
+            (uint8, int16 and int32 do); a rate that is not a whole number above 0.
     """
 
     samples: Tensor
     sample_rate: int
 
+    def __post_init__(self):
+        """Convert and check."""
+        object.__setattr__(self, "samples", _float_samples(self.samples))
+        object.__setattr__(self, "sample_rate", _whole_rate(self.sample_rate))
+
     @property
     def seconds(self) -> float:
         """Duration."""
         return self.samples.shape[-1] / self.sample_rate
+
+
+def _float_samples(samples: ArrayLike | Tensor) -> Tensor:
+    """Samples of any real type as float32 on the CPU."""
+    samples = real_tensor(samples, "audio").cpu()
+    if samples.ndim == 0:
+        raise UserError("audio", "is a single number", "give samples (T,) or (C, T)")
+    if not samples.is_floating_point():
+        samples = _scaled(samples)
+    samples = samples.float()
+    if not samples.sum(dtype=torch.float64).isfinite():
+        raise UserError("audio", "holds NaN or infinite samples", "repair the recording")
+    return samples
+
+
+def _scaled(samples: Tensor) -> Tensor:
+    """Integers divided by the full scale of their type; unsigned ones are centered at half of it."""
+    if samples.dtype not in _FULL_SCALE:
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in _FULL_SCALE)
+        problem = f"{samples.dtype} samples have no full scale ({known} do)"
+        raise UserError("audio", problem, "convert them to float32, full scale +-1")
+    scale = _FULL_SCALE[samples.dtype]
+    warnings.warn(f"audio: {samples.dtype} samples are divided by {scale}, their full scale", stacklevel=5)
+    return (samples.double() - (scale if samples.dtype == torch.uint8 else 0)) / scale
+
+
+def _whole_rate(rate: float) -> int:
+    try:
+        whole = int(rate)
+        if whole == rate and whole > 0:
+            return whole
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise UserError(f"sample rate {rate}", "is not a whole number above 0", "give it in Hz, such as 16000")
 
 
 @dataclass(frozen=True)
@@ -153,21 +202,29 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
 
     Args:
         path: of the file.
-        audio: samples (T,) or (C, T), of one channel or two, and their rate.
+        audio: samples (T,) or (C, T), of one channel or two, or a batch of one such signal, and their rate.
         format: "wav" or "flac"; None: by the suffix.
 
     Raises:
-        UserError: another format, NaN or infinite samples, or a disk that refuses.
+        UserError: another format, several signals or channels, a rate that the format lacks, or a disk that refuses.
     """
     path = Path(path)
     name = (format or path.suffix.lstrip(".")).lower()
     if name not in _WRITTEN:
         raise UserError(path, f"audio is not written as {name!r}", "use .wav or .flac")
-    if audio.samples.ndim != 1 and not (audio.samples.ndim == 2 and len(audio.samples) <= 2):
-        raise ValueError(f"a file takes one signal (T,) or (C, T), C <= 2, got {tuple(audio.samples.shape)}")
+    samples = audio.samples[0] if audio.samples.ndim == 3 and len(audio.samples) == 1 else audio.samples
+    if samples.ndim != 1 and not (samples.ndim == 2 and len(samples) in (1, 2)):
+        problem = f"a file takes one signal (T,) or (C, T), C <= 2, got {tuple(samples.shape)}"
+        frames_first = samples.ndim == 2 and samples.shape[1] <= 2
+        fix = "transpose them: channels come first" if frames_first else "write each clip to a file of its own"
+        raise UserError(path, problem, fix)
     # Encoded in memory: libsndfile itself does not say why a disk refuses.
     encoded = BytesIO()
-    soundfile.write(encoded, _steps(path, audio.samples), audio.sample_rate, "PCM_16", format=_WRITTEN[name])
+    try:
+        soundfile.write(encoded, _steps(path, samples), audio.sample_rate, "PCM_16", format=_WRITTEN[name])
+    except soundfile.LibsndfileError as error:
+        problem = f"cannot be written at {audio.sample_rate} Hz ({error.error_string})"
+        raise UserError(path, problem, "resample it or choose another format") from error
     with atomic(path) as temporary:
         temporary.write_bytes(encoded.getvalue())
 

@@ -301,6 +301,13 @@ def window(spec: MelSpec) -> Tensor:
     return F.pad(hann, (before, spec.n_fft - spec.win_length - before))
 
 
+@lru_cache(maxsize=32)
+def full_scale(spec: MelSpec) -> float:
+    """A linear mel that no signal within +-1 exceeds: each frequency has at most the sum of the window."""
+    power = float(window(spec).sum()) ** 2 + spec.power_offset
+    return float(filterbank(spec).sum(0).max()) * power ** (spec.power / 2)
+
+
 def extend(waveform: Tensor, spec: MelSpec, samples: Tensor | None = None) -> Tensor:
     """Pad (B, T) as the spec does: -> (B, T + 2 * spec.pad).
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from audiodiff.diffusion import grid as grids
 from audiodiff.diffusion.schedule import Schedule
+from audiodiff.errors import UserError
 
 Noise = Callable[[int], Tensor]
 """step -> standard normal like the state."""
@@ -196,11 +197,16 @@ def gain_to_data(schedule: Schedule, t: float) -> float:
 
 
 def refuse_not_finite(finite: Tensor) -> None:
-    """Raise ValueError that names the first step whose entry in finite (nfe,) is false: the one look at the device."""
+    """Raise UserError that names the first step whose entry in finite (nfe,) is false: the one look at the device."""
     broken = (~finite).nonzero().flatten().tolist()
     if broken:
-        steps = f"step {broken[0] + 1} of {len(finite)}"
-        raise ValueError(f"not finite after {steps}: the network answered NaN or infinity")
+        raise not_finite(f"step {broken[0] + 1} of {len(finite)}")
+
+
+def not_finite(step: str) -> UserError:
+    """What to raise where the state is not finite after a step."""
+    problem = f"not finite after {step}: the network answered NaN or infinity"
+    return UserError("the sampled signal", problem, "use float32, or export the model again")
 
 
 def combine(factors: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:

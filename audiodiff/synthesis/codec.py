@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from audiodiff.audio.arrays import real_tensor
+from audiodiff.errors import UserError
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.inputs import whole_number
 from audiodiff.synthesis.kept import KeptModel
 
 TILE = 256  # latent frames at once: some seconds, so that memory does not grow with the length
@@ -69,20 +73,43 @@ class Codec(KeptModel):
         return rotated(waveform) if self.network.phases else waveform
 
     def encode(self, waveform: Tensor, tile: int | None = TILE) -> Tensor:
-        """Recordings (B, C, T) to latents (B, C Z, F) of zero mean and unit variance, in tiles of so many frames."""
+        """Recordings (B, C, T) to latents (B, C Z, F) of zero mean and unit variance, in tiles of so many frames.
+
+        Raises:
+            UserError: not real numbers in floating point, another number of channels, or no samples.
+        """
+        waveform = self._signal(waveform, "recordings", self.channels)
         return self.network.encode(self.rows(waveform), tile).unflatten(0, (-1, self.channels)).flatten(1, 2)
 
     def decode(self, latents: Tensor, samples: int | None = None, tile: int | None = TILE) -> Tensor:
-        """Latents (B, C Z, F) to recordings (B, C, samples); None: as many as the frames hold."""
+        """Latents (B, C Z, F) to recordings (B, C, samples); None: as many as the frames hold.
+
+        Raises:
+            UserError: not real numbers in floating point, another number of latents, no frames, or a number of samples
+                that is not whole, or below 0.
+        """
         return torch.cat(list(self.decoded(latents, samples, tile)), dim=-1)
 
     def decoded(self, latents: Tensor, samples: int | None = None, tile: int | None = TILE) -> Iterator[Tensor]:
         """What `decode` answers, piece by piece."""
-        left = latents.shape[-1] * self.stride if samples is None else samples
+        latents = self._signal(latents, "latents", self.latents)
+        left = latents.shape[-1] * self.stride if samples is None else whole_number(samples, "samples", 0)
         rows = latents.unflatten(1, (self.channels, -1)).flatten(0, 1)
         for piece in self.network.decoded(rows, tile):
             yield self.waveform(piece)[..., :left]
             left = max(left - piece.shape[-1], 0)
+
+    def _signal(self, signal: Tensor | ArrayLike, name: str, rows: int) -> Tensor:
+        """A signal (B, rows, T), on the network's device where it is an array."""
+        if not isinstance(signal, Tensor):  # of those the gradient is kept
+            array = real_tensor(signal, name).to(self.network.mean.device)
+            signal = array.float() if array.is_floating_point() else array
+        if not signal.is_floating_point():
+            raise UserError(name, f"are {signal.dtype}", "convert them to float32; recordings have full scale +-1")
+        if signal.ndim != 3 or signal.shape[1] != rows or signal.shape[-1] == 0:
+            problem = f"have shape {tuple(signal.shape)}, this codec takes (B, {rows}, T)"
+            raise UserError(name, problem, "add the missing dimension, or convert the number of channels")
+        return signal
 
     @classmethod
     def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:

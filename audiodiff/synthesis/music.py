@@ -21,6 +21,7 @@ from audiodiff.diffusion.sampler import HasPosteriorMean
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
+from audiodiff.synthesis.inputs import Seeds, real_number, seed_list, whole_number
 from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.synthesis.synthesiser import Progress, Synthesiser
 
@@ -61,11 +62,21 @@ class Wish:
     strength: float = 0.5
 
     def __post_init__(self):
-        """Refuse what cannot be whatever the model is.
+        """Convert numbers to plain ones, and refuse what cannot be whatever the model is.
 
         Raises:
-            UserError: a length, tempo or strength that is none, or two wishes that exclude each other.
+            UserError: a length, tempo or strength that is none, steps that are not a whole number, a clip that is not
+                `Audio`, or two wishes that exclude each other.
         """
+        for name in ("seconds", "tempo", "guidance", "strength"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, real_number(getattr(self, name), name))
+        if self.steps is not None:
+            object.__setattr__(self, "steps", whole_number(self.steps, "steps"))
+        for name in ("after", "like"):
+            if not isinstance(given := getattr(self, name), Audio | None):
+                problem = f"is of type {type(given).__name__}, not Audio"
+                raise UserError(name, problem, "read it with audiodiff.audio.io.read")
         if self.seconds is not None and not 0 < self.seconds < math.inf:
             raise UserError(f"seconds {self.seconds}", "is no length", "give a number above 0")
         if self.tempo is not None and not 0 < self.tempo < math.inf:
@@ -98,7 +109,7 @@ class MusicGenerator(Synthesiser):
 
     def generate(
         self,
-        seeds: int | Sequence[int] = 0,
+        seeds: Seeds = 0,
         *,
         peak: float | None = PEAK,
         callback: Callable[[Progress], None] | None = None,
@@ -117,10 +128,11 @@ class MusicGenerator(Synthesiser):
 
         Raises:
             UserError: as `Wish`, and for an unknown sampler or label, a tempo to a model that knows none, a length or
-                number of calls that is none.
+                number of calls that is none, seeds that are not whole numbers, or samples that are not finite.
         """
-        single = isinstance(seeds, int)
-        numbers = [seeds] if single else [int(seed) for seed in seeds]
+        listed = seed_list(seeds)
+        single = listed is None
+        numbers = [whole_number(seeds, "seed")] if single else listed
         wished = Wish(**wish)
         pieces = list(self.pieces(numbers, wished, callback)) if numbers else []
         if not pieces:
@@ -209,10 +221,13 @@ class MusicGenerator(Synthesiser):
         yield torch.cat([before, joint, made[..., end:]], dim=-1)
 
     def _fitted(self, given: Audio) -> Tensor:
-        """A given clip at the model's rate, with its channels (C, T)."""
-        samples = torch.atleast_2d(given.samples.float())
+        """A given clip (T,), (C, T) or (1, C, T) at the model's rate, with its channels (C, T)."""
+        samples = torch.atleast_2d(given.samples)
+        samples = samples[0] if samples.ndim == 3 and len(samples) == 1 else samples
+        if samples.ndim > 2:
+            raise UnfitClip("the given clip", f"has samples of shape {tuple(samples.shape)}", "give one clip (C, T)")
         if len(samples) not in (1, 2):
-            raise UnfitClip("the given clip", f"has {len(samples)} channels", "give one or two")
+            raise UnfitClip("the given clip", f"has {len(samples)} channels", "give one or two, channels first")
         if len(samples) > self.model.channels:
             samples = samples.mean(0, keepdim=True)
         return resample(samples.expand(self.model.channels, -1).contiguous(), given.sample_rate, self.sample_rate)

@@ -30,34 +30,19 @@ from torch import Tensor
 
 from audiodiff.audio.consistency import MOMENTUM, project
 from audiodiff.audio.io import Audio
-from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.prior import StandardPrior
 from audiodiff.diffusion.ancestral import Ancestral
 from audiodiff.diffusion.noise import batch_noise, step_noise
-from audiodiff.diffusion.sampler import Sampler, Step, combine
+from audiodiff.diffusion.sampler import Sampler, Step, combine, not_finite
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
+from audiodiff.synthesis.inputs import mel_tensor
 from audiodiff.synthesis.model import VocoderModel
 
 CHUNK = 128
 
 Work = Callable[[Tensor, int], Tensor]
 """Rows (R, samples) of a stretch of the clip that begins at this sample -> rows (R', samples) of the same stretch."""
-
-
-def check_mel(mel: Tensor, spec: MelSpec, name: str = "mel") -> None:
-    """Refuse what is no log-mel (M, F) of this spec.
-
-    Raises:
-        UserError: another number of bands, no frames, values that are not finite.
-    """
-    if mel.ndim != 2 or mel.shape[0] != spec.n_mels:
-        shape = "x".join(map(str, mel.shape))
-        raise UserError(name, f"has shape {shape}, this model takes {spec.n_mels} bands x frames", "see `spec`")
-    if mel.shape[1] == 0:
-        raise UserError(name, "has no frames", "give at least one")
-    if not torch.isfinite(mel).all():
-        raise UserError(name, "has values that are not finite", "make it again from clean audio")
 
 
 class Stage:
@@ -100,7 +85,7 @@ class Stream(Iterator[Audio]):
 
     Args:
         model: on the device where it runs.
-        mel_chunks: log-mels (M, F_i), one after the other.
+        mel_chunks: log-mels (M, F_i), one after the other; those without frames are skipped.
         sampler: as of `VocoderModel.sampler_for`.
         seed: of the clip's noise.
         consistency: iterations of mel consistency; None for the model's own.
@@ -111,8 +96,8 @@ class Stream(Iterator[Audio]):
         halo: samples of mel that must follow a sample before it is settled.
 
     Raises:
-        UserError: a model with attention, a chunk below 1; as the chunks come, one that is no mel, or none at all.
-        ValueError: while running, a state that is not finite.
+        UserError: a model with attention, a chunk below 1; as the chunks come, one that is no mel, after the audio of
+            those before it, no frames at all, or a state that is not finite.
     """
 
     def __init__(
@@ -147,15 +132,20 @@ class Stream(Iterator[Audio]):
         return next(self._pieces)
 
     def _run(self, mel_chunks: Iterable[Tensor]) -> Iterator[Audio]:
-        waiting, number = self.mel.cpu(), -1
+        waiting, frames = self.mel.cpu(), 0
         for number, mel in enumerate(mel_chunks):
-            check_mel(mel, self.model.mel_spec, f"mel chunk {number}")
-            waiting = torch.cat([waiting, mel.detach().cpu().float()], -1)
+            try:
+                mel = mel_tensor(mel, self.model.mel_spec, f"mel chunk {number}", empty=True)
+            except UserError:
+                if frames:
+                    yield from self._advance(waiting, last=True)
+                raise
+            waiting, frames = torch.cat([waiting, mel.cpu()], -1), frames + mel.shape[-1]
             while waiting.shape[-1] >= self.chunk:
                 piece, waiting = waiting.split([self.chunk, waiting.shape[-1] - self.chunk], -1)
                 yield from self._advance(piece, last=False)
-        if number < 0:
-            raise UserError("mel chunks", "there are none", "give at least one")
+        if not frames:
+            raise UserError("mel chunks", "there are none", "give at least one frame")
         yield from self._advance(waiting, last=True)
 
     @torch.inference_mode()
@@ -263,8 +253,7 @@ class Stream(Iterator[Audio]):
 
     def _refuse_not_finite(self, x: Tensor, n: int, start: int) -> None:
         if not torch.isfinite(x.sum()):
-            where = f"step {n + 1} of {self.sampler.nfe}, from sample {start} on"
-            raise ValueError(f"not finite after {where}: the network answered NaN or infinity")
+            raise not_finite(f"step {n + 1} of {self.sampler.nfe}, from sample {start} on")
 
     def _colour(self, rows: Tensor, start: int) -> Tensor:
         """(2, samples): the restored signal, as the start of the first iteration and as what the last one would be."""

@@ -1,6 +1,6 @@
 """`Vocoder`: a trained model in use, from mel spectrograms to audio."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,9 @@ from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.errors import UserError
 from audiodiff.synthesis.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
+from audiodiff.synthesis.inputs import Mels, Seeds, mel_tensors, seed_list, whole_number
 from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.stream import CHUNK, Stream, check_mel
+from audiodiff.synthesis.stream import CHUNK, Stream
 from audiodiff.synthesis.synthesiser import Progress, Synthesiser
 
 
@@ -42,12 +43,15 @@ class Vocoder(Synthesiser):
         return self.model.mel_spec
 
     def mel(self, audio: Audio) -> Tensor:
-        """The log-mel (M, F) of a mono recording at any rate, as this model takes it.
+        """The log-mel (M, F) of a recording (T,) or (C, T) at any rate, as this model takes it.
 
-        F * hop_length is at least the recording's length at the model's rate: where the spec leaves a rest of less than
-        a hop without a frame, the recording is lengthened by silence to whole hops.
+        Two channels are mixed. F * hop_length is at least the recording's length at the model's rate: where the spec
+        leaves a rest of less than a hop without a frame, the recording is lengthened by silence to whole hops.
+
+        Raises:
+            UserError: no samples, more than two channels, or several recordings.
         """
-        samples = resample(audio.samples, audio.sample_rate, self.sample_rate)
+        samples = self._mono(audio)
         hop = self.spec.hop_length
         if self.spec.frames(samples.shape[-1]) * hop < samples.shape[-1]:
             samples = nn.functional.pad(samples, (0, -samples.shape[-1] % hop))
@@ -55,16 +59,16 @@ class Vocoder(Synthesiser):
 
     @torch.inference_mode()
     def diffused(self, audio: Audio) -> Tensor:
-        """What the process runs on (1, T) of a mono recording at the model's rate, which its mel belongs to."""
+        """What the process runs on (1, T) of a recording, which its mel belongs to; arguments and errors of `mel`."""
         mel = self.mel(audio)[None].to(self.device)
-        return self.model.normalise(audio.samples[None].to(self.device), mel)
+        return self.model.normalise(self._mono(audio)[None].to(self.device), mel)
 
     @torch.inference_mode()
     def generate(
         self,
-        mel: Tensor | Sequence[Tensor],
+        mel: Mels,
         steps: int | None = None,
-        seeds: int | Sequence[int] = 0,
+        seeds: Seeds = 0,
         sampler: str | None = None,
         consistency: int | None = None,
         callback: Callable[[Progress], None] | None = None,
@@ -72,7 +76,7 @@ class Vocoder(Synthesiser):
         """Make audio of frames x hop_length samples from log-mels.
 
         Args:
-            mel: (M, F), (B, M, F), or a list of (M, F_i), in this model's `spec`.
+            mel: (M, F), (B, M, F), or a list of (M, F_i), in this model's `spec`; tensors, NumPy arrays, nested lists.
             steps: network calls; None for the model's own number.
             seeds: one for each clip; an integer for several clips gives clip i the seed `clip_seed(seeds, str(i))`.
             sampler: a name from `audiodiff.diffusion.presets.NAMES`; None for the model's own. It walks the grid that
@@ -85,17 +89,21 @@ class Vocoder(Synthesiser):
             Audio with samples (T,) for one mel, (B, T) for a batch, a list of Audio for a list.
 
         Raises:
-            UserError: a mel that is empty, not finite or of another spec; an unknown sampler; fewer than one step.
+            UserError: a mel that is empty, not finite, of another spec, or so loud that the audio is not finite; an
+                unknown sampler; steps, seeds or a consistency that are not whole numbers, or too small.
         """
+        mel = mel_tensors(mel, self.spec)
         many = not isinstance(mel, Tensor)
         mels = list(mel) if many or mel.ndim == 3 else [mel]
-        for item in mels:
-            check_mel(item, self.spec)
-        seeds = self._seeds(seeds, len(mels))
+        seeds, steps, consistency = self._seeds(seeds, len(mels)), self._calls(steps), _iterations(consistency)
         if not mels:
             return []
-        samples = self._sample(mels, seeds, self._calls(steps), sampler or self.model.sampler, callback)
+        samples = self._sample(mels, seeds, steps, sampler or self.model.sampler, callback)
         samples = self._finish(samples, mels, consistency)
+        if not all(clip.isfinite().all() for clip in samples):
+            raise UserError(
+                "audio", "became samples that are not finite", "is its mel of the level that its spec says?"
+            )
         if many:
             return [Audio(clip, self.sample_rate) for clip in samples]
         return Audio(torch.stack(samples) if mel.ndim == 3 else samples[0], self.sample_rate)
@@ -104,7 +112,7 @@ class Vocoder(Synthesiser):
         self,
         mel_chunks: Iterable[Tensor],
         steps: int | None = None,
-        seeds: int | Sequence[int] = 0,
+        seeds: Seeds = 0,
         sampler: str | None = None,
         consistency: int | None = None,
         chunk: int = CHUNK,
@@ -115,7 +123,7 @@ class Vocoder(Synthesiser):
         not grow with the length; latency and overhead are those of `synthesis.stream`.
 
         Args:
-            mel_chunks: log-mels (M, F_i) of any lengths, in this model's `spec`.
+            mel_chunks: log-mels (M, F_i) of any lengths, in this model's `spec`; those without frames are skipped.
             steps, seeds, sampler, consistency: as of `generate`, for one clip.
             chunk: frames computed at a time: more take longer to come and cost less.
 
@@ -124,20 +132,34 @@ class Vocoder(Synthesiser):
 
         Raises:
             UserError: a model with attention, as `generate`; while it is drawn from, a chunk that is no mel (it is
-                named by its number, from 0), or none at all.
+                named by its number, from 0), after the audio of those before it, or no frames at all.
         """
         (seed,) = self._seeds(seeds, 1)
         walker = self.model.sampler_for(self._calls(steps), sampler)
-        return Stream(self.model, mel_chunks, walker, seed, consistency, chunk, self._context)
+        chunk = whole_number(chunk, "chunk")
+        return Stream(self.model, mel_chunks, walker, seed, _iterations(consistency), chunk, self._context)
 
     def resynthesise(self, audio: Audio, steps: int | None = None, seeds: int = 0, **options) -> Audio:
-        """Copy synthesis: the audio of a recording's mel, trimmed to the recording's length; options of `generate`."""
-        at_rate = Audio(resample(audio.samples, audio.sample_rate, self.sample_rate), self.sample_rate)
+        """Copy synthesis: the audio (T,) of a recording's mel, trimmed to the recording's length.
+
+        The recording is as of `mel`, options and errors as of `mel` and `generate`.
+        """
+        at_rate = Audio(self._mono(audio), self.sample_rate)
         made = self.generate(self.mel(at_rate), steps, seeds, **options)
         return Audio(made.samples[: at_rate.samples.shape[-1]], made.sample_rate)
 
+    def _mono(self, audio: Audio) -> Tensor:
+        """The samples (T,) at the model's rate of a recording (T,) or (C, T), C <= 2."""
+        if not isinstance(audio, Audio):
+            raise UserError("audio", f"is of type {type(audio).__name__}", "give Audio(samples, sample_rate)")
+        samples = audio.samples
+        if samples.shape[-1] == 0 or (samples.ndim > 1 and samples.shape[:-1] not in ((1,), (2,))):
+            problem = f"has samples of shape {tuple(samples.shape)}, a vocoder takes one recording (T,) or (C, T)"
+            raise UserError("audio", problem, "channels come first; give several recordings one by one")
+        return resample(samples if samples.ndim == 1 else samples.mean(0), audio.sample_rate, self.sample_rate)
+
     def _calls(self, steps: int | None) -> int:
-        return self.model.calls if steps is None else steps
+        return self.model.calls if steps is None else whole_number(steps, "steps")
 
     def _sample(
         self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None
@@ -176,12 +198,18 @@ class Vocoder(Synthesiser):
         return finished
 
     @staticmethod
-    def _seeds(seeds: int | Sequence[int], clips: int) -> list[int]:
-        if isinstance(seeds, int):
-            return [seeds] if clips == 1 else [clip_seed(seeds, str(i)) for i in range(clips)]
-        if len(seeds) != clips:
-            raise UserError("seeds", f"{len(seeds)} for {clips} clips", "give one for each clip, or one number")
-        return [int(seed) for seed in seeds]
+    def _seeds(seeds: Seeds, clips: int) -> list[int]:
+        listed = seed_list(seeds)
+        if listed is None:
+            seed = whole_number(seeds, "seed")
+            return [seed] if clips == 1 else [clip_seed(seed, str(i)) for i in range(clips)]
+        if len(listed) != clips:
+            raise UserError("seeds", f"{len(listed)} for {clips} clips", "give one for each clip, or one number")
+        return listed
+
+
+def _iterations(consistency: int | None) -> int | None:
+    return None if consistency is None else whole_number(consistency, "consistency", 0)
 
 
 def _hold(mel: Tensor, frames: int) -> Tensor:

@@ -244,7 +244,7 @@ def test_prior_and_consistency_see_as_far_as_a_frame():
     [
         ([], "mel chunks: there are none"),
         ([torch.zeros(20, 3), torch.zeros(19, 3)], "mel chunk 1: has shape 19x3"),
-        ([torch.zeros(20, 3), torch.zeros(20, 0)], "mel chunk 1: has no frames"),
+        ([torch.zeros(20, 0), torch.zeros(20, 0)], "mel chunks: there are none"),
         ([torch.zeros(20, 3), torch.zeros(20, 3), torch.full((20, 1), torch.inf)], "mel chunk 2: has values"),
     ],
 )

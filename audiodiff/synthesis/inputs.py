@@ -1,0 +1,112 @@
+"""What users pass in Python, converted once and checked: mels, seeds, counts and other numbers.
+
+Whole numbers are integers of Python, NumPy or PyTorch. A float is none, not even 4.0, as on the command line.
+"""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import SupportsFloat, SupportsIndex
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from audiodiff.audio.arrays import real_tensor
+from audiodiff.audio.mel import MelSpec, full_scale
+from audiodiff.errors import UserError
+
+Mels = Tensor | ArrayLike | Sequence[Tensor | ArrayLike]
+Seeds = SupportsIndex | Sequence[SupportsIndex]
+_LOUDEST = 100.0  # amplitudes a mel may be above full scale: 40 dB
+
+
+def whole_number(value: SupportsIndex, subject: str, least: int | None = None) -> int:
+    """An integer, of at least `least`.
+
+    Raises:
+        UserError: another type, a float included, or a smaller number.
+    """
+    try:
+        number = operator.index(value)
+    except (TypeError, RuntimeError) as error:
+        raise UserError(f"{subject} {value}", "is not a whole number", "give an integer, such as 4") from error
+    if least is not None and number < least:
+        raise UserError(f"{subject} {number}", f"is below {least}")
+    return number
+
+
+def real_number(value: SupportsFloat, subject: str) -> float:
+    """A number, maybe infinite or NaN.
+
+    Raises:
+        UserError: another type, or an integer beyond what a float holds.
+    """
+    try:
+        if not isinstance(value, str):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        pass
+    raise UserError(f"{subject} {value!r:.60}", "is not a number")
+
+
+def seed_list(seeds: Seeds) -> list[int] | None:
+    """The seeds of several clips; None where `seeds` is one number. Raises as `whole_number`."""
+    if isinstance(seeds, Iterable) and getattr(seeds, "ndim", 1) > 0:
+        return [whole_number(seed, "seed") for seed in seeds]
+    return None
+
+
+def mel_tensors(mel: Mels, spec: MelSpec) -> Tensor | list[Tensor]:
+    """Log-mels in float32: (M, F) or (B, M, F) of an array, a list of (M, F_i) of a sequence of arrays.
+
+    Nested lists of numbers are one mel (M, F).
+
+    Raises:
+        UserError: as `mel_tensor`.
+    """
+    if not isinstance(mel, Iterable):
+        raise UserError("mel", f"is of type {type(mel).__name__}", "give an array of bands x frames")
+    if hasattr(mel, "ndim"):
+        array = real_tensor(mel, "mel")
+        return torch.stack(_each(array, spec)) if array.ndim == 3 and len(array) else mel_tensor(array, spec)
+    items = [real_tensor(item, f"mel {i}") for i, item in enumerate(mel)]
+    if items and all(item.ndim == 1 and len(item) == len(items[0]) for item in items):
+        return mel_tensor(torch.stack(items), spec)
+    return _each(items, spec)
+
+
+def _each(items: Iterable[Tensor], spec: MelSpec) -> list[Tensor]:
+    return [mel_tensor(item, spec, f"mel {i}") for i, item in enumerate(items)]
+
+
+def mel_tensor(mel: Tensor | ArrayLike, spec: MelSpec, name: str = "mel", empty: bool = False) -> Tensor:
+    """One log-mel (M, F) of this spec, in float32.
+
+    Args:
+        mel: a tensor, an array or nested lists, (M, F) or (1, M, F).
+        spec: that it must have.
+        name: that errors call it.
+        empty: whether it may have no frames.
+
+    Raises:
+        UserError: another number of bands, no frames, values that are not finite real numbers, or 40 dB above what
+            audio within full scale can have.
+    """
+    mel = real_tensor(mel, name).float()
+    mel = mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
+    if mel.ndim != 2 or mel.shape[0] != spec.n_mels:
+        shape = "x".join(map(str, mel.shape))
+        turned = mel.ndim == 2 and mel.shape[1] == spec.n_mels
+        fix = "transpose it" if turned else "see `spec`"
+        raise UserError(name, f"has shape {shape}, this model takes {spec.n_mels} bands x frames", fix)
+    if mel.shape[1] == 0:
+        if empty:
+            return mel
+        raise UserError(name, "has no frames", "give at least one")
+    if not torch.isfinite(mel).all():
+        raise UserError(name, "has values that are not finite", "make it again from clean audio")
+    most = float(spec.compress(torch.tensor(full_scale(spec) * _LOUDEST**spec.power)))
+    if (highest := float(mel.max())) > most:
+        problem = f"reaches {highest:.3g}, audio within full scale stays far below {most:.3g}"
+        raise UserError(name, problem, "is it of this model's spec, of audio within +-1?")
+    return mel
