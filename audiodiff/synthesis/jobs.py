@@ -19,6 +19,7 @@ from audiodiff.audio import io, mel_file
 from audiodiff.audio.mel import MelSpec, convert
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError, first_line
+from audiodiff.synthesis.inputs import mel_tensor
 from audiodiff.synthesis.vocoder import Vocoder
 
 _KINDS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
@@ -75,18 +76,19 @@ class Source:
             mel_spec: what saved mels are whose files do not say.
 
         Raises:
-            UserError: the file cannot be read, or is a mel of a spec that cannot be converted.
+            UserError: the file cannot be read, is a mel of a spec that cannot be converted, or far above full scale.
         """
         if not self.is_mel:
             recording = io.read(self.path, vocoder.sample_rate)
-            return vocoder.mel(recording), recording.samples.shape[-1]
+            mel = mel_tensor(vocoder.mel(recording), vocoder.spec, str(self.path))
+            return mel, recording.samples.shape[-1]
         mel, spec = mel_file.load_mel(self.path, mel_spec)
         if spec != vocoder.spec:
             try:
                 mel = convert(mel, spec, vocoder.spec)
             except UserError as error:
                 raise UserError(self.path, error.problem, error.fix) from error
-        return mel, mel.shape[-1] * vocoder.spec.hop_length
+        return mel_tensor(mel, vocoder.spec, str(self.path)), mel.shape[-1] * vocoder.spec.hop_length
 
 
 def find(inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserError], None]) -> list[Source]:
