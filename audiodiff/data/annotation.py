@@ -3,15 +3,15 @@
 Labels are words: an instrument, a genre, a key ("A minor"). The tempo is a number, in beats a minute.
 """
 
-import csv
 import re
-import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinytag import TinyTag, TinyTagException
 
 from audiodiff.data.manifest import LABEL_MARK
+from audiodiff.data.table import Table
 from audiodiff.errors import UserError
 
 # In this order: "snare rimshot" is a snare, "bass drum" a kick, "ride bell" a cymbal.
@@ -33,6 +33,7 @@ _TEMPO = re.compile(
 )
 _KEY = re.compile(r"(?<![A-Za-z0-9])([A-Ga-g])(#|b|♯|♭)?[\s_-]*(major|minor|maj|min|m)(?![A-Za-z0-9])")
 _SHORT_KEY = re.compile(r"([A-G])([#b]?)(m?)")
+_FORM = "`FILE,LABEL,...`"
 _TEMPI = (20.0, 400.0)  # what a number of beats a minute may be
 
 
@@ -88,42 +89,34 @@ def of_tags(path: Path) -> Annotation:
     return Annotation((*([genre] if genre else []), *labels), next(filter(None, tempi), 0.0))
 
 
-def table(path: Path, keys: set[str]) -> dict[str, Annotation]:
-    """Of a CSV file with lines `FILE,WORD,...` the annotation of each of `keys` that it names, with or without suffix.
+def table(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
+    """What labels.csv, with lines `FILE,LABEL,...`, says of recordings; says how many of its lines match.
 
-    A word such as `120 bpm` is the tempo, every other one a label. Lines that name no key are left out.
+    A word such as `120 bpm` is the tempo, every other one a label.
+
+    Args:
+        path: its file.
+        files: of the recordings by their keys.
 
     Warns:
-        UserWarning: how many were left out, and the first of them.
+        UserWarning: some lines match no recording.
 
     Raises:
-        UserError: it is no CSV, or a line has no word.
+        UserError: as `Table.read`, or a line has no label.
     """
-    found, strangers = {}, []
-    try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(path, f"cannot be read as CSV ({error})", "save it as UTF-8") from error
-    for number, row in enumerate(rows, 1):
-        name, *words = (cell.strip() for cell in row or [""])
-        if not name and not any(words):
-            continue
-        if not any(words):
-            raise UserError(f"{path}, line {number}", "has no label", "it should hold lines `FILE,LABEL,LABEL,...`")
-        key = name if name in keys else Path(name).with_suffix("").as_posix()
-        if key not in keys:
-            strangers.append(f"line {number} names {name!r}")
-            continue
+    said, found = Table.read(path, files, _FORM), {}
+    for line in said.lines:
+        words, where = [word for word in line.cells if word], f"{path}, line {line.number}"
+        if not words:
+            raise UserError(where, "has no label", f"write {_FORM}")
         matches = [_TEMPO.fullmatch(word) for word in words]
-        labels = tuple(word for word, match in zip(words, matches, strict=True) if word and not match)
+        labels = tuple(word for word, match in zip(words, matches, strict=True) if not match)
         tempi = [_tempo(match[1] or match[2]) for match in matches if match]
         if 0.0 in tempi:
             problem = f"has a tempo outside {_TEMPI[0]:g} to {_TEMPI[1]:g} beats a minute"
-            raise UserError(f"{path}, line {number}", problem, "mend it")
-        found[key] = Annotation(labels, next(iter(tempi), 0.0))
-    if strangers:
-        problem = f"{strangers[0]}, which is no audio there ({len(strangers)} such lines are left out)"
-        warnings.warn(f"{path}: {problem}", stacklevel=2)
+            raise UserError(where, problem, "mend it")
+        found |= dict.fromkeys(line.keys, Annotation(labels, next(iter(tempi), 0.0)))
+    said.report()
     return found
 
 

@@ -80,7 +80,7 @@ def folder(root: Path) -> list[Recording]:
         UserError: no such folder, no audio, or a labels.csv that does not fit.
     """
     found, said = recordings.files(root), root / "labels.csv"
-    table = annotation.table(said, set(found)) if said.exists() else {}
+    table = annotation.table(said, found) if said.exists() else {}
     annotated = ((path, _annotated(key, path, root, table.get(key))) for key, path in found.items())
     return [part for path, one in annotated for part in recordings.parts(one, path, stereo)]
 

@@ -4,6 +4,8 @@ Nothing is decoded here; a `Recording` says how that is done.
 """
 
 import gzip
+import hashlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 
 from audiodiff.audio.io import EXTENSIONS, Audio, probe, read
+from audiodiff.data.transcripts import Transcript, Transcripts
 from audiodiff.errors import UserError
 
 LONGEST_SECONDS = 1200.0  # of one clip
@@ -134,14 +137,15 @@ def fillets(sounds: Path, scripts: Path, language: str = "cs") -> list[Recording
 
 
 def ljspeech(root: Path) -> list[Recording]:
-    """LJSpeech 1.1: wavs/ID.wav, and metadata.csv with `ID|text|normalised text`; one speaker."""
+    """LJSpeech 1.1: wavs/ID.wav, and metadata.csv with `ID|text|normalized text`; one speaker, or those it names."""
     if not (root / "wavs").is_dir():
         raise UserError(root, "has no folder wavs/", "name the folder that holds wavs/ and metadata.csv")
-    said = table(root / "metadata.csv")
-    there = {path.stem: path for path in root.glob("wavs/*.wav")}
+    there = {readable(path.stem): path for path in root.glob("wavs/*.wav")}
+    said = Transcripts.read(root / "metadata.csv", there)
+    whole = said.strangers | dict.fromkeys(there, Transcript()) | said.of
     return [
-        recording(key, there.get(key, root / "wavs" / f"{key}.wav"), said.get(key, ""), "LJ")
-        for key in sorted(there | said)
+        recording(key, there.get(key, root / "wavs" / f"{key}.wav"), one.text, one.speaker or "LJ")
+        for key, one in sorted(whole.items())
     ]
 
 
@@ -160,24 +164,24 @@ def vctk(root: Path) -> list[Recording]:
     for key, path in chosen.items():
         speaker = path.parent.name
         text = root / "txt" / speaker / f"{key}.txt"
-        said = text.read_text(encoding="utf-8").strip() if text.exists() else ""
+        said = text.read_text(encoding="utf-8-sig", errors="replace").strip() if text.exists() else ""
         found.append(recording(f"{speaker}/{key}", path, said, speaker))
     return found
 
 
 def folder(root: Path) -> list[Recording]:
-    """Any audio below `root`. Texts, if any: KEY.txt beside it, or metadata.csv (`NAME|text`). Speaker: first folder.
+    """Any audio below `root`. Texts, if any: KEY.txt beside it, or metadata.csv (`transcripts`). Speaker: first folder.
 
     What lasts for hours and has no text is taken in parts.
     """
-    said = table(root / "metadata.csv") if (root / "metadata.csv").exists() else {}
+    there, metadata = files(root), root / "metadata.csv"
+    said = Transcripts.read(metadata, there).of if metadata.exists() else {}
     found = []
-    for key, path in files(root).items():
-        relative, beside = path.relative_to(root), path.with_suffix(".txt")
-        text = said.get(key) or said.get(relative.as_posix()) or said.get(path.stem, "")
-        if beside.exists():
-            text = beside.read_text(encoding="utf-8", errors="replace").strip()
+    for key, path in there.items():
+        known, beside = said.get(key, Transcript()), path.with_suffix(".txt")
+        text = beside.read_text(encoding="utf-8-sig", errors="replace").strip() if beside.exists() else known.text
         one = found_at(key, path, root, text)
+        one = replace(one, speaker=known.speaker or one.speaker)
         found += [one] if text else parts(one, path, read)
     return found
 
@@ -185,7 +189,8 @@ def folder(root: Path) -> list[Recording]:
 def files(root: Path) -> dict[str, Path]:
     """Any audio below `root` by its key: its path without the suffix, and in UTF-8.
 
-    Of two files that differ in the suffix alone, such as a.mp3 and a.wav, both are taken: the second key keeps it.
+    Of two files that differ in the suffix alone, such as a.mp3 and a.wav, both are taken: the second key keeps it. Keys
+    that are still the same, of names that are not UTF-8, get a hash.
     Files of kinds that are not read are there as well.
 
     Raises:
@@ -198,7 +203,9 @@ def files(root: Path) -> dict[str, Path]:
         if not path.is_file() or path.suffix.lower() not in (*EXTENSIONS, *UNKNOWN) or path.name.startswith("."):
             continue
         key = readable(path.relative_to(root).with_suffix("").as_posix())
-        found[key if key not in found else f"{key}{path.suffix.replace('.', '_')}"] = path
+        digest = hashlib.sha256(os.fsencode(path.relative_to(root))).hexdigest()[:12]
+        keys = (key, f"{key}{path.suffix.replace('.', '_')}", f"{key}-{digest}")
+        found[next(one for one in keys if one not in found)] = path
     if not any(path.suffix.lower() in EXTENSIONS for path in found.values()):
         raise UserError(root, "holds no audio", f"expected files ending in {' '.join(EXTENSIONS)}")
     return found
@@ -236,18 +243,3 @@ def parts(one: Recording, path: Path, sounds: Callable[..., Audio]) -> list[Reco
         )
         for number, start in enumerate(range(0, info.samples, step))
     ]
-
-
-def table(path: Path) -> dict[str, str]:
-    """Lines `name|text` or `name|text|normalised text` (then the last is taken), without any quoting."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise UserError(path, "no such file", "it should hold lines `name|text`") from None
-    except UnicodeDecodeError as error:
-        raise UserError(path, f"is not UTF-8 ({error.reason})", "save it as UTF-8") from error
-    rows = [line.split("|") for line in lines if line.strip()]
-    for number, row in enumerate(rows, 1):
-        if len(row) < 2:
-            raise UserError(f"{path}, entry {number}", "has no `|`", "it should hold lines `name|text`")
-    return {row[0].strip(): (row[2] if len(row) > 2 and row[2].strip() else row[1]).strip() for row in rows}

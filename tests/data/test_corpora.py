@@ -240,7 +240,9 @@ def test_refusals(tmp_path, ljspeech):
     assert "holds no audio" in refused(f"folder:{tmp_path / 'none'}")
     assert "no folder wav48_silence_trimmed/" in refused(f"vctk:{tmp_path / 'none'}")
     (ljspeech / "metadata.csv").write_text("LJ001-0000 no bar\n")
-    assert "entry 1: has no `|`" in refused(f"ljspeech:{ljspeech}")
+    assert "names none of the 3 recordings there (line 1: " in refused(f"ljspeech:{ljspeech}")
+    (ljspeech / "metadata.csv").write_text("LJ001-0000|text\nLJ001-0001\n")
+    assert "metadata.csv, line 2: has no text; write `NAME|TEXT`" in refused(f"ljspeech:{ljspeech}")
     (ljspeech / "metadata.csv").unlink()
     assert "metadata.csv: no such file" in refused(f"ljspeech:{ljspeech}")
     (tmp_path / "bad").mkdir()
@@ -445,7 +447,6 @@ def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     sound(tmp_path / "there/a.wav")
     shutil.copytree(tmp_path / "there", folder)
-    monkeypatch.setattr(recordings, "read", lambda path: read(tmp_path / "there" / path.name))
     manifest = prepare([f"folder:{folder}"], tmp_path / "out", split_by="speaker")
     assert [(clip.id, clip.speaker) for clip in manifest.clips] == [("caf?/a", "caf?")]
     monkeypatch.setattr(recordings, "read", None)

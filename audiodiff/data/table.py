@@ -1,0 +1,167 @@
+"""Tables of text beside recordings, metadata.csv and labels.csv: which line speaks of which recordings.
+
+Cells are parted by `|`, a tab, `;` or `,`, whichever lets most lines name a recording, and so is the column of names
+found. A name may have a suffix or none and begin with folders or not: `wavs/a.wav`, `a.wav` and `a` are all the same
+if there is but one. With `;` and `,` cells may be quoted.
+"""
+
+import csv
+import re
+import unicodedata
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiodiff.errors import UserError
+
+_DELIMITERS = ("|", "\t", ";", ",")
+_QUOTED = (";", ",")
+_NAME_COLUMNS = 3  # the first of them are tried
+_HEADING = re.compile(r"(audio|wav|clip|file|sound)?[ _-]?(file|name|path|id|audio|wav|clip)", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.[A-Za-z]\w{1,4}$")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line.
+
+    Attributes:
+        number: in the file, counted from 1.
+        name: what it says that it is about.
+        cells: the others, without white space around them.
+        keys: of the recordings that it is about; none for a stranger.
+    """
+
+    number: int
+    name: str
+    cells: list[str]
+    keys: list[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table and what it is about.
+
+    Attributes:
+        path: its file.
+        lines: all but the heading and empty ones.
+        heading: of the columns of `Line.cells`; none where the first line is no heading.
+        delimiter: between its cells.
+        recordings: how many there are.
+    """
+
+    path: Path
+    lines: list[Line]
+    heading: list[str]
+    delimiter: str
+    recordings: int
+
+    @classmethod
+    def read(cls, path: Path, files: Mapping[str, Path], form: str) -> "Table":
+        """Read a table.
+
+        Args:
+            path: its file, in the folder that names start from.
+            files: of the recordings by their keys.
+            form: what its lines look like, for errors.
+
+        Raises:
+            UserError: it cannot be read, a line names nothing, or no line names a recording.
+        """
+        lines = _lines(path)
+        index = _Index(files, path.parent)
+        choices = []
+        for delimiter in _DELIMITERS:
+            rows = [(number, _cells(line, delimiter)) for number, line in lines]
+            rows = [(number, cells) for number, cells in rows if any(cells)]
+            several = sum(len(cells) > 1 for _, cells in rows)
+            for column in range(_NAME_COLUMNS):
+                named = sum(len(cells) > column and bool(index[cells[column]]) for _, cells in rows)
+                choices.append(((named, several, -column), delimiter, column, rows))
+        (named, *_), delimiter, column, rows = max(choices, key=lambda choice: choice[0])
+        first = rows[0][1] if rows else []
+        heading = [] if len(first) <= column or index[first[column]] or not _HEADING.fullmatch(first[column]) else first
+        found = []
+        for number, cells in rows[bool(heading) :]:
+            name = cells.pop(column) if len(cells) > column else ""
+            if not name:
+                raise UserError(f"{path}, line {number}", f"column {column + 1} names no file", f"write {form}")
+            found.append(Line(number, name, cells, index[name]))
+        if found and not named:
+            problem = f"names none of the {len(files)} recordings there (line {found[0].number}: {found[0].name!r})"
+            raise UserError(path, problem, f"it should hold lines {form}")
+        return cls(path, found, heading[:column] + heading[column + 1 :], delimiter, len(files))
+
+    def strangers(self) -> Iterator[Line]:
+        """Lines that are about nothing that there is."""
+        return (line for line in self.lines if not line.keys)
+
+    def report(self) -> None:
+        """Say how many lines match how many recordings.
+
+        Warns:
+            UserWarning: some match none; names the first of them.
+        """
+        named, strangers = {key for line in self.lines for key in line.keys}, list(self.strangers())
+        count = f"{len(self.lines) - len(strangers)} of {len(self.lines)} lines match {len(named)} of {self.recordings}"
+        if strangers:
+            problem = f"line {strangers[0].number} names {strangers[0].name!r}, which is no audio there"
+            left_out = f"({len(strangers)} such line{'s are' if len(strangers) > 1 else ' is'} left out)"
+            warnings.warn(f"{self.path}: {problem} {left_out}; {count} recordings", stacklevel=3)
+        else:
+            print(f"{self.path.name}: {count} recordings")
+
+
+class _Index:
+    """Which recordings a name may mean."""
+
+    def __init__(self, files: Mapping[str, Path], root: Path):
+        self.whole, self.ends = defaultdict(dict), defaultdict(dict)
+        for key, path in files.items():
+            relative = path.relative_to(root) if path.is_relative_to(root) else path
+            for form in {key, relative.as_posix(), relative.with_suffix("").as_posix()}:
+                self.whole[_normalized(form)][key] = None
+                for end in _ends(_normalized(form)):
+                    self.ends[end][key] = None
+
+    def __getitem__(self, name: str) -> list[str]:
+        """Keys of the recordings of just this name, else that end with it, else that it ends with."""
+        name = _normalized(name)
+        forms = (name, _SUFFIX.sub("", name))
+        for names, index in ((forms, self.whole), (forms, self.ends), (_ends(forms[1]), self.whole)):
+            for one in names:
+                if one in index:
+                    return list(index[one])
+        return []
+
+
+def _normalized(name: str) -> str:
+    """A name in one Unicode form (file systems differ), with slashes, and without the folder `.`."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/")).removeprefix("./")
+
+
+def _ends(name: str) -> Sequence[str]:
+    parts = name.split("/")
+    return ["/".join(parts[first:]) for first in range(1, len(parts))]
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(path, "no such file") from None
+    except (UnicodeDecodeError, OSError) as error:
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise UserError(path, f"cannot be read as UTF-8 ({reason})", "save it as UTF-8") from error
+    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    cells = line.split(delimiter)
+    if delimiter in _QUOTED:
+        with suppress(csv.Error):  # a cell beyond its limits
+            cells = next(csv.reader([line], delimiter=delimiter), [])
+    return [cell.strip() for cell in cells]
