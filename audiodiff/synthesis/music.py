@@ -9,6 +9,8 @@ and some noise (`diffusion.editing.Restarted`).
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ from audiodiff.diffusion.sampler import HasPosteriorMean
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
+from audiodiff.synthesis.codec import autoencoder
 from audiodiff.synthesis.inputs import Seeds, real_number, seed_list, whole_number
 from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.synthesis.synthesiser import Progress, Synthesiser
@@ -106,6 +109,14 @@ class MusicGenerator(Synthesiser):
 
     MODEL = MusicModel
     model: MusicModel
+
+    @classmethod
+    def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> Self:
+        """The same model with fresh weights; its codec keeps its own, since the model is not what trained it."""
+        generator = super().untrained(folder, device, seed)
+        if generator.model.codec is not None:
+            generator.model.codec.network.load_state_dict(autoencoder(folder).state_dict())
+        return generator
 
     def generate(
         self,

@@ -246,3 +246,14 @@ def test_without_phases_left_and_right_are_coded_as_they_are():
     left, right = codec.encode(x).chunk(2, dim=1)
     torch.testing.assert_close(codec.encode(x.flip(1)), torch.cat([right, left], 1))
     torch.testing.assert_close(codec.decode(torch.cat([right, left], 1)), codec.decode(codec.encode(x)).flip(1))
+
+
+def test_untrained_the_network_is_fresh_and_the_codec_is_the_trained_one(make_latent_music, tmp_path):
+    """What a model is compared with has the codec that it has itself: mean and deviation of the latents included."""
+    model = make_latent_music()
+    torch.nn.init.constant_(model.codec.network.mean, 0.5)
+    model.save_pretrained(tmp_path)
+    untrained = MusicGenerator.untrained(tmp_path).model
+    mine, theirs = (one.codec.network.state_dict() for one in (untrained, model))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    assert model.network.unet.leave.weight.any() and not untrained.network.unet.leave.weight.any()
