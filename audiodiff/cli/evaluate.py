@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from audiodiff.errors import UserError
+
 
 def evaluate(
     model: Annotated[Path, typer.Option(help="Folder of the model, or the name of a shipped one.")],
@@ -12,8 +14,10 @@ def evaluate(
     report: Annotated[Path, typer.Option(help="Folder for the report, for people and as JSON.")],
     steps: Annotated[int | None, typer.Option(help="Network calls a clip; the model's own if left out.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
-    seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="At most so many clips; of music, so many that are made.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; 0 if left out.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Maximum number of clips; for a model of music, how many to generate (256).")
+    ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Split to judge, repeatable; validation and test.")] = None,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
     baselines: Annotated[bool, typer.Option(help="Judge systems that need no training beside the network.")] = True,
@@ -26,13 +30,16 @@ def evaluate(
     splits = tuple(split) if split else ("validation", "test")
     kind = checkpoint.type_of(checkpoint.locate(model))
     if kind == Codec.TYPE:
-        print(_codec(model, data, report, limit, splits, device))
+        for option, value in (("steps", steps), ("sampler", sampler), ("seed", seed)):
+            if value is not None:
+                raise UserError(f"--{option} {value}", "a codec samples nothing", f"leave --{option} out")
+        print(_codec(model, data, report, limit, splits, device, baselines))
         return
     judge = _music if kind == MusicModel.TYPE else _vocoder
-    print(judge(model, data, report, steps, sampler, seed, limit, splits, device, baselines))
+    print(judge(model, data, report, steps, sampler, seed or 0, limit, splits, device, baselines))
 
 
-def _codec(model, data, report, limit, splits, device) -> Path:
+def _codec(model, data, report, limit, splits, device, baselines) -> Path:
     from audiodiff.data.manifest import Manifest
     from audiodiff.evaluation import coded
     from audiodiff.evaluation.report import claim
@@ -42,7 +49,7 @@ def _codec(model, data, report, limit, splits, device) -> Path:
     found = checkpoint.load(model)
     codec, manifest = Codec.from_checkpoint(found, model).to(device), Manifest.load(data)
     claim(report)
-    judged = coded.evaluate(codec, manifest, coded.Settings(splits, limit), found.digest)
+    judged = coded.evaluate(codec, manifest, coded.Settings(splits, limit, baselines=baselines), found.digest)
     path = coded.write_report(judged, codec.sample_rate, report)
     print(path.read_text(encoding="utf-8"))
     return path
@@ -54,12 +61,16 @@ def _music(model, data, report, steps, sampler, seed, limit, splits, device, bas
     from audiodiff.evaluation.report import claim
     from audiodiff.synthesis.music import MusicGenerator
 
+    count = generated.Settings.count if limit is None else limit
+    if count < generated.FEWEST:
+        problem = f"is below {generated.FEWEST}, the fewest clips of a distribution"
+        raise UserError(f"--limit {limit}", problem, f"give --limit {generated.FEWEST} or more")
     generator = MusicGenerator.from_pretrained(model, device)
     steps = generator.model.calls if steps is None else steps
     untrained = MusicGenerator.untrained(model, device) if baselines else None
     manifest = Manifest.load(data)
     claim(report)
-    settings = generated.Settings(limit or generated.Settings.count, steps, sampler, seed, splits)
+    settings = generated.Settings(count, steps, sampler, seed, splits)
     found, clips = generated.evaluate(generator, untrained, manifest, settings)
     path = generated.write_report(found, clips, generator.sample_rate, report)
     print(path.read_text(encoding="utf-8"))

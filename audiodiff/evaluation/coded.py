@@ -21,7 +21,7 @@ from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.evaluate import clip_list_hash
+from audiodiff.evaluation.evaluate import check_limit, clip_list_hash
 from audiodiff.evaluation.statistics import Interval, bootstrap
 from audiodiff.files import write_text
 from audiodiff.metrics.pesq import pesq_wb
@@ -40,11 +40,13 @@ class Settings:
         splits: of the manifest that count as held out.
         limit: at most so many clips, the first of them; None: all.
         seconds: of each, from its start.
+        baselines: whether plain samples, as many as there are latent numbers, stand beside the codec.
     """
 
     splits: tuple[str, ...] = ("validation", "test")
     limit: int | None = None
     seconds: float = 10.0
+    baselines: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,34 +89,39 @@ def evaluate(codec: Codec, manifest: Manifest, settings: Settings, digest: str =
         digest: of the codec's checkpoint.
 
     Raises:
-        UserError: no held-out clip, or one that cannot be read.
+        UserError: a limit below 1, no held-out clip, or one that cannot be read.
     """
+    check_limit(settings.limit)
     clips = manifest.only(*settings.splits).clips[: settings.limit]
     if not clips:
         raise UserError(manifest.root, f"holds no clip in {' or '.join(settings.splits)}", "choose another --split")
     speech = all(clip.text for clip in clips)
     numbers = codec.sample_rate * codec.channels / codec.compression
-    ways: dict[str, tuple[float | None, Callable[[Tensor], Tensor]]] = {
-        "latents as they are": (None, lambda x: codec.decode(codec.encode(x), x.shape[-1])),
-        **{
-            f"latents of {bits} bits": (numbers * bits / 1000, lambda x, bits=bits: _rounded(codec, x, bits))
-            for bits in BITS
-        },
-        "as many plain samples of 16 bits": (numbers * 16 / 1000, lambda x: _fewer(codec, x)),
-    }
+    ways = _ways(codec, numbers, settings.baselines)
+    device = codec.network.mean.device
     found: dict[str, list] = {name: [] for name in ways}
     examples = []
     for clip in clips:
         real = _recording(codec, manifest, clip, settings.seconds)
         for name, (_, way) in ways.items():
-            made = way(real[None])[0]
+            made = way(real[None].to(device))[0].cpu()
             found[name].append(_judged(real, made, codec.sample_rate, speech))
             if name == "latents as they are" and len(examples) < _EXAMPLES:
                 examples.append((clip.id, real, made))
     rows = {name: _row(ways[name][0], np.array(values), speech) for name, values in found.items()}
-    facts = environment.describe(str(codec.network.mean.device)) | {"codec": digest[:12]}
+    facts = environment.describe(str(device)) | {"codec": digest[:12]}
     facts |= {"latent_numbers_per_s": numbers, "samples_per_number": codec.compression}
     return Report(rows, len(clips), facts, settings, clip_list_hash(list(clips)), examples)
+
+
+def _ways(codec: Codec, numbers: float, baselines: bool) -> dict[str, tuple[float | None, Callable[[Tensor], Tensor]]]:
+    """By name, the kbit/s of a way to write recordings down, None for real numbers, and what comes back of one."""
+    ways = {"latents as they are": (None, lambda x: codec.decode(codec.encode(x), x.shape[-1]))}
+    for bits in BITS:
+        ways[f"latents of {bits} bits"] = (numbers * bits / 1000, lambda x, bits=bits: _rounded(codec, x, bits))
+    if baselines:
+        ways["as many plain samples of 16 bits"] = (numbers * 16 / 1000, lambda x: _fewer(codec, x))
+    return ways
 
 
 def _recording(codec: Codec, manifest: Manifest, clip: Clip, seconds: float) -> Tensor:

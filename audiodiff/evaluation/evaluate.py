@@ -92,8 +92,7 @@ def choose(manifest: Manifest, settings: Settings) -> tuple[list[Clip], int]:
     Raises:
         UserError: no clip is left, or the limit is below 1.
     """
-    if settings.limit is not None and settings.limit < 1:
-        raise UserError(f"limit {settings.limit}", "is below 1", "leave it out for all clips")
+    check_limit(settings.limit)
     held_out = manifest.only(*settings.splits).clips
     clips = [clip for clip in held_out if clip.seconds >= MIN_SECONDS]
     if not clips:
@@ -101,6 +100,12 @@ def choose(manifest: Manifest, settings: Settings) -> tuple[list[Clip], int]:
         raise UserError(manifest.root, problem, "prepare more recordings or name another split")
     drawn = sorted(clips, key=lambda clip: clip_seed(0, clip.id))[: settings.limit]
     return sorted(drawn, key=lambda clip: clip.id), len(held_out) - len(clips)
+
+
+def check_limit(limit: int | None) -> None:
+    """Raise UserError if at most so many clips are none."""
+    if limit is not None and limit < 1:
+        raise UserError(f"limit {limit}", "is below 1", "leave it out for all clips")
 
 
 def clip_list_hash(clips: list[Clip]) -> str:

@@ -6,6 +6,7 @@ CORPORA = {
     "asterisk-en": "en",
     "asterisk-es": "es",
     "asterisk-fr": "fr",
+    "asterisk-it": "it",
     "asterisk-ru": "ru",
     "festvox-ru": "ru",
     "fillets-cs": "cs",

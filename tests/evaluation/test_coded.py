@@ -83,3 +83,55 @@ def test_the_verbs(data, tmp_path, capsys):
 def test_nothing_held_out(data):
     with pytest.raises(UserError, match="holds no clip in test"):
         evaluate(codec(), Manifest(data.only("train").clips, data.root), Settings(splits=("test",)))
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_that_is_none_is_refused(data, limit):
+    with pytest.raises(UserError, match=f"limit {limit}: is below 1"):
+        evaluate(codec(), data, Settings(limit=limit))
+
+
+@pytest.mark.parametrize("option", [("--steps", "6"), ("--sampler", "ddim"), ("--seed", "0")])
+def test_options_that_a_codec_has_no_use_for_are_refused(data, tmp_path, option):
+    codec().save_pretrained(tmp_path / "codec")
+    words = ["evaluate", "--model", tmp_path / "codec", "--data", data.root, "--report", tmp_path / "r", *option]
+    with pytest.raises(UserError, match=f"{option[0]} {option[1]}: a codec") as error:
+        application()(list(map(str, words)), standalone_mode=False)
+    assert error.value.fix == f"leave {option[0]} out" and not (tmp_path / "r").exists()
+
+
+def test_without_baselines_the_codec_stands_alone(data, tmp_path, capsys):
+    codec().save_pretrained(tmp_path / "codec")
+    words = ["evaluate", "--model", tmp_path / "codec", "--data", data.root, "--report", tmp_path / "r", "--limit", "1"]
+    application()([*map(str, words), "--no-baselines"], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert "latents of 4 bits" in told and "plain samples" not in told
+
+
+class OnDevice(torch.Tensor):
+    """What a device holds: nothing but a copy to the CPU can be made of it."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, arguments=(), named=None):
+        assert function in (torch.Tensor.__getitem__, torch.Tensor.cpu), f"{function.__name__} of what is on a device"
+        with torch._C.DisableTorchFunctionSubclass():
+            found = function(*arguments, **(named or {}))
+        return found.as_subclass(torch.Tensor if function is torch.Tensor.cpu else cls)
+
+
+class Elsewhere(Codec):
+    """A codec on a device, which takes only what is there; `meta` stands for it."""
+
+    def encode(self, waveform, tile=None):
+        assert waveform.device.type == "meta"
+        return waveform
+
+    def decode(self, latents, samples=None, tile=None):
+        assert latents.device.type == "meta"
+        return torch.zeros(latents.shape).as_subclass(OnDevice)
+
+
+def test_recordings_go_to_the_device_of_the_codec_and_come_back(data):
+    report = evaluate(codec(Elsewhere).to("meta"), data, Settings(limit=1, baselines=False))
+    assert all(row.stft.mean > 0.5 for row in report.rows.values())
+    assert type(report.examples[0][2]) is torch.Tensor

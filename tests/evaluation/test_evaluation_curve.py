@@ -10,13 +10,14 @@ import torch
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
+from audiodiff.data.corpora import PACKAGED
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.evaluation import curve, plot, table
 from audiodiff.evaluation.curve import Settings, sweep
-from audiodiff.evaluation.language import language
+from audiodiff.evaluation.language import CORPORA, language
 from audiodiff.evaluation.record import Block, Record, Row, Speed
 from audiodiff.evaluation.statistics import bootstrap
 from audiodiff.nn.frontend import StftFrontend
@@ -209,6 +210,12 @@ def test_language_is_the_corpus_or_what_is_said():
 
     assert language(of("hibari")) == "en" and language(of("festvox-ru"), "en") == "ru"
     assert language(of("mine")) == "" and language(of("mine"), "en") == "en"
+
+
+def test_every_corpus_of_speech_has_a_language():
+    music = {"sonic-pi-samples", "hydrogen-drumkits", "singularity-music", "wesnoth-music", "scores"}
+    assert CORPORA.keys() == {*PACKAGED, "hibari", "ljspeech", "vctk"} - music
+    assert all(language(Clip(f"asterisk-{code}/a", "a.flac", 1.0, RATE)) == code for code in ("en", "es", "it"))
 
 
 def example(judges=("pesq", "wer")) -> Record:

@@ -9,6 +9,7 @@ import soundfile
 import torch
 
 from audiodiff.audio.io import Audio, read
+from audiodiff.cli import build as application
 from audiodiff.data.corpora import prepare
 from audiodiff.errors import UserError
 from audiodiff.evaluation import generated
@@ -169,3 +170,11 @@ def test_too_little_to_judge(data, make, labels, settings, message):
     with pytest.raises(UserError, match=message) as error:
         evaluate(maker(make, labels), None, data, settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("limit", [10, 0, -1])
+def test_the_verb_refuses_too_few_clips_by_the_name_of_its_option(data, tmp_path, limit):
+    words = ["evaluate", "--model", "drums", "--data", data.root, "--report", tmp_path / "r", "--limit", limit]
+    with pytest.raises(UserError, match=f"^--limit {limit}: is below 20.*give --limit 20 or more$"):
+        application()(list(map(str, words)), standalone_mode=False)
+    assert not (tmp_path / "r").exists()
