@@ -1,10 +1,10 @@
-"""Audio files: reading WAV, FLAC, AIFF, OGG (Vorbis or Opus) and MP3, writing WAV and FLAC.
+"""Audio files: reading what `reading.formats` lists, writing WAV and FLAC.
 
-Samples are float32 with full scale at +-1, mixed to mono unless channels are asked for. Pieces are read by seeking: a
-second from the middle of an hour costs a second.
+Samples are float32 with full scale at +-1, mixed to mono unless channels are asked for. Pieces of WAV, FLAC and other
+formats with exact places are read by seeking: a second from the middle of an hour costs a second. Of MP3, Ogg and what
+FFmpeg decodes, all that comes before has to be decoded.
 """
 
-import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +20,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from audiodiff.audio.arrays import real_tensor
+from audiodiff.audio.reading.audio_file import AudioFile
+from audiodiff.audio.reading.formats import EXTENSIONS
 from audiodiff.errors import UserError
 from audiodiff.files import atomic
 
-EXTENSIONS = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".opus", ".mp3")
+MAX_SAMPLES = 1 << 31  # of all channels, read at once: 8 GiB
+CANCELLED = 1e-4  # share of the channels' energy that is left in their mono mix
+__all__ = ["EXTENSIONS", "FORMATS", "Audio", "AudioFile", "AudioInfo", "probe", "read", "resample", "write"]
 _WRITTEN = {"wav": "WAV", "flac": "FLAC"}
 FORMATS = tuple(_WRITTEN)
 _FULL_SCALE = {torch.uint8: 2**7, torch.int16: 2**15, torch.int32: 2**31}  # the integer types of WAV files
@@ -95,7 +99,7 @@ def _whole_rate(rate: float) -> int:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says: samples per channel, sample_rate in Hz, channels, seconds."""
+    """What a file holds: samples per channel, sample_rate in Hz, channels, seconds."""
 
     samples: int
     sample_rate: int
@@ -107,47 +111,27 @@ class AudioInfo:
         return self.samples / self.sample_rate
 
 
-def _open(path: Path) -> soundfile.SoundFile:
-    if not path.exists():
-        raise UserError(path, "no such file")
-    if path.is_dir():
-        raise UserError(path, "is a folder, not an audio file")
-    if path.stat().st_size == 0:
-        raise UserError(path, "is empty (0 bytes)")
-    if path.suffix.lower() not in EXTENSIONS:
-        raise UserError(path, "is not an audio file of a known kind", f"expected {' '.join(EXTENSIONS)}")
-    try:
-        return soundfile.SoundFile(_encoded(path))
-    except soundfile.LibsndfileError as error:
-        raise UserError(path, f"is not readable audio ({error.error_string})", "is its suffix right?") from error
-
-
-def _encoded(path: Path) -> Path | bytes:
-    """A path for soundfile, which by itself encodes none that is not UTF-8."""
-    return path if os.name == "nt" else os.fsencode(path)
-
-
 def probe(path: str | Path) -> AudioInfo:
-    """What the header says; nothing else is read.
+    """Rate, channels and length; decoded once where the header does not say how long it is.
 
     Raises:
-        UserError: missing, empty, or not audio.
+        UserError: missing, empty, not audio, or shorter than its header says.
     """
-    with _open(Path(path)) as file:
-        return AudioInfo(file.frames, file.samplerate, file.channels)
+    with AudioFile(path) as file:
+        return AudioInfo(file.samples, file.sample_rate, file.channels)
 
 
 def read(
-    path: str | Path,
+    path: str | Path | AudioFile,
     sample_rate: int | None = None,
     start: int = 0,
     samples: int | None = None,
     channels: int | None = None,
 ) -> Audio:
-    """Read a file, or a piece of it, as float32.
+    """Read a file, or a piece of it, as float32. A piece is the slice of the whole.
 
     Args:
-        path: WAV, FLAC, AIFF, OGG or MP3.
+        path: of a file in one of the formats of `reading.formats`; or one that is open, which is left open.
         sample_rate: Hz; resampled to it where the file has another. None: the file's own.
         start: first sample of the piece, at the file's own rate.
         samples: length of the piece, at the file's own rate; less comes back where the file ends. None: all there is.
@@ -155,38 +139,57 @@ def read(
             twice, of a file with more channels than two its mono mix twice.
 
     Raises:
-        UserError: missing, empty, not audio, truncated, no samples (from `start` on), NaN or infinite samples.
+        UserError: missing, empty, not audio, truncated, no samples (from `start` on), NaN or infinite samples, or more
+            than `MAX_SAMPLES`.
 
     Warns:
-        UserWarning: more than two channels or a rate above 48 kHz, which few would feed to a model on purpose.
+        UserWarning: more than two channels or a rate above 48 kHz, which few would feed to a model on purpose; channels
+            that cancel each other in the mono mix; what is odd about the file.
     """
     if start < 0 or (samples is not None and samples < 1):
         raise ValueError(f"no piece of a file: start = {start}, samples = {samples}")
     if channels not in (None, 1, 2):
         raise ValueError(f"a file is read as one channel or two, not {channels}")
-    path = Path(path)
-    with _open(path) as file:
-        rate, available = file.samplerate, max(file.frames - start, 0)
-        if available == 0:
-            raise UserError(path, f"holds {file.frames} samples" + (f", no sample {start}" if start else ""))
-        if file.channels > 2 or rate > 48000:
-            warnings.warn(f"{path}: {file.channels} channels at {rate} Hz, which is rarely meant", stacklevel=2)
-        wanted = available if samples is None else min(samples, available)
-        try:
-            file.seek(start)
-            data = file.read(wanted, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise UserError(path, f"is truncated or damaged ({error.error_string})") from error
-    if len(data) < wanted:
-        raise UserError(path, f"is truncated: {start + len(data)} of {start + wanted} samples can be read")
-    if not np.isfinite(data).all():
-        raise UserError(path, "holds NaN or infinite samples")
-    if channels == 2 and data.shape[1] == 2:
-        signal = torch.from_numpy(np.ascontiguousarray(data.T))
-    else:
-        mono = torch.from_numpy(data.mean(1))
-        signal = mono if channels is None else mono.expand(channels, -1)
+    if not isinstance(path, AudioFile):
+        with AudioFile(path) as file:
+            return read(file, sample_rate, start, samples, channels)
+    file = path
+    if file.channels > 2 or file.sample_rate > 48000:
+        problem = f"{file.channels} channels at {file.sample_rate} Hz, which is rarely meant"
+        warnings.warn(f"{file.path}: {problem}", stacklevel=2)
+    if file.remark:
+        warnings.warn(f"{file.path}: {file.remark}", stacklevel=2)
+    signal = _signal(file, start, samples, channels == 2 and file.channels == 2, sample_rate or file.sample_rate)
+    if not len(signal):
+        raise UserError(file.path, f"holds {file.samples} samples" + (f", no sample {start}" if start else ""))
+    signal = torch.from_numpy(np.ascontiguousarray(signal.T))
+    if channels is not None and signal.ndim == 1:
+        signal = signal.expand(channels, -1)
+    rate = file.sample_rate
     return Audio(signal, rate) if sample_rate is None else Audio(resample(signal, rate, sample_rate), sample_rate)
+
+
+def _signal(file: AudioFile, start: int, samples: int | None, stereo: bool, to_rate: int) -> np.ndarray:
+    """A piece of a file as (T, 2), or mixed to mono (T,)."""
+    blocks, total, before, mixed = [], 0, 0.0, 0.0
+    most = MAX_SAMPLES / max(to_rate / file.sample_rate, 1) / (2 if stereo else 1)
+    for block in file.blocks(start, samples):
+        if not np.isfinite(block).all():
+            raise UserError(file.path, "holds NaN or infinite samples")
+        if not stereo:
+            mono = block.mean(1)
+            if file.channels > 1:
+                before += np.vdot(block, block).item() / file.channels
+                mixed += np.vdot(mono, mono).item()
+            block = mono
+        total += len(block)
+        if total > most:
+            problem = f"is longer than can be read at once ({most / file.sample_rate / 3600:.3g} hours)"
+            raise UserError(file.path, problem, "cut it into pieces")
+        blocks.append(block)
+    if mixed < CANCELLED * before:
+        warnings.warn(f"{file.path}: its channels cancel each other in the mono mix", stacklevel=3)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [np.zeros(0, np.float32)])
 
 
 def resample(samples: Tensor, from_rate: int, to_rate: int) -> Tensor:

@@ -48,7 +48,7 @@ def test_what_is_written_is_read_within_16_bits(tmp_path_factory, samples, rate,
     assert [other.name for other in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("suffix", EXTENSIONS)
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff", ".aif", ".ogg", ".opus", ".mp3"])
 def test_every_format_is_read_downmixed_and_by_pieces(tmp_path, suffix, speech):
     left, right = speech(1.5, 44100, 0), speech(1.5, 44100, 1)
     path = tmp_path / f"stereo{suffix.upper()}"
@@ -64,7 +64,7 @@ def test_every_format_is_read_downmixed_and_by_pieces(tmp_path, suffix, speech):
     error = (whole.samples[: len(left)] - mixed[: len(whole.samples)]).square().mean() / mixed.square().mean()
     assert error < (1e-6 if lossless else 0.05)
     piece = read(path, start=20000, samples=5000)
-    torch.testing.assert_close(piece.samples, whole.samples[20000:25000], rtol=0, atol=0 if lossless else 1e-3)
+    torch.testing.assert_close(piece.samples, whole.samples[20000:25000], rtol=0, atol=0)
     assert len(read(path, start=len(whole.samples) - 10, samples=50).samples) == 10
 
 

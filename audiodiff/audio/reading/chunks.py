@@ -1,0 +1,216 @@
+"""Files in chunks (WAV, RF64, AIFF, 8SVX, CAF, Wave64) and others that state how many bytes of samples they hold.
+
+A header is written first and its sizes filled in last. A program that was killed, or that wrote into a pipe, leaves a
+size of 0 or a huge one; a size beyond 4 GiB is stored without its upper half. Decoders then find no samples, or a part.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from audiodiff.audio.reading.window import Window
+from audiodiff.errors import UserError
+
+_SLACK = 512  # bytes by which sloppy writers, who count their headers, are off
+_PLACEHOLDERS = (0x7F000000, 1 << 31, (1 << 32) - 1)  # for a length that is not known; some writers subtract a header
+_NEAR = 8192
+_NOTHING = (0, 8)  # bytes of samples in a header that was never finished; AIFF counts an offset and a block size
+_KEPT = (b"fmt ", b"fact", b"COMM", b"FVER", b"VHDR")  # chunks without which samples mean nothing
+_LARGEST = 1 << 16  # bytes of such a chunk
+_MOST_CHUNKS = 10_000
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a family of files stores its chunks.
+
+    Attributes:
+        first: where the first chunk begins.
+        name: bytes of a chunk's name.
+        size: how its size is stored, as of `struct`.
+        samples: name of the chunk that holds the samples.
+        pad: chunks begin at multiples of this many bytes, from each other.
+        inclusive: the size counts name and size as well.
+    """
+
+    first: int
+    name: int
+    size: str
+    samples: tuple[bytes, ...]
+    pad: int = 2
+    inclusive: bool = False
+
+    @property
+    def header(self) -> int:
+        """Bytes of name and size."""
+        return self.name + struct.calcsize(self.size)
+
+
+_RIFF = Layout(12, 4, "<I", (b"data",))
+_FORM = Layout(12, 4, ">I", (b"SSND", b"BODY"))
+_CAF = Layout(8, 4, ">q", (b"data",), pad=1)
+_W64 = Layout(40, 16, "<Q", (b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a",), pad=8, inclusive=True)
+
+
+def _layout(magic: bytes) -> Layout | None:
+    return {b"RIFF": _RIFF, b"RF64": _RIFF, b"FORM": _FORM, b"caff": _CAF, b"riff": _W64}.get(magic)
+
+
+def checked(path: Path) -> tuple[Path | Window, str]:
+    """The file as a decoder should see it, and a remark about it or "".
+
+    Returns:
+        the path where its header holds, else a window in which the header has been completed.
+
+    Raises:
+        UserError: the header promises more than the file holds.
+    """
+    with open(path, "rb") as file:
+        magic = file.read(4)
+        layout = _layout(magic)
+        size = file.seek(0, 2)
+        if layout is not None:
+            return _of_chunks(path, file, layout, magic, size)
+        promised = {b".snd": _au, b"Crea": _voc, b"NIST": _nist}.get(magic, lambda file: None)(file)
+    return path, "" if promised is None else _compare(path, 0, promised, size)
+
+
+def _of_chunks(path: Path, file: BinaryIO, layout: Layout, magic: bytes, size: int) -> tuple[Path | Window, str]:
+    found, kept, long = _samples(file, layout, size)
+    if found is None:
+        return path, ""
+    name, start, stated = found
+    promised, there = stated if long is None else long, size - start
+    if _unknown(promised) and promised > there:
+        return path, ""
+    if promised >= there or _ends_in_chunks(file, layout, start + promised, size):
+        return path, _compare(path, start, promised, size)
+    if layout in (_RIFF, _FORM):
+        if promised in _NOTHING or _unknown(promised):
+            length = there
+        elif long is None and there - promised >= 1 << 32:
+            length = promised + ((there - promised) >> 32 << 32)
+        else:
+            length = promised
+        if length > promised:
+            file.seek(8)
+            return _completed(path, magic, layout, file.read(4) + _joined(layout, kept), name, start, length), ""
+    rest = there - promised
+    return path, f"goes on for {rest} bytes behind its samples, which are not read" if rest > _SLACK else ""
+
+
+def _samples(
+    file: BinaryIO, layout: Layout, size: int
+) -> tuple[tuple[bytes, int, int] | None, dict[bytes, bytes], int | None]:
+    """The chunk of samples (name, first byte, stated length), chunks to be kept, and the length in an RF64's ds64."""
+    kept: dict[bytes, bytes] = {}
+    long, at = None, layout.first
+    for _ in range(_MOST_CHUNKS):
+        name, stated = _header(file, layout, at)
+        if name is None:
+            break
+        if name in layout.samples:
+            return (name, at + layout.header, stated), kept, long
+        if name in _KEPT and stated <= _LARGEST:
+            kept.setdefault(name, file.read(stated))
+        elif name == b"ds64":
+            content = file.read(16)
+            long = struct.unpack_from("<Q", content, 8)[0] if len(content) == 16 else None
+        at = _next(layout, at, stated)
+        if not 0 < at < size:
+            break
+    return None, kept, long
+
+
+def _header(file: BinaryIO, layout: Layout, at: int) -> tuple[bytes | None, int]:
+    file.seek(at)
+    header = file.read(layout.header)
+    if len(header) < layout.header:
+        return None, 0
+    stated = struct.unpack(layout.size, header[layout.name :])[0]
+    return header[: layout.name], stated - layout.header if layout.inclusive else stated
+
+
+def _next(layout: Layout, at: int, stated: int) -> int:
+    return at + layout.header + -(-max(stated, 0) // layout.pad) * layout.pad
+
+
+def _ends_in_chunks(file: BinaryIO, layout: Layout, at: int, size: int) -> bool:
+    """Whether nothing but chunks lies between `at` and the end."""
+    for _ in range(_MOST_CHUNKS):
+        if at >= size:
+            return True
+        name, stated = _header(file, layout, at)
+        if name is None or not re.fullmatch(rb"[ -~]{4}", name):
+            return False
+        at = _next(layout, at, stated)
+        if at > size + layout.pad:
+            return False
+    return False
+
+
+def _joined(layout: Layout, chunks: dict[bytes, bytes]) -> bytes:
+    return b"".join(name + struct.pack(layout.size, len(content)) + content for name, content in chunks.items())
+
+
+def _completed(path: Path, magic: bytes, layout: Layout, before: bytes, name: bytes, start: int, length: int) -> Window:
+    """The samples behind a header that states their length; WAV beyond 4 GiB as RF64, whose lengths have 64 bits."""
+    form = len(before) + layout.header + length
+    if form < 1 << 32:
+        magic = b"RIFF" if magic == b"RF64" else magic
+        head = magic + struct.pack(layout.size, form) + before + name + struct.pack(layout.size, length)
+    else:
+        kind, chunks = before[:4], before[4:]
+        long = struct.pack("<IQQQI", 28, form + 36, length, 0, 0)
+        head = b"RF64\xff\xff\xff\xff" + kind + b"ds64" + long + chunks + name + b"\xff\xff\xff\xff"
+    return Window(path, start, start + length, head)
+
+
+def _unknown(stated: int) -> bool:
+    return stated < 0 or any(0 <= mark - stated < _NEAR for mark in _PLACEHOLDERS) or stated >= 1 << 62
+
+
+def _compare(path: Path, start: int, promised: int, size: int) -> str:
+    missing = start + promised - size
+    if missing > _SLACK:
+        share = 100 * (size - start) / promised
+        problem = f"is truncated: it holds {max(size - start, 0)} of {promised} bytes of samples ({share:.0f} %)"
+        raise UserError(path, problem, "copy it again, or write it anew with what is there")
+    return f"lacks {missing} bytes of what its header promises" if missing > 0 else ""
+
+
+def _au(file: BinaryIO) -> int | None:
+    """End of the samples of an AU file; None where it does not say."""
+    file.seek(4)
+    header = file.read(8)
+    offset, length = struct.unpack(">II", header) if len(header) == 8 else (0, 0)
+    return None if length == 0 or _unknown(length) else offset + length
+
+
+def _voc(file: BinaryIO) -> int | None:
+    """End of the last block of a VOC file that states one."""
+    file.seek(20)
+    offset = file.read(2)
+    at = struct.unpack("<H", offset)[0] if len(offset) == 2 else 0
+    end = None
+    for _ in range(_MOST_CHUNKS):
+        file.seek(at)
+        block = file.read(4)
+        if len(block) < 4 or not 1 <= block[0] <= 9:
+            break
+        end = at = at + 4 + int.from_bytes(block[1:], "little")
+    return end
+
+
+def _nist(file: BinaryIO) -> int | None:
+    """End of the samples of a NIST SPHERE file; None where its header does not say."""
+    file.seek(8)
+    head = file.read(4096)
+    fields = dict(re.findall(rb"(sample_count|channel_count|sample_n_bytes) -i (\d{1,15})\s", head))
+    header = re.match(rb"\s*(\d{1,6})\s", head)
+    if header is None or len(fields) < 3 or b"shorten" in head:
+        return None
+    count, channels, width = (int(fields[name]) for name in (b"sample_count", b"channel_count", b"sample_n_bytes"))
+    return int(header[1]) + count * channels * width

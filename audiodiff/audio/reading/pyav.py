@@ -1,0 +1,94 @@
+"""Decoding by FFmpeg through PyAV, which is optional: containers such as MPEG-4, and codecs that libsndfile lacks."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from audiodiff.audio.reading.formats import Format
+from audiodiff.errors import UserError
+
+INSTALL = "pip install av"
+_SLACK_SECONDS = 0.5  # by which a header's duration is off in whole files: codecs pad
+
+
+def installed() -> bool:
+    """Whether PyAV can be imported."""
+    return find_spec("av") is not None
+
+
+class PyavDecoder:
+    """The first audio stream of a file; attributes and methods as of `SndfileDecoder`.
+
+    The demuxer is that of the format that the content shows: others, which might follow a link, are never tried.
+
+    Raises:
+        UserError: not readable, or without sound.
+    """
+
+    exact = False
+    samples = None
+
+    def __init__(self, path: Path, kind: Format):
+        import av
+
+        self._path, self._decoded, self._rest, self.remark = path, 0, np.zeros((0, 1), np.float32), ""
+        self._errors = (av.error.FFmpegError, OSError, ValueError, MemoryError)
+        self._file = open(path, "rb")  # noqa: SIM115
+        self._container = None
+        try:
+            self._container = av.open(self._file, format=kind.demuxer)
+            if not self._container.streams.audio:
+                raise UserError(path, f"is {kind.name} without sound")
+            stream = self._container.streams.audio[0]
+            self._promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            self._frames = self._container.decode(stream)
+            self._resampler = av.AudioResampler(format="fltp")
+            first = next(self._frames, None)
+            if first is None:
+                raise UserError(path, "holds 0 samples")
+            # What the header says of the rate is half of it for some codecs.
+            self.sample_rate, self.channels = first.sample_rate, len(first.layout.channels)
+            self._rest = self._samples(first)
+        except self._errors as error:
+            self.close()
+            if isinstance(error, UserError):
+                raise
+            raise UserError(path, f"is not readable as {kind.name} ({_line(error)})") from error
+
+    def _samples(self, frame) -> np.ndarray:
+        """Those of a frame, or with None the last, (T, C)."""
+        if frame is not None and (frame.sample_rate, len(frame.layout.channels)) != (self.sample_rate, self.channels):
+            raise UserError(self._path, "changes its sample rate or channels on the way", "split it")
+        pieces = [piece.to_ndarray().T for piece in self._resampler.resample(frame)]
+        data = np.concatenate(pieces) if pieces else np.zeros((0, self.channels), np.float32)
+        self._decoded += len(data)
+        return data
+
+    def read(self, count: int) -> np.ndarray:
+        """The next samples (T, C), float32, T <= count; none at the end.
+
+        Raises:
+            UserError: damaged, or shorter than its header promises.
+        """
+        try:
+            while not len(self._rest) and (frame := next(self._frames, None)) is not None:
+                self._rest = self._samples(frame)
+        except self._errors as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(self._path, f"is truncated or damaged ({_line(error)})") from error
+        data, self._rest = self._rest[:count], self._rest[count:]
+        if not len(data) and (seconds := self._decoded / self.sample_rate) < self._promised - _SLACK_SECONDS:
+            raise UserError(self._path, f"is truncated: {seconds:.2f} of {self._promised:.2f} s can be read")
+        return data
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._container is not None:
+            self._container.close()
+        self._file.close()
+
+
+def _line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

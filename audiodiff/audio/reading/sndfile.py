@@ -1,0 +1,100 @@
+"""Decoding by libsndfile."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from audiodiff.audio.reading import chunks, mpeg, ogg
+from audiodiff.audio.reading.formats import MPEG, OGG, Format
+from audiodiff.audio.reading.window import Window
+from audiodiff.errors import UserError
+
+_UNKNOWN = 1 << 62  # samples; libsndfile states more where the header has none
+
+
+class _Stream(soundfile.SoundFile):
+    """Read on from where it stands: soundfile seeks behind every block, which not all formats can do."""
+
+    def seekable(self) -> bool:
+        """It is not sought in while it is read."""
+        return False
+
+    @property
+    def exact(self) -> bool:
+        """Seeking leads to the very sample: not where it depends on those before, nor where the place is guessed."""
+        lossy = self.format in ("MP3", "OGG") or self.subtype.startswith("MPEG")
+        return super().seekable() and not lossy and self.frames < _UNKNOWN
+
+
+class SndfileDecoder:
+    """One audio file: a stream, or several of one rate and number of channels, one behind the other.
+
+    Attributes:
+        sample_rate: Hz.
+        channels: how many.
+        samples: per channel; None where only decoding tells.
+        exact: whether `seek` works.
+        remark: what is odd about the file, "" for nothing.
+
+    Raises:
+        UserError: truncated, or its streams differ.
+        soundfile.LibsndfileError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, kind: Format | None):
+        sources, counts, self.remark = _sources(path, kind)
+        self._windows = [source for source in sources if isinstance(source, Window)]
+        self._streams: list[_Stream] = []
+        self._current = 0
+        try:
+            for source in sources:
+                self._streams.append(_Stream(os.fspath(source) if isinstance(source, Path) else source, "r"))
+            first = self._streams[0]
+            self.sample_rate, self.channels = first.samplerate, first.channels
+            if any((one.samplerate, one.channels) != (first.samplerate, first.channels) for one in self._streams):
+                raise UserError(path, "changes its sample rate or channels on the way", "split it")
+        except BaseException:
+            self.close()
+            raise
+        counted = [one.frames if count is None else count for one, count in zip(self._streams, counts, strict=True)]
+        self.samples = sum(counted) if max(counted) < _UNKNOWN else None
+        self.exact = len(self._streams) == 1 and first.exact
+
+    def seek(self, sample: int) -> None:
+        """Read from there next."""
+        self._streams[0].seek(sample)
+
+    def read(self, count: int) -> np.ndarray:
+        """The next samples (T, C), float32, T <= count; none at the end."""
+        data = self._streams[self._current].read(count, dtype="float32", always_2d=True)
+        while not len(data) and self._current + 1 < len(self._streams):
+            self._current += 1
+            data = self._streams[self._current].read(count, dtype="float32", always_2d=True)
+        return data
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for file in (*self._streams, *self._windows):
+            file.close()
+
+
+def _sources(path: Path, kind: Format | None) -> tuple[list[Path | Window], list[int | None], str]:
+    """What to decode one behind the other, how many samples each has (None: as libsndfile says), and a remark or ""."""
+    if kind is None:  # by the suffix alone libsndfile would take anything for raw samples
+        return [Window(path, 0, path.stat().st_size)], [None], ""
+    if kind is MPEG:
+        segments = mpeg.segments(path)
+        if segments and not (len(segments) == 1 and segments[0].stated == segments[0].frames):
+            windows, counts, remarks = zip(*(mpeg.checked(path, segment) for segment in segments), strict=True)
+            return list(windows), list(counts), remarks[-1]
+    elif kind is OGG:
+        links, remark = ogg.links(path)
+        if len(links) > 1:
+            return [Window(path, link.start, link.stop) for link in links], [None] * len(links), remark
+        return [path], [None], remark
+    else:
+        source, remark = chunks.checked(path)
+        return [source], [None], remark
+    return [path], [None], ""
