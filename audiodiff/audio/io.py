@@ -21,13 +21,13 @@ from torch import Tensor
 
 from audiodiff.audio.arrays import real_tensor
 from audiodiff.audio.reading.audio_file import AudioFile
-from audiodiff.audio.reading.formats import EXTENSIONS
+from audiodiff.audio.reading.formats import EXTENSIONS as EXTENSIONS
+from audiodiff.audio.reading.sndfile import encoded
 from audiodiff.errors import UserError
 from audiodiff.files import atomic
 
 MAX_SAMPLES = 1 << 31  # of all channels, read at once: 8 GiB
 CANCELLED = 1e-4  # share of the channels' energy that is left in their mono mix
-__all__ = ["EXTENSIONS", "FORMATS", "Audio", "AudioFile", "AudioInfo", "probe", "read", "resample", "write"]
 _WRITTEN = {"wav": "WAV", "flac": "FLAC"}
 FORMATS = tuple(_WRITTEN)
 _FULL_SCALE = {torch.uint8: 2**7, torch.int16: 2**15, torch.int32: 2**31}  # the integer types of WAV files
@@ -200,6 +200,13 @@ def resample(samples: Tensor, from_rate: int, to_rate: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(out))
 
 
+def for_flac(audio: Audio) -> Audio:
+    """The signal at a rate that a FLAC file can have: 65535 Hz or any below, or a multiple of 10 Hz up to 655350 Hz."""
+    rate = audio.sample_rate
+    storable = rate if rate < 1 << 16 else min(rate, 655350) // 10 * 10
+    return audio if storable == rate else Audio(resample(audio.samples, rate, storable), storable)
+
+
 def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
     """Write one signal as 16-bit WAV or FLAC, atomically; peaks above 1 are clipped, with a warning.
 
@@ -247,7 +254,7 @@ def write_pieces(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
     with atomic(path) as temporary:
         try:
             with soundfile.SoundFile(
-                _encoded(temporary), "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]
+                encoded(temporary), "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]
             ) as file:
                 for piece in chain([first], pieces):
                     file.write(_steps(path, piece))

@@ -22,10 +22,19 @@ def prepare(
     ] = None,
     clips: Annotated[int, typer.Option(help="Number of utterances of the synthetic corpus hibari.")] = 200,
 ) -> None:
-    """Prepare corpora and audit them. What is prepared already is not done again."""
+    """Prepare corpora and audit them. What is prepared already is not done again. Status 1 if files are left out."""
+    import sys
+
     from audiodiff.data import corpora as data
     from audiodiff.data.audit import Audit
+    from audiodiff.errors import UserError
 
-    manifest = data.prepare(corpora, out, split_by, clips)
+    left_out: list[UserError] = []
+    manifest = data.prepare(corpora, out, split_by, clips, left_out.append)
     print(Audit.load(out))
-    print(f"{len(manifest)} clips in {out / 'manifest.jsonl'}")
+    for error in left_out:
+        print(f"error: {error}", file=sys.stderr)
+    also = f", {len(left_out)} left out" if left_out else ""
+    print(f"{len(manifest)} clips in {out / 'manifest.jsonl'}{also}")
+    if left_out:
+        raise typer.Exit(1)

@@ -1,9 +1,10 @@
 """Corpora: from a name such as `asterisk-en` or `folder:PATH` to FLAC files, one manifest over all, and an audit.
 
 What is prepared lies in OUT/manifest.jsonl, OUT/audit.json and, for each corpus, OUT/LABEL/KEY.flac (16 bit, at the
-recording's own rate; speech is mixed to mono, music keeps two channels), and in OUT/LABEL/corpus.json from what
-it was made. A corpus whose corpus.json still holds is not touched again; of one that was interrupted, or whose files
-have changed, only what is missing or different is made. One process at a time prepares into a folder.
+recording's own rate, if FLAC can have it; speech is mixed to mono, music keeps two channels), and in
+OUT/LABEL/corpus.json from what it was made. A corpus whose corpus.json still holds is not touched again; of one that
+was interrupted, or whose files have changed, only what is missing or different is made. One process at a time prepares
+into a folder.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from audiodiff.audio.io import EXTENSIONS, Audio, write
+from audiodiff.audio.io import EXTENSIONS, Audio, for_flac, write
+from audiodiff.audio.reading.folder import files_below
 from audiodiff.data import debian, music, recordings, scores, synthetic
 from audiodiff.data import manifest as manifests
 from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
@@ -194,7 +196,13 @@ def place_for(root: str | Path) -> Path:
     return place.with_name(f"{place.name}-{_hash([str(root)])[:8]}") if taken else place
 
 
-def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, clips: int = DEFAULT_CLIPS) -> Manifest:
+def prepare(
+    names: Sequence[str],
+    out: str | Path,
+    split_by: str | None = None,
+    clips: int = DEFAULT_CLIPS,
+    report: Callable[[UserError], None] = lambda error: None,
+) -> Manifest:
     """Prepare corpora below `out`, beside those that are there, and audit them all.
 
     Args:
@@ -202,6 +210,8 @@ def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, 
         out: folder of the manifest.
         split_by: "clip" or "speaker" (whole speakers); None keeps what the manifest there has, else "clip".
         clips: number of synthetic utterances of `hibari`.
+        report: told of every file that is left out, now or by the preparation that is there already; not of what a
+            packaged corpus leaves out on purpose.
 
     Raises:
         UserError: an unknown name, a missing folder, a package that cannot be had, a corpus without usable clips.
@@ -213,7 +223,13 @@ def prepare(names: Sequence[str], out: str | Path, split_by: str | None = None, 
     _check_places(plans, out)
     with folder_lock(out, wait=True):
         _check_places(plans, out)  # another process may have prepared there until now
-        return _prepare(plans, out, split_by)
+        manifest = _prepare(plans, out, split_by)
+    for wanted in plans:
+        for kind, entries in _left_out(wanted.label, out).items():
+            if kind == "unreadable" or "path" in wanted.made_from:
+                for subject, problem in entries:
+                    report(UserError(subject, problem))
+    return manifest
 
 
 def _prepare(plans: Sequence[Plan], out: Path, split_by: str | None) -> Manifest:
@@ -258,7 +274,7 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
                 continue
             if not clips and not _record(out, wanted.label):
                 _write_record(wanted, out, {})  # whose the folder is, should this be interrupted
-            write(target, audio)
+            write(target, for_flac(audio))
             if recording.stamp is not None:
                 os.utime(target, ns=(recording.stamp, recording.stamp))
             audio = music.stereo(target)
@@ -350,11 +366,14 @@ def _is_done(wanted: Plan, manifest: Manifest) -> bool:
 
 
 def _all_left_out(manifest: Manifest) -> dict[str, list]:
-    found: dict[str, list] = {"unreadable": [], "left out": []}
-    for label in sorted({clip.id.split("/")[0] for clip in manifest.clips}):
-        for kind, entries in found.items():
-            entries += _record(manifest.root, label).get("left_out", {}).get(kind, [])
-    return found
+    labels = sorted({clip.id.split("/")[0] for clip in manifest.clips})
+    each = [_left_out(label, manifest.root) for label in labels]
+    return {kind: [entry for one in each for entry in one[kind]] for kind in ("unreadable", "left out")}
+
+
+def _left_out(label: str, out: Path) -> dict[str, list]:
+    found = _record(out, label).get("left_out", {})
+    return {kind: found.get(kind, []) for kind in ("unreadable", "left out")}
 
 
 def _check_places(plans: Iterable[Plan], out: Path) -> None:
@@ -371,8 +390,7 @@ def _check_places(plans: Iterable[Plan], out: Path) -> None:
 
 def _listing(root: Path) -> list:
     """Every file below `root` that could matter: its name, size and time of modification."""
-    wanted = {*EXTENSIONS, ".txt", ".csv"}
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in wanted and path.is_file())
+    files = [path for path in files_below(root, {*EXTENSIONS, ".txt", ".csv"}) if path.is_file()]
     return [(path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from audiodiff.audio.io import EXTENSIONS, Audio, probe, read
+from audiodiff.audio.io import EXTENSIONS, Audio, AudioFile, read
 from audiodiff.data import annotation, recordings
 from audiodiff.data.annotation import Annotation, drum_of
 from audiodiff.data.recordings import Recording
@@ -21,13 +21,16 @@ _STROKES = re.compile(r"[\s_-]*(softest|soft|med|medium|hardest|hard|normal)?[\s
 _UNCLEAR = {"rumpf_kit_z01_h2": "its own README and Debian's copyright file name different licences"}
 
 
-def stereo(path: Path, start: int = 0, samples: int | None = None) -> Audio:
+def stereo(path: Path | AudioFile, start: int = 0, samples: int | None = None) -> Audio:
     """A file with its two channels (2, T), or as one (1, T) if it has not just two, from `start` on.
 
     Raises:
         UserError: as `io.read`.
     """
-    return read(path, start=start, samples=samples, channels=2 if probe(path).channels == 2 else 1)
+    if not isinstance(path, AudioFile):
+        with AudioFile(path) as file:
+            return stereo(file, start, samples)
+    return read(path, start=start, samples=samples, channels=2 if path.channels == 2 else 1)
 
 
 def sonic_pi(root: Path) -> list[Recording]:

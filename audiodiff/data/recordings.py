@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audiodiff.audio.io import EXTENSIONS, Audio, probe, read
+from audiodiff.audio.io import EXTENSIONS, Audio, AudioFile, probe, read
+from audiodiff.audio.reading.folder import files_below, obstacle
 from audiodiff.data.transcripts import Transcript, Transcripts
 from audiodiff.errors import UserError
 
 LONGEST_SECONDS = 1200.0  # of one clip
-UNKNOWN = (".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv", ".mpc")  # audio that nothing here decodes
 _REMARK = re.compile(r"\s*(\[[^\]]*\]|\([^)]*\)|<[^>]*>)\s*$")
 _LUA_STRING = r'"((?:[^"\\]|\\.)*)"'
 _DIALOG = re.compile(
@@ -191,7 +191,8 @@ def files(root: Path) -> dict[str, Path]:
 
     Of two files that differ in the suffix alone, such as a.mp3 and a.wav, both are taken: the second key keeps it. Keys
     that are still the same, of names that are not UTF-8, get a hash.
-    Files of kinds that are not read are there as well.
+    Links are followed, each folder is searched once; links to nothing and folders that may not be searched are there
+    as well.
 
     Raises:
         UserError: no such folder, or no audio.
@@ -199,14 +200,14 @@ def files(root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise UserError(root, "no such folder")
     found: dict[str, Path] = {}
-    for path in sorted(root.rglob("*")):
-        if not path.is_file() or path.suffix.lower() not in (*EXTENSIONS, *UNKNOWN) or path.name.startswith("."):
+    for path in files_below(root, EXTENSIONS):
+        if path.name.startswith("."):
             continue
         key = readable(path.relative_to(root).with_suffix("").as_posix())
         digest = hashlib.sha256(os.fsencode(path.relative_to(root))).hexdigest()[:12]
         keys = (key, f"{key}{path.suffix.replace('.', '_')}", f"{key}-{digest}")
         found[next(one for one in keys if one not in found)] = path
-    if not any(path.suffix.lower() in EXTENSIONS for path in found.values()):
+    if not found:
         raise UserError(root, "holds no audio", f"expected files ending in {' '.join(EXTENSIONS)}")
     return found
 
@@ -215,8 +216,7 @@ def found_at(key: str, path: Path, root: Path, text: str = "", **others) -> Reco
     """That of a file below `root`, whose first folder is the speaker."""
     first, *rest = path.relative_to(root).parts
     speaker = readable(first) if rest else ""
-    remark = "" if path.suffix.lower() in EXTENSIONS else f"{path.suffix} is not read: convert it to WAV or FLAC"
-    return recording(key, path, text, speaker, remark=remark, **others)
+    return recording(key, path, text, speaker, remark=obstacle(path), **others)
 
 
 def parts(one: Recording, path: Path, sounds: Callable[..., Audio]) -> list[Recording]:
@@ -225,21 +225,41 @@ def parts(one: Recording, path: Path, sounds: Callable[..., Audio]) -> list[Reco
     Args:
         one: the whole.
         path: its file.
-        sounds: reads a piece of it, `sounds(path, start=..., samples=...)`.
+        sounds: reads a piece of it, `sounds(file, start=..., samples=...)`.
     """
+    if one.remark:
+        return [one]
     try:
         info = probe(path)
     except UserError:
         return [one]  # it will say so when it is read
-    if one.remark or info.seconds <= LONGEST_SECONDS:
+    if info.seconds <= LONGEST_SECONDS:
         return [one]
     step = round(LONGEST_SECONDS * info.sample_rate)
+    in_order = _InOrder(path, sounds, info.samples)
     return [
         replace(
             one,
             key=f"{one.key}/part{number:03d}",
-            read=partial(sounds, path, start=start, samples=step),
+            read=partial(in_order, start, step),
             piece=one.piece or one.key,
         )
         for number, start in enumerate(range(0, info.samples, step))
     ]
+
+
+class _InOrder:
+    """Reads a long file part by part: in order, it is decoded once, in whatever format it is."""
+
+    def __init__(self, path: Path, sounds: Callable[..., Audio], total: int):
+        self.path, self.sounds, self.total = path, sounds, total
+        self.file: AudioFile | None = None
+
+    def __call__(self, start: int, samples: int) -> Audio:
+        self.file = self.file or AudioFile(self.path)
+        try:
+            return self.sounds(self.file, start=start, samples=samples)
+        finally:
+            if start + samples >= self.total:
+                self.file.close()
+                self.file = None

@@ -1,13 +1,14 @@
 """What there is to render: from the inputs that a user names to clips with a name, an identity and a mel.
 
-An input is a recording, a saved mel, a folder of these (searched to the bottom) or a manifest. A clip's *name* is its
-path below the folder or manifest that it was found in, without suffix: the rendering stands below the output folder
-under the same name. Its *id*, by which it gets its own seed, is that name, or what the manifest calls it: what else is
-rendered, and in which order, does not matter.
+An input is a recording, a saved mel, a folder of these (searched to the bottom, links included) or a manifest. A clip's
+*name* is its path below the folder or manifest that it was found in, without suffix: the rendering stands below the
+output folder under the same name. Its *id*, by which it gets its own seed, is that name, or what the manifest calls it:
+what else is rendered, and in which order, does not matter.
 """
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from audiodiff.audio import io, mel_file
 from audiodiff.audio.mel import MelSpec, convert
+from audiodiff.audio.reading.folder import files_below, obstacle
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError, first_line
 from audiodiff.synthesis.inputs import mel_tensor
@@ -102,7 +104,7 @@ def find(inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserEr
     sources: dict[tuple[Path, PurePosixPath], Source] = {}
     for path in map(Path, inputs):
         try:
-            for source in _expand(path, Path(out)):
+            for source in _expand(path, Path(out), report):
                 _add(source, sources, report)
         except UserError as error:
             report(error)
@@ -118,9 +120,9 @@ def _add(source: Source, sources: dict[tuple[Path, PurePosixPath], Source], repo
         report(UserError(source.path, f"cannot be read ({first_line(error)})"))
 
 
-def _expand(path: Path, out: Path) -> Iterator[Source]:
+def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[Source]:
     if path.is_dir():
-        yield from _below(path, out)
+        yield from _below(path, out, report)
     elif not path.exists():
         raise UserError(path, "no such file or folder")
     elif path.suffix.lower() == ".jsonl":
@@ -135,15 +137,22 @@ def _expand(path: Path, out: Path) -> Iterator[Source]:
         raise UserError(path, "is neither a recording, a mel nor a manifest", f"expected {' '.join(_KINDS)} .jsonl")
 
 
-def _below(folder: Path, out: Path) -> Iterator[Source]:
-    if out.resolve() == folder.resolve():
+def _below(folder: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[Source]:
+    place = Path(os.path.realpath(out))
+    if place == Path(os.path.realpath(folder)):
         raise UserError(folder, "is both input and --out", "choose another --out")
-    files = [file for file in folder.rglob("*") if file.suffix.lower() in _KINDS and file.is_file()]
-    names = [file.relative_to(folder) for file in files if not file.resolve().is_relative_to(out.resolve())]
+    names = [
+        path.relative_to(folder)
+        for path in files_below(folder, _KINDS)
+        if not Path(os.path.realpath(path)).is_relative_to(place)
+    ]
     wanted = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     if not wanted:
         raise UserError(folder, "holds no recording and no mel", f"expected {' '.join(_KINDS)}")
     for name in wanted:
+        if problem := obstacle(folder / name):
+            report(UserError(folder / name, problem))
+            continue
         plain = PurePosixPath(name.with_suffix("").as_posix())
         yield Source(folder / name, str(plain), plain)
 

@@ -125,31 +125,33 @@ def test_hours_are_prepared_part_by_part(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_taken_is_named_and_the_rest_goes_on(tmp_path):
-    """Names that are no UTF-8, kinds of audio that nothing here decodes, and a table that is somebody else's."""
+    """A file that is no audio, a link to nothing, and a table that is somebody else's; names that are no UTF-8 are."""
     songs = tmp_path / "songs"
     sound(songs / "a.wav")
     for number, name in enumerate((b"na\xefve.wav", b"na\xeeve.wav", b"na\xedve.wav"), 1):
         sound(songs / "new.wav", seed=number)
         (songs / "new.wav").rename(songs / os.fsdecode(name))
     (songs / "b.m4a").write_bytes(b"something")
+    (songs / "c.flac").symlink_to(songs / "gone.flac")
     (songs / "metadata.csv").write_text("no bar in here\n")
     for kind, label in (("music", "music"), ("folder", "songs")):
         if kind == "folder":
             (songs / "metadata.csv").unlink()
-        manifest = prepare([f"{kind}:{songs}"], tmp_path / kind)
+        lines = []
+        manifest = prepare([f"{kind}:{songs}"], tmp_path / kind, report=lines.append)
         ids = [clip.id for clip in manifest.clips]
         assert len(ids) == 4 and {f"{label}/a", f"{label}/na?ve", f"{label}/na?ve_wav"} < set(ids)
         assert len({clip.content for clip in manifest.clips}) == 4
         found = Audit.load(tmp_path / kind).findings
-        assert found["unreadable"] == [] and found["left out"] == [
-            [f"{label}/b", ".m4a is not read: convert it to WAV or FLAC"]
-        ]
+        assert [name for name, _ in found["unreadable"]] == [f"{label}/b"]
+        assert found["left out"] == [[f"{label}/c", "is a link to nothing"]]
+        assert [error.subject for error in lines] == [f"{label}/b", f"{label}/c"]
 
 
-def test_a_folder_of_what_is_not_read_holds_no_audio(tmp_path):
+def test_of_a_folder_of_which_nothing_can_be_read_the_first_is_named(tmp_path):
     (tmp_path / "songs").mkdir()
     (tmp_path / "songs/b.m4a").write_bytes(b"something")
-    with pytest.raises(UserError, match=r"songs: holds no audio; expected files ending in \.wav"):
+    with pytest.raises(UserError, match=r"none of its 1 recordings can be used; the first: is not readable audio"):
         prepare([f"music:{tmp_path / 'songs'}"], tmp_path / "out")
 
 

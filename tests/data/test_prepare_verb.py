@@ -1,7 +1,9 @@
 import re
 
 import numpy as np
+import pytest
 import soundfile
+import typer
 
 from audiodiff.cli.prepare import prepare
 
@@ -12,9 +14,13 @@ def test_prints_the_audit_and_where_the_manifest_is(tmp_path, capsys):
     (tmp_path / "mine/b.wav").write_text("not audio")
     outputs = []
     for _ in range(2):
-        prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
-        outputs.append(capsys.readouterr().out)
+        with pytest.raises(typer.Exit) as ended:
+            prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
+        assert ended.value.exit_code == 1
+        outputs.append(capsys.readouterr())
+        assert "error: mine/b: is not readable audio" in outputs[-1].err
+    outputs = [output.out for output in outputs]
     assert outputs[0] == outputs[1]
     assert re.search(r"^mine: 0\.00 hours, 1 clips;", outputs[0])
     assert "unreadable: 1 " in outputs[0]
-    assert outputs[0].endswith(f"1 clips in {tmp_path / 'out' / 'manifest.jsonl'}\n")
+    assert outputs[0].endswith(f"1 clips in {tmp_path / 'out' / 'manifest.jsonl'}, 1 left out\n")

@@ -125,10 +125,6 @@ def _checked(path: Path) -> Path:
         raise UserError(path, "is empty (0 bytes)")
     if path.suffix.lower() not in EXTENSIONS:
         raise UserError(path, "is not an audio file of a known kind", f"expected {' '.join(EXTENSIONS)}")
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError as error:
-        raise UserError(path, "has a name that is not UTF-8", "rename it") from error
     return path
 
 

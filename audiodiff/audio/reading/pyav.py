@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from audiodiff.audio.reading.formats import Format
-from audiodiff.errors import UserError
+from audiodiff.errors import UserError, first_line
 
 INSTALL = "pip install av"
 _SLACK_SECONDS = 0.5  # by which a header's duration is off in whole files: codecs pad
@@ -54,7 +54,7 @@ class PyavDecoder:
             self.close()
             if isinstance(error, UserError):
                 raise
-            raise UserError(path, f"is not readable as {kind.name} ({_line(error)})") from error
+            raise UserError(path, f"is not readable as {kind.name} ({first_line(error)})") from error
 
     def _samples(self, frame) -> np.ndarray:
         """Those of a frame, or with None the last, (T, C)."""
@@ -77,7 +77,7 @@ class PyavDecoder:
         except self._errors as error:
             if isinstance(error, UserError):
                 raise
-            raise UserError(self._path, f"is truncated or damaged ({_line(error)})") from error
+            raise UserError(self._path, f"is truncated or damaged ({first_line(error)})") from error
         data, self._rest = self._rest[:count], self._rest[count:]
         if not len(data) and (seconds := self._decoded / self.sample_rate) < self._promised - _SLACK_SECONDS:
             raise UserError(self._path, f"is truncated: {seconds:.2f} of {self._promised:.2f} s can be read")
@@ -88,7 +88,3 @@ class PyavDecoder:
         if self._container is not None:
             self._container.close()
         self._file.close()
-
-
-def _line(error: BaseException) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -50,7 +50,7 @@ class SndfileDecoder:
         self._current = 0
         try:
             for source in sources:
-                self._streams.append(_Stream(os.fspath(source) if isinstance(source, Path) else source, "r"))
+                self._streams.append(_Stream(encoded(source) if isinstance(source, Path) else source, "r"))
             first = self._streams[0]
             self.sample_rate, self.channels = first.samplerate, first.channels
             if any((one.samplerate, one.channels) != (first.samplerate, first.channels) for one in self._streams):
@@ -78,6 +78,11 @@ class SndfileDecoder:
         """Close what was opened."""
         for file in (*self._streams, *self._windows):
             file.close()
+
+
+def encoded(path: Path) -> str | bytes:
+    """A path for soundfile, which by itself encodes none that is not UTF-8."""
+    return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _sources(path: Path, kind: Format | None) -> tuple[list[Path | Window], list[int | None], str]:

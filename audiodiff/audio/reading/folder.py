@@ -1,0 +1,55 @@
+"""Searching a folder to its bottom, through links as well."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+
+def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
+    """What ends in one of these suffixes (lower case), sorted; hidden files as well.
+
+    Every folder is searched once, so that links may lead in circles: under its own path if it lies below `root`, else
+    under that of the first link to it. What cannot be read is there too, for `obstacle` to say so: links to nothing,
+    and folders that may not be searched.
+    """
+    found: list[Path] = []
+    folders, links, seen = [Path(root)], [], set()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(links.index(min(links)))
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = list(os.scandir(folder))
+        except OSError:
+            found.append(folder)
+            continue
+        for entry in entries:
+            if _is_folder(entry):
+                (links if entry.is_symlink() else folders).append(folder / entry.name)
+            elif os.path.splitext(entry.name)[1].lower() in suffixes and not _is_special(entry):
+                found.append(folder / entry.name)
+    return sorted(found)
+
+
+def obstacle(path: Path) -> str:
+    """Why something that `files_below` found cannot be read; "" where it may."""
+    if path.is_dir():
+        return "is a folder that may not be searched"
+    return "" if path.exists() else "is a link to nothing"
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_special(entry: os.DirEntry) -> bool:
+    """A socket, a pipe, a device: no files."""
+    try:
+        return not entry.is_file() and not entry.is_symlink()
+    except OSError:
+        return False
