@@ -12,7 +12,7 @@ from audiodiff.files import atomic, write_text
 
 
 class NonFiniteGuard:
-    """A step whose loss is not finite is skipped, and its batch kept for inspection; several in a row end the run.
+    """A step whose loss is not finite is skipped, and its batch saved for inspection; several in a row end the run.
 
     Args:
         folder: of the run; batches go to `<folder>/nonfinite`.
@@ -23,7 +23,11 @@ class NonFiniteGuard:
         self.folder, self.patience, self.count = Path(folder), patience, 0
 
     def inspect(self, loss: Tensor, batch: dict) -> bool:
-        """Whether the step is sound; if not, keep its batch.
+        """Whether the step is sound; if not, save its batch: all tensors, and the names of its files.
+
+        Args:
+            loss: of the step, the mean over all devices.
+            batch: of this device.
 
         Raises:
             UserError: `patience` steps in a row were not.
@@ -34,7 +38,8 @@ class NonFiniteGuard:
         self.count += 1
         name = f"draw_{int(batch['draw'][0]):09}"
         with atomic(self.folder / "nonfinite" / f"{name}.safetensors") as temporary:
-            save_file({"waveform": batch["waveform"].detach().cpu().contiguous()}, temporary)
+            tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
         write_text(self.folder / "nonfinite" / f"{name}.txt", "\n".join(batch["path"]) + "\n")
         rank_zero_warn(f"loss is not finite, step skipped; batch kept as {name}")
         if self.count >= self.patience:

@@ -1,5 +1,6 @@
 """Losses that are not finite: skipped, kept, and in a row the end."""
 
+import functools
 from itertools import pairwise
 
 import lightning
@@ -7,9 +8,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedule import Cosine
 from audiodiff.errors import UserError
+from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.frontend import IdentityFrontend
+from audiodiff.nn.network import Network
+from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.module import VocoderTraining
+from audiodiff.training.music import MusicTraining
+from audiodiff.training.optim import WarmupCosine
 
 NAN = torch.tensor(float("nan"))
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -59,6 +68,27 @@ def test_step_that_is_not_finite_changes_no_weight_and_keeps_its_batch(make_trai
     batch = load_file(tmp_path / "nonfinite" / "draw_000000004.safetensors")
     assert torch.equal(batch["waveform"], batches[2]["waveform"])
     assert (tmp_path / "nonfinite" / "draw_000000004.txt").read_text() == "4.flac\n5.flac\n"
+
+
+def test_latents_that_are_not_finite_are_skipped_and_saved(tmp_path):
+    torch.manual_seed(0)
+    network = Network(IdentityFrontend(4), 0, 1, [8], [1], embedding=8, labels=2)
+    autoencoder = Autoencoder(latents=4, hop_length=32, channels=[8, 8], blocks=[1, 1])
+    model = MusicModel(network, Cosine(), V(), 8000, 2048, labels=["low", "high"], autoencoder=autoencoder)
+    guard = NonFiniteGuard(tmp_path)
+    module = MusicTraining(model, functools.partial(torch.optim.SGD, lr=0.1), WarmupCosine(2), guard=guard)
+    module.on_fit_start = lambda: None  # which looks at the data
+    batches = [
+        {"latents": torch.randn(2, 4, 32), "labels": torch.eye(2), "draw": torch.tensor([2 * i, 2 * i + 1]),
+         "samples": torch.tensor([2048, 1000]), "clip": ["a", "b"], "path": ["a.flac", "b.flac"]}
+        for i in range(3)
+    ]  # fmt: skip
+    batches[1]["latents"][1] = torch.nan
+    weights = fit(module, batches, tmp_path)
+    assert [not torch.equal(a, b) for a, b in pairwise(weights)] == [False, True]
+    saved = load_file(tmp_path / "nonfinite" / "draw_000000002.safetensors")
+    assert saved.keys() == {"latents", "labels", "draw", "samples"}
+    assert saved["latents"][1].isnan().all() and torch.equal(saved["latents"][0], batches[1]["latents"][0])
 
 
 def test_several_in_a_row_end_the_run_with_one_line(make_training, batches, tmp_path):
