@@ -121,17 +121,22 @@ class CropDataset(Dataset):
 
 
 class DrawSampler(Sampler[int]):
-    """The draws start, start + 1, ...: a run that has consumed n draws goes on with `DrawSampler(n)`."""
+    """The draws start, start + stride, ...: a run that has consumed n draws goes on with `DrawSampler(n)`.
 
-    def __init__(self, start: int = 0):
-        self.start = start
+    Args:
+        start: the first draw; of rank r, n + r.
+        stride: between draws; the number of ranks that share the stream.
+    """
+
+    def __init__(self, start: int = 0, stride: int = 1):
+        self.start, self.stride = start, stride
 
     def __iter__(self) -> Iterator[int]:
         """Without end."""
         draw = self.start
         while True:
             yield draw
-            draw += 1
+            draw += self.stride
 
 
 class ClipDataset(Dataset):

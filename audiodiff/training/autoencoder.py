@@ -6,11 +6,9 @@ which alone knows of phase and is left out where the network hears none; and of 
 standard normal one, a Kullback-Leibler divergence (Kingma and Welling 2014).
 """
 
-import torch
 from torch import Tensor
 
 from audiodiff.audio.spectral import RESOLUTIONS, multi_resolution_stft
-from audiodiff.diffusion.noise import clip_seed
 from audiodiff.synthesis.codec import Codec
 from audiodiff.training.module import Training, drawn_levels, limit_losses
 
@@ -35,16 +33,17 @@ class AutoencoderTraining(Training):
 
     def step(self, batch: dict, key: str, gain: tuple[float, float]) -> dict[str, Tensor]:
         """Encode, decode and compare a batch (B, C, T); T is a multiple of the stride."""
-        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
+        random = self.random(key)
         waveform = batch["waveform"]
-        waveform = waveform * drawn_levels(gain, len(waveform), generator)[:, None, None].to(waveform)
+        waveform = waveform * drawn_levels(gain, len(waveform), random)[:, None, None].to(waveform)
         network = self.model.network
         mean, log_variance = network.posterior(self.model.rows(waveform))
-        noise = torch.randn(mean.shape, generator=generator).to(mean)
+        clips, channels, samples = waveform.shape
+        noise = random.normal(clips, channels, *mean.shape[1:]).flatten(0, 1).to(mean)
         made = self.model.waveform(network.signal(mean + noise * (log_variance / 2).exp()))
         x, y = made.flatten(0, 1).float(), waveform.flatten(0, 1).float()
-        resolution = RESOLUTIONS[int(torch.randint(len(RESOLUTIONS), (), generator=generator))]
-        floor = _QUIET * torch.randn(y.shape, generator=generator).to(y)
+        resolution = random.choice(RESOLUTIONS)
+        floor = _QUIET * random.normal(clips, channels, samples).flatten(0, 1).to(y)
         spectral = limit_losses(multi_resolution_stft(x + floor, y + floor, [resolution])).mean()
         power = y.square().mean(-1).clamp(min=_QUIET**2)
         error = ((x - y).square().mean(-1) / power).clamp(max=4).mean()

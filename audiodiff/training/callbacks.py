@@ -50,7 +50,7 @@ class NoiseLevels(Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
         """Gather, and log every so often."""
-        if not outputs:
+        if "t" not in (outputs or {}):  # the step was skipped
             return
         index = (outputs["t"].float().cpu() * self.bins).long().clamp(0, self.bins - 1)
         self.sums.index_add_(0, index, outputs["clip_loss"].float().cpu())
@@ -104,7 +104,7 @@ class Throughput(Callback):
         if trainer.global_step % self.every == 0 and now > self.since and self.audio:
             module.log("audio_s_per_s", self.audio / (now - self.since), prog_bar=True)
             self.since, self.audio = now, 0.0
-        self.audio += clips_in(batch) * trainer.datamodule.crop_samples / module.model.sample_rate
+        self.audio += trainer.world_size * clips_in(batch) * trainer.datamodule.crop_samples / module.model.sample_rate
 
 
 class Checkpoints(ModelCheckpoint):

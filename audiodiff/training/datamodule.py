@@ -25,7 +25,7 @@ class ManifestData(lightning.LightningDataModule):
         path: a manifest file, or the folder that `audiodiff prepare` made.
         sample_rate: Hz.
         crop_samples: length of a training crop.
-        batch_size: crops a step.
+        batch_size: crops a step, of which each device takes an equal share.
         workers: processes that read crops; 0 reads in the training process.
         validation_clips: held-out clips that validation sees, the first of the split.
         seed: of the stream of crops.
@@ -84,11 +84,19 @@ class ManifestData(lightning.LightningDataModule):
         self.held_out = ClipDataset(first, self.sample_rate)
 
     def train_dataloader(self) -> DataLoader:
-        """Batches from where the run stands; without a length, since the stream has none."""
+        """This rank's share of batches, from where the run stands; without a length, since the stream has none.
+
+        Raises:
+            UserError: a batch that ranks cannot share evenly.
+        """
+        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+        if self.batch_size % ranks:
+            fix = f"set data.batch_size={-(-self.batch_size // ranks) * ranks}"
+            raise UserError(f"data.batch_size {self.batch_size}", f"is no multiple of the {ranks} devices", fix)
         return DataLoader(
             self.crops,
-            batch_size=self.batch_size,
-            sampler=DrawSampler(self.trainer.lightning_module.next_draw),
+            batch_size=self.batch_size // ranks,
+            sampler=DrawSampler(self.trainer.lightning_module.next_draw + rank, ranks),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             worker_init_fn=_single_thread,

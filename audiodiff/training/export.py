@@ -31,12 +31,16 @@ Data licences: {licences}
 
 @contextmanager
 def in_use(model: nn.Module) -> Iterator[None]:
-    """Lends a model to somebody who freezes it, and brings it back to training."""
-    training = model.training
+    """Lend a model to somebody who freezes it; afterwards every part trains, or does not, as before."""
+    learned = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    training = {part: part.training for part in model.modules()}
     try:
         yield
     finally:
-        model.requires_grad_(True).train(training)
+        for parameter, required in learned.items():
+            parameter.requires_grad_(required)
+        for part, mode in training.items():
+            part.training = mode
 
 
 @dataclass(frozen=True)

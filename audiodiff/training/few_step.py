@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.spectral import multi_resolution_mel, multi_resolution_stft
-from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.times import Uniform
 from audiodiff.errors import UserError
 from audiodiff.training.module import VocoderTraining, drawn_levels, faded, limit_losses
@@ -56,16 +55,16 @@ class FewStepTraining(VocoderTraining):
 
     def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
         """Synthesise a batch (B, T) from its mels, twice, and compare."""
-        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
+        random = self.random(key)
         hop = self.model.mel_spec.hop_length
         waveform = batch["waveform"]
         waveform = waveform[:, : waveform.shape[-1] // hop * hop]
         waveform = faded(waveform, hop)
         count, samples = waveform.shape
-        levels = drawn_levels(gain, count, generator)[:, None]
-        calls = self.calls[int(torch.randint(len(self.calls), (), generator=generator))]
+        levels = drawn_levels(gain, count, random)[:, None]
+        calls = random.choice(self.calls)
         outputs = 2 if self.repulsion else 1
-        noise = torch.randn(outputs * count, 1, samples, generator=generator).to(waveform)
+        noise = random.normal(count, 1, samples, repeats=outputs).flatten(0, 1).to(waveform)
         waveform = waveform * levels.to(waveform)
         mel = self.model.analysis(waveform)
         told = self.model.condition(mel, waveform=waveform, aligned=self.aligned)

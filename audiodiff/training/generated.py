@@ -44,7 +44,7 @@ class Generated(Callback):
 
     def on_validation_epoch_end(self, trainer, module) -> None:
         """Generate and export. Weight averaging must stand later in the list of callbacks: it has yet to swap back."""
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or not trainer.is_global_zero:
             return
         model = module.model
         with in_use(model):
@@ -66,11 +66,11 @@ class Generated(Callback):
         distance = sum(abs(a - b) for a, b in zip(*(one.decibels for one in spectra), strict=True))
         crests = [float(peak_dbfs(clips).clamp(min=-60).mean()) + 20 for clips in both]
         for name, level, crest in zip(("generated", "data"), levels, crests, strict=True):
-            module.log(f"{name}/rms_dbfs", level)
-            module.log(f"{name}/crest", crest)
-        module.log("generated/spectrum_db", distance / len(spectra[0].decibels))
-        module.log("generated/crest_db", crests[0] - crests[1])
-        module.log("generated/level_db", levels[0] - levels[1])
+            module.log(f"{name}/rms_dbfs", level, rank_zero_only=True)
+            module.log(f"{name}/crest", crest, rank_zero_only=True)
+        module.log("generated/spectrum_db", distance / len(spectra[0].decibels), rank_zero_only=True)
+        module.log("generated/crest_db", crests[0] - crests[1], rank_zero_only=True)
+        module.log("generated/level_db", levels[0] - levels[1], rank_zero_only=True)
         figure = average_spectra(dict(zip(("generated", "data"), spectra, strict=True)), f"step {trainer.global_step}")
         keep(figure, self._folder(trainer) / "spectra.png")
         if isinstance(trainer.logger, TensorBoardLogger):

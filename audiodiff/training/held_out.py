@@ -33,7 +33,7 @@ class HeldOut(Callback):
 
     def on_validation_epoch_end(self, trainer, module) -> None:
         """Render and export. Weight averaging must stand later in the list of callbacks: it has yet to swap back."""
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or not trainer.is_global_zero:
             return
         with in_use(module.model):
             vocoder = Vocoder(module.model, module.device)

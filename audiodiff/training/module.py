@@ -2,7 +2,8 @@
 
 All randomness of a step (time, noise, gain) comes from a generator keyed by the run's seed and the step's first draw,
 and which crops a step sees follows from that draw as well. A run is therefore a function of its seed and its number of
-steps: killed anywhere and resumed from any checkpoint, it sees the same batches and ends with the same weights.
+steps: killed anywhere and resumed from any checkpoint, it sees the same batches and ends with the same weights. Several
+devices share a batch: rank r of N takes its draws r, r + N, ... and the random numbers of these.
 """
 
 import math
@@ -21,6 +22,7 @@ from audiodiff.diffusion.times import LowDiscrepancy, Uniform
 from audiodiff.synthesis.composed import ComposedModel
 from audiodiff.synthesis.kept import KeptModel
 from audiodiff.synthesis.model import VocoderModel
+from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.optim import WarmupCosine
 
@@ -51,6 +53,10 @@ class Training(lightning.LightningModule):
         self.gain, self.seed = tuple(gain), seed
         self.next_draw = 0
         self.started_from: dict = {}  # the training record of the model whose weights the run began with
+        self.skip = False  # whether gradients of the step are dropped, on all ranks
+        learned = set(model.learned())
+        for parameter in set(model.parameters()) - learned:
+            parameter.requires_grad_(False)
 
     @abstractmethod
     def step(self, batch: dict, key: str, gain: tuple[float, float]) -> dict[str, Tensor]:
@@ -69,14 +75,35 @@ class Training(lightning.LightningModule):
 
     def training_step(self, batch: dict, batch_index: int) -> dict[str, Tensor] | None:
         """Loss of a batch of crops, None to skip the step."""
-        first = int(batch["draw"][0])
-        self.next_draw = int(batch["draw"][-1]) + 1
+        first = int(batch["draw"][0]) - self.global_rank
+        self.next_draw = first + self.ranks * clips_in(batch)
         outputs = self.drawn(batch, f"draw {first}")
-        if self.guard is not None and not self.guard.inspect(outputs["loss"].detach(), batch):
-            return None
+        loss = outputs["loss"].detach().clone()
+        if self.ranks > 1:
+            loss = self.trainer.strategy.reduce(loss, reduce_op="mean")  # not finite anywhere is not finite everywhere
+        if self.guard is not None and not self.guard.inspect(loss, batch):
+            if self.ranks == 1:
+                return None
+            self.skip = True  # ranks wait for each other's gradients, which are dropped afterwards
+            return {"loss": outputs["loss"]}
         self.took(outputs)
-        self.log("loss", outputs["loss"].detach(), prog_bar=True)
+        self.log("loss", loss, prog_bar=True)
         return outputs
+
+    @property
+    def ranks(self) -> int:
+        """Processes that share a training batch; validation is done by each in full."""
+        trainer = self._trainer
+        return trainer.world_size if trainer is not None and trainer.training else 1
+
+    def random(self, key: str) -> BatchRandom:
+        """The random numbers of the batch that `key` names."""
+        ranks = self.ranks
+        return BatchRandom(clip_seed(self.seed, key), self.global_rank if ranks > 1 else 0, ranks)
+
+    def whole(self, rows: Tensor) -> Tensor:
+        """What this rank has of its clips (B / ranks, ...) as that of the whole batch (B, ...), on every rank."""
+        return self.all_gather(rows.to(self.device)).transpose(0, 1).flatten(0, 1) if self.ranks > 1 else rows
 
     def drawn(self, batch: dict, key: str) -> dict[str, Tensor]:
         """The step of a training batch."""
@@ -88,11 +115,17 @@ class Training(lightning.LightningModule):
     def validation_step(self, batch: dict, batch_index: int) -> None:
         """The same loss on held-out clips, with the same noise every time."""
         outputs = self.step(batch, f"validation {batch_index}", (1.0, 1.0))
-        self.log("validation/loss", outputs["loss"], batch_size=clips_in(batch), prog_bar=True)
+        self.log("validation/loss", outputs["loss"], batch_size=clips_in(batch), prog_bar=True, sync_dist=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set the learning rate for this step."""
-        factor = self.lr_schedule.factor(self.trainer.global_step, progress(self.trainer))
+        """Set the learning rate for this step, or drop its gradients."""
+        if self.skip:
+            optimizer.zero_grad(set_to_none=True)
+            self.skip = False
+        done = progress(self.trainer)
+        if self.ranks > 1:
+            done = self.trainer.strategy.broadcast(done)  # clocks differ
+        factor = self.lr_schedule.factor(self.trainer.global_step, done)
         for group in optimizer.param_groups:
             group["lr"] = group["full_lr"] * factor
 
@@ -141,7 +174,7 @@ class DiffusionTraining(Training):
 
     def took(self, outputs: dict[str, Tensor]) -> None:
         """Tell the source of times what its times were worth."""
-        self.times.update(outputs["drawn"], outputs["clip_loss"])
+        self.times.update(self.whole(outputs["drawn"]), self.whole(outputs["clip_loss"]))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Remember what the source of times has learnt, too."""
@@ -180,13 +213,13 @@ class VocoderTraining(DiffusionTraining):
 
     def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
         """Noise, estimate and compare a batch (B, T)."""
-        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
+        random = self.random(key)
         waveform = batch["waveform"]
         count, samples = waveform.shape
-        levels = drawn_levels(gain, count, generator)[:, None]
+        levels = drawn_levels(gain, count, random)[:, None]
         waveform = faded(waveform, self.model.mel_spec.hop_length)
-        drawn, weights = (times or LowDiscrepancy()).sample(count, generator)
-        noise = torch.randn(count, 1, samples, generator=generator)
+        drawn, weights = random.times(times or LowDiscrepancy(), count)
+        noise = random.normal(count, 1, samples)
         waveform = waveform * levels.to(waveform)
         t, weights = (drawn * self.model.denoiser.t_max).to(waveform), weights.to(waveform)
         estimate = self.model.estimate(waveform, noise.to(waveform), t)
@@ -204,9 +237,9 @@ def clips_in(batch: dict) -> int:
     return len(batch["latents"] if "latents" in batch else batch["waveform"])
 
 
-def drawn_levels(gain: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
+def drawn_levels(gain: tuple[float, float], count: int, random: BatchRandom) -> Tensor:
     """(count,) factors, evenly between the least and the greatest."""
-    return gain[0] + (gain[1] - gain[0]) * torch.rand(count, generator=generator)
+    return gain[0] + (gain[1] - gain[0]) * random.uniform(count)
 
 
 def faded(waveform: Tensor, hop_length: int) -> Tensor:

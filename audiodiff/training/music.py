@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
-from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.times import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.synthesis.music_model import MusicModel
+from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.datamodule import MusicData
 from audiodiff.training.module import DiffusionTraining, drawn_levels, mean_loss
 
@@ -78,12 +78,12 @@ class MusicTraining(DiffusionTraining):
 
     def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
         """Noise and estimate a batch of waveforms (B, C, T) or latents (B, Z, F)."""
-        generator = torch.Generator().manual_seed(clip_seed(self.seed, key))
+        random = self.random(key)
         clean = batch["latents"] if "latents" in batch else self.model.normalise(batch["waveform"])
-        levels = drawn_levels(gain, len(clean), generator)[:, None, None]
-        drawn, weights = (times or LowDiscrepancy()).sample(len(clean), generator)
-        noise = torch.randn(clean.shape, generator=generator).to(clean)
-        condition = self._condition(batch, len(clean), generator)
+        levels = drawn_levels(gain, len(clean), random)[:, None, None]
+        drawn, weights = random.times(times or LowDiscrepancy(), len(clean))
+        noise = random.normal(*clean.shape).to(clean)
+        condition = self._condition(batch, len(clean), random)
         x0 = self.level(clean) * levels.to(clean)
         t, weights = (drawn * self.model.denoiser.t_max).to(clean), weights.to(clean)
         losses = self.model.denoiser.loss(x0, noise, t, condition).loss
@@ -101,13 +101,13 @@ class MusicTraining(DiffusionTraining):
         power = signal.square().mean((1, 2), keepdim=True).sqrt()
         return torch.where(power > _QUIET, signal / power.clamp(min=_QUIET), signal)
 
-    def _condition(self, batch: dict, clips: int, generator: torch.Generator) -> Condition:
+    def _condition(self, batch: dict, clips: int, random: BatchRandom) -> Condition:
         told = {}
-        nothing = torch.rand(clips, 1, generator=generator) < self.unlabelled
+        nothing = random.uniform(clips, 1) < self.unlabelled
         for name, missing in (("labels", 0.0), ("numbers", math.nan)):
             if getattr(self.model, name):
                 value = batch[name]
-                dropped = nothing | (torch.rand(value.shape, generator=generator) < self.unlabelled)
+                dropped = nothing | (random.uniform(*value.shape) < self.unlabelled)
                 told[name] = value.masked_fill(dropped.to(value.device), missing)
         if self.masked:
             told["samples"] = -(-batch["samples"] // self.model.stride)

@@ -16,9 +16,10 @@ def tones(tmp_path_factory):
     return prepare_tones(tmp_path_factory.mktemp("tones"), clips=6, seconds=0.5).root
 
 
-def loader(data, next_draw: int = 0):
-    """The training loader of a run that has used `next_draw` draws."""
-    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(next_draw=next_draw))
+def loader(data, next_draw: int = 0, rank: int = 0, ranks: int = 1):
+    """A rank's training loader of a run that has used `next_draw` draws."""
+    module = SimpleNamespace(next_draw=next_draw)
+    data.trainer = SimpleNamespace(lightning_module=module, global_rank=rank, world_size=ranks)
     data.setup("fit")
     return iter(data.train_dataloader())
 
@@ -31,6 +32,24 @@ def test_batches_go_on_where_the_run_stood(tones):
     assert torch.equal(again["waveform"], third["waveform"])
     assert again["clip"] == third["clip"]
     assert first["waveform"].shape == (3, 2048)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_share_the_batches_of_one(tones, ranks):
+    def data():
+        return ManifestData(tones, 16000, 2048, 6, seed=1)
+
+    one, shares = loader(data(), 6), [loader(data(), 6, rank, ranks) for rank in range(ranks)]
+    for _ in range(3):
+        whole, parts = next(one), [next(share) for share in shares]
+        for rank, part in enumerate(parts):
+            assert part["draw"].tolist() == whole["draw"].tolist()[rank::ranks]
+            assert torch.equal(part["waveform"], whole["waveform"][rank::ranks])
+
+
+def test_a_batch_that_devices_cannot_share_is_named(tones):
+    with pytest.raises(UserError, match=r"data.batch_size 3: is no multiple of the 2 devices; set data.batch_size=4"):
+        loader(ManifestData(tones, 16000, 2048, 3), ranks=2)
 
 
 def test_training_and_held_out_clips_are_apart(tones):
