@@ -51,7 +51,7 @@ def multi_resolution_stft(
         a, b = _magnitude(x, *resolution), _magnitude(y, *resolution)
         unit = b if scale is None else _magnitude(scale, *resolution)
         noise = math.sqrt(3 / 8 * resolution[2])  # magnitude of white noise of unit variance under a Hann window
-        least = _INAUDIBLE * noise * math.sqrt(unit[0].numel())
+        least = _INAUDIBLE * noise * math.sqrt(unit.shape[1] * unit.shape[2])
         convergence = (a - b).flatten(1).norm(dim=1) / unit.flatten(1).norm(dim=1).clamp(min=least)
         silent = unit.square().mean(1, keepdim=True).sqrt() < _SILENT * noise
         floor = torch.where(silent, _INAUDIBLE * noise, 0.0)

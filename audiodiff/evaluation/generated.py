@@ -11,8 +11,9 @@ nearest training clip is held against that from each held-out clip: copies are n
 longer pieces, held-out ones are of other pieces, and real ones of the same pieces would be nearer as well: the training
 clips' own row says how near a training clip is to the nearest other one.
 
-A model that works on a codec's latents is judged with its codec. One more row, of training clips that went through the
-codec and back, says how near its latents let anything come; that these are near to training clips is no copying.
+A model that works on a codec's latents is judged with its codec, and so is its network at initialization. One more row,
+of training clips that went through the codec and back, says how near its latents let anything come; that these are near
+to training clips is no copying.
 """
 
 import json

@@ -52,8 +52,9 @@ class Reconstructed(Callback):
             return
         x, y = made.flatten(0, 1), real.flatten(0, 1)
         heard = y.square().mean(-1) > 1e-8
-        module.log("coded/stft", multi_resolution_stft(x[heard], y[heard]).mean(), rank_zero_only=True)
-        module.log("coded/si_sdr", si_sdr(x[heard], y[heard]).mean(), rank_zero_only=True)
+        if heard.any():
+            module.log("coded/stft", multi_resolution_stft(x[heard], y[heard]).mean(), rank_zero_only=True)
+            module.log("coded/si_sdr", si_sdr(x[heard], y[heard]).mean(), rank_zero_only=True)
         module.log("coded/predictable", predictable(latents), rank_zero_only=True)
         self._keep(trainer, real.cpu(), made.cpu(), codec.sample_rate)
         kind = Kind("audio-to-audio", "An autoencoder of audio", USE.format(codec=codec))

@@ -5,6 +5,7 @@ the waveform itself 1386 times, and that of a codec 169 times.
 """
 
 import functools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from audiodiff.synthesis.codec import Codec
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.synthesis.source import HarmonicSource
+from audiodiff.training import reconstructed
 from audiodiff.training.autoencoder import AutoencoderTraining
 from audiodiff.training.few_step import FewStepTraining
 from audiodiff.training.module import Training, VocoderTraining, limit_losses
@@ -159,6 +161,27 @@ def test_the_pitch_of_silence_is_not_taught(quiet):
         model.source_loss(model.condition(model.analysis(wave)), wave) for wave in (voice, QUIET[quiet](voice[0])[None])
     ]
     assert losses[1].isfinite() and losses[1] < 1.2 * losses[0]
+
+
+class Crops(list):
+    """Crops of as many recordings."""
+
+    manifest = property(list)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_codec_is_validated_where_all_held_out_crops_are_silent(silent, monkeypatch, tmp_path):
+    """Nothing can be said relative to silence: no distance is logged, and the run goes on."""
+    monkeypatch.setattr(reconstructed, "export", lambda *_: None)
+    training, logged = codec(True), {}
+    training.log = lambda name, value, **_: logged.update({name: value})
+    crops = Crops({"waveform": clip[None]} for clip in clips())
+    held_out = Crops({"waveform": clip[None] * (not silent)} for clip in clips()[:2])
+    data = SimpleNamespace(held_out=held_out, crops=crops, validation_clips=2)
+    trainer = SimpleNamespace(sanity_checking=False, is_global_zero=True, datamodule=data, global_step=1)
+    reconstructed.Reconstructed(tmp_path, clips=1, measured=4).on_validation_epoch_end(trainer, training)
+    assert ("coded/stft" in logged) != silent
+    assert all(torch.as_tensor(value).isfinite() for value in logged.values())
 
 
 def test_losses_are_limited_one_by_one_and_keep_the_direction_of_their_gradients():
