@@ -9,8 +9,8 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePath
 
 from audiodiff.errors import UserError
@@ -80,6 +80,13 @@ def short_name(name: str, room: int = 32) -> str:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:12]
     return f"{encoded[: longest - len(digest) - 1].decode(errors='ignore')}-{digest}"
+
+
+def write_texts(contents: Mapping[Path, str]) -> None:
+    """Write several UTF-8 files, all or none: each is written beside its target before the first is renamed."""
+    with ExitStack() as files:
+        for path, text in contents.items():
+            files.enter_context(atomic(path)).write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from audiodiff import files
 from audiodiff.errors import UserError
-from audiodiff.files import LOCK, atomic, folder_lock, short_name, stays_below, write_text
+from audiodiff.files import LOCK, atomic, folder_lock, short_name, stays_below, write_text, write_texts
 
 NAMES = {
     "of 255 bytes": "x" * 251 + ".txt",
@@ -161,3 +161,12 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
     with pytest.warns(UserWarning, match="cannot be locked"), folder_lock(tmp_path):
         pass
     assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_of_several_files_all_or_none_are_written(tmp_path):
+    write_texts({tmp_path / "a": "old", tmp_path / "b": "old"})
+    with pytest.raises(UserError, match="c/b: cannot be written"):
+        (tmp_path / "c").write_text("no folder")
+        write_texts({tmp_path / "a": "new", tmp_path / "c" / "b": "new"})
+    assert (tmp_path / "a").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]

@@ -8,7 +8,7 @@ FFmpeg decodes, all that comes before has to be decoded.
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO
+from io import BytesIO, FileIO
 from itertools import chain
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from torch import Tensor
 from audiodiff.audio.arrays import real_tensor
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.reading.formats import EXTENSIONS as EXTENSIONS
-from audiodiff.audio.reading.sndfile import encoded
 from audiodiff.errors import UserError
 from audiodiff.files import atomic
 
@@ -251,15 +250,33 @@ def write_pieces(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
         raise UserError(path, f"audio is not written as {name!r}", "use .wav or .flac")
     pieces = iter(pieces)
     first = next(pieces)
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, _Disk(temporary, "w+") as disk:
+        with soundfile.SoundFile(disk, "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]) as file:
+            for piece in chain([first], pieces):
+                file.write(_steps(path, piece))
+                if disk.error:
+                    break
+        if disk.error:
+            raise disk.error
+
+
+class _Disk(FileIO):
+    """A file that libsndfile writes to, which keeps the error of the disk.
+
+    libsndfile does not say what the error was, and of the last block of a FLAC not even that there was one.
+    """
+
+    error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        """Write all of `content`, or keep the error and drop it."""
+        rest = memoryview(content)
         try:
-            with soundfile.SoundFile(
-                encoded(temporary), "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]
-            ) as file:
-                for piece in chain([first], pieces):
-                    file.write(_steps(path, piece))
-        except soundfile.LibsndfileError as error:
-            raise UserError(path, f"cannot be written ({error.error_string})", "free some space") from error
+            while rest and self.error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(content)
 
 
 def _steps(path: Path, samples: Tensor) -> np.ndarray:

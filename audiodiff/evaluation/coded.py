@@ -23,7 +23,7 @@ from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.evaluate import check_limit, clip_list_hash
 from audiodiff.evaluation.statistics import Interval, bootstrap
-from audiodiff.files import write_text
+from audiodiff.files import short_name, write_texts
 from audiodiff.metrics.pesq import pesq_wb
 from audiodiff.synthesis.codec import Codec
 
@@ -183,10 +183,10 @@ def write_report(report: Report, sample_rate: int, folder: Path) -> Path:
     """Write report.md, report.json and some clips; the path of report.md is returned."""
     folder = Path(folder)
     told = {name: value for name, value in asdict(report).items() if name != "examples"}
-    write_text(folder / "report.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     for name, real, made in report.examples:
-        stem = name.replace("/", "_")
+        stem = short_name(name.replace("/", "_"))
         write(folder / "clips" / f"{stem}.wav", Audio(made, sample_rate))
         write(folder / "clips" / f"{stem}_original.wav", Audio(real, sample_rate))
-    write_text(folder / "report.md", markdown(report))
+    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    write_texts({folder / "report.json": text, folder / "report.md": markdown(report)})
     return folder / "report.md"

@@ -34,7 +34,7 @@ from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.body import Body
 from audiodiff.evaluation.evaluate import clip_list_hash
-from audiodiff.files import write_text
+from audiodiff.files import write_texts
 from audiodiff.metrics import timbre
 from audiodiff.metrics.distribution import (
     LEAST_PER_DIMENSION,
@@ -359,8 +359,7 @@ def write_report(report: Report, clips: Sequence[np.ndarray], sample_rate: int, 
     """Write report.md, report.json and some clips; the path of report.md is returned."""
     folder = Path(folder)
     text = json.dumps(asdict(report) | {"ratio": report.ratio}, indent=1, ensure_ascii=False)
-    write_text(folder / "report.json", text + "\n")
     for number, clip in enumerate(levelled(torch.from_numpy(np.stack(clips)), 0.9)):
         write(folder / "clips" / f"{number:04d}.wav", Audio(clip, sample_rate))
-    write_text(folder / "report.md", markdown(report))
+    write_texts({folder / "report.json": text + "\n", folder / "report.md": markdown(report)})
     return folder / "report.md"

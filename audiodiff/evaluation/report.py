@@ -11,7 +11,7 @@ from audiodiff.evaluation.evaluate import ENOUGH_CLIPS, Evaluation, Row
 from audiodiff.evaluation.figures import sound, spectrogram_pair
 from audiodiff.evaluation.page import page
 from audiodiff.evaluation.statistics import LEVEL, RESAMPLES, Interval
-from audiodiff.files import write_text
+from audiodiff.files import write_texts
 from audiodiff.metrics import JUDGES, Judge
 
 VERSION = 1
@@ -46,10 +46,10 @@ def write(evaluation: Evaluation, folder: str | Path) -> Path:
     Raises:
         UserError: the folder cannot be written.
     """
-    folder = Path(folder)
-    write_text(folder / "report.json", json.dumps(summary(evaluation), indent=1, ensure_ascii=False) + "\n")
-    write_text(folder / "report.html", html(evaluation))
-    return folder / "report.html"
+    numbers, page = Path(folder) / "report.json", Path(folder) / "report.html"
+    text = json.dumps(summary(evaluation), indent=1, ensure_ascii=False) + "\n"
+    write_texts({numbers: text, page: html(evaluation)})
+    return page
 
 
 def summary(evaluation: Evaluation) -> dict:

@@ -101,6 +101,8 @@ def _generate(generator: MusicGenerator, out: Path, settings: Settings, quiet: b
         jobs.append(Job(path, own, settings.overwrite or not _is_there(path, own)))
     missing = sum(job.missing for job in jobs)
     batches = unfinished(jobs, settings.batch_size)
+    if batches:
+        sidecar.check_writable(out)
     steps = recipe["nfe"] * sum(map(len, batches))
     # disable=None: only where somebody watches.
     with tqdm(total=steps, desc=f"generating {missing} clips", unit="step", disable=quiet or None) as bar:

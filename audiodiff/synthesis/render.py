@@ -132,6 +132,8 @@ class _Renderer:
         jobs = [job for source in sources if (job := self._attempt(self._plan, source))]
         jobs.sort(key=lambda job: (-job.frames, job.source.name))
         batches, steps = unfinished(jobs, self.settings.batch_size), self.settings.steps
+        if batches:
+            sidecar.check_writable(self.out)
         title = f"rendering {sum(job.missing for job in jobs)} clips"
         # disable=None: only where somebody watches.
         with tqdm(total=steps * sum(map(len, batches)), desc=title, unit="step", disable=quiet or None) as self.bar:

@@ -28,6 +28,12 @@ def make_folder(out: Path) -> None:
         raise UserError(out, f"cannot be made a folder ({error.strerror})", "choose another --out") from error
 
 
+def check_writable(out: Path) -> None:
+    """Refuse a folder that takes no files, as a UserError: before the work, not after it."""
+    if not os.access(out, os.W_OK):
+        raise UserError(out, "is read-only", "choose another --out, or allow writing to it")
+
+
 def check_format(format: str) -> None:
     """Refuse a format of audio files that is not written, as a UserError."""
     if format not in io.FORMATS:

@@ -7,7 +7,7 @@ they wait in a scratch file, so that memory does not grow with the length.
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ class Spool:
 
     def __init__(self):
         self.samples, self.channels = 0, 0
-        self._files: list = []
+        self._sums = torch.empty(0)
+        self._files: list[BinaryIO] = []
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -42,21 +43,21 @@ class Spool:
     def add(self, piece: Tensor) -> None:
         """Put the next stretch (B, C, T) behind what there is."""
         clips, channels, samples = piece.shape
-        if not self._files:
-            scratch = (tempfile.TemporaryFile() for _ in range(clips))  # noqa: SIM115, the stack closes them
-            self._files = [self._open.enter_context(file) for file in scratch]
+        if not self._sums.numel():
             self.channels, self.finite = channels, torch.ones(clips, dtype=torch.bool)
             self._sums = torch.zeros(clips, channels, dtype=torch.float64)
             self._low = torch.full((clips, channels), torch.inf)
             self._high = -self._low
         try:
+            while len(self._files) < clips:
+                # Without a buffer, which would meet a full disk only when the clip is read back, or closed.
+                scratch = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, the stack closes it
+                self._files.append(self._open.enter_context(scratch))
             for file, rows in zip(self._files, piece, strict=True):
-                file.write(rows.T.contiguous().numpy().astype(np.float32).tobytes())
+                _write(file, rows.T.contiguous().numpy().astype(np.float32).tobytes())
         except OSError as error:
             problem = f"takes no more scratch files ({error.strerror or error})"
-            raise UserError(
-                tempfile.gettempdir(), problem, "free some space, or name another folder by TMPDIR"
-            ) from error
+            raise UserError(_scratch_folder(), problem, "free some space, or name another folder by TMPDIR") from error
         self.samples += samples
         self.finite &= piece.isfinite().all(-1).all(-1)
         if samples:
@@ -83,3 +84,17 @@ class Spool:
         while block := file.read(4 * self.channels * (_BLOCK // self.channels)):
             values = torch.from_numpy(np.frombuffer(block, np.float32).copy()).unflatten(0, (-1, self.channels))
             yield (values.T - offset[:, None]) * gain
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]  # an unbuffered file may take a part
+
+
+def _scratch_folder() -> str:
+    """Where scratch files go; where no folder takes any, tempfile cannot say."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "the folder for temporary files"

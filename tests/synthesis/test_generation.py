@@ -3,7 +3,6 @@
 import errno
 import json
 from dataclasses import replace
-from io import BytesIO
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from audiodiff.audio import io
 from audiodiff.cli import build as application
 from audiodiff.cli import main
 from audiodiff.errors import UserError
-from audiodiff.synthesis import spool
+from audiodiff.synthesis import sidecar, spool
 from audiodiff.synthesis.generation import Settings, generate
 from audiodiff.synthesis.music import MusicGenerator, Wish, levelled, seeds_of
 from audiodiff.synthesis.sidecar import sidecar_path
@@ -136,15 +135,66 @@ def test_a_spool_levels_as_whole_clips_are(peak, monkeypatch):
         assert kept.finite.tolist() == [True, False, True]
 
 
-def test_a_full_disk_is_one_line(monkeypatch):
-    class Full(BytesIO):
-        def write(self, _):
-            raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.fixture
+def small_files():
+    """Until the test ends, files hold 2000 bytes at most; writing more fails as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    monkeypatch.setattr(spool.tempfile, "TemporaryFile", Full)
-    with spool.Spool() as kept, pytest.raises(UserError, match=r"takes no more scratch files \(No space left") as error:
-        kept.add(torch.zeros(1, 1, 8))
+
+def test_scratch_files_take_what_fits(small_files):
+    with spool.Spool() as scratch:
+        for _ in range(5):
+            scratch.add(torch.ones(1, 1, 100))
+        assert sum(piece.shape[-1] for piece in scratch.clip(0, None, 0.0)) == 500
+
+
+@pytest.mark.parametrize("samples", [1, 100_000])
+def test_a_full_scratch_folder_is_one_line(small_files, samples):
+    """Whatever a buffer holds: a full disk is met where it is reported, and not once more at the end of the block."""
+    with (
+        pytest.raises(UserError, match=r"takes no more scratch files \(File too large\)") as error,
+        spool.Spool() as scratch,
+    ):
+        scratch.add(torch.ones(1, 1, 500))
+        scratch.add(torch.ones(1, 1, samples))
+        pytest.fail("the file holds no more")
     assert "\n" not in str(error.value)
+
+
+def test_without_any_scratch_folder_there_is_one_line(monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(spool.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(spool.tempfile, "gettempdir", refuse)
+    with spool.Spool() as scratch, pytest.raises(UserError, match="TMPDIR"):
+        scratch.add(torch.zeros(1, 1, 8))
+
+
+@pytest.mark.parametrize("format", io.FORMATS)
+def test_a_full_disk_leaves_nothing_half(generator, tmp_path, monkeypatch, format):
+    generate(generator, tmp_path, Settings(TWO, count=1, format=format), quiet=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    resource = pytest.importorskip("resource")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    store = sidecar.store
+
+    def full(*arguments):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+        store(*arguments)
+
+    monkeypatch.setattr(sidecar, "store", full)
+    try:
+        with pytest.raises(UserError, match="cannot be written") as error:
+            generate(generator, tmp_path, Settings(TWO, count=3, format=format), quiet=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "\n" not in str(error.value) and "0001" in error.value.subject
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("option", ["--after", "--like"])

@@ -2,7 +2,7 @@
 
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -10,8 +10,6 @@ import torch
 
 from audiodiff.audio import io
 from audiodiff.audio.mel_file import save_mel, spec_path
-from audiodiff.data.manifest import Clip, Manifest
-from audiodiff.errors import UserError
 from audiodiff.synthesis import generation, render, sidecar
 from audiodiff.synthesis.jobs import Source, find
 from audiodiff.synthesis.music import MusicGenerator, Wish
@@ -140,15 +138,12 @@ def test_a_nested_sidecar_is_not_ours(go, tmp_path):
     assert outcome.left_out == 1 and "is not a rendering" in error.problem
 
 
-def test_a_nul_in_a_manifests_path_costs_its_own_clip_only(go, tmp_path):
-    clips = (Clip("good", "good.wav", 0.1, 16000), Clip("bad", "b\0d.wav", 0.1, 16000))
-    file = tmp_path / "in" / "manifest.jsonl"
-    try:
-        Manifest(clips, tmp_path / "in").save()
-    except UserError:
-        pytest.skip("a manifest refuses it")
-    outcome, errors = go(file)
-    assert outcome.rendered == 1 and len(errors) == 1 and "\n" not in str(errors[0])
+def test_a_nul_in_a_path_costs_its_own_clip_only(vocoder, recording, tmp_path):
+    io.write(tmp_path / "good.wav", recording(1500))
+    sources = [Source(tmp_path / f"{name}.wav", name, PurePosixPath(name)) for name in ("good", "b\0d")]
+    errors = []
+    outcome = render.render(vocoder, sources, tmp_path / "out", render.Settings(steps=1), errors.append, quiet=True)
+    assert (outcome.rendered, outcome.left_out, len(errors)) == (1, 1, 1) and "null" in errors[0].problem
 
 
 def test_a_nested_manifest_is_one_line(go, tmp_path):

@@ -277,3 +277,14 @@ def test_an_output_folder_that_cannot_be(vocoder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/below: cannot be made a folder \(Not a directory\)"):
         render(vocoder, [], tmp_path / "file" / "below", Settings(), print, quiet=True)
+
+
+def test_a_read_only_folder_is_one_line_before_the_work(go, tmp_path, monkeypatch):
+    go()
+    refused = []
+    monkeypatch.setattr("os.access", lambda path, mode: refused.append(path) is not None)
+    monkeypatch.setattr(Vocoder, "generate", lambda *_: pytest.fail("the work was done first"))
+    with pytest.raises(UserError, match=f"{tmp_path / 'out'}: is read-only"):
+        go(seed=1)
+    assert refused == [tmp_path / "out"]
+    assert counts(go()[0]) == (0, 5, 0)

@@ -1,0 +1,41 @@
+"""What a disk refuses is said, and nothing of it stays."""
+
+import pytest
+import torch
+
+from audiodiff.audio import io
+from audiodiff.errors import UserError
+
+PIECES = list(torch.rand(4, 2, 3000, generator=torch.Generator().manual_seed(0)) - 0.5)
+
+
+@pytest.fixture
+def limit_files():
+    """`limit_files(size)`: writing more than so many bytes to a file fails from now on, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("lacking", [1, 100, 5000, 20000])
+@pytest.mark.parametrize("format", io.FORMATS)
+def test_a_file_that_does_not_fit_is_refused(limit_files, tmp_path, format, lacking):
+    path = tmp_path / f"a.{format}"
+    io.write_pieces(path, PIECES, 8000)
+    before = path.read_bytes()
+    limit_files(len(before) - lacking)
+    for write in (
+        lambda: io.write_pieces(path, PIECES, 8000),
+        lambda: io.write(path, io.Audio(torch.cat(PIECES, -1), 8000)),
+    ):
+        with pytest.raises(UserError, match=rf"a\.{format}: cannot be written \(File too large\)"):
+            write()
+        assert [file.name for file in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("format", io.FORMATS)
+def test_pieces_are_the_whole(tmp_path, format):
+    io.write_pieces(tmp_path / f"pieces.{format}", PIECES, 8000)
+    io.write(tmp_path / f"whole.{format}", io.Audio(torch.cat(PIECES, -1), 8000))
+    assert (tmp_path / f"pieces.{format}").read_bytes() == (tmp_path / f"whole.{format}").read_bytes()
