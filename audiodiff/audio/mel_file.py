@@ -14,10 +14,12 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from audiodiff.audio.mel import PRESETS, MelSpec
-from audiodiff.errors import UserError
+from audiodiff.audio.npy import MOST_BYTES, read_npy
+from audiodiff.errors import UserError, first_line
 from audiodiff.files import atomic, write_text
 
 EXTENSIONS = (".npy", ".safetensors")
+_MOST_SPEC_BYTES = 1 << 20
 _KEY = "mel"
 _METADATA = "melspec"
 
@@ -54,12 +56,14 @@ def load_mel(path: str | Path, spec: MelSpec | None = None) -> tuple[Tensor, Mel
         spec: what the mel is, for a file that does not say; where it does say, the two must agree.
 
     Raises:
-        UserError: no such file, not an array, a pickle, no spec, a spec that differs from `spec` (the fields are
-            named), no frames, NaN, a number of bands other than the spec's.
+        UserError: no such file, not an array, one of more than `npy.MOST_BYTES`, a pickle, no spec, a spec that differs
+            from `spec` (the fields are named), no frames, NaN, a number of bands other than the spec's.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file")
+    if path.stat().st_size > MOST_BYTES + _MOST_SPEC_BYTES:
+        raise UserError(path, f"has {path.stat().st_size} bytes, more than are read at once", "cut it into pieces")
     if path.suffix not in EXTENSIONS:
         raise UserError(path, "is not a mel", f"expected {' or '.join(EXTENSIONS)}")
     mel, stored = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
@@ -75,20 +79,46 @@ def load_mel(path: str | Path, spec: MelSpec | None = None) -> tuple[Tensor, Mel
     return _checked(path, mel, known), known
 
 
+def read_spec(path: str | Path) -> MelSpec:
+    """The spec in a NAME.melspec.json.
+
+    Raises:
+        UserError: no such file, or no spec.
+    """
+    path = Path(path)
+    try:
+        if (size := path.stat().st_size) > _MOST_SPEC_BYTES:
+            raise UserError(path, f"is no mel spec: it has {size} bytes", "write it with MelSpec.to_dict")
+        return parse_spec(path, path.read_bytes())
+    except OSError as error:
+        raise UserError(path, f"cannot be read ({error.strerror})") from error
+
+
+def parse_spec(path: str | Path, text: str | bytes) -> MelSpec:
+    """The spec that is written as JSON in a file.
+
+    Raises:
+        UserError: it is no spec; the file is named.
+    """
+    try:
+        return MelSpec.from_dict(json.loads(text))
+    except UserError as error:
+        raise UserError(path, str(error)) from error
+    except (ValueError, OverflowError) as error:
+        raise UserError(path, f"is not JSON ({first_line(error)})", "write it with MelSpec.to_dict") from error
+    except RecursionError as error:
+        raise UserError(path, "is nested too deeply for a spec", "write it with MelSpec.to_dict") from error
+
+
 def _read_npy(path: Path) -> tuple[Tensor, MelSpec | None]:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        # numpy takes whatever is not its own format for a pickle.
-        raise UserError(
-            path, "is not a whole .npy array (pickles are never read)", "save it with numpy.save"
-        ) from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise UserError(path, "holds no array of real numbers", "save one array with numpy.save")
+        with path.open("rb") as file:
+            array = read_npy(file, path.stat().st_size)
+    except (ValueError, OSError) as error:
+        problem = f"is not a whole .npy array (pickles are never read): {first_line(error)}"
+        raise UserError(path, problem, "save one array of real numbers with numpy.save") from error
     beside = spec_path(path)
-    return torch.from_numpy(array.astype(np.float32)), _parsed(
-        beside, beside.read_bytes()
-    ) if beside.is_file() else None
+    return torch.from_numpy(array.astype(np.float32)), read_spec(beside) if beside.is_file() else None
 
 
 def _read_safetensors(path: Path) -> tuple[Tensor, MelSpec | None]:
@@ -100,16 +130,7 @@ def _read_safetensors(path: Path) -> tuple[Tensor, MelSpec | None]:
             mel = file.get_tensor(_KEY if _KEY in names else names[0])
     except SafetensorError as error:
         raise UserError(path, f"is not a whole safetensors file ({error})", "save it again") from error
-    return mel.float(), _parsed(path, stored) if stored else None
-
-
-def _parsed(path: Path, text: str | bytes) -> MelSpec:
-    try:
-        return MelSpec.from_dict(json.loads(text))
-    except UserError as error:
-        raise UserError(path, str(error)) from error
-    except ValueError as error:
-        raise UserError(path, f"is not JSON ({error})", "write it with MelSpec.to_dict") from error
+    return mel.float(), parse_spec(path, stored) if stored else None
 
 
 def _checked(path: Path, mel: Tensor, spec: MelSpec) -> Tensor:

@@ -1,6 +1,5 @@
 """What a visitor brings: a recording, or a mel saved earlier; both become a mel of the model's own kind."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from audiodiff.audio.io import Audio, probe, read
-from audiodiff.audio.mel import PRESETS, MelSpec, convert
-from audiodiff.audio.mel_file import load_mel
+from audiodiff.audio.mel import PRESETS, convert
+from audiodiff.audio.mel_file import load_mel, read_spec
 from audiodiff.errors import UserError
 from audiodiff.synthesis.vocoder import Vocoder
 
@@ -60,15 +59,6 @@ def from_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> Source
     mel, source = load_mel(mels[0], spec=given)
     check_length(mel.shape[-1] * source.hop_length / source.sample_rate)
     return Source(mels[0].name, convert(mel, source, vocoder.spec), None)
-
-
-def read_spec(path: Path) -> MelSpec:
-    """The MelSpec in a .melspec.json."""
-    try:
-        return MelSpec.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        problem = f"{error.subject}: {error.problem}" if isinstance(error, UserError) else "is not JSON"
-        raise UserError(path, problem, "write it with audiodiff.audio.mel.save_mel") from error
 
 
 def check_length(seconds: float) -> None:

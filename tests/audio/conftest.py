@@ -1,6 +1,8 @@
 """Signals that the tests of this room make themselves."""
 
+import contextlib
 import math
+import sys
 
 import pytest
 import torch
@@ -31,3 +33,26 @@ def babble(seconds: float, sample_rate: int, seed: int = 0) -> torch.Tensor:
 def speech():
     """`babble(seconds, sample_rate, seed)`."""
     return babble
+
+
+@pytest.fixture(scope="session")
+def memory_limit():
+    """`with memory_limit(bytes)`: on Linux no more than this may be allocated beyond what the process has."""
+
+    @contextlib.contextmanager
+    def limit(more: int):
+        if sys.platform != "linux":
+            yield
+            return
+        import resource
+
+        with open("/proc/self/statm") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (now + more, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+
+    return limit

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import pickle
@@ -7,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save as save_safetensors
 from safetensors.torch import save_file
 
 from audiodiff.audio.mel import PRESETS
@@ -136,3 +138,69 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         save_mel(tmp_path / "file" / "a.npy", torch.zeros(80, 2), SPEC)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def npy(header: str, data: bytes = b"") -> bytes:
+    """A .npy file with this header."""
+    padded = header.encode() + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + data
+
+
+HEADERS = {
+    "huge": "{'descr': '<f4', 'fortran_order': False, 'shape': (80, 1099511627776)}",
+    "overflow": "{'descr': '<f4', 'fortran_order': False, 'shape': (80, 57646075230342349)}",
+    "beyond 64 bits": f"{{'descr': '<f4', 'fortran_order': False, 'shape': (80, {10**30})}}",
+    "negative": "{'descr': '<f4', 'fortran_order': False, 'shape': (-80, -3)}",
+    "nothing of everything": f"{{'descr': '<f4', 'fortran_order': False, 'shape': (0, {2**63})}}",
+    "nested": "(" * 3000,
+    "no dictionary": "[1, 2]",
+    "objects": "{'descr': '|O', 'fortran_order': False, 'shape': (80, 3)}",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=list(HEADERS))
+def test_headers_of_arrays_are_not_believed(tmp_path, header, memory_limit):
+    (tmp_path / "mel.npy").write_bytes(npy(header, bytes(960)))
+    with memory_limit(256 << 20):
+        assert "not a whole .npy array" in refused(tmp_path / "mel.npy", SPEC)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"n_fft": 1' + "0" * 400 + "}", " " * (2 << 20), "\0", "1e999"])
+def test_specs_that_were_made_to_hurt_are_refused(tmp_path, content):
+    save_mel(tmp_path / "mel.npy", torch.zeros(80, 3), SPEC)
+    spec_path(tmp_path / "mel.npy").write_text(content)
+    refused(tmp_path / "mel.npy")
+    mel = save_safetensors({"mel": torch.zeros(80, 3)}, metadata={"melspec": content})
+    (tmp_path / "mel.safetensors").write_bytes(mel)
+    refused(tmp_path / "mel.safetensors")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from([field.name for field in dataclasses.fields(SPEC)]), JSON, max_size=4) | JSON)
+def test_any_json_is_a_spec_or_refused(tmp_path_factory, values):
+    path = tmp_path_factory.getbasetemp() / "any.npy"
+    save_mel(path, torch.zeros(80, 3), SPEC)
+    spec_path(path).write_text(json.dumps(SPEC.to_dict() | values if isinstance(values, dict) else values))
+    try:
+        load_mel(path)
+    except UserError as error:
+        assert str(path.parent) in str(error) and "\n" not in str(error)
+
+
+@settings(max_examples=100, deadline=None)
+@given(suffix=st.sampled_from([".npy", ".safetensors"]), at=st.integers(0, 255), value=st.integers(0, 255))
+def test_mels_with_a_damaged_header_are_read_or_refused(tmp_path_factory, suffix, at, value):
+    path = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
+    save_mel(path, torch.zeros(80, 3), SPEC)
+    content = bytearray(path.read_bytes())
+    content[at] = value
+    path.write_bytes(content)
+    with contextlib.suppress(UserError):
+        load_mel(path)
