@@ -21,7 +21,7 @@ from audiodiff.audio.io import read, resample
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 
-_ORDER, _START = 0, 1  # which of the two random streams of a draw
+_ORDER, _START, _CHOICE = 0, 1, 2  # random streams: of a pass' order, a crop's start, the clips of `one_of_each`
 _MARGIN_SECONDS = 0.05  # beyond this the resampling filter's tail is below 16-bit resolution
 
 
@@ -74,6 +74,14 @@ class CropDataset(Dataset):
             rng = np.random.default_rng((self.seed, _ORDER, number))
             self._pass, self._order = number, rng.permutation(self._entries)
         return self.manifest.clips[self._order[place]]
+
+    def one_of_each(self, clips: int) -> list[int]:
+        """A draw of each of so many clips, at most of all; which they are does not depend on their lengths."""
+        first: dict[str, int] = {}
+        for draw in range(self.draws_per_pass):
+            first.setdefault(self.clip(draw).id, draw)
+        order = np.random.default_rng((self.seed, _CHOICE)).permutation(len(self.manifest))
+        return [first[self.manifest.clips[number].id] for number in order[:clips]]
 
     def start(self, draw: int) -> int:
         """Where a draw's crop starts in its clip, in samples at `sample_rate`."""

@@ -16,7 +16,7 @@ _FAINTEST = -70.0  # LUFS
 
 @dataclass(frozen=True)
 class Body:
-    """Of each of N clips that are not silent.
+    """Of each of N clips that are neither silent nor broken.
 
     Attributes:
         embeddings: (N, D), of `metrics.timbre`.
@@ -24,8 +24,9 @@ class Body:
         loudness: (N,) LUFS of the clip at full scale.
         tempo: (N,) beats a minute (`metrics.rhythm`), NaN of clips that have none.
         regular: (N,) how regular they are.
-        numbers: (N,) which they were, counted from 0 with the silent ones.
+        numbers: (N,) which they were, counted from 0 with all others.
         silent: how many of those there were.
+        broken: how many had samples that are not finite.
     """
 
     embeddings: np.ndarray
@@ -35,12 +36,16 @@ class Body:
     regular: np.ndarray
     numbers: np.ndarray
     silent: int
+    broken: int
 
     @classmethod
     def heard(cls, clips: Iterable[np.ndarray], sample_rate: int) -> Self:
         """Of clips (C, T)."""
-        rows, silent = [], 0
+        rows, silent, broken = [], 0, 0
         for number, clip in enumerate(clips):
+            if not np.isfinite(clip).all():
+                broken += 1
+                continue
             try:
                 embedding = timbre.embedding(clip, sample_rate)
             except ValueError:
@@ -51,7 +56,7 @@ class Body:
             loudness, rhythm = _loudness(clip / peak, sample_rate), beat(clip / peak, sample_rate)
             rows.append((embedding, crest, loudness, *rhythm, number))
         columns = zip(*rows, strict=True) if rows else [()] * 6
-        return cls(*map(np.array, columns), silent)
+        return cls(*map(np.array, columns), silent, broken)
 
     def __len__(self) -> int:
         """N."""

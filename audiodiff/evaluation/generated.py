@@ -84,14 +84,15 @@ class Row:
     """One body of clips.
 
     Attributes:
-        clips: that were heard; silent ones are not.
-        silent: that were not.
+        clips: that were heard; silent and broken ones are not.
+        silent: without sound.
         distances: to the held-out clips, by name, with their confidence intervals.
         nearest: to the training clips, of training clips to the nearest other one.
         variety: mean distance between two of its clips, of the training clips' own.
         crest_db: median of peaks above the average power.
         loudness: in LUFS, of clips brought to one peak.
         beat: how regular it is (`metrics.rhythm`), None of clips that are too short to have one.
+        broken: clips with samples that are not finite.
     """
 
     clips: int
@@ -102,6 +103,7 @@ class Row:
     crest_db: float
     loudness: Spread
     beat: Spread | None
+    broken: int = 0
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
     bodies = {name: Body.heard(some, generator.sample_rate) for name, some in clips.items()}
     for name, body in bodies.items():
         if len(body) < FEWEST:
-            problem = f"{body.silent} of {body.silent + len(body)} clips are silent"
+            whole = len(body) + body.silent + body.broken
+            problem = f"{body.silent} of {whole} clips are silent, {body.broken} hold NaN or infinite samples"
             raise UserError(name, problem, "train longer, or ask for more")
     real = Body.heard(recordings(manifest, held_out, generator), generator.sample_rate)
     size = min(len(real), *map(len, bodies.values()))
@@ -286,7 +289,7 @@ def _row(body: Body, placed: np.ndarray, training: np.ndarray, real: np.ndarray,
     near, variety = Spread.of(nearest(placed, training)[0]), _spread(placed) / _spread(training)
     regular = Spread.of(body.regular) if np.isfinite(body.tempo).any() else None
     crest, loudness = float(np.median(body.crest_db)), Spread.of(body.loudness)
-    return Row(len(body), body.silent, distances, near, variety, crest, loudness, regular)
+    return Row(len(body), body.silent, distances, near, variety, crest, loudness, regular, body.broken)
 
 
 def _spread(points: np.ndarray) -> float:
@@ -309,7 +312,8 @@ def markdown(report: Report) -> str:
     ]
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
     for name, row in report.rows.items():
-        cells = [name, f"{row.clips} ({row.silent})", *(str(row.distances[kind]) for kind in DISTANCES)]
+        count = f"{row.clips} ({row.silent}{f', {row.broken} not finite' if row.broken else ''})"
+        cells = [name, count, *(str(row.distances[kind]) for kind in DISTANCES)]
         cells += [str(row.nearest), f"{row.variety:.2f}", f"{row.crest_db:.1f}"]
         cells += [str(row.loudness), str(row.beat or "–")]
         lines.append(f"| {' | '.join(cells)} |")

@@ -16,6 +16,7 @@ from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
 from audiodiff.data.manifest import NAME, Manifest
 from audiodiff.data.tones import prepare_tones
 from audiodiff.errors import UserError
+from audiodiff.files import folder_lock
 
 
 class ManifestData(lightning.LightningDataModule):
@@ -205,10 +206,13 @@ class MusicData(ManifestData):
         told = (self.channels, self.from_start, self.labels, self.numbers)
         return (manifest, self.sample_rate, self.crop_samples, self.seed, *told)
 
+    def validation_crops(self) -> Subset:
+        """One crop of each of `validation_clips` held-out clips, the same every time."""
+        return Subset(self.held_out, self.held_out.one_of_each(self.validation_clips))
+
     def val_dataloader(self) -> DataLoader:
-        """The same crops of held-out clips every time."""
-        draws = range(min(self.validation_clips, len(self.held_out.manifest)))
-        return DataLoader(Subset(self.held_out, draws), batch_size=self.batch_size)
+        """The crops that are validated on."""
+        return DataLoader(self.validation_crops(), batch_size=self.batch_size)
 
 
 class OneClipData(ManifestData):
@@ -243,8 +247,15 @@ class ToneData(ManifestData):
     """
 
     def prepared(self) -> Manifest:
-        """The tones."""
-        return Manifest.load(self.path) if Path(self.path).exists() else prepare_tones(self.path)
+        """The tones, which the first of several processes makes, or whatever is prepared there.
+
+        Raises:
+            UserError: the folder holds something else.
+        """
+        path = Path(self.path)
+        with folder_lock(path, wait=True):
+            found = {file.name for file in path.iterdir() if not file.name.startswith(".")} if path.is_dir() else set()
+            return prepare_tones(path) if not path.is_file() and found <= {"tones"} else Manifest.load(path)
 
 
 def _single_thread(worker: int) -> None:

@@ -1,5 +1,6 @@
 """Spectrograms of what a run makes, for its folder and its log; they belong to no window, so none has to be closed."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def spectrogram_pair(original: Tensor, made: Tensor, title: str) -> Figure:
         axis.imshow(mel.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
         axis.set_ylabel(f"{label}\nmel band")
     axes[1].set_xlabel("frame")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 
@@ -60,6 +61,7 @@ def average_spectra(spectra: Mapping[str, AverageSpectrum], title: str) -> Figur
 
 
 def keep(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    with atomic(path) as temporary:
+    """Write a figure as PNG; letters that its font lacks are boxes."""
+    with atomic(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(temporary, dpi=90)

@@ -8,6 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
+from audiodiff.files import short_name
 from audiodiff.synthesis.vocoder import Vocoder
 from audiodiff.training.export import Kind, export, in_use
 from audiodiff.training.figure import keep, spectrogram_pair
@@ -47,7 +48,7 @@ class HeldOut(Callback):
     def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
         recording = Audio(waveform, vocoder.sample_rate)
         made = vocoder.resynthesise(recording, steps=self.steps, seeds=index)
-        stem = self.folder / "samples" / f"step_{trainer.global_step:09d}" / name.replace("/", "_")
+        stem = self.folder / "samples" / f"step_{trainer.global_step:09d}" / short_name(name.replace("/", "_"))
         write(stem.with_name(stem.name + ".wav"), made)
         write(stem.with_name(stem.name + "_original.wav"), recording)
         figure = spectrogram_pair(vocoder.mel(recording), vocoder.mel(made), name)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.diffusion.clips import clip_mean, column
 from audiodiff.diffusion.times import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
@@ -61,8 +62,12 @@ class MusicTraining(DiffusionTraining):
         self._check(self.trainer.datamodule)
         if self.model.spectrum is None and self.model.codec is None:
             crops = self.trainer.datamodule.crops
-            some = (self.level(crops[draw]["waveform"][None])[0] for draw in range(self.measured))
-            self.model.spectrum = AverageSpectrum.measured(some, self.model.sample_rate)
+            some = (self._whole(crops[draw]) for draw in range(self.measured))
+            self.model.spectrum = AverageSpectrum.measured(map(self.level, some), self.model.sample_rate)
+
+    def _whole(self, crop: dict) -> Tensor:
+        """What counts of a crop, (1, C, T)."""
+        return crop["waveform"][None, :, : crop["samples"] if self.masked else None]
 
     def _check(self, data: MusicData) -> None:
         model = self.model
@@ -84,7 +89,7 @@ class MusicTraining(DiffusionTraining):
         drawn, weights = random.times(times or LowDiscrepancy(), len(clean))
         noise = random.normal(*clean.shape).to(clean)
         condition = self._condition(batch, len(clean), random)
-        x0 = self.level(clean) * levels.to(clean)
+        x0 = self.level(clean, condition.samples) * levels.to(clean)
         t, weights = (drawn * self.model.denoiser.t_max).to(clean), weights.to(clean)
         losses = self.model.denoiser.loss(x0, noise, t, condition).loss
         return {
@@ -94,11 +99,11 @@ class MusicTraining(DiffusionTraining):
             "drawn": drawn,
         }
 
-    def level(self, signal: Tensor) -> Tensor:
-        """Crops (B, C, T) at unit power, if crops are levelled."""
+    def level(self, signal: Tensor, samples: Tensor | None = None) -> Tensor:
+        """Crops (B, C, T) at unit power, if crops are levelled; only the first `samples` (B,) count, if given."""
         if not self.levelled:
             return signal
-        power = signal.square().mean((1, 2), keepdim=True).sqrt()
+        power = column(clip_mean(signal.square(), samples), signal).sqrt()
         return torch.where(power > _QUIET, signal / power.clamp(min=_QUIET), signal)
 
     def _condition(self, batch: dict, clips: int, random: BatchRandom) -> Condition:

@@ -42,11 +42,10 @@ class Reconstructed(Callback):
         if trainer.sanity_checking:
             return
         codec, data = module.model, trainer.datamodule
-        count = min(len(data.held_out.manifest), data.validation_clips)
         with in_use(codec), torch.inference_mode():
             crops = [data.crops[draw]["waveform"] for draw in range(self.measured)]
             latents = standardise(codec, crops)
-            real = torch.stack([data.held_out[draw]["waveform"] for draw in range(count)]).to(module.device)
+            real = torch.stack([crop["waveform"] for crop in data.validation_crops()]).to(module.device)
             made = codec.decode(codec.encode(real), real.shape[-1])
         if not trainer.is_global_zero:
             return

@@ -1,5 +1,6 @@
 """From a manifest to batches."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from audiodiff.data.tones import prepare_tones
 from audiodiff.errors import UserError
+from audiodiff.training import datamodule
 from audiodiff.training.datamodule import ManifestData, OneClipData, ToneData
 
 
@@ -81,6 +83,25 @@ def test_clip_that_there_is_not_is_named(tones, options):
 def test_unprepared_data_names_the_command(tmp_path):
     with pytest.raises(UserError, match=r"run `audiodiff prepare asterisk-en --out .*absent`, or set data.path"):
         ManifestData(tmp_path / "absent", 16000, 4096, 2).setup("fit")
+
+
+@pytest.mark.filterwarnings("ignore:.*waiting for process")
+def test_tones_are_made_by_one_of_several_processes(tmp_path, monkeypatch):
+    folder, made = tmp_path / "made", []
+    monkeypatch.setattr(datamodule, "prepare_tones", lambda path: made.append(path) or prepare_tones(path, clips=3))
+    (folder / "tones").mkdir(parents=True)  # as a killed process leaves it
+    data = [ToneData(folder, 16000, 4096, 2) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        manifests = list(pool.map(ToneData.prepared, data))
+    assert made == [folder] and len({manifest.content_hash() for manifest in manifests}) == 1
+    assert ToneData(folder / "manifest.jsonl", 16000, 4096, 2).prepared().clips == manifests[0].clips
+
+
+def test_tones_are_not_made_among_other_files(tmp_path):
+    (tmp_path / "song.wav").touch()
+    with pytest.raises(UserError, match="no such manifest"):
+        ToneData(tmp_path, 16000, 4096, 2).prepared()
+    assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
 
 
 def test_tones_are_made_once(tmp_path):

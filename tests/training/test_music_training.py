@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,9 +127,20 @@ def test_labels_are_left_out_by_their_share(share, found):
     assert torch.equal(told[0], found)
 
 
+def test_one_crop_of_each_held_out_clip_is_validated_on(strokes):
+    for count in (1, 3, 100):
+        module = data(strokes, validation_clips=count)
+        module.setup("fit")
+        held_out = [clip.id for clip in module.held_out.manifest.clips]
+        clips = [name for batch in module.val_dataloader() for name in batch["clip"]]
+        assert len(clips) == len(set(clips)) == min(count, len(held_out)) and set(clips) <= set(held_out)
+        assert clips == [name for batch in module.val_dataloader() for name in batch["clip"]]
+
+
 @pytest.mark.parametrize("masked", [True, False])
-def test_what_lies_beyond_a_clip_does_not_count_where_it_is_masked(masked):
-    module = training(labels=(), masked=masked, levelled=False)
+@pytest.mark.parametrize("levelled", [True, False])
+def test_what_lies_beyond_a_clip_does_not_count_where_it_is_masked(masked, levelled):
+    module = training(labels=(), masked=masked, levelled=levelled)
     torch.nn.init.normal_(module.model.network.unet.leave.weight, std=0.1)
     wave, ends = torch.randn(4, 1, SAMPLES), torch.tensor([SAMPLES, 500, 1200, SAMPLES])
     beyond = torch.arange(SAMPLES) >= ends[:, None, None]
@@ -139,6 +151,28 @@ def test_what_lies_beyond_a_clip_does_not_count_where_it_is_masked(masked):
         for more in (0.0, 1.0)
     ]
     assert torch.allclose(*losses) == masked
+
+
+def test_levels_are_those_of_what_is_not_masked():
+    module, ends = training(labels=(), masked=True), torch.tensor([SAMPLES, 500, 1200, 1])
+    wave = torch.randn(4, 1, SAMPLES) * (torch.arange(SAMPLES) < ends[:, None, None])
+    level = module.level(wave, ends)
+    powers = [float(row[0, :end].square().mean()) for row, end in zip(level, ends, strict=True)]
+    assert powers == pytest.approx([1.0] * 4)
+    assert torch.equal(module.level(wave), module.level(wave, torch.full((4,), SAMPLES)))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_average_spectrum_is_that_of_what_is_not_masked(strokes, masked):
+    module = training(masked=masked, measured=4, levelled=False)
+    spectra = []
+    for samples in (2 * SAMPLES, 4 * SAMPLES):  # the strokes are shorter: what is more is silence behind them
+        module.model.spectrum, crops = None, data(strokes, crop_samples=samples, from_start=True)
+        crops.setup("fit")
+        module._trainer = SimpleNamespace(datamodule=crops)
+        module.on_fit_start()
+        spectra.append(torch.tensor(module.model.spectrum.decibels))
+    assert torch.allclose(*spectra, atol=0.5) == masked
 
 
 def run(strokes, folder, *words) -> MusicGenerator:
