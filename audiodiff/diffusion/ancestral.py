@@ -44,8 +44,9 @@ class Ancestral(Sampler):
 
     Args:
         nfe: number of network calls.
-        variance: "small" is the posterior's (right where x0 is a point), "large" that of q(x_t | x_s) (right where x0
-            is standard normal), "learned" is asked of the denoiser's `posterior` (arXiv 2102.09672).
+        variance: "small" is the posterior's (right where x0 is a point), "large" that of q(x_t | x_s) relative to
+            `scale` (right where x0 is standard normal), "learned" is asked of the denoiser's `posterior`
+            (arXiv 2102.09672).
         grid: (nfe + 1,) times; None: uniform t.
 
     Raises:
@@ -77,8 +78,11 @@ class Ancestral(Sampler):
 
     def _step(self, start: Level, stop: Level) -> Step:
         step = Posterior.between(start, stop)
-        log_variance = step.log_small if self.variance == "small" or stop.sigma == 0 else step.log_large
-        return Step(start.t, (step.carry,), (step.gain,), noise=math.exp(log_variance / 2))
+        if self.variance == "small" or stop.t == 0:
+            noise = math.exp(step.log_small / 2)
+        else:
+            noise = math.exp(step.log_large / 2) * stop.scale / start.scale
+        return Step(start.t, (step.carry,), (step.gain,), noise=noise)
 
     def unchecked(
         self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None

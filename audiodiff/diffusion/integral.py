@@ -44,6 +44,11 @@ COORDINATES = ("half_log_snr", "angle", "ratio", "t")
 NATURAL = {"x0": "half_log_snr", "epsilon": "half_log_snr", "v": "angle"}
 # Enough for rounding wherever a step's ends differ by less than a factor of a thousand in sigma / alpha.
 QUADRATURE = 64
+# A step is stable if it makes normal data of these standard deviations larger by no more than this factor.
+SCALES = (0.5, 1.0, 2.0)
+LARGEST_GROWTH = 1.25
+# And if its weights, all taken positive, add up to no more than this times their sum: 8 for even steps of order 4.
+LARGEST_CANCELLATION = 40.0
 
 
 def exponential_moments(decay: float, count: int) -> list[float]:
@@ -147,6 +152,30 @@ class Integral:
     def marginal_noise(self, start: Level, stop: Level) -> float:
         """The same for x0, which is bounded by sigma_s: finite from pure noise, too."""
         return stop.sigma * math.sqrt(-math.expm1(self.eta * (start.log_snr - stop.log_snr))) if self.eta else 0.0
+
+    def stable(self, nodes: Sequence[Level], weights: Sequence[float], start: Level, stop: Level) -> bool:
+        """Whether a step with these weights keeps normal data about as large as it should be at `stop`.
+
+        Evaluated with the exact states and answers for data of the standard deviations `SCALES`. A step that is too
+        wide for its polynomial fails: where sigma / alpha falls from 100 to 1, a quadrature that is wrong by a
+        hundredth leaves an error as large as the data. So does one much wider than those before it, which extrapolates
+        so far that its weights cancel and any error of the answers is amplified.
+        """
+        if sum(map(abs, weights)) > LARGEST_CANCELLATION * abs(sum(weights)):
+            return False
+
+        def spread(level: Level, scale: float) -> float:
+            return math.hypot(level.alpha * scale, level.sigma)
+
+        for scale in SCALES:
+            reached = self.carry(start, stop) * spread(start, scale)
+            for node, weight in zip(nodes, weights, strict=True):
+                of_x, of_x0 = self.feature(node)
+                x = spread(node, scale)
+                reached += weight * (of_x * x + of_x0 * node.alpha * scale**2 / x)
+            if math.hypot(reached, self.noise(start, stop)) > LARGEST_GROWTH * spread(stop, scale):
+                return False
+        return True
 
     def weights(self, nodes: Sequence[Level], start: Level, stop: Level) -> list[float]:
         """The weight of the feature at each node in front int f dm, for a step from start to stop."""

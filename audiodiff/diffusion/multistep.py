@@ -19,10 +19,14 @@ such a time is DDIM's, which is finite at both: from pure noise, x_s = alpha_s x
 x_t]. Answers at an infinite coordinate serve no later step. The angle is finite everywhere, so v needs none of this:
 its last step extrapolates like any other.
 
+Wide steps. Where a polynomial of full degree would not be stable (`Integral.stable`), as over the first steps of a
+coarse grid, the step takes the highest order that is, and is not corrected.
+
 Backwards. `invert` walks the same ODE from data to noise, on the same grid: DDIM inversion at order 1.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -99,27 +103,38 @@ class Multistep(Sampler):
         levels = schedule.levels(grid)
         table: list[Step] = []
         nodes: list[Level] = []  # the levels whose features may be interpolated, newest first
-        correction: list[float] = []
+        correction: Sequence[float] = ()
         for start, stop in itertools.pairwise(levels):
             nodes = [start, *nodes] if integral.usable(start) else nodes
             if not integral.solvable(start, stop):
                 table.append(first_order_step(start, stop, integral.marginal_noise(start, stop)))
-                correction = []
+                correction = ()
                 continue
-            order = min(self.order, len(nodes))
-            carry, weights = integral.carry(start, stop), integral.weights(nodes[:order], start, stop)
+            order, weights = self._weights(integral, nodes, start, stop)
+            carry = integral.carry(start, stop)
             row = _add(weights, [carry * w for w in correction])
             table.append(Step(start.t, (carry,), row, integral.feature(start), integral.noise(start, stop)))
             corrected = not self.eta and (self.corrector or order < self.order - 1) and integral.usable(stop)
-            correction = self._correction(integral, [stop, *nodes[:order]], start, stop, weights) if corrected else []
+            correction = self._correction(integral, [stop, *nodes[:order]], start, stop, weights) if corrected else ()
         return table
+
+    def _weights(self, integral: Integral, nodes: list[Level], start: Level, stop: Level) -> tuple[int, list[float]]:
+        """The largest order, up to the method's own, at which the step is stable, and its weights."""
+        for order in range(min(self.order, len(nodes)), 0, -1):
+            weights = integral.weights(nodes[:order], start, stop)
+            if order == 1 or integral.stable(nodes[:order], weights, start, stop):
+                break
+        return order, weights
 
     @staticmethod
     def _correction(
         integral: Integral, nodes: list[Level], start: Level, stop: Level, weights: list[float]
     ) -> tuple[float, ...]:
-        """What the step would have added with the answer behind it, newest first."""
-        return _add(integral.weights(nodes, start, stop), [0.0, *(-w for w in weights)])
+        """What the step would have added with the answer behind it, newest first; nothing if that is not stable."""
+        corrected = integral.weights(nodes, start, stop)
+        if not integral.stable(nodes, corrected, start, stop):
+            return ()
+        return _add(corrected, [0.0, *(-w for w in weights)])
 
 
 def invert(sampler: Multistep, denoiser: HasPosteriorMean, x0: Tensor, cond: Any = None) -> Tensor:
@@ -154,7 +169,7 @@ def invert(sampler: Multistep, denoiser: HasPosteriorMean, x0: Tensor, cond: Any
     return x
 
 
-def _add(a: list[float], b: list[float]) -> tuple[float, ...]:
+def _add(a: Sequence[float], b: Sequence[float]) -> tuple[float, ...]:
     """Sum of two rows of weights, the shorter one filled up with zeros."""
     size = max(len(a), len(b))
     return tuple(x + y for x, y in zip(*([*row, *[0.0] * (size - len(row))] for row in (a, b)), strict=True))

@@ -59,7 +59,8 @@ PRESETS: dict[str, Preset] = {
     "unipc_3": _multistep(3, "x0", corrector=True),
     "heun": Preset(Heun, 2),
     "v_3m": _multistep(3, "v"),
-    "v_2m_pc": _multistep(2, "v", corrector=True),
+    # With two steps the only correction is that of the first, behind the last: it would change the sign of faint data.
+    "v_2m_pc": Preset(lambda nfe: Multistep(nfe, 2, "v", corrector=nfe > 2), 2),
     "v_3m_pc": _multistep(3, "v", corrector=True),
     "v_4m_pc": _multistep(4, "v", corrector=True),
 }

@@ -13,9 +13,9 @@ and 2), for x0 their DPM-Solver++ counterparts, of which 2S stands in Lu et al.,
 epsilon in the ratio sigma / alpha, where the kernel is constant, the second is Heun's method as Karras et al. use it
 (arXiv 2206.00364, algorithm 1). For v in the angle they are the midpoint rule, Heun's and Heun's third-order rule.
 
-Ends. Where the integral or a stage of it is not finite (a step from alpha = 0 or to sigma = 0), the interval's calls
-are spent on DDIM steps of even angle atan(sigma / alpha). They are of order 1, so the default split gives such
-intervals one call.
+Ends. Where the integral or a stage of it is not finite (a step from alpha = 0 or to sigma = 0), or the step is too wide
+to be stable (`Integral.stable`), the interval's calls are spent on DDIM steps of even angle atan(sigma / alpha). They
+are of order 1, so the default split gives the intervals at the ends one call.
 """
 
 import math
@@ -78,13 +78,14 @@ def level_between(integral: Integral, start: Level, stop: Level, fraction: float
 
 
 def interval_rows(integral: Integral, tableau: Tableau, start: Level, stop: Level) -> list[Step]:
-    """The rows of one step by a tableau, one a stage; DDIM's in equal number where they would not be finite."""
-    if not integral.solvable(start, stop):
-        return ddim_rows(integral.schedule, start, stop, len(tableau.nodes))
-    stages = [level_between(integral, start, stop, fraction) for fraction in tableau.fractions]
-    if not all(integral.usable(stage) for stage in stages):
-        return ddim_rows(integral.schedule, start, stop, len(tableau.nodes))
-    return stage_rows(integral, tableau, stages, stop)
+    """The rows of one step by a tableau, one a stage; DDIM's in equal number where they are not finite or stable."""
+    if integral.solvable(start, stop):
+        stages = [level_between(integral, start, stop, fraction) for fraction in tableau.fractions]
+        if all(integral.usable(stage) for stage in stages):
+            nodes = [stages[n] for n in tableau.nodes[-1]]
+            if len(stages) == 1 or integral.stable(nodes, integral.weights(nodes, start, stop), start, stop):
+                return stage_rows(integral, tableau, stages, stop)
+    return ddim_rows(integral.schedule, start, stop, len(tableau.nodes))
 
 
 def stage_rows(integral: Integral, tableau: Tableau, stages: Sequence[Level], stop: Level) -> list[Step]:

@@ -11,6 +11,7 @@ from audiodiff.diffusion.heun import Heun
 from audiodiff.diffusion.noise import step_noise
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.schedule import Cosine, VarianceExploding
+from audiodiff.diffusion.singlestep import ddim_rows
 
 
 def _edm(denoiser, x, times, noise, churn=0.0, churn_min=0.0, churn_max=math.inf, churn_noise=1.0, first_step=True):
@@ -76,26 +77,26 @@ def _output_variance(sampler, oracle, scale):
 @pytest.mark.parametrize("std", [0.1, 0.5, 1.5])
 def test_churned_variance_is_the_recursion(std, churn, schedule):
     """For data of one standard deviation each trapezoid is a gain, and each churn adds a variance."""
-    times = grid.karras(schedule, 6, log_snr_min=-5)
+    times = grid.karras(schedule, 9, log_snr_min=-5)
     level = [float(schedule.sigma(t) / schedule.alpha(t)) for t in times]
     variance = float(schedule.alpha(times[0])) ** -2
     for i, (u, after) in enumerate(pairwise(level)):
-        raised = u * (1 + min(churn / 6, math.sqrt(2) - 1)) if i else u
+        raised = u * (1 + min(churn / 9, math.sqrt(2) - 1)) if i else u
         slope = raised / (std**2 + raised**2)
         gain = euler = 1 + (after - raised) * slope
         if after:
             gain = 1 + (after - raised) / 2 * (slope + after / (std**2 + after**2) * euler)
         variance = gain**2 * (variance + raised**2 - u**2)
     oracle = GaussianOracle(torch.zeros(1), torch.tensor([[std**2]], dtype=torch.float64), schedule)
-    assert _output_variance(Heun(11, times, churn=churn), oracle, 1.0) == pytest.approx(variance, rel=1e-10)
+    assert _output_variance(Heun(17, times, churn=churn), oracle, 1.0) == pytest.approx(variance, rel=1e-10)
 
 
 def test_churn_stays_below_the_first_time():
     """On a grid so fine that the raised level would lie above it."""
     schedule = Cosine()
-    times = torch.tensor([0.9, 0.88, 0.5, 0.0], dtype=torch.float64)
+    times = torch.tensor([0.7, 0.68, 0.5, 0.0], dtype=torch.float64)
     rows = Heun(5, times, churn=100.0).steps(schedule, times)
-    assert [row.t for row in rows] == pytest.approx([0.9, 0.88, 0.9, 0.5, 0.5 + rows[4].t - 0.5], abs=1e-12)
+    assert [row.t for row in rows] == pytest.approx([0.7, 0.68, 0.7, 0.5, rows[4].t], abs=1e-12)
     ratio = math.tan(rows[4].t * math.pi / 2)
     assert ratio == pytest.approx(math.sqrt(2) * math.tan(0.5 * math.pi / 2), rel=1e-12)
     assert [row.noise > 0 for row in rows] == [False, True, False, True, False]
@@ -111,12 +112,21 @@ def test_heun_spends_every_call(nfe, calls, schedule):
         assert len(heun.steps(schedule, times)) == nfe
 
 
-def test_heun_default_grids():
+def test_heun_default_grid_is_balanced(schedule):
+    for nfe in (1, 2, 9):
+        heun = Heun(nfe)
+        assert torch.equal(heun.default_grid(schedule, 0.9), grid.balanced(schedule, heun.intervals, 0.9))
+
+
+def test_a_trapezoid_that_is_too_wide_becomes_ddim_steps():
+    """From sigma / alpha = 148 to 1 a trapezoid leaves noise of 20 times the data's standard deviation."""
     schedule = Cosine()
-    assert torch.equal(Heun(9).default_grid(schedule, 1.0)[1:], grid.karras(schedule, 4))
-    first = float(schedule.log_snr(0.9))
-    assert torch.equal(Heun(9).default_grid(schedule, 0.9), grid.karras(schedule, 5, log_snr_min=first))
-    assert Heun(1).default_grid(schedule, 1.0).tolist() == [1, 0]
+    wide = torch.tensor([float(schedule.t_from_log_snr(-10.0)), 0.5, 0.0], dtype=torch.float64)
+    start, stop = schedule.levels(wide)[:2]
+    rows = Heun(3, wide).steps(schedule, wide)
+    assert rows[:2] == ddim_rows(schedule, start, stop, 2)
+    narrow = torch.tensor([0.6, 0.5, 0.0], dtype=torch.float64)
+    assert len(Heun(3, narrow).steps(schedule, narrow)[1].carry) == 2
 
 
 @pytest.mark.parametrize("predict, coordinate", [("epsilon", None), ("x0", None), ("v", None), ("epsilon", "angle")])
