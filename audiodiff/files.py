@@ -93,10 +93,9 @@ def write_texts(contents: Mapping[Path, str]) -> None:
 def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
     """Hold `folder`, which is created if need be, for this process alone until the block ends.
 
-    A folder that was created and is empty in the end is removed. The operating system drops the lock with the process,
-    also with one that was killed. While a process holds the lock,
-    a file `.audiodiff.lock` in the folder says which. Where nothing can be written there is no lock and no error: the
-    first write says why.
+    While a process holds the lock, a file `.audiodiff.lock` in the folder says which. The operating system drops the
+    lock with the process, also with one that was killed. A folder that was created for the lock and is empty in the end
+    is removed. Where nothing can be written there is no lock and no error: the first write says why.
 
     Args:
         folder: the folder.
@@ -115,7 +114,8 @@ def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
     finally:
         if file is not None:
             with suppress(OSError):
-                path.unlink()  # before the lock goes, so that nobody holds a file that is about to vanish
+                if _is_at(path, file):
+                    path.unlink()  # before the lock goes, so that nobody holds a file that is about to vanish
                 if new:
                     path.parent.rmdir()
             os.close(file)
@@ -154,7 +154,7 @@ def _flock(file: int, path: Path, wait: bool) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(file, 1000, 0).decode(errors="replace") or "another process"
+        holder = " ".join(os.pread(file, 1000, 0).decode(errors="replace").split()) or "another process"
         if not wait:
             fix = "wait until it has ended, or choose another folder"
             raise UserError(path.parent, f"{holder} works in it", fix) from None

@@ -65,7 +65,7 @@ class Recording:
 def recording(key: str, path: Path, text: str = "", speaker: str = "", **others) -> Recording:
     """That of a file, read as it is unless `others`, further fields, say how."""
     stamp = path.stat().st_mtime_ns if path.exists() else 0
-    return Recording(key, others.pop("read", partial(read, path)), text, speaker, stamp, **others)
+    return Recording(readable(key), others.pop("read", partial(read, path)), text, readable(speaker), stamp, **others)
 
 
 def readable(name: str) -> str:
@@ -215,8 +215,7 @@ def files(root: Path) -> dict[str, Path]:
 def found_at(key: str, path: Path, root: Path, text: str = "", **others) -> Recording:
     """That of a file below `root`, whose first folder is the speaker."""
     first, *rest = path.relative_to(root).parts
-    speaker = readable(first) if rest else ""
-    return recording(key, path, text, speaker, remark=obstacle(path), **others)
+    return recording(key, path, text, first if rest else "", remark=obstacle(path), **others)
 
 
 def parts(one: Recording, path: Path, sounds: Callable[..., Audio]) -> list[Recording]:

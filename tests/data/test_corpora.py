@@ -96,6 +96,14 @@ def test_vctk(tmp_path):
     assert np.abs(read(manifest.path(manifest.clips[0])).samples.numpy() - first).max() < 1e-4  # microphone 1
 
 
+def test_vctk_of_names_that_are_not_utf8(tmp_path):
+    sound(tmp_path / "new.wav")
+    (tmp_path / "vctk/wav48/p1").mkdir(parents=True)
+    (tmp_path / "new.wav").rename(tmp_path / "vctk/wav48/p1" / os.fsdecode(b"caf\xe9.wav"))
+    manifest = prepare([f"vctk:{tmp_path / 'vctk'}"], tmp_path / "out")
+    assert [clip.id for clip in Manifest.load(tmp_path / "out").clips] == ["vctk/p1/caf?"] and len(manifest) == 1
+
+
 def test_vctk_080(tmp_path):
     sound(tmp_path / "v/wav48/p225/p225_001.wav", rate=48000)
     assert [clip.id for clip in prepare([f"vctk:{tmp_path / 'v'}"], tmp_path / "out").clips] == ["vctk/p225/p225_001"]

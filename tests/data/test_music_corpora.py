@@ -165,6 +165,26 @@ def test_hours_of_a_folder_are_parts_unless_their_text_is_known(tmp_path, monkey
     assert [clip.id for clip in manifest.clips] == names and {clip.channels for clip in manifest.clips} == {1}
 
 
+def test_an_interrupted_preparation_goes_on_in_its_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root, place = tmp_path / "songs", place_for(tmp_path / "songs")
+    for number in range(3):
+        sound(root / f"{number}.wav", seed=number)
+
+    def interrupted(path, audio):
+        assert place_for(root) == place  # as another process finds it
+        real_write(path, audio)
+        if len(list(place.rglob("*.flac"))) == 2:
+            raise KeyboardInterrupt
+
+    real_write = corpora.write
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(corpora, "write", interrupted)
+        prepare([f"music:{root}"], place)
+    assert place_for(root) == place and place_for(tmp_path / "elsewhere/songs") != place
+    assert len(prepare([f"music:{root}"], place)) == 3
+
+
 def test_two_folders_of_one_name_are_prepared_in_two_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first, second = tmp_path / "x/songs", tmp_path / "y/songs"
