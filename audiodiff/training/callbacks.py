@@ -7,10 +7,12 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
 
 from audiodiff.errors import UserError
+from audiodiff.training.checkpoint_io import is_whole
 from audiodiff.training.module import clips_in, progress
 
 
@@ -107,8 +109,8 @@ class Throughput(Callback):
         self.audio += trainer.world_size * clips_in(batch) * trainer.datamodule.crop_samples / module.model.sample_rate
 
 
-class Checkpoints(ModelCheckpoint):
-    """Lightning checkpoints for resuming: every so many steps, the last two kept, and one when the run ends.
+class Checkpoints(Checkpoint):
+    """Lightning checkpoints for resuming: every so many steps, and one when the run ends; the last three are kept.
 
     Ctrl-C ends the run after the step that it comes in, with a checkpoint; a second one ends it at once.
 
@@ -119,35 +121,30 @@ class Checkpoints(ModelCheckpoint):
 
     def __init__(self, folder: str, every: int = 500):
         self.folder, self.every = folder, every
-        self.interrupted, self.replaced = False, None
-        super().__init__(
-            dirpath=Path(folder) / "checkpoints",
-            filename="{step:09d}",
-            monitor="step",
-            mode="max",
-            save_top_k=2,
-            every_n_train_steps=every,
-            save_on_train_epoch_end=False,
-        )
-
-    def on_train_end(self, trainer, module) -> None:
-        """Keep the end."""
-        super().on_train_end(trainer, module)
-        self._save(trainer)
+        self.interrupted, self.replaced, self.saved = False, None, None
 
     def on_train_start(self, trainer, module) -> None:
         """From here on Ctrl-C waits for the step to end: one that is cut in two could not be gone on from."""
-        super().on_train_start(trainer, module)
+        self.saved = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             self.replaced = signal.signal(signal.SIGINT, self._interrupt)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
         """Save when it is time to, or when the run is asked to stop."""
-        super().on_train_batch_end(trainer, module, outputs, batch, batch_index)
-        if self.interrupted:
+        interrupted = self.interrupted
+        if trainer.world_size > 1:  # all ranks stop at one step
+            interrupted = trainer.strategy.reduce_boolean_decision(interrupted, all=False)
+        if interrupted or trainer.global_step % self.every == 0:
             self._save(trainer)
-            print(f"\nstopped at step {trainer.global_step}; the same command with resume={self.folder} goes on")
+        if interrupted:
+            rank_zero_only(print)(
+                f"\nstopped at step {trainer.global_step}; the same command with resume={self.folder} goes on"
+            )
             raise KeyboardInterrupt
+
+    def on_train_end(self, trainer, module) -> None:
+        """Save the end."""
+        self._save(trainer)
 
     def teardown(self, trainer, module, stage: str) -> None:
         """Give Ctrl-C back."""
@@ -161,19 +158,32 @@ class Checkpoints(ModelCheckpoint):
         self.interrupted = True
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        trainer.save_checkpoint(Path(self.dirpath) / f"step={trainer.global_step:09d}.ckpt")
+        """Save once a step, and remove what is older than the last three."""
+        if trainer.global_step == self.saved:
+            return
+        self.saved = trainer.global_step
+        trainer.save_checkpoint(Path(self.folder) / "checkpoints" / f"step={self.saved:09d}.ckpt")
+        if trainer.is_global_zero:
+            for path in _checkpoints(Path(self.folder))[3:]:
+                path.unlink(missing_ok=True)
 
 
 def newest_checkpoint(folder: Path) -> Path:
-    """The newest checkpoint of a run that can be read; one that a crash left half written is passed over.
+    """The newest checkpoint of a run that is whole.
 
     Raises:
         UserError: there is none.
+
+    Warns:
+        UserWarning: a newer one is damaged.
     """
-    for path in sorted((folder / "checkpoints").glob("*.ckpt"), reverse=True):
-        try:
-            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception:
-            continue
-        return path
+    for path in _checkpoints(folder):
+        if is_whole(path):
+            return path
+        rank_zero_warn(f"{path}: is damaged, an older checkpoint is used if there is one")
     raise UserError(folder, "holds no checkpoint to resume from", "start anew without resume=")
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Those of a run, the newest first."""
+    return sorted((folder / "checkpoints").glob("step=*.ckpt"), reverse=True)

@@ -1,5 +1,8 @@
 """Averaging, measuring and checkpointing, in small runs of the real command."""
 
+import resource
+import shutil
+import tempfile
 import time
 
 import lightning
@@ -11,6 +14,7 @@ from torch import nn
 from audiodiff import Vocoder, config, train
 from audiodiff.errors import UserError
 from audiodiff.training.callbacks import ExponentialAverage, newest_checkpoint
+from audiodiff.training.checkpoint_io import AtomicCheckpointIO
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 STEPS = 10
@@ -67,6 +71,16 @@ def test_checkpoints_are_the_last_two_and_the_end_and_need_no_pickle(run):
         assert checkpoint["next_draw"] == 8 * checkpoint["global_step"]
 
 
+def test_resuming_leaves_no_checkpoint_more(run, tmp_path):
+    shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
+    for steps in (11, 13):
+        options = [f"folder={tmp_path}", f"trainer.max_steps={steps}", "resume=last", "callbacks.checkpoints.every=1"]
+        shape = ["data.batch_size=8", "data.crop_samples=4096", "callbacks.held_out.clips=0"]
+        train.run(config.compose(["+recipe=speech_mel", "debug=smoke", *options, *shape]), tmp_path)
+        names = sorted(file.stem for file in (tmp_path / "checkpoints").iterdir())
+        assert names == [f"step={step:09d}" for step in range(steps - 2, steps + 1)]
+
+
 def test_exported_model_holds_the_averaged_weights(run):
     checkpoint = torch.load(newest_checkpoint(run), weights_only=True)
     exported = Vocoder.from_pretrained(run / "model").model.network.state_dict()
@@ -91,6 +105,42 @@ def test_truncated_newest_checkpoint_is_passed_over(run, tmp_path):
     (folder / "step=000000010.ckpt").unlink()
     with pytest.raises(UserError, match="holds no checkpoint to resume from; start anew without resume="):
         newest_checkpoint(tmp_path)
+
+
+def damaged(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes(4096) + content[middle + 4096 :]
+
+
+def test_a_checkpoint_with_a_damaged_block_is_passed_over_and_named(run, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    whole = newest_checkpoint(run).read_bytes()
+    (folder / "step=000000010.ckpt").write_bytes(whole)
+    (folder / "step=000000020.ckpt").write_bytes(damaged(whole))
+    torch.load(folder / "step=000000020.ckpt", weights_only=True)  # which sees nothing
+    with pytest.warns(UserWarning, match=r"step=000000020.ckpt: is damaged, an older checkpoint is used"):
+        assert newest_checkpoint(tmp_path).name == "step=000000010.ckpt"
+
+
+def test_checkpoints_need_no_room_for_temporary_files_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    AtomicCheckpointIO().save_checkpoint({"step": 3}, tmp_path / "a" / "step=3.ckpt")
+    assert torch.load(tmp_path / "a" / "step=3.ckpt", weights_only=True) == {"step": 3}
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["step=3.ckpt"]
+
+
+def test_a_disk_that_refuses_a_checkpoint_is_one_line_and_leaves_no_half(tmp_path, monkeypatch):
+    file = tmp_path / "step=3.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(2)}, file)
+    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"step=3.ckpt: cannot be written \(File too large\)"):
+            AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(2000)}, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == [file] and file.read_bytes() == before
 
 
 class Line(lightning.LightningModule):

@@ -1,0 +1,41 @@
+"""How Lightning's checkpoints are written and checked."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+
+from audiodiff.files import atomic
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its target and renames it.
+
+    Lightning's own goes by the folder for temporary files, which may be another disk, and smaller.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path`.
+
+        Raises:
+            UserError: the disk refuses.
+        """
+        encoded = io.BytesIO()  # torch.save to a file does not say why a disk refuses
+        torch.save(checkpoint, encoded)
+        with atomic(path) as temporary:
+            temporary.write_bytes(encoded.getbuffer())
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint can be read and has the checksums that it was written with."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                return False
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # whatever a damaged archive leads to
+        return False
+    return True
