@@ -8,6 +8,8 @@ Hydra turns a misspelt group that is given with `+` into a plain key and trains 
 configuration first and refuses whatever the primary configuration does not know.
 """
 
+import functools
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -26,8 +28,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from audiodiff.errors import UserError
+from audiodiff.files import write_text
 
 PRIMARY = "train"
+OVERRIDES = "overrides.yaml"  # in a run's folder: what it was started with
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -62,6 +66,7 @@ def register() -> None:
             raise UserError(file, f"is not a recipe ({str(error).splitlines()[0]})", "mend its YAML") from error
         store.store(group="recipe", name=name, node=node, package="_global_")
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+    OmegaConf.register_new_resolver("new_folder", new_folder, replace=True)
     OmegaConf.register_new_resolver("count", len, replace=True)
 
 
@@ -69,11 +74,39 @@ def run_folder(name: str, resume: str | None, stamp: str) -> str:
     """The run's folder: a new one, or that of the run to resume ("last" for the newest of this recipe)."""
     runs = Path("runs") / name
     if not resume:
-        return str(runs / stamp)
+        return str(runs / new_folder(str(runs), stamp))
     if resume != "last":
         return str(resume)
-    found = sorted(folder for folder in runs.glob("*") if (folder / "checkpoints").is_dir())
-    return str(found[-1] if found else runs / stamp)
+    return str(last_run(name) or runs / stamp)
+
+
+def last_run(name: str) -> Path | None:
+    """The newest run of a recipe that has checkpoints."""
+    found = sorted(folder for folder in (Path("runs") / name).glob("*") if (folder / "checkpoints").is_dir())
+    return found[-1] if found else None
+
+
+def new_folder(runs: str, stamp: str) -> str:
+    """The name of a folder created below `runs` for this process alone: `stamp`, with a number where that is taken.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    return _new_folder(os.path.abspath(runs), stamp)
+
+
+@functools.cache  # Hydra asks several times
+def _new_folder(runs: str, stamp: str) -> str:
+    for number in itertools.count(1):
+        name = stamp if number == 1 else f"{stamp}_{number}"
+        try:
+            Path(runs, name).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            fix = "choose another folder with hydra.run.dir=FOLDER"
+            raise UserError(Path(runs, name), f"cannot be created ({error.strerror})", fix) from error
+        return name
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
@@ -96,8 +129,11 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     return composed
 
 
-def check(arguments: Sequence[str]) -> None:
+def check(arguments: Sequence[str]) -> list[str]:
     """Compose what a command line asks for, before Hydra does; of a sweep, each override's first value.
+
+    Returns:
+        The command line.
 
     Raises:
         UserError: as `compose`.
@@ -109,6 +145,58 @@ def check(arguments: Sequence[str]) -> None:
     except (HydraException, ValueError) as error:
         raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
     compose(plain)
+    return list(arguments)
+
+
+def continued(arguments: Sequence[str]) -> list[str]:
+    """A command line with `resume=`, completed by what the run was started with; what it says itself comes first.
+
+    Any other command line is answered as it is, and so is one whose run is not there.
+
+    Args:
+        arguments: that `check` accepts.
+
+    Raises:
+        UserError: another `init_from` than the run's.
+    """
+    parsed = get_args_parser().parse_args(arguments)
+    explicit = _by_key(parsed.overrides)
+    if "resume" not in explicit or parsed.multirun:
+        return list(arguments)
+    composed = compose([text for key, text in explicit.items() if not key.startswith("hydra")])
+    folder = last_run(composed.name) if composed.resume == "last" else composed.resume and Path(composed.resume)
+    saved = _by_key(saved_overrides(folder)) if folder else {}
+    if not saved:
+        return list(arguments)
+    if "init_from" in explicit and explicit["init_from"] != saved.get("init_from"):
+        problem = f"the run {folder} began with {saved.get('init_from', 'no other model')}"
+        raise UserError(explicit["init_from"], problem, "leave it out, or start a new run without resume=")
+    explicit["resume"] = 'resume="{}"'.format(str(folder).replace("\\", "\\\\").replace('"', '\\"'))
+    saved = {key: text for key, text in saved.items() if key not in explicit}
+    flags = [argument for argument in arguments if argument not in parsed.overrides]
+    return [*flags, *saved.values(), *explicit.values()]
+
+
+def saved_overrides(folder: Path) -> list[str]:
+    """The overrides that a run was started with; those that Hydra saved where an older version started it."""
+    for file in (folder / OVERRIDES, folder / ".hydra" / "overrides.yaml"):
+        try:
+            return [str(text) for text in OmegaConf.load(file)]
+        except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException):
+            continue
+    return []
+
+
+def save_overrides(folder: Path, overrides: Sequence[str]) -> None:
+    """Write what `saved_overrides` reads, without `resume`."""
+    kept = [text for key, text in _by_key(overrides).items() if key != "resume"]
+    write_text(folder / OVERRIDES, OmegaConf.to_yaml(kept))
+
+
+def _by_key(overrides: Sequence[str]) -> dict[str, str]:
+    """Overrides by what they override: of two for one key the later."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {override.get_key_element().lstrip("+~"): override.input_line for override in parsed}
 
 
 def _first(override: Override) -> str:

@@ -1,7 +1,10 @@
 """The training command: `python train.py +recipe=speech_mel`, from any folder, from a source tree or a wheel."""
 
+import errno
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,16 +13,19 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import hydra
-from hydra.errors import InstantiationException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from audiodiff import config
 from audiodiff.errors import UserError, warn_in_one_line
+from audiodiff.files import folder_lock
 
 if TYPE_CHECKING:
     from audiodiff.synthesis.composed import ComposedModel
 
+DISK_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 # What a network's weights take for granted of the model around it.
 TAKEN_FOR_GRANTED = (
     "schedule",
@@ -35,12 +41,27 @@ TAKEN_FOR_GRANTED = (
 
 
 def main() -> None:
-    """Entry point: check the command line, then hand it to Hydra."""
+    """Entry point: check the command line, complete that of a run to be resumed, then hand it to Hydra."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # what goes wrong before `_run` comes here, not into many lines
     try:
-        config.check(sys.argv[1:])
+        sys.argv[1:] = config.check(sys.argv[1:])
+        sys.argv[1:] = config.continued(sys.argv[1:])
+        hydra.main(version_base="1.3", config_path=str(config.conf_folder()), config_name=config.PRIMARY)(_run)()
     except UserError as error:
         sys.exit(f"error: {error}")
-    hydra.main(version_base="1.3", config_path=str(config.conf_folder()), config_name=config.PRIMARY)(_run)()
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__
+        sys.exit(f"error: {cause if isinstance(cause, UserError) else ' '.join(str(error).split())}")
+    except OSError as error:
+        _exit_if_disk_refuses(error, "the run's folder")
+        raise
+
+
+def _exit_if_disk_refuses(error: OSError, folder: str) -> None:
+    """End with one line if the disk is at fault, not we."""
+    if error.errno in DISK_REFUSALS:
+        fix = "free some space or choose another folder; what is saved goes on with resume="
+        sys.exit(f"error: {UserError(error.filename or folder, f'cannot be written ({error.strerror})', fix)}")
 
 
 def _run(cfg: DictConfig) -> float:
@@ -49,9 +70,12 @@ def _run(cfg: DictConfig) -> float:
     warn_in_one_line()
     torch.set_flush_denormal(True)  # silence leads to denormal numbers, which are slow
     try:
-        return run(cfg, Path(cfg.folder))
+        return run(cfg, Path(cfg.folder), HydraConfig.get().overrides.task)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        _exit_if_disk_refuses(error, cfg.folder)
+        raise
     except MissingMandatoryValue as error:
         sys.exit(f"error: {error.full_key}: is not set; say {error.full_key}=...")
     except InstantiationException as error:
@@ -60,25 +84,36 @@ def _run(cfg: DictConfig) -> float:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
-def run(cfg: DictConfig, folder: Path) -> float:
+def run(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None = None) -> float:
     """Train as configured, then validate, which exports the model to `<folder>/model`.
 
     Args:
         cfg: a composed configuration.
-        folder: of the run.
+        folder: of the run; no other process may train there.
+        overrides: that `cfg` was composed of, for `resume=`.
 
     Returns:
         The validation loss at the end.
 
     Raises:
-        UserError: there is no data, nothing to resume, or the run broke down.
+        UserError: there is no data, nothing to resume, what would be resumed trains something else, another process
+            holds the folder, or the run broke down.
     """
+    from lightning.pytorch.utilities import rank_zero_only
+
+    with folder_lock(folder) if rank_zero_only.rank == 0 else nullcontext():
+        return _train(cfg, folder, overrides)
+
+
+def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> float:
     import logging
 
     import lightning
     from hydra.utils import instantiate
+    from lightning.pytorch.utilities import rank_zero_only
 
     from audiodiff.training.callbacks import newest_checkpoint
+    from audiodiff.training.resume import described_run, restore
 
     if str(cfg.trainer.precision).startswith("16"):
         raise UserError("trainer.precision", "float16 gradients are scaled, and clipped wrongly", "use bf16-mixed")
@@ -88,15 +123,20 @@ def run(cfg: DictConfig, folder: Path) -> float:
     data = instantiate(cfg.data)
     data.setup("fit")
     model = instantiate(cfg.model)
+    manifest_hash = data.prepared().only("train").content_hash()
+    if resume:
+        restore(described_run(resume, folder / "model"), model, manifest_hash, folder)
+    if overrides is not None:
+        rank_zero_only(config.save_overrides)(folder, overrides)
     started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
     module = instantiate(cfg.training, model=model)
-    module.started_from = started_from
+    module.started_from, module.manifest_hash = started_from, manifest_hash
     trainer = instantiate(
         cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=instantiate(cfg.logger)
     )
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
     results = trainer.validate(module, datamodule=data, verbose=False)
-    print(f"model: {folder / 'model'}")
+    rank_zero_only(print)(f"model: {folder / 'model'}")
     return results[0]["validation/loss"]
 
 
@@ -134,7 +174,7 @@ def start(model: "ComposedModel", name: str) -> dict:
     other = [part for part in parts if checkpoint.describe(getattr(model, part)) != theirs[part]]
     if other:
         warnings.warn(f"{name} was trained with another {', '.join(other)} than this run", stacklevel=2)
-    if "grids" in model.ARGUMENTS and "schedule" not in other:
+    if "grids" in model.ARGUMENTS and not {"schedule", "objective"} & set(other):  # which say where sampling starts
         model.grids = tuple(found.arguments.get("grids", ()))
     return found.training | {"hash": found.digest}
 

@@ -1,5 +1,6 @@
 """`audiodiff train`: the training command of train.py under another name."""
 
+import runpy
 import sys
 
 import typer
@@ -10,7 +11,6 @@ SETTINGS = {"context_settings": {"allow_extra_args": True, "ignore_unknown_optio
 
 def train(context: typer.Context) -> None:
     """Train a model: audiodiff train +recipe=speech_mel [key=value ...]; --help shows the configuration."""
-    from audiodiff.train import main
-
     sys.argv = ["audiodiff train", *context.args]
-    main()
+    # As the main module, which the processes of further devices are started as.
+    runpy.run_module("audiodiff.train", run_name="__main__", alter_sys=True)

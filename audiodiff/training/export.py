@@ -1,6 +1,6 @@
 """The model that a run exports, and what its training knows of itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import nn
 from audiodiff import __version__
 from audiodiff.evaluation import environment
 from audiodiff.synthesis.codec import RECORD
-from audiodiff.synthesis.pretrained import STARTED_FROM
+from audiodiff.synthesis.pretrained import STARTED_FROM, training_stages
 
 CARD = """---
 library_name: audiodiff
@@ -23,7 +23,7 @@ pipeline_tag: {tag}
 Trained with audiodiff {version} for {steps} optimiser steps on {data}: {audio_hours:.2f} hours of audio seen in
 {minutes:.1f} minutes of wall time on {hardware}.
 
-{use}
+{earlier}{use}
 
 Data licences: {licences}
 """
@@ -87,10 +87,21 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
         training[STARTED_FROM] = module.started_from
     if trainer.datamodule.codec_training:
         training[RECORD] = trainer.datamodule.codec_training
-    parts = (training, trainer.datamodule.codec_training, module.started_from)
-    licences = sorted({licence for part in parts for licence in part.get("licences", ())})
-    told = training | asdict(kind) | {"licences": "; ".join(licences) or "not stated"}
-    module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**told))
+    stages = training_stages(training)
+    licences = sorted({licence for _, record in stages for licence in record.get("licences", ())})
+    words = {"licences": "; ".join(licences) or "not stated", "earlier": earlier_stages(stages)}
+    module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**training | asdict(kind) | words))
+
+
+def earlier_stages(stages: Sequence[tuple[str, dict]]) -> str:
+    """All stages of a model's training but the last, for its card, the first one first; "" if there are none."""
+    lines = []
+    for part, record in stages[:-1]:
+        what = f"of its {part}" if part else "of its weights"
+        manifest = record.get("manifest_hash", "not recorded")
+        steps, data = record.get("steps", "unknown"), record.get("data", "unknown data")
+        lines.append(f"1. {what}: {steps} steps on {data} (manifest {manifest})")
+    return "\n".join(["Earlier training:", "", *lines, "", ""]) if lines else ""
 
 
 def hardware(device: torch.device) -> str:

@@ -25,6 +25,7 @@ from audiodiff.synthesis.model import VocoderModel
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.optim import WarmupCosine
+from audiodiff.training.resume import describe_run
 
 
 class Training(lightning.LightningModule):
@@ -53,6 +54,7 @@ class Training(lightning.LightningModule):
         self.gain, self.seed = tuple(gain), seed
         self.next_draw = 0
         self.started_from: dict = {}  # the training record of the model whose weights the run began with
+        self.manifest_hash = ""  # of the clips that the run trains on
         self.skip = False  # whether gradients of the step are dropped, on all ranks
         learned = set(model.learned())
         for parameter in set(model.parameters()) - learned:
@@ -135,7 +137,8 @@ class Training(lightning.LightningModule):
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Remember what the run began with and how many crops it has used."""
+        """Remember what the run trains, what it began with and how many crops it has used."""
+        checkpoint["run"] = describe_run(self.model, self.manifest_hash)
         checkpoint["started_from"] = self.started_from
         checkpoint["next_draw"] = self.next_draw
 

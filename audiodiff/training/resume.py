@@ -1,0 +1,91 @@
+"""Whether a run that is resumed goes on training what it has trained.
+
+What weights mean depends on the model around them and on the data. Every checkpoint of a run says both, and resuming is
+refused where they are others now. What a run finds for itself, or takes from the model that it starts from, is
+restored: the average spectrum and the time grids.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiodiff.errors import UserError
+from audiodiff.synthesis.checkpoint import build, describe
+from audiodiff.synthesis.kept import KeptModel
+
+# Arguments of a model that may change while it is trained: its weights do not depend on them ...
+_FREE = {"sampler", "consistency", "validated", "samples"}
+# ... or the run determines them.
+_RESTORED = {"spectrum", "grids"}
+_MOST_NAMED = 5
+
+
+def describe_run(model: KeptModel, manifest_hash: str) -> dict[str, Any]:
+    """What a run trains, as JSON: the model's type and arguments, and the hash of its training clips."""
+    arguments = {name: describe(getattr(model, name)) for name in model.ARGUMENTS}
+    return {"type": model.TYPE, "model": arguments, "data": manifest_hash}
+
+
+def described_run(checkpoint: Path, exported: Path) -> dict[str, Any]:
+    """What the run of a checkpoint trains; of an older version's, what the model says that it exported; {} if neither.
+
+    Args:
+        checkpoint: a whole one.
+        exported: folder of the run's model.
+    """
+    found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    if "run" in found:
+        return found["run"]
+    try:
+        config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
+        return {"type": config["type"], "model": config["model"], "data": config["training"]["manifest_hash"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def restore(run: dict[str, Any], model: KeptModel, manifest_hash: str, folder: Path) -> None:
+    """Check that `model` and data are those of a run, and give the model what the run determined.
+
+    Args:
+        run: as of `described_run`.
+        model: as configured now.
+        manifest_hash: of the training clips now.
+        folder: of the run.
+
+    Raises:
+        UserError: the run trains something else; names what differs.
+    """
+    now = describe_run(model, manifest_hash)
+    if changes := list(_changes(_fixed(run), _fixed(now))):
+        more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
+        problem = f"trains something else (then -> now: {'; '.join(changes[:_MOST_NAMED])}{more})"
+        fix = f"leave these as they were, or start a new run with init_from={folder / 'model'}"
+        raise UserError(folder, problem, fix)
+    for name in _RESTORED & set(run.get("model", ())) & set(model.ARGUMENTS):
+        value = build(run["model"][name])
+        setattr(model, name, tuple(value) if isinstance(value, list) else value)
+
+
+def _fixed(run: dict[str, Any]) -> dict[str, Any]:
+    """What may not change, without the level of nesting that nobody types."""
+    arguments = {name: value for name, value in run.get("model", {}).items() if name not in _FREE | _RESTORED}
+    return {"model": run["type"], "data": run["data"]} | arguments if run else {}
+
+
+def _changes(then: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:
+    """`name then -> now` of all that differs, but for arguments that an older version did not have."""
+    for name, value in then.items():
+        other = now.get(name)
+        nested = isinstance(value, dict) and isinstance(other, dict) and value.get("type") == other.get("type")
+        if nested:
+            yield from _changes(value, other, f"{within}{name}.")
+        elif value != other:
+            yield f"{within}{name} {_short(value)} -> {_short(other)}"
+
+
+def _short(value: Any) -> str:
+    text = str(value["type"]) if isinstance(value, dict) else json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
