@@ -90,7 +90,7 @@ def of_tags(path: Path) -> Annotation:
 
 
 def table(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
-    """What labels.csv, with lines `FILE,LABEL,...`, says of recordings; says how many of its lines match.
+    """Annotations from labels.csv, with lines `FILE,LABEL,...`; prints how many of its lines match.
 
     A word such as `120 bpm` is the tempo, every other one a label.
 
@@ -104,8 +104,8 @@ def table(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
     Raises:
         UserError: as `Table.read`, or a line has no label.
     """
-    said, found = Table.read(path, files, _FORM), {}
-    for line in said.lines:
+    rows, found = Table.read(path, files, _FORM), {}
+    for line in rows.lines:
         words, where = [word for word in line.cells if word], f"{path}, line {line.number}"
         if not words:
             raise UserError(where, "has no label", f"write {_FORM}")
@@ -116,7 +116,7 @@ def table(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
             problem = f"has a tempo outside {_TEMPI[0]:g} to {_TEMPI[1]:g} beats a minute"
             raise UserError(where, problem, "mend it")
         found |= dict.fromkeys(line.keys, Annotation(labels, next(iter(tempi), 0.0)))
-    said.report()
+    rows.report()
     return found
 
 

@@ -106,7 +106,8 @@ class Audit:
         """Whether the audit beside a manifest is there, undamaged, and speaks of what the manifest says now."""
         try:
             found = cls.load(manifest.root)
-            return bool(str(found)) and found.manifest_hash == manifest.content_hash()
+            str(found)  # where damage within would show
+            return found.manifest_hash == manifest.content_hash()
         except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
             return False
 

@@ -76,7 +76,7 @@ class CropDataset(Dataset):
         return self.manifest.clips[self._order[place]]
 
     def one_of_each(self, clips: int) -> list[int]:
-        """A draw of each of so many clips, at most of all; which they are does not depend on their lengths."""
+        """One draw of each of at most `clips` clips; which they are does not depend on their lengths."""
         first: dict[str, int] = {}
         for draw in range(self.draws_per_pass):
             first.setdefault(self.clip(draw).id, draw)

@@ -141,8 +141,8 @@ def ljspeech(root: Path) -> list[Recording]:
     if not (root / "wavs").is_dir():
         raise UserError(root, "has no folder wavs/", "name the folder that holds wavs/ and metadata.csv")
     there = {readable(path.stem): path for path in root.glob("wavs/*.wav")}
-    said = Transcripts.read(root / "metadata.csv", there)
-    whole = said.strangers | dict.fromkeys(there, Transcript()) | said.of
+    texts = Transcripts.read(root / "metadata.csv", there)
+    whole = texts.unmatched | dict.fromkeys(there, Transcript()) | texts.by_key
     return [
         recording(key, there.get(key, root / "wavs" / f"{key}.wav"), one.text, one.speaker or "LJ")
         for key, one in sorted(whole.items())
@@ -175,10 +175,10 @@ def folder(root: Path) -> list[Recording]:
     What lasts for hours and has no text is taken in parts.
     """
     there, metadata = files(root), root / "metadata.csv"
-    said = Transcripts.read(metadata, there).of if metadata.exists() else {}
+    texts = Transcripts.read(metadata, there).by_key if metadata.exists() else {}
     found = []
     for key, path in there.items():
-        known, beside = said.get(key, Transcript()), path.with_suffix(".txt")
+        known, beside = texts.get(key, Transcript()), path.with_suffix(".txt")
         text = beside.read_text(encoding="utf-8-sig", errors="replace").strip() if beside.exists() else known.text
         one = found_at(key, path, root, text)
         one = replace(one, speaker=known.speaker or one.speaker)

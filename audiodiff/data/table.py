@@ -1,4 +1,4 @@
-"""Tables of text beside recordings, metadata.csv and labels.csv: which line speaks of which recordings.
+"""Tables of text beside recordings, metadata.csv and labels.csv: which lines are about which recordings.
 
 Cells are parted by `|`, a tab, `;` or `,`, whichever lets most lines name a recording, and so is the column of names
 found. A name may have a suffix or none and begin with folders or not: `wavs/a.wav`, `a.wav` and `a` are all the same
@@ -10,7 +10,7 @@ import re
 import unicodedata
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from audiodiff.errors import UserError
 _DELIMITERS = ("|", "\t", ";", ",")
 _QUOTED = (";", ",")
 _NAME_COLUMNS = 3  # the first of them are tried
-_HEADING = re.compile(r"(audio|wav|clip|file|sound)?[ _-]?(file|name|path|id|audio|wav|clip)", re.IGNORECASE)
+_HEADING = re.compile(r"(audio|wav|clip|sound)?[ _-]?(file)?[ _-]?(name|path|file|id|audio|wav|clip)", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{1,4}$")
 
 
@@ -30,9 +30,9 @@ class Line:
 
     Attributes:
         number: in the file, counted from 1.
-        name: what it says that it is about.
+        name: the cell that names a recording.
         cells: the others, without white space around them.
-        keys: of the recordings that it is about; none for a stranger.
+        keys: of the recordings that it is about; empty if it matches none.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table and what it is about.
+    """The lines of a table, matched with recordings.
 
     Attributes:
         path: its file.
@@ -95,28 +95,29 @@ class Table:
             raise UserError(path, problem, f"it should hold lines {form}")
         return cls(path, found, heading[:column] + heading[column + 1 :], delimiter, len(files))
 
-    def strangers(self) -> Iterator[Line]:
-        """Lines that are about nothing that there is."""
-        return (line for line in self.lines if not line.keys)
+    @property
+    def unmatched(self) -> list[Line]:
+        """Lines that match no recording."""
+        return [line for line in self.lines if not line.keys]
 
     def report(self) -> None:
-        """Say how many lines match how many recordings.
+        """Print how many lines match how many recordings.
 
         Warns:
             UserWarning: some match none; names the first of them.
         """
-        named, strangers = {key for line in self.lines for key in line.keys}, list(self.strangers())
-        count = f"{len(self.lines) - len(strangers)} of {len(self.lines)} lines match {len(named)} of {self.recordings}"
-        if strangers:
-            problem = f"line {strangers[0].number} names {strangers[0].name!r}, which is no audio there"
-            left_out = f"({len(strangers)} such line{'s are' if len(strangers) > 1 else ' is'} left out)"
+        named, unmatched = {key for line in self.lines for key in line.keys}, self.unmatched
+        count = f"{len(self.lines) - len(unmatched)} of {len(self.lines)} lines match {len(named)} of {self.recordings}"
+        if unmatched:
+            problem = f"line {unmatched[0].number} names {unmatched[0].name!r}, which is no audio there"
+            left_out = f"({len(unmatched)} such line{'s are' if len(unmatched) > 1 else ' is'} left out)"
             warnings.warn(f"{self.path}: {problem} {left_out}; {count} recordings", stacklevel=3)
         else:
             print(f"{self.path.name}: {count} recordings")
 
 
 class _Index:
-    """Which recordings a name may mean."""
+    """Recordings by the names that a table may give them."""
 
     def __init__(self, files: Mapping[str, Path], root: Path):
         self.whole, self.ends = defaultdict(dict), defaultdict(dict)

@@ -1,4 +1,4 @@
-"""What is said in recordings, and by whom, as metadata.csv tells it.
+"""Texts and speakers of recordings, from metadata.csv.
 
 A line is `NAME|TEXT`, `NAME|TEXT|NORMALIZED` (then the last is taken), or either with a column of speakers. Columns are
 known by a heading, else by what stands in them: a column of single words beside one of longer texts is one of speakers.
@@ -21,7 +21,7 @@ _TEXT = re.compile(r"text|transcri|sentence|normal|utterance", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Transcript:
-    """What a recording says, and who; "" for what is not known."""
+    """Text and speaker of a recording; "" for what is not known."""
 
     text: str = ""
     speaker: str = ""
@@ -29,14 +29,14 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Transcripts:
-    """Of recordings by their keys, and of strangers, names that no recording has."""
+    """Those of recordings by their keys, and those of names that match no recording."""
 
-    of: dict[str, Transcript]
-    strangers: dict[str, Transcript]
+    by_key: dict[str, Transcript]
+    unmatched: dict[str, Transcript]
 
     @classmethod
     def read(cls, path: Path, files: Mapping[str, Path]) -> "Transcripts":
-        """Read metadata.csv, and say how many of its lines match.
+        """Read metadata.csv, and print how many of its lines match.
 
         Args:
             path: its file.
@@ -54,14 +54,14 @@ class Transcripts:
         table.report()
         rows = _rows(table)
         texts, speaker = _columns(rows, table.heading)
-        of, strangers = {}, {}
+        by_key, unmatched = {}, {}
         for line, row in zip(table.lines, rows, strict=True):
-            said = next((row[column] for column in reversed(texts) if len(row) > column and row[column]), "")
-            found = Transcript(said, row[speaker] if speaker is not None and len(row) > speaker else "")
-            of |= dict.fromkeys(line.keys, found)
+            text = next((row[column] for column in reversed(texts) if len(row) > column and row[column]), "")
+            found = Transcript(text, row[speaker] if speaker is not None and len(row) > speaker else "")
+            by_key |= dict.fromkeys(line.keys, found)
             if not line.keys:
-                strangers[line.name] = found
-        return cls(of, strangers)
+                unmatched[line.name] = found
+        return cls(by_key, unmatched)
 
 
 def _rows(table: Table) -> list[list[str]]:

@@ -51,6 +51,10 @@ WAYS = {
     "with commas, quoted": [f"{n},{quoted(t)}" for n, t in zip(NAMES, TEXTS, strict=True)],
     "with commas": [f"{n},{t}" for n, t in zip(NAMES, TEXTS, strict=True)],
     "with a heading": ["file_name,transcription", *(f"{n}.wav,{quoted(t)}" for n, t in zip(NAMES, TEXTS, strict=True))],
+    "for speech recognition": [
+        "wav_filename,wav_filesize,transcript",
+        *(f"wavs/{n}.wav,100,{quoted(t)}" for n, t in zip(NAMES, TEXTS, strict=True)),
+    ],
     "names second": ["id\tpath\tsentence", *(f"7\t{n}.wav\t{t}" for n, t in zip(NAMES, TEXTS, strict=True))],
     "with empty lines": ["", *(f"{n}|{t}\n\n" for n, t in zip(NAMES, TEXTS, strict=True)), "||"],
 }
@@ -60,8 +64,8 @@ WAYS = {
 @pytest.mark.parametrize("lines", WAYS.values(), ids=WAYS)
 def test_every_way_of_writing_texts(tmp_path, files, lines, encoding, capsys):
     found = Transcripts.read(written(tmp_path, *lines, encoding=encoding), files)
-    assert {key: one.text for key, one in found.of.items()} == dict(zip(NAMES, TEXTS, strict=True))
-    assert not found.strangers
+    assert {key: one.text for key, one in found.by_key.items()} == dict(zip(NAMES, TEXTS, strict=True))
+    assert not found.unmatched
     assert capsys.readouterr().out == "metadata.csv: 3 of 3 lines match 3 of 3 recordings\n"
 
 
@@ -82,12 +86,12 @@ SPEAKERS = {
 
 @pytest.mark.parametrize("lines", SPEAKERS.values(), ids=SPEAKERS)
 def test_a_column_of_speakers_is_no_text(tmp_path, files, lines):
-    found = Transcripts.read(written(tmp_path, *lines), files).of
+    found = Transcripts.read(written(tmp_path, *lines), files).by_key
     assert [found[name] for name in NAMES] == [Transcript(t, s) for s, t in zip("aab", TEXTS, strict=True)]
 
 
 def test_single_words_are_texts_where_there_is_nothing_else(tmp_path, files):
-    found = Transcripts.read(written(tmp_path, *(f"{name}|1|one" for name in NAMES)), files).of
+    found = Transcripts.read(written(tmp_path, *(f"{name}|1|one" for name in NAMES)), files).by_key
     assert set(found.values()) == {Transcript("one")}
 
 
@@ -170,4 +174,4 @@ def test_any_table_is_read_or_refused_in_one_line(tmp_path_factory, read, rows, 
     except UserError as error:
         assert len(str(error).splitlines()) == 1
         return
-    assert set(found if isinstance(found, dict) else found.of) <= set(NAMES)
+    assert set(found if isinstance(found, dict) else found.by_key) <= set(NAMES)
