@@ -15,6 +15,7 @@ from audiodiff.audio.reading.sndfile import SndfileDecoder
 from audiodiff.errors import UserError
 
 _BLOCK = 1 << 20  # samples of all channels
+_LOWEST_RATE = 500  # Hz
 
 
 class AudioFile:
@@ -38,6 +39,9 @@ class AudioFile:
         self._at = 0
         self.sample_rate, self.channels = self._decoder.sample_rate, self._decoder.channels
         self.remark, self._samples = self._decoder.remark, self._decoder.samples
+        if self.sample_rate < _LOWEST_RATE:
+            self.close()
+            raise UserError(self.path, f"is at {self.sample_rate} Hz, which is no sample rate of audio", "resample it")
 
     def __enter__(self) -> "AudioFile":
         """Itself."""

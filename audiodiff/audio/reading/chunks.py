@@ -16,8 +16,9 @@ from audiodiff.errors import UserError
 _SLACK = 512  # bytes by which sloppy writers, who count their headers, are off
 _PLACEHOLDERS = (0x7F000000, 1 << 31, (1 << 32) - 1)  # for a length that is not known; some writers subtract a header
 _NEAR = 8192
-_NOTHING = (0, 8)  # bytes of samples in a header that was never finished; AIFF counts an offset and a block size
-_KEPT = (b"fmt ", b"fact", b"COMM", b"FVER", b"VHDR")  # chunks without which samples mean nothing
+# Bytes of samples in a header that was never finished: AIFF counts an offset and a block size, CAF a number of edits.
+_NOTHING = (0, 4, 8)
+_KEPT = (b"fmt ", b"fact", b"COMM", b"FVER", b"VHDR", b"desc", b"kuki")  # chunks without which samples mean nothing
 _LARGEST = 1 << 16  # bytes of such a chunk
 _MOST_CHUNKS = 10_000
 
@@ -72,12 +73,14 @@ def checked(path: Path) -> tuple[Path | Window, str]:
         layout = _layout(magic)
         size = file.seek(0, 2)
         if layout is not None:
-            return _of_chunks(path, file, layout, magic, size)
+            return _of_chunks(path, file, layout, size)
+        if magic == b".snd" and file.seek(8) and file.read(4) == bytes(4):
+            return Window(path, 12, size, magic + _read(file, 4, 4) + b"\xff\xff\xff\xff"), ""  # unknown
         promised = {b".snd": _au, b"Crea": _voc, b"NIST": _nist}.get(magic, lambda file: None)(file)
     return path, "" if promised is None else _compare(path, 0, promised, size)
 
 
-def _of_chunks(path: Path, file: BinaryIO, layout: Layout, magic: bytes, size: int) -> tuple[Path | Window, str]:
+def _of_chunks(path: Path, file: BinaryIO, layout: Layout, size: int) -> tuple[Path | Window, str]:
     found, kept, long = _samples(file, layout, size)
     if found is None:
         return path, ""
@@ -87,18 +90,22 @@ def _of_chunks(path: Path, file: BinaryIO, layout: Layout, magic: bytes, size: i
         return path, ""
     if promised >= there or _ends_in_chunks(file, layout, start + promised, size):
         return path, _compare(path, start, promised, size)
-    if layout in (_RIFF, _FORM):
-        if promised in _NOTHING or _unknown(promised):
-            length = there
-        elif long is None and there - promised >= 1 << 32:
-            length = promised + ((there - promised) >> 32 << 32)
-        else:
-            length = promised
-        if length > promised:
-            file.seek(8)
-            return _completed(path, magic, layout, file.read(4) + _joined(layout, kept), name, start, length), ""
+    if layout is _W64 and promised == 0:  # which libsndfile takes for unknown
+        return path, ""
+    length = promised
+    if promised in _NOTHING or _unknown(promised):
+        length = there
+    elif long is None and there - promised >= 1 << 32:
+        length = promised + ((there - promised) >> 32 << 32)
+    if length > promised and layout is not _W64:
+        return _completed(path, file, layout, kept, (name, start, length)), ""
     rest = there - promised
     return path, f"goes on for {rest} bytes behind its samples, which are not read" if rest > _SLACK else ""
+
+
+def _read(file: BinaryIO, at: int, count: int) -> bytes:
+    file.seek(at)
+    return file.read(count)
 
 
 def _samples(
@@ -151,20 +158,26 @@ def _ends_in_chunks(file: BinaryIO, layout: Layout, at: int, size: int) -> bool:
     return False
 
 
-def _joined(layout: Layout, chunks: dict[bytes, bytes]) -> bytes:
-    return b"".join(name + struct.pack(layout.size, len(content)) + content for name, content in chunks.items())
+def _completed(
+    path: Path, file: BinaryIO, layout: Layout, kept: dict[bytes, bytes], samples: tuple[bytes, int, int]
+) -> Window:
+    """Samples (name, first byte, length) behind a header that states their length.
 
-
-def _completed(path: Path, magic: bytes, layout: Layout, before: bytes, name: bytes, start: int, length: int) -> Window:
-    """The samples behind a header that states their length; WAV beyond 4 GiB as RF64, whose lengths have 64 bits."""
-    form = len(before) + layout.header + length
-    if form < 1 << 32:
-        magic = b"RIFF" if magic == b"RF64" else magic
-        head = magic + struct.pack(layout.size, form) + before + name + struct.pack(layout.size, length)
+    WAV beyond 4 GiB becomes RF64, whose lengths have 64 bits.
+    """
+    name, start, length = samples
+    chunks = b"".join(key + struct.pack(layout.size, len(content)) + content for key, content in kept.items())
+    file.seek(0)
+    head = file.read(layout.first)
+    form = 4 + len(chunks) + layout.header + length
+    if layout is _CAF:
+        head += chunks + name + struct.pack(layout.size, length)
+    elif form < 1 << 32:
+        magic = b"FORM" if layout is _FORM else b"RIFF"
+        head = magic + struct.pack(layout.size, form) + head[8:] + chunks + name + struct.pack(layout.size, length)
     else:
-        kind, chunks = before[:4], before[4:]
         long = struct.pack("<IQQQI", 28, form + 36, length, 0, 0)
-        head = b"RF64\xff\xff\xff\xff" + kind + b"ds64" + long + chunks + name + b"\xff\xff\xff\xff"
+        head = b"RF64\xff\xff\xff\xff" + head[8:] + b"ds64" + long + chunks + name + b"\xff\xff\xff\xff"
     return Window(path, start, start + length, head)
 
 

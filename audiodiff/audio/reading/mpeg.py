@@ -104,7 +104,8 @@ def segments(path: Path) -> list[Segment]:
             segment = found[-1]
             if at + one.size > len(content):
                 segment.partial = len(content) - at
-            elif marked:
+                break
+            if marked:
                 segment.xing = at + one.xing
                 flags, count = struct.unpack_from(">II", content[segment.xing : segment.xing + 16].ljust(16), 4)
                 segment.stated = count if flags & _HAS_COUNT else 0

@@ -87,19 +87,19 @@ def encoded(path: Path) -> str | bytes:
 
 def _sources(path: Path, kind: Format | None) -> tuple[list[Path | Window], list[int | None], str]:
     """What to decode one behind the other, how many samples each has (None: as libsndfile says), and a remark or ""."""
-    if kind is None:  # by the suffix alone libsndfile would take anything for raw samples
-        return [Window(path, 0, path.stat().st_size)], [None], ""
-    if kind is MPEG:
+    if kind is MPEG or (kind is None and path.suffix.lower() in MPEG.suffixes):  # there may be other bytes before it
         segments = mpeg.segments(path)
         if segments and not (len(segments) == 1 and segments[0].stated == segments[0].frames):
             windows, counts, remarks = zip(*(mpeg.checked(path, segment) for segment in segments), strict=True)
-            return list(windows), list(counts), remarks[-1]
-    elif kind is OGG:
+            return list(windows), list(counts), next(filter(None, remarks), "")
+    if kind is None:  # by the suffix alone libsndfile would take anything for raw samples
+        return [Window(path, 0, path.stat().st_size)], [None], ""
+    if kind is MPEG:
+        return [path], [None], ""
+    if kind is OGG:
         links, remark = ogg.links(path)
         if len(links) > 1:
             return [Window(path, link.start, link.stop) for link in links], [None] * len(links), remark
         return [path], [None], remark
-    else:
-        source, remark = chunks.checked(path)
-        return [source], [None], remark
-    return [path], [None], ""
+    source, remark = chunks.checked(path)
+    return [source], [None], remark

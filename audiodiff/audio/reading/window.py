@@ -4,6 +4,8 @@ import io
 import os
 from pathlib import Path
 
+_TAG = 128  # bytes of an ID3v1 tag
+
 
 class Window(io.RawIOBase):
     """Bytes [start, stop) of a file, read only, behind other first bytes.
@@ -13,7 +15,8 @@ class Window(io.RawIOBase):
         start, stop: in bytes.
         head: what comes before them.
         length: what the window says its length is; None for the truth. A decoder that estimates a duration from the
-            length would else stop before the end.
+            length would else stop before the end. Where such a decoder looks for a tag, in the last bytes of this
+            length, there are zeros.
     """
 
     def __init__(self, path: Path, start: int, stop: int, head: bytes = b"", length: int | None = None):
@@ -42,7 +45,13 @@ class Window(io.RawIOBase):
 
     def readinto(self, buffer) -> int:
         """Fill a buffer; less, and in the end nothing, comes where the window ends."""
-        view = memoryview(buffer).cast("B")[: max(self._end - self._at, 0)]
+        view = memoryview(buffer).cast("B")
+        if self._length - _TAG <= self._at >= self._end:
+            count = min(len(view), max(self._length - self._at, 0))
+            view[:count] = bytes(count)
+            self._at += count
+            return count
+        view = view[: max(self._end - self._at, 0)]
         head = self._head[self._at : self._at + len(view)]
         view[: len(head)] = head
         count = len(head)
