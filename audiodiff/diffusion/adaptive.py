@@ -31,7 +31,7 @@ from torch import Tensor
 from audiodiff.diffusion.ancestral import first_order_step
 from audiodiff.diffusion.clips import clip_mean
 from audiodiff.diffusion.integral import Integral
-from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Step, combine
+from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Step, combine, estimate, start_time
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.singlestep import MIDPOINT, THIRD, Tableau, stage_row, stage_rows
 
@@ -124,7 +124,7 @@ class Adaptive:
         """
         schedule = denoiser.schedule
         x = x1 if x1.dtype == torch.float64 else x1.float()
-        first = schedule.level(denoiser.t_max)
+        first = schedule.level(start_time(denoiser))
         calls = 0
         if not math.isfinite(first.log_snr):
             start = _level_at(schedule, self.log_snr_min)
@@ -205,7 +205,7 @@ class Adaptive:
         for stage in range(self.order):
             rows = [trial.rows[stage] for trial in trials]
             t = torch.tensor([row.t for row in rows], dtype=torch.float64, device=x.device)
-            x0_hat = denoiser(state, t, cond)
+            x0_hat = estimate(denoiser, state, t, cond)
             features = [_mix([row.feature for row in rows], [state, x0_hat]), *features]
             state = _solution(rows, x, features)
         return state, _solution([trial.lower for trial in trials], x, features), x0_hat
@@ -227,7 +227,7 @@ def _level_at(schedule: Schedule, log_snr: float) -> Level:
 
 def _ddim(denoiser: HasPosteriorMean, x: Tensor, start: Level, stop: Level, cond: Any) -> Tensor:
     step = first_order_step(start, stop)
-    return combine((*step.carry, *step.weights), (x, denoiser(x, start.t, cond)))
+    return combine((*step.carry, *step.weights), (x, estimate(denoiser, x, start.t, cond)))
 
 
 def _solution(rows: Sequence[Step], x: Tensor, features: Sequence[Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audiodiff.diffusion.clips import check_answer
 from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Sampler, Step, gain_to_data
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.variance import Posterior
@@ -106,6 +107,9 @@ class Ancestral(Sampler):
         mean, log_variance = denoiser.posterior(x, t, s, cond) if hasattr(denoiser, "posterior") else (None, None)
         if log_variance is None:
             raise ValueError("this denoiser has learned no variance: choose small or large")
+        mean, log_variance = (
+            check_answer(part, x.shape, x.dtype, "the denoiser's posterior") for part in (mean, log_variance)
+        )
         return mean, log_variance
 
 

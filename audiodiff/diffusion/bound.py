@@ -24,7 +24,7 @@ from torch import Tensor
 from audiodiff.diffusion import grid as grids
 from audiodiff.diffusion.clips import check_clips
 from audiodiff.diffusion.likelihood import LOG_SNR_MAX, log_angle, time_at
-from audiodiff.diffusion.sampler import HasPosteriorMean, Noise
+from audiodiff.diffusion.sampler import HasPosteriorMean, Noise, estimate, start_time
 from audiodiff.diffusion.schedule import Level
 from audiodiff.diffusion.variance import Posterior
 
@@ -40,14 +40,14 @@ def bound_grid(denoiser: HasPosteriorMean, steps: int, log_snr_max: float = LOG_
         ValueError: fewer than two steps, or a log_snr_max that is not above the denoiser's start.
     """
     schedule = denoiser.schedule
-    lowest = schedule.level(denoiser.t_max).log_snr
+    lowest = schedule.level(start_time(denoiser)).log_snr
     if steps < 2 or not lowest < log_snr_max:
         raise ValueError(
             f"a bound needs at least 2 steps and log_snr_max above {lowest:.6g}, got {steps} and {log_snr_max:.6g}"
         )
     stop = log_angle(min(log_snr_max, schedule.level(0.0).log_snr))
     angles = torch.linspace(log_angle(lowest), stop, steps, dtype=torch.float64).tolist()
-    times = [denoiser.t_max, *(time_at(schedule, s) for s in angles[1:])]
+    times = [start_time(denoiser), *(time_at(schedule, s) for s in angles[1:])]
     return grids.check(torch.tensor(times, dtype=torch.float64))
 
 
@@ -87,9 +87,10 @@ def variational_bound(
         raise ValueError(f"a lattice's cells need a positive width, got {cell}")
     check_clips(cond, x0)
     levels = denoiser.schedule.levels(grids.check(grid))
-    if levels[0].t > denoiser.t_max or levels[-1].sigma == 0:
+    t_max = start_time(denoiser)
+    if levels[0].t > t_max or levels[-1].sigma == 0:
         raise ValueError(
-            f"the bound's grid lies between the denoiser's t_max = {denoiser.t_max:.6g} and 0, which is no part of it, "
+            f"the bound's grid lies between the denoiser's t_max = {t_max:.6g} and 0, which is no part of it, "
             f"got {levels[0].t:.6g} to {levels[-1].t:.6g}"
         )
     terms = [_prior(x0, levels[0])]
@@ -99,7 +100,7 @@ def variational_bound(
         x0_hat, fraction = _step_answer(denoiser, x_t, start, stop, cond, variance)
         terms.append(step.divergence(x0, x0_hat, fraction))
     last = levels[-1]
-    x0_hat = denoiser(last.alpha * x0 + last.sigma * noise(len(levels) - 1).to(x0), last.t, cond)
+    x0_hat = estimate(denoiser, last.alpha * x0 + last.sigma * noise(len(levels) - 1).to(x0), last.t, cond)
     terms.append(_decoder(x0 - x0_hat, last.sigma / last.alpha, cell))
     return torch.stack([term.double().flatten(1).sum(1) for term in terms], dim=1)
 
@@ -115,7 +116,7 @@ def _step_answer(
 ) -> tuple[Tensor, Tensor]:
     """E[x0 | x_t], and where the step's log variance lies from small (0) to large (1); each like x_t."""
     if variance != "learned":
-        return denoiser(x_t, start.t, cond), torch.full_like(x_t, float(variance == "large"))
+        return estimate(denoiser, x_t, start.t, cond), torch.full_like(x_t, float(variance == "large"))
     mean, log_variance = (
         denoiser.posterior(x_t, start.t, stop.t, cond) if hasattr(denoiser, "posterior") else (None, None)
     )

@@ -31,6 +31,36 @@ def map_tensors(function: Callable[[Tensor], Any], cond: Any) -> Any:
     return cond
 
 
+def join_clips(first: Any, second: Any) -> Any:
+    """Two conditions as one of all their clips, in this order; None where they differ in more than values.
+
+    Tensors are joined along their first dimension, dataclasses field by field.
+    """
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        alike = first.ndim and (first.shape[1:], first.dtype) == (second.shape[1:], second.dtype)
+        return torch.cat([first, second]) if alike else None
+    if not (is_dataclass(first) and type(first) is type(second)):
+        return None
+    parts = {f.name: (getattr(first, f.name), getattr(second, f.name)) for f in fields(first)}
+    both = {name: join_clips(a, b) for name, (a, b) in parts.items() if not (a is None and b is None)}
+    return None if any(value is None for value in both.values()) else replace(first, **both)
+
+
+def check_answer(answer: Tensor, shape: torch.Size | tuple[int, ...], dtype: torch.dtype, source: str) -> Tensor:
+    """The answer of a network or denoiser in the state's dtype; nothing is broadcast.
+
+    Raises:
+        ValueError: the answer is no tensor of real floating-point numbers of this shape; `source` names who gave it.
+    """
+    if not isinstance(answer, Tensor):
+        raise ValueError(f"{source} must return a tensor of shape {tuple(shape)}, got {type(answer).__name__}")
+    if answer.shape != shape:
+        raise ValueError(f"{source} must return a tensor of shape {tuple(shape)}, got {tuple(answer.shape)}")
+    if not answer.is_floating_point():
+        raise ValueError(f"{source} must return real floating-point numbers, got {answer.dtype}")
+    return answer.to(dtype)
+
+
 def check_clips(cond: Any, x: Tensor) -> None:
     """Raise ValueError if a tensor of the condition has another number of rows than x has clips.
 

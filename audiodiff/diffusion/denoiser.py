@@ -1,9 +1,9 @@
 """A network wrapped so that it answers E[x0 | x_t].
 
 Samplers, guidance and oracles meet in this one contract, `denoiser(x_t, t, cond) -> E[x0 | x_t]` with
-`denoiser.schedule` and `denoiser.t_max`: what the network predicts is nobody else's business. The network itself is
-asked at a noise level, not at a time, and sees a signal of unit variance, `network(x_t / scale, log_snr, cond)`: a
-trained network outlives its schedule.
+`denoiser.schedule`, and `denoiser.t_max` where that is not the schedule's: what the network predicts is nobody else's
+business. The network itself is asked at a noise level, not at a time, and sees a signal of unit variance,
+`network(x_t / scale, log_snr, cond)`: a trained network outlives its schedule.
 
 Times are numbers (samplers) or (B,) tensors (training). At a number the schedule is read as numbers too: nothing is
 brought to a device, and `torch.compile` takes them for constants.
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from audiodiff.diffusion.clips import check_clips, clip_mean
+from audiodiff.diffusion.clips import check_answer, check_clips, clip_mean
 from audiodiff.diffusion.objective import Objective, amplitude_scale
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.variance import Posterior
@@ -74,8 +74,9 @@ class Denoiser(nn.Module):
             cond: handed to the network as it is.
 
         Raises:
-            ValueError: a time outside [0, 1], alpha(t) = 0 and the objective is `Epsilon` or `Score`, or a condition
-                (a tensor, or a dataclass of tensors) of another batch than x_t.
+            ValueError: a time outside [0, 1], alpha(t) = 0 and the objective is `Epsilon` or `Score`, a condition (a
+                tensor, or a dataclass of tensors) of another batch than x_t, or a network that returns another shape
+                or other than real floating-point numbers.
         """
         x0, _ = self._estimate(x_t, self._level(t, x_t), cond)
         return x0
@@ -159,7 +160,8 @@ class Denoiser(nn.Module):
             log_snr = level.log_snr.flatten().clamp(-LOG_SNR_MAX, LOG_SNR_MAX).to(x_t).expand(len(x_t))
             unit = x_t / scale.to(x_t)
         # The network may run in bfloat16; the state does not.
-        return self.network(unit, log_snr, cond).to(x_t.dtype), log_snr
+        shape = (len(x_t), self.objective.answers * x_t.shape[1], *x_t.shape[2:])
+        return check_answer(self.network(unit, log_snr, cond), shape, x_t.dtype, "the network"), log_snr
 
     def _level(self, t: Tensor | float, like: Tensor) -> Level:
         """The schedule at t: numbers at a number, else float64 tensors that broadcast against `like`."""

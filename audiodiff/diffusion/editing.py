@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from audiodiff.diffusion.gradient_guidance import amplitudes, gradient, recordable, regular_t_max
-from audiodiff.diffusion.sampler import HasPosteriorMean
+from audiodiff.diffusion.sampler import HasPosteriorMean, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
 
@@ -37,16 +37,16 @@ class Inpainting(Wrapper):
     @property
     def t_max(self) -> float:
         """The denoiser's; with a gradient log_snr is -10 there at the lowest."""
-        return regular_t_max(self.denoiser) if self.weight else self.denoiser.t_max
+        return regular_t_max(self.denoiser) if self.weight else super().t_max
 
     def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         known, share = recordable(self.known), recordable(self.share)
         if not self.weight:
-            made = self.denoiser(x_t, t, cond)
+            made = self._ask(x_t, t, cond)
             return made + share * (known - made)
 
         def agreement(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
-            made = self.denoiser(x, t, cond)
+            made = self._ask(x, t, cond)
             return -0.5 * (share * (known - made)).square().flatten(1).sum(1), made
 
         slope, made = gradient(agreement, x_t, cond)
@@ -75,8 +75,8 @@ class Restarted(Wrapper):
 
     def __init__(self, denoiser: HasPosteriorMean, t_max: float):
         super().__init__(denoiser)
-        if not 0 < t_max <= denoiser.t_max:
-            raise ValueError(f"a start lies above 0 and at most at {denoiser.t_max:.6g}, got {t_max:.6g}")
+        if not 0 < t_max <= start_time(denoiser):
+            raise ValueError(f"a start lies above 0 and at most at {start_time(denoiser):.6g}, got {t_max:.6g}")
         self._t_max = t_max
 
     @property
@@ -90,4 +90,4 @@ class Restarted(Wrapper):
         return level.alpha * x0 + level.sigma * noise
 
     def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        return self.denoiser(x_t, t, cond)
+        return self._ask(x_t, t, cond)

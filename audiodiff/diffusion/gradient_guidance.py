@@ -21,7 +21,7 @@ from torch import Tensor
 from audiodiff.diffusion.clips import check_clips, column, map_tensors
 from audiodiff.diffusion.denoiser import EPSILON_LOG_SNR_MIN
 from audiodiff.diffusion.guidance import Guidance
-from audiodiff.diffusion.sampler import HasPosteriorMean
+from audiodiff.diffusion.sampler import HasPosteriorMean, start_time
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.diffusion.wrapper import Time
 
@@ -51,7 +51,7 @@ class ClassifierGuidance(Guidance):
         return regular_t_max(self.denoiser)
 
     def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        x0_hat = self.denoiser(x_t, t, cond)
+        x0_hat = self._ask(x_t, t, cond)
         factor = tweedie_factor(self.schedule, t, x_t)
         slope, _ = gradient(lambda x, cond: (self.log_prob(x, t, cond), x), x_t, cond)
         return x0_hat + self.weight * factor * slope
@@ -85,21 +85,21 @@ class EmbeddingGuidance(Guidance):
     @property
     def t_max(self) -> float:
         """The denoiser's; where the gradient passes through it, log_snr is -10 there at the lowest."""
-        return regular_t_max(self.denoiser) if self.through_denoiser else self.denoiser.t_max
+        return regular_t_max(self.denoiser) if self.through_denoiser else super().t_max
 
     def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         if self.through_denoiser:
             factor = tweedie_factor(self.schedule, t, x_t)
 
             def similarity(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
-                x0_hat = self.denoiser(x, t, cond)
+                x0_hat = self._ask(x, t, cond)
                 return self.similarity(x0_hat, cond), x0_hat
 
             slope, x0_hat = gradient(similarity, x_t, cond)
         else:
             alpha, sigma = amplitudes(self.schedule, t, x_t)
             factor = sigma**2 / (alpha**2 + sigma**2)
-            slope, x0_hat = gradient(lambda x, cond: (self.similarity(x, cond), x), self.denoiser(x_t, t, cond), cond)
+            slope, x0_hat = gradient(lambda x, cond: (self.similarity(x, cond), x), self._ask(x_t, t, cond), cond)
         return x0_hat + self.weight * factor * slope
 
 
@@ -156,7 +156,7 @@ def tweedie_factor(schedule: Schedule, t: Time, like: Tensor) -> Tensor | float:
 
 def regular_t_max(denoiser: HasPosteriorMean) -> float:
     """The denoiser's time to start from, log_snr being -10 there at the lowest."""
-    return min(denoiser.t_max, float(denoiser.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
+    return min(start_time(denoiser), float(denoiser.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
 
 
 def amplitudes(schedule: Schedule, t: Time, like: Tensor) -> tuple[Tensor, Tensor] | tuple[float, float]:

@@ -25,9 +25,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.clips import check_clips, clip_mean, column
-from audiodiff.diffusion.sampler import HasPosteriorMean
+from audiodiff.diffusion.clips import check_clips, clip_mean, column, join_clips
+from audiodiff.diffusion.sampler import HasPosteriorMean, estimate, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
+
+# The most clips that one evaluation of two conditions is given: more would take memory and save no time.
+JOINED = 16
 
 
 class Guidance(Wrapper):
@@ -65,7 +68,7 @@ class _Extrapolation(Guidance):
         weight = self._weight_at(t, x_t)
         if not isinstance(weight, Tensor):
             if weight == 1:
-                return self.denoiser(x_t, t, cond)
+                return self._ask(x_t, t, cond)
             if weight == 0 and self.rescale == 0:
                 return self._worse(x_t, t, cond)
         better, worse = self._both(x_t, t, cond)
@@ -91,13 +94,14 @@ class _Extrapolation(Guidance):
     def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor: ...
 
     def _both(self, x_t: Tensor, t: Time, cond: Any) -> tuple[Tensor, Tensor]:
-        return self.denoiser(x_t, t, cond), self._worse(x_t, t, cond)
+        return self._ask(x_t, t, cond), self._worse(x_t, t, cond)
 
 
 class ClassifierFree(_Extrapolation):
     """Towards the condition and away from `unconditional`. Ho and Salimans (arXiv 2207.12598).
 
-    A call costs two network evaluations; one where the weight is 1 (also: outside of the interval) or, not rescaled, 0.
+    The network is evaluated once with 2B clips, up to `JOINED`, where the two conditions differ in values alone, else
+    twice with B; once with B where the weight is 1 (also: outside of the interval) or, not rescaled, 0.
 
     Args:
         denoiser: a network that was trained with and without conditions.
@@ -108,8 +112,8 @@ class ClassifierFree(_Extrapolation):
             is undone. Lin et al. (arXiv 2305.08891, section 3.4), here for the estimate of x0.
         interval: (lowest, highest) log_snr between which guidance acts; outside the conditional model is left alone.
             Kynkaanniemi et al. (arXiv 2404.07724). None: everywhere.
-        join: (cond, unconditional) -> one condition of 2B clips, in this order: asks the network once with 2B clips
-            and not twice with B. For tensors: `lambda *both: torch.cat(both)`.
+        join: (cond, unconditional) -> one condition of 2B clips, in this order, or None to evaluate twice; for
+            conditions that `join_clips`, the default, cannot join.
 
     Raises:
         ValueError: rescale outside [0, 1], an interval that is upside down. In a call: a condition of another number of
@@ -123,20 +127,21 @@ class ClassifierFree(_Extrapolation):
         unconditional: Any = None,
         rescale: float = 0.0,
         interval: tuple[float, float] | None = None,
-        join: Callable[[Any, Any], Any] | None = None,
+        join: Callable[[Any, Any], Any] = join_clips,
     ):
         super().__init__(denoiser, weight, rescale, interval)
         self.unconditional = unconditional
         self.join = join
 
     def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        return self.denoiser(x_t, t, self._counterpart(x_t, cond))
+        return self._ask(x_t, t, self._counterpart(x_t, cond))
 
     def _both(self, x_t: Tensor, t: Time, cond: Any) -> tuple[Tensor, Tensor]:
-        if self.join is None:
+        both = self.join(cond, self._counterpart(x_t, cond)) if 2 * len(x_t) <= JOINED else None
+        if both is None:
             return super()._both(x_t, t, cond)
         times = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
-        answer = self.denoiser(torch.cat([x_t, x_t]), times, self.join(cond, self._counterpart(x_t, cond)))
+        answer = self._ask(torch.cat([x_t, x_t]), times, both)
         return answer[: len(x_t)], answer[len(x_t) :]
 
     def _counterpart(self, x_t: Tensor, cond: Any) -> Any:
@@ -175,10 +180,10 @@ class Autoguidance(_Extrapolation):
     @property
     def t_max(self) -> float:
         """Where both models can start."""
-        return min(self.denoiser.t_max, self.worse.t_max)
+        return min(start_time(self.denoiser), start_time(self.worse))
 
     def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        return self.worse(x_t, t, cond)
+        return estimate(self.worse, x_t, t, cond)
 
 
 def _spread(x: Tensor, samples: Tensor | None) -> Tensor:

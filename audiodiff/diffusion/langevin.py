@@ -31,7 +31,7 @@ from torch import Tensor
 from audiodiff.diffusion import grid as grids
 from audiodiff.diffusion.ancestral import first_order_step
 from audiodiff.diffusion.clips import clip_mean
-from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Sampler, Step, combine
+from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Sampler, Step, combine, estimate
 from audiodiff.diffusion.schedule import Level, Schedule
 
 
@@ -99,7 +99,7 @@ class PredictorCorrector(Sampler):
         x = x1 if x1.dtype == torch.float64 else x1.float()
         sums = []
         for n, row in enumerate(self.table(denoiser)):
-            x0_hat = denoiser(x, row.t, cond)
+            x0_hat = estimate(denoiser, x, row.t, cond)
             if n % (1 + self.corrections):
                 level = denoiser.schedule.level(row.t)
                 x = self._correct(x, x0_hat, level, noise(n), getattr(cond, "samples", None))

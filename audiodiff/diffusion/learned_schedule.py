@@ -23,6 +23,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from audiodiff.diffusion.clips import check_answer
 from audiodiff.diffusion.schedule import VariancePreserving
 
 # Where the search for a time hands over to Newton's method, which squares what is left.
@@ -122,7 +123,7 @@ def bound_at(denoiser: Denoises, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor
     schedule = denoiser.schedule
     shape = (-1,) + (1,) * (x0.ndim - 1)
     alpha, sigma = (level.reshape(shape) for level in (schedule.alpha(t).to(x0), schedule.sigma(t).to(x0)))
-    x0_hat = denoiser(alpha * x0 + sigma * noise, t)
+    x0_hat = check_answer(denoiser(alpha * x0 + sigma * noise, t), x0.shape, x0.dtype, "the denoiser")
     # noise - noise_hat = (x0_hat - x0) alpha / sigma.
     error = (x0_hat - x0).double().square().flatten(1).sum(1)
     return schedule.rate(t.double()) * schedule.log_snr(t.double()).exp() * error / 2

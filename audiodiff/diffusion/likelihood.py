@@ -29,7 +29,7 @@ from torch import Tensor
 
 from audiodiff.diffusion.clips import check_clips, map_tensors
 from audiodiff.diffusion.gradient_guidance import recordable
-from audiodiff.diffusion.sampler import HasPosteriorMean, Noise
+from audiodiff.diffusion.sampler import HasPosteriorMean, Noise, estimate, start_time
 from audiodiff.diffusion.schedule import Schedule
 
 # The noise level that counts as data: 6e-6 of the signal's, a fifth of one step of 16 bits.
@@ -74,7 +74,7 @@ def log_likelihood(
         raise ValueError(f"the estimate of a trace needs at least one probe, got {probes}")
     check_clips(cond, x0)
     schedule, shape, dimensions = denoiser.schedule, x0.shape, x0[0].numel()
-    lowest = schedule.level(denoiser.t_max).log_snr
+    lowest = schedule.level(start_time(denoiser)).log_snr
     if not lowest < log_snr_max:
         raise ValueError(f"log_snr_max must be above the {lowest:.6g} where the model starts, got {log_snr_max:.6g}")
     start, stop = log_angle(min(log_snr_max, schedule.level(0.0).log_snr)), log_angle(lowest)
@@ -87,7 +87,7 @@ def log_likelihood(
     def slope(s: float, state: np.ndarray) -> np.ndarray:
         if next(calls) > calls_max:
             raise ValueError(f"not solved to a tolerance of {tolerance} in {calls_max} calls: allow more of either")
-        t = time_at(schedule, s) if s < stop else denoiser.t_max
+        t = time_at(schedule, s) if s < stop else start_time(denoiser)
         z = torch.from_numpy(state).reshape(shape[0], -1)[:, :-1].reshape(shape).to(x0)
         x0_hat, trace = _answer_and_trace(denoiser, z, t, cond, directions)
         drift = -math.tanh(s) * z - x0_hat
@@ -161,7 +161,7 @@ def _answer_and_trace(
     """E[x0 | x_t] at x_t = scale z, (B, C, T), and the trace of its Jacobian with respect to z, (B,)."""
     with torch.inference_mode(False), torch.enable_grad():
         z = z.detach().clone().requires_grad_()
-        x0_hat = denoiser(denoiser.schedule.level(t).scale * z, t, cond)
+        x0_hat = estimate(denoiser, denoiser.schedule.level(t).scale * z, t, cond)
         trace = torch.zeros(len(z), dtype=z.dtype, device=z.device)
         for direction in directions:
             (pulled,) = torch.autograd.grad(x0_hat, z, direction, retain_graph=True)

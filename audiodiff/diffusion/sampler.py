@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.diffusion import grid as grids
+from audiodiff.diffusion.clips import check_answer
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.errors import UserError
 
@@ -29,13 +30,29 @@ Callback = Callable[[int, int, Tensor, Tensor], None]
 
 
 class HasPosteriorMean(Protocol):
-    """What a sampler asks of a denoiser: a `Denoiser`, an oracle, or a wrapper around either."""
+    """What a sampler asks of a denoiser: a `Denoiser`, an oracle, a wrapper around either, or one of somebody else's.
+
+    It may also have `t_max`, the time to start from (`start_time`), and `posterior`, for a learned variance.
+    """
 
     schedule: Schedule
-    t_max: float
 
     def __call__(self, x_t: Tensor, t: float, cond: Any = None) -> Tensor:
-        """E[x0 | x_t]."""
+        """E[x0 | x_t], like x_t."""
+
+
+def start_time(denoiser: HasPosteriorMean) -> float:
+    """The time to start from: the denoiser's `t_max`, or the schedule's where it states none."""
+    return getattr(denoiser, "t_max", denoiser.schedule.t_max)
+
+
+def estimate(denoiser: Callable[[Tensor, Any, Any], Tensor], x_t: Tensor, t: Tensor | float, cond: Any) -> Tensor:
+    """A denoiser's E[x0 | x_t], in the shape and dtype of x_t.
+
+    Raises:
+        ValueError: it returned another shape, or no real floating-point numbers.
+    """
+    return check_answer(denoiser(x_t, t, cond), x_t.shape, x_t.dtype, "the denoiser")
 
 
 class Step(NamedTuple):
@@ -102,10 +119,11 @@ class Sampler(ABC):
 
     def grid_for(self, denoiser: HasPosteriorMean) -> Tensor:
         """The times that a call walks: (intervals + 1,), float64. Raises as `table`."""
+        t_max = start_time(denoiser)
         if self.grid is None:
-            return self.default_grid(denoiser.schedule, denoiser.t_max)
-        if float(self.grid[0]) > denoiser.t_max:
-            raise ValueError(f"the grid starts at {float(self.grid[0]):.6g}, the denoiser at {denoiser.t_max:.6g}")
+            return self.default_grid(denoiser.schedule, t_max)
+        if float(self.grid[0]) > t_max:
+            raise ValueError(f"the grid starts at {float(self.grid[0]):.6g}, the denoiser at {t_max:.6g}")
         return self.grid
 
     def noise_scale(self, denoiser: HasPosteriorMean) -> float:
@@ -134,8 +152,8 @@ class Sampler(ABC):
             the dtype of the state all along.
 
         Raises:
-            ValueError: no noise for a stochastic sampler, a grid that starts above the denoiser's t_max, or a state
-                that is not finite (the message names the first such step).
+            ValueError: no noise for a stochastic sampler, a grid that starts above the denoiser's t_max, an answer of
+                another shape than the state, or a state that is not finite (the message names the first such step).
         """
         self._require(noise)
         x, finite = self.unchecked(denoiser, x1, cond, noise, callback)
@@ -177,7 +195,7 @@ def walk(
     features: list[Tensor] = []
     sums = []
     for n, step in enumerate(table):
-        x0_hat = denoiser(x, step.t, cond)
+        x0_hat = estimate(denoiser, x, step.t, cond)
         states = [x, *states[: states_kept - 1]]
         features = [combine(step.feature, (x, x0_hat)), *features[: features_kept - 1]]
         x = combine((*step.carry, *step.weights), (*states[: len(step.carry)], *features))

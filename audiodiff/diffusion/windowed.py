@@ -58,7 +58,7 @@ class Windowed(Wrapper):
         frames = x_t.shape[-1]
         starts = self.starts(frames)
         if starts == [0] and not self.loop:
-            return self.denoiser(x_t, t, cond)
+            return self._ask(x_t, t, cond)
         weight = self._weight(x_t)
         total, weights = torch.zeros_like(x_t), x_t.new_zeros(frames)
         # Every window of a clip, then every one of the next: (clip, start).
@@ -70,7 +70,7 @@ class Windowed(Wrapper):
             where = [(start + offsets) % frames for _, start in some]
             windows = torch.stack([x_t[clip][:, place] for (clip, _), place in zip(some, where, strict=True)])
             times = t[rows] if isinstance(t, Tensor) and t.ndim else t
-            answers = self.denoiser(windows, times, map_tensors(lambda told, rows=rows: told[rows], cond))
+            answers = self._ask(windows, times, map_tensors(lambda told, rows=rows: told[rows], cond))
             for (clip, _), place, answer in zip(some, where, answers, strict=True):
                 total[clip].index_add_(-1, place, answer * weight)
         for start in starts:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from audiodiff.diffusion.clips import check_clips
-from audiodiff.diffusion.sampler import HasPosteriorMean
+from audiodiff.diffusion.sampler import HasPosteriorMean, estimate, start_time
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.diffusion.variance import Posterior
 
@@ -35,7 +35,7 @@ class Wrapper(ABC):
     @property
     def t_max(self) -> float:
         """The time to start from: the denoiser's."""
-        return self.denoiser.t_max
+        return start_time(self.denoiser)
 
     def __call__(self, x_t: Tensor, t: Time, cond: Any = None) -> Tensor:
         """The changed E[x0 | x_t], (B, C, T).
@@ -61,6 +61,10 @@ class Wrapper(ABC):
             _, log_variance = self.denoiser.posterior(x_t, t, s, cond)
         step = Posterior.between(self.schedule.level(t), self.schedule.level(s))
         return step.mean(x_t, self(x_t, t, cond)), log_variance
+
+    def _ask(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+        """The denoiser's own E[x0 | x_t], like x_t."""
+        return estimate(self.denoiser, x_t, t, cond)
 
     @abstractmethod
     def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor: ...

@@ -100,7 +100,7 @@ class ComposedModel(KeptModel):
         return presets.build(sampler or self.sampler, calls)
 
     def _check_answers(self) -> None:
-        answers = 2 if isinstance(self.objective, LearnedVariance) else 1
+        answers = self.objective.answers
         if self.network.answers != answers:
             raise UserError(
                 "network",

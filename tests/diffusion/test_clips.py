@@ -1,8 +1,11 @@
+from dataclasses import dataclass
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff.diffusion.clips import clip_mean, column
+from audiodiff.diffusion.clips import check_answer, clip_mean, column, join_clips
 
 VALUES = torch.randn(3, 2, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -34,3 +37,40 @@ def test_a_column_is_one_number_for_each_clip():
     assert column(torch.tensor([1.0, 2.0, 3.0]), VALUES).dtype == torch.float64
     assert torch.equal(column(torch.tensor([1.0, 2.0, 3.0]), VALUES[:, 0]).flatten(), torch.tensor([1, 2, 3]).double())
     assert column(torch.tensor(2.0), VALUES).shape == (1, 1, 1)
+
+
+@dataclass(frozen=True)
+class _Condition:
+    labels: torch.Tensor | None = None
+    signal: torch.Tensor | None = None
+    name: str | None = None
+
+
+def test_conditions_are_joined_part_by_part():
+    ones, zeros = torch.ones(2, 3), torch.zeros(2, 3)
+    assert torch.equal(join_clips(ones, zeros), torch.cat([ones, zeros]))
+    joint = join_clips(_Condition(ones), _Condition(zeros))
+    assert torch.equal(joint.labels, torch.cat([ones, zeros])) and joint.signal is None
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        (None, None),
+        (None, torch.ones(2)),
+        ("words", "words"),
+        (torch.ones(2, 3), torch.ones(2, 4)),
+        (torch.ones(2), torch.ones(2, dtype=torch.int64)),
+        (torch.tensor(1.0), torch.tensor(0.0)),
+        (_Condition(torch.ones(2)), torch.ones(2)),
+        (_Condition(torch.ones(2)), _Condition(torch.ones(2), torch.ones(2))),
+        (_Condition(torch.ones(2), name="a"), _Condition(torch.ones(2), name="a")),
+    ],
+)
+def test_conditions_that_cannot_be_joined(first, second):
+    assert join_clips(first, second) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_answers_come_back_in_the_dtype_of_the_state(dtype):
+    assert check_answer(torch.ones(2, 1, 4, dtype=dtype), (2, 1, 4), torch.float32, "it").dtype == torch.float32

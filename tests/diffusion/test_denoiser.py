@@ -221,7 +221,7 @@ def test_perfect_network_has_no_loss_on_a_point(objective, generator):
 
     def network(x_t, log_snr, cond):
         alpha, sigma = (torch.sigmoid(s * log_snr).sqrt()[:, None, None] for s in (1, -1))
-        return objective().target(point, (x_t - alpha * point) / sigma, alpha, sigma)
+        return objective().target(point.expand_as(x_t), (x_t - alpha * point) / sigma, alpha, sigma)
 
     t = torch.tensor([0.05, 0.4, 0.95], dtype=torch.float64)
     noise = torch.randn(3, 1, 20, generator=generator, dtype=torch.float64)

@@ -283,8 +283,7 @@ def test_a_grid_above_t_max_is_refused(gaussian, x1):
         DDIM(2, grid=torch.tensor([1.0, 0.5, 0.0]))(denoiser, x1)
 
 
-# "large" is the variance of q(x_t | x_s), in the scale of t and not of s: it alone depends on the scaling.
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "ddpm_large"])
+@pytest.mark.parametrize("name", NAMES)
 def test_scaled_data_come_back_in_their_own_scale(name, gaussian, x1):
     """Where alpha(0) is not 1 the state at t = 0 is alpha x0, and the answer x0: shifting log_snr does the same."""
     factor = 0.5
