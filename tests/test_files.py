@@ -1,6 +1,7 @@
 """Files are whole or absent whatever their names and whoever was killed; of a folder there is one holder at a time."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -132,6 +133,27 @@ def test_the_lock_of_a_killed_process_is_gone(tmp_path):
     with folder_lock(tmp_path):
         assert f"process {os.getpid()} " in (tmp_path / LOCK).read_text()
     assert not (tmp_path / LOCK).exists()
+
+
+def test_a_forked_process_does_not_hold_on_to_the_lock_of_a_killed_one(tmp_path):
+    code = """
+with folder_lock(sys.argv[1]):
+    forked = os.fork()
+    if forked:
+        print("ready", forked, flush=True)
+        sys.stdin.read()
+    time.sleep(60)
+"""
+    command = [sys.executable, "-c", f"import os, sys, time\nfrom audiodiff.files import *\n{code}", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        forked = int(process.stdout.readline().split()[1])
+        process.kill()
+        process.wait()
+        try:
+            with folder_lock(tmp_path):
+                os.kill(forked, 0)  # which still runs
+        finally:
+            os.kill(forked, signal.SIGKILL)
 
 
 def test_who_waits_is_told_for_whom_and_goes_on_afterwards(tmp_path):

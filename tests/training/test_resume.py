@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from audiodiff import train
+from audiodiff import Vocoder, train
 
 SHIM = Path(train.__file__).parents[1] / "train.py"
+COMMANDS = {"train.py": [str(SHIM)], "audiodiff train": ["-m", "audiodiff", "train"]}
 STEPS, EVERY, KILLED_AT = 14, 5, 9
 # A callback that writes down what each step sees, and pulls the plug on itself when the environment says so.
 RECORDER = """
@@ -31,8 +32,10 @@ class Recorder(Callback):
 """
 
 
-def run(folder: Path, record: str, *arguments: str, killed_at: int = 0) -> tuple[int, list]:
-    """The training command in `folder`: its exit status, and what each step saw."""
+def run(
+    folder: Path, record: str, *arguments: str, killed_at: int = 0, command=(str(SHIM),), new: bool = True
+) -> tuple[int, list]:
+    """The training command in `folder`: its exit status, and what each step saw; `new` if it says all of itself."""
     environment = os.environ | {
         "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(folder.parent),
         "RECORD": str(folder / record), "KILLED_AT": str(killed_at),
@@ -42,8 +45,9 @@ def run(folder: Path, record: str, *arguments: str, killed_at: int = 0) -> tuple
         f"callbacks.checkpoints.every={EVERY}", "data.workers=2", "data.crop_samples=4096", "optimizer.lr=1e-2",
         "lr_schedule.warmup_steps=3", "+callbacks.recorder._target_=recorder.Recorder", *arguments,
     ]  # fmt: skip
+    options = options if new else ["+recipe=speech_mel", *arguments]
     done = subprocess.run(
-        [sys.executable, str(SHIM), *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=400
+        [sys.executable, *command, *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=400
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode, [json.loads(line) for line in (folder / record).read_text().splitlines()]
@@ -93,3 +97,57 @@ def test_killed_and_resumed_equals_unbroken(tmp_path):
         assert all(torch.equal(value, moments[1][index][name]) for name, value in state.items())
     models = [next(place.glob("runs/speech_mel/*/model/model.safetensors")) for place in (whole, broken)]
     assert models[0].read_bytes() == models[1].read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train.py", "audiodiff train"])
+def test_two_devices_killed_and_resumed_see_what_one_sees_and_write_what_one_writes(name, tmp_path):
+    """Started by the command, one batch on two processes; killed, and gone on with on one."""
+    (tmp_path / "recorder.py").write_text(RECORDER)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    devices = ("trainer.devices=2", "data.batch_size=4", "data.workers=0")
+    status, seen = run(shared, "seen", *devices, killed_at=KILLED_AT, command=COMMANDS[name])
+    assert status == -signal.SIGKILL
+    (folder,) = (shared / "runs" / "speech_mel").iterdir()  # of both ranks
+    for step in range(1, KILLED_AT):
+        draws = sorted(draws for number, draws, *_ in seen if number == step)
+        first = 4 * (step - 1)
+        assert draws == [[first, first + 2], [first + 1, first + 3]]
+    assert [path.stem for path in (folder / "checkpoints").glob("step=*")] == [f"step={EVERY:09d}"]
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == ["step_000000004", "step_000000008"]
+
+    for words in ((f"trainer.max_steps={STEPS - 4}",), (f"trainer.max_steps={STEPS}", "trainer.devices=1")):
+        status, after = run(shared, f"after{len(words)}", "resume=last", *words, command=COMMANDS[name], new=False)
+        assert status == 0
+    assert [draws for _, draws, *_ in after] == [list(range(4 * i, 4 * i + 4)) for i in range(STEPS - 4, STEPS)]
+    model = Vocoder.from_pretrained(folder / "model")
+    assert model.training["steps"] == STEPS and model.training["audio_hours"] == pytest.approx(
+        STEPS * 4 * 4096 / 16000 / 3600
+    )
+    assert final(shared)["next_draw"] == 4 * STEPS
+
+
+@pytest.mark.slow
+def test_of_two_runs_of_one_second_and_of_two_resumes_at_once_nothing_is_lost(tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    line = [sys.executable, str(SHIM), "+recipe=speech_mel", "debug=smoke", "callbacks.held_out.clips=0"]
+
+    def both(*words: str) -> list[tuple[int, str]]:
+        started = [
+            subprocess.Popen([*line, *words], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        errors = [process.communicate(timeout=300)[1] for process in started]
+        return [(process.returncode, error) for process, error in zip(started, errors, strict=True)]
+
+    assert [status for status, _ in both("hydra.run.dir=${run_folder:speech_mel,null,now}")] == [0, 0]
+    folders = sorted((tmp_path / "runs" / "speech_mel").iterdir())
+    assert [folder.name for folder in folders] == ["now", "now_2"]
+    assert all(Vocoder.from_pretrained(folder / "model").training["steps"] == 2 for folder in folders)
+    ends = both(
+        "resume=last", "trainer.max_steps=2000", "trainer.val_check_interval=2000", "trainer.max_time=00:00:00:20"
+    )
+    assert sorted(status for status, _ in ends) == [0, 1]
+    (refused,) = (error for status, error in ends if status)
+    assert refused.strip().startswith("error: ") and " works in it; wait until it has ended" in refused
