@@ -32,7 +32,9 @@ _CHOICES = {
     "padding": ("reflect", "constant"),
     "version": (1,),
 }
-_COUNTS = ("sample_rate", "n_fft", "hop_length", "win_length", "n_mels")
+# Whole numbers from 1; the largest keep the filter bank within a quarter of a gigabyte.
+_COUNTS = {"sample_rate": 10**6, "n_fft": 2**16, "hop_length": 2**16, "win_length": 2**16, "n_mels": 2**10}
+_QUIETEST = 1e-30  # of float32, which a floor must not underflow
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,12 @@ class MelSpec:
 
     def __post_init__(self):
         """Check every field, then the fields against each other."""
-        for name in _COUNTS:
+        for name, most in _COUNTS.items():
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise UserError(f"mel spec, {name}", f"{value!r} is not a whole number above 0")
+            if value > most:
+                raise UserError(f"mel spec, {name}", f"{value} is above {most}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"mel spec, {name}", f"{getattr(self, name)!r} is not one of {choices}")
@@ -103,8 +107,8 @@ class MelSpec:
             yield "win_length", f"{self.win_length} is longer than n_fft = {self.n_fft}"
         if self.hop_length * 2 > self.win_length:
             yield "hop_length", f"{self.hop_length} is more than half of win_length = {self.win_length}"
-        if self.log_floor <= 0:
-            yield "log_floor", f"{self.log_floor} is not above 0"
+        if self.log_floor < _QUIETEST:
+            yield "log_floor", f"{self.log_floor} is below {_QUIETEST}, what float32 can hold"
         if self.power_offset < 0:
             yield "power_offset", f"{self.power_offset} is below 0"
 

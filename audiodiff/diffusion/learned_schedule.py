@@ -28,6 +28,7 @@ from audiodiff.diffusion.schedule import VariancePreserving
 
 # Where the search for a time hands over to Newton's method, which squares what is left.
 BRACKET = 1e-9
+MOST_SIGMOIDS = 2**16
 
 
 class LearnedSchedule(nn.Module, VariancePreserving):
@@ -45,15 +46,15 @@ class LearnedSchedule(nn.Module, VariancePreserving):
         ends: parameter (2,), log_snr at t = 0 and t = 1.
 
     Raises:
-        ValueError: not log_snr_min < log_snr_max, both finite, or fewer than one sigmoid.
+        ValueError: not log_snr_min < log_snr_max, both finite, fewer than one sigmoid or more than `MOST_SIGMOIDS`.
     """
 
     def __init__(self, log_snr_min: float = -5.0, log_snr_max: float = 13.3, sigmoids: int = 64):
         super().__init__()
         if not -math.inf < log_snr_min < log_snr_max < math.inf:
             raise ValueError(f"ends need log_snr_min < log_snr_max, got {log_snr_min} and {log_snr_max}")
-        if sigmoids < 1:
-            raise ValueError(f"the path needs at least one sigmoid, got {sigmoids}")
+        if not 1 <= sigmoids <= MOST_SIGMOIDS:
+            raise ValueError(f"the path needs at least one sigmoid and at most {MOST_SIGMOIDS}, got {sigmoids}")
         self.log_snr_min = log_snr_min
         self.log_snr_max = log_snr_max
         self.sigmoids = sigmoids

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from audiodiff.nn.layers import Downsample, ResidualBlock, Upsample
+from audiodiff.nn.layers import DILATION_CYCLES, Downsample, ResidualBlock, Upsample
 
 _POWER = 0.4  # of magnitudes
 _LOG_VARIANCES = (-12.0, 4.0)
@@ -44,7 +44,8 @@ class Autoencoder(nn.Module):
         phases: whether the encoder hears them.
 
     Raises:
-        ValueError: channels and blocks name other levels, or there is none.
+        ValueError: channels and blocks name other levels, or there is none; a dilation_cycle that is not in
+            `DILATION_CYCLES`.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
             raise ValueError(f"channels={list(channels)} and blocks={list(blocks)} must name the same levels, some")
+        if dilation_cycle not in DILATION_CYCLES:
+            raise ValueError(f"dilation_cycle={dilation_cycle} is not in 1 to {DILATION_CYCLES[-1]}")
         self.latents, self.hop_length, self.dilation_cycle = latents, hop_length, dilation_cycle
         self.channels, self.blocks, self.phases = list(channels), list(blocks), phases
         features, bottom = 2 * (hop_length + 1), len(channels) - 1

@@ -19,6 +19,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+_LARGEST_FFT = 2**16
+
 
 class Frontend(nn.Module):
     """The interface. `stride` is in samples a frame; frame 0 is centred at sample `offset`.
@@ -115,8 +117,9 @@ class StftFrontend(Frontend):
 
     Args:
         channels: C of the signal.
-        n_fft: window and transform, in samples.
-        hop_length: samples a frame; n_fft is a multiple of it, at least four times for a Hann window squared.
+        n_fft: window and transform, in samples; at most 65536.
+        hop_length: samples a frame; n_fft is a multiple of it, at least four times for a Hann window squared, and at
+            most 64 times, as each window is computed.
         signals: S; each output channel is a sum over masked spectra of its own input channel and of all signals.
         additive: whether a spectrum is added that is no input's; a signal that is rich enough makes it superfluous.
     """
@@ -125,8 +128,9 @@ class StftFrontend(Frontend):
         self, channels: int = 1, n_fft: int = 1024, hop_length: int = 256, signals: int = 0, additive: bool = True
     ):
         super().__init__()
-        if n_fft % hop_length or n_fft // hop_length < 4:
-            raise ValueError(f"n_fft={n_fft} must be a multiple of hop_length={hop_length}, four times or more")
+        if n_fft % hop_length or not 4 <= n_fft // hop_length <= 64 or n_fft > _LARGEST_FFT:
+            problem = f"a multiple of hop_length={hop_length}, 4 to 64 times, and at most {_LARGEST_FFT}"
+            raise ValueError(f"n_fft={n_fft} must be {problem}")
         self.channels, self.n_fft, self.hop_length = channels, n_fft, hop_length
         self.signals, self.additive = signals, additive
         self.stride, self.offset, self.reach = hop_length, hop_length - n_fft // 2, n_fft // 2

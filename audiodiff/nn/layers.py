@@ -10,6 +10,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+DILATION_CYCLES = range(1, 17)  # 2^15 frames to each side are minutes
+
 
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:
     """`x` with everything beyond each clip's end set to zero."""

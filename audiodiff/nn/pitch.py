@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from audiodiff.nn.layers import ChannelNorm, masked
 from audiodiff.nn.unet1d import length_mask
 
+_MOST_BLOCKS = 16  # of which the last sees 2^15 frames to each side
+
 
 class PitchNetwork(nn.Module):
     """Normalised mel frames (B, M, F) to F0 (B, F) in Hz and voicing (B, F) in [0, 1].
@@ -20,9 +22,13 @@ class PitchNetwork(nn.Module):
     Args:
         bands: M.
         channels: width.
-        blocks: dilated residual blocks, dilations 1, 2, 4, ...: the pitch of a moment is told with its surroundings.
-        bins: of F0, evenly spaced in its logarithm.
+        blocks: dilated residual blocks, dilations 1, 2, 4, ...: the pitch of a moment is told with its surroundings;
+            at most 16.
+        bins: of F0, evenly spaced in its logarithm; at least 2.
         f0_min, f0_max: Hz, centres of the first and the last bin.
+
+    Raises:
+        ValueError: more blocks, fewer bins, or not 0 < f0_min < f0_max.
     """
 
     def __init__(
@@ -35,6 +41,8 @@ class PitchNetwork(nn.Module):
         f0_max: float = 550.0,
     ):
         super().__init__()
+        if blocks > _MOST_BLOCKS or bins < 2 or not 0 < f0_min < f0_max:
+            raise ValueError(f"no pitch network has blocks={blocks}, bins={bins} and F0 from {f0_min} to {f0_max} Hz")
         self.bands, self.channels, self.blocks, self.bins = bands, channels, blocks, bins
         self.f0_min, self.f0_max = f0_min, f0_max
         self.enter = nn.Conv1d(bands, channels, 3, padding=1)

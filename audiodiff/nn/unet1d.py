@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from audiodiff.nn.attention import SelfAttention
-from audiodiff.nn.layers import Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, masked
+from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, masked
 
 
 class UNet1d(nn.Module):
@@ -22,7 +22,7 @@ class UNet1d(nn.Module):
         condition: channels of the conditioning frames; 0 for none.
         channels: width of each level, finest first.
         blocks: residual blocks of each level (on the way down, and again on the way up except at the bottom).
-        dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level.
+        dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level; in `DILATION_CYCLES`.
         embedding: width of the noise-level embedding.
         attention: self-attention at so many of the lowest levels: at the bottom once, above it on both ways.
         recompute: whether training forgets what is inside of blocks, and computes it again on the way back: a third
@@ -48,6 +48,8 @@ class UNet1d(nn.Module):
             )
         self.in_features, self.out_features, self.condition = in_features, out_features, condition
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
+        if dilation_cycle not in DILATION_CYCLES:
+            raise ValueError(f"dilation_cycle={dilation_cycle} is not in 1 to {DILATION_CYCLES[-1]}")
         if attention > len(channels):
             raise ValueError(f"attention={attention} levels, there are {len(channels)}")
         self.embedding, self.attention, self.recompute = embedding, attention, recompute

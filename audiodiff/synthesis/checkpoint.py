@@ -48,6 +48,7 @@ from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
+from audiodiff.synthesis.construction import construct, within
 from audiodiff.synthesis.source import HarmonicSource
 
 FORMAT_VERSION = 1
@@ -144,7 +145,7 @@ def build(described: Any) -> Any:
         if name not in TYPES:
             raise ValueError(f"unknown type {name!r}, known are {', '.join(TYPES)}")
         try:
-            return TYPES[name](**arguments)
+            return construct(TYPES[name], arguments)
         except _MISBUILT as error:
             raise ValueError(f"{name}: {error}") from error
     return [build(item) for item in described] if isinstance(described, list) else described
@@ -228,31 +229,38 @@ def save(folder: str | Path, checkpoint: Checkpoint, card: str) -> None:
             files.enter_context(atomic(Path(folder) / name)).write_bytes(content)
 
 
-def _read(config_file: Path, weights_file: Path) -> tuple[bytes, bytes]:
-    """Config and weights of one export, as far as there are: read again while somebody replaces them."""
+def _read(config_file: Path, weights_file: Path) -> tuple[bytes, bytes, bool]:
+    """Config, weights and whether they are of one export: read again while somebody replaces them."""
     for attempt in range(_READS):
         if attempt:
             time.sleep(_READ_PAUSE)
         with config_file.open("rb") as one, weights_file.open("rb") as other:  # what is open stays what it is
             config, weights = one.read(), other.read()
-        if _belong(config, weights):
+        if belong := _belong(config, weights):
             break
-    return config, weights
+    return config, weights, belong
 
 
 def _belong(config: bytes, weights: bytes) -> bool:
     """Whether a config names these weights, or none: it is older, or not a config, which `load` says."""
     try:
-        return json.loads(config).get("weights_hash") in (None, hashlib.sha256(weights).hexdigest())
+        named = json.loads(config).get("weights_hash")
+        return named is None or named == hashlib.sha256(weights).hexdigest()
     except (ValueError, AttributeError, RecursionError):
         return True
 
 
-def load(folder: str | Path) -> Checkpoint:
+def load(folder: str | Path, initialize: bool = False) -> Checkpoint:
     """Read a checkpoint folder, or a shipped model by its name, onto the CPU.
 
+    Args:
+        folder: its path or name.
+        initialize: whether the components get initial parameters; else these wait on the meta device for the weights,
+            and take neither time nor memory.
+
     Raises:
-        UserError: the folder or a file is missing, not a checkpoint of ours, of a newer version, or damaged.
+        UserError: the folder or a file is missing, not a checkpoint of ours, of a newer version, or damaged, or the
+            config describes a larger model than the weights are.
     """
     folder = locate(folder)
     config_file, weights_file = folder / "config.json", folder / "model.safetensors"
@@ -260,32 +268,64 @@ def load(folder: str | Path) -> Checkpoint:
         if not file.is_file():
             raise UserError(file, "is missing", _NOT_OURS)
     try:
-        config_bytes, weights_bytes = _read(config_file, weights_file)
-    except OSError as error:
-        raise UserError(folder, f"cannot be read ({error.strerror})", _NOT_OURS) from error
+        config_bytes, weights_bytes, belong = _read(config_file, weights_file)
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", "it is larger than the memory")
+        raise UserError(folder, f"cannot be read ({reason})", _NOT_OURS) from error
+    weights, stored = _weights(weights_file, weights_bytes)
     try:
         config = json.loads(config_bytes)
         format, version = config["format"], config["version"]
         readable = format == "audiodiff" and version <= FORMAT_VERSION
-        arguments = {name: build(value) for name, value in config["model"].items()} if readable else {}
-        kind, training = config["type"], dict(config.get("training", {}))
+        with within(weights, initialize):
+            arguments = {name: build(value) for name, value in config["model"].items()} if readable else {}
+        kind, training = str(config["type"])[:60], _record(config.get("training", {}))
     except _MISBUILT as error:
-        reason, *_ = str(error).partition("\n")
+        reason = " ".join(str(error).split())[:200]
         problem = f"is not a model config ({reason})"
         raise UserError(config_file, problem, _NOT_OURS) from error
     if not readable:
         raise UserError(config_file, f"format {format!r} version {version} is not readable", "update audiodiff")
-    try:
-        weights = deserialized(weights_bytes)
-    except SafetensorError as error:
-        problem = f"is not a whole safetensors file ({error})"
-        raise UserError(weights_file, problem, "copy or export it again; pickles are never read") from error
-    if not _belong(config_bytes, weights_bytes):
+    if not belong:
         problem = "holds other weights than those that config.json was written with"
         raise UserError(weights_file, problem, "copy the whole folder again, or export it again")
-    stored = HALF if torch.float16 in {weight.dtype for weight in weights.values()} else SINGLE
     if (said := config.get("weights", SINGLE)) != stored:
         raise UserError(config_file, f"says that weights are {said!r}, they are {stored!r}", "export it again")
-    weights = {name: weight.float() if weight.dtype == torch.float16 else weight for name, weight in weights.items()}
-    digest = hashlib.sha256(config_bytes + weights_bytes).hexdigest()
-    return Checkpoint(kind, arguments, weights, training, digest, stored)
+    digest = hashlib.sha256(config_bytes)
+    digest.update(weights_bytes)
+    return Checkpoint(kind, arguments, weights, training, digest.hexdigest(), stored)
+
+
+def _weights(file: Path, content: bytes) -> tuple[dict[str, torch.Tensor], str]:
+    """The weights of a file, none of them in half precision, and the precision that they are stored in."""
+    try:
+        weights = deserialized(content)
+    except SafetensorError as error:
+        problem = f"is not a whole safetensors file ({error})"
+        raise UserError(file, problem, "copy or export it again; pickles are never read") from error
+    stored = HALF if torch.float16 in {weight.dtype for weight in weights.values()} else SINGLE
+    for name, weight in weights.items():
+        if not weight.is_floating_point():
+            raise UserError(file, f"holds {weight.dtype} in {name}, not floating-point numbers", "export it again")
+        # Copied, for the bytes of a file are not aligned as kernels want them.
+        weights[name] = weight.clone() if weight.dtype in (torch.float32, torch.float64) else weight.float()
+        # The sum is quick to say that all is well; where it overflows each number is looked at.
+        if not weights[name].sum().isfinite() and not weights[name].isfinite().all():
+            raise UserError(file, f"holds NaN or infinite numbers in {name}", "export a model that trained well")
+    return weights, stored
+
+
+def _record(training: Any) -> dict[str, Any]:
+    """What training recorded, free but for what is read again: those of earlier runs and licences.
+
+    Raises:
+        TypeError: one of these is of another type.
+    """
+    if not isinstance(training, dict):
+        raise TypeError("training is not a record")
+    for name in training.keys() & {"codec", "started_from"}:
+        _record(training[name])
+    licences = training.get("licences", [])
+    if not isinstance(licences, list) or not all(isinstance(licence, str) for licence in licences):
+        raise TypeError("training's licences are not a list of names")
+    return training

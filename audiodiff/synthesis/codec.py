@@ -17,12 +17,14 @@ from torch import Tensor
 from audiodiff.audio.arrays import real_tensor
 from audiodiff.errors import UserError
 from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.network import Network
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.inputs import whole_number
 from audiodiff.synthesis.kept import KeptModel
 
 TILE = 256  # latent frames at once: some seconds, so that memory does not grow with the length
 PREFIX = "codec."  # of its weights within a model that works on latents
+FASTEST = 10**6  # Hz
 RECORD = "codec"  # in such a model's training record: the codec's own
 
 
@@ -42,6 +44,7 @@ class Codec(KeptModel):
         super().__init__()
         if channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, got {channels}")
+        check_rate(sample_rate)
         self.network, self.sample_rate, self.channels = network, int(sample_rate), channels
 
     @property
@@ -119,13 +122,13 @@ class Codec(KeptModel):
 
 def codec_of(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
     """The codec's part of a model of music that works on the latents of one; any other checkpoint as it is."""
-    network = found.arguments.get("autoencoder")
-    if network is None:
+    network, model = found.arguments.get("autoencoder"), found.arguments.get("network")
+    if not isinstance(network, Autoencoder) or not isinstance(model, Network) or not network.latents:
         return found
     arguments = {
         "network": network,
-        "sample_rate": found.arguments["sample_rate"],
-        "channels": found.arguments["network"].frontend.channels // network.latents,
+        "sample_rate": found.arguments.get("sample_rate"),
+        "channels": model.frontend.channels // network.latents,
     }
     weights = {name.removeprefix(PREFIX): value for name, value in found.weights.items() if name.startswith(PREFIX)}
     training = found.training.get(RECORD, {})
@@ -135,6 +138,16 @@ def codec_of(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
 def autoencoder(folder: str | Path) -> Autoencoder:
     """The trained network of a codec, or of a model of music that has one; raises as `Codec.from_pretrained`."""
     return Codec.from_pretrained(folder).network
+
+
+def check_rate(sample_rate: int) -> None:
+    """Refuse what is no rate of audio.
+
+    Raises:
+        UserError: it is not within 1 Hz to 1 MHz.
+    """
+    if not 1 <= sample_rate <= FASTEST:
+        raise UserError(f"sample rate {sample_rate}", f"is not in 1 to {FASTEST} Hz")
 
 
 def rotated(waveform: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from audiodiff.synthesis.kept import KeptModel
 
 # Network calls where none are asked for.
 CALLS = 6
+MOST_CALLS = 10_000
 # What the weights of a learned schedule begin with in a checkpoint.
 SCHEDULE = "schedule."
 
@@ -32,8 +33,9 @@ class ComposedModel(KeptModel):
         validated: least and most network calls that it was checked at; fewer bring a warning. None: it was not.
 
     Raises:
-        UserError: two grids for one sampler and number of calls, a grid that starts where the denoiser cannot, a range
-            that is none, or a network that answers another number of signals than the objective asks for.
+        UserError: an unknown sampler, two grids for one sampler and number of calls, a grid that starts where the
+            denoiser cannot, a range that is none, or a network that answers another number of signals than the
+            objective asks for.
     """
 
     def __init__(
@@ -109,6 +111,8 @@ class ComposedModel(KeptModel):
             )
 
     def _check_grids(self) -> None:
+        if self.sampler not in presets.PRESETS:
+            raise UserError(f"sampler {self.sampler!r}", "unknown", f"choose one of {', '.join(presets.NAMES)}")
         keys = [(grid.sampler, grid.calls) for grid in self.grids]
         for grid, key in zip(self.grids, keys, strict=True):
             subject = f"grid for {grid.sampler} with {grid.calls} calls"
@@ -118,10 +122,9 @@ class ComposedModel(KeptModel):
                 raise UserError(
                     subject, f"starts at {grid.times[0]:.6g}, the denoiser at {self.denoiser.t_max:.6g}", "fit it again"
                 )
-        if self.validated is not None:
-            least, most = self.validated
-            if not (isinstance(least, int) and isinstance(most, int) and 1 <= least <= most):
-                raise UserError(f"validated {list(self.validated)}", "is no range of calls", "give least and most")
+        least, most = self.validated if self.validated and len(self.validated) == 2 else (0, 0)
+        if self.validated is not None and not 1 <= least <= most <= MOST_CALLS:
+            raise UserError(f"validated {list(self.validated)}", "is no range of calls", "give least and most")
 
     def _parts(self) -> dict[str, nn.Module]:
         learned = {SCHEDULE: self.schedule} if isinstance(self.schedule, nn.Module) else {}

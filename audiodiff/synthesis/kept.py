@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from audiodiff.errors import UserError
 from audiodiff.synthesis import checkpoint
+from audiodiff.synthesis.construction import construct
 
 
 class KeptModel(nn.Module):
@@ -44,8 +45,8 @@ class KeptModel(nn.Module):
         parts = self._part_weights()
         for name, part in self._parts().items():
             found = {key: weights[name + key] for key in part.state_dict() if name + key in weights}
-            part.load_state_dict(found)
-        self.network.load_state_dict({name: weight for name, weight in weights.items() if name not in parts})
+            _load(part, found)
+        _load(self.network, {name: weight for name, weight in weights.items() if name not in parts})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -62,10 +63,10 @@ class KeptModel(nn.Module):
         if found.type != cls.TYPE:
             raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", f"choose a {cls.TYPE}")
         try:
-            model = cls(**found.arguments)
+            model = construct(cls, found.arguments)
             model.load_weights(found.weights)
-        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-            reason, *_ = str(error).partition("\n")
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
             problem = f"config and weights do not fit ({reason})"
             raise UserError(folder, problem, "export it again") from error
         return model.eval()
@@ -76,3 +77,10 @@ class KeptModel(nn.Module):
 
     def _part_weights(self) -> dict[str, Tensor]:
         return {name + key: weight for name, part in self._parts().items() for key, weight in part.state_dict().items()}
+
+
+def _load(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy weights into a module's parameters, or give it them where it has none yet (`checkpoint.load`)."""
+    own = module.state_dict()
+    cast = {name: weight.to(own[name].dtype) if name in own else weight for name, weight in weights.items()}
+    module.load_state_dict(cast, assign=any(tensor.is_meta for tensor in own.values()))

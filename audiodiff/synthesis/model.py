@@ -30,6 +30,7 @@ from audiodiff.nn.unet1d import length_mask
 from audiodiff.synthesis.composed import ComposedModel
 from audiodiff.synthesis.source import HarmonicSource
 
+MOST_ITERATIONS = 1000  # of mel consistency
 SOURCE = "source."  # what a source's weights begin with in a checkpoint
 
 
@@ -67,7 +68,8 @@ class VocoderModel(ComposedModel):
         bridge: the noise of a bridge from the prior's mean to the waveform, as of `Bridge`; None: no bridge.
 
     Raises:
-        UserError: a network for other mels or signals, a bridge from a prior without a mean, or as `ComposedModel`.
+        UserError: a network, prior or source for other mels or signals, a bridge from a prior without a mean, more
+            iterations than `MOST_ITERATIONS`, or as `ComposedModel`.
         ValueError: a bridge's noise that is not above 0.
     """
 
@@ -105,6 +107,7 @@ class VocoderModel(ComposedModel):
         self.source, self.bridge, self.consistency = source, bridge, consistency
         self.mel_spec, self.prior = mel_spec, prior
         self._check_network()
+        self._check_mels()
         self.analysis = MelSpectrogram(mel_spec)
 
     def _check_network(self) -> None:
@@ -126,6 +129,21 @@ class VocoderModel(ComposedModel):
                 f"takes {network.frontend.signals} conditioning signals, source and bridge make {signals}",
                 f"set network.frontend.signals={signals}",
             )
+
+    def _check_mels(self) -> None:
+        if not 0 <= self.consistency <= MOST_ITERATIONS:
+            raise UserError(f"consistency {self.consistency}", f"is not in 0 to {MOST_ITERATIONS}", "0 is none")
+        if self.mel_spec.log_floor >= 1:
+            raise UserError("mel spec, log_floor", f"{self.mel_spec.log_floor} is not below 1, which a network needs")
+        specs = {"prior": self.prior, "prior's shape": getattr(self.prior, "shape", None)}
+        specs = {name: part.spec for name, part in specs.items() if hasattr(part, "spec")}
+        specs |= {"source": self.source.mel_spec} if self.source else {}
+        for name, spec in specs.items():
+            if differences := spec.differences(self.mel_spec):
+                raise UserError(name, f"is for another mel spec: {'; '.join(differences)}", "give it the model's")
+        if self.source and self.source.pitch.bands != self.mel_spec.n_mels:
+            problem = f"reads {self.source.pitch.bands} bands, the mel spec has {self.mel_spec.n_mels}"
+            raise UserError("source", problem, "set source.pitch.bands")
 
     @property
     def sample_rate(self) -> int:

@@ -20,10 +20,11 @@ from audiodiff.errors import UserError
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.codec import PREFIX, Codec
+from audiodiff.synthesis.codec import PREFIX, Codec, check_rate
 from audiodiff.synthesis.composed import ComposedModel
 
 NUMBERS = ("seconds", "tempo")
+LONGEST_SECONDS = 3600
 
 
 class MusicModel(ComposedModel):
@@ -42,7 +43,8 @@ class MusicModel(ComposedModel):
         sampler, grids, validated: as of `ComposedModel`.
 
     Raises:
-        UserError: a network that takes frames, or other labels, numbers or latents, or as `ComposedModel`.
+        UserError: a network that takes frames, or other labels, numbers or latents, a sample rate or length that is
+            none, or as `ComposedModel`.
     """
 
     TYPE = "music"
@@ -79,6 +81,9 @@ class MusicModel(ComposedModel):
         super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated)
         self.sample_rate, self.samples, self.spectrum = sample_rate, samples, spectrum
         self.labels, self.numbers = tuple(labels), tuple(numbers)
+        check_rate(sample_rate)
+        if not 1 <= samples <= LONGEST_SECONDS * sample_rate:
+            raise UserError(f"samples {samples}", f"is not in 1 to {LONGEST_SECONDS} s", "it is the length of a crop")
         self._check_network(autoencoder)
         rows = network.frontend.channels  # of the process: of latents, as many of each channel of the audio
         self.codec = None if autoencoder is None else Codec(autoencoder, sample_rate, rows // autoencoder.latents)

@@ -70,7 +70,7 @@ class Synthesiser:
         """The same model with fresh weights: what the network is worth before training."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return cls(cls.MODEL(**checkpoint.load(folder).arguments), device)
+            return cls(cls.MODEL(**checkpoint.load(folder, initialize=True).arguments), device)
 
     @property
     def sample_rate(self) -> int:

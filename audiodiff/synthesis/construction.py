@@ -1,0 +1,88 @@
+"""Components built from a config that need not be trusted: arguments of their types, memory within the weights'.
+
+A checkpoint's weights say how large its model is. A config that asks for more must fail before the memory is taken:
+inside `within`, each parameter that a layer of `torch.nn` allocates is first counted on the meta device.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+def construct(component: type, arguments: Mapping[str, Any]) -> Any:
+    """Call a constructor with arguments of the types that it names.
+
+    Numbers are finite; an integer may stand for a float, True and False for 1 and 0, a list for any sequence.
+
+    Raises:
+        TypeError: an argument of another type; the message names it. Else what the constructor raises.
+    """
+    hints = _hints(component)
+    for name, value in arguments.items():
+        if name in hints and not _fits(value, hints[name]):
+            raise TypeError(f"{name} is {value!r:.60}, not {_words(hints[name])}")
+    return component(**arguments)
+
+
+@cache
+def _hints(component: type) -> dict[str, Any]:
+    names = inspect.signature(component).parameters
+    return {name: hint for name, hint in get_type_hints(component.__init__).items() if name in names}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if origin in (list, tuple, Sequence):
+        return isinstance(value, (list, tuple)) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if hint is float:
+        return isinstance(value, (int, float)) and abs(value) <= _LARGEST
+    return isinstance(value, hint)
+
+
+_LARGEST = torch.finfo(torch.float64).max  # no infinity, no NaN, and no integer beyond
+
+
+def _words(hint: Any) -> str:
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_words(option) for option in get_args(hint))
+    return "null" if hint is NoneType else getattr(hint, "__name__", str(hint))
+
+
+def within(weights: Mapping[str, Tensor], initialize: bool) -> AbstractContextManager:
+    """Build a model of at most these weights: no more tensors than they are, of no more numbers in all.
+
+    Args:
+        weights: of the model.
+        initialize: whether parameters get their initial values; else they stay on the meta device and take no memory.
+
+    Raises:
+        ValueError: inside, where the model grows larger.
+    """
+    return _Within(len(weights), sum(weight.numel() for weight in weights.values()), initialize)
+
+
+class _Within(TorchFunctionMode):
+    """What `torch.nn` allocates parameters with is `torch.empty`; buffers, which are small, are made otherwise."""
+
+    def __init__(self, tensors: int, numbers: int, initialize: bool):
+        super().__init__()
+        self.tensors, self.numbers, self.initialize = tensors, numbers, initialize
+
+    def __torch_function__(self, function: Callable, types, args=(), kwargs=None) -> Any:
+        kwargs = kwargs or {}
+        if function is not torch.empty:
+            return function(*args, **kwargs)
+        planned = torch.empty(*args, **kwargs | {"device": "meta"})
+        self.tensors, self.numbers = self.tensors - 1, self.numbers - planned.numel()
+        if min(self.tensors, self.numbers) < 0:
+            raise ValueError("larger than its weights, config and weights do not fit")
+        return torch.empty(*args, **kwargs) if self.initialize else planned
