@@ -122,8 +122,9 @@ class ComposedModel(KeptModel):
                 raise UserError(
                     subject, f"starts at {grid.times[0]:.6g}, the denoiser at {self.denoiser.t_max:.6g}", "fit it again"
                 )
-        least, most = self.validated if self.validated and len(self.validated) == 2 else (0, 0)
-        if self.validated is not None and not 1 <= least <= most <= MOST_CALLS:
+        counts = self.validated or ()
+        whole = len(counts) == 2 and all(isinstance(count, int) for count in counts)
+        if self.validated is not None and not (whole and 1 <= counts[0] <= counts[1] <= MOST_CALLS):
             raise UserError(f"validated {list(self.validated)}", "is no range of calls", "give least and most")
 
     def _parts(self) -> dict[str, nn.Module]:
