@@ -3,8 +3,12 @@
 A model is the composition of a schedule (`audiodiff.diffusion.schedule`), a denoiser
 (`audiodiff.diffusion.denoiser`) and a sampler (`audiodiff.diffusion.sampler`). What users hold is imported
 only when asked for, so that `import audiodiff` stays cheap.
+
+Importing any part of the package before torch says how torch's OpenMP threads wait for each other on a CPU; a value
+that the environment sets already stays.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -15,6 +19,11 @@ if TYPE_CHECKING:
     from audiodiff.audio.mel import MelSpec
     from audiodiff.synthesis.music import MusicGenerator
     from audiodiff.synthesis.vocoder import Vocoder
+
+# How often a waiting thread looks for work before it sleeps; libgomp reads it once, when torch is loaded. Unset, two
+# threads beside a busy process take seven times as long as one thread; with 3000 less than twice as long, and on idle
+# cores a sixth longer than unset (bench/results/threads.md).
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 _HOMES = {
     "Audio": "audiodiff.audio.io",

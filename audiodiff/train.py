@@ -8,10 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# Between two small operations threads wait by spinning, for some tenths of a millisecond: without that a step takes
-# nearly twice as long, with ten times as much they starve whatever else runs. Set before torch is loaded anywhere.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException

@@ -3,7 +3,7 @@
 Between two parallel regions OpenMP threads spin for a while before they sleep. Spinning makes the next region start at
 once where a core is free, and takes the core from whoever holds the work where none is. `python bench/threads.py`
 starts one process per setting (`OMP_NUM_THREADS`, `GOMP_SPINCOUNT`, `OMP_WAIT_POLICY`, which OpenMP reads once) beside
-none, one and two processes that compute all the time, and takes the median time of `Vocoder.generate` for clips of one
+none and beside one process that computes all the time, and takes the median time of `Vocoder.generate` for clips of one
 and five seconds and of a training step of the vocoder. Writes `bench/results/threads.md`.
 """
 
@@ -36,7 +36,7 @@ TEXT = """# Threads
 {facts}
 
 Median seconds of `Vocoder.generate` (`speech-16k`, default settings) for clips of one and five seconds, and of a
-training step of it (8 crops of 16384 samples), beside none, one and two other processes that compute all the time.
+training step of it (8 crops of 16384 samples), beside none and beside one other process that computes all the time.
 
 | | {head} |
 |---|{rule}|
@@ -108,12 +108,12 @@ def main() -> None:
     rows = []
     for name, setting in SETTINGS.items():
         cells = []
-        for busy in (0, 1, 2):
+        for busy in (0, 1):
             found = measured(setting, busy, arguments.repetitions)
             cells += [f"{found[workload]:.3f}" for workload in WORKLOADS]
         rows.append(f"| {name} | {' | '.join(cells)} |")
         print(rows[-1], flush=True)
-    head = [f"{workload}, {place}" for place in ("idle", "one busy", "two busy") for workload in WORKLOADS]
+    head = [f"{workload}, {place}" for place in ("idle", "one busy") for workload in WORKLOADS]
     facts = environment.describe()
     line = f"{facts['date']}, {facts['cpu']}, {facts['cpu_cores']} cores, torch {facts['torch']}."
     text = TEXT.format(facts=line, head=" | ".join(head), rule="--:|" * (len(head) - 1) + "--:", rows="\n".join(rows))

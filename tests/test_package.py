@@ -35,6 +35,17 @@ def test_import_is_light():
     assert not heavy & set(loaded)
 
 
+@pytest.mark.parametrize(
+    "statement", ["from audiodiff import Vocoder", "import audiodiff.nn.unet1d", "import audiodiff"]
+)
+def test_whoever_loads_torch_through_us_has_threads_that_sleep_soon(statement, monkeypatch):
+    read = "import os; print(os.environ['GOMP_SPINCOUNT'])"
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert python(f"{statement}; {read}") == "3000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "70")
+    assert python(f"{statement}; {read}") == "70"
+
+
 def test_vocoder_needs_no_training_and_no_demo():
     loaded = python("import sys; from audiodiff import Vocoder, MelSpec, Audio; print(*sys.modules)").split()
     assert not {"lightning", "hydra", "gradio"} & set(loaded)

@@ -1,7 +1,6 @@
 """The command line: one verb a file. Verbs import what is heavy when they run, so that `--help` answers at once."""
 
 import io
-import os
 import sys
 from importlib import import_module
 
@@ -9,9 +8,6 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from audiodiff.errors import UserError, warn_in_one_line
-
-# As in `audiodiff.train`: threads spin for some tenths of a millisecond. Set before a verb loads torch.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 INTERRUPTED = 130
 VERBS = ("train", "render", "generate", "evaluate", "curve", "fit-grid", "prepare", "publish", "demo", "info", "doctor")

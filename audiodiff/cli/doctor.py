@@ -4,6 +4,7 @@ Each check answers with one line. `fail` is what no verb works without; `warn` c
 GPU) and leaves the others open, so that only `fail` gives a non-zero status.
 """
 
+import os
 import platform
 import shutil
 import tempfile
@@ -35,7 +36,7 @@ class Check(NamedTuple):
 
 
 def doctor(context: typer.Context) -> None:
-    """Examine this machine: versions, torch with torchaudio, GPU, audio formats, compiler, extras, disk."""
+    """Examine this machine: versions, torch with torchaudio, GPU, threads, audio formats, compiler, extras, disk."""
     if context.invoked_subcommand is not None:
         return
     checks = []
@@ -55,6 +56,7 @@ def examine() -> Iterator[Check]:
     yield from packages()
     yield torch_pair()
     yield gpu()
+    yield threads()
     yield from audio_formats()
     yield from extras()
     yield compiler()
@@ -126,6 +128,21 @@ def gpu() -> Check:
             "warn", "gpu", "nvidia-smi is here, but torch sees no card", "compare the driver with torch's CUDA"
         )
     return Check("ok", "gpu", "none: everything runs on the CPU")
+
+
+def threads() -> Check:
+    """Threads that wait for each other lose more than they gain where other processes keep a core busy."""
+    try:
+        import torch
+
+        count, cores = torch.get_num_threads(), os.cpu_count() or 1
+        busy = os.getloadavg()[0]  # processes that want a core, on the average of the last minute
+    except (ImportError, OSError, AttributeError) as error:  # Windows has no load average
+        return Check("ok", "threads", f"load unknown: {one_line(error)}")
+    finding = f"{count} of torch on {cores} cores, of which other processes keep {busy:.1f} busy"
+    if count > 1 and busy + count > cores + 0.5:
+        return Check("warn", "threads", finding, "one thread is faster beside them: set OMP_NUM_THREADS=1")
+    return Check("ok", "threads", finding)
 
 
 def audio_formats() -> Iterator[Check]:

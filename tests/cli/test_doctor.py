@@ -2,6 +2,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
@@ -47,6 +48,17 @@ def test_malicious_release_is_told_from_its_neighbours(monkeypatch):
         monkeypatch.setattr(doctor.metadata, "version", lambda _, version=version: version)
         states[version] = next(doctor.packages()).state
     assert states == {"2.6.1": "ok", "2.6.2": "fail", "2.6.3": "fail", "2.6.4": "ok"}
+
+
+@pytest.mark.parametrize(
+    "count, cores, load, state", [(2, 2, 0.1, "ok"), (2, 2, 1.0, "warn"), (1, 2, 8.0, "ok"), (4, 8, 3.0, "ok")]
+)
+def test_one_thread_is_advised_where_other_processes_keep_cores_busy(count, cores, load, state, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    monkeypatch.setattr(doctor.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(doctor.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    check = doctor.threads()
+    assert check.state == state and ("OMP_NUM_THREADS=1" in check.fix) == (state == "warn")
 
 
 def test_torch_pair_names_what_does_not_load(monkeypatch):
