@@ -5,9 +5,9 @@ import os
 # Gradio reads this when it is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from audiodiff.demo import build
+from audiodiff.demo import OPTIONS, build
 
 demo = build(os.environ.get("AUDIODIFF_MODEL"))
 
 if __name__ == "__main__":
-    demo.launch()
+    demo.launch(**OPTIONS)

@@ -4,6 +4,6 @@
 app and the tests.
 """
 
-from audiodiff.demo.serve import build, launch
+from audiodiff.demo.serve import OPTIONS, build, launch
 
-__all__ = ["build", "launch"]
+__all__ = ["OPTIONS", "build", "launch"]

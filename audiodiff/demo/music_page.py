@@ -1,6 +1,6 @@
 """The page of a model of music: what clips are to be on the left, what came of it on the right."""
 
-import time
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -10,14 +10,19 @@ import gradio as gr
 import torch
 from matplotlib.figure import Figure
 
-from audiodiff.audio.io import Audio, read
+from audiodiff.audio.io import Audio
+from audiodiff.demo.cancellation import stepwise
+from audiodiff.demo.fields import LARGEST_SEED, number, skip_check
 from audiodiff.demo.figure import spectrum_figure
-from audiodiff.demo.visit import HOUR, Player, player, spoken
+from audiodiff.demo.sources import read_upload
+from audiodiff.demo.visit import HOUR, Player, player, spoken, stopwatch
 from audiodiff.errors import UserError
 from audiodiff.synthesis.music import MusicGenerator
+from audiodiff.synthesis.synthesiser import Progress
 
 NOTHING, AFTER, LIKE = "From nothing", "Go on with the clip", "Vary the clip"
-LONGEST_SECONDS = 120.0  # that a visitor may ask for
+LONGEST_SECONDS = 120.0  # of what is generated, and of a clip that is given
+MAX_STEPS = 100
 
 INTRODUCTION = """# audiodiff
 A diffusion model makes sound from noise, asked a few times what it hears in it. Choose what it is to be, and listen."""
@@ -33,26 +38,32 @@ def build(folder: Path, device: str = "cpu") -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2):
                 labels = gr.CheckboxGroup(list(model.labels), label="What it is to be", visible=bool(model.labels))
-                tempo = gr.Number(0, minimum=0, label="Beats a minute, 0 for any", visible="tempo" in model.numbers)
-                told = bool(model.labels or model.numbers)
-                guidance = gr.Slider(1, 6, 1, step=0.5, label="How strictly", visible=told)
-                own = model.samples / model.sample_rate
-                seconds = gr.Slider(min(0.5, own), LONGEST_SECONDS, own, step=0.1, label="Seconds")
+                skip_check(labels)
+                tempo = skip_check(gr.Number(0, label="Beats a minute, 0 for any", visible="tempo" in model.numbers))
+                conditional = bool(model.labels or model.numbers)
+                guidance = skip_check(gr.Slider(1, 6, 1, step=0.5, label="How strictly", visible=conditional))
+                length = skip_check(
+                    gr.Slider(app.shortest_seconds, LONGEST_SECONDS, app.default_seconds, step=0.1, label="Seconds")
+                )
                 with gr.Row():
-                    calls = gr.Slider(1, 100, value=model.calls, step=1, label="Calls of the network")
-                    seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+                    calls = skip_check(gr.Slider(1, MAX_STEPS, model.calls, step=1, label="Calls of the network"))
+                    seed = skip_check(gr.Number(0, label="Seed"))
                 loop = gr.Checkbox(False, label="Loop: the end leads to the beginning")
                 with gr.Accordion("From a clip of yours", open=False):
                     clip = gr.Audio(type="filepath", label="WAV, FLAC, OGG or MP3", elem_id="clip")
                     use = gr.Radio([NOTHING, AFTER, LIKE], value=NOTHING, show_label=False)
-                    strength = gr.Slider(0.05, 1, 0.5, step=0.05, label="How much a variation may differ")
+                    strength = skip_check(gr.Slider(0.05, 1, 0.5, step=0.05, label="How much a variation may differ"))
                 button = gr.Button("Generate", variant="primary", elem_id="generate")
+                cancel = gr.Button("Cancel", elem_id="cancel")
             with gr.Column(scale=3):
                 picture = gr.Plot(show_label=False, elem_id="spectrum")
                 result = gr.Audio(label="Generated", interactive=False, elem_id="result", buttons=["download"])
                 used = gr.JSON(label="Settings", open=True, max_height=280, elem_id="settings")
-        wishes = [labels, tempo, guidance, seconds, calls, seed, loop, clip, use, strength]
-        button.click(app.generate, wishes, [picture, result, used], api_name="generate", concurrency_limit=1)
+        inputs = [labels, tempo, guidance, length, calls, seed, loop, clip, use, strength]
+        outputs = [picture, result, used]
+        queue = {"concurrency_limit": 1, "show_progress_on": result}
+        running = button.click(app.generate, inputs, outputs, api_name="generate", **queue)
+        cancel.click(None, cancels=running, api_visibility="private")
     return page
 
 
@@ -67,9 +78,19 @@ class App:
         """The loaded model."""
         return MusicGenerator.from_pretrained(self.folder, self.device)
 
+    @property
+    def default_seconds(self) -> float:
+        """Seconds of the clips that the model was trained on."""
+        return self.generator.model.samples / self.generator.model.sample_rate
+
+    @property
+    def shortest_seconds(self) -> float:
+        """Seconds that a clip has at least."""
+        return min(0.5, self.default_seconds)
+
     def generate(
         self,
-        labels: list[str],
+        labels: list[str] | None,
         tempo: float = 0,
         guidance: float = 1.0,
         seconds: float = 1.0,
@@ -80,21 +101,42 @@ class App:
         use: str = NOTHING,
         strength: float = 0.5,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds it by this default)
-    ) -> tuple[Figure, Player, dict[str, Any]]:
+    ) -> Iterator[dict[str, Any] | tuple[Figure, Player, dict[str, Any]]]:
         """One clip: its spectrogram, its sound, and the settings used."""
-        with spoken(), self._lock:
-            wish = {"labels": list(labels or ()), "tempo": tempo or None, "guidance": guidance, "loop": loop}
-            wish |= {"steps": int(calls), "seconds": None if use == LIKE else seconds}
-            if use != NOTHING:
-                if not clip:
-                    raise UserError("the clip", "is missing", "upload one, or start from nothing")
-                wish |= {"after" if use == AFTER else "like": read(clip, channels=2), "strength": strength}
-            if not (wish["labels"] or wish["tempo"]):
-                wish["guidance"] = 1.0  # with nothing to go to there is nothing to be strict about
-            started = time.perf_counter()
-            told = lambda at: progress((at.done, at.total), desc="asking the network", unit="calls")  # noqa: E731
-            audio = self.generator.generate(int(seed), callback=told, **wish)
-        told = {name: value for name, value in wish.items() if not isinstance(value, Audio)}
-        told |= {"model": str(self.folder), "model_hash": self.generator.model_hash, "seed": int(seed), "use": use}
-        told["real_time_factor"] = round(audio.seconds / (time.perf_counter() - started), 2)
-        return spectrum_figure(torch.atleast_2d(audio.samples).mean(0), audio.sample_rate), player(audio), told
+        with spoken():
+            if not isinstance(labels, list | None):
+                raise UserError("What it is to be", "is no list", "give a list of the model's labels")
+            seed = number("Seed", seed, 0, LARGEST_SEED, whole=True)
+            options = {
+                "labels": list(labels or ()),
+                "tempo": number("Beats a minute", tempo, 0, 1000) or None,
+                "guidance": number("How strictly", guidance, 1, 6),
+                "loop": bool(loop),
+                "steps": number("Calls of the network", calls, 1, MAX_STEPS, whole=True),
+                "seconds": None if use == LIKE else number("Seconds", seconds, self.shortest_seconds, LONGEST_SECONDS),
+            }
+            if not (options["labels"] or options["tempo"]):
+                options["guidance"] = 1.0  # with nothing to go to there is nothing to be strict about
+            given = self._given(clip, use, strength)
+            audio, elapsed = yield from stepwise(
+                lambda callback: self._sample(seed, callback, options | given), progress
+            )
+            settings = options | {"strength": given["strength"]} if given else options
+            settings |= {"model": str(self.folder), "model_hash": self.generator.model_hash, "seed": seed, "use": use}
+            settings["real_time_factor"] = round(audio.seconds / elapsed, 2)
+            mono = torch.atleast_2d(audio.samples).mean(0)
+            yield spectrum_figure(mono, audio.sample_rate), player(audio), settings
+
+    def _given(self, clip: str | None, use: str, strength: float) -> dict[str, Any]:
+        """The clip that is gone on with or varied, if any, as an option of the generator."""
+        if use not in (AFTER, LIKE):
+            return {}
+        if not clip:
+            raise UserError("the clip", "is missing", "upload one, or start from nothing")
+        strength = number("How much a variation may differ", strength, 0.05, 1)
+        audio = read_upload(clip, LONGEST_SECONDS, channels=2)
+        return {"after" if use == AFTER else "like": audio, "strength": strength}
+
+    def _sample(self, seed: int, callback: Callable[[Progress], None], options: dict[str, Any]) -> tuple[Audio, float]:
+        with self._lock:  # until the last step of a visit that was cancelled has ended
+            return stopwatch(lambda: self.generator.generate(seed, callback=callback, **options))

@@ -1,7 +1,6 @@
 """The page: what goes in on the left, what comes out on the right."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,19 @@ import gradio as gr
 from matplotlib.figure import Figure
 
 from audiodiff.audio.io import Audio
+from audiodiff.demo.cancellation import stepwise
+from audiodiff.demo.fields import LARGEST_SEED, number, skip_check
 from audiodiff.demo.figure import mel_figure
 from audiodiff.demo.models import LazyVocoder
 from audiodiff.demo.sources import BESIDE, SPECS, Source, from_mel, from_recording
-from audiodiff.demo.visit import HOUR, Player, player, spoken
+from audiodiff.demo.visit import HOUR, Player, player, spoken, stopwatch
 from audiodiff.diffusion.presets import NAMES
 from audiodiff.errors import UserError
+from audiodiff.synthesis.composed import CALLS
+from audiodiff.synthesis.vocoder import Vocoder
+
+MAX_STEPS = 50
+Outputs = dict[str, Any] | tuple[Figure, Player | None, Player, dict[str, Any]]
 
 INTRODUCTION = """# audiodiff
 A mel spectrogram says how loud each band of a sound is, and nothing about its phases. A diffusion model makes the sound
@@ -49,6 +55,7 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
                 settings = controls()
                 from_sound = gr.Button("Resynthesise", variant="primary", elem_id="resynthesise")
                 from_file = gr.Button("Resynthesise the mel", variant="primary", visible=False)
+                cancel = gr.Button("Cancel", elem_id="cancel")
             with gr.Column(scale=3):
                 picture = gr.Plot(show_label=False, elem_id="mel")
                 original = gr.Audio(label="Original", interactive=False, elem_id="original", buttons=["download"])
@@ -64,8 +71,11 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
         recording.change(app.show_recording, recording, shown, api_name="mel_of_recording", **queue)
         gr.on([files.change, spec.change], app.show_mel, [files, spec], shown, api_name="mel_of_file", **queue)
         queue["show_progress_on"] = result
-        from_sound.click(app.resynthesise, [recording, *settings], made, api_name="resynthesise", **queue)
-        from_file.click(app.resynthesise_mel, [files, spec, *settings], made, api_name="resynthesise_mel", **queue)
+        running = [
+            from_sound.click(app.resynthesise, [recording, *settings], made, api_name="resynthesise", **queue),
+            from_file.click(app.resynthesise_mel, [files, spec, *settings], made, api_name="resynthesise_mel", **queue),
+        ]
+        cancel.click(None, cancels=running, api_visibility="private")
     return page
 
 
@@ -74,8 +84,8 @@ def controls() -> list[gr.components.Component]:
     with gr.Group():
         with gr.Row():
             solver = gr.Dropdown(list(NAMES), value="recommended", label="Solver")
-            seed = gr.Number(0, precision=0, minimum=0, label="Seed")
-        calls = gr.Slider(1, 50, value=6, step=1, label="Calls of the network")
+            seed = skip_check(gr.Number(0, label="Seed"))
+        calls = skip_check(gr.Slider(1, MAX_STEPS, value=6, step=1, label="Calls of the network"))
         consistency = gr.Checkbox(True, label="Mel consistency: project the result onto the sounds that have this mel")
     return [solver, calls, seed, consistency]
 
@@ -99,11 +109,11 @@ class App:
             return f"**{error}**"
 
     def preferred(self) -> tuple[str, int]:
-        """The model's own solver and number of calls; without a model nothing changes, `describe` says so."""
+        """The model's own solver and number of calls; without a model, which `describe` says, any."""
         try:
             model = self.vocoder().model
         except UserError:
-            return gr.skip(), gr.skip()
+            return "recommended", CALLS
         return model.sampler, model.calls
 
     def show_recording(self, recording: str | None) -> tuple[Figure | None, Player | None]:
@@ -128,10 +138,11 @@ class App:
         seed: int = 0,
         consistency: bool = True,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds it by this default)
-    ) -> tuple[Figure, Player | None, Player, dict[str, Any]]:
+    ) -> Iterator[Outputs]:
         """Make a recording again from its mel: its mel, the original, the result, and the settings used."""
-        with spoken():
-            return self._made(from_recording(recording, self.vocoder()), solver, calls, seed, consistency, progress)
+        yield from self._resynthesised(
+            lambda vocoder: from_recording(recording, vocoder), solver, calls, seed, consistency, progress
+        )
 
     def resynthesise_mel(
         self,
@@ -142,41 +153,48 @@ class App:
         seed: int = 0,
         consistency: bool = True,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[Figure, Player | None, Player, dict[str, Any]]:
+    ) -> Iterator[Outputs]:
         """Make sound from a saved mel: the mel, no original, the result, and the settings used."""
-        with spoken():
-            return self._made(from_mel(files, spec, self.vocoder()), solver, calls, seed, consistency, progress)
+        yield from self._resynthesised(
+            lambda vocoder: from_mel(files, spec, vocoder), solver, calls, seed, consistency, progress
+        )
 
     def _shown(self, source: Source) -> tuple[Figure, Player | None]:
         original = player(source.original) if source.original else None
         return mel_figure(source.mel, self.vocoder().spec), original
 
-    def _made(
-        self, source: Source, solver: str, calls: int, seed: int, consistency: bool, progress: gr.Progress
-    ) -> tuple[Figure, Player | None, Player, dict[str, Any]]:
-        vocoder = self.vocoder()
-        started = time.perf_counter()
-        audio = vocoder.generate(
-            source.mel,
-            steps=int(calls),
-            seeds=int(seed),
-            sampler=solver,
-            consistency=None if consistency else 0,
-            callback=lambda at: progress((at.done, at.total), desc="asking the network", unit="calls"),
-        )
-        elapsed = time.perf_counter() - started
-        if source.original:
-            audio = Audio(audio.samples[: len(source.original.samples)], audio.sample_rate)
-        settings = {
-            "input": source.name,
-            "model": str(self.vocoder.folder),
-            "model_hash": vocoder.model_hash,
-            "solver": solver,
-            "calls": int(calls),
-            "seed": int(seed),
-            "mel_consistency": consistency,
-            "seconds": round(audio.seconds, 3),
-            "real_time_factor": round(audio.seconds / elapsed, 2),  # seconds of audio per second of work
-            "mel_spec": asdict(vocoder.spec),
-        }
-        return *self._shown(source), player(audio), settings
+    def _resynthesised(
+        self,
+        load: Callable[[Vocoder], Source],
+        solver: str | None,
+        calls: float,
+        seed: float,
+        consistency: bool,
+        progress: gr.Progress,
+    ) -> Iterator[Outputs]:
+        with spoken():
+            if solver is None:
+                raise UserError("Solver", "is empty", "choose one")
+            calls = number("Calls of the network", calls, 1, MAX_STEPS, whole=True)
+            seed = number("Seed", seed, 0, LARGEST_SEED, whole=True)
+            vocoder = self.vocoder()
+            source = load(vocoder)
+            options = {"steps": calls, "seeds": seed, "sampler": solver, "consistency": None if consistency else 0}
+            audio, elapsed = yield from stepwise(
+                lambda callback: stopwatch(lambda: vocoder.generate(source.mel, callback=callback, **options)), progress
+            )
+            if source.original:
+                audio = Audio(audio.samples[: len(source.original.samples)], audio.sample_rate)
+            settings = {
+                "input": source.name,
+                "model": str(self.vocoder.folder),
+                "model_hash": vocoder.model_hash,
+                "solver": solver,
+                "calls": calls,
+                "seed": seed,
+                "mel_consistency": bool(consistency),
+                "seconds": round(audio.seconds, 3),
+                "real_time_factor": round(audio.seconds / elapsed, 2),  # seconds of audio per second of work
+                "mel_spec": asdict(vocoder.spec),
+            }
+            yield *self._shown(source), player(audio), settings

@@ -5,12 +5,15 @@ from pathlib import Path
 import gradio as gr
 
 from audiodiff.demo import music_page, page
+from audiodiff.demo.sources import MAX_MEGABYTES
 from audiodiff.errors import UserError
 from audiodiff.synthesis.checkpoint import locate, type_of
 from audiodiff.synthesis.music_model import MusicModel
 
 # Fonts of the visitor's own: the page asks no other host for anything.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+# How a page is launched, wherever.
+OPTIONS = {"theme": THEME, "footer_links": ["api"], "max_file_size": f"{MAX_MEGABYTES}mb"}
 
 
 def build(folder: str | Path | None = None, runs: str | Path = "runs", device: str = "cpu") -> gr.Blocks:
@@ -30,6 +33,6 @@ def launch(folder: str | Path | None, host: str, port: int | None, device: str) 
         UserError: the port is taken.
     """
     try:
-        build(folder, device=device).launch(server_name=host, server_port=port, theme=THEME, footer_links=["api"])
+        build(folder, device=device).launch(server_name=host, server_port=port, **OPTIONS)
     except OSError as error:
         raise UserError(f"{host}:{port}", "cannot be served from", "choose another --port or --host") from error

@@ -1,4 +1,4 @@
-"""What a visitor brings: a recording, or a mel saved earlier; both become a mel of the model's own kind."""
+"""What a visitor brings: a recording, or a mel saved earlier; of a vocoder both become a mel of its own kind."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from audiodiff.audio.io import Audio, probe, read
+from audiodiff.audio.io import Audio, read, resample
 from audiodiff.audio.mel import PRESETS, convert
 from audiodiff.audio.mel_file import load_mel, read_spec
+from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.errors import UserError
 from audiodiff.synthesis.vocoder import Vocoder
 
 MAX_SECONDS = 60
+MAX_MEGABYTES = 64  # of an upload
 BESIDE = "in its .melspec.json"
 SPECS = (BESIDE, *PRESETS)
 
@@ -29,12 +31,12 @@ def from_recording(path: str | None, vocoder: Vocoder) -> Source:
     """The mel of a recording, read at the model's sample rate.
 
     Raises:
-        UserError: no recording, an unreadable one, or one longer than `MAX_SECONDS`.
+        UserError: no recording, or as `read_upload`.
     """
     if not path:
         raise UserError("recording", "there is none", "upload a file or record one")
-    check_length(probe(path).seconds)
-    audio = read(path, sample_rate=vocoder.spec.sample_rate)
+    audio = read_upload(path, MAX_SECONDS)
+    audio = Audio(resample(audio.samples, audio.sample_rate, vocoder.sample_rate), vocoder.sample_rate)
     return Source(Path(path).name, vocoder.mel(audio), audio)
 
 
@@ -55,15 +57,43 @@ def from_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> Source
     specs = [file for file in files if file.suffix == ".json"]
     if len(mels) != 1 or len(specs) > 1:
         raise UserError("saved mel", f"{len(mels)} mels and {len(specs)} specs were given", "give one mel and its spec")
-    given = PRESETS[spec] if spec != BESIDE else read_spec(specs[0]) if specs else None
+    for file in files:
+        check_size(file)
+    given = PRESETS[spec] if spec in PRESETS else read_spec(specs[0]) if specs else None
     mel, source = load_mel(mels[0], spec=given)
-    check_length(mel.shape[-1] * source.hop_length / source.sample_rate)
+    if mel.shape[-1] * source.hop_length > MAX_SECONDS * source.sample_rate:
+        raise too_long(mels[0], MAX_SECONDS)
     return Source(mels[0].name, convert(mel, source, vocoder.spec), None)
 
 
-def check_length(seconds: float) -> None:
+def read_upload(path: str, longest: float, channels: int | None = None) -> Audio:
+    """A visitor's recording at its own rate; no more of it is decoded than is allowed, whatever its header says.
+
+    Args:
+        path: of the upload.
+        longest: seconds that are allowed.
+        channels: as of `read`.
+
+    Raises:
+        UserError: larger than `MAX_MEGABYTES`, longer than `longest`, or unreadable.
+    """
+    check_size(Path(path))
+    with AudioFile(path) as file:
+        most = round(longest * file.sample_rate)
+        audio = read(file, samples=most + 1, channels=channels)
+    if audio.samples.shape[-1] > most:
+        raise too_long(path, longest)
+    return audio
+
+
+def check_size(path: Path) -> None:
+    """Refuse an upload of more than `MAX_MEGABYTES`, as a UserError."""
+    megabytes = path.stat().st_size / 2**20
+    if megabytes > MAX_MEGABYTES:
+        raise UserError(path, f"{megabytes:.0f} MB are more than {MAX_MEGABYTES} MB", "cut or compress it")
+
+
+def too_long(subject: object, longest: float) -> UserError:
     """The page is for listening, not for batches."""
-    if seconds > MAX_SECONDS:
-        raise UserError(
-            "input", f"{seconds:.0f} s is longer than {MAX_SECONDS} s", "cut it, or use `audiodiff render` instead"
-        )
+    fix = "cut it, or use the command line (`audiodiff render`, `audiodiff generate`)"
+    return UserError(subject, f"is longer than {longest:g} s", fix)

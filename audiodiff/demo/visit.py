@@ -1,15 +1,19 @@
-"""What every page needs: sound for a player, mistakes as one line, and how long a visit's files are kept."""
+"""What every page needs: sound for a player, one line for whatever goes wrong, how long a visit's files are kept."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import gradio as gr
 import numpy as np
+import torch
 
 from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
 
+T = TypeVar("T")
 Player = tuple[int, np.ndarray]
 HOUR = 3600
 
@@ -20,11 +24,21 @@ def player(audio: Audio) -> Player:
     return audio.sample_rate, (samples * 32767).round().astype(np.int16).T
 
 
+def stopwatch(work: Callable[[], T]) -> tuple[T, float]:
+    """The result of some work, and the seconds that it took."""
+    started = time.perf_counter()
+    return work(), time.perf_counter() - started
+
+
 @contextmanager
 def spoken() -> Iterator[None]:
-    """Show what a visitor did wrong as one line on the page; an upload is called by its name, not by its path here."""
+    """Show whatever goes wrong as one line on the page; an upload is called by its name, not by its path here."""
     try:
         yield
     except UserError as error:
         subject = Path(error.subject).name if Path(error.subject).is_file() else error.subject
         raise gr.Error(str(UserError(subject, error.problem, error.fix)), print_exception=False) from error
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise gr.Error("There is not enough memory for this now: try something shorter, or later.") from error
+    except Exception as error:
+        raise gr.Error("This met a fault in the program, which the log of its server describes.") from error

@@ -1,9 +1,12 @@
 """A page around a tiny untrained model, served on this machine for all tests of the demo."""
 
+import json
 import math
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 import torch
@@ -71,12 +74,41 @@ def music_url(uploads):
         yield address
 
 
+@pytest.fixture
+def slow_network(monkeypatch):
+    """Every network evaluation takes a twentieth of a second more; the times at which they began."""
+    forward, began = Network.forward, []
+
+    def slow(self, *arguments, **options):
+        began.append(time.monotonic())
+        time.sleep(0.05)
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(Network, "forward", slow)
+    return began
+
+
+@pytest.fixture(scope="session")
+def upload():
+    """`upload(url, path)` -> the file as endpoints of a page take it, uploaded by plain HTTP."""
+
+    def post(url: str, path: Path) -> dict:
+        edge = b"--edge"
+        head = b'Content-Disposition: form-data; name="files"; filename="%s"' % path.name.encode()
+        body = b"\r\n".join((edge, head, b"", path.read_bytes(), edge + b"--", b""))
+        request = Request(f"{url}gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=edge"})
+        with urlopen(request, timeout=30) as answer:
+            return {"path": json.load(answer)[0], "meta": {"_type": "gradio.FileData"}}
+
+    return post
+
+
 @contextmanager
 def served(**options):
     """The address of a page for as long as it is asked."""
-    from audiodiff.demo import build
+    from audiodiff.demo import OPTIONS, build
 
     page = build(**options)
-    _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **OPTIONS)
     yield address
     page.close()

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import time
 from urllib.request import urlopen
 
 import numpy as np
@@ -88,6 +89,44 @@ def test_what_is_wrong_is_said_on_the_page(page, tmp_path):
     text.write_text("no sound")
     upload(page, "#recording", text)
     wait(page, lambda _: "notes.wav: is " in page.find_element("css selector", "body").text)
+
+
+def test_a_cleared_number_is_said_on_the_page(page, recording):
+    from selenium.webdriver.common.keys import Keys
+
+    upload(page, "#recording", recording)
+    wait(page, lambda _: page.find_elements("css selector", "#mel img"))
+    seed = wait(page, lambda _: page.find_elements("css selector", "input[aria-label=Seed]"))[0]
+    seed.send_keys(Keys.CONTROL + "a", Keys.DELETE)
+    click(page, "Resynthesise")
+    wait(page, lambda _: "Seed: is empty; enter a whole number" in page.find_element("css selector", "body").text)
+
+
+def test_cancel_stops_the_sampler(browser, music_url, slow_network):
+    browser.get(music_url)
+    wait(browser, lambda _: browser.find_elements("css selector", "#generate"))
+    click(browser, "Generate")
+    wait(browser, lambda _: len(slow_network) > 1)
+    click(browser, "Cancel")
+    time.sleep(1)
+    stopped = len(slow_network)
+    assert stopped < 8
+    time.sleep(0.5)
+    assert len(slow_network) == stopped
+    click(browser, "Generate")
+    wait(browser, lambda _: browser.find_elements("css selector", "#result #duration"))
+
+
+def test_leaving_stops_the_sampler(browser, music_url, slow_network):
+    browser.get(music_url)
+    wait(browser, lambda _: browser.find_elements("css selector", "#generate"))
+    click(browser, "Generate")
+    wait(browser, lambda _: len(slow_network) > 1)
+    browser.get("about:blank")
+    time.sleep(1)
+    stopped = len(slow_network)
+    time.sleep(0.5)
+    assert len(slow_network) == stopped < 8
 
 
 def test_music_is_chosen_made_and_heard(browser, music_url, tmp_path):
