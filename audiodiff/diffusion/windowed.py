@@ -9,10 +9,12 @@ Windows of a loop go around: the last one ends with the beginning, so there is n
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from audiodiff.diffusion.clips import map_tensors
 from audiodiff.diffusion.sampler import HasPosteriorMean
@@ -29,7 +31,7 @@ class Windowed(Wrapper):
         window: frames.
         overlap: of one window with the next, as a share of the window.
         loop: whether the signal goes on from its end at its beginning.
-        at_once: windows, of all clips, that the denoiser is given together: what bounds the memory.
+        at_once: windows, of all clips, that the denoiser is given together: what bounds the memory, of gradients too.
 
     Raises:
         ValueError: a window or a number at once below 1, or an overlap outside [0, 1).
@@ -64,13 +66,16 @@ class Windowed(Wrapper):
         # Every window of a clip, then every one of the next: (clip, start).
         jobs = [(clip, start) for clip in range(len(x_t)) for start in starts]
         offsets = torch.arange(self.window, device=x_t.device)
+        # A gradient would keep what the network computes in all windows; so it is computed again, a few at once.
+        again = torch.is_grad_enabled() and x_t.requires_grad and len(jobs) > self.at_once
+        ask = partial(checkpoint, self._ask, use_reentrant=False) if again else self._ask
         for first in range(0, len(jobs), self.at_once):
             some = jobs[first : first + self.at_once]
             rows = torch.tensor([clip for clip, _ in some], device=x_t.device)
             where = [(start + offsets) % frames for _, start in some]
             windows = torch.stack([x_t[clip][:, place] for (clip, _), place in zip(some, where, strict=True)])
             times = t[rows] if isinstance(t, Tensor) and t.ndim else t
-            answers = self._ask(windows, times, map_tensors(lambda told, rows=rows: told[rows], cond))
+            answers = ask(windows, times, map_tensors(lambda told, rows=rows: told[rows], cond))
             for (clip, _), place, answer in zip(some, where, answers, strict=True):
                 total[clip].index_add_(-1, place, answer * weight)
         for start in starts:

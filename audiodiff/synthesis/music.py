@@ -221,15 +221,19 @@ class MusicGenerator(Synthesiser):
         known, level = self._normalised(context)
         frames = known.shape[-1] + model.frames(samples)
         z = self._made(seeds, wish, frames, callback, after=known)
-        made = torch.cat(list(self._audio(z, context.shape[-1] + samples)), dim=-1) * level
+        pieces = (piece * level for piece in self._audio(z, context.shape[-1] + samples))
         fade = min(round(_FADE_SECONDS * model.sample_rate), context.shape[-1])
         share, end = torch.linspace(0, 1, fade), context.shape[-1]
         both = 1 - share, share
         if model.codec is not None and not model.codec.network.phases:
             both = (1 - share).sqrt(), share.sqrt()  # two sounds of other phases add up by their powers
+        made = next(pieces)
+        while made.shape[-1] < end:
+            made = torch.cat([made, next(pieces)], dim=-1)
         joint = both[0] * given[..., given.shape[-1] - fade :] + both[1] * made[..., end - fade : end]
         before = given[..., : given.shape[-1] - fade].expand(len(seeds), -1, -1)
         yield torch.cat([before, joint, made[..., end:]], dim=-1)
+        yield from pieces
 
     def _fitted(self, given: Audio) -> Tensor:
         """A given clip (T,), (C, T) or (1, C, T) at the model's rate, with its channels (C, T)."""

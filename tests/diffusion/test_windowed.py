@@ -1,11 +1,17 @@
 """Windows: the whole where the denoiser is local, agreement where they meet, loops without an end."""
 
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from audiodiff.diffusion import presets
+from audiodiff.diffusion.editing import Inpainting
+from audiodiff.diffusion.gradient_guidance import EmbeddingGuidance
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.schedule import Cosine
 from audiodiff.diffusion.windowed import Windowed
@@ -113,3 +119,81 @@ def test_samples_of_windows_have_the_distribution_of_the_whole():
 def test_no_windows(options):
     with pytest.raises(ValueError, match="no windows"):
         Windowed(Pointwise(), **{"window": 8} | options)
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors that live at once, in `peak`."""
+
+    def __init__(self):
+        super().__init__()
+        self.live = self.peak = 0
+        self.seen = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(found):
+            if isinstance(leaf, torch.Tensor) and leaf.untyped_storage() not in self.seen:
+                storage = leaf.untyped_storage()
+                self.seen.add(storage)
+                self.live += storage.nbytes()
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._free, storage.nbytes())
+        return found
+
+    def _free(self, size):
+        self.live -= size
+
+
+class Wide(Pointwise):
+    """Computes much more of a frame than there is of it."""
+
+    def __init__(self, channels=256):
+        super().__init__()
+        generator = torch.Generator().manual_seed(3)
+        self.first = torch.randn(channels, 1, 1, generator=generator)
+        self.last = torch.randn(1, channels, 1, generator=generator) / channels
+
+    def __call__(self, x_t, t, cond=None):
+        hidden = torch.nn.functional.conv1d(x_t, self.first.to(x_t))
+        for _ in range(4):
+            hidden = hidden.tanh()
+        return torch.nn.functional.conv1d(hidden, self.last.to(x_t))
+
+
+def _guided(kind, denoiser, frames):
+    if kind == "inpainting":
+        generator = torch.Generator().manual_seed(4)
+        return Inpainting(denoiser, torch.randn(1, 1, frames, generator=generator), torch.arange(frames) < 20)
+    return EmbeddingGuidance(denoiser, lambda x0, cond: -x0.square().sum((1, 2)), 0.1)
+
+
+@pytest.mark.parametrize("kind", ["inpainting", "embedding"])
+def test_memory_of_a_gradient_does_not_grow_with_the_windows(kind):
+    def peak(frames):
+        guided = _guided(kind, Windowed(Wide(), 32, at_once=2), frames)
+        x_t = torch.randn(1, 1, frames, generator=torch.Generator().manual_seed(5))
+        with torch.no_grad(), LiveBytes() as memory:
+            guided(x_t, 0.5)
+        return memory.peak
+
+    few, many = peak(100), peak(1600)
+    assert few > 10 * 100 * 4 * 32  # what is computed was counted
+    assert many < 1.5 * few
+
+
+@pytest.mark.parametrize("kind", ["inpainting", "embedding"])
+def test_a_gradient_is_the_same_however_many_windows_go_at_once(kind):
+    frames = 300
+    x_t = torch.randn(2, 1, frames, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    answers = [_guided(kind, Windowed(Wide(), 32, at_once=n), frames)(x_t, 0.5) for n in (3, 1000)]
+    assert torch.allclose(*answers, rtol=0, atol=1e-12)
+
+
+def test_a_guided_answer_through_many_windows_is_differentiable_once_more():
+    x_t = torch.randn(1, 1, 100, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    slopes = []
+    for at_once in (1, 1000):
+        x = x_t.clone().requires_grad_()
+        guided = _guided("embedding", Windowed(Wide(16), 32, at_once=at_once), 100)
+        slopes += torch.autograd.grad(guided(x, 0.5).square().sum(), x)
+    assert torch.allclose(*slopes, rtol=1e-10, atol=1e-12)

@@ -160,6 +160,13 @@ def test_pieces_are_the_clip(either):
     assert (len(pieces) > 1) == (either.model.codec is not None)
 
 
+def test_a_long_continuation_comes_in_pieces(make_latent_music):
+    generator = MusicGenerator(make_latent_music())
+    given = generator.generate(7, seconds=0.5, steps=2, peak=0.4)
+    pieces = list(generator.pieces([3], Wish(seconds=12.0, steps=1, sampler="ddim", after=given)))
+    assert len(pieces) > 1 and sum(piece.shape[-1] for piece in pieces) == round(12.5 * RATE)
+
+
 def test_the_end_of_a_loop_leads_to_its_beginning(either):
     """The step from the last sample to the first is like the steps inside of the clip."""
     loop = either.generate(seeds_of(0, 12), seconds=0.4, steps=2, loop=True, peak=None).samples
