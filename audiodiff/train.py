@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,7 +22,12 @@ from audiodiff.files import folder_lock
 if TYPE_CHECKING:
     from audiodiff.synthesis.composed import ComposedModel
 
-DISK_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+# What a disk answers that is full, write-protected, or has something else at the place of a folder.
+DISK_REFUSALS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG),
+}
 # What a network's weights take for granted of the model around it.
 TAKEN_FOR_GRANTED = (
     "schedule",
@@ -46,24 +52,37 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__
-        sys.exit(f"error: {cause if isinstance(cause, UserError) else ' '.join(str(error).split())}")
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__ or cause.__context__
+        sys.exit(f"error: {cause or ' '.join(str(error).split())}")
     except OSError as error:
         _exit_if_disk_refuses(error, "the run's folder")
         raise
 
 
+def _disk_refuses(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in DISK_REFUSALS
+
+
 def _exit_if_disk_refuses(error: OSError, folder: str) -> None:
-    """End with one line if the disk is at fault, not we."""
-    if error.errno in DISK_REFUSALS:
-        fix = "free some space or choose another folder; what is saved goes on with resume="
+    """End with one line if the disk is at fault."""
+    if _disk_refuses(error):
+        fix = "free some space or choose another folder; resume= goes on from what is saved"
         sys.exit(f"error: {UserError(error.filename or folder, f'cannot be written ({error.strerror})', fix)}")
+
+
+def _report_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Report what ends a thread, but for refusals of the disk: a logger's thread hands them on to the main one."""
+    if not _disk_refuses(arguments.exc_value):
+        threading.__excepthook__(arguments)
 
 
 def _run(cfg: DictConfig) -> float:
     import torch
 
     warn_in_one_line()
+    threading.excepthook = _report_thread
     torch.set_flush_denormal(True)  # silence leads to denormal numbers, which are slow
     try:
         return run(cfg, Path(cfg.folder), HydraConfig.get().overrides.task)

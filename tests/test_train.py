@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -189,6 +190,38 @@ def test_what_cannot_start_says_why_in_one_line(arguments, words, tmp_path):
     assert done.returncode not in (0, None)
     assert words in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("largest", "refused"),
+    [
+        (1000, r"/\.hydra/|the run's folder"),  # before training
+        (100_000, r"/checkpoints/step=000000001\.ckpt"),
+        (10_000, r"/tones/000\.flac"),
+    ],
+)
+def test_a_disk_that_refuses_is_one_line_and_leaves_nothing_half(largest, refused, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(SHIM), *SMOKE, "data.path=" + str(tmp_path / "tones")],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(rf"error: .*({refused}).*: cannot be written \(File too large\)", done.stderr), done.stderr
+    assert not list(tmp_path.rglob("*.ckpt")) and not list(tmp_path.rglob(".*.tmp*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["runs", "elsewhere"])
+def test_a_run_folder_that_cannot_be_is_one_line(folder, tmp_path):
+    (tmp_path / folder).write_text("a file")
+    words = [] if folder == "runs" else [f"hydra.run.dir={folder}"]
+    done = command(*SMOKE, *words, at=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ") and folder in line
 
 
 @pytest.mark.slow
