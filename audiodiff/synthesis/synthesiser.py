@@ -1,5 +1,6 @@
 """What users hold, whatever it makes: a trained model, where its network runs, and in which precision."""
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ class Synthesiser:
     """A model in use.
 
     Args:
-        model: the composed model.
+        model: the composed model. It is used as it is and left as it is: it may go on training. On another device than
+            the one where it runs it is copied.
         device: where the network runs.
         precision: of the network: float32, bfloat16 or float16. The sampler's state stays float32.
         model_hash: SHA-256 of the checkpoint it came from; empty if it came from none.
@@ -49,7 +51,8 @@ class Synthesiser:
         if precision not in PRECISIONS:
             raise UserError(precision, "is not a precision", f"choose one of {', '.join(PRECISIONS)}")
         self.device = _device(device)
-        self.model = model.to(self.device).eval().requires_grad_(False)
+        there = next(model.parameters()).device == torch.empty(0, device=self.device).device
+        self.model = model if there else copy.deepcopy(model).to(self.device)
         self.precision, self.model_hash, self.training = precision, model_hash, training or {}
 
     @classmethod
@@ -62,7 +65,7 @@ class Synthesiser:
             UserError: the folder is missing, damaged or of another type of model, or the device is not there.
         """
         found = checkpoint.load(folder)
-        model = cls.MODEL.from_checkpoint(found, folder)
+        model = cls.MODEL.from_checkpoint(found, folder).requires_grad_(False).to(_device(device))
         return cls(model, device, precision, found.digest, found.training, **options)
 
     @classmethod
@@ -70,7 +73,8 @@ class Synthesiser:
         """The same model with fresh weights: what the network is worth before training."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return cls(cls.MODEL(**checkpoint.load(folder, initialize=True).arguments), device)
+            model = cls.MODEL(**checkpoint.load(folder, initialize=True).arguments)
+        return cls(model.requires_grad_(False).eval(), device)
 
     @property
     def sample_rate(self) -> int:

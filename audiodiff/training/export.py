@@ -1,13 +1,11 @@
 """The model that a run exports, and what its training knows of itself."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import lightning
 import torch
-from torch import nn
 
 from audiodiff import __version__
 from audiodiff.evaluation import environment
@@ -27,20 +25,6 @@ Trained with audiodiff {version} for {steps} optimiser steps on {data}: {audio_h
 
 Data licences: {licences}
 """
-
-
-@contextmanager
-def in_use(model: nn.Module) -> Iterator[None]:
-    """Lend a model to somebody who freezes it; afterwards every part trains, or does not, as before."""
-    learned = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    training = {part: part.training for part in model.modules()}
-    try:
-        yield
-    finally:
-        for parameter, required in learned.items():
-            parameter.requires_grad_(required)
-        for part, mode in training.items():
-            part.training = mode
 
 
 @dataclass(frozen=True)

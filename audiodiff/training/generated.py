@@ -15,7 +15,7 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalise, peak_dbfs, rms_dbfs
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
-from audiodiff.training.export import Kind, export, in_use
+from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import average_spectra, keep, spectrogram_grid
 
 USE = """    from audiodiff import MusicGenerator
@@ -47,9 +47,7 @@ class Generated(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         model = module.model
-        with in_use(model):
-            generator = MusicGenerator(model, module.device)
-            made = generator.generate(seeds_of(0, self.clips), steps=self.steps, peak=None)
+        made = MusicGenerator(model, module.device).generate(seeds_of(0, self.clips), steps=self.steps, peak=None)
         self._measure(trainer, module, made)
         self._keep(trainer, made)
         seconds, labels = model.samples / model.sample_rate, ", ".join(model.labels) or "none"

@@ -10,7 +10,7 @@ from torch import Tensor
 from audiodiff.audio.io import Audio, write
 from audiodiff.files import short_name
 from audiodiff.synthesis.vocoder import Vocoder
-from audiodiff.training.export import Kind, export, in_use
+from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import keep, spectrogram_pair
 
 USE = """    from audiodiff import Vocoder
@@ -36,11 +36,10 @@ class HeldOut(Callback):
         """Render and export. Weight averaging must stand later in the list of callbacks: it has yet to swap back."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        with in_use(module.model):
-            vocoder = Vocoder(module.model, module.device)
-            for i in range(min(self.clips, len(trainer.datamodule.held_out))):
-                item = trainer.datamodule.held_out[i]
-                self._render(trainer, vocoder, item["clip"], item["waveform"], i)
+        vocoder = Vocoder(module.model, module.device)
+        for i in range(min(self.clips, len(trainer.datamodule.held_out))):
+            item = trainer.datamodule.held_out[i]
+            self._render(trainer, vocoder, item["clip"], item["waveform"], i)
         use = USE.format(spec=module.model.mel_spec)
         kind = Kind("audio-to-audio", "A mel-conditioned diffusion vocoder", use)
         export(trainer, module, self.folder, self.data, kind)

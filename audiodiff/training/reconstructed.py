@@ -11,7 +11,7 @@ from torch import Tensor
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.spectral import multi_resolution_stft, si_sdr
 from audiodiff.synthesis.codec import Codec
-from audiodiff.training.export import Kind, export, in_use
+from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import keep, spectrogram_grid
 
 USE = """    from audiodiff.synthesis.codec import Codec
@@ -42,7 +42,7 @@ class Reconstructed(Callback):
         if trainer.sanity_checking:
             return
         codec, data = module.model, trainer.datamodule
-        with in_use(codec), torch.inference_mode():
+        with torch.inference_mode():
             crops = [data.crops[draw]["waveform"] for draw in range(self.measured)]
             latents = standardise(codec, crops)
             real = torch.stack([crop["waveform"] for crop in data.validation_crops()]).to(module.device)
