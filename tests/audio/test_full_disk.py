@@ -9,15 +9,6 @@ from audiodiff.errors import UserError
 PIECES = list(torch.rand(4, 2, 3000, generator=torch.Generator().manual_seed(0)) - 0.5)
 
 
-@pytest.fixture
-def limit_files():
-    """`limit_files(size)`: writing more than so many bytes to a file fails from now on, as on a full disk."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("lacking", [1, 100, 5000, 20000])
 @pytest.mark.parametrize("format", io.FORMATS)
 def test_a_file_that_does_not_fit_is_refused(limit_files, tmp_path, format, lacking):

@@ -6,6 +6,7 @@ import soundfile
 import typer
 
 from audiodiff.cli.prepare import prepare
+from audiodiff.errors import UserError
 
 
 def test_prints_the_audit_and_where_the_manifest_is(tmp_path, capsys):
@@ -24,3 +25,18 @@ def test_prints_the_audit_and_where_the_manifest_is(tmp_path, capsys):
     assert re.search(r"^mine: 0\.00 hours, 1 clips;", outputs[0])
     assert "unreadable: 1 " in outputs[0]
     assert outputs[0].endswith(f"1 clips in {tmp_path / 'out' / 'manifest.jsonl'}, 1 left out\n")
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, limit_files):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 16000))
+    (tmp_path / "mine").mkdir()
+    soundfile.write(tmp_path / "mine/a.wav", noise[0, :8000], 16000)
+    soundfile.write(tmp_path / "mine/b.wav", noise[1], 16000)
+    limit_files(20_000)
+    with pytest.raises(UserError, match=r"b\.flac: cannot be written \(File too large\)") as error:
+        prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not list((tmp_path / "out").rglob("b.flac")) and not list((tmp_path / "out").rglob(".*"))
+    limit_files()
+    prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.flac")) == ["a.flac", "b.flac"]

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,19 @@ def test_page_is_whole_and_fetches_nothing(written):
     for judge in JUDGES.values():
         assert judge.label in page
     assert "Fewer than 50 clips" in page
+
+
+def test_a_report_is_written_whole_or_not_at_all(evaluation, tmp_path, limit_files):
+    report.write(evaluation, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = replace(evaluation, settings=replace(evaluation.settings, seed=5))
+    limit_files(len(before["report.html"]) - 1000)
+    with pytest.raises(UserError, match=r"report\.html: cannot be written \(File too large\)"):
+        report.write(other, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    limit_files()
+    report.write(other, tmp_path)
+    assert json.loads((tmp_path / "report.json").read_bytes()) != json.loads(before["report.json"])
 
 
 def test_page_without_baselines(manifest, folder, tmp_path):

@@ -135,17 +135,8 @@ def test_a_spool_levels_as_whole_clips_are(peak, monkeypatch):
         assert kept.finite.tolist() == [True, False, True]
 
 
-@pytest.fixture
-def small_files():
-    """Until the test ends, files hold 2000 bytes at most; writing more fails as on a full disk."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_scratch_files_take_what_fits(small_files):
+def test_scratch_files_take_what_fits(limit_files):
+    limit_files(2000)
     with spool.Spool() as scratch:
         for _ in range(5):
             scratch.add(torch.ones(1, 1, 100))
@@ -153,8 +144,9 @@ def test_scratch_files_take_what_fits(small_files):
 
 
 @pytest.mark.parametrize("samples", [1, 100_000])
-def test_a_full_scratch_folder_is_one_line(small_files, samples):
+def test_a_full_scratch_folder_is_one_line(limit_files, samples):
     """Whatever a buffer holds: a full disk is met where it is reported, and not once more at the end of the block."""
+    limit_files(2000)
     with (
         pytest.raises(UserError, match=r"takes no more scratch files \(File too large\)") as error,
         spool.Spool() as scratch,
@@ -176,23 +168,14 @@ def test_without_any_scratch_folder_there_is_one_line(monkeypatch):
 
 
 @pytest.mark.parametrize("format", io.FORMATS)
-def test_a_full_disk_leaves_nothing_half(generator, tmp_path, monkeypatch, format):
+def test_a_full_disk_leaves_nothing_half(generator, tmp_path, monkeypatch, limit_files, format):
     generate(generator, tmp_path, Settings(TWO, count=1, format=format), quiet=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    resource = pytest.importorskip("resource")
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     store = sidecar.store
-
-    def full(*arguments):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
-        store(*arguments)
-
-    monkeypatch.setattr(sidecar, "store", full)
-    try:
-        with pytest.raises(UserError, match="cannot be written") as error:
-            generate(generator, tmp_path, Settings(TWO, count=3, format=format), quiet=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    monkeypatch.setattr(sidecar, "store", lambda *arguments: (limit_files(1000), store(*arguments)))
+    with pytest.raises(UserError, match="cannot be written") as error:
+        generate(generator, tmp_path, Settings(TWO, count=3, format=format), quiet=True)
+    limit_files()
     assert "\n" not in str(error.value) and "0001" in error.value.subject
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
