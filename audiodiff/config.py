@@ -29,6 +29,7 @@ from yaml import YAMLError
 
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
+from audiodiff.overrides import quote, quote_arguments
 
 PRIMARY = "train"
 OVERRIDES = "overrides.yaml"  # in a run's folder: what it was started with
@@ -57,7 +58,7 @@ def recipes() -> dict[str, Path]:
 
 
 def register() -> None:
-    """Tell Hydra of the recipes, and OmegaConf of the resolvers for the run's folder and for the length of a list."""
+    """Tell Hydra of the recipes, and OmegaConf of the resolvers for run folders, list lengths and optional parts."""
     store = ConfigStore.instance()
     for name, file in recipes().items():
         try:
@@ -67,7 +68,14 @@ def register() -> None:
         store.store(group="recipe", name=name, node=node, package="_global_")
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
     OmegaConf.register_new_resolver("new_folder", new_folder, replace=True)
-    OmegaConf.register_new_resolver("count", len, replace=True)
+    OmegaConf.register_new_resolver("count", _count, replace=True)
+    OmegaConf.register_new_resolver("present", lambda part: int(part is not None), replace=True)
+    OmegaConf.register_new_resolver("absent", lambda part: part is None, replace=True)
+
+
+def _count(listed: Sequence | None) -> int:
+    """The length of a list; of what is none 0, as the list's own check will refuse it."""
+    return len(listed) if OmegaConf.is_list(listed) else 0
 
 
 def run_folder(name: str, resume: str | None, stamp: str) -> str:
@@ -115,13 +123,14 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: an override that does not parse, or names a recipe, group or key that there is not.
     """
+    overrides = [quote(override, _groups()) for override in overrides]
     register()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            composed = hydra_compose(PRIMARY, list(overrides))
+            composed = hydra_compose(PRIMARY, overrides)
             known = set(hydra_compose(PRIMARY))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
     unknown = [str(key) for key in composed if key not in known]
     if unknown:
@@ -133,11 +142,12 @@ def check(arguments: Sequence[str]) -> list[str]:
     """Compose what a command line asks for, before Hydra does; of a sweep, each override's first value.
 
     Returns:
-        The command line.
+        The command line as Hydra is to read it (`audiodiff.overrides`).
 
     Raises:
         UserError: as `compose`.
     """
+    arguments = quote_arguments(arguments, _groups())
     overrides = get_args_parser().parse_args(arguments).overrides
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
@@ -145,7 +155,7 @@ def check(arguments: Sequence[str]) -> list[str]:
     except (HydraException, ValueError) as error:
         raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
     compose(plain)
-    return list(arguments)
+    return arguments
 
 
 def continued(arguments: Sequence[str]) -> list[str]:
@@ -181,7 +191,7 @@ def saved_overrides(folder: Path) -> list[str]:
     """The overrides that a run was started with; those that Hydra saved where an older version started it."""
     for file in (folder / OVERRIDES, folder / ".hydra" / "overrides.yaml"):
         try:
-            return [str(text) for text in OmegaConf.load(file)]
+            return [quote(str(text), _groups()) for text in OmegaConf.load(file)]
         except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException):
             continue
     return []
@@ -211,5 +221,8 @@ def _one_line(error: Exception) -> str:
 
 
 def _vocabulary() -> str:
-    groups = sorted(folder.name for folder in conf_folder().iterdir() if folder.is_dir())
-    return f"recipes: {', '.join(recipes())} (+recipe=NAME); groups: {', '.join(groups)} (GROUP=NAME)"
+    return f"recipes: {', '.join(recipes())} (+recipe=NAME); groups: {', '.join(_groups())} (GROUP=NAME)"
+
+
+def _groups() -> list[str]:
+    return sorted(folder.name for folder in conf_folder().iterdir() if folder.is_dir())

@@ -1,0 +1,79 @@
+"""Overrides as people type them: names of files and folders come through Hydra as they are."""
+
+from pathlib import Path
+
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiodiff import config
+from audiodiff.overrides import quote
+
+NAMES = ["Música", "My Songs (2024)", "a=b", "it's", "2024", "1e3", "a, b", "[live] x", "{x}", "f(x)", 'say "hi"', "#1",
+         "C:\\songs\\", "true", "日本", "step=000000100.ckpt", " blank ", "glob(*)", "x;y", "50%"]  # fmt: skip
+KEYS = ("data.path", "init_from", "resume", "folder", "name", "hydra.run.dir")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_come_through_as_they_are(name):
+    cfg = config.compose([*(f"{key}={name}" for key in KEYS[:-1]), "debug=overfit", f"data.clip={name}"])
+    assert {cfg.data.path, cfg.init_from, cfg.resume, cfg.folder, cfg.name, cfg.data.clip} == {name}
+    latents = ["+recipe=music_latent", f"data.codec={name}"]
+    assert config.compose(latents).data.codec == name
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda name: "${" not in name))
+def test_any_name_is_read_back(name):
+    if name in ("null", "???") or name[0] in "~'\"" or (name[0] == name[-1] and name[0] in "'\""):
+        return  # what means something to a shell or to Hydra
+    parsed = OverridesParser.create().parse_override(quote(f"data.path={name}", ()))
+    assert not parsed.is_sweep_override()
+    assert parsed.value() == name
+
+
+def test_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config.compose(["data.path=~/songs"]).data.path == str(tmp_path / "songs")
+    assert config.compose(["init_from=~"]).init_from == str(tmp_path)
+    assert config.compose(["data.path=a~b"]).data.path == "a~b"
+
+
+def test_quotes_interpolations_and_null_keep_their_meaning():
+    cfg = config.compose(["data.path='a b'", "folder=f", "resume=null", "init_from=${folder}/model"])
+    assert (cfg.data.path, cfg.resume, cfg.init_from) == ("a b", None, "f/model")
+
+
+def test_other_values_are_quoted_only_where_hydra_cannot_read_them():
+    words = ["data.labels=[Trommel, große Trommel]", "seed=3", "data.corpora=music:My Songs"]
+    cfg = config.compose(["+recipe=drums", *words])
+    assert cfg.data.labels == ["Trommel", "große Trommel"]
+    assert (cfg.seed, cfg.data.corpora) == (3, "music:My Songs")
+    assert config.compose(["network.channels=[32,64]"]).network.channels == [32, 64]
+
+
+def test_sweeps_divide_at_commas_and_quote_each_name():
+    words = config.check(["-m", "+recipe=speech_mel", "data.path=My Songs (2024),a=b,'x,y'", "seed=1,2"])
+    jobs = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words[1:]), None)[0]
+    assert [config.compose(job).data.path for job in jobs[::2]] == ["My Songs (2024)", "a=b", "x,y"]
+    assert [config.compose(job).seed for job in jobs] == [1, 2] * 3
+
+
+def test_a_group_is_left_out_by_null():
+    cfg = config.compose(["logger=null", "source=null", "weighting=null", "times=null"])
+    assert not {"logger", "source", "times"} & set(cfg)
+    assert cfg.model.source is None
+    assert (cfg.network.frontend.signals, cfg.network.frontend.additive) == (0, True)
+    whole = config.compose().network.frontend
+    assert (whole.signals, whole.additive) == (1, False)
+
+
+def test_a_run_in_a_folder_with_such_a_name_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs", "Música (2024)", "a=b, c")
+    (run / "checkpoints").mkdir(parents=True)
+    cfg = config.compose([f"resume={run}"])
+    assert config.run_folder(cfg.name, cfg.resume, "now") == str(run)
+    assert config.run_folder(config.compose(["name=Música (2024)"]).name, "last", "now") == str(run)
