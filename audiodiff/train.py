@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from audiodiff import config
 from audiodiff.errors import UserError, warn_in_one_line
@@ -91,12 +91,6 @@ def _run(cfg: DictConfig) -> float:
     except OSError as error:
         _exit_if_disk_refuses(error, cfg.folder)
         raise
-    except MissingMandatoryValue as error:
-        sys.exit(f"error: {error.full_key}: is not set; say {error.full_key}=...")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            sys.exit(f"error: {error.__cause__}")
-        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 def run(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None = None) -> float:
@@ -111,8 +105,8 @@ def run(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None = None) -
         The validation loss at the end.
 
     Raises:
-        UserError: there is no data, nothing to resume, what would be resumed trains something else, another process
-            holds the folder, or the run broke down.
+        UserError: a value that cannot be, there is no data, nothing to resume, what would be resumed trains something
+            else, another process holds the folder, or the run broke down.
     """
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -124,31 +118,29 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     import logging
 
     import lightning
-    from hydra.utils import instantiate
     from lightning.pytorch.utilities import rank_zero_only
 
+    from audiodiff import schema
     from audiodiff.training.callbacks import newest_checkpoint
     from audiodiff.training.resume import described_run, restore
 
-    if str(cfg.trainer.precision).startswith("16"):
-        raise UserError("trainer.precision", "float16 gradients are scaled, and clipped wrongly", "use bf16-mixed")
+    schema.check(cfg)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     resume = newest_checkpoint(folder) if cfg.resume else None
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    data = instantiate(cfg.data)
+    data = schema.build(cfg, "data")
     data.setup("fit")
-    model = instantiate(cfg.model)
+    model = schema.build(cfg, "model")
     manifest_hash = data.prepared().only("train").content_hash()
     if resume:
         restore(described_run(resume, folder / "model"), model, manifest_hash, folder)
     if overrides is not None:
         rank_zero_only(config.save_overrides)(folder, overrides)
     started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
-    module = instantiate(cfg.training, model=model)
+    module = schema.build(cfg, "training", model=model)
     module.started_from, module.manifest_hash = started_from, manifest_hash
-    trainer = instantiate(
-        cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=instantiate(cfg.logger)
-    )
+    callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]
+    trainer = schema.build(cfg, "trainer", callbacks=callbacks, logger=schema.build(cfg, "logger") or False)
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
     results = trainer.validate(module, datamodule=data, verbose=False)
     rank_zero_only(print)(f"model: {folder / 'model'}")

@@ -109,9 +109,13 @@ def test_every_recipe_composes_and_is_short():
         assert config.compose([f"+recipe={name}"]).name == name
 
 
-def test_defaults_hold_no_recipe():
-    """In the primary defaults list, `+recipe=` would be an error."""
-    assert "recipe" not in OmegaConf.to_yaml(OmegaConf.load(config.conf_folder() / "train.yaml").defaults)
+def test_debug_has_the_last_word():
+    """Of any recipe, which has its own bounds on steps and time."""
+    *_, before, last = OmegaConf.load(config.conf_folder() / "train.yaml").defaults
+    assert (dict(before), dict(last)) == ({"recipe": None}, {"debug": None})
+    for words in (["+recipe=drums", "debug=smoke"], ["debug=smoke", "recipe=drums"]):
+        trainer = config.compose(words).trainer
+        assert (trainer.max_steps, trainer.max_time) == (2, None)
 
 
 @pytest.mark.parametrize(

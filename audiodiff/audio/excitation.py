@@ -90,7 +90,7 @@ def _harmonics(phase: Tensor, f0: Tensor, waveform: Tensor, sample_rate: int, ho
     spectrum = torch.fft.rfft(F.pad(pieces, (0, size - pieces.shape[-1])).roll(-reach, -1))
     number = torch.arange(1, _HARMONICS + 1, device=phase.device)
     phase, hertz = phase[:, ::hop, None] * number, f0[:, ::hop, None] * number
-    place = (hertz / sample_rate * size).clamp(max=size / 2 - 1)
+    place = (hertz / sample_rate * size).nan_to_num(0).clamp(max=size / 2 - 1)  # an index; NaN stays in the phase
     below = place.long()
     found = torch.lerp(spectrum.gather(2, below), spectrum.gather(2, below + 1), (place - below).to(spectrum))
     return found * torch.polar((hertz < _ALIGNMENT_HERTZ).to(phase), -phase)

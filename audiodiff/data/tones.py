@@ -1,5 +1,6 @@
 """Synthetic clips for smoke runs and tests: harmonic tones of gliding pitch and moving formant. Nothing is fetched."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,8 +26,13 @@ def tone(seed: int, samples: int, sample_rate: int) -> torch.Tensor:
     return 0.05 * swell * voice + breath
 
 
-def prepare_tones(folder: str | Path, clips: int = 12, seconds: float = 1.5, sample_rate: int = 16000) -> Manifest:
-    """Write `clips` tones as FLAC with a manifest: two thirds to train on, the rest held out; marked synthetic."""
+def prepare_tones(
+    folder: str | Path, clips: int = 12, seconds: float = 1.5, sample_rate: int = 16000, labels: Sequence[str] = ()
+) -> Manifest:
+    """Write `clips` tones as FLAC with a manifest: two thirds to train on, the rest held out; marked synthetic.
+
+    Of `labels` each clip has one, in turns.
+    """
     folder = Path(folder)
     entries = []
     for i in range(clips):
@@ -44,6 +50,7 @@ def prepare_tones(folder: str | Path, clips: int = 12, seconds: float = 1.5, sam
                 licence="CC0-1.0",
                 source="synthetic, made by audiodiff",
                 synthetic=True,
+                label=labels[i % len(labels)] if labels else "",
             )
         )
     manifest = Manifest(tuple(entries), folder)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from audiodiff.nn.layers import DILATION_CYCLES, Downsample, ResidualBlock, Upsample
+from audiodiff.ranges import NonNegative, Positive
 
 _POWER = 0.4  # of magnitudes
 _LOG_VARIANCES = (-12.0, 4.0)
@@ -50,11 +51,11 @@ class Autoencoder(nn.Module):
 
     def __init__(
         self,
-        latents: int = 32,
-        hop_length: int = 512,
-        channels: list[int] = (192, 224),
-        blocks: list[int] = (2, 2),
-        dilation_cycle: int = 2,
+        latents: Positive = 32,
+        hop_length: Positive = 512,
+        channels: list[Positive] = (192, 224),
+        blocks: list[NonNegative] = (2, 2),
+        dilation_cycle: Positive = 2,
         phases: bool = True,
     ):
         super().__init__()

@@ -20,6 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 _LARGEST_FFT = 2**16
+from audiodiff.ranges import NonNegative, Positive
 
 
 class Frontend(nn.Module):
@@ -60,7 +61,7 @@ class IdentityFrontend(Frontend):
         channels, signals: of the input.
     """
 
-    def __init__(self, channels: int, signals: int = 0):
+    def __init__(self, channels: Positive, signals: NonNegative = 0):
         super().__init__()
         self.channels, self.signals = channels, signals
         self.in_features, self.out_features = channels + signals, channels
@@ -88,7 +89,9 @@ class StridedFrontend(Frontend):
         stride: samples a frame.
     """
 
-    def __init__(self, channels: int = 1, features: int = 128, stride: int = 16, signals: int = 0):
+    def __init__(
+        self, channels: Positive = 1, features: Positive = 128, stride: Positive = 16, signals: NonNegative = 0
+    ):
         super().__init__()
         self.channels, self.features, self.stride, self.signals = channels, features, stride, signals
         self.in_features = self.out_features = features
@@ -125,7 +128,12 @@ class StftFrontend(Frontend):
     """
 
     def __init__(
-        self, channels: int = 1, n_fft: int = 1024, hop_length: int = 256, signals: int = 0, additive: bool = True
+        self,
+        channels: Positive = 1,
+        n_fft: Positive = 1024,
+        hop_length: Positive = 256,
+        signals: NonNegative = 0,
+        additive: bool = True,
     ):
         super().__init__()
         if n_fft % hop_length or not 4 <= n_fft // hop_length <= 64 or n_fft > _LARGEST_FFT:

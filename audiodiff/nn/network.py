@@ -9,6 +9,7 @@ from audiodiff.nn.condition import Condition
 from audiodiff.nn.frontend import Frontend
 from audiodiff.nn.layers import NumberEmbedding
 from audiodiff.nn.unet1d import UNet1d, length_mask, pad_frames
+from audiodiff.ranges import NonNegative, Positive
 
 
 class Network(nn.Module):
@@ -27,16 +28,16 @@ class Network(nn.Module):
     def __init__(
         self,
         frontend: Frontend,
-        condition: int = 0,
-        condition_hop: int = 1,
-        channels: list[int] = (256, 384),
-        blocks: list[int] = (3, 3),
-        dilation_cycle: int = 3,
-        embedding: int = 128,
-        attention: int = 0,
+        condition: NonNegative = 0,
+        condition_hop: Positive = 1,
+        channels: list[Positive] = (256, 384),
+        blocks: list[NonNegative] = (3, 3),
+        dilation_cycle: Positive = 3,
+        embedding: Positive = 128,
+        attention: NonNegative = 0,
         answers: int = 1,
-        labels: int = 0,
-        numbers: int = 0,
+        labels: NonNegative = 0,
+        numbers: NonNegative = 0,
         recompute: bool = False,
     ):
         super().__init__()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from audiodiff.nn.layers import ChannelNorm, masked
 from audiodiff.nn.unet1d import length_mask
+from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 
 _MOST_BLOCKS = 16  # of which the last sees 2^15 frames to each side
 
@@ -33,12 +34,12 @@ class PitchNetwork(nn.Module):
 
     def __init__(
         self,
-        bands: int,
-        channels: int = 128,
-        blocks: int = 4,
-        bins: int = 120,
-        f0_min: float = 55.0,
-        f0_max: float = 550.0,
+        bands: Positive,
+        channels: Positive = 128,
+        blocks: NonNegative = 4,
+        bins: Positive = 120,
+        f0_min: PositiveFloat = 55.0,
+        f0_max: PositiveFloat = 550.0,
     ):
         super().__init__()
         if blocks > _MOST_BLOCKS or bins < 2 or not 0 < f0_min < f0_max:

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from audiodiff.nn.attention import SelfAttention
 from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, masked
+from audiodiff.ranges import NonNegative, Positive
 
 
 class UNet1d(nn.Module):
@@ -34,11 +35,11 @@ class UNet1d(nn.Module):
         in_features: int,
         out_features: int,
         condition: int = 0,
-        channels: list[int] = (256, 384),
-        blocks: list[int] = (3, 3),
-        dilation_cycle: int = 3,
-        embedding: int = 128,
-        attention: int = 0,
+        channels: list[Positive] = (256, 384),
+        blocks: list[NonNegative] = (3, 3),
+        dilation_cycle: Positive = 3,
+        embedding: Positive = 128,
+        attention: NonNegative = 0,
         recompute: bool = False,
     ):
         super().__init__()

@@ -8,7 +8,7 @@ sound is: it codes left and right as they are.
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from numpy.typing import ArrayLike
@@ -18,6 +18,7 @@ from audiodiff.audio.arrays import real_tensor
 from audiodiff.errors import UserError
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.network import Network
+from audiodiff.ranges import Positive
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.inputs import whole_number
 from audiodiff.synthesis.kept import KeptModel
@@ -40,7 +41,7 @@ class Codec(KeptModel):
     TYPE = "codec"
     ARGUMENTS = ("network", "sample_rate", "channels")
 
-    def __init__(self, network: Autoencoder, sample_rate: int, channels: int = 2):
+    def __init__(self, network: Autoencoder, sample_rate: Positive, channels: Literal[1, 2] = 2):
         super().__init__()
         if channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, got {channels}")

@@ -27,6 +27,7 @@ from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.nn.unet1d import length_mask
+from audiodiff.ranges import NonNegative, PositiveFloat
 from audiodiff.synthesis.composed import ComposedModel
 from audiodiff.synthesis.source import HarmonicSource
 
@@ -96,11 +97,11 @@ class VocoderModel(ComposedModel):
         mel_spec: MelSpec,
         prior: Prior,
         sampler: str = "recommended",
-        consistency: int = 32,
+        consistency: NonNegative = 32,
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
         source: HarmonicSource | None = None,
-        bridge: float | None = None,
+        bridge: PositiveFloat | None = None,
     ):
         denoiser = Denoiser(network if bridge is None else Bridge(network, bridge), schedule, objective)
         super().__init__(denoiser, sampler, grids, validated)

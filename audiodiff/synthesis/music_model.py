@@ -20,6 +20,7 @@ from audiodiff.errors import UserError
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
+from audiodiff.ranges import Positive
 from audiodiff.synthesis.codec import PREFIX, Codec, check_rate
 from audiodiff.synthesis.composed import ComposedModel
 
@@ -68,8 +69,8 @@ class MusicModel(ComposedModel):
         network: Network,
         schedule: Schedule,
         objective: Objective,
-        sample_rate: int,
-        samples: int,
+        sample_rate: Positive,
+        samples: Positive,
         spectrum: AverageSpectrum | None = None,
         labels: Sequence[str] = (),
         numbers: Sequence[str] = (),

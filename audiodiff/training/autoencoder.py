@@ -9,6 +9,8 @@ standard normal one, a Kullback-Leibler divergence (Kingma and Welling 2014).
 from torch import Tensor
 
 from audiodiff.audio.spectral import RESOLUTIONS, multi_resolution_stft
+from audiodiff.errors import UserError
+from audiodiff.ranges import NonNegativeFloat
 from audiodiff.synthesis.codec import Codec
 from audiodiff.training.module import Training, drawn_levels, limit_losses
 
@@ -27,9 +29,28 @@ class AutoencoderTraining(Training):
 
     model: Codec
 
-    def __init__(self, *arguments, spectral: float = 1.0, waveform: float = 1.0, divergence: float = 1e-3, **named):
+    def __init__(
+        self,
+        *arguments,
+        spectral: NonNegativeFloat = 1.0,
+        waveform: NonNegativeFloat = 1.0,
+        divergence: NonNegativeFloat = 1e-3,
+        **named,
+    ):
         super().__init__(*arguments, **named)
         self.spectral, self.waveform, self.divergence = spectral, waveform, divergence
+
+    def on_fit_start(self) -> None:
+        """Check the crops.
+
+        Raises:
+            UserError: they are no whole latent frames.
+        """
+        samples, stride = self.trainer.datamodule.crop_samples, self.model.stride
+        if samples % stride:
+            whole = max(round(samples / stride), 1) * stride
+            problem = f"is no multiple of {stride}, the samples of a latent frame"
+            raise UserError(f"data.crop_samples {samples}", problem, f"set data.crop_samples={whole}")
 
     def step(self, batch: dict, key: str, gain: tuple[float, float]) -> dict[str, Tensor]:
         """Encode, decode and compare a batch (B, C, T); T is a multiple of the stride."""

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
 
 from audiodiff.errors import UserError
+from audiodiff.ranges import NonNegative, Positive, Share
 from audiodiff.training.checkpoint_io import is_whole
 from audiodiff.training.module import clips_in, progress
 
@@ -26,7 +27,7 @@ class ExponentialAverage(WeightAveraging):
         decay: of the average, once warm; about 1 - 10 / steps of the run.
     """
 
-    def __init__(self, decay: float = 0.999):
+    def __init__(self, decay: Share = 0.999):
         super().__init__(use_buffers=False, avg_fn=self._average)
         self.decay = decay
 
@@ -46,7 +47,7 @@ class NoiseLevels(Callback):
         every: steps between two entries in the log.
     """
 
-    def __init__(self, bins: int = 8, every: int = 50):
+    def __init__(self, bins: Positive = 8, every: Positive = 50):
         self.bins, self.every = bins, every
         self.sums, self.counts = torch.zeros(bins), torch.zeros(bins)
 
@@ -69,7 +70,7 @@ class NoiseLevels(Callback):
 class Progress(TQDMProgressBar):
     """The bar: loss, seconds of audio trained on per second, and the time left."""
 
-    def __init__(self, refresh_rate: int = 10):
+    def __init__(self, refresh_rate: NonNegative = 10):
         super().__init__(refresh_rate=refresh_rate)
         self.started, self.first = None, 0.0
 
@@ -96,7 +97,7 @@ class Throughput(Callback):
         every: steps between two measurements.
     """
 
-    def __init__(self, every: int = 20):
+    def __init__(self, every: Positive = 20):
         self.every, self.since, self.audio = every, None, 0.0
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
@@ -119,7 +120,7 @@ class Checkpoints(Checkpoint):
         every: steps between two.
     """
 
-    def __init__(self, folder: str, every: int = 500):
+    def __init__(self, folder: str, every: Positive = 500):
         self.folder, self.every = folder, every
         self.interrupted, self.replaced, self.saved = False, None, None
 

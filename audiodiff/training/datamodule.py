@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import lightning
 import torch
@@ -17,6 +18,7 @@ from audiodiff.data.manifest import NAME, Manifest
 from audiodiff.data.tones import prepare_tones
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
+from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 
 
 class ManifestData(lightning.LightningDataModule):
@@ -31,6 +33,7 @@ class ManifestData(lightning.LightningDataModule):
         validation_clips: held-out clips that validation sees, the first of the split.
         seed: of the stream of crops.
         corpora: that are prepared there where nothing else is said.
+        tones: make synthetic tones at `path` where nothing is: for smoke runs, which need no prepared data.
 
     Attributes:
         codec_training: the training record of the codec whose latents the data is; empty where it is no latents.
@@ -39,19 +42,20 @@ class ManifestData(lightning.LightningDataModule):
     def __init__(
         self,
         path: str,
-        sample_rate: int,
-        crop_samples: int,
-        batch_size: int,
-        workers: int = 0,
-        validation_clips: int = 8,
-        seed: int = 0,
+        sample_rate: Positive,
+        crop_samples: Positive,
+        batch_size: Positive,
+        workers: NonNegative = 0,
+        validation_clips: Positive = 8,
+        seed: NonNegative = 0,
         corpora: str = "asterisk-en",
+        tones: bool = False,
     ):
         super().__init__()
         self.codec_training: dict = {}
         self.corpora = corpora
         self.path, self.sample_rate, self.crop_samples, self.batch_size = path, sample_rate, crop_samples, batch_size
-        self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
+        self.workers, self.validation_clips, self.seed, self.tones = workers, validation_clips, seed, tones
 
     def manifest(self) -> Manifest:
         """Those of the prepared clips that are trained and validated on: all; raises as `prepared`."""
@@ -63,12 +67,23 @@ class ManifestData(lightning.LightningDataModule):
         Raises:
             UserError: nothing is prepared there; names the command that prepares it.
         """
+        if self.tones:
+            return self._tones()
         if not Path(self.path).exists():
             command = f"audiodiff prepare {self.corpora} --out {self.path}"
             raise UserError(
                 self.path, "no data is prepared there", f"run `{command}`, or set data.path to a folder of recordings"
             )
         return Manifest.load(self.path)
+
+    def _tones(self) -> Manifest:
+        """The tones, which the first of several processes makes, or whatever is prepared there."""
+        path = Path(self.path)
+        with folder_lock(path, wait=True):
+            found = {file.name for file in path.iterdir() if not file.name.startswith(".")} if path.is_dir() else set()
+            if path.is_file() or found - {"tones"}:
+                return Manifest.load(path)
+            return prepare_tones(path, labels=getattr(self, "labels", ()))
 
     def setup(self, stage: str) -> None:
         """Read what there is, before the first of fitting and validating."""
@@ -127,12 +142,12 @@ class MusicData(ManifestData):
     def __init__(
         self,
         *arguments,
-        channels: int = 1,
+        channels: Literal[1, 2] = 1,
         from_start: bool = False,
         labels: Sequence[str] = (),
         numbers: Sequence[str] = (),
         others: bool = False,
-        longest_seconds: float | None = None,
+        longest_seconds: PositiveFloat | None = None,
         **options,
     ):
         super().__init__(*arguments, **options)
@@ -147,7 +162,7 @@ class MusicData(ManifestData):
             UserError: as `ManifestData.prepared`, or of the folder nothing can be used.
         """
         folder = Path(self.path)
-        if folder.is_dir() and not (folder / NAME).exists():
+        if not self.tones and folder.is_dir() and not (folder / NAME).exists():
             self.path = str(place_for(folder))
             print(f"preparing {folder} in {self.path}")
             manifest = prepare([f"music:{folder}"], self.path)
@@ -223,7 +238,9 @@ class OneClipData(ManifestData):
         clip: its id; empty for the first training clip that is at least as long as a crop.
     """
 
-    def __init__(self, path: str, sample_rate: int, crop_samples: int, batch_size: int, clip: str = "", **options):
+    def __init__(
+        self, path: str, sample_rate: Positive, crop_samples: Positive, batch_size: Positive, clip: str = "", **options
+    ):
         super().__init__(path, sample_rate, crop_samples, batch_size, **options)
         self.clip = clip
 
@@ -237,25 +254,6 @@ class OneClipData(ManifestData):
         if not chosen:
             raise UserError("data.clip", f"no clip {self.clip!r} in {self.path}", "name one from its manifest.jsonl")
         return Manifest(tuple(chosen), whole.root, whole.split_by)
-
-
-class ToneData(ManifestData):
-    """Synthetic tones, made where `path` says if they are not there: for smoke runs, which need no prepared data.
-
-    Args:
-        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed: as for `ManifestData`.
-    """
-
-    def prepared(self) -> Manifest:
-        """The tones, which the first of several processes makes, or whatever is prepared there.
-
-        Raises:
-            UserError: the folder holds something else.
-        """
-        path = Path(self.path)
-        with folder_lock(path, wait=True):
-            found = {file.name for file in path.iterdir() if not file.name.startswith(".")} if path.is_dir() else set()
-            return prepare_tones(path) if not path.is_file() and found <= {"tones"} else Manifest.load(path)
 
 
 def _single_thread(worker: int) -> None:

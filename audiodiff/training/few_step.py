@@ -16,6 +16,7 @@ from torch import Tensor
 from audiodiff.audio.spectral import multi_resolution_mel, multi_resolution_stft
 from audiodiff.diffusion.times import Uniform
 from audiodiff.errors import UserError
+from audiodiff.ranges import NonNegative, NonNegativeFloat, Positive
 from audiodiff.training.module import VocoderTraining, drawn_levels, faded, limit_losses
 
 
@@ -38,12 +39,12 @@ class FewStepTraining(VocoderTraining):
     def __init__(
         self,
         *arguments,
-        calls: tuple[int, ...] = (2, 4),
+        calls: tuple[Positive, ...] = (2, 4),
         sampler: str | None = None,
-        consistency: int | None = None,
-        repulsion: float = 1.0,
+        consistency: NonNegative | None = None,
+        repulsion: NonNegativeFloat = 1.0,
         aligned: bool = True,
-        mel: float = 0.0,
+        mel: NonNegativeFloat = 0.0,
         **named,
     ):
         super().__init__(*arguments, **named)

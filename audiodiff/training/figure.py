@@ -32,7 +32,9 @@ def spectrogram_grid(
     rows = -(-len(clips) // columns)
     figure = Figure(figsize=(2.5 * columns, 1.8 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    spectra = torch.stft(clips.mean(1), n_fft, n_fft // 4, window=torch.hann_window(n_fft), return_complex=True).abs()
+    window = torch.hann_window(n_fft)
+    spectra = torch.stft(clips.mean(1), n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True)
+    spectra = spectra.abs()
     decibels = 20 * (spectra / spectra.max().clamp(min=1e-9)).clamp(min=1e-9).log10()
     extent = (0, clips.shape[-1] / sample_rate, 0, sample_rate / 2000)
     for axis in axes.flat[len(clips) :]:

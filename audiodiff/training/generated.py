@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalise, peak_dbfs, rms_dbfs
+from audiodiff.ranges import Positive
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import average_spectra, keep, spectrogram_grid
@@ -39,7 +40,7 @@ class Generated(Callback):
         data: what the model was trained on, for the model card.
     """
 
-    def __init__(self, folder: str, clips: int = 16, steps: int = 20, data: str = ""):
+    def __init__(self, folder: str, clips: Positive = 16, steps: Positive = 20, data: str = ""):
         self.folder, self.clips, self.steps, self.data = Path(folder), clips, steps, data
 
     def on_validation_epoch_end(self, trainer, module) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from audiodiff.errors import UserError
 from audiodiff.files import atomic, write_text
+from audiodiff.ranges import Positive
 
 
 class NonFiniteGuard:
@@ -19,7 +20,7 @@ class NonFiniteGuard:
         patience: how many such steps in a row are too many.
     """
 
-    def __init__(self, folder: str, patience: int = 5):
+    def __init__(self, folder: str, patience: Positive = 5):
         self.folder, self.patience, self.count = Path(folder), patience, 0
 
     def inspect(self, loss: Tensor, batch: dict) -> bool:

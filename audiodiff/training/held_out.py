@@ -9,6 +9,7 @@ from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
 from audiodiff.files import short_name
+from audiodiff.ranges import NonNegative, Positive
 from audiodiff.synthesis.vocoder import Vocoder
 from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import keep, spectrogram_pair
@@ -29,7 +30,7 @@ class HeldOut(Callback):
         data: what the model was trained on, for the model card.
     """
 
-    def __init__(self, folder: str, clips: int = 3, steps: int = 6, data: str = ""):
+    def __init__(self, folder: str, clips: NonNegative = 3, steps: Positive = 6, data: str = ""):
         self.folder, self.clips, self.steps, self.data = Path(folder), clips, steps, data
 
     def on_validation_epoch_end(self, trainer, module) -> None:

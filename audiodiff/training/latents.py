@@ -18,6 +18,7 @@ from audiodiff.data.dataset import CropDataset, read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.files import atomic, folder_lock, short_name
+from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.synthesis import checkpoint
 from audiodiff.synthesis.codec import Codec, codec_of
 from audiodiff.training.datamodule import MusicData
@@ -52,7 +53,7 @@ class LatentData(MusicData):
     """Crops of the latents of a codec.
 
     Args:
-        codec: folder of a codec, or of a model that has one.
+        codec: folder of a codec, or of a model that has one; with `tones` an untrained one is made where there is none.
         accelerator: that recordings are encoded on, as of Lightning's trainer; anything but a CUDA device is the CPU.
         arguments: those of `MusicData`; `sample_rate` and `channels` are the codec's, `crop_samples` a multiple of its
             stride.
@@ -67,6 +68,11 @@ class LatentData(MusicData):
 
     def read(self) -> None:
         """Encode what is not encoded yet, and see to it that the codec is the one that was meant."""
+        if self.tones:
+            with folder_lock(self.codec, wait=True):
+                if not (Path(self.codec) / "config.json").exists():
+                    network = Autoencoder(channels=[8, 8], blocks=[1, 1])
+                    Codec(network, self.sample_rate, self.channels).save_pretrained(self.codec)
         found = codec_of(checkpoint.load(self.codec))
         codec = Codec.from_checkpoint(found, self.codec)
         self.autoencoder = codec.network

@@ -19,6 +19,8 @@ from audiodiff.diffusion.learned_schedule import LearnedSchedule, with_path_grad
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.diffusion.times import LowDiscrepancy, Uniform
+from audiodiff.errors import UserError
+from audiodiff.ranges import NonNegativeFloat
 from audiodiff.synthesis.composed import ComposedModel
 from audiodiff.synthesis.kept import KeptModel
 from audiodiff.synthesis.model import VocoderModel
@@ -45,7 +47,7 @@ class Training(lightning.LightningModule):
         model: KeptModel,
         optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
         lr_schedule: WarmupCosine,
-        gain: tuple[float, float] = (0.5, 1.2),
+        gain: tuple[NonNegativeFloat, NonNegativeFloat] = (0.5, 1.2),
         seed: int = 0,
         guard: NonFiniteGuard | None = None,
     ):
@@ -69,8 +71,15 @@ class Training(lightning.LightningModule):
         """
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimiser; its rate is set before every step by `on_before_optimizer_step`."""
-        optimizer = self.optimizer(self.model.learned())
+        """The optimiser; its rate is set before every step by `on_before_optimizer_step`.
+
+        Raises:
+            UserError: the optimiser refuses its arguments.
+        """
+        try:
+            optimizer = self.optimizer(self.model.learned())
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError("optimizer", str(error).splitlines()[0], "set another value") from error
         for group in optimizer.param_groups:
             group["full_lr"] = group["lr"]
         return optimizer
@@ -113,6 +122,15 @@ class Training(lightning.LightningModule):
 
     def took(self, outputs: dict[str, Tensor]) -> None:
         """What is learned of a step besides its gradient: nothing."""
+
+    def on_validation_start(self) -> None:
+        """Stop a run that has diverged.
+
+        Raises:
+            UserError: a weight is not finite.
+        """
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise UserError("training", "diverged: there are weights that are not finite", "lower optimizer.lr")
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
         """The same loss on held-out clips, with the same noise every time."""
@@ -207,12 +225,23 @@ class VocoderTraining(DiffusionTraining):
     def __init__(
         self,
         *arguments,
-        spectral: float = 0.5,
+        spectral: NonNegativeFloat = 0.5,
         terms: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = (),
         **named,
     ):
         super().__init__(*arguments, **named)
         self.spectral, self.terms = spectral, tuple(terms)
+
+    def on_fit_start(self) -> None:
+        """Check the crops.
+
+        Raises:
+            UserError: they are shorter than a frame of the mel.
+        """
+        samples, hop = self.trainer.datamodule.crop_samples, self.model.mel_spec.hop_length
+        if samples < hop:
+            problem = f"is shorter than a frame of the mel ({hop} samples)"
+            raise UserError(f"data.crop_samples {samples}", problem, "set data.crop_samples=16384")
 
     def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
         """Noise, estimate and compare a batch (B, T)."""

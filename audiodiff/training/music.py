@@ -18,6 +18,7 @@ from audiodiff.diffusion.clips import clip_mean, column
 from audiodiff.diffusion.times import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
+from audiodiff.ranges import Positive, Share
 from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.datamodule import MusicData
@@ -43,10 +44,10 @@ class MusicTraining(DiffusionTraining):
     def __init__(
         self,
         *arguments,
-        unlabelled: float = 0.1,
+        unlabelled: Share = 0.1,
         levelled: bool = True,
         masked: bool = False,
-        measured: int = 256,
+        measured: Positive = 256,
         **named,
     ):
         super().__init__(*arguments, **named)

@@ -2,6 +2,8 @@
 
 import math
 
+from audiodiff.ranges import NonNegative, Share
+
 
 class WarmupCosine:
     """Linear warm-up in steps, then half a cosine over the run's progress (Loshchilov & Hutter 2017, eq. 5).
@@ -13,7 +15,7 @@ class WarmupCosine:
         final: the rate at the end, as a share of the full one.
     """
 
-    def __init__(self, warmup_steps: int = 200, final: float = 0.02):
+    def __init__(self, warmup_steps: NonNegative = 200, final: Share = 0.02):
         self.warmup_steps, self.final = warmup_steps, final
 
     def factor(self, step: int, progress: float) -> float:

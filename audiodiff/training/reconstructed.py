@@ -10,6 +10,7 @@ from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.spectral import multi_resolution_stft, si_sdr
+from audiodiff.ranges import NonNegative, Positive
 from audiodiff.synthesis.codec import Codec
 from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import keep, spectrogram_grid
@@ -34,7 +35,7 @@ class Reconstructed(Callback):
         data: what the codec was trained on, for its card.
     """
 
-    def __init__(self, folder: str, clips: int = 4, measured: int = 64, data: str = ""):
+    def __init__(self, folder: str, clips: NonNegative = 4, measured: Positive = 64, data: str = ""):
         self.folder, self.clips, self.measured, self.data = Path(folder), clips, measured, data
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:

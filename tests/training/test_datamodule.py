@@ -9,7 +9,7 @@ import torch
 from audiodiff.data.tones import prepare_tones
 from audiodiff.errors import UserError
 from audiodiff.training import datamodule
-from audiodiff.training.datamodule import ManifestData, OneClipData, ToneData
+from audiodiff.training.datamodule import ManifestData, OneClipData
 
 
 @pytest.fixture(scope="module")
@@ -88,24 +88,26 @@ def test_unprepared_data_names_the_command(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*waiting for process")
 def test_tones_are_made_by_one_of_several_processes(tmp_path, monkeypatch):
     folder, made = tmp_path / "made", []
-    monkeypatch.setattr(datamodule, "prepare_tones", lambda path: made.append(path) or prepare_tones(path, clips=3))
+    monkeypatch.setattr(
+        datamodule, "prepare_tones", lambda path, **_: made.append(path) or prepare_tones(path, clips=3)
+    )
     (folder / "tones").mkdir(parents=True)  # as a killed process leaves it
-    data = [ToneData(folder, 16000, 4096, 2) for _ in range(3)]
+    data = [ManifestData(folder, 16000, 4096, 2, tones=True) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        manifests = list(pool.map(ToneData.prepared, data))
+        manifests = list(pool.map(ManifestData.prepared, data))
     assert made == [folder] and len({manifest.content_hash() for manifest in manifests}) == 1
-    assert ToneData(folder / "manifest.jsonl", 16000, 4096, 2).prepared().clips == manifests[0].clips
+    assert ManifestData(folder / "manifest.jsonl", 16000, 4096, 2, tones=True).prepared().clips == manifests[0].clips
 
 
 def test_tones_are_not_made_among_other_files(tmp_path):
     (tmp_path / "song.wav").touch()
     with pytest.raises(UserError, match="no such manifest"):
-        ToneData(tmp_path, 16000, 4096, 2).prepared()
+        ManifestData(tmp_path, 16000, 4096, 2, tones=True).prepared()
     assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
 
 
 def test_tones_are_made_once(tmp_path):
-    data = ToneData(tmp_path / "made", 16000, 4096, 2)
+    data = ManifestData(tmp_path / "made", 16000, 4096, 2, tones=True)
     made = data.manifest()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "made").rglob("*.flac")}
     assert data.manifest().content_hash() == made.content_hash()

@@ -1,0 +1,172 @@
+"""Types of a configuration, checked before anything is built of it.
+
+The schema is the constructors: what `_target_` names has a signature, and each value of the configuration is checked
+against the annotation of the argument of its name, range included (`audiodiff.ranges`). Keys that are no arguments, and
+those of other people's constructors that take less than they say, stand in `KEYS`. A number written as another type,
+such as 1e3 for a count, becomes what the constructor takes; what is not of its type is refused by its key.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, get_type_hints
+
+from annotated_types import Gt, Le
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+from pydantic import ConfigDict, InstanceOf, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from audiodiff.diffusion import presets
+from audiodiff.errors import UserError
+from audiodiff.ranges import NonNegative, NonNegativeFloat, Positive, Seed
+
+KEYS: dict[str, Any] = {
+    "name": str,
+    "seed": Seed,
+    "resume": str | None,
+    "init_from": str | None,
+    "sampler.name": Literal[presets.NAMES],
+    "sampler.steps": Positive,
+    "sampler.consistency": NonNegative,
+    # Not float16, which scales gradients: they would be clipped wrongly.
+    "trainer.precision": Literal["32-true", "bf16-mixed", 32, "32", "bf16"] | None,
+    "trainer.val_check_interval": Positive | Annotated[float, Gt(0), Le(1)],
+    "trainer.check_val_every_n_epoch": Positive | None,
+    "trainer.log_every_n_steps": NonNegative,
+    "trainer.gradient_clip_val": NonNegativeFloat | None,
+}
+# Groups that every run is made of.
+NEEDED = ("data", "model", "training", "callbacks", "trainer")
+_OPTIONS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+def check(cfg: DictConfig) -> None:
+    """Check every value of a configuration that can be checked before something is built; whole floats become integers.
+
+    Raises:
+        UserError: a value of another type or range, a key that its constructor does not take, one that is not set, or a
+            group that is left out; names the key.
+    """
+    for group in NEEDED:
+        if not OmegaConf.is_dict(cfg.get(group)):
+            raise UserError(group, "is needed", f"leave {group}= out, or choose one of its group")
+    for key, kind in KEYS.items():
+        group, _, name = key.rpartition(".")
+        node = cfg.get(group) if group else cfg
+        if node is not None and name in node:
+            _check_value(node, name, key, kind)
+    if "sampler" in cfg:
+        presets.build(cfg.sampler.name, cfg.sampler.steps)
+    _check_node(cfg.data, "data")  # first: the other groups refer to it
+    _check_node(cfg, "")
+
+
+def build(cfg: DictConfig, key: str, **arguments: Any) -> Any:
+    """What a group of the configuration describes; None where the group is null or left out.
+
+    Raises:
+        UserError: its constructor, or that of one of its parts, refuses; names the key.
+    """
+    try:
+        return instantiate(cfg.get(key), **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error
+        place = re.search(r"full_key: (\S+)", str(error))
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise UserError(place[1] if place else key, reason, "set another value") from error
+
+
+def _check_node(node: DictConfig, at: str) -> None:
+    parameters = _parameters(node, at) if "_target_" in node else {}
+    for name in node:
+        key = f"{at}.{name}".lstrip(".")
+        if name in parameters:
+            _check_value(node, name, key, parameters[name])
+        if OmegaConf.is_interpolation(node, name) or (OmegaConf.is_missing(node, name) and name not in parameters):
+            continue
+        child = _get(node, name, key)
+        if OmegaConf.is_dict(child):
+            _check_node(child, key)
+
+
+def _parameters(node: DictConfig, at: str) -> dict[str, Any]:
+    """The annotations of what a node's target takes, by name."""
+    try:
+        target = get_object(node["_target_"])
+    except (HydraException, ImportError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{at}._target_ {node['_target_']}", "cannot be imported", "mend its spelling") from error
+    taken, rest = _signature(target)
+    unknown = [str(name) for name in node if name not in taken and not str(name).startswith("_")]
+    if unknown and not rest:
+        raise UserError(f"{at}.{unknown[0]}", "is no key there", f"choose among {', '.join(taken)}")
+    return taken
+
+
+@cache
+def _signature(target: Callable) -> tuple[dict[str, Any], bool]:
+    """Annotations by argument, those that a class hands on to its parents included; whether it takes any others."""
+    taken: dict[str, Any] = {}
+    functions = [target]
+    if inspect.isclass(target):
+        functions = [vars(kind)["__init__"] for kind in target.__mro__ if "__init__" in vars(kind)]
+    for function in functions:
+        parameters = inspect.signature(function).parameters
+        try:
+            hints = get_type_hints(function, include_extras=True)
+        except (NameError, TypeError):  # of a library's, that only a type checker can read
+            hints = {}
+        for name, parameter in parameters.items():
+            if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                taken.setdefault(name, hints.get(name, Any))
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return taken, False
+    return taken, True
+
+
+def _check_value(node: DictConfig, name: str, key: str, kind: Any) -> None:
+    value = _get(node, name, key)
+    plain = OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+    if isinstance(plain, dict) or kind is Any:  # a part, which is checked by its own target
+        return
+    try:
+        valid = _adapter(kind).validate_python(plain)
+    except ValidationError as error:
+        reasons = dict.fromkeys(_reason(detail) for detail in error.errors())
+        fix = f"write {key}=[{plain}]" if isinstance(plain, str) and "should be a list" in reasons else ""
+        raise UserError(f"{key}={'null' if plain is None else plain}", " or ".join(reasons), fix) from error
+    except PydanticUserError:  # an annotation that pydantic cannot read
+        return
+    same = type(valid) is type(plain) or (type(valid), type(plain)) == (float, int)
+    if not same and isinstance(valid, int | float | str) and not OmegaConf.is_interpolation(node, name):
+        node[name] = valid
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter:
+    # Of a dataclass pydantic would build one, by options of its own.
+    return TypeAdapter(InstanceOf[kind]) if is_dataclass(kind) else TypeAdapter(kind, config=_OPTIONS)
+
+
+def _reason(detail: dict) -> str:
+    """One of pydantic's messages, in the words of a configuration: it knows lists alone."""
+    kind, message = detail["type"], detail["msg"].removeprefix("Input ")
+    if kind in ("list_type", "tuple_type", "sequence_str") or "instance of Sequence" in message:
+        return "should be a list"
+    return "should be a smaller number" if kind == "int_parsing_size" else message
+
+
+def _get(node: DictConfig, name: str, key: str) -> Any:
+    """A value, resolved; that of an interpolation that leads nowhere is refused by the key that it leads to."""
+    try:
+        return node[name]
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        raise UserError(key, "is not set", f"say {key}=...") from error
+    except OmegaConfBaseException as error:
+        reason, *_ = str(error).splitlines()
+        raise UserError(key, reason, "set the key that it refers to") from error
