@@ -91,8 +91,9 @@ def _check_node(node: DictConfig, at: str) -> None:
         if OmegaConf.is_interpolation(node, name) or (OmegaConf.is_missing(node, name) and name not in parameters):
             continue
         child = _get(node, name, key)
-        if OmegaConf.is_dict(child):
-            _check_node(child, key)
+        for part in child if OmegaConf.is_list(child) else [child]:
+            if OmegaConf.is_dict(part):
+                _check_node(part, key)
 
 
 def _parameters(node: DictConfig, at: str) -> dict[str, Any]:
@@ -132,7 +133,8 @@ def _signature(target: Callable) -> tuple[dict[str, Any], bool]:
 def _check_value(node: DictConfig, name: str, key: str, kind: Any) -> None:
     value = _get(node, name, key)
     plain = OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
-    if isinstance(plain, dict) or kind is Any:  # a part, which is checked by its own target
+    parts = plain if isinstance(plain, list) else [plain]
+    if kind is Any or any(isinstance(part, dict) for part in parts):  # which are checked by their own targets
         return
     try:
         valid = _adapter(kind).validate_python(plain)
