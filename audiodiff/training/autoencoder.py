@@ -46,11 +46,11 @@ class AutoencoderTraining(Training):
         Raises:
             UserError: they are no whole latent frames.
         """
-        samples, stride = self.trainer.datamodule.crop_samples, self.model.stride
-        if samples % stride:
-            whole = max(round(samples / stride), 1) * stride
+        data, stride = self.trainer.datamodule, self.model.stride
+        if data is not None and data.crop_samples % stride:
+            whole = max(round(data.crop_samples / stride), 1) * stride
             problem = f"is no multiple of {stride}, the samples of a latent frame"
-            raise UserError(f"data.crop_samples {samples}", problem, f"set data.crop_samples={whole}")
+            raise UserError(f"data.crop_samples {data.crop_samples}", problem, f"set data.crop_samples={whole}")
 
     def step(self, batch: dict, key: str, gain: tuple[float, float]) -> dict[str, Tensor]:
         """Encode, decode and compare a batch (B, C, T); T is a multiple of the stride."""

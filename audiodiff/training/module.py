@@ -238,10 +238,10 @@ class VocoderTraining(DiffusionTraining):
         Raises:
             UserError: they are shorter than a frame of the mel.
         """
-        samples, hop = self.trainer.datamodule.crop_samples, self.model.mel_spec.hop_length
-        if samples < hop:
+        data, hop = self.trainer.datamodule, self.model.mel_spec.hop_length
+        if data is not None and data.crop_samples < hop:
             problem = f"is shorter than a frame of the mel ({hop} samples)"
-            raise UserError(f"data.crop_samples {samples}", problem, "set data.crop_samples=16384")
+            raise UserError(f"data.crop_samples {data.crop_samples}", problem, "set data.crop_samples=16384")
 
     def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
         """Noise, estimate and compare a batch (B, T)."""

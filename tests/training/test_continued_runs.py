@@ -127,8 +127,8 @@ def test_a_command_line_is_completed_by_that_of_the_run(tmp_path, monkeypatch):
         folder, ["+recipe=speech_mel", "objective=epsilon", "trainer.max_steps=10", "init_from=a", "resume=last"]
     )
     where = 'resume="runs/speech_mel/2026-01-01_00-00-00"'
-    began = ["+recipe=speech_mel", "objective=epsilon", "init_from=a"]
-    for words in (["resume=last", "+recipe=speech_mel"], [where]):
+    began = ["recipe=speech_mel", "objective=epsilon", "init_from='a'"]  # as Hydra reads them
+    for words in (["resume=last", "recipe=speech_mel"], [where]):
         completed = config.continued([*words, "trainer.max_steps=20"])
         assert set(completed) == {*began, where, "trainer.max_steps=20"} and len(completed) == 5
         cfg = config.compose(completed)
@@ -136,7 +136,7 @@ def test_a_command_line_is_completed_by_that_of_the_run(tmp_path, monkeypatch):
         assert config.continued(completed) == completed  # as the processes of further devices read it
     assert config.continued(["+recipe=speech_mel"]) == ["+recipe=speech_mel"]
     assert config.continued(["+recipe=drums", "resume=last"]) == ["+recipe=drums", "resume=last"]
-    with pytest.raises(UserError, match=r"init_from=b: the run .* began with init_from=a; leave it out"):
+    with pytest.raises(UserError, match=r"init_from=b: the run .* began with init_from='a'; leave it out"):
         config.continued([where, "init_from=b"])
 
 
@@ -144,7 +144,7 @@ def test_a_run_of_an_older_version_is_completed_by_what_hydra_saved(tmp_path):
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text("- +recipe=speech_mel\n- objective=x0\n")
     assert set(config.continued([f'resume="{tmp_path}"'])) == {
-        "+recipe=speech_mel", "objective=x0", f'resume="{tmp_path}"'
+        "recipe=speech_mel", "objective=x0", f'resume="{tmp_path}"'
     }  # fmt: skip
 
 
