@@ -19,8 +19,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-_LARGEST_FFT = 2**16
 from audiodiff.ranges import NonNegative, Positive
+
+_LARGEST_FFT = 2**16
 
 
 class Frontend(nn.Module):

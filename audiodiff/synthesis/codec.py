@@ -8,7 +8,7 @@ sound is: it codes left and right as they are.
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from numpy.typing import ArrayLike
@@ -41,7 +41,7 @@ class Codec(KeptModel):
     TYPE = "codec"
     ARGUMENTS = ("network", "sample_rate", "channels")
 
-    def __init__(self, network: Autoencoder, sample_rate: Positive, channels: Literal[1, 2] = 2):
+    def __init__(self, network: Autoencoder, sample_rate: Positive, channels: Positive = 2):
         super().__init__()
         if channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, got {channels}")

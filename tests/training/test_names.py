@@ -54,7 +54,7 @@ def run(recipe, recordings, folder, *words):
 
 
 def test_a_vocoder_is_trained_validated_and_resumed(recordings, tmp_path):
-    words = ("debug=smoke", *TINY, "data.crop_samples=4096", "callbacks.held_out.clips=3")
+    words = ("debug=smoke", *TINY, "data.crop_samples=4096", "data.validation_clips=3", "callbacks.held_out.clips=3")
     run("speech_mel", recordings, tmp_path, *words)
     run("speech_mel", recordings, tmp_path, *words, "trainer.max_steps=2", "resume=last")
     for step in (1, 2):
