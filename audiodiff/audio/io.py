@@ -232,8 +232,7 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
     try:
         soundfile.write(encoded, _steps(path, samples), audio.sample_rate, "PCM_16", format=_WRITTEN[name])
     except soundfile.LibsndfileError as error:
-        problem = f"cannot be written at {audio.sample_rate} Hz ({error.error_string})"
-        raise UserError(path, problem, "resample it or choose another format") from error
+        raise _unwritable(path, audio.sample_rate, error) from error
     with atomic(path) as temporary:
         temporary.write_bytes(encoded.getvalue())
 
@@ -251,13 +250,21 @@ def write_pieces(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
     pieces = iter(pieces)
     first = next(pieces)
     with atomic(path) as temporary, _Disk(temporary, "w+") as disk:
-        with soundfile.SoundFile(disk, "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]) as file:
-            for piece in chain([first], pieces):
-                file.write(_steps(path, piece))
-                if disk.error:
-                    break
+        try:
+            with soundfile.SoundFile(disk, "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]) as file:
+                for piece in chain([first], pieces):
+                    file.write(_steps(path, piece))
+                    if disk.error:
+                        break
+        except soundfile.LibsndfileError as error:
+            raise _unwritable(path, sample_rate, error) from error
         if disk.error:
             raise disk.error
+
+
+def _unwritable(path: Path, sample_rate: int, error: soundfile.LibsndfileError) -> UserError:
+    problem = f"cannot be written at {sample_rate} Hz ({error.error_string})"
+    return UserError(path, problem, "resample it or choose another format")
 
 
 class _Disk(FileIO):

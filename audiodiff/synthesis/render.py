@@ -173,9 +173,12 @@ class _Renderer:
             "clip_seed": clip_seed(settings.seed, source.id),
             "consistency": consistency,
         }
-        frames = source.frames(vocoder, settings.mel_spec)
-        missing = settings.overwrite or not sidecar.is_there(audio, _CLAIM, recipe)
+        found = {} if settings.overwrite else sidecar.told(audio, _CLAIM)
+        missing = not found.items() >= recipe.items()
         self.outcome.kept += not missing
+        frames = None if missing else found.get("frames")
+        if not isinstance(frames, int):
+            frames = source.frames(vocoder, settings.mel_spec)  # which may have to decode the whole file
         return Job(source, audio, frames, recipe, missing)
 
     def _batch(self, jobs: Sequence[Job]) -> None:
@@ -229,6 +232,7 @@ class _Renderer:
             "batch_size": self.settings.batch_size,
             "mel_spec": self.vocoder.spec.to_dict(),
             "sample_rate": audio.sample_rate,
+            "frames": job.frames,
             "samples": audio.samples.shape[-1],
             "seconds": audio.seconds,
             # As in reports: seconds of audio in a second of work, over the batch.

@@ -55,11 +55,6 @@ def check_name(audio: Path) -> None:
             raise UserError(audio, problem, "shorten the input's name, or its folder's") from error
 
 
-def is_there(audio: Path, claim: dict, recipe: dict) -> bool:
-    """Whether an audio file is there, of our making (`claim`) and made as `recipe` says; raises as `told`."""
-    return told(audio, claim).items() >= recipe.items()
-
-
 def told(audio: Path, claim: dict) -> dict:
     """What the sidecar says of an audio file of our making (`claim`); nothing if the file is not there, or unfinished.
 

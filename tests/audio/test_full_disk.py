@@ -30,3 +30,9 @@ def test_pieces_are_the_whole(tmp_path, format):
     io.write_pieces(tmp_path / f"pieces.{format}", PIECES, 8000)
     io.write(tmp_path / f"whole.{format}", io.Audio(torch.cat(PIECES, -1), 8000))
     assert (tmp_path / f"pieces.{format}").read_bytes() == (tmp_path / f"whole.{format}").read_bytes()
+
+
+def test_a_rate_that_a_format_lacks_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"a\.flac: cannot be written at 700001 Hz"):
+        io.write_pieces(tmp_path / "a.flac", PIECES, 700001)
+    assert not list(tmp_path.iterdir())

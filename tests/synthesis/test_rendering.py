@@ -15,7 +15,7 @@ from audiodiff.audio.mel_file import save_mel
 from audiodiff.diffusion import presets
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
-from audiodiff.synthesis.jobs import find
+from audiodiff.synthesis.jobs import Source, find
 from audiodiff.synthesis.render import Settings, render
 from audiodiff.synthesis.sidecar import sidecar_path
 from audiodiff.synthesis.vocoder import Vocoder
@@ -131,6 +131,21 @@ def test_what_is_there_is_left_alone(go, tmp_path):
     assert counts(go()[0]) == (0, 5, 0)
     assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*")}
     assert counts(go(overwrite=True)[0]) == (5, 0, 0)
+
+
+def test_what_is_there_is_not_decoded_again(go, monkeypatch):
+    go()
+    monkeypatch.setattr(Source, "frames", lambda *_: pytest.fail("the file is opened for its length"))
+    assert counts(go()[0]) == (0, 5, 0)
+
+
+@pytest.mark.parametrize("frames", [None, "many"])
+def test_a_sidecar_that_lacks_its_frames_will_do(go, tmp_path, frames):
+    go()
+    for sidecar in (tmp_path / "out").rglob("*.json"):
+        metadata = json.loads(sidecar.read_text())
+        sidecar.write_text(json.dumps(metadata | {"frames": frames}))
+    assert counts(go()[0]) == (0, 5, 0)
 
 
 @pytest.mark.parametrize(
