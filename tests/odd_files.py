@@ -37,7 +37,10 @@ def decoded(*contents: bytes) -> np.ndarray:
 
 def _decoded(content: bytes) -> np.ndarray:
     with soundfile.SoundFile(BytesIO(content)) as file:
-        return file.read(10**7 if not file.seekable() else -1, dtype="float32")
+        if not file.seekable():
+            return file.read(10**7, dtype="float32")
+        file.seek(0)  # changes how MP3 is rounded
+        return file.read(dtype="float32")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from audiodiff.audio.reading.pyav import PyavDecoder
 from audiodiff.audio.reading.sndfile import SndfileDecoder
 from audiodiff.errors import UserError
 
-_BLOCK = 1 << 20  # samples of all channels
+_BLOCK = 1 << 16  # samples of all channels
 _LOWEST_RATE = 500  # Hz
 
 

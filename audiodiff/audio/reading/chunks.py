@@ -120,7 +120,7 @@ def _samples(
             break
         if name in layout.samples:
             return (name, at + layout.header, stated), kept, long
-        if name in _KEPT and stated <= _LARGEST:
+        if name in _KEPT and 0 <= stated <= _LARGEST:
             kept.setdefault(name, file.read(stated))
         elif name == b"ds64":
             content = file.read(16)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from audiodiff.audio.reading.formats import Format
+from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError, first_line
 
 INSTALL = "pip install av"
@@ -34,7 +35,8 @@ class PyavDecoder:
 
         self._path, self._decoded, self._rest, self.remark = path, 0, np.zeros((0, 1), np.float32), ""
         self._errors = (av.error.FFmpegError, OSError, ValueError, MemoryError)
-        self._file = open(path, "rb")  # noqa: SIM115
+        # Not the path, which FFmpeg might take for an address; nor a file, whose seeking can fail, which PyAV prints.
+        self._file = Window(path, 0, path.stat().st_size)
         self._container = None
         try:
             self._container = av.open(self._file, format=kind.demuxer)

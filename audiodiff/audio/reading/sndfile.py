@@ -21,6 +21,11 @@ class _Stream(soundfile.SoundFile):
         """It is not sought in while it is read."""
         return False
 
+    def rewind(self) -> None:
+        """Go to the beginning, even from there: libmpg123 rounds otherwise before its first seek."""
+        if super().seekable():
+            self.seek(0)
+
     @property
     def exact(self) -> bool:
         """Seeking leads to the very sample: not where it depends on those before, nor where the place is guessed."""
@@ -51,6 +56,7 @@ class SndfileDecoder:
         try:
             for source in sources:
                 self._streams.append(_Stream(encoded(source) if isinstance(source, Path) else source, "r"))
+                self._streams[-1].rewind()
             first = self._streams[0]
             self.sample_rate, self.channels = first.samplerate, first.channels
             if any((one.samplerate, one.channels) != (first.samplerate, first.channels) for one in self._streams):
