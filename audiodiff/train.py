@@ -131,14 +131,13 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     data = schema.build(cfg, "data")
     data.setup("fit")
     model = schema.build(cfg, "model")
-    manifest_hash = data.prepared().only("train").content_hash()
-    if resume:
-        restore(described_run(resume, folder / "model"), model, manifest_hash, folder)
-    if overrides is not None:
-        rank_zero_only(config.save_overrides)(folder, overrides)
     started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
     module = schema.build(cfg, "training", model=model)
-    module.started_from, module.manifest_hash = started_from, manifest_hash
+    module.started_from, module.manifest_hash = started_from, data.prepared().only("train").content_hash()
+    if resume:
+        restore(described_run(resume, folder / "model"), module, folder)
+    if overrides is not None:
+        rank_zero_only(config.save_overrides)(folder, overrides)
     callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]
     trainer = schema.build(cfg, "trainer", callbacks=callbacks, logger=schema.build(cfg, "logger") or False)
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)

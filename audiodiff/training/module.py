@@ -156,12 +156,14 @@ class Training(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Remember what the run trains, what it began with and how many crops it has used."""
-        checkpoint["run"] = describe_run(self.model, self.manifest_hash)
+        checkpoint["run"] = describe_run(self)
         checkpoint["started_from"] = self.started_from
         checkpoint["next_draw"] = self.next_draw
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Go on where the stream was."""
+        for name in [name for name in checkpoint.get("callbacks", ()) if name.startswith("Checkpoints{")]:
+            del checkpoint["callbacks"][name]  # of an older version, whose callback had a state
         self.started_from = checkpoint.get("started_from", {})
         self.next_draw = checkpoint["next_draw"]
 

@@ -8,13 +8,15 @@ restored: the average spectrum and the time grids.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from audiodiff.errors import UserError
 from audiodiff.synthesis.checkpoint import build, describe
-from audiodiff.synthesis.kept import KeptModel
+
+if TYPE_CHECKING:
+    from audiodiff.training.module import Training
 
 # Arguments of a model that may change while it is trained: its weights do not depend on them ...
 _FREE = {"sampler", "consistency", "validated", "samples"}
@@ -23,10 +25,16 @@ _RESTORED = {"spectrum", "grids"}
 _MOST_NAMED = 5
 
 
-def describe_run(model: KeptModel, manifest_hash: str) -> dict[str, Any]:
-    """What a run trains, as JSON: the model's type and arguments, and the hash of its training clips."""
+def describe_run(module: "Training") -> dict[str, Any]:
+    """What a run trains, as JSON: the model's type and arguments, how it is trained, and the hash of the clips."""
+    model = module.model
     arguments = {name: describe(getattr(model, name)) for name in model.ARGUMENTS}
-    return {"type": model.TYPE, "model": arguments, "data": manifest_hash}
+    return {
+        "type": model.TYPE,
+        "model": arguments,
+        "training": type(module).__name__,
+        "data": module.manifest_hash,
+    }
 
 
 def described_run(checkpoint: Path, exported: Path) -> dict[str, Any]:
@@ -46,19 +54,18 @@ def described_run(checkpoint: Path, exported: Path) -> dict[str, Any]:
         return {}
 
 
-def restore(run: dict[str, Any], model: KeptModel, manifest_hash: str, folder: Path) -> None:
-    """Check that `model` and data are those of a run, and give the model what the run determined.
+def restore(run: dict[str, Any], module: "Training", folder: Path) -> None:
+    """Check that a module trains what a run trains, and give its model what the run determined.
 
     Args:
         run: as of `described_run`.
-        model: as configured now.
-        manifest_hash: of the training clips now.
+        module: as configured now.
         folder: of the run.
 
     Raises:
         UserError: the run trains something else; names what differs.
     """
-    now = describe_run(model, manifest_hash)
+    now, model = describe_run(module), module.model
     if changes := list(_changes(_fixed(run), _fixed(now))):
         more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
         problem = f"trains something else (then -> now: {'; '.join(changes[:_MOST_NAMED])}{more})"
@@ -72,7 +79,8 @@ def restore(run: dict[str, Any], model: KeptModel, manifest_hash: str, folder: P
 def _fixed(run: dict[str, Any]) -> dict[str, Any]:
     """What may not change, without the level of nesting that nobody types."""
     arguments = {name: value for name, value in run.get("model", {}).items() if name not in _FREE | _RESTORED}
-    return {"model": run["type"], "data": run["data"]} | arguments if run else {}
+    named = {"type": "model", "training": "training", "data": "data"}
+    return {name: run[key] for key, name in named.items() if key in run} | arguments
 
 
 def _changes(then: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:
@@ -87,5 +95,5 @@ def _changes(then: dict[str, Any], now: dict[str, Any], within: str = "") -> Ite
 
 
 def _short(value: Any) -> str:
-    text = str(value["type"]) if isinstance(value, dict) else json.dumps(value)
+    text = str(value.get("type")) if isinstance(value, dict) else value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

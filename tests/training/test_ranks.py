@@ -9,11 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from audiodiff.data.tones import prepare_tones
+from audiodiff.diffusion.learned_schedule import LearnedSchedule
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedule import Cosine
 from audiodiff.diffusion.times import LossSecondMoment
+from audiodiff.diffusion.weighting import VariationalBound
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.synthesis.codec import Codec
 from audiodiff.synthesis.music_model import MusicModel
@@ -22,6 +24,7 @@ from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.datamodule import ManifestData, MusicData
 from audiodiff.training.few_step import FewStepTraining
 from audiodiff.training.guard import NonFiniteGuard
+from audiodiff.training.latents import LatentData
 from audiodiff.training.module import VocoderTraining
 from audiodiff.training.music import MusicTraining
 from audiodiff.training.optim import WarmupCosine
@@ -57,12 +60,27 @@ def autoencoder(make_training, **options):
     return AutoencoderTraining(Codec(network, 16000, 2), SGD, WarmupCosine(2), **options)
 
 
-KINDS = {"vocoder": vocoder, "few_step": few_step, "music": music, "autoencoder": autoencoder}
+def latent(make_training, **options):
+    torch.manual_seed(0)
+    network = Network(IdentityFrontend(4), 0, 1, [8], [1], embedding=8)
+    model = MusicModel(network, LearnedSchedule(sigmoids=4), V(VariationalBound()), 16000, SAMPLES, autoencoder=coder())
+    return MusicTraining(model, SGD, WarmupCosine(2), levelled=False, **options)
+
+
+def coder() -> Autoencoder:
+    torch.manual_seed(1)
+    return Autoencoder(latents=4, hop_length=32, channels=[8, 8], blocks=[1, 1])
+
+
+KINDS = {"latent": latent, "vocoder": vocoder, "few_step": few_step, "music": music, "autoencoder": autoencoder}
 
 
 def data_of(kind: str, tones) -> ManifestData:
     if kind in ("vocoder", "few_step"):
         return ManifestData(str(tones), 16000, SAMPLES, 4, seed=3)
+    if kind == "latent":
+        Codec(coder(), 16000, 1).save_pretrained(tones / "codec")
+        return LatentData(str(tones), 16000, SAMPLES, 4, seed=3, channels=1, codec=str(tones / "codec"))
     channels, numbers = (1, ["seconds"]) if kind == "music" else (2, [])
     return MusicData(str(tones), 16000, SAMPLES, 4, seed=3, channels=channels, numbers=numbers)
 
