@@ -19,6 +19,7 @@ from torch import Tensor
 
 from audiodiff.audio import mel_scale
 from audiodiff.errors import UserError
+from audiodiff.precision import double, float64_device
 
 BANDS = 48
 _N_FFT = 2048
@@ -59,7 +60,7 @@ class AverageSpectrum:
             # Per sample of the signal, not per piece: what was padded does not count.
             share = pieces.shape[-2] * (_N_FFT // 4) / max(signal.shape[-1], 1)
             powers.append(spectrum.flatten(0, -2).mean(0) * share)
-        power = torch.stack(powers).double().mean(0).numpy() if powers else np.zeros(_N_FFT // 2 + 1)
+        power = torch.stack(powers).cpu().double().mean(0).numpy() if powers else np.zeros(_N_FFT // 2 + 1)
         if not power.any():
             raise UserError("the data", "is silent", "prepare recordings that are not")
         hertz = np.linspace(0, sample_rate / 2, _N_FFT // 2 + 1)
@@ -84,20 +85,20 @@ class AverageSpectrum:
         return self._filtered(signal, 1.0)
 
     def gain(self, hertz: Tensor) -> Tensor:
-        """The standard deviation at frequencies in Hz (on the CPU), read between the bands in dB over mels."""
-        mels = mel_scale.mel_from_hz(hertz.double().numpy(), "slaney")
+        """The standard deviation at frequencies in Hz, read between the bands in dB over mels."""
+        mels = mel_scale.mel_from_hz(hertz.cpu().double().numpy(), "slaney")
         centres = mel_scale.mel_from_hz(_centres(len(self.decibels), self.sample_rate), "slaney")
         decibels = np.interp(mels, centres, self.decibels)
         return torch.from_numpy(10 ** (decibels / 20)).to(hertz)
 
     def _filtered(self, signal: Tensor, sign: float) -> Tensor:
         samples, dtype = signal.shape[-1], torch.promote_types(signal.dtype, torch.float32)
-        response = self._response(sign).to(signal.device)[:samples]
+        response = self._response(sign).to(float64_device(signal.device))[:samples]
         length = 1 << (samples + len(response) - 2).bit_length()  # a power of two holds what does not wrap around
-        with torch.autocast(signal.device.type, enabled=False):
+        with torch.autocast(response.device.type, enabled=False):
             # In float64: a filter over 100 dB would cost float32 five of its seven digits.
-            spectrum = torch.fft.rfft(signal.double(), n=length) * torch.fft.rfft(response, n=length)
-            return torch.fft.irfft(spectrum, n=length)[..., :samples].to(dtype)
+            spectrum = torch.fft.rfft(double(signal), n=length) * torch.fft.rfft(response, n=length)
+            return torch.fft.irfft(spectrum, n=length)[..., :samples].to(signal.device, dtype)
 
     @torch.inference_mode(False)  # else what is first asked for while generating could not be used in training
     def _response(self, sign: float) -> Tensor:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiodiff.precision import double
+
 _TOP = 0.97  # harmonics up to this share of half the sample rate
 _ALIGNMENT_SECONDS, _ALIGNMENT_HOP_SECONDS = 0.03, 0.005
 _ALIGNMENT_HERTZ, _HARMONICS = 3000.0, 32  # what is above is breath more than pulses
@@ -39,7 +41,8 @@ def running_phase(f0: Tensor, sample_rate: int, before: Tensor | float = 0.0) ->
         sample_rate: Hz.
         before: (B, 1) or a number, the phase one sample earlier.
     """
-    cycles = torch.cumsum(f0.double() / sample_rate, -1) + before / (2 * math.pi)
+    before = double(before) if isinstance(before, Tensor) else before
+    cycles = torch.cumsum(double(f0) / sample_rate, -1) + before / (2 * math.pi)
     return (cycles % 1.0 * (2 * math.pi)).to(f0)
 
 

@@ -34,6 +34,7 @@ from audiodiff.diffusion.integral import Integral
 from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Step, combine, estimate, start_time
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.singlestep import MIDPOINT, THIRD, Tableau, stage_row, stage_rows
+from audiodiff.precision import float64_device
 
 LARGEST_GROWTH = 5.0
 PAIRS: dict[int, tuple[Tableau, tuple[int, ...]]] = {2: (MIDPOINT, (0,)), 3: (THIRD, (0, 1))}
@@ -204,7 +205,7 @@ class Adaptive:
         state, features = x, []
         for stage in range(self.order):
             rows = [trial.rows[stage] for trial in trials]
-            t = torch.tensor([row.t for row in rows], dtype=torch.float64, device=x.device)
+            t = torch.tensor([row.t for row in rows], dtype=torch.float64, device=float64_device(x.device))
             x0_hat = estimate(denoiser, state, t, cond)
             features = [_mix([row.feature for row in rows], [state, x0_hat]), *features]
             state = _solution(rows, x, features)

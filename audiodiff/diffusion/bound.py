@@ -27,6 +27,7 @@ from audiodiff.diffusion.likelihood import LOG_SNR_MAX, log_angle, time_at
 from audiodiff.diffusion.sampler import HasPosteriorMean, Noise, estimate, start_time
 from audiodiff.diffusion.schedule import Level
 from audiodiff.diffusion.variance import Posterior
+from audiodiff.precision import double
 
 VARIANCES = ("small", "large", "learned")
 
@@ -102,7 +103,7 @@ def variational_bound(
     last = levels[-1]
     x0_hat = estimate(denoiser, last.alpha * x0 + last.sigma * noise(len(levels) - 1).to(x0), last.t, cond)
     terms.append(_decoder(x0 - x0_hat, last.sigma / last.alpha, cell))
-    return torch.stack([term.double().flatten(1).sum(1) for term in terms], dim=1)
+    return torch.stack([double(term).flatten(1).sum(1) for term in terms], dim=1)
 
 
 def _prior(x0: Tensor, level: Level) -> Tensor:

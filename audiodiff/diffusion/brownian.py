@@ -80,7 +80,7 @@ def brownian_noise(
 
 def _places(clock: Tensor) -> list[int]:
     """The nodes nearest to the clock's u."""
-    tau = clock.detach().to("cpu", torch.float64)
+    tau = clock.detach().cpu().double()
     u = torch.where(tau.isinf(), 1.0, tau / (1 + tau))
     places = torch.round(u * NODES).long() if bool((tau >= 0).all()) else u.new_zeros(2)
     steps = places.diff().sign()

@@ -21,6 +21,7 @@ from audiodiff.diffusion.objective import Objective, amplitude_scale
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.variance import Posterior
 from audiodiff.diffusion.weighting import LOG_SNR_MAX
+from audiodiff.precision import double, float64_device
 
 # A network that predicts noise starts here: below, dividing by alpha makes more error than there is signal.
 EPSILON_LOG_SNR_MIN = -10.0
@@ -124,7 +125,8 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: as `forward`, and for `Score` where sigma(t) = 0.
         """
-        t = torch.as_tensor(t, dtype=torch.float64, device=x0.device).expand(len(x0))
+        t = t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
+        t = t.to(float64_device(x0.device)).double().expand(len(x0))
         level = self._level(t, x0)
         alpha, sigma, samples = level.alpha, level.sigma, getattr(cond, "samples", None)
         x_t = alpha.to(x0) * x0 + sigma.to(x0) * noise
@@ -169,7 +171,7 @@ class Denoiser(nn.Module):
             return self.schedule.level(float(t))
         shape = (-1,) + (1,) * (like.ndim - 1)
         functions = (self.schedule.alpha, self.schedule.sigma, self.schedule.log_snr)
-        return Level(*(function(t, torch.float64).reshape(shape) for function in functions), t.double().reshape(shape))
+        return Level(*(function(t, torch.float64).reshape(shape) for function in functions), double(t).reshape(shape))
 
     def _slope(self, t: Tensor) -> Tensor:
         """d log_snr / dt at the times t (B,) in float64, 0 where log_snr is beyond what it is clamped to."""

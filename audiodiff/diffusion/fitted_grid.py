@@ -62,7 +62,7 @@ class Spectrum:
     """
 
     def __init__(self, variances: Tensor, weights: Tensor | None = None):
-        variances = torch.as_tensor(variances).to("cpu", torch.float64)
+        variances = torch.as_tensor(variances).cpu().double()
         weights = torch.ones_like(variances) if weights is None else torch.as_tensor(weights).to(variances)
         if variances.ndim != 1 or weights.shape != variances.shape:
             shapes = f"{tuple(variances.shape)} and {tuple(weights.shape)}"
@@ -83,7 +83,7 @@ class Spectrum:
         Raises:
             ValueError: no powers, powers that are below 0, not finite or all 0, or fewer than one mode.
         """
-        powers = powers.flatten().to("cpu", torch.float64)
+        powers = powers.flatten().cpu().double()
         if not bool((powers.isfinite() & (powers >= 0)).all()) or not bool(powers.any()):
             raise ValueError("a spectrum needs powers that are finite, not below 0, and not all 0")
         if modes < 1:

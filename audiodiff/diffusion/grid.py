@@ -26,7 +26,7 @@ def check(grid: Tensor) -> Tensor:
         ValueError: not one-dimensional, fewer than two times, not finite, outside [0, 1], or not strictly falling (the
             message names the first offending pair).
     """
-    grid = torch.as_tensor(grid).detach().to("cpu", torch.float64)
+    grid = torch.as_tensor(grid).detach().cpu().double()
     if grid.ndim != 1 or len(grid) < 2:
         raise ValueError(f"a grid needs one dimension and at least two times, got shape {tuple(grid.shape)}")
     if not bool(torch.isfinite(grid).all()) or float(grid.min()) < 0 or float(grid.max()) > 1:

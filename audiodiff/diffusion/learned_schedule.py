@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from audiodiff.diffusion.clips import check_answer
 from audiodiff.diffusion.schedule import VariancePreserving
+from audiodiff.precision import double
 
 # Where the search for a time hands over to Newton's method, which squares what is left.
 BRACKET = 1e-9
@@ -126,8 +127,8 @@ def bound_at(denoiser: Denoises, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor
     alpha, sigma = (level.reshape(shape) for level in (schedule.alpha(t).to(x0), schedule.sigma(t).to(x0)))
     x0_hat = check_answer(denoiser(alpha * x0 + sigma * noise, t), x0.shape, x0.dtype, "the denoiser")
     # noise - noise_hat = (x0_hat - x0) alpha / sigma.
-    error = (x0_hat - x0).double().square().flatten(1).sum(1)
-    return schedule.rate(t.double()) * schedule.log_snr(t.double()).exp() * error / 2
+    error = double(x0_hat - x0).square().flatten(1).sum(1)
+    return schedule.rate(double(t)) * schedule.log_snr(double(t)).exp() * error / 2
 
 
 def with_path_gradient(losses: Tensor, schedule: LearnedSchedule) -> Tensor:

@@ -92,9 +92,9 @@ def log_likelihood(
         x0_hat, trace = _answer_and_trace(denoiser, z, t, cond, directions)
         drift = -math.tanh(s) * z - x0_hat
         divergence = -math.tanh(s) - trace / dimensions
-        return torch.cat([drift.flatten(1), divergence[:, None]], 1).double().cpu().flatten().numpy()
+        return torch.cat([drift.flatten(1), divergence[:, None]], 1).cpu().double().flatten().numpy()
 
-    z = -math.tanh(start) * x0.detach().double().cpu().flatten(1)
+    z = -math.tanh(start) * x0.detach().cpu().double().flatten(1)
     state = torch.cat([z, torch.zeros(len(x0), 1, dtype=torch.float64)], 1).flatten().numpy()
     solution = solve_ivp(slope, (start, stop), state, method="DOP853", rtol=tolerance, atol=tolerance, t_eval=[stop])
     if not solution.success:

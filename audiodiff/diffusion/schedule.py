@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from audiodiff.precision import double
+
 # exp of more than this overflows in float64.
 STEEPEST_SIGMOID = 700.0
 
@@ -35,9 +37,13 @@ class Level(NamedTuple):
 
 
 def _in_float64(function: Callable[[Tensor], Tensor], value: Tensor | float, dtype: torch.dtype | None) -> Tensor:
-    """`function` of `value`, computed in float64, handed out in `dtype`, else in that of `value`."""
+    """`function` of `value`, computed in float64, handed out in `dtype`, else in that of `value`.
+
+    On the device of `value`; in float64 on the CPU if that has no float64.
+    """
     given = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
-    return function(given.double()).to(dtype or given.dtype)
+    found, dtype = function(double(given)), dtype or given.dtype
+    return found if dtype == torch.float64 else found.to(given.device, dtype)
 
 
 def _check_times(t: Tensor | float) -> None:

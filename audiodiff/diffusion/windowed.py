@@ -74,7 +74,7 @@ class Windowed(Wrapper):
             rows = torch.tensor([clip for clip, _ in some], device=x_t.device)
             where = [(start + offsets) % frames for _, start in some]
             windows = torch.stack([x_t[clip][:, place] for (clip, _), place in zip(some, where, strict=True)])
-            times = t[rows] if isinstance(t, Tensor) and t.ndim else t
+            times = t[rows.to(t.device)] if isinstance(t, Tensor) and t.ndim else t
             answers = ask(windows, times, map_tensors(lambda told, rows=rows: told[rows], cond))
             for (clip, _), place, answer in zip(some, where, answers, strict=True):
                 total[clip].index_add_(-1, place, answer * weight)

@@ -14,6 +14,7 @@ from audiodiff.audio.excitation import aligned_phase, at_samples, pulses, runnin
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.pitch import yin
 from audiodiff.nn.pitch import PitchNetwork
+from audiodiff.precision import double, float64_device
 
 
 class HarmonicSource(nn.Module):
@@ -68,15 +69,17 @@ class HarmonicSource(nn.Module):
             frames: (B,) valid frames of each clip; None: all F.
         """
         spec = self.mel_spec
-        double = {name: value.double() for name, value in (*self.pitch.named_parameters(), *self.pitch.named_buffers())}
-        tracks = functional_call(self.pitch, double, (mel.double(), frames))
+        exact, device = double(mel), float64_device(mel.device)
+        frames = None if frames is None else frames.to(device)
+        named = (*self.pitch.named_parameters(), *self.pitch.named_buffers())
+        tracks = functional_call(self.pitch, {name: double(value) for name, value in named}, (exact, frames))
         if frames is not None:
-            held = torch.minimum(torch.arange(mel.shape[-1], device=mel.device), frames[:, None] - 1)
+            held = torch.minimum(torch.arange(mel.shape[-1], device=device), frames[:, None] - 1)
             tracks = [track.gather(1, held) for track in tracks]
         f0, voicing = (at_samples(track, spec.hop_length, spec.offset, stop)[:, start:] for track in tracks)
         phase = running_phase(f0, spec.sample_rate, before)
         made = voicing.sqrt() * pulses(phase, f0, spec.sample_rate)
-        return made[:, None].to(torch.promote_types(mel.dtype, torch.float32)), phase[:, -1:]
+        return made[:, None].to(mel.device, torch.promote_types(mel.dtype, torch.float32)), phase[:, -1:]
 
     def loss(self, mel: Tensor, waveform: Tensor) -> Tensor:
         """(B,) how badly the pitch network tells, from the mel, what a pitch tracker hears in the recording (B, T)."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.spectral import multi_resolution_stft, si_sdr
+from audiodiff.precision import double
 from audiodiff.ranges import NonNegative, Positive
 from audiodiff.synthesis.codec import Codec
 from audiodiff.training.export import Kind, export
@@ -85,7 +86,7 @@ def predictable(latents: Tensor) -> float:
     To a model that has to make them the rest is noise, of which nothing can be learned: latents that tell of phases
     give more of the waveform back, and are harder to make. The map is found on one half of the rows.
     """
-    frames = latents.double().transpose(1, 2)
+    frames = double(latents).transpose(1, 2)
     frames = (frames - frames.mean((0, 1))) / frames.std((0, 1)).clamp(min=1e-12)
     half = len(frames) // 2
     if not half or frames.shape[1] < 5:

@@ -1,0 +1,20 @@
+"""float64 where there is none: Apple's GPUs compute in float32 at most, so what needs more is computed on the CPU.
+
+Elsewhere it stays on its device, since copying to the CPU would stall a GPU at every step. What comes back to the
+device goes there in float32, in one step: `tensor.to(device, dtype)` and `tensor.to(like)` convert before they copy.
+"""
+
+import torch
+from torch import Tensor
+
+WITHOUT_FLOAT64 = frozenset({"mps"})
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """Where float64 is computed for tensors of a device: there, or on the CPU if it has no float64."""
+    return torch.device("cpu") if device.type in WITHOUT_FLOAT64 else device
+
+
+def double(tensor: Tensor) -> Tensor:
+    """A tensor in float64, on the `float64_device` of its device."""
+    return tensor.to(float64_device(tensor.device)).double()
