@@ -35,10 +35,17 @@ def generate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Generate again what is there already.")] = False,
 ) -> None:
     """Generate clips; what is there already is kept, so the same command goes on where it was stopped."""
+    import sys
+
+    from tqdm import tqdm
+
     from audiodiff.audio.io import read
     from audiodiff.errors import UserError
     from audiodiff.synthesis import generation
     from audiodiff.synthesis.music import MusicGenerator, UnfitClip, Wish
+
+    def report(error: UserError) -> None:
+        tqdm.write(f"error: {error}", file=sys.stderr)  # above the progress bar, not through it
 
     given = {name: read(path, channels=2) if path else None for name, path in (("after", after), ("like", like))}
     told = {"labels": tuple(label or ()), "tempo": tempo, "guidance": guidance}
@@ -46,7 +53,10 @@ def generate(
     settings = generation.Settings(wish, count, seed, peak or None, batch_size, format, overwrite)
     generator = MusicGenerator.from_pretrained(model, device, precision)
     try:
-        outcome = generation.generate(generator, out, settings)
+        outcome = generation.generate(generator, out, settings, report=report)
     except UnfitClip as error:
         raise UserError(after or like, error.problem, error.fix) from error
-    print(f"{outcome.generated} generated, {outcome.kept} there already: {out}")
+    left_out = f", {outcome.left_out} left out" if outcome.left_out else ""
+    print(f"{outcome.generated} generated, {outcome.kept} there already{left_out}: {out}")
+    if outcome.left_out:
+        raise typer.Exit(1)

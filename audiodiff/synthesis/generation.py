@@ -8,7 +8,7 @@ unless that is asked for.
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -64,6 +64,10 @@ class Settings:
         sidecar.check_format(self.format)
 
 
+def _refuse(error: UserError) -> None:
+    raise error
+
+
 @dataclass(frozen=True)
 class Job:
     """A clip: the path of its audio, what its sidecar says of how, and whether it is missing."""
@@ -75,14 +79,29 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many clips were generated, and how many were there already."""
+    """How many clips were generated, were there already, and were left out with a report."""
 
     generated: int
     kept: int
+    left_out: int
 
 
-def generate(generator: MusicGenerator, out: str | Path, settings: Settings, quiet: bool = False) -> Outcome:
+def generate(
+    generator: MusicGenerator,
+    out: str | Path,
+    settings: Settings,
+    quiet: bool = False,
+    report: Callable[[UserError], None] = _refuse,
+) -> Outcome:
     """Generate clips as `out/NNNN.wav`, those that are not there.
+
+    Args:
+        generator: the model.
+        out: folder.
+        settings: what to generate.
+        quiet: no progress bar.
+        report: called for every clip that became samples that are not finite; the others are generated. By default
+            the first ends the work.
 
     Raises:
         UserError: the folder or a file in it cannot be written, another process writes to it, a file is there that is
@@ -90,10 +109,12 @@ def generate(generator: MusicGenerator, out: str | Path, settings: Settings, qui
     """
     sidecar.make_folder(Path(out))
     with folder_lock(out):
-        return _generate(generator, Path(out), settings, quiet)
+        return _generate(generator, Path(out), settings, report, quiet)
 
 
-def _generate(generator: MusicGenerator, out: Path, settings: Settings, quiet: bool) -> Outcome:
+def _generate(
+    generator: MusicGenerator, out: Path, settings: Settings, report: Callable[[UserError], None], quiet: bool
+) -> Outcome:
     recipe = _recipe(generator, settings)
     jobs = []
     for number, seed in enumerate(seeds_of(settings.seed, settings.count)):
@@ -103,7 +124,7 @@ def _generate(generator: MusicGenerator, out: Path, settings: Settings, quiet: b
     batches = unfinished(jobs, settings.batch_size)
     if batches:
         sidecar.check_writable(out)
-    steps = recipe["nfe"] * sum(map(len, batches))
+    steps, stored = recipe["nfe"] * sum(map(len, batches)), 0
     # disable=None: only where somebody watches.
     with tqdm(total=steps, desc=f"generating {missing} clips", unit="step", disable=quiet or None) as bar:
         for batch in batches:
@@ -112,8 +133,8 @@ def _generate(generator: MusicGenerator, out: Path, settings: Settings, quiet: b
             def advance(progress: Progress, before: int = before, clips: int = len(batch)) -> None:
                 bar.update(before + progress.done * clips - bar.n)
 
-            _batch(generator, batch, settings, advance)
-    return Outcome(missing, len(jobs) - missing)
+            stored += _batch(generator, batch, settings, report, advance)
+    return Outcome(stored, len(jobs) - missing, missing - stored)
 
 
 def _is_there(path: Path, recipe: dict) -> bool:
@@ -148,7 +169,9 @@ def _recipe(generator: MusicGenerator, settings: Settings) -> dict:
     return told | ({} if wish.like is None else {"strength": wish.strength})
 
 
-def _batch(generator: MusicGenerator, batch: Sequence[Job], settings: Settings, progress) -> None:
+def _batch(generator: MusicGenerator, batch: Sequence[Job], settings: Settings, report, progress) -> int:
+    """Generate a batch and store its missing clips; how many were stored is returned."""
+    stored = 0
     started = time.perf_counter()
     peak = settings.peak if settings.wish.after is None else None
     with Spool() as spool:
@@ -159,7 +182,8 @@ def _batch(generator: MusicGenerator, batch: Sequence[Job], settings: Settings, 
             if not job.missing:
                 continue
             if not spool.finite[number]:
-                raise UserError(job.path, "became samples that are not finite", "use --precision float32")
+                report(UserError(job.path, "became samples that are not finite", "use --precision float32"))
+                continue
             metadata = {
                 "precision": generator.precision,
                 "device": str(generator.device),
@@ -173,3 +197,5 @@ def _batch(generator: MusicGenerator, batch: Sequence[Job], settings: Settings, 
             clip = spool.clip(number, peak, SILENT)
             written = partial(write_pieces, pieces=clip, sample_rate=generator.sample_rate)
             sidecar.store(job.path, written, _CLAIM, job.recipe | metadata)
+            stored += 1
+    return stored

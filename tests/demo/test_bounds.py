@@ -1,14 +1,18 @@
 """Whatever reaches an endpoint, by the page or by a program, is within bounds or answered by one plain sentence."""
 
 import json
+from types import SimpleNamespace
 from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.mel_file import save_mel
 from audiodiff.demo import sources
 from audiodiff.demo.fields import number
 from audiodiff.demo.music_page import AFTER, LIKE, NOTHING
@@ -98,6 +102,16 @@ def test_a_large_file_is_refused_however_it_came(tmp_path, monkeypatch):
         sources.read_upload(str(path), 60)
     with pytest.raises(UserError, match=r"more than 0\.001 MB"):
         sources.from_mel([str(path)], sources.BESIDE, None)
+
+
+def test_a_long_mel_is_refused(tmp_path):
+    spec = PRESETS["speech_16k"]
+    for seconds in (60, 61):
+        save_mel(tmp_path / f"{seconds}.npy", torch.zeros(80, seconds * 16000 // 256), spec)
+    with pytest.raises(UserError, match=r"61\.npy: is longer than 60 s"):
+        sources.from_mel([str(tmp_path / "61.npy"), str(tmp_path / "61.melspec.json")], sources.BESIDE, None)
+    mel = sources.from_mel([str(tmp_path / "60.npy")], "speech_16k", SimpleNamespace(spec=spec)).mel
+    assert mel.shape == (80, 3750)
 
 
 def test_no_more_than_is_allowed_is_decoded(tmp_path, monkeypatch):

@@ -157,6 +157,30 @@ def test_a_full_scratch_folder_is_one_line(limit_files, samples):
     assert "\n" not in str(error.value)
 
 
+def test_a_clip_that_is_not_finite_costs_no_other(folder, tmp_path, monkeypatch, capsys):
+    pieces = MusicGenerator.pieces
+
+    def broken(self, seeds, *arguments):
+        for piece in pieces(self, seeds, *arguments):
+            for row, seed in zip(piece, seeds, strict=True):
+                if seed == seeds_of(0, 3)[1]:
+                    row[:, 7] = torch.nan
+            yield piece
+
+    monkeypatch.setattr(MusicGenerator, "pieces", broken)
+    with pytest.raises(UserError, match=r"0001\.wav: became samples that are not finite"):
+        generate(MusicGenerator.from_pretrained(folder), tmp_path / "raised", Settings(TWO, count=3), quiet=True)
+    words = ["generate", "--model", folder, "--out", tmp_path / "out", "--count", 3, "--steps", 2, "--batch-size", 2]
+    monkeypatch.setattr("sys.argv", ["audiodiff", *map(str, words)])
+    for kept in (0, 2):
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed, errors = capsys.readouterr()
+        assert ended.value.code == 1 and printed.startswith(f"{2 - kept} generated, {kept} there already, 1 left out")
+        assert errors.startswith(f"error: {tmp_path / 'out' / '0001.wav'}: became samples") and errors.count("\n") == 1
+    assert sorted(contents(tmp_path / "out")) == ["0000.wav", "0002.wav"]
+
+
 def test_without_any_scratch_folder_there_is_one_line(monkeypatch):
     def refuse(*_, **__):
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
