@@ -13,7 +13,8 @@ class UserError(ValueError):
 
     def __init__(self, subject: object, problem: str, fix: str = ""):
         self.subject, self.problem, self.fix = str(subject), problem, fix
-        super().__init__(f"{subject}: {problem}" + (f"; {fix}" if fix else ""))
+        line = f"{subject}: {problem}" + (f"; {fix}" if fix else "")
+        super().__init__(line.replace("\n", "\\n").replace("\r", "\\r"))  # a file's name may hold them
 
 
 def first_line(error: BaseException) -> str:

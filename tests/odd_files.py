@@ -83,7 +83,7 @@ def _unfinished() -> list[Odd]:
             broken = _with_size(whole, b"data", "<", size)
             found.append(Odd(f"{codec}_states_{size:x}.wav", broken, decoded(whole)))
     whole = encoded("AIFF")
-    for size in (0, 8, 0xFFFFFFFF):
+    for size in (0, 8, 0x7F000008, 0xFFFFFFFF):
         found.append(Odd(f"states_{size:x}.aiff", _with_size(whole, b"SSND", ">", size), decoded(whole)))
     flac = bytearray(encoded("FLAC"))
     flac[21] &= 0xF0

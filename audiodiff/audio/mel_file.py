@@ -64,9 +64,9 @@ def load_mel(path: str | Path, spec: MelSpec | None = None) -> tuple[Tensor, Mel
         raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file")
     if path.stat().st_size > MOST_BYTES + _MOST_SPEC_BYTES:
         raise UserError(path, f"has {path.stat().st_size} bytes, more than are read at once", "cut it into pieces")
-    if path.suffix not in EXTENSIONS:
+    if (suffix := path.suffix.lower()) not in EXTENSIONS:
         raise UserError(path, "is not a mel", f"expected {' or '.join(EXTENSIONS)}")
-    mel, stored = _read_npy(path) if path.suffix == ".npy" else _read_safetensors(path)
+    mel, stored = _read_npy(path) if suffix == ".npy" else _read_safetensors(path)
     if stored is None and spec is None:
         raise UserError(
             path,

@@ -35,6 +35,8 @@ def test_round_trip(tmp_path, suffix, spec):
     loaded, stored = load_mel(path)
     assert torch.equal(loaded, mel) and stored == spec
     assert load_mel(path, spec)[1] == spec
+    path = path.rename(path.with_suffix(suffix.upper()))
+    assert torch.equal(load_mel(path)[0], mel)
     assert len(list(tmp_path.iterdir())) == (2 if suffix == ".npy" else 1)
 
 
@@ -173,6 +175,12 @@ def test_specs_that_were_made_to_hurt_are_refused(tmp_path, content):
     mel = save_safetensors({"mel": torch.zeros(80, 3)}, metadata={"melspec": content})
     (tmp_path / "mel.safetensors").write_bytes(mel)
     refused(tmp_path / "mel.safetensors")
+
+
+def test_fields_of_several_lines_are_refused_in_one(tmp_path):
+    save_mel(tmp_path / "mel.npy", torch.zeros(80, 3), SPEC)
+    spec_path(tmp_path / "mel.npy").write_text(json.dumps(SPEC.to_dict() | {"two\nlines": 1}))
+    assert "unknown fields: two\\nlines" in refused(tmp_path / "mel.npy")
 
 
 JSON = st.recursive(

@@ -230,6 +230,22 @@ def test_a_rate_that_no_audio_has_is_refused(tmp_path):
         probe(path)
 
 
+@needs_pyav
+@pytest.mark.parametrize("name", ["a.m4a", "a.mkv", "a.wma"])
+def test_a_damaged_container_is_refused_or_read_within_bounds(tmp_path, memory_limit, name):
+    content = by_pyav(tmp_path / name, *CONTAINERS[name], sound()).read_bytes()
+    random = np.random.default_rng(0)
+    with memory_limit(1 << 30):
+        for _ in range(60):
+            damaged = np.frombuffer(content, np.uint8).copy()
+            damaged[random.integers(0, len(content), 6)] = random.choice([0, 1, 127, 128, 255], 6)
+            path = Odd(name, damaged[: random.integers(1, 2 * len(content))].tobytes()).write(tmp_path)
+            try:
+                assert len(read(path, samples=100_000).samples) <= 100_000
+            except UserError as error:
+                assert str(error).startswith(str(path)) and "\n" not in str(error)
+
+
 def test_names_that_are_no_files(tmp_path):
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nothing.wav")
@@ -237,6 +253,7 @@ def test_names_that_are_no_files(tmp_path):
     for name, words in {
         "a\0b.wav": "cannot be a file's name",
         "x" * 300 + ".wav": "cannot be read",
+        "two\nlines.wav": "no such file",
         "loop.wav": "cannot be read",
         "gone.wav": "is a link to nothing",
         "pipe.wav": "is not a file that can be read more than once",

@@ -14,7 +14,7 @@ from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError
 
 _SLACK = 512  # bytes by which sloppy writers, who count their headers, are off
-_PLACEHOLDERS = (0x7F000000, 1 << 31, (1 << 32) - 1)  # for a length that is not known; some writers subtract a header
+_PLACEHOLDERS = (0x7F000000, 1 << 31, (1 << 32) - 1)  # for a length that is not known, give or take a header
 _NEAR = 8192
 # Bytes of samples in a header that was never finished: AIFF counts an offset and a block size, CAF a number of edits.
 _NOTHING = (0, 4, 8)
@@ -182,7 +182,7 @@ def _completed(
 
 
 def _unknown(stated: int) -> bool:
-    return stated < 0 or any(0 <= mark - stated < _NEAR for mark in _PLACEHOLDERS) or stated >= 1 << 62
+    return stated < 0 or any(abs(mark - stated) < _NEAR for mark in _PLACEHOLDERS) or stated >= 1 << 62
 
 
 def _compare(path: Path, start: int, promised: int, size: int) -> str:
