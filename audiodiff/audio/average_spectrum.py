@@ -100,7 +100,6 @@ class AverageSpectrum:
             spectrum = torch.fft.rfft(double(signal), n=length) * torch.fft.rfft(response, n=length)
             return torch.fft.irfft(spectrum, n=length)[..., :samples].to(signal.device, dtype)
 
-    @torch.inference_mode(False)  # else what is first asked for while generating could not be used in training
     def _response(self, sign: float) -> Tensor:
         """The causal filter (_FINE / 2,) with this gain to the power of `sign`, out of the cepstrum's causal part."""
         if sign not in self._responses:
