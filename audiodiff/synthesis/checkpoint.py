@@ -177,7 +177,7 @@ def type_of(folder: Path) -> str:
     """What a folder says that it is a model of; "" where it does not say."""
     try:
         return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["type"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return ""
 
 

@@ -5,6 +5,7 @@ inside `within`, each parameter that a layer of `torch.nn` allocates is first co
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
@@ -19,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 def construct(component: type, arguments: Mapping[str, Any]) -> Any:
     """Call a constructor with arguments of the types that it names.
 
-    Numbers are finite; an integer may stand for a float, True and False for 1 and 0, a list for any sequence.
+    Numbers are finite, and integers at most 2^53. An integer may stand for a float, True and False for 1 and 0, a list
+    for any sequence.
 
     Raises:
         TypeError: an argument of another type; the message names it. Else what the constructor raises.
@@ -43,12 +45,14 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, option) for option in get_args(hint))
     if origin in (list, tuple, Sequence):
         return isinstance(value, (list, tuple)) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if hint in (int, float) and isinstance(value, int):
+        return abs(value) <= _LARGEST
     if hint is float:
-        return isinstance(value, (int, float)) and abs(value) <= _LARGEST
+        return isinstance(value, float) and math.isfinite(value)
     return isinstance(value, hint)
 
 
-_LARGEST = torch.finfo(torch.float64).max  # no infinity, no NaN, and no integer beyond
+_LARGEST = 2**53  # integers up to here are floats as well
 
 
 def _words(hint: Any) -> str:

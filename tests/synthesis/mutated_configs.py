@@ -50,7 +50,8 @@ def mutate(config, draw: random.Random):
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         spots = [path for path in places(config) if path[0] == "model" or draw.random() < 0.05]
         # As many numbers of a time grid as there are should not draw all the attention.
-        *parents, name = draw.choice([path for path in spots if "times" not in path or draw.random() < 0.02])
+        few = [path for path in spots if "times" not in path or draw.random() < 0.02]
+        *parents, name = draw.choice(few or list(places(config)))
         parent = config
         for key in parents:
             parent = parent[key]

@@ -227,3 +227,25 @@ def test_constructors_are_called_with_their_types(arguments, words):
     assert construct(Network, fitting).channels == [8]
     with pytest.raises(TypeError, match=words):
         construct(Network, fitting | arguments)
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+@pytest.mark.parametrize("verb", ["info", "evaluate", "generate", "render", "fit-grid"])
+def test_a_deep_config_is_one_line_for_every_verb(tmp_path, monkeypatch, capsys, verb, depth):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("[" * depth + "]" * depth)
+    (model / "model.safetensors").write_bytes(b"")
+    (tmp_path / "manifest.jsonl").write_text("")
+    options = {
+        "info": [model],
+        "evaluate": ["--model", model, "--data", tmp_path / "manifest.jsonl", "--report", tmp_path / "report.md"],
+        "generate": ["--model", model, "--out", tmp_path / "out"],
+        "render": [tmp_path, "--model", model, "--out", tmp_path / "out"],
+        "fit-grid": ["4", "--model", model, "--data", tmp_path / "manifest.jsonl"],
+    }
+    monkeypatch.setattr(sys, "argv", ["audiodiff", verb, *map(str, options[verb])])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    lines = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 1 and len(lines) == 1 and lines[0].startswith("error: ") and str(model) in lines[0]
