@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -32,12 +33,14 @@ def claim(folder: str | Path) -> None:
     """Make the folder before the work that is to end up in it.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be made, or is read-only.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(folder, f"cannot be made ({error.strerror})", "choose another folder") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(folder, "is read-only", "choose another folder")
 
 
 def write(evaluation: Evaluation, folder: str | Path) -> Path:

@@ -178,6 +178,12 @@ def test_a_report_is_written_whole_or_not_at_all(evaluation, tmp_path, limit_fil
     assert json.loads((tmp_path / "report.json").read_bytes()) != json.loads(before["report.json"])
 
 
+def test_a_read_only_folder_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UserError, match="is read-only"):
+        report.claim(tmp_path)
+
+
 def test_page_without_baselines(manifest, folder, tmp_path):
     settings = Settings(steps=1, limit=1, baselines=False)
     found = evaluate(Vocoder.from_pretrained(folder), None, manifest, settings, 0, quiet=True)
