@@ -59,11 +59,13 @@ def told(audio: Path, claim: dict) -> dict:
     """What the sidecar says of an audio file of our making (`claim`); nothing if the file is not there, or unfinished.
 
     Raises:
-        UserError: the file or its sidecar is there and not of our making.
+        UserError: the file or its sidecar is there and not of our making, or cannot be read.
     """
     sidecar = sidecar_path(audio)
     try:
         found = json.loads(sidecar.read_bytes()) if sidecar.is_file() else None
+    except OSError as error:
+        raise UserError(sidecar, f"cannot be read ({error.strerror})", "choose another --out") from error
     except (ValueError, RecursionError):
         found = None
     ours = isinstance(found, dict) and found.items() >= claim.items()

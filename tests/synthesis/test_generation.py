@@ -98,6 +98,17 @@ def test_a_clip_that_was_begun_is_made(generator, tmp_path):
     assert contents(tmp_path) == before
 
 
+def test_a_sidecar_that_cannot_be_read_is_one_line(generator, tmp_path, monkeypatch):
+    generate(generator, tmp_path, Settings(TWO, count=1), quiet=True)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(UserError, match=r"0000\.wav\.json: cannot be read \(Permission denied\)"):
+        generate(generator, tmp_path, Settings(TWO, count=1), quiet=True)
+
+
 def test_files_of_others_are_left_alone(generator, tmp_path):
     (tmp_path / "0001.wav").write_bytes(b"mine")
     with pytest.raises(UserError, match=r"0001\.wav: exists and is not a rendering"):
