@@ -158,7 +158,7 @@ def check(arguments: Sequence[str]) -> list[str]:
     return arguments
 
 
-def continued(arguments: Sequence[str]) -> list[str]:
+def resume_arguments(arguments: Sequence[str]) -> list[str]:
     """A command line with `resume=`, completed by what the run was started with; what it says itself comes first.
 
     Any other command line is answered as it is, and so is one whose run is not there.
@@ -199,8 +199,8 @@ def saved_overrides(folder: Path) -> list[str]:
 
 def save_overrides(folder: Path, overrides: Sequence[str]) -> None:
     """Write what `saved_overrides` reads, without `resume`."""
-    kept = [text for key, text in _by_key(overrides).items() if key != "resume"]
-    write_text(folder / OVERRIDES, OmegaConf.to_yaml(kept))
+    lasting = [text for key, text in _by_key(overrides).items() if key != "resume"]
+    write_text(folder / OVERRIDES, OmegaConf.to_yaml(lasting))
 
 
 def _by_key(overrides: Sequence[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ _LONGEST_NAME = 255  # bytes, on every common file system
 _LONGEST_SUFFIX = 16  # bytes; what is longer is no file format
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 _swept: set[str] = set()
-_held: set[int] = set()  # descriptors of this process's locks
+_lock_files: set[int] = set()  # descriptors of this process's locks
 
 
 @contextmanager
@@ -111,12 +111,12 @@ def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
     path, new = Path(folder) / LOCK, not Path(folder).exists()
     file = _open_locked(path, wait)
     if file is not None:
-        _held.add(file)
+        _lock_files.add(file)
     try:
         yield
     finally:
-        if file in _held:
-            _held.discard(file)
+        if file in _lock_files:
+            _lock_files.discard(file)
             with suppress(OSError):
                 if _is_at(path, file):
                     path.unlink()  # before the lock goes, so that nobody holds a file that is about to vanish
@@ -127,9 +127,9 @@ def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
 
 def _close_inherited() -> None:
     """A forked process, such as a reader of training data, must not hold on to a lock when its parent is killed."""
-    for file in _held:
+    for file in _lock_files:
         os.close(file)
-    _held.clear()
+    _lock_files.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -47,7 +47,7 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # what goes wrong before `_run` comes here, not into many lines
     try:
         sys.argv[1:] = config.check(sys.argv[1:])
-        sys.argv[1:] = config.continued(sys.argv[1:])
+        sys.argv[1:] = config.resume_arguments(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(config.conf_folder()), config_name=config.PRIMARY)(_run)()
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -122,7 +122,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
 
     from audiodiff import schema
     from audiodiff.training.callbacks import newest_checkpoint
-    from audiodiff.training.resume import described_run, restore
+    from audiodiff.training.resume import load_description, restore
 
     schema.check(cfg)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -135,7 +135,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     module = schema.build(cfg, "training", model=model)
     module.started_from, module.manifest_hash = started_from, data.prepared().only("train").content_hash()
     if resume:
-        restore(described_run(resume, folder / "model"), module, folder)
+        restore(load_description(resume, folder / "model"), module, folder)
     if overrides is not None:
         rank_zero_only(config.save_overrides)(folder, overrides)
     callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]

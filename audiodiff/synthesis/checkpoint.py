@@ -236,12 +236,12 @@ def _read(config_file: Path, weights_file: Path) -> tuple[bytes, bytes, bool]:
             time.sleep(_READ_PAUSE)
         with config_file.open("rb") as one, weights_file.open("rb") as other:  # what is open stays what it is
             config, weights = one.read(), other.read()
-        if belong := _belong(config, weights):
+        if belong := _match(config, weights):
             break
     return config, weights, belong
 
 
-def _belong(config: bytes, weights: bytes) -> bool:
+def _match(config: bytes, weights: bytes) -> bool:
     """Whether a config names these weights, or none: it is older, or not a config, which `load` says."""
     try:
         named = json.loads(config).get("weights_hash")

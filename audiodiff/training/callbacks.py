@@ -122,11 +122,11 @@ class Checkpoints(Checkpoint):
 
     def __init__(self, folder: str, every: Positive = 500):
         self.folder, self.every = folder, every
-        self.interrupted, self.replaced, self.saved = False, None, None
+        self.interrupted, self.replaced, self.last_step = False, None, None
 
     def on_train_start(self, trainer, module) -> None:
         """From here on Ctrl-C waits for the step to end: one that is cut in two could not be gone on from."""
-        self.saved = trainer.global_step
+        self.last_step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             self.replaced = signal.signal(signal.SIGINT, self._interrupt)
 
@@ -160,10 +160,10 @@ class Checkpoints(Checkpoint):
 
     def _save(self, trainer: lightning.Trainer) -> None:
         """Save once a step, and remove what is older than the last three."""
-        if trainer.global_step == self.saved:
+        if trainer.global_step == self.last_step:
             return
-        self.saved = trainer.global_step
-        trainer.save_checkpoint(Path(self.folder) / "checkpoints" / f"step={self.saved:09d}.ckpt")
+        self.last_step = trainer.global_step
+        trainer.save_checkpoint(Path(self.folder) / "checkpoints" / f"step={self.last_step:09d}.ckpt")
         if trainer.is_global_zero:
             for path in _checkpoints(Path(self.folder))[3:]:
                 path.unlink(missing_ok=True)

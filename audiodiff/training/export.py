@@ -73,11 +73,11 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
         training[RECORD] = trainer.datamodule.codec_training
     stages = training_stages(training)
     licences = sorted({licence for _, record in stages for licence in record.get("licences", ())})
-    words = {"licences": "; ".join(licences) or "not stated", "earlier": earlier_stages(stages)}
+    words = {"licences": "; ".join(licences) or "not stated", "earlier": format_stages(stages)}
     module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**training | asdict(kind) | words))
 
 
-def earlier_stages(stages: Sequence[tuple[str, dict]]) -> str:
+def format_stages(stages: Sequence[tuple[str, dict]]) -> str:
     """All stages of a model's training but the last, for its card, the first one first; "" if there are none."""
     lines = []
     for part, record in stages[:-1]:

@@ -37,7 +37,7 @@ def describe_run(module: "Training") -> dict[str, Any]:
     }
 
 
-def described_run(checkpoint: Path, exported: Path) -> dict[str, Any]:
+def load_description(checkpoint: Path, exported: Path) -> dict[str, Any]:
     """What the run of a checkpoint trains; of an older version's, what the model says that it exported; {} if neither.
 
     Args:
@@ -58,7 +58,7 @@ def restore(run: dict[str, Any], module: "Training", folder: Path) -> None:
     """Check that a module trains what a run trains, and give its model what the run determined.
 
     Args:
-        run: as of `described_run`.
+        run: as of `load_description`.
         module: as configured now.
         folder: of the run.
 
@@ -66,7 +66,7 @@ def restore(run: dict[str, Any], module: "Training", folder: Path) -> None:
         UserError: the run trains something else; names what differs.
     """
     now, model = describe_run(module), module.model
-    if changes := list(_changes(_fixed(run), _fixed(now))):
+    if changes := list(_changes(_fixed_parts(run), _fixed_parts(now))):
         more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
         problem = f"trains something else (then -> now: {'; '.join(changes[:_MOST_NAMED])}{more})"
         fix = f"leave these as they were, or start a new run with init_from={folder / 'model'}"
@@ -76,7 +76,7 @@ def restore(run: dict[str, Any], module: "Training", folder: Path) -> None:
         setattr(model, name, tuple(value) if isinstance(value, list) else value)
 
 
-def _fixed(run: dict[str, Any]) -> dict[str, Any]:
+def _fixed_parts(run: dict[str, Any]) -> dict[str, Any]:
     """What may not change, without the level of nesting that nobody types."""
     arguments = {name: value for name, value in run.get("model", {}).items() if name not in _FREE | _RESTORED}
     named = {"type": "model", "training": "training", "data": "data"}

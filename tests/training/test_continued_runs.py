@@ -134,21 +134,21 @@ def test_a_command_line_is_completed_by_that_of_the_run(tmp_path, monkeypatch):
     where = 'resume="runs/speech_mel/2026-01-01_00-00-00"'
     began = ["recipe=speech_mel", "objective=epsilon", "init_from='a'"]  # as Hydra reads them
     for words in (["resume=last", "recipe=speech_mel"], [where]):
-        completed = config.continued([*words, "trainer.max_steps=20"])
+        completed = config.resume_arguments([*words, "trainer.max_steps=20"])
         assert set(completed) == {*began, where, "trainer.max_steps=20"} and len(completed) == 5
         cfg = config.compose(completed)
         assert cfg.objective._target_.endswith("Epsilon") and cfg.trainer.max_steps == 20
-        assert config.continued(completed) == completed  # as the processes of further devices read it
-    assert config.continued(["+recipe=speech_mel"]) == ["+recipe=speech_mel"]
-    assert config.continued(["+recipe=drums", "resume=last"]) == ["+recipe=drums", "resume=last"]
+        assert config.resume_arguments(completed) == completed  # as the processes of further devices read it
+    assert config.resume_arguments(["+recipe=speech_mel"]) == ["+recipe=speech_mel"]
+    assert config.resume_arguments(["+recipe=drums", "resume=last"]) == ["+recipe=drums", "resume=last"]
     with pytest.raises(UserError, match=r"init_from=b: the run .* began with init_from='a'; leave it out"):
-        config.continued([where, "init_from=b"])
+        config.resume_arguments([where, "init_from=b"])
 
 
 def test_a_run_of_an_older_version_is_completed_by_what_hydra_saved(tmp_path):
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text("- +recipe=speech_mel\n- objective=x0\n")
-    assert set(config.continued([f'resume="{tmp_path}"'])) == {
+    assert set(config.resume_arguments([f'resume="{tmp_path}"'])) == {
         "recipe=speech_mel", "objective=x0", f'resume="{tmp_path}"'
     }  # fmt: skip
 
