@@ -3,14 +3,22 @@
 import io
 import sys
 from importlib import import_module
+from typing import Annotated
 
 import typer
 from typer.exceptions import Abort, TyperException
 
+from audiodiff import __version__
 from audiodiff.errors import UserError, warn_in_one_line
 
 INTERRUPTED = 130
 VERBS = ("train", "render", "generate", "evaluate", "curve", "fit-grid", "prepare", "publish", "demo", "info", "doctor")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"audiodiff {__version__}")
+        raise typer.Exit
 
 
 def build() -> typer.Typer:
@@ -25,6 +33,7 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         help="Train, judge and use diffusion models of sound.",
     )
+    app.callback()(_options)
     for verb in VERBS:
         name = verb.replace("-", "_")
         module = import_module(f"audiodiff.cli.{name}")
@@ -38,6 +47,14 @@ def build() -> typer.Typer:
         else:
             app.command(verb, **settings)(getattr(module, name))
     return app
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train, judge and use diffusion models of sound."""
 
 
 def main() -> None:

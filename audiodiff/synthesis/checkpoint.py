@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import json
 import time
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,17 +159,26 @@ def shipped(kind: str = "") -> list[str]:
 
 
 def locate(model: str | Path) -> Path:
-    """The folder of a model: its path, or the name of a shipped one. What lies at the path comes first.
+    """The folder of a model: its path, or the name of a shipped one.
+
+    A folder at the path comes first if it holds a checkpoint, `config.json` or `model.safetensors`; one that does not,
+    such as a folder of songs, does not hide a shipped model of its name.
+
+    Warns:
+        UserWarning: a checkpoint is taken that has the name of a shipped model.
 
     Raises:
         UserError: there is neither; names the models that are shipped.
     """
-    folder = Path(model)
+    folder, names = Path(model), shipped()
+    if any((folder / name).is_file() for name in ("config.json", "model.safetensors")):
+        if str(model) in names:
+            warnings.warn(f"{folder.absolute()} is taken, not the shipped model {model}", stacklevel=2)
+        return folder
+    if str(model) in names:
+        return SHIPPED / str(model)
     if folder.is_dir():
         return folder
-    names = shipped()
-    if str(model) in names and not folder.exists():
-        return SHIPPED / str(model)
     known = f"a shipped model ({', '.join(names)})" if names else "a shipped model (there is none here)"
     raise UserError(folder, "no such model folder", f"{_NOT_OURS} or {known}")
 

@@ -29,6 +29,9 @@ from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.synthesis.synthesiser import Progress, Synthesiser
 
 PEAK = 0.9
+LONGEST = 24 * 3600  # seconds of a clip
+STRONGEST = 100  # guidance
+SLIGHTEST = 1e-3  # strength of a variation
 SILENT = 1e-6  # of full scale: what stays below is not raised
 _LEAD_SECONDS = 1.0  # before a loop's beginning, so that filters have come to rest
 _FADE_SECONDS = 0.02  # from a given clip to what a codec makes of its end
@@ -50,7 +53,7 @@ class Wish:
         loop: whether the end leads to the beginning; the length is brought to whole frames of the model.
         after: a clip that is to go on.
         like: a clip that is to be varied.
-        strength: how much a variation may differ, above 0 and at most 1, where nothing of the given clip is left.
+        strength: how much a variation may differ, from 0.001 to 1, where nothing of the given clip is left.
     """
 
     seconds: float | None = None
@@ -80,14 +83,20 @@ class Wish:
             if not isinstance(given := getattr(self, name), Audio | None):
                 problem = f"is of type {type(given).__name__}, not Audio"
                 raise UserError(name, problem, "read it with audiodiff.audio.io.read")
-        if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise UserError(f"seconds {self.seconds}", "is no length", "give a number above 0")
+        if self.seconds is not None and not 0 < self.seconds <= LONGEST:
+            raise UserError(f"seconds {self.seconds:g}", "is no length", f"give a number above 0, at most {LONGEST}")
         if self.tempo is not None and not 0 < self.tempo < math.inf:
             raise UserError(f"tempo {self.tempo:g}", "is none", "give beats a minute, such as 120")
-        if not math.isfinite(self.guidance):
-            raise UserError(f"guidance {self.guidance:g}", "is no weight", "1 is as trained, 2 to 4 exaggerate")
-        if not 0 < self.strength <= 1:
-            raise UserError(f"strength {self.strength:g}", "is not above 0 and at most 1")
+        if not abs(self.guidance) <= STRONGEST:
+            raise UserError(
+                f"guidance {self.guidance:g}",
+                f"is no weight of at most {STRONGEST}",
+                "1 is as trained, 2 to 4 exaggerate",
+            )
+        if not SLIGHTEST <= self.strength <= 1:
+            raise UserError(
+                f"strength {self.strength:g}", f"is not between {SLIGHTEST} and 1", "0.2 is near, 1 anywhere"
+            )
         if isinstance(self.labels, str):
             raise UserError(f"labels {self.labels!r}", "is one word", "give a list of labels")
         if sum((self.loop, self.after is not None, self.like is not None)) > 1:
