@@ -84,7 +84,7 @@ class Wish:
                 problem = f"is of type {type(given).__name__}, not Audio"
                 raise UserError(name, problem, "read it with audiodiff.audio.io.read")
         if self.seconds is not None and not 0 < self.seconds <= LONGEST:
-            raise UserError(f"seconds {self.seconds:g}", "is no length", f"give a number above 0, at most {LONGEST}")
+            raise UserError(f"seconds {self.seconds}", "is no length", f"give a number above 0, at most {LONGEST}")
         if self.tempo is not None and not 0 < self.tempo < math.inf:
             raise UserError(f"tempo {self.tempo:g}", "is none", "give beats a minute, such as 120")
         if not abs(self.guidance) <= STRONGEST:
