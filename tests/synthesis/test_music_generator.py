@@ -211,7 +211,7 @@ def test_a_variation_is_nearer_the_less_it_may_differ(make_music):
         ({"like": Audio(torch.zeros(800), RATE)}, "is silent or empty"),
         ({"like": Audio(torch.ones(3, 800), RATE)}, "has 3 channels"),
         ({"like": Audio(torch.ones(800), RATE), "seconds": 1.0}, "cannot be chosen for a variation"),
-        ({"like": Audio(torch.ones(800), RATE), "strength": 0.0}, "strength 0: is not above 0"),
+        ({"like": Audio(torch.ones(800), RATE), "strength": 0.0}, "strength 0: is not between 0.001 and 1"),
         ({"like": Audio(torch.ones(800), RATE), "loop": True}, "exclude each other"),
         ({"tempo": -1.0}, "tempo -1: is none"),
         ({"labels": "kick"}, "is one word"),
