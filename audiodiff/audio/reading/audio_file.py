@@ -38,6 +38,7 @@ class AudioFile:
         self._decoder = _decoder(self.path)
         self._at = 0
         self.sample_rate, self.channels = self._decoder.sample_rate, self._decoder.channels
+        self._most = max(_BLOCK // self.channels, 1)  # samples per channel that are decoded at once
         self.remark, self._samples = self._decoder.remark, self._decoder.samples
         if self.sample_rate < _LOWEST_RATE:
             self.close()
@@ -72,8 +73,7 @@ class AudioFile:
         self._go_to(start)
         stop = None if samples is None else start + samples
         while stop is None or self._at < stop:
-            want = max(_BLOCK // self.channels, 1)
-            block = self._read(want if stop is None else min(want, stop - self._at))
+            block = self._read(self._most if stop is None else min(self._most, stop - self._at))
             if not len(block):
                 break
             yield block
@@ -86,7 +86,7 @@ class AudioFile:
         elif start < self._at:
             self._decoder.close()
             self._decoder, self._at = _decoder(self.path), 0
-        while self._at < start and len(self._read(min(start - self._at, _BLOCK // self.channels))):
+        while self._at < start and len(self._read(min(start - self._at, self._most))):
             pass
 
     def _read(self, count: int) -> np.ndarray:

@@ -99,8 +99,10 @@ def _of_chunks(path: Path, file: BinaryIO, layout: Layout, size: int) -> tuple[P
         length = promised + ((there - promised) >> 32 << 32)
     if length > promised and layout is not _W64:
         return _completed(path, file, layout, kept, (name, start, length)), ""
-    rest = there - promised
-    return path, f"goes on for {rest} bytes behind its samples, which are not read" if rest > _SLACK else ""
+    if (rest := there - promised) <= _SLACK:
+        return path, ""
+    remark = f"goes on for {rest} bytes behind its samples, which are not read"
+    return Window(path, 0, start + promised), remark  # libsndfile would stumble over them
 
 
 def _read(file: BinaryIO, at: int, count: int) -> bytes:
@@ -145,12 +147,12 @@ def _next(layout: Layout, at: int, stated: int) -> int:
 
 
 def _ends_in_chunks(file: BinaryIO, layout: Layout, at: int, size: int) -> bool:
-    """Whether nothing but chunks lies between `at` and the end."""
+    """Whether nothing but chunks lies between `at` and the end; another file is none."""
     for _ in range(_MOST_CHUNKS):
         if at >= size:
             return True
         name, stated = _header(file, layout, at)
-        if name is None or not re.fullmatch(rb"[ -~]{4}", name):
+        if name is None or _layout(name) or not re.fullmatch(rb"[ -~]{4}", name):
             return False
         at = _next(layout, at, stated)
         if at > size + layout.pad:
