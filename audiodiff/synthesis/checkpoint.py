@@ -96,6 +96,7 @@ TYPES: dict[str, type] = {
 _NAMES = {component: name for name, component in TYPES.items()}
 # How often a folder that is just being replaced is read again, and the seconds between.
 _READS, _READ_PAUSE = 10, 0.02
+_LARGEST_CONFIG = 2**24  # bytes; what is cut off there is not JSON
 # What constructors answer to arguments of any type and value.
 _MISBUILT = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 _NOT_OURS = "choose a folder that `audiodiff train` exported (runs/<recipe>/<date_time>/model)"
@@ -107,7 +108,8 @@ class Checkpoint:
 
     Args:
         type: what the folder is a model of, such as "vocoder".
-        arguments: constructor arguments of the composed model, components built.
+        arguments: constructor arguments of the composed model, components built; one that was read has its parameters
+            on the meta device until it gets its weights (`load`).
         weights: state dictionary.
         training: what training recorded of itself (steps, data, seconds), free form.
         digest: SHA-256 over config and weights, hexadecimal.
@@ -186,7 +188,8 @@ def locate(model: str | Path) -> Path:
 def type_of(folder: Path) -> str:
     """What a folder says that it is a model of; "" where it does not say."""
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["type"])
+        with (folder / "config.json").open("rb") as file:
+            return str(json.loads(file.read(_LARGEST_CONFIG))["type"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return ""
 
@@ -245,7 +248,7 @@ def _read(config_file: Path, weights_file: Path) -> tuple[bytes, bytes, bool]:
         if attempt:
             time.sleep(_READ_PAUSE)
         with config_file.open("rb") as one, weights_file.open("rb") as other:  # what is open stays what it is
-            config, weights = one.read(), other.read()
+            config, weights = one.read(_LARGEST_CONFIG), other.read()
         if belong := _match(config, weights):
             break
     return config, weights, belong

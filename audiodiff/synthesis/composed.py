@@ -18,7 +18,7 @@ from audiodiff.synthesis.kept import KeptModel
 
 # Network calls where none are asked for.
 CALLS = 6
-MOST_CALLS = 10_000
+MOST_STEPS = 10_000
 # What the weights of a learned schedule begin with in a checkpoint.
 SCHEDULE = "schedule."
 
@@ -124,7 +124,7 @@ class ComposedModel(KeptModel):
                 )
         counts = self.validated or ()
         whole = len(counts) == 2 and all(isinstance(count, int) for count in counts)
-        if self.validated is not None and not (whole and 1 <= counts[0] <= counts[1] <= MOST_CALLS):
+        if self.validated is not None and not (whole and 1 <= counts[0] <= counts[1] <= MOST_STEPS):
             raise UserError(f"validated {list(self.validated)}", "is no range of calls", "give least and most")
 
     def _parts(self) -> dict[str, nn.Module]:

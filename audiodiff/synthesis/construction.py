@@ -6,25 +6,27 @@ inside `within`, each parameter that a layer of `torch.nn` allocates is first co
 
 import inspect
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
 def construct(component: type, arguments: Mapping[str, Any]) -> Any:
-    """Call a constructor with arguments of the types that it names.
+    """Call a constructor with arguments of the types and ranges (`audiodiff.ranges`) that it names.
 
     Numbers are finite, and integers at most 2^53. An integer may stand for a float, True and False for 1 and 0, a list
     for any sequence.
 
     Raises:
-        TypeError: an argument of another type; the message names it. Else what the constructor raises.
+        TypeError: an argument of another type or range; the message names it. Else what the constructor raises.
     """
     hints = _hints(component)
     for name, value in arguments.items():
@@ -36,11 +38,15 @@ def construct(component: type, arguments: Mapping[str, Any]) -> Any:
 @cache
 def _hints(component: type) -> dict[str, Any]:
     names = inspect.signature(component).parameters
-    return {name: hint for name, hint in get_type_hints(component.__init__).items() if name in names}
+    hints = get_type_hints(component.__init__, include_extras=True)
+    return {name: hint for name, hint in hints.items() if name in names}
 
 
 def _fits(value: Any, hint: Any) -> bool:
     origin = get_origin(hint)
+    if origin is Annotated:
+        kind, *bounds = get_args(hint)
+        return _fits(value, kind) and all(_keeps(value, bound) for bound in bounds)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in get_args(hint))
     if origin in (list, tuple, Sequence):
@@ -52,12 +58,22 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
+_BOUNDS = {Gt: ("gt", operator.gt, "above"), Ge: ("ge", operator.ge, "at least"), Le: ("le", operator.le, "at most")}
 _LARGEST = 2**53  # integers up to here are floats as well
+
+
+def _keeps(value: float, bound: Gt | Ge | Le) -> bool:
+    name, compare, _ = _BOUNDS[type(bound)]
+    return compare(value, getattr(bound, name))
 
 
 def _words(hint: Any) -> str:
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(_words(option) for option in get_args(hint))
+    if get_origin(hint) is Annotated:
+        kind, *bounds = get_args(hint)
+        limits = (f"{_BOUNDS[type(bound)][2]} {getattr(bound, _BOUNDS[type(bound)][0])}" for bound in bounds)
+        return f"{_words(kind)} {' and '.join(limits)}"
     return "null" if hint is NoneType else getattr(hint, "__name__", str(hint))
 
 

@@ -46,7 +46,7 @@ def places(value, path=()):
 
 def mutate(config, draw: random.Random):
     """Change one place or a few, of which most are of the model; say which."""
-    config, said = copy.deepcopy(config), []
+    config, changes = copy.deepcopy(config), []
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         spots = [path for path in places(config) if path[0] == "model" or draw.random() < 0.05]
         # As many numbers of a time grid as there are should not draw all the attention.
@@ -55,8 +55,8 @@ def mutate(config, draw: random.Random):
         parent = config
         for key in parents:
             parent = parent[key]
-        said.append(change(config, parent, name, draw))
-    return config, "; ".join(said)
+        changes.append(change(config, parent, name, draw))
+    return config, "; ".join(changes)
 
 
 def change(config, parent, name, draw: random.Random) -> str:
@@ -139,23 +139,23 @@ def main(name: str, first: int, count: int, folder: Path) -> list[str]:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, overtime)
-    kept = checkpoint.SHIPPED / name
-    config = json.loads((kept / "config.json").read_text())
-    (folder / "model.safetensors").symlink_to(kept / "model.safetensors")
+    shipped = checkpoint.SHIPPED / name
+    config = json.loads((shipped / "config.json").read_text())
+    (folder / "model.safetensors").symlink_to(shipped / "model.safetensors")
     (folder / "config.json").write_text(written(config))
     assert outcome(folder, config["type"]) is None
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + 4 * BYTES,) * 2)  # what gets there is a failure and no outage
     failures, highest = [], peak()
     for number in range(first, first + count):
-        mutated, said = mutate(config, random.Random(f"{name} {number}"))
+        mutated, changes = mutate(config, random.Random(f"{name} {number}"))
         (folder / "config.json").write_text(written(mutated))
         found = outcome(folder, config["type"])
         if peak() > highest + BYTES:
             found = f"{(peak() - highest) >> 20} MiB of memory more; {found}"
             highest = peak()
         if found:
-            failures.append(f"{number}: {said}: {found}")
+            failures.append(f"{number}: {changes}: {found}")
     return failures
 
 

@@ -163,13 +163,13 @@ def test_weights_of_integers_are_refused(shipped):
         ("mel_spec", None, "mel_spec is None, not MelSpec"),
         ("consistency", "16", "consistency is '16', not int"),
         ("consistency", 10**9, "consistency 1000000000: is not in 0 to 1000"),
-        ("consistency", -1, "consistency -1: is not in"),
+        ("consistency", -1, "consistency is -1, not int at least 0"),
         ("sampler", "magic", "sampler 'magic': unknown"),
         ("validated", [1, 10**9], "is no range of calls"),
         ("validated", [1.0, 4], "validated is .*, not Sequence or null"),
         ("grids", {"type": "v"}, "grids is .*, not Sequence"),
         ("objective", {"type": "cosine"}, "objective is .*, not Objective"),
-        ("bridge", "1", "bridge is '1', not float or null"),
+        ("bridge", "1", "bridge is '1', not float above 0 or null"),
         ("network", [], "network is .*, not Network"),
         ("nothing", 1, "nothing"),
     ],
@@ -220,6 +220,8 @@ def test_a_component_of_another_mel_is_refused(vocoder, tmp_path):
         ({"embedding": 16.0}, "embedding is 16.0, not int"),
         ({"recompute": 1}, "recompute is 1, not bool"),
         ({"frontend": None}, "frontend is None, not Frontend"),
+        ({"condition_hop": 0}, "condition_hop is 0, not int above 0"),
+        ({"channels": [8, 0]}, r"channels is \[8, 0\], not list"),
     ],
 )
 def test_constructors_are_called_with_their_types(arguments, words):
@@ -249,3 +251,10 @@ def test_a_deep_config_is_one_line_for_every_verb(tmp_path, monkeypatch, capsys,
         main()
     lines = capsys.readouterr().err.splitlines()
     assert ended.value.code == 1 and len(lines) == 1 and lines[0].startswith("error: ") and str(model) in lines[0]
+
+
+def test_a_config_of_many_megabytes_is_not_read(tmp_path, vocoder):
+    vocoder.model.save_pretrained(tmp_path)
+    edit(tmp_path, lambda config: config["training"].update(note="x" * 2**24))
+    assert "is not a model config" in refusal(tmp_path, Vocoder.from_pretrained)
+    assert checkpoint.type_of(tmp_path) == ""
