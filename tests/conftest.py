@@ -5,6 +5,7 @@ several times as long as with one thread each. Set before torch is loaded; a val
 """
 
 import os
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,8 +15,19 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 @pytest.fixture
 def limit_files():
-    """`limit_files(size)`: from now on writing more than so many bytes to a file fails; `limit_files()`: no longer."""
+    """`with limit_files(size)`: writing more than so many bytes to a file fails.
+
+    A block, and not the rest of the test: pytest writes its own report before fixtures are torn down.
+    """
     resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size=before[0]: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @contextmanager
+    def limited(size: int):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited

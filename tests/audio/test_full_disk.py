@@ -15,12 +15,12 @@ def test_a_file_that_does_not_fit_is_refused(limit_files, tmp_path, format, lack
     path = tmp_path / f"a.{format}"
     io.write_pieces(path, PIECES, 8000)
     before = path.read_bytes()
-    limit_files(len(before) - lacking)
     for write in (
         lambda: io.write_pieces(path, PIECES, 8000),
         lambda: io.write(path, io.Audio(torch.cat(PIECES, -1), 8000)),
     ):
-        with pytest.raises(UserError, match=rf"a\.{format}: cannot be written \(File too large\)"):
+        refused = pytest.raises(UserError, match=rf"a\.{format}: cannot be written \(File too large\)")
+        with limit_files(len(before) - lacking), refused:
             write()
         assert [file.name for file in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
 

@@ -32,11 +32,10 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, limit_fi
     (tmp_path / "mine").mkdir()
     soundfile.write(tmp_path / "mine/a.wav", noise[0, :8000], 16000)
     soundfile.write(tmp_path / "mine/b.wav", noise[1], 16000)
-    limit_files(20_000)
-    with pytest.raises(UserError, match=r"b\.flac: cannot be written \(File too large\)") as error:
+    refused = pytest.raises(UserError, match=r"b\.flac: cannot be written \(File too large\)")
+    with limit_files(20_000), refused as error:
         prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not list((tmp_path / "out").rglob("b.flac")) and not list((tmp_path / "out").rglob(".*"))
-    limit_files()
     prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.flac")) == ["a.flac", "b.flac"]

@@ -169,11 +169,10 @@ def test_a_report_is_written_whole_or_not_at_all(evaluation, tmp_path, limit_fil
     report.write(evaluation, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     other = replace(evaluation, settings=replace(evaluation.settings, seed=5))
-    limit_files(len(before["report.html"]) - 1000)
-    with pytest.raises(UserError, match=r"report\.html: cannot be written \(File too large\)"):
+    limit = limit_files(len(before["report.html"]) - 1000)
+    with limit, pytest.raises(UserError, match=r"report\.html: cannot be written \(File too large\)"):
         report.write(other, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    limit_files()
     report.write(other, tmp_path)
     assert json.loads((tmp_path / "report.json").read_bytes()) != json.loads(before["report.json"])
 

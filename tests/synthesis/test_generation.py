@@ -147,8 +147,7 @@ def test_a_spool_levels_as_whole_clips_are(peak, monkeypatch):
 
 
 def test_scratch_files_take_what_fits(limit_files):
-    limit_files(2000)
-    with spool.Spool() as scratch:
+    with limit_files(2000), spool.Spool() as scratch:
         for _ in range(5):
             scratch.add(torch.ones(1, 1, 100))
         assert sum(piece.shape[-1] for piece in scratch.clip(0, None, 0.0)) == 500
@@ -157,8 +156,8 @@ def test_scratch_files_take_what_fits(limit_files):
 @pytest.mark.parametrize("samples", [1, 100_000])
 def test_a_full_scratch_folder_is_one_line(limit_files, samples):
     """Whatever a buffer holds: a full disk is met where it is reported, and not once more at the end of the block."""
-    limit_files(2000)
     with (
+        limit_files(2000),
         pytest.raises(UserError, match=r"takes no more scratch files \(File too large\)") as error,
         spool.Spool() as scratch,
     ):
@@ -207,10 +206,14 @@ def test_a_full_disk_leaves_nothing_half(generator, tmp_path, monkeypatch, limit
     generate(generator, tmp_path, Settings(TWO, count=1, format=format), quiet=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     store = sidecar.store
-    monkeypatch.setattr(sidecar, "store", lambda *arguments: (limit_files(1000), store(*arguments)))
+
+    def store_on_a_full_disk(*arguments):
+        with limit_files(1000):
+            store(*arguments)
+
+    monkeypatch.setattr(sidecar, "store", store_on_a_full_disk)
     with pytest.raises(UserError, match="cannot be written") as error:
         generate(generator, tmp_path, Settings(TWO, count=3, format=format), quiet=True)
-    limit_files()
     assert "\n" not in str(error.value) and "0001" in error.value.subject
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

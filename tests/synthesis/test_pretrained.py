@@ -203,8 +203,8 @@ def test_the_curve_goes_along_and_says_of_what_it_is(command, trained, data, tmp
 def test_a_full_disk_is_one_line_and_nothing_is_published(command, trained, data, tmp_path, limit_files):
     out = tmp_path / "shelf-16k"
     out.mkdir()
-    limit_files(20_000)  # the card and the config fit
-    status, said, err = publish(command, trained, data, out)
+    with limit_files(20_000):  # the card and the config fit
+        status, said, err = publish(command, trained, data, out)
     assert (status, said) == (1, "") and err.count("\n") == 1 and "cannot be written (File too large)" in err
     assert list(out.iterdir()) == []
 

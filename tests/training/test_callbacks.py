@@ -1,6 +1,5 @@
 """Averaging, measuring and checkpointing, in small runs of the real command."""
 
-import resource
 import shutil
 import tempfile
 import time
@@ -130,16 +129,12 @@ def test_checkpoints_need_no_room_for_temporary_files_elsewhere(tmp_path, monkey
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["step=3.ckpt"]
 
 
-def test_a_disk_that_refuses_a_checkpoint_is_one_line_and_leaves_no_half(tmp_path, monkeypatch):
+def test_a_disk_that_refuses_a_checkpoint_is_one_line_and_leaves_no_half(tmp_path, limit_files):
     file = tmp_path / "step=3.ckpt"
     AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(2)}, file)
-    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(UserError, match=r"step=3.ckpt: cannot be written \(File too large\)"):
-            AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(2000)}, file)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    before = file.read_bytes()
+    with limit_files(4096), pytest.raises(UserError, match=r"step=3.ckpt: cannot be written \(File too large\)"):
+        AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(2000)}, file)
     assert list(tmp_path.iterdir()) == [file] and file.read_bytes() == before
 
 
