@@ -48,7 +48,7 @@ QUADRATURE = 64
 SCALES = (0.5, 1.0, 2.0)
 LARGEST_GROWTH = 1.25
 # And if its weights, all taken positive, add up to no more than this times their sum: 8 for even steps of order 4.
-LARGEST_CANCELLATION = 40.0
+LARGEST_CANCELLATION = 12.0
 
 
 def exponential_moments(decay: float, count: int) -> list[float]:

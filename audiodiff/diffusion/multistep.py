@@ -20,7 +20,7 @@ x_t]. Answers at an infinite coordinate serve no later step. The angle is finite
 its last step extrapolates like any other.
 
 Wide steps. Where a polynomial of full degree would not be stable (`Integral.stable`), as over the first steps of a
-coarse grid, the step takes the highest order that is, and is not corrected.
+coarse grid, the step takes the highest order that is; a correction that would not be is left out.
 
 Backwards. `invert` walks the same ODE from data to noise, on the same grid: DDIM inversion at order 1.
 """

