@@ -90,6 +90,10 @@ class AudioFile:
             pass
 
     def _read(self, count: int) -> np.ndarray:
+        if self._samples is not None:  # beyond them there may be tags, which are no samples
+            count = min(count, self._samples - self._at)
+        if count <= 0:
+            return np.zeros((0, self.channels), np.float32)
         block = self._guarded(self._decoder.read, count)
         self._at += len(block)
         if not len(block):
