@@ -178,6 +178,11 @@ def test_containers_are_read_through_pyav(tmp_path, name):
 @needs_pyav
 def test_containers_that_were_cut_off_are_refused(tmp_path):
     long = np.concatenate([sound(k) for k in range(6)])
+    matroska = by_pyav(tmp_path / "a.mkv", "matroska", "aac", long)
+    assert len(read(matroska).samples) >= len(long)
+    matroska.write_bytes(matroska.read_bytes()[: matroska.stat().st_size // 2])
+    with pytest.raises(UserError, match="is truncated"):
+        read(matroska)
     path = by_pyav(tmp_path / "a.m4a", "ipod", "aac", long)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])

@@ -44,6 +44,8 @@ class PyavDecoder:
                 raise UserError(path, f"is {kind.name} without sound")
             stream = self._container.streams.audio[0]
             self._promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            if kind.demuxer == "matroska" and len(self._container.streams) == 1:  # states that of the whole file
+                self._promised = (self._container.duration or 0) / av.time_base
             self._frames = self._container.decode(stream)
             self._resampler = av.AudioResampler(format="fltp")
             first = next(self._frames, None)
