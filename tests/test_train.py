@@ -193,6 +193,7 @@ def test_what_cannot_start_says_why_in_one_line(arguments, words, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize(
     ("largest", "refused"),
     [
@@ -201,9 +202,9 @@ def test_what_cannot_start_says_why_in_one_line(arguments, words, tmp_path):
         (10_000, r"/tones/000\.flac"),
     ],
 )
-def test_a_disk_that_refuses_is_one_line_and_leaves_nothing_half(largest, refused, tmp_path):
+def test_a_disk_that_refuses_is_one_line_and_leaves_nothing_half(largest, refused, devices, tmp_path):
     done = subprocess.run(
-        [sys.executable, str(SHIM), *SMOKE, "data.path=" + str(tmp_path / "tones")],
+        [sys.executable, str(SHIM), *SMOKE, f"data.path={tmp_path / 'tones'}", f"trainer.devices={devices}"],
         cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
     )  # fmt: skip

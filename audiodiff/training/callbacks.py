@@ -147,6 +147,14 @@ class Checkpoints(Checkpoint):
         """Save the end."""
         self._save(trainer)
 
+    def on_exception(self, trainer, module, exception: BaseException) -> None:
+        """End the processes of further devices where this one refuses: they would wait, then fail in many lines."""
+        processes = getattr(trainer.strategy.launcher, "procs", [])
+        if isinstance(exception, UserError | OSError):
+            for process in processes:
+                process.kill()
+            processes.clear()  # Lightning ends this process, too, where it finds one of them dead
+
     def teardown(self, trainer, module, stage: str) -> None:
         """Give Ctrl-C back."""
         if self.replaced is not None:
