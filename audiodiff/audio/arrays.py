@@ -1,4 +1,6 @@
-"""Arrays of other libraries as tensors."""
+"""Arrays and numbers of other libraries as tensors and integers."""
+
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -29,3 +31,19 @@ def real_tensor(values: Tensor | ArrayLike, subject: str) -> Tensor:
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise UserError(subject, f"holds {tensor.dtype}, not real numbers")
     return tensor
+
+
+def whole_number(value: SupportsFloat, subject: str, least: int | None = None) -> int:
+    """A whole number of at least `least`: of Python, NumPy or PyTorch, 4.0 too, as on the command line.
+
+    Raises:
+        UserError: another type or number.
+    """
+    try:
+        if getattr(value, "ndim", 0) or isinstance(value, str) or (number := int(value)) != value:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise UserError(f"{subject} {value!r:.60}", "is not a whole number", "give an integer, such as 4") from error
+    if least is not None and number < least:
+        raise UserError(f"{subject} {number}", f"is below {least}")
+    return number

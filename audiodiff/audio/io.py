@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from audiodiff.audio.arrays import real_tensor
+from audiodiff.audio.arrays import real_tensor, whole_number
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.reading.formats import EXTENSIONS as EXTENSIONS
 from audiodiff.errors import UserError
@@ -54,7 +54,7 @@ class Audio:
     def __post_init__(self):
         """Convert and check."""
         object.__setattr__(self, "samples", _float_samples(self.samples))
-        object.__setattr__(self, "sample_rate", _whole_rate(self.sample_rate))
+        object.__setattr__(self, "sample_rate", whole_number(self.sample_rate, "sample rate", 1))
 
     @property
     def seconds(self) -> float:
@@ -84,16 +84,6 @@ def _scaled(samples: Tensor) -> Tensor:
     scale = _FULL_SCALE[samples.dtype]
     warnings.warn(f"audio: {samples.dtype} samples are divided by {scale}, their full scale", stacklevel=5)
     return (samples.double() - (scale if samples.dtype == torch.uint8 else 0)) / scale
-
-
-def _whole_rate(rate: float) -> int:
-    try:
-        whole = int(rate)
-        if whole == rate and whole > 0:
-            return whole
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise UserError(f"sample rate {rate}", "is not a whole number above 0", "give it in Hz, such as 16000")
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from audiodiff.audio.arrays import real_tensor
+from audiodiff.audio.arrays import real_tensor, whole_number
 from audiodiff.errors import UserError
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
 from audiodiff.synthesis import checkpoint
-from audiodiff.synthesis.inputs import whole_number
 from audiodiff.synthesis.kept import KeptModel
 
 TILE = 256  # latent frames at once: some seconds, so that memory does not grow with the length

@@ -1,38 +1,19 @@
-"""What users pass in Python, converted once and checked: mels, seeds, counts and other numbers.
+"""What users pass in Python, converted once and checked: mels, seeds and other numbers."""
 
-Whole numbers are integers of Python, NumPy or PyTorch. A float is none, not even 4.0, as on the command line.
-"""
-
-import operator
 from collections.abc import Iterable, Sequence
-from typing import SupportsFloat, SupportsIndex
+from typing import SupportsFloat
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from audiodiff.audio.arrays import real_tensor
+from audiodiff.audio.arrays import real_tensor, whole_number
 from audiodiff.audio.mel import MelSpec, full_scale
 from audiodiff.errors import UserError
 
 Mels = Tensor | ArrayLike | Sequence[Tensor | ArrayLike]
-Seeds = SupportsIndex | Sequence[SupportsIndex]
+Seeds = SupportsFloat | Sequence[SupportsFloat]
 _LOUDEST = 100.0  # amplitudes a mel may be above full scale: 40 dB
-
-
-def whole_number(value: SupportsIndex, subject: str, least: int | None = None) -> int:
-    """An integer, of at least `least`.
-
-    Raises:
-        UserError: another type, a float included, or a smaller number.
-    """
-    try:
-        number = operator.index(value)
-    except (TypeError, RuntimeError) as error:
-        raise UserError(f"{subject} {value}", "is not a whole number", "give an integer, such as 4") from error
-    if least is not None and number < least:
-        raise UserError(f"{subject} {number}", f"is below {least}")
-    return number
 
 
 def real_number(value: SupportsFloat, subject: str) -> float:

@@ -15,6 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from audiodiff.audio.arrays import whole_number
 from audiodiff.audio.io import Audio, resample
 from audiodiff.diffusion.editing import Inpainting, Restarted
 from audiodiff.diffusion.guidance import ClassifierFree
@@ -24,7 +25,7 @@ from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.synthesis.codec import autoencoder
-from audiodiff.synthesis.inputs import Seeds, real_number, seed_list, whole_number
+from audiodiff.synthesis.inputs import Seeds, real_number, seed_list
 from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.synthesis.synthesiser import Progress, Synthesiser
 

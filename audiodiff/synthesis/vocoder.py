@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from audiodiff.audio.arrays import whole_number
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.errors import UserError
 from audiodiff.synthesis.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
-from audiodiff.synthesis.inputs import Mels, Seeds, mel_tensors, seed_list, whole_number
+from audiodiff.synthesis.inputs import Mels, Seeds, mel_tensors, seed_list
 from audiodiff.synthesis.model import VocoderModel
 from audiodiff.synthesis.stream import CHUNK, Stream
 from audiodiff.synthesis.synthesiser import Progress, Synthesiser

@@ -11,18 +11,41 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiodiff.audio.arrays import whole_number
 from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import PRESETS, MelSpectrogram, full_scale
 from audiodiff.errors import UserError
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.synthesis.codec import Codec
-from audiodiff.synthesis.inputs import mel_tensors, seed_list, whole_number
+from audiodiff.synthesis.inputs import mel_tensors, seed_list
 from audiodiff.synthesis.music import MusicGenerator, Wish
 
 SPEC = PRESETS["speech_16k"]
 MEL = torch.linspace(-9, -3, 80)[:, None] + torch.linspace(0, 1, 5)
-WHOLE = [int, np.int16, np.int64, np.uint8, torch.tensor, lambda n: torch.tensor(n, dtype=torch.int16), np.array]
-NOT_WHOLE = [4.0, "4", None, np.float32(4), torch.tensor(4.0), [4], np.array([4]), torch.tensor([4, 4])]
+WHOLE = [
+    int,
+    float,
+    np.float32,
+    lambda n: torch.tensor(float(n)),
+    np.int16,
+    np.int64,
+    np.uint8,
+    torch.tensor,
+    lambda n: torch.tensor(n, dtype=torch.int16),
+    np.array,
+]
+NOT_WHOLE = [
+    4.5,
+    "4",
+    None,
+    np.float32(4.5),
+    torch.tensor(4.5),
+    np.nan,
+    np.inf,
+    [4],
+    np.array([4]),
+    torch.tensor([4, 4]),
+]
 MELS = {
     "tensor": lambda mel: mel,
     "float64": lambda mel: mel.double(),
@@ -118,13 +141,15 @@ def test_steps_are_whole_numbers_everywhere(vocoder, music, value):
 @given(value=st.integers(-(2**70), 2**70) | st.floats() | st.text() | st.none() | st.lists(st.integers(), max_size=2))
 def test_anything_is_a_whole_number_or_one_line(value):
     try:
-        assert whole_number(value, "steps") == value and isinstance(value, int)
+        number = whole_number(value, "steps")
+        assert number == value and type(number) is int
     except UserError as error:
         assert not isinstance(value, int) and str(error).startswith("steps ")
+        assert not (isinstance(value, float) and value.is_integer())
     assert seed_list(np.array(5)) is None and seed_list(torch.tensor(5)) is None
 
 
-@pytest.mark.parametrize("seeds", [1.0, None, "12", [1.5, 2], np.array([0.5, 1.0]), [["a"], [2]]])
+@pytest.mark.parametrize("seeds", [1.5, None, "12", [1.5, 2], np.array([0.5, 1.0]), [["a"], [2]]])
 def test_seeds_that_are_refused(vocoder, music, seeds):
     for ask in (lambda: vocoder.generate([MEL, MEL], 2, seeds), lambda: music.generate(seeds, steps=2)):
         with pytest.raises(UserError, match=r"^seed .* is not a whole number"):
@@ -307,4 +332,4 @@ def test_what_a_codec_refuses(codec, shape, dtype, words):
     with pytest.raises(UserError, match="latents: "):
         codec.decode(np.zeros(shape, dtype))
     with pytest.raises(UserError, match="is not a whole number"):
-        codec.decode(np.zeros((1, 8, 3), np.float32), 100.0)
+        codec.decode(np.zeros((1, 8, 3), np.float32), 100.5)
