@@ -17,6 +17,7 @@ from audiodiff.audio import io
 from audiodiff.audio.io import AudioFile, for_flac, probe, read
 from audiodiff.audio.reading import pyav
 from audiodiff.audio.reading.folder import files_below, obstacle
+from audiodiff.audio.reading.formats import format_of
 from audiodiff.errors import UserError
 
 FILES = {odd.name: odd for odd in ALL()}
@@ -173,6 +174,22 @@ def test_containers_are_read_through_pyav(tmp_path, name):
     at = correlate(whole.numpy(), middle, "valid").argmax()
     assert np.square(whole.numpy()[at : at + len(middle)] - middle).mean() < 0.1 * np.square(middle).mean()
     assert read(path, start=9000, samples=5000).samples.equal(whole[9000:14000])
+
+
+@needs_pyav
+def test_pyav_is_asked_for_the_channels_that_there_are(tmp_path):
+    for count in (1, 2, 8, 9, 40):
+        whole = np.stack([sound(k) for k in range(count)], 1)
+        path = Odd("a.wav", encoded("WAV", "FLOAT", whole)).write(tmp_path)
+        if count > 8:
+            with pytest.raises(UserError, match=f"has {count} channels"):
+                pyav.PyavDecoder(path, format_of(path))
+        else:
+            decoder = pyav.PyavDecoder(path, format_of(path))
+            blocks = []
+            while len(block := decoder.read(5000)):
+                blocks.append(block)
+            assert np.array_equal(np.concatenate(blocks), whole)
 
 
 @needs_pyav

@@ -10,6 +10,7 @@ from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError, first_line
 
 INSTALL = "pip install av"
+_MOST_CHANNELS = 8  # beyond them PyAV reads memory that is not the frame's
 _SLACK_SECONDS = 0.5  # by which a header's duration is off in whole files: codecs pad
 
 
@@ -53,6 +54,8 @@ class PyavDecoder:
                 raise UserError(path, "holds 0 samples")
             # What the header says of the rate is half of it for some codecs.
             self.sample_rate, self.channels = first.sample_rate, len(first.layout.channels)
+            if self.channels > _MOST_CHANNELS:
+                raise UserError(path, f"has {self.channels} channels", f"mix it to {_MOST_CHANNELS} or fewer")
             self._rest = self._samples(first)
         except self._errors as error:
             self.close()
@@ -64,7 +67,11 @@ class PyavDecoder:
         """Those of a frame, or with None the last, (T, C)."""
         if frame is not None and (frame.sample_rate, len(frame.layout.channels)) != (self.sample_rate, self.channels):
             raise UserError(self._path, "changes its sample rate or channels on the way", "split it")
-        pieces = [piece.to_ndarray().T for piece in self._resampler.resample(frame)]
+        # Not to_ndarray: it looks for the planes' end in memory, and takes more than there are channels.
+        pieces = [
+            np.stack([np.frombuffer(plane, np.float32, piece.samples) for plane in piece.planes[: self.channels]], 1)
+            for piece in self._resampler.resample(frame)
+        ]
         data = np.concatenate(pieces) if pieces else np.zeros((0, self.channels), np.float32)
         self._decoded += len(data)
         return data
