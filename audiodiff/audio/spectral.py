@@ -14,15 +14,15 @@ from audiodiff.audio.mel import MelSpec, MelSpectrogram
 
 RESOLUTIONS = ((512, 120, 480), (1024, 256, 1024), (2048, 480, 1920))
 WINDOWS = (128, 256, 512, 1024, 2048)
+_LEAST = 1e-5  # of magnitudes; a frame that has none above is digital silence, recordings have some noise
 _INAUDIBLE = 1e-4  # root mean square, -80 dB of full scale
-_SILENT = 1e-5  # root mean square of a frame: the noise of a recording is louder, only digital silence is below
 
 
 def _magnitude(signal: Tensor, n_fft: int, hop_length: int, win_length: int) -> Tensor:
     signal = signal.to(torch.promote_types(signal.dtype, torch.float32))
     window = torch.hann_window(win_length, device=signal.device, dtype=signal.dtype)
     stft = torch.stft(signal, n_fft, hop_length, win_length, window, pad_mode="constant", return_complex=True)
-    return stft.abs().clamp(min=1e-5)
+    return stft.abs().clamp(min=_LEAST)
 
 
 def multi_resolution_stft(
@@ -35,9 +35,9 @@ def multi_resolution_stft(
 
     Source: Yamamoto, Song and Kim 2020 (Parallel WaveGAN), equations 3 to 6. 0 for equal signals.
 
-    Two floors, at the magnitudes of inaudible white noise (-80 dB), keep silence from outweighing everything else; no
-    clip and no frame of ordinary recordings is affected. The spectral convergence of a clip divides by no less. In
-    frames of digital silence (below -100 dB) log magnitudes are compared from there on, instead of down to 1e-5.
+    Two floors, at the magnitudes of inaudible white noise (-80 dB), keep silence from outweighing everything else; what
+    has the noise of a recording is not affected. The spectral convergence of a clip divides by no less. In frames of
+    digital silence log magnitudes are compared from there on, instead of down to 1e-5.
 
     Args:
         x: estimate, (B, T).
@@ -53,8 +53,7 @@ def multi_resolution_stft(
         noise = math.sqrt(3 / 8 * resolution[2])  # magnitude of white noise of unit variance under a Hann window
         least = _INAUDIBLE * noise * math.sqrt(unit.shape[1] * unit.shape[2])
         convergence = (a - b).flatten(1).norm(dim=1) / unit.flatten(1).norm(dim=1).clamp(min=least)
-        silent = unit.square().mean(1, keepdim=True).sqrt() < _SILENT * noise
-        floor = torch.where(silent, _INAUDIBLE * noise, 0.0)
+        floor = torch.where(unit.amax(1, keepdim=True) > _LEAST, 0.0, _INAUDIBLE * noise)
         total = total + convergence + (a.clamp(min=floor).log() - b.clamp(min=floor).log()).abs().mean((1, 2))
     return total / len(resolutions)
 
