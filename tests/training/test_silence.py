@@ -175,7 +175,7 @@ def test_a_codec_is_validated_where_all_held_out_crops_are_silent(silent, monkey
     training.log = lambda name, value, **_: logged.update({name: value})
     crops = Crops({"waveform": clip[None]} for clip in clips())
     held_out = Crops({"waveform": clip[None] * (not silent)} for clip in clips()[:2])
-    data = SimpleNamespace(held_out=held_out, crops=crops, validation_clips=2)
+    data = SimpleNamespace(validation_crops=lambda: held_out, crops=crops)
     trainer = SimpleNamespace(sanity_checking=False, is_global_zero=True, datamodule=data, global_step=1)
     reconstructed.Reconstructed(tmp_path, clips=1, measured=4).on_validation_epoch_end(trainer, training)
     assert ("coded/stft" in logged) != silent
