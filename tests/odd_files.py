@@ -37,6 +37,8 @@ def decoded(*contents: bytes) -> np.ndarray:
 
 def _decoded(content: bytes) -> np.ndarray:
     with soundfile.SoundFile(BytesIO(content)) as file:
+        if file.subtype.startswith("DWVW"):  # says that it can be sought in
+            file.seekable = lambda: False
         if not file.seekable():
             return file.read(10**7, dtype="float32")
         file.seek(0)  # changes how MP3 is rounded
@@ -85,10 +87,14 @@ def _unfinished() -> list[Odd]:
     whole = encoded("AIFF")
     for size in (0, 8, 0x7F000008, 0xFFFFFFFF):
         found.append(Odd(f"states_{size:x}.aiff", _with_size(whole, b"SSND", ">", size), decoded(whole)))
-    flac = bytearray(encoded("FLAC"))
-    flac[21] &= 0xF0
-    flac[22:26] = bytes(4)
-    return [*found, Odd("length_unknown.flac", bytes(flac), decoded(encoded("FLAC")))]
+    return [*found, Odd("length_unknown.flac", _flac_of_unknown_length(), decoded(encoded("FLAC")))]
+
+
+def _flac_of_unknown_length() -> bytes:
+    content = bytearray(encoded("FLAC"))
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    return bytes(content)
 
 
 def _old() -> list[Odd]:
@@ -112,9 +118,9 @@ def _old() -> list[Odd]:
         for codec in soundfile.available_subtypes(format):
             try:
                 whole = encoded(format, codec)
-                found.append(Odd(f"{format}_{codec}{suffix}", whole, decoded(whole)))
             except soundfile.LibsndfileError:  # it decodes more than it encodes
                 continue
+            found.append(Odd(f"{format}_{codec}{suffix}", whole, decoded(whole)))
     return found
 
 
@@ -187,6 +193,40 @@ def _cut() -> list[Odd]:
     ]
 
 
+def _continued() -> list[Odd]:
+    """More behind the samples: another file of the kind, a tag, a byte that fills up."""
+    flac, other, unknown = encoded("FLAC"), encoded("FLAC", samples=sound(1, 12345)), _flac_of_unknown_length()
+    tag = b"ID3\x04\0\0" + bytes((0, 0, 1, 0)) + bytes(128)
+    found = [
+        Odd("joined.flac", flac + flac, decoded(flac, flac)),
+        Odd("joined_of_unknown_length.flac", unknown + unknown + other, decoded(flac, flac, other)),
+        Odd("joined_with_tags.flac", tag + other + tag + flac, decoded(other, flac)),
+        Odd("joined_and_cut.flac", flac + other[: len(other) // 2], problem="is truncated"),
+        Odd("joined_of_two_rates.flac", flac + encoded("FLAC", rate=8000), problem="changes its sample rate"),
+    ]
+    for format, suffix in {"AU": ".au", "VOC": ".voc", "NIST": ".sph"}.items():
+        for codec in ("PCM_16", "ULAW"):
+            whole = encoded(format, codec)
+            name, remark = f"{format}_{codec}", "behind its samples, which are not read"
+            found += [
+                Odd(f"{name}_joined{suffix}", whole * 2, decoded(whole), remark=remark),
+                Odd(
+                    f"{name}_with_more_behind{suffix}",
+                    whole + b"TAG" + b"\xff\x7f" * 400,
+                    decoded(whole),
+                    remark=remark,
+                ),
+                Odd(f"{name}_with_a_tag{suffix}", whole + b"TAG" + b"\xff" * 125, decoded(whole)),
+            ]
+    little, big, long = b"note" + struct.pack("<I", 1000), b"NOTE" + struct.pack(">I", 1000), b"note" + bytes(12)
+    long += struct.pack("<Q", 1024)  # with its header
+    for name, pad, header in (("wav", 2, little), ("aiff", 2, big), ("caf", 1, b""), ("w64", 8, long)):
+        whole = encoded(name.upper(), "PCM_24", sound(0, 10001))
+        whole += bytes(-len(whole) % pad) + (header + bytes(1000) if header else b"")
+        found.append(Odd(f"odd_number_of_bytes.{name}", whole, decoded(whole)))
+    return found
+
+
 def _others() -> list[Odd]:
     left = sound()
     antiphase = encoded("WAV", samples=np.stack([left, -left], 1))
@@ -207,7 +247,7 @@ def _others() -> list[Odd]:
 
 
 def _all() -> list[Odd]:
-    return [*_unfinished(), *_old(), *_mpeg(), *_ogg(), *_cut(), *_others()]
+    return [*_unfinished(), *_old(), *_mpeg(), *_ogg(), *_cut(), *_continued(), *_others()]
 
 
 ALL: Callable[[], list[Odd]] = _all

@@ -79,15 +79,17 @@ def test_an_open_file_goes_on_where_it_stands(tmp_path, name):
     assert again.equal(whole[100:150])
 
 
-@pytest.mark.parametrize("format", ["WAV", "AIFF", "AU", "CAF", "W64", "RF64"])
+@pytest.mark.parametrize("format", ["WAV", "AIFF", "AU", "CAF", "W64", "RF64", "NIST", "VOC"])
 def test_what_a_killed_program_wrote(tmp_path, format, without_pyav):
-    path = tmp_path / f"killed.{format.lower()}"
+    path = tmp_path / f"killed.{'sph' if format == 'NIST' else format.lower()}"
     with soundfile.SoundFile(path, "w", 16000, 1, "PCM_16", format=format) as file:
         file.write(sound())
         file.flush()
         left = path.read_bytes()
     path.write_bytes(left)
-    assert np.array_equal(read(path).samples.numpy(), decoded(encoded("WAV")))
+    whole = decoded(encoded("WAV"))
+    whole = whole[:-1] if format == "VOC" else whole  # whose last byte libsndfile takes for the end's mark
+    assert np.array_equal(read(path).samples.numpy(), whole)
 
 
 @pytest.mark.parametrize("stated", ["wrapped", "unknown", "zero"])

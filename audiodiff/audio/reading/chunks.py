@@ -18,9 +18,10 @@ _PLACEHOLDERS = (0x7F000000, 1 << 31, (1 << 32) - 1)  # for a length that is not
 _NEAR = 8192
 # Bytes of samples in a header that was never finished: AIFF counts an offset and a block size, CAF a number of edits.
 _NOTHING = (0, 4, 8)
-_KEPT = (b"fmt ", b"fact", b"COMM", b"FVER", b"VHDR", b"desc", b"kuki")  # chunks without which samples mean nothing
+_FORMAT_CHUNKS = (b"fmt ", b"fact", b"COMM", b"FVER", b"VHDR", b"desc", b"kuki")  # what the samples mean
 _LARGEST = 1 << 16  # bytes of such a chunk
 _MOST_CHUNKS = 10_000
+_VOC_EMPTY = {1: 2, 9: 12}  # bytes of a block without samples, by its kind
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,32 @@ def checked(path: Path) -> tuple[Path | Window, str]:
         if magic == b".snd" and file.seek(8) and file.read(4) == bytes(4):
             return Window(path, 12, size, magic + _read(file, 4, 4) + b"\xff\xff\xff\xff"), ""  # unknown
         promised = {b".snd": _au, b"Crea": _voc, b"NIST": _nist}.get(magic, lambda file: None)(file)
-    return path, "" if promised is None else _compare(path, 0, promised, size)
+    if promised is None or promised > size:
+        return path, "" if promised is None else _compare(path, 0, promised, size)
+    return _ending(path, promised, size)
+
+
+def _ending(path: Path, end: int, size: int) -> tuple[Path | Window, str]:
+    """The file up to the end of its samples: decoders would stumble over what is behind them, or take it for samples.
+
+    A few bytes more are usual, and no remark.
+    """
+    if size == end:
+        return path, ""
+    remark = f"goes on for {size - end} bytes behind its samples, which are not read" if size - end > _SLACK else ""
+    return Window(path, 0, end), remark
 
 
 def _of_chunks(path: Path, file: BinaryIO, layout: Layout, size: int) -> tuple[Path | Window, str]:
-    found, kept, long = _samples(file, layout, size)
+    found, format_chunks, long = _samples(file, layout, size)
     if found is None:
         return path, ""
     name, start, stated = found
     promised, there = stated if long is None else long, size - start
     if _unknown(promised) and promised > there:
         return path, ""
-    if promised >= there or _ends_in_chunks(file, layout, start + promised, size):
+    padded = _next(layout, start - layout.header, promised)
+    if promised >= there or any(_ends_in_chunks(file, layout, end, size) for end in {padded, start + promised}):
         return path, _compare(path, start, promised, size)
     if layout is _W64 and promised == 0:  # which libsndfile takes for unknown
         return path, ""
@@ -98,11 +113,8 @@ def _of_chunks(path: Path, file: BinaryIO, layout: Layout, size: int) -> tuple[P
     elif long is None and there - promised >= 1 << 32:
         length = promised + ((there - promised) >> 32 << 32)
     if length > promised and layout is not _W64:
-        return _completed(path, file, layout, kept, (name, start, length)), ""
-    if (rest := there - promised) <= _SLACK:
-        return path, ""
-    remark = f"goes on for {rest} bytes behind its samples, which are not read"
-    return Window(path, 0, start + promised), remark  # libsndfile would stumble over them
+        return _completed(path, file, layout, format_chunks, (name, start, length)), ""
+    return _ending(path, start + promised, size)
 
 
 def _read(file: BinaryIO, at: int, count: int) -> bytes:
@@ -113,24 +125,24 @@ def _read(file: BinaryIO, at: int, count: int) -> bytes:
 def _samples(
     file: BinaryIO, layout: Layout, size: int
 ) -> tuple[tuple[bytes, int, int] | None, dict[bytes, bytes], int | None]:
-    """The chunk of samples (name, first byte, stated length), chunks to be kept, and the length in an RF64's ds64."""
-    kept: dict[bytes, bytes] = {}
+    """The chunk of samples (name, first byte, stated length), `_FORMAT_CHUNKS`, and the length in an RF64's ds64."""
+    format_chunks: dict[bytes, bytes] = {}
     long, at = None, layout.first
     for _ in range(_MOST_CHUNKS):
         name, stated = _header(file, layout, at)
         if name is None:
             break
         if name in layout.samples:
-            return (name, at + layout.header, stated), kept, long
-        if name in _KEPT and 0 <= stated <= _LARGEST:
-            kept.setdefault(name, file.read(stated))
+            return (name, at + layout.header, stated), format_chunks, long
+        if name in _FORMAT_CHUNKS and 0 <= stated <= _LARGEST:
+            format_chunks.setdefault(name, file.read(stated))
         elif name == b"ds64":
             content = file.read(16)
             long = struct.unpack_from("<Q", content, 8)[0] if len(content) == 16 else None
         at = _next(layout, at, stated)
         if not 0 < at < size:
             break
-    return None, kept, long
+    return None, format_chunks, long
 
 
 def _header(file: BinaryIO, layout: Layout, at: int) -> tuple[bytes | None, int]:
@@ -152,7 +164,7 @@ def _ends_in_chunks(file: BinaryIO, layout: Layout, at: int, size: int) -> bool:
         if at >= size:
             return True
         name, stated = _header(file, layout, at)
-        if name is None or _layout(name) or not re.fullmatch(rb"[ -~]{4}", name):
+        if name is None or _layout(name[:4]) or not re.match(rb"[ -~]{4}", name):
             return False
         at = _next(layout, at, stated)
         if at > size + layout.pad:
@@ -161,14 +173,14 @@ def _ends_in_chunks(file: BinaryIO, layout: Layout, at: int, size: int) -> bool:
 
 
 def _completed(
-    path: Path, file: BinaryIO, layout: Layout, kept: dict[bytes, bytes], samples: tuple[bytes, int, int]
+    path: Path, file: BinaryIO, layout: Layout, format_chunks: dict[bytes, bytes], samples: tuple[bytes, int, int]
 ) -> Window:
     """Samples (name, first byte, length) behind a header that states their length.
 
     WAV beyond 4 GiB becomes RF64, whose lengths have 64 bits.
     """
     name, start, length = samples
-    chunks = b"".join(key + struct.pack(layout.size, len(content)) + content for key, content in kept.items())
+    chunks = b"".join(key + struct.pack(layout.size, len(content)) + content for key, content in format_chunks.items())
     file.seek(0)
     head = file.read(layout.first)
     form = 4 + len(chunks) + layout.header + length
@@ -205,7 +217,7 @@ def _au(file: BinaryIO) -> int | None:
 
 
 def _voc(file: BinaryIO) -> int | None:
-    """End of the last block of a VOC file that states one."""
+    """End of the last block of a VOC file, and of what ends them; None where a block does not say."""
     file.seek(20)
     offset = file.read(2)
     at = struct.unpack("<H", offset)[0] if len(offset) == 2 else 0
@@ -213,19 +225,25 @@ def _voc(file: BinaryIO) -> int | None:
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
         block = file.read(4)
+        if block[:1] == b"\0" and end is not None:
+            end += 1  # libsndfile wants it to be there
         if len(block) < 4 or not 1 <= block[0] <= 9:
             break
-        end = at = at + 4 + int.from_bytes(block[1:], "little")
-    return end
+        length = int.from_bytes(block[1:], "little")
+        if length <= _VOC_EMPTY.get(block[0], -1):  # never finished
+            return None
+        end = at = at + 4 + length
+    wrapped = end is not None and file.seek(0, 2) - end >= 1 << 24  # sizes have 24 bits
+    return None if wrapped else end
 
 
 def _nist(file: BinaryIO) -> int | None:
     """End of the samples of a NIST SPHERE file; None where its header does not say."""
     file.seek(8)
     head = file.read(4096)
-    fields = dict(re.findall(rb"(sample_count|channel_count|sample_n_bytes) -i (\d{1,15})\s", head))
+    fields = dict(re.findall(rb"(sample_count|channel_count|sample_n_bytes) -(?:i|s\d+) (\d{1,15})\s", head))
     header = re.match(rb"\s*(\d{1,6})\s", head)
     if header is None or len(fields) < 3 or b"shorten" in head:
         return None
     count, channels, width = (int(fields[name]) for name in (b"sample_count", b"channel_count", b"sample_n_bytes"))
-    return int(header[1]) + count * channels * width
+    return int(header[1]) + count * channels * width if count else None

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audiodiff.audio.reading import chunks, mpeg, ogg
-from audiodiff.audio.reading.formats import MPEG, OGG, Format
+from audiodiff.audio.reading import chunks, flac, mpeg, ogg
+from audiodiff.audio.reading.formats import FLAC, MPEG, OGG, Format
 from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError
 
@@ -29,8 +29,8 @@ class _Stream(soundfile.SoundFile):
     @property
     def exact(self) -> bool:
         """Seeking leads to the very sample: not where it depends on those before, nor where the place is guessed."""
-        lossy = self.format in ("MP3", "OGG") or self.subtype.startswith("MPEG")
-        return super().seekable() and not lossy and self.frames < _UNKNOWN
+        inexact = self.format in ("MP3", "OGG") or self.subtype.startswith(("MPEG", "DWVW"))
+        return super().seekable() and not inexact and self.frames < _UNKNOWN
 
 
 class SndfileDecoder:
@@ -66,18 +66,26 @@ class SndfileDecoder:
             raise
         counted = [one.frames if count is None else count for one, count in zip(self._streams, counts, strict=True)]
         self.samples = sum(counted) if max(counted) < _UNKNOWN else None
+        self._left = counted  # of each stream: behind its samples there may be a tag, which is none
         self.exact = len(self._streams) == 1 and first.exact
 
     def seek(self, sample: int) -> None:
         """Read from there next."""
         self._streams[0].seek(sample)
+        self._left[0] = self.samples - sample
 
     def read(self, count: int) -> np.ndarray:
         """The next samples (T, C), float32, T <= count; none at the end."""
-        data = self._streams[self._current].read(count, dtype="float32", always_2d=True)
+        data = self._read(count)
         while not len(data) and self._current + 1 < len(self._streams):
             self._current += 1
-            data = self._streams[self._current].read(count, dtype="float32", always_2d=True)
+            data = self._read(count)
+        return data
+
+    def _read(self, count: int) -> np.ndarray:
+        count = min(count, self._left[self._current])
+        data = self._streams[self._current].read(count, dtype="float32", always_2d=True)
+        self._left[self._current] -= len(data)
         return data
 
     def close(self) -> None:
@@ -107,5 +115,7 @@ def _sources(path: Path, kind: Format | None) -> tuple[list[Path | Window], list
         if len(links) > 1:
             return [Window(path, link.start, link.stop) for link in links], [None] * len(links), remark
         return [path], [None], remark
+    if kind is FLAC and len(parts := flac.streams(path)) > 1:
+        return [Window(path, start, stop) for start, stop in parts], [None] * len(parts), ""
     source, remark = chunks.checked(path)
     return [source], [None], remark
