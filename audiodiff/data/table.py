@@ -1,6 +1,6 @@
 """Tables of text beside recordings, metadata.csv and labels.csv: which lines are about which recordings.
 
-Cells are parted by `|`, a tab, `;` or `,`, whichever lets most lines name a recording, and so is the column of names
+Cells are parted by `|`, a tab, `;` or `,`, whichever lets most recordings be named, and so is the column of names
 found. A name may have a suffix or none and begin with folders or not: `wavs/a.wav`, `a.wav` and `a` are all the same
 if there is but one. With `;` and `,` cells may be quoted.
 """
@@ -79,7 +79,8 @@ class Table:
             rows = [(number, cells) for number, cells in rows if any(cells)]
             several = sum(len(cells) > 1 for _, cells in rows)
             for column in range(_NAME_COLUMNS):
-                named = sum(len(cells) > column and bool(index[cells[column]]) for _, cells in rows)
+                # Recordings, not lines: labels repeat where they are a recording's name by chance.
+                named = len({key for _, cells in rows if len(cells) > column for key in index[cells[column]]})
                 choices.append(((named, several, -column), delimiter, column, rows))
         (named, *_), delimiter, column, rows = max(choices, key=lambda choice: choice[0])
         first = rows[0][1] if rows else []

@@ -95,6 +95,15 @@ def test_single_words_are_texts_where_there_is_nothing_else(tmp_path, files):
     assert set(found.values()) == {Transcript("one")}
 
 
+@pytest.mark.parametrize("mark", [",", "|"])
+def test_labels_that_are_names_of_recordings_are_no_names(tmp_path, mark):
+    files = {name: tmp_path / f"{name}.wav" for name in ("kick", "snare")}
+    lines = [f"kick.wav{mark}kick", f"snare.wav{mark}snare", f"old.wav{mark}kick"]
+    with pytest.warns(UserWarning, match=r"line 3 names 'old\.wav', which is no audio there"):
+        found = annotation.table(written(tmp_path, *lines, name="labels.csv"), files)
+    assert found == {"kick": Annotation(("kick",)), "snare": Annotation(("snare",))}
+
+
 def test_names_are_told_apart_as_far_as_they_go(tmp_path):
     composed, split = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     places = ("a.mp3", "a.wav", "x/b.wav", "y/b.wav", "y/c.wav", f"{split}.wav", "v1.mix.wav", "Dr. No.wav")
