@@ -5,12 +5,14 @@ A file is written beside its target under a temporary name, then renamed.
 
 import errno
 import hashlib
+import itertools
 import os
 import socket
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path, PurePath
 
 from audiodiff.errors import UserError
@@ -22,9 +24,10 @@ except ImportError:  # Windows
 
 LOCK = ".audiodiff.lock"
 _STALE_SECONDS = 24 * 3600  # a temporary file that nobody has written to for so long belongs to nobody
+_FRESH_SECONDS = 300  # until then it is left alone, even if its process seems to be gone
 _LONGEST_NAME = 255  # bytes, on every common file system
 _LONGEST_SUFFIX = 16  # bytes; what is longer is no file format
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+_counter = itertools.count()  # threads may write the same file
 _swept: set[str] = set()
 _lock_files: set[int] = set()  # descriptors of this process's locks
 
@@ -43,7 +46,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    temporary = path.with_name(f".{digest}.{_HOST}.{os.getpid()}.tmp{suffix}")
+    temporary = path.with_name(f".{digest}.{_machine()}.{os.getpid()}.{next(_counter)}.tmp{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
@@ -144,15 +147,16 @@ def _open_locked(path: Path, wait: bool) -> int | None:
         while True:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+                file = _open(path)
             except FileNotFoundError:  # its last holder has just removed the folder
                 continue
             try:
                 _flock(file, path, wait)
                 if _is_at(path, file):  # otherwise its last holder has just removed it
-                    os.ftruncate(file, 0)
                     since = time.strftime("%Y-%m-%d %H:%M:%S")
-                    os.write(file, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode())
+                    with suppress(OSError):  # another user's, or the disk is full: held all the same
+                        os.ftruncate(file, 0)
+                        os.write(file, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode())
                     return file
             except BaseException:
                 os.close(file)
@@ -165,6 +169,16 @@ def _open_locked(path: Path, wait: bool) -> int | None:
         return None
 
 
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except PermissionError:
+        if not path.exists():
+            raise
+        # A killed process of another user left it. Only who may write can say so in it, but all may lock it.
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+
+
 def _flock(file: int, path: Path, wait: bool) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -172,8 +186,8 @@ def _flock(file: int, path: Path, wait: bool) -> None:
         holder = " ".join(os.pread(file, 1000, 0).decode(errors="replace").split()) or "another process"
         if not wait:
             fix = "wait until it has ended, or choose another folder"
-            raise UserError(path.parent, f"{holder} works in it", fix) from None
-        warnings.warn(f"{path.parent}: waiting for {holder}, which works in it", stacklevel=5)
+            raise UserError(path.parent, f"is in use by {holder}", fix) from None
+        warnings.warn(f"{path.parent}: waiting for {holder}, which is using it", stacklevel=5)
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
@@ -192,14 +206,24 @@ def _sweep(folder: Path) -> None:
     _swept.add(key)
     for path in folder.glob(".*.tmp*"):
         with suppress(OSError, ValueError):
-            _, digest, host, pid, _ = path.name.split(".", 4)
-            if len(digest) == 16 and (not _runs(host, int(pid)) or time.time() - path.stat().st_mtime > _STALE_SECONDS):
+            _, digest, machine, pid, _, _ = path.name.split(".", 5)
+            longest = _STALE_SECONDS if _may_run(machine, int(pid)) else _FRESH_SECONDS
+            if len(digest) == 16 and time.time() - path.stat().st_mtime > longest:
                 path.unlink()
 
 
-def _runs(host: str, pid: int) -> bool:
-    """Whether a process may still be running; those of other machines may."""
-    if host != _HOST:
+@cache
+def _machine() -> str:
+    """Short hash of where process ids are those of this process: this machine, and its container if it is in one."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):  # Linux only
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
+
+
+def _may_run(machine: str, pid: int) -> bool:
+    """Whether a process may still be running; those of other machines may, and on Windows nobody can be asked."""
+    if machine != _machine() or os.name == "nt":
         return True
     try:
         os.kill(pid, 0)

@@ -1,10 +1,12 @@
 """Files are whole or absent whatever their names and whoever was killed; of a folder there is one holder at a time."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,16 +94,45 @@ def test_short_names_begin_as_the_whole():
 
 def test_what_a_killed_writer_left_is_removed_with_the_next_file(tmp_path, swept):
     killed(WRITE, tmp_path / "a.txt")
-    assert len(list(tmp_path.glob(".*.tmp.txt"))) == 1
+    (left,) = tmp_path.glob(".*.tmp.txt")
+    write_text(tmp_path / "b.txt", "whole")
+    assert left.exists()  # so new that its writer may not be gone
+    os.utime(left, (time.time() - 2 * files._FRESH_SECONDS,) * 2)
+    files._swept.clear()
     write_text(tmp_path / "b.txt", "whole")
     assert os.listdir(tmp_path) == ["b.txt"]
 
 
+def test_threads_may_write_the_same_file(tmp_path):
+    def write(text):
+        for _ in range(50):
+            write_text(tmp_path / "same.txt", text)
+
+    texts = [letter * 10_000 for letter in "abc"]
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(write, texts))
+    assert (tmp_path / "same.txt").read_text() in texts and os.listdir(tmp_path) == ["same.txt"]
+
+
+def test_process_ids_are_compared_within_one_container_only(tmp_path, swept, monkeypatch):
+    killed(WRITE, tmp_path / "a.txt")
+    (left,) = tmp_path.iterdir()
+    os.utime(left, (time.time() - 2 * files._FRESH_SECONDS,) * 2)
+    files._machine.cache_clear()
+    with monkeypatch.context() as container:
+        container.setattr(os, "readlink", lambda path: "pid:[1]")  # same host name, other process ids
+        write_text(tmp_path / "b.txt", "whole")
+    files._machine.cache_clear()
+    assert left.exists()
+
+
 def test_files_of_running_writers_of_other_machines_and_of_others_stay(tmp_path, swept):
-    elsewhere, others = f".{'0' * 16}.abcdef.1.tmp.wav", [".d.1.tmp.wav", ".notes.tmp", ".a.b.c.d.tmp"]
+    elsewhere, others = f".{'0' * 16}.abcdef.1.0.tmp.wav", [".d.1.tmp.wav", ".notes.tmp", ".a.b.c.d.tmp"]
     for name in (elsewhere, *others):
         (tmp_path / name).touch()
     writer = process_of(WRITE, tmp_path / "a.txt")
+    for path in tmp_path.glob("*.txt"):  # its file is old, but it still runs
+        os.utime(path, (time.time() - 2 * files._FRESH_SECONDS,) * 2)
     write_text(tmp_path / "b.txt", "whole")
     assert len(os.listdir(tmp_path)) == 6
     writer.communicate("\n")
@@ -175,6 +206,20 @@ def test_where_nothing_can_be_written_there_is_no_lock(tmp_path, recwarn):
     with folder_lock(tmp_path / "file" / "folder"):
         pass
     assert not recwarn
+
+
+def test_a_lock_that_another_users_killed_process_left_can_be_taken(tmp_path, monkeypatch):
+    killed(HOLD, tmp_path)
+    real = os.open
+
+    def not_mine(path, flags, *mode):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", not_mine)
+    with folder_lock(tmp_path), pytest.raises(UserError, match="is in use by process"), folder_lock(tmp_path):
+        pass
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):

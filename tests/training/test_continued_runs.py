@@ -119,7 +119,7 @@ def test_a_model_says_all_stages_of_its_training(first, tmp_path):
 
 def test_a_run_that_another_process_trains_is_refused(first, tmp_path):
     shutil.copytree(first.parent / "checkpoints", tmp_path / "checkpoints")
-    with folder_lock(tmp_path), pytest.raises(UserError, match=r"process \d+ on .* works in it"):
+    with folder_lock(tmp_path), pytest.raises(UserError, match=r"is in use by process \d+ on "):
         run(tmp_path, "resume=last", "trainer.max_steps=2")
     assert run(tmp_path, "resume=last", "trainer.max_steps=2").training["steps"] == 2
 
