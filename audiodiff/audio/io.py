@@ -208,9 +208,7 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
         UserError: another format, several signals or channels, a rate that the format lacks, or a disk that refuses.
     """
     path = Path(path)
-    name = (format or path.suffix.lstrip(".")).lower()
-    if name not in _WRITTEN:
-        raise UserError(path, f"audio is not written as {name!r}", "use .wav or .flac")
+    encoding = _encoding(path, format)
     samples = audio.samples[0] if audio.samples.ndim == 3 and len(audio.samples) == 1 else audio.samples
     if samples.ndim != 1 and not (samples.ndim == 2 and len(samples) in (1, 2)):
         problem = f"a file takes one signal (T,) or (C, T), C <= 2, got {tuple(samples.shape)}"
@@ -220,7 +218,7 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
     # Encoded in memory: libsndfile itself does not say why a disk refuses.
     encoded = BytesIO()
     try:
-        soundfile.write(encoded, _steps(path, samples), audio.sample_rate, "PCM_16", format=_WRITTEN[name])
+        soundfile.write(encoded, _steps(path, samples), audio.sample_rate, "PCM_16", format=encoding)
     except soundfile.LibsndfileError as error:
         raise _unwritable(path, audio.sample_rate, error) from error
     with atomic(path) as temporary:
@@ -234,14 +232,11 @@ def write_pieces(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
         UserError: as `write`.
     """
     path = Path(path)
-    name = path.suffix.lstrip(".").lower()
-    if name not in _WRITTEN:
-        raise UserError(path, f"audio is not written as {name!r}", "use .wav or .flac")
-    pieces = iter(pieces)
+    encoding, pieces = _encoding(path), iter(pieces)
     first = next(pieces)
     with atomic(path) as temporary, _Disk(temporary, "w+") as disk:
         try:
-            with soundfile.SoundFile(disk, "w", sample_rate, len(first), "PCM_16", format=_WRITTEN[name]) as file:
+            with soundfile.SoundFile(disk, "w", sample_rate, len(first), "PCM_16", format=encoding) as file:
                 for piece in chain([first], pieces):
                     file.write(_steps(path, piece))
                     if disk.error:
@@ -250,6 +245,14 @@ def write_pieces(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
             raise _unwritable(path, sample_rate, error) from error
         if disk.error:
             raise disk.error
+
+
+def _encoding(path: Path, format: str | None = None) -> str:
+    """What libsndfile calls the format, "wav" or "flac", or that of the suffix."""
+    name = (format or path.suffix.lstrip(".")).lower()
+    if name not in _WRITTEN:
+        raise UserError(path, f"audio is not written as {name!r}", "use .wav or .flac")
+    return _WRITTEN[name]
 
 
 def _unwritable(path: Path, sample_rate: int, error: soundfile.LibsndfileError) -> UserError:
