@@ -30,6 +30,20 @@ def encoded(format: str, subtype: str | None = None, samples: np.ndarray | None 
     return content.getvalue()
 
 
+def by_pyav(path: Path, format: str, codec: str, samples: np.ndarray, rate: int = 44100) -> Path:
+    """A file as FFmpeg writes it."""
+    import av
+
+    with av.open(str(path), "w", format=format) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        stream.bit_rate = 128_000
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = rate
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    return path
+
+
 def decoded(*contents: bytes) -> np.ndarray:
     """The samples of whole files, one behind the other."""
     return np.concatenate([_decoded(content) for content in contents])

@@ -5,7 +5,10 @@ the spec in its metadata. A `.npy` written by somebody else, with no JSON beside
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -14,7 +17,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from audiodiff.audio.mel import PRESETS, MelSpec
-from audiodiff.audio.npy import MOST_BYTES, read_npy
+from audiodiff.audio.npy import MOST_BYTES, read_header, read_npy
 from audiodiff.errors import UserError, first_line
 from audiodiff.files import atomic, write_text
 
@@ -79,6 +82,24 @@ def load_mel(path: str | Path, spec: MelSpec | None = None) -> tuple[Tensor, Mel
     return _checked(path, mel, known), known
 
 
+def mel_frames(path: str | Path) -> int:
+    """How many frames the mel in a `.npy` or `.safetensors` file has, of which only the header is read.
+
+    Whether it is a mel at all is found by `load_mel`.
+
+    Raises:
+        UserError: the file is not what its suffix says.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        with _npy(path) as file:
+            shape, _, _ = read_header(file, path.stat().st_size)
+    else:
+        with _safetensors(path) as (file, key):
+            shape = file.get_slice(key).get_shape()
+    return shape[-1] if shape else 0
+
+
 def read_spec(path: str | Path) -> MelSpec:
     """The spec in a NAME.melspec.json.
 
@@ -110,26 +131,39 @@ def parse_spec(path: str | Path, text: str | bytes) -> MelSpec:
         raise UserError(path, "is nested too deeply for a spec", "write it with MelSpec.to_dict") from error
 
 
-def _read_npy(path: Path) -> tuple[Tensor, MelSpec | None]:
+@contextmanager
+def _npy(path: Path) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as file:
-            array = read_npy(file, path.stat().st_size)
+            yield file
     except (ValueError, OSError) as error:
         problem = f"is not a whole .npy array (pickles are never read): {first_line(error)}"
         raise UserError(path, problem, "save one array of real numbers with numpy.save") from error
+
+
+def _read_npy(path: Path) -> tuple[Tensor, MelSpec | None]:
+    with _npy(path) as file:
+        array = read_npy(file, path.stat().st_size)
     beside = spec_path(path)
     return torch.from_numpy(array.astype(np.float32)), read_spec(beside) if beside.is_file() else None
 
 
-def _read_safetensors(path: Path) -> tuple[Tensor, MelSpec | None]:
+@contextmanager
+def _safetensors(path: Path) -> Iterator[tuple[Any, str]]:
+    """The open file, and the name of the mel in it."""
     try:
         with safe_open(path, framework="pt") as file:
-            names, stored = list(file.keys()), (file.metadata() or {}).get(_METADATA)
+            names = list(file.keys())
             if _KEY not in names and len(names) != 1:
                 raise UserError(path, f"holds {len(names)} tensors, none called {_KEY!r}")
-            mel = file.get_tensor(_KEY if _KEY in names else names[0])
-    except SafetensorError as error:
+            yield file, _KEY if _KEY in names else names[0]
+    except (SafetensorError, OSError) as error:
         raise UserError(path, f"is not a whole safetensors file ({error})", "save it again") from error
+
+
+def _read_safetensors(path: Path) -> tuple[Tensor, MelSpec | None]:
+    with _safetensors(path) as (file, key):
+        mel, stored = file.get_tensor(key), (file.metadata() or {}).get(_METADATA)
     return mel.float(), parse_spec(path, stored) if stored else None
 
 

@@ -9,8 +9,8 @@ MOST_BYTES = 1 << 31  # of a saved mel: a day of speech
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_npy(file: BinaryIO, size: int) -> np.ndarray:
-    """The array in an open file.
+def read_header(file: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape of the array in an open file, whether its first axis varies fastest, and its type; what follows is it.
 
     Args:
         file: at its beginning.
@@ -22,15 +22,21 @@ def read_npy(file: BinaryIO, size: int) -> np.ndarray:
     try:
         shape, columns_first, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
     except Exception as error:  # A header is parsed as Python is, and raises whatever Python's parser does.
-        raise ValueError("no array: it does not begin as .npy files do") from error
+        raise ValueError("it does not begin as .npy files do") from error
     if dtype.kind not in "fiu":
-        raise ValueError("no array of real numbers")
+        raise ValueError("it does not hold real numbers")
     wanted, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if min(shape, default=0) < 0 or wanted > there:
         raise ValueError(f"its header promises {wanted} bytes, the file holds {there}")
     if wanted > MOST_BYTES:
         raise ValueError(f"{wanted} bytes are more than the {MOST_BYTES} that are read at once")
-    data = np.frombuffer(file.read(wanted), dtype)
+    return shape, columns_first, dtype
+
+
+def read_npy(file: BinaryIO, size: int) -> np.ndarray:
+    """The array in an open file; arguments and errors as of `read_header`."""
+    shape, columns_first, dtype = read_header(file, size)
+    data = np.frombuffer(file.read(math.prod(shape) * dtype.itemsize), dtype)
     try:
         return data.reshape(shape, order="F" if columns_first else "C")
     except (OverflowError, TypeError) as error:

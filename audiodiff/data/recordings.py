@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audiodiff.audio.io import EXTENSIONS, Audio, AudioFile, probe, read
+from audiodiff.audio.io import EXTENSIONS, Audio, AudioFile, read
 from audiodiff.audio.reading.folder import files_below, obstacle
 from audiodiff.data.transcripts import Transcript, Transcripts
 from audiodiff.errors import UserError
@@ -229,13 +229,15 @@ def parts(one: Recording, path: Path, sounds: Callable[..., Audio]) -> list[Reco
     if one.remark:
         return [one]
     try:
-        info = probe(path)
+        with AudioFile(path) as file:
+            if file.seconds <= LONGEST_SECONDS / 2:  # about
+                return [one]
+            samples, step = file.samples, round(LONGEST_SECONDS * file.sample_rate)
     except UserError:
         return [one]  # it will say so when it is read
-    if info.seconds <= LONGEST_SECONDS:
+    if samples <= step:
         return [one]
-    step = round(LONGEST_SECONDS * info.sample_rate)
-    in_order = _InOrder(path, sounds, info.samples)
+    in_order = _InOrder(path, sounds, samples)
     return [
         replace(
             one,
@@ -243,7 +245,7 @@ def parts(one: Recording, path: Path, sounds: Callable[..., Audio]) -> list[Reco
             read=partial(in_order, start, step),
             piece=one.piece or one.key,
         )
-        for number, start in enumerate(range(0, info.samples, step))
+        for number, start in enumerate(range(0, samples, step))
     ]
 
 

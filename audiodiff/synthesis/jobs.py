@@ -64,11 +64,12 @@ class Source:
             digest.update(json.dumps(mel_spec.to_dict()).encode())
         return digest.hexdigest()
 
-    def frames(self, vocoder: Vocoder, mel_spec: MelSpec | None = None) -> int:
-        """About how many frames it has, for batching by length; of a recording only the header is read."""
+    def frames(self, vocoder: Vocoder) -> int:
+        """About how many frames it has, for batching by length: as the header says; if it does not, it is decoded."""
         if self.is_mel:
-            return mel_file.load_mel(self.path, mel_spec)[0].shape[-1]
-        return round(io.probe(self.path).seconds * vocoder.sample_rate / vocoder.spec.hop_length)
+            return mel_file.mel_frames(self.path)
+        with io.AudioFile(self.path) as file:
+            return round(file.seconds * vocoder.sample_rate / vocoder.spec.hop_length)
 
     def load(self, vocoder: Vocoder, mel_spec: MelSpec | None = None) -> tuple[Tensor, int]:
         """Its mel (M, F) as the vocoder takes it, and how many samples its rendering has.
@@ -99,7 +100,7 @@ def find(inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserEr
     Args:
         inputs: recordings, saved mels, folders, manifests (`.jsonl`).
         out: where renderings go; nothing below it is an input of a folder around it.
-        report: told of every input that is left out.
+        report: called for every input that is left out.
     """
     sources: dict[tuple[Path, PurePosixPath], Source] = {}
     for path in map(Path, inputs):

@@ -178,7 +178,7 @@ class _Renderer:
         self.outcome.kept += not missing
         frames = None if missing else found.get("frames")
         if not isinstance(frames, int):
-            frames = source.frames(vocoder, settings.mel_spec)  # which may have to decode the whole file
+            frames = source.frames(vocoder)  # which may have to decode the whole file
         return Job(source, audio, frames, recipe, missing)
 
     def _batch(self, jobs: Sequence[Job]) -> None:

@@ -1,7 +1,9 @@
 import contextlib
 import dataclasses
 import json
+import os
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from safetensors.torch import save as save_safetensors
 from safetensors.torch import save_file
 
 from audiodiff.audio.mel import PRESETS
-from audiodiff.audio.mel_file import load_mel, save_mel, spec_path
+from audiodiff.audio.mel_file import load_mel, mel_frames, save_mel, spec_path
 from audiodiff.errors import UserError
 
 SPEC = PRESETS["speech_16k"]
@@ -69,8 +71,8 @@ def test_another_spec_is_refused_field_by_field(tmp_path, suffix):
         (np.zeros(80), "has shape 80"),
         (np.zeros((2, 80, 3)), "has shape 2 x 80 x 3"),
         (np.float32(1), "single number"),
-        (np.zeros((80, 3), complex), "no array of real numbers"),
-        (np.array([["a"]]), "no array of real numbers"),
+        (np.zeros((80, 3), complex), "does not hold real numbers"),
+        (np.array([["a"]]), "does not hold real numbers"),
     ],
 )
 def test_useless_arrays_are_refused(tmp_path, array, line):
@@ -107,7 +109,7 @@ def test_files_that_are_no_mels(tmp_path):
     assert ".safetensors" in refused(tmp_path / "mel.txt")
     np.savez(tmp_path / "mel.npz", mel=np.zeros((80, 3)))
     (tmp_path / "mel.npz").rename(tmp_path / "mel.npy")
-    assert "no array" in refused(tmp_path / "mel.npy", SPEC)
+    assert "(pickles are never read): it does not begin as .npy files do" in refused(tmp_path / "mel.npy", SPEC)
     save_file({"a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "two.safetensors")
     assert "2 tensors" in refused(tmp_path / "two.safetensors", SPEC)
 
@@ -165,6 +167,22 @@ def test_headers_of_arrays_are_not_believed(tmp_path, header, memory_limit):
     (tmp_path / "mel.npy").write_bytes(npy(header, bytes(960)))
     with memory_limit(256 << 20):
         assert "not a whole .npy array" in refused(tmp_path / "mel.npy", SPEC)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".safetensors"])
+def test_only_the_header_tells_the_frames(tmp_path, suffix, memory_limit):
+    path = tmp_path / f"mel{suffix}"
+    save_mel(path, torch.zeros(80, 7), SPEC)
+    assert mel_frames(path) == 7
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (80, 5000000)}"
+    tensor = b'{"mel":{"dtype":"F32","shape":[80,5000000],"data_offsets":[0,1600000000]}}'
+    path.write_bytes(npy(header) if suffix == ".npy" else struct.pack("<Q", len(tensor)) + tensor)
+    os.truncate(path, path.stat().st_size + 1_600_000_000)
+    with memory_limit(100 << 20 if suffix == ".npy" else 3_500_000_000):  # which is mapped, twice, and not read
+        assert mel_frames(path) == 5_000_000
+    path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="is not a whole"):
+        mel_frames(path)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"n_fft": 1' + "0" * 400 + "}", " " * (2 << 20), "\0", "1e999"])

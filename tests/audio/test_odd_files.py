@@ -3,14 +3,13 @@
 import os
 import struct
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odd_files import ALL, Odd, decoded, encoded, sound
+from odd_files import ALL, Odd, by_pyav, decoded, encoded, sound
 from scipy.signal import correlate
 
 from audiodiff.audio import io
@@ -139,20 +138,6 @@ def test_what_needs_pyav_says_so(tmp_path, without_pyav, content, suffix, words)
     assert words in str(error.value)
 
 
-def by_pyav(path: Path, format: str, codec: str, samples: np.ndarray, rate: int = 44100) -> Path:
-    """A file as FFmpeg writes it."""
-    import av
-
-    with av.open(str(path), "w", format=format) as container:
-        stream = container.add_stream(codec, rate=rate, layout="mono")
-        stream.bit_rate = 128_000
-        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate = rate
-        for packet in (*stream.encode(frame), *stream.encode(None)):
-            container.mux(packet)
-    return path
-
-
 CONTAINERS = {
     "a.m4a": ("ipod", "aac"),
     "a.mp4": ("mp4", "aac"),
@@ -176,6 +161,24 @@ def test_containers_are_read_through_pyav(tmp_path, name):
     at = correlate(whole.numpy(), middle, "valid").argmax()
     assert np.square(whole.numpy()[at : at + len(middle)] - middle).mean() < 0.1 * np.square(middle).mean()
     assert read(path, start=9000, samples=5000).samples.equal(whole[9000:14000])
+
+
+@needs_pyav
+def test_about_how_long_a_container_is_costs_no_decoding(tmp_path, monkeypatch):
+    path = by_pyav(tmp_path / "a.m4a", "ipod", "aac", sound())
+    monkeypatch.setattr(pyav.PyavDecoder, "read", None)
+    with AudioFile(path) as file:
+        assert abs(file.seconds - len(sound()) / 44100) < 0.1
+
+
+@needs_pyav
+def test_reasons_are_words(tmp_path):
+    (tmp_path / "a.flac").write_bytes(encoded("FLAC")[:60])
+    with pytest.raises(UserError, match=r"a\.flac: is FLAC, which libsndfile does not read \("):
+        read(tmp_path / "a.flac")
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
+    with pytest.raises(UserError, match=r"a\.m4a: is not readable as MPEG-4 \(Invalid data found [a-z ]+\)$"):
+        read(tmp_path / "a.m4a")
 
 
 @needs_pyav

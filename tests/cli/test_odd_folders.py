@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from odd_files import ALL, Odd, encoded
+from odd_files import ALL, Odd, by_pyav, encoded, sound
 
+from audiodiff.audio.io import read
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
+from audiodiff.audio.reading import pyav
 from audiodiff.cli import main
 from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.objective import V
@@ -137,3 +139,16 @@ def test_long_recordings_are_decoded_once_however_many_parts_they_become(monkeyp
     manifest = Manifest.load(tmp_path / "data")
     parts = np.concatenate([soundfile.read(manifest.path(clip))[0] for clip in manifest.clips])
     np.testing.assert_allclose(parts, soundfile.read(root / "long.ogg")[0], atol=2e-5)
+
+
+@pytest.mark.skipif(not pyav.installed(), reason="PyAV is not installed")
+def test_containers_are_decoded_once(monkeypatch, capsys, tmp_path, model):
+    root = tmp_path / "in"
+    root.mkdir()
+    by_pyav(root / "a.m4a", "ipod", "aac", sound())
+    whole, original = len(read(root / "a.m4a").samples), pyav.PyavDecoder.read
+    for words in (["render", root, "--model", model, "--steps", 1], ["prepare", f"folder:{root}"]):
+        blocks = []
+        monkeypatch.setattr(pyav.PyavDecoder, "read", lambda *a, to=blocks: to.append(original(*a)) or to[-1])
+        status, lines = run(monkeypatch, capsys, *words, "--out", tmp_path / words[0])
+        assert status == 0 and sum(map(len, blocks)) == whole, lines

@@ -64,6 +64,13 @@ class AudioFile:
                 self._samples = sum(map(len, other.blocks()))
         return self._samples
 
+    @property
+    def seconds(self) -> float:
+        """About how long: as the header says; where it does not, the file is decoded once."""
+        if self._samples is None and self._decoder.promised > 0:
+            return self._decoder.promised
+        return self.samples / self.sample_rate
+
     def blocks(self, start: int = 0, samples: int | None = None) -> Iterator[np.ndarray]:
         """The samples [start, start + samples), all if None, as float32 blocks (T, C), fewer where the file ends.
 
@@ -152,7 +159,12 @@ def _decoder(path: Path) -> SndfileDecoder | PyavDecoder:
     except OSError as error:
         raise UserError(path, f"cannot be read ({error.strerror or error})") from error
     if pyav.installed():
-        return PyavDecoder(path, kind)
+        try:
+            return PyavDecoder(path, kind)
+        except UserError as error:
+            if not reason:
+                raise
+            raise UserError(path, f"is {_named(path, kind)}{reason}") from error
     problem = f"is {_named(path, kind)}{reason or ', which needs PyAV'}"
     raise UserError(path, problem, f"install it (`{pyav.INSTALL}`), or convert the file to WAV or FLAC")
 

@@ -19,6 +19,11 @@ def installed() -> bool:
     return find_spec("av") is not None
 
 
+def _reason(error: Exception) -> str:
+    """What went wrong; what FFmpeg says of it also holds numbers and names of its own."""
+    return getattr(error, "strerror", None) or first_line(error)
+
+
 class PyavDecoder:
     """The first audio stream of a file; attributes and methods as of `SndfileDecoder`.
 
@@ -44,9 +49,9 @@ class PyavDecoder:
             if not self._container.streams.audio:
                 raise UserError(path, f"is {kind.name} without sound")
             stream = self._container.streams.audio[0]
-            self._promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            self.promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
             if kind.demuxer == "matroska" and len(self._container.streams) == 1:  # states that of the whole file
-                self._promised = (self._container.duration or 0) / av.time_base
+                self.promised = (self._container.duration or 0) / av.time_base
             self._frames = self._container.decode(stream)
             self._resampler = av.AudioResampler(format="fltp")
             first = next(self._frames, None)
@@ -61,7 +66,7 @@ class PyavDecoder:
             self.close()
             if isinstance(error, UserError):
                 raise
-            raise UserError(path, f"is not readable as {kind.name} ({first_line(error)})") from error
+            raise UserError(path, f"is not readable as {kind.name} ({_reason(error)})") from error
 
     def _samples(self, frame) -> np.ndarray:
         """Those of a frame, or with None the last, (T, C)."""
@@ -88,10 +93,10 @@ class PyavDecoder:
         except self._errors as error:
             if isinstance(error, UserError):
                 raise
-            raise UserError(self._path, f"is truncated or damaged ({first_line(error)})") from error
+            raise UserError(self._path, f"is truncated or damaged ({_reason(error)})") from error
         data, self._rest = self._rest[:count], self._rest[count:]
-        if not len(data) and (seconds := self._decoded / self.sample_rate) < self._promised - _SLACK_SECONDS:
-            raise UserError(self._path, f"is truncated: {seconds:.2f} of {self._promised:.2f} s can be read")
+        if not len(data) and (seconds := self._decoded / self.sample_rate) < self.promised - _SLACK_SECONDS:
+            raise UserError(self._path, f"is truncated: {seconds:.2f} of {self.promised:.2f} s can be read")
         return data
 
     def close(self) -> None:

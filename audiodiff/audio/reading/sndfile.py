@@ -40,6 +40,7 @@ class SndfileDecoder:
         sample_rate: Hz.
         channels: how many.
         samples: per channel; None where only decoding tells.
+        promised: seconds that it should have, where only decoding tells the samples; 0 where nothing does.
         exact: whether `seek` works.
         remark: what is odd about the file, "" for nothing.
 
@@ -47,6 +48,8 @@ class SndfileDecoder:
         UserError: truncated, or its streams differ.
         soundfile.LibsndfileError: it cannot be opened.
     """
+
+    promised = 0.0
 
     def __init__(self, path: Path, kind: Format | None):
         sources, counts, self.remark = _sources(path, kind)
