@@ -8,7 +8,7 @@ next step.
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, Lock
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -22,12 +22,15 @@ class Stopped(Exception):
     """Raised in the thread that samples: nobody waits for the result."""
 
 
-def stepwise(work: Callable[[Callable[[Progress], None]], T], bar: gr.Progress) -> Generator[dict[str, Any], None, T]:
+def stepwise(
+    work: Callable[[Callable[[Progress], None]], T], bar: gr.Progress, lock: Lock
+) -> Generator[dict[str, Any], None, T]:
     """Run `work` in a thread, and yield an empty update after each of its steps; its result is returned.
 
     Args:
         work: takes the callback that it reports its progress to.
         bar: shows the progress on the page.
+        lock: of the model; a visit that was cancelled holds it until its last step has ended.
 
     Raises:
         Exception: what `work` raises.
@@ -42,7 +45,10 @@ def stepwise(work: Callable[[Callable[[Progress], None]], T], bar: gr.Progress) 
 
     def run() -> T:
         try:
-            return work(callback)
+            with lock:
+                if stopped.is_set():
+                    raise Stopped
+                return work(callback)
         finally:
             reports.put(None)
 

@@ -1,6 +1,6 @@
 """The page of a model of music: what clips are to be on the left, what came of it on the right."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -10,7 +10,6 @@ import gradio as gr
 import torch
 from matplotlib.figure import Figure
 
-from audiodiff.audio.io import Audio
 from audiodiff.demo.cancellation import stepwise
 from audiodiff.demo.fields import LARGEST_SEED, number, skip_check
 from audiodiff.demo.figure import spectrum_figure
@@ -18,7 +17,6 @@ from audiodiff.demo.sources import read_upload
 from audiodiff.demo.visit import HOUR, Player, player, spoken, stopwatch
 from audiodiff.errors import UserError
 from audiodiff.synthesis.music import MusicGenerator
-from audiodiff.synthesis.synthesiser import Progress
 
 NOTHING, AFTER, LIKE = "From nothing", "Go on with the clip", "Vary the clip"
 LONGEST_SECONDS = 120.0  # of what is generated, and of a clip that is given
@@ -46,7 +44,7 @@ def build(folder: Path, device: str = "cpu") -> gr.Blocks:
                     gr.Slider(app.shortest_seconds, LONGEST_SECONDS, app.default_seconds, step=0.1, label="Seconds")
                 )
                 with gr.Row():
-                    calls = skip_check(gr.Slider(1, MAX_STEPS, model.calls, step=1, label="Calls of the network"))
+                    calls = skip_check(gr.Slider(1, MAX_STEPS, model.calls, step=1, label="Steps"))
                     seed = skip_check(gr.Number(0, label="Seed"))
                 loop = gr.Checkbox(False, label="Loop: the end leads to the beginning")
                 with gr.Accordion("From a clip of yours", open=False):
@@ -71,7 +69,7 @@ class App:
     """The endpoint of the page."""
 
     def __init__(self, folder: Path, device: str):
-        self.folder, self.device, self._lock = folder, device, Lock()
+        self.folder, self.device, self.lock = folder, device, Lock()
 
     @cached_property
     def generator(self) -> MusicGenerator:
@@ -112,14 +110,16 @@ class App:
                 "tempo": number("Beats a minute", tempo, 0, 1000) or None,
                 "guidance": number("How strictly", guidance, 1, 6),
                 "loop": bool(loop),
-                "steps": number("Calls of the network", calls, 1, MAX_STEPS, whole=True),
+                "steps": number("Steps", calls, 1, MAX_STEPS, whole=True),
                 "seconds": None if use == LIKE else number("Seconds", seconds, self.shortest_seconds, LONGEST_SECONDS),
             }
             if not (options["labels"] or options["tempo"]):
                 options["guidance"] = 1.0  # with nothing to go to there is nothing to be strict about
             given = self._given(clip, use, strength)
             audio, elapsed = yield from stepwise(
-                lambda callback: self._sample(seed, callback, options | given), progress
+                lambda callback: stopwatch(lambda: self.generator.generate(seed, callback=callback, **options | given)),
+                progress,
+                self.lock,
             )
             settings = options | {"strength": given["strength"]} if given else options
             settings |= {"model": str(self.folder), "model_hash": self.generator.model_hash, "seed": seed, "use": use}
@@ -136,7 +136,3 @@ class App:
         strength = number("How much a variation may differ", strength, 0.05, 1)
         audio = read_upload(clip, LONGEST_SECONDS, channels=2)
         return {"after" if use == AFTER else "like": audio, "strength": strength}
-
-    def _sample(self, seed: int, callback: Callable[[Progress], None], options: dict[str, Any]) -> tuple[Audio, float]:
-        with self._lock:  # until the last step of a visit that was cancelled has ended
-            return stopwatch(lambda: self.generator.generate(seed, callback=callback, **options))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import gradio as gr
@@ -80,12 +81,12 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
 
 
 def controls() -> list[gr.components.Component]:
-    """Solver, calls, seed and mel consistency, in the order in which the endpoints take them; the model sets two."""
+    """Sampler, steps, seed and mel consistency, in the order in which the endpoints take them; the model sets two."""
     with gr.Group():
         with gr.Row():
-            solver = gr.Dropdown(list(NAMES), value="recommended", label="Solver")
+            solver = gr.Dropdown(list(NAMES), value="recommended", label="Sampler")
             seed = skip_check(gr.Number(0, label="Seed"))
-        calls = skip_check(gr.Slider(1, MAX_STEPS, value=6, step=1, label="Calls of the network"))
+        calls = skip_check(gr.Slider(1, MAX_STEPS, value=6, step=1, label="Steps"))
         consistency = gr.Checkbox(True, label="Mel consistency: project the result onto the sounds that have this mel")
     return [solver, calls, seed, consistency]
 
@@ -96,10 +97,10 @@ def one_of(index: int) -> list[dict[str, Any]]:
 
 
 class App:
-    """The endpoints of the page; all state is the vocoder, which loads at the first request."""
+    """The endpoints of the page; all state is the vocoder, which loads at the first request, and its lock."""
 
     def __init__(self, vocoder: LazyVocoder):
-        self.vocoder = vocoder
+        self.vocoder, self.lock = vocoder, Lock()
 
     def describe(self) -> str:
         """Say which model the page plays, or how to get one."""
@@ -109,7 +110,7 @@ class App:
             return f"**{error}**"
 
     def preferred(self) -> tuple[str, int]:
-        """The model's own solver and number of calls; without a model, which `describe` says, any."""
+        """The model's own sampler and number of steps; without a model, which `describe` says, any."""
         try:
             model = self.vocoder().model
         except UserError:
@@ -174,14 +175,16 @@ class App:
     ) -> Iterator[Outputs]:
         with spoken():
             if solver is None:
-                raise UserError("Solver", "is empty", "choose one")
-            calls = number("Calls of the network", calls, 1, MAX_STEPS, whole=True)
+                raise UserError("Sampler", "is empty", "choose one")
+            calls = number("Steps", calls, 1, MAX_STEPS, whole=True)
             seed = number("Seed", seed, 0, LARGEST_SEED, whole=True)
             vocoder = self.vocoder()
             source = load(vocoder)
             options = {"steps": calls, "seeds": seed, "sampler": solver, "consistency": None if consistency else 0}
             audio, elapsed = yield from stepwise(
-                lambda callback: stopwatch(lambda: vocoder.generate(source.mel, callback=callback, **options)), progress
+                lambda callback: stopwatch(lambda: vocoder.generate(source.mel, callback=callback, **options)),
+                progress,
+                self.lock,
             )
             if source.original:
                 audio = Audio(audio.samples[: len(source.original.samples)], audio.sample_rate)

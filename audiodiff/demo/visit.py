@@ -1,9 +1,9 @@
 """What every page needs: sound for a player, one line for whatever goes wrong, how long a visit's files are kept."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 import gradio as gr
@@ -36,9 +36,9 @@ def spoken() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        subject = Path(error.subject).name if Path(error.subject).is_file() else error.subject
+        subject = os.path.basename(error.subject) if os.path.isfile(error.subject) else error.subject
         raise gr.Error(str(UserError(subject, error.problem, error.fix)), print_exception=False) from error
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise gr.Error("There is not enough memory for this now: try something shorter, or later.") from error
     except Exception as error:
-        raise gr.Error("This met a fault in the program, which the log of its server describes.") from error
+        raise gr.Error("Internal error; see the server's log.") from error

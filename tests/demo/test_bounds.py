@@ -20,7 +20,7 @@ from audiodiff.demo.visit import spoken
 from audiodiff.errors import UserError
 
 PATIENCE = 30
-FIELDS = {1: "Beats a minute", 2: "How strictly", 3: "Seconds", 4: "Calls of the network", 5: "Seed"}
+FIELDS = {1: "Beats a minute", 2: "How strictly", 3: "Seconds", 4: "Steps", 5: "Seed"}
 # As JSON; NaN and Infinity are what Python's parsers take for numbers.
 VALUES = ("null", "NaN", "Infinity", "-1", "1e308", "1" + 400 * "0", '"abc"', "[]", "true")
 
@@ -47,7 +47,7 @@ def test_every_number_of_the_music_page(music_url, field):
         assert content["error"].startswith(f"{FIELDS[field]}: ") and "enter a" in content["error"], content
 
 
-@pytest.mark.parametrize(("place", "field"), [(2, "Calls of the network"), (3, "Seed")])
+@pytest.mark.parametrize(("place", "field"), [(2, "Steps"), (3, "Seed")])
 def test_every_number_of_the_vocoders_page(url, place, field):
     for value in VALUES:
         data = ["null", '"ddim"', "2", "0", "true"]
@@ -134,7 +134,13 @@ def test_other_faults_are_a_sentence_without_our_words(error):
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [("5", "is no list"), ('["x"]', "'x'"), ("[7]", "7"), ("[[]]", "label")],
+    [
+        ("5", "is no list"),
+        (f'["{300 * "x"}"]', "is not one of the model's"),
+        ('["x"]', "'x'"),
+        ("[7]", "7"),
+        ("[[]]", "label"),
+    ],
 )
 def test_odd_labels_are_one_sentence(music_url, labels, words):
     data = f"[{labels}, 0, 1, 0.5, 2, 0, false, null, {json.dumps(NOTHING)}, 0.5]"

@@ -2,6 +2,7 @@
 
 import json
 import time
+from threading import Lock
 from urllib.request import Request, urlopen
 
 import pytest
@@ -83,7 +84,7 @@ def test_the_result_comes_after_an_update_for_every_step():
         return "sound"
 
     bar = Bar()
-    run = stepwise(work, bar)
+    run = stepwise(work, bar, Lock())
     updates = [next(run) for _ in range(3)]
     assert updates == [cancellation.gr.skip()] * 3 and bar.seen == [(1, 3), (2, 3), (3, 3)]
     with pytest.raises(StopIteration) as ended:
@@ -100,7 +101,7 @@ def test_a_closed_run_stops_at_its_next_step():
             time.sleep(0.02)
             callback(Progress(i + 1, 1000))
 
-    run = stepwise(work, Bar())
+    run = stepwise(work, Bar(), Lock())
     next(run)
     run.close()
     time.sleep(0.2)
@@ -112,7 +113,28 @@ def test_what_the_work_raises_is_raised():
         callback(Progress(1, 2))
         raise MemoryError("too long")
 
-    run = stepwise(work, Bar())
+    run = stepwise(work, Bar(), Lock())
     next(run)
     with pytest.raises(MemoryError, match="too long"):
         next(run)
+
+
+def test_the_next_run_waits_for_the_last_step_of_a_closed_one():
+    lock, seen = Lock(), []
+
+    def work(name):
+        def sample(callback):
+            for i in range(3):
+                callback(Progress(i + 1, 3))
+                seen.append(f"{name} begins")
+                time.sleep(0.2)
+                seen.append(f"{name} ends")
+
+        return sample
+
+    first = stepwise(work("first"), Bar(), lock)
+    next(first)
+    until(lambda: seen)
+    first.close()
+    list(stepwise(work("second"), Bar(), lock))
+    assert seen == ["first begins", "first ends", *3 * ["second begins", "second ends"]]
