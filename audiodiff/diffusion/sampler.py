@@ -221,10 +221,14 @@ def refuse_not_finite(finite: Tensor) -> None:
         raise not_finite(f"step {broken[0] + 1} of {len(finite)}")
 
 
-def not_finite(step: str) -> UserError:
+class NotFinite(UserError):
+    """The state of a sampler became NaN or infinite."""
+
+
+def not_finite(step: str) -> NotFinite:
     """What to raise where the state is not finite after a step."""
     problem = f"not finite after {step}: the network answered NaN or infinity"
-    return UserError("the sampled signal", problem, "use float32, or export the model again")
+    return NotFinite("the sampled signal", problem, "use float32, or export the model again")
 
 
 def combine(factors: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:

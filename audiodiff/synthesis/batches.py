@@ -3,7 +3,8 @@
 In floating point a clip depends on the shape of its batch: the last bit of one in some thousand 16-bit samples does. So
 a list is cut into batches as a whole, finished clips included, and a batch of which any clip is missing is sampled
 whole, though only what is missing is written. Whenever a run is stopped, the same command then writes the bytes that an
-uninterrupted one would have written.
+uninterrupted one would have written. A clip that fails in every run costs its
+batch in every run.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,8 @@
 
 Clip i of a seed is the same in any count and any batch up to rounding, and stands in a file of its own number beside
 its sidecar (`synthesis.sidecar`): the same command, given again, goes on where it was stopped, with the bytes of a run
-that was not (`synthesis.batches`), and a larger count adds to it. What was made of another wish is never replaced
-unless that is asked for.
+that was not (`synthesis.batches`), and a larger count adds to it. What was generated with other settings is never
+replaced unless that is asked for.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
 from audiodiff.synthesis import sidecar
 from audiodiff.synthesis.batches import unfinished
-from audiodiff.synthesis.music import PEAK, SILENT, MusicGenerator, Wish, seeds_of
+from audiodiff.synthesis.music import PEAK, SILENT, WEAKER, MusicGenerator, Wish, seeds_of
 from audiodiff.synthesis.spool import Spool
 from audiodiff.synthesis.synthesiser import Progress
 
@@ -105,10 +105,10 @@ def generate(
 
     Raises:
         UserError: the folder or a file in it cannot be written, another process writes to it, a file is there that is
-            not ours or that was made of other wishes, or as `MusicGenerator.generate`.
+            not ours or that was generated with other settings, or as `MusicGenerator.generate`.
     """
-    sidecar.make_folder(Path(out))
     with folder_lock(out):
+        sidecar.make_folder(Path(out))  # says why where there is none
         return _generate(generator, Path(out), settings, report, quiet)
 
 
@@ -138,7 +138,7 @@ def _generate(
 
 
 def _is_there(path: Path, recipe: dict) -> bool:
-    """Whether a clip is there; one of another recipe was wished for once, and is not for us to replace."""
+    """Whether a clip is there; one generated with other settings is not for us to replace."""
     found = sidecar.told(path, _CLAIM)
     for name in recipe if found else ():
         if found.get(name) != recipe[name]:
@@ -182,7 +182,8 @@ def _batch(generator: MusicGenerator, batch: Sequence[Job], settings: Settings, 
             if not job.missing:
                 continue
             if not spool.finite[number]:
-                report(UserError(job.path, "became samples that are not finite", "use --precision float32"))
+                fix = "use --precision float32" if settings.wish.guidance == 1 else WEAKER
+                report(UserError(job.path, "became samples that are not finite", fix))
                 continue
             metadata = {
                 "precision": generator.precision,

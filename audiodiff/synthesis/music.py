@@ -20,7 +20,7 @@ from audiodiff.audio.io import Audio, resample
 from audiodiff.diffusion.editing import Inpainting, Restarted
 from audiodiff.diffusion.guidance import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
-from audiodiff.diffusion.sampler import HasPosteriorMean
+from audiodiff.diffusion.sampler import HasPosteriorMean, NotFinite
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
@@ -32,6 +32,7 @@ from audiodiff.synthesis.synthesiser import Progress, Synthesiser
 PEAK = 0.9
 LONGEST = 24 * 3600  # seconds of a clip
 STRONGEST = 100  # guidance
+WEAKER = "lower the guidance (2 to 4 are usual), or use float32"  # where a guided clip is not finite
 SLIGHTEST = 1e-3  # strength of a variation
 SILENT = 1e-6  # of full scale: what stays below is not raised
 _LEAD_SECONDS = 1.0  # before a loop's beginning, so that filters have come to rest
@@ -87,11 +88,11 @@ class Wish:
         if self.seconds is not None and not 0 < self.seconds <= LONGEST:
             raise UserError(f"seconds {self.seconds}", "is no length", f"give a number above 0, at most {LONGEST}")
         if self.tempo is not None and not 0 < self.tempo < math.inf:
-            raise UserError(f"tempo {self.tempo:g}", "is none", "give beats a minute, such as 120")
+            raise UserError(f"tempo {self.tempo:g}", "is not a tempo", "give beats a minute, such as 120")
         if not abs(self.guidance) <= STRONGEST:
             raise UserError(
                 f"guidance {self.guidance:g}",
-                f"is no weight of at most {STRONGEST}",
+                f"is not between -{STRONGEST} and {STRONGEST}",
                 "1 is as trained, 2 to 4 exaggerate",
             )
         if not SLIGHTEST <= self.strength <= 1:
@@ -217,8 +218,11 @@ class MusicGenerator(Synthesiser):
             if callback is not None:
                 callback(Progress(step + 1, nfe))
 
-        with self._context():
-            return walker(denoiser, start, condition, step_noise(*where), report).float()
+        try:
+            with self._context():
+                return walker(denoiser, start, condition, step_noise(*where), report).float()
+        except NotFinite as error:
+            raise error if wish.guidance == 1 else NotFinite(error.subject, error.problem, WEAKER) from error
 
     def _continued(self, seeds: Sequence[int], wish: Wish, samples: int, callback) -> Iterator[Tensor]:
         """The given clip, then what follows."""

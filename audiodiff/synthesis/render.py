@@ -112,14 +112,14 @@ def render(
         sources: what `audiodiff.synthesis.jobs.find` found.
         out: folder.
         settings: how.
-        report: told of every clip that cannot be rendered; the others are.
+        report: called for every clip that cannot be rendered; the others are.
         quiet: no progress bar.
 
     Raises:
         UserError: the folder or a file in it cannot be written, or another process writes to it.
     """
-    sidecar.make_folder(Path(out))
     with folder_lock(out):
+        sidecar.make_folder(Path(out))  # says why where there is none
         return _Renderer(vocoder, Path(out), settings, report)(sources, quiet)
 
 
@@ -175,10 +175,10 @@ class _Renderer:
         }
         found = {} if settings.overwrite else sidecar.told(audio, _CLAIM)
         missing = not found.items() >= recipe.items()
-        self.outcome.kept += not missing
         frames = None if missing else found.get("frames")
         if not isinstance(frames, int):
             frames = source.frames(vocoder)  # which may have to decode the whole file
+        self.outcome.kept += not missing
         return Job(source, audio, frames, recipe, missing)
 
     def _batch(self, jobs: Sequence[Job]) -> None:

@@ -98,7 +98,7 @@ def test_every_verb_with_numbers_is_swept():
     [
         (["--seconds", "1e308"], "seconds 1e+308: is no length; give a number above 0, at most 86400"),
         (["--seconds", "nan"], "seconds nan: "),
-        (["--guidance", "1e300"], "is no weight of at most 100"),
+        (["--guidance", "1e300"], "is not between -100 and 100"),
         (["--like", "tone.wav", "--strength", "0"], "strength 0: is not between 0.001 and 1"),
         (["--count", "0"], "count 0: is below 1"),
         (["--peak", "nan"], "peak nan: "),

@@ -191,6 +191,15 @@ def test_a_clip_that_is_not_finite_costs_no_other(folder, tmp_path, monkeypatch,
     assert sorted(contents(tmp_path / "out")) == ["0000.wav", "0002.wav"]
 
 
+@pytest.mark.parametrize(("guidance", "fix"), [(1.0, "use float32"), (3.0, "lower the guidance")])
+def test_the_fix_of_a_guided_clip_names_the_guidance(make_music, tmp_path, guidance, fix):
+    model = make_music()
+    torch.nn.init.constant_(next(model.network.parameters()), torch.inf)
+    settings = Settings(replace(TWO, labels=["kick"], guidance=guidance))
+    with pytest.raises(UserError, match=f"not finite after .*; {fix}"):
+        generate(MusicGenerator(model), tmp_path, settings, quiet=True)
+
+
 def test_without_any_scratch_folder_there_is_one_line(monkeypatch):
     def refuse(*_, **__):
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")

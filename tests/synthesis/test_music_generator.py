@@ -114,7 +114,7 @@ def test_a_checkpoint_is_the_model(tmp_path, generator):
     [
         ({"labels": ["gong"]}, r"label 'gong': is not one of the model's.*kick, snare"),
         ({"guidance": 2.0}, "has nothing to go to; give a label"),
-        ({"guidance": math.nan, "labels": ["kick"]}, "guidance nan: is no weight"),
+        ({"guidance": math.nan, "labels": ["kick"]}, "guidance nan: is not between"),
         ({"tempo": 120.0}, r"tempo 120: is not what this model is told"),
         ({"seconds": 0.0}, r"seconds 0\.0: is no length"),
         ({"seconds": math.nan}, "is no length"),
@@ -213,7 +213,7 @@ def test_a_variation_is_nearer_the_less_it_may_differ(make_music):
         ({"like": Audio(torch.ones(800), RATE), "seconds": 1.0}, "cannot be chosen for a variation"),
         ({"like": Audio(torch.ones(800), RATE), "strength": 0.0}, "strength 0: is not between 0.001 and 1"),
         ({"like": Audio(torch.ones(800), RATE), "loop": True}, "exclude each other"),
-        ({"tempo": -1.0}, "tempo -1: is none"),
+        ({"tempo": -1.0}, "tempo -1: is not a tempo"),
         ({"labels": "kick"}, "is one word"),
     ],
 )

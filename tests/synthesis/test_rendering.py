@@ -139,6 +139,19 @@ def test_what_is_there_is_not_decoded_again(go, monkeypatch):
     assert counts(go()[0]) == (0, 5, 0)
 
 
+def test_a_clip_whose_length_cannot_be_read_counts_once(go, tmp_path, monkeypatch):
+    go()
+    for sidecar in (tmp_path / "out").rglob("*.json"):
+        metadata = json.loads(sidecar.read_text())
+        sidecar.write_text(json.dumps(metadata | {"frames": None}))
+
+    def refuse(source, *_):
+        raise UserError(source.path, "is damaged")
+
+    monkeypatch.setattr(Source, "frames", refuse)
+    assert counts(go()[0]) == (0, 0, 5)
+
+
 @pytest.mark.parametrize("frames", [None, "many"])
 def test_a_sidecar_that_lacks_its_frames_will_do(go, tmp_path, frames):
     go()
@@ -286,6 +299,11 @@ def test_a_full_disk_keeps_the_rendering_that_was_to_be_replaced(go, tmp_path, m
 def test_settings_that_cannot_be(settings, words):
     with pytest.raises(UserError, match=words):
         Settings(**settings)
+
+
+def test_a_folder_that_was_created_for_nothing_is_removed(vocoder, tmp_path):
+    render(vocoder, [], tmp_path / "new", Settings(), print, quiet=True)
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_output_folder_that_cannot_be(vocoder, tmp_path):
