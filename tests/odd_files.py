@@ -232,6 +232,13 @@ def _continued() -> list[Odd]:
                 ),
                 Odd(f"{name}_with_a_tag{suffix}", whole + b"TAG" + b"\xff" * 125, decoded(whole)),
             ]
+    voc = encoded("VOC")
+    text = b"\x05\x04\0\0abc\0"
+    found += [
+        Odd("two_blocks.voc", voc[:-1] + voc[26:], decoded(voc), remark="behind its samples, which are not read"),
+        Odd("with_text.voc", voc[:-1] + text + b"\0", decoded(voc)),
+        Odd("with_text_first.voc", voc[:26] + text + voc[26:], decoded(voc)),
+    ]
     little, big, long = b"note" + struct.pack("<I", 1000), b"NOTE" + struct.pack(">I", 1000), b"note" + bytes(12)
     long += struct.pack("<Q", 1024)  # with its header
     for name, pad, header in (("wav", 2, little), ("aiff", 2, big), ("caf", 1, b""), ("w64", 8, long)):

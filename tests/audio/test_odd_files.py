@@ -106,6 +106,16 @@ def test_wav_beyond_4_gib(tmp_path, stated):
     assert np.array_equal(read(path, start=1 << 31).samples.numpy(), decoded(content))
 
 
+def test_voc_beyond_16_mib(tmp_path):
+    """Its length has 24 bits."""
+    samples = np.resize(sound(), 9_000_000)
+    whole = encoded("VOC", samples=samples)
+    path = Odd("long.voc", whole + b"TAG" + b"\xff\x7f" * 400).write(tmp_path)
+    with pytest.warns(UserWarning, match="goes on for 803 bytes"):
+        found = read(path, start=8_990_000).samples.numpy()
+    assert np.array_equal(found, decoded(encoded("WAV", samples=samples[8_990_000:])))
+
+
 def test_more_than_is_read_at_once_is_refused(tmp_path, monkeypatch):
     path = Odd("a.wav", encoded("WAV")).write(tmp_path)
     monkeypatch.setattr(io, "MAX_SAMPLES", 20000)

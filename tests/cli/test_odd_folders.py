@@ -14,6 +14,7 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.audio.reading import pyav
 from audiodiff.cli import main
+from audiodiff.data import recordings
 from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedule import Cosine
@@ -125,7 +126,6 @@ def test_prepare(monkeypatch, capsys, tmp_path, folder):
 
 def test_long_recordings_are_decoded_once_however_many_parts_they_become(monkeypatch, capsys, tmp_path):
     from audiodiff.audio.reading import audio_file
-    from audiodiff.data import recordings
 
     root = tmp_path / "talks"
     root.mkdir()
@@ -152,3 +152,6 @@ def test_containers_are_decoded_once(monkeypatch, capsys, tmp_path, model):
         monkeypatch.setattr(pyav.PyavDecoder, "read", lambda *a, to=blocks: to.append(original(*a)) or to[-1])
         status, lines = run(monkeypatch, capsys, *words, "--out", tmp_path / words[0])
         assert status == 0 and sum(map(len, blocks)) == whole, lines
+    monkeypatch.setattr(recordings, "LONGEST_SECONDS", 0.3)
+    assert sum(len(part.read().samples) for part in recordings.folder(root)) == whole
+    assert len(recordings.folder(root)) == -(-whole // round(0.3 * 44100))

@@ -21,7 +21,8 @@ _NOTHING = (0, 4, 8)
 _FORMAT_CHUNKS = (b"fmt ", b"fact", b"COMM", b"FVER", b"VHDR", b"desc", b"kuki")  # what the samples mean
 _LARGEST = 1 << 16  # bytes of such a chunk
 _MOST_CHUNKS = 10_000
-_VOC_EMPTY = {1: 2, 9: 12}  # bytes of a block without samples, by its kind
+_VOC_NEW = 9  # kind of a VOC's block of samples of any width
+_VOC_EMPTY = {1: 2, _VOC_NEW: 12}  # bytes of a block without samples, by its kind
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,10 @@ def _au(file: BinaryIO) -> int | None:
 
 
 def _voc(file: BinaryIO) -> int | None:
-    """End of the last block of a VOC file, and of what ends them; None where a block does not say."""
+    """End of the blocks of a VOC file that libsndfile decodes, and of the byte that begins what follows them.
+
+    Of the kind that has more than 8 bits that is one. None where a block does not say how long it is.
+    """
     file.seek(20)
     offset = file.read(2)
     at = struct.unpack("<H", offset)[0] if len(offset) == 2 else 0
@@ -225,16 +229,20 @@ def _voc(file: BinaryIO) -> int | None:
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
         block = file.read(4)
-        if block[:1] == b"\0" and end is not None:
-            end += 1  # libsndfile wants it to be there
-        if len(block) < 4 or not 1 <= block[0] <= 9:
+        if len(block) < 4 or not 1 <= block[0] <= _VOC_NEW:
             break
         length = int.from_bytes(block[1:], "little")
         if length <= _VOC_EMPTY.get(block[0], -1):  # never finished
             return None
         end = at = at + 4 + length
-    wrapped = end is not None and file.seek(0, 2) - end >= 1 << 24  # sizes have 24 bits
-    return None if wrapped else end
+        if block[0] == _VOC_NEW:
+            end += max(file.seek(0, 2) - end, 0) >> 24 << 24  # the length has 24 bits, the samples may have more
+            break
+    if end is None:
+        return None
+    file.seek(end)
+    following = file.read(1)
+    return end + (following != b"" and following[0] <= _VOC_NEW)
 
 
 def _nist(file: BinaryIO) -> int | None:
