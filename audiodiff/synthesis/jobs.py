@@ -142,12 +142,11 @@ def _below(folder: Path, out: Path, report: Callable[[UserError], None]) -> Iter
     place = Path(os.path.realpath(out))
     if place == Path(os.path.realpath(folder)):
         raise UserError(folder, "is both input and --out", "choose another --out")
-    names = [
+    wanted = [
         path.relative_to(folder)
         for path in files_below(folder, _KINDS)
         if not Path(os.path.realpath(path)).is_relative_to(place)
     ]
-    wanted = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     if not wanted:
         raise UserError(folder, "holds no recording and no mel", f"expected {' '.join(_KINDS)}")
     for name in wanted:

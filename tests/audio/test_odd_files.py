@@ -312,6 +312,9 @@ def test_folders_are_searched_once_through_links(tmp_path):
     (root / "b/gone.wav").symlink_to(root / "nothing")
     (root / "b/self").symlink_to(root / "b/self")
     os.mkfifo(root / "b/pipe.wav")
+    for name in (".hidden.wav", ".hidden/three.wav"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
     found = files_below(root, {".wav"})
     assert [path.relative_to(root).as_posix() for path in found] == ["b/gone.wav", "b/one.wav", "c/two.wav"]
     assert [obstacle(path) for path in found] == ["is a link to nothing", "", ""]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
-    """What ends in one of these suffixes (lower case), sorted; hidden files as well.
+    """What ends in one of these suffixes (lower case), sorted; nothing hidden (`.name`).
 
     Every folder is searched once, so that links may lead in circles: under its own path if it lies below `root`, else
     under that of the first link to it. What cannot be read is there too, for `obstacle` to say so: links to nothing,
@@ -26,6 +26,8 @@ def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
             found.append(folder)
             continue
         for entry in entries:
+            if entry.name.startswith("."):
+                continue
             if _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(folder / entry.name)
             elif os.path.splitext(entry.name)[1].lower() in suffixes and not _is_special(entry):
