@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinytag import TinyTag, TinyTagException
+from tinytag import TinyTag
 
 from audiodiff.data.manifest import LABEL_MARK
 from audiodiff.data.table import Table
@@ -80,7 +80,7 @@ def of_tags(path: Path) -> Annotation:
     """Genre, key and tempo of a file's tags; nothing where it has none or they cannot be read."""
     try:
         tags = TinyTag.get(path)
-    except (TinyTagException, OSError):
+    except Exception:  # they may be damaged, and are not needed
         return Annotation()
     keys = [_SHORT_KEY.fullmatch(str(value).strip()) for value in tags.other.get("initial_key", [])]
     labels = [_key(note, accidental, bool(minor)) for note, accidental, minor in (k.groups() for k in keys if k)]
@@ -114,7 +114,7 @@ def table(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
         tempi = [_tempo(match[1] or match[2]) for match in matches if match]
         if 0.0 in tempi:
             problem = f"has a tempo outside {_TEMPI[0]:g} to {_TEMPI[1]:g} beats a minute"
-            raise UserError(where, problem, "mend it")
+            raise UserError(where, problem, f"write a tempo from {_TEMPI[0]:g} to {_TEMPI[1]:g} bpm")
         found |= dict.fromkeys(line.keys, Annotation(labels, next(iter(tempi), 0.0)))
     rows.report()
     return found

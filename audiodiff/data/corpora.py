@@ -25,7 +25,7 @@ from audiodiff.data import manifest as manifests
 from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
 from audiodiff.data.manifest import Clip, Manifest, assign_splits
 from audiodiff.data.recordings import Recording
-from audiodiff.errors import UserError
+from audiodiff.errors import UserError, first_line
 from audiodiff.files import folder_lock, short_name, stays_below, write_text
 
 RECORD = "corpus.json"
@@ -211,8 +211,7 @@ def prepare(
         out: folder of the manifest.
         split_by: "clip" or "speaker" (whole speakers); None keeps what the manifest there has, else "clip".
         clips: number of synthetic utterances of `hibari`.
-        report: told of every file that is left out, now or by the preparation that is there already; not of what a
-            packaged corpus leaves out on purpose.
+        report: called for every file that is left out, now or earlier, except on purpose by a packaged corpus.
 
     Raises:
         UserError: an unknown name, a missing folder, a package that cannot be had, a corpus without usable clips.
@@ -267,8 +266,9 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
         if audio is None:
             try:
                 audio = recording.read()
-            except UserError as error:
-                left_out["unreadable"].append((name, error.problem))
+            except Exception as error:  # of any decoder: the other files are prepared
+                problem = error.problem if isinstance(error, UserError) else f"cannot be read ({first_line(error)})"
+                left_out["unreadable"].append((name, problem))
                 continue
             if reason := _unfit(audio, SHORTEST_STROKE_SECONDS if recording.label else SHORTEST_SECONDS):
                 left_out["left out"].append((name, reason))
@@ -297,7 +297,7 @@ def _file_of(name: str) -> str:
 
 def _made_before(recording: Recording, target: Path) -> Audio | None:
     """What an earlier run made of the same file, if that is whole."""
-    if not target.exists() or recording.stamp not in (None, target.stat().st_mtime_ns):
+    if not os.path.exists(target) or recording.stamp not in (None, target.stat().st_mtime_ns):
         return None
     try:
         return music.stereo(target)

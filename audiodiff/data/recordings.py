@@ -7,11 +7,13 @@ import gzip
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -64,7 +66,7 @@ class Recording:
 
 def recording(key: str, path: Path, text: str = "", speaker: str = "", **others) -> Recording:
     """That of a file, read as it is unless `others`, further fields, say how."""
-    stamp = path.stat().st_mtime_ns if path.exists() else 0
+    stamp = path.stat().st_mtime_ns if os.path.exists(path) else 0  # Path.exists fails for names that are too long
     return Recording(readable(key), others.pop("read", partial(read, path)), text, readable(speaker), stamp, **others)
 
 
@@ -164,9 +166,19 @@ def vctk(root: Path) -> list[Recording]:
     for key, path in chosen.items():
         speaker = path.parent.name
         text = root / "txt" / speaker / f"{key}.txt"
-        said = text.read_text(encoding="utf-8-sig", errors="replace").strip() if text.exists() else ""
-        found.append(recording(f"{speaker}/{key}", path, said, speaker))
+        said, problem = _text_of(text)
+        found.append(recording(f"{speaker}/{key}", path, said, speaker, remark=problem))
     return found
+
+
+def _text_of(path: Path) -> tuple[str, str]:
+    """What a text file says, "" where there is none; and why it cannot be read, "" if it can."""
+    if not os.path.isfile(path):  # no file has a name that is too long, of which Path.is_file makes an error
+        return "", ""
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace").strip(), ""
+    except OSError as error:
+        return "", f"its text {path.name} cannot be read ({error.strerror})"
 
 
 def folder(root: Path) -> list[Recording]:
@@ -178,19 +190,27 @@ def folder(root: Path) -> list[Recording]:
     texts = Transcripts.read(metadata, there).by_key if metadata.exists() else {}
     found = []
     for key, path in there.items():
-        known, beside = texts.get(key, Transcript()), path.with_suffix(".txt")
-        text = beside.read_text(encoding="utf-8-sig", errors="replace").strip() if beside.exists() else known.text
-        one = found_at(key, path, root, text)
-        one = replace(one, speaker=known.speaker or one.speaker)
-        found += [one] if text else parts(one, path, read)
+        known, (beside, problem) = texts.get(key, Transcript()), _text_of(path.with_suffix(".txt"))
+        one = found_at(key, path, root, beside or known.text)
+        one = replace(one, speaker=known.speaker or one.speaker, remark=one.remark or problem)
+        found += [replace(one, read=partial(_whole, path))] if one.text else parts(one, path, read)
     return found
+
+
+def _whole(path: Path) -> Audio:
+    """A recording whose text is known, which would go on where the recording was cut off."""
+    with AudioFile(path) as file:
+        if file.may_be_cut:
+            raise UserError(path, f"{file.remark}, while its text is whole", "copy it again, or convert it to WAV")
+        return read(file)
 
 
 def files(root: Path) -> dict[str, Path]:
     """Any audio below `root` by its key: its path without the suffix, and in UTF-8.
 
-    Of two files that differ in the suffix alone, such as a.mp3 and a.wav, both are taken: the second key keeps it. Keys
-    that are still the same, of names that are not UTF-8, get a hash.
+    Files that differ in the suffix alone, such as a.mp3 and a.wav, are all taken: all their keys keep it, so that none
+    of them moves to another file with what is added later. Keys that are still the same, of names that are not UTF-8,
+    get a hash.
     Links are followed, each folder is searched once; links to nothing and folders that may not be searched are there
     as well.
 
@@ -199,17 +219,16 @@ def files(root: Path) -> dict[str, Path]:
     """
     if not root.is_dir():
         raise UserError(root, "no such folder")
-    found: dict[str, Path] = {}
-    for path in files_below(root, EXTENSIONS):
-        if path.name.startswith("."):
-            continue
-        key = readable(path.relative_to(root).with_suffix("").as_posix())
-        digest = hashlib.sha256(os.fsencode(path.relative_to(root))).hexdigest()[:12]
-        keys = (key, f"{key}{path.suffix.replace('.', '_')}", f"{key}-{digest}")
-        found[next(one for one in keys if one not in found)] = path
-    if not found:
+    paths = files_below(root, EXTENSIONS)
+    if not paths:
         raise UserError(root, "holds no audio", f"expected files ending in {' '.join(EXTENSIONS)}")
-    return found
+    keys = {path: readable(path.relative_to(root).with_suffix("").as_posix()) for path in paths}
+    suffixes = {path: path.suffix.replace(".", "_") for path in paths}
+    digests = {path: f"-{hashlib.sha256(os.fsencode(path.relative_to(root))).hexdigest()[:12]}" for path in paths}
+    for endings in (suffixes, digests):
+        uses = Counter(keys.values())
+        keys = {path: key + endings[path] if uses[key] > 1 else key for path, key in keys.items()}
+    return {key: path for path, key in keys.items()}
 
 
 def found_at(key: str, path: Path, root: Path, text: str = "", **others) -> Recording:
@@ -233,7 +252,7 @@ def parts(one: Recording, path: Path, sounds: Callable[..., Audio]) -> list[Reco
             if file.seconds <= LONGEST_SECONDS / 2:  # about
                 return [one]
             samples, step = file.samples, round(LONGEST_SECONDS * file.sample_rate)
-    except UserError:
+    except Exception:
         return [one]  # it will say so when it is read
     if samples <= step:
         return [one]
@@ -250,17 +269,33 @@ def parts(one: Recording, path: Path, sounds: Callable[..., Audio]) -> list[Reco
 
 
 class _InOrder:
-    """Reads a long file part by part: in order, it is decoded once, in whatever format it is."""
+    """Reads a long file part by part: in order, it is decoded once, in whatever format it is.
+
+    The file is open from one part to the next. Of all files one is: parts that are prepared already are not read.
+    """
+
+    _open: ClassVar["_InOrder | None"] = None
 
     def __init__(self, path: Path, sounds: Callable[..., Audio], total: int):
         self.path, self.sounds, self.total = path, sounds, total
         self.file: AudioFile | None = None
 
     def __call__(self, start: int, samples: int) -> Audio:
-        self.file = self.file or AudioFile(self.path)
+        if _InOrder._open is not self:
+            _InOrder.close()
+            self.file, _InOrder._open = AudioFile(self.path), self
+        last = True
         try:
-            return self.sounds(self.file, start=start, samples=samples)
+            audio = self.sounds(self.file, start=start, samples=samples)
+            last = start + samples >= self.total
+            return audio
         finally:
-            if start + samples >= self.total:
-                self.file.close()
-                self.file = None
+            if last:
+                _InOrder.close()
+
+    @classmethod
+    def close(cls) -> None:
+        """Close the file that is open, if any."""
+        if cls._open is not None:
+            cls._open.file.close()
+            cls._open.file, cls._open = None, None

@@ -4,15 +4,17 @@ import importlib.util
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from audiodiff.audio.io import probe, read
-from audiodiff.data import corpora, recordings, synthetic
+from audiodiff.audio.io import AudioFile, probe, read
+from audiodiff.data import annotation, corpora, recordings, synthetic
 from audiodiff.data.audit import Audit
 from audiodiff.data.corpora import prepare
 from audiodiff.data.manifest import Manifest
@@ -35,10 +37,7 @@ def times(folder):
 def no_decoding(monkeypatch):
     """Whatever decodes a source from now on fails the test."""
 
-    def fail(*_):
-        raise AssertionError("a source was read again")
-
-    monkeypatch.setattr(recordings, "read", fail)
+    monkeypatch.setattr(recordings, "read", lambda *_: pytest.fail("a source was read again"))
 
 
 @pytest.fixture
@@ -123,12 +122,13 @@ def test_folder_with_texts_speakers_formats_and_faults(tmp_path):
     (root / "text.wav").write_text("not audio")
     (root / "empty.flac").touch()
     sound(root / ".hidden.wav")
+    sound(root / "anna/.hidden/z.wav")
     (root / "notes.md").write_text("not audio either")
     sound(root / "cut.flac", seconds=2)
     (root / "cut.flac").write_bytes((root / "cut.flac").read_bytes()[:9000])
     manifest = prepare([f"folder:{root}"], tmp_path / "out")
     assert {clip.id: (clip.speaker, clip.text, clip.sample_rate) for clip in manifest.clips} == {
-        "mine/anna/one": ("mine/anna", "eins", 16000),
+        "mine/anna/one_flac": ("mine/anna", "eins", 16000),
         "mine/anna/one_wav": ("mine/anna", "eins", 16000),
         "mine/bert/two": ("mine/bert", "zwei", 44100),
         "mine/loose": ("mine", "", 16000),
@@ -439,6 +439,83 @@ def test_names_that_lead_out_of_the_folder_are_left_out(ljspeech, tmp_path):
     assert left_out == dict.fromkeys(
         ("ljspeech/../victim", "ljspeech//etc/passwd", "ljspeech/a\0b"), "its name leads out of the folder"
     )
+
+
+def test_the_key_of_a_file_does_not_move_to_another_one(tmp_path):
+    for name in ("a.mp3", "b.wav", "b_mp3.flac"):
+        (tmp_path / name).touch()
+    assert set(recordings.files(tmp_path)) == {"a", "b", "b_mp3"}
+    for name in ("a.flac", "b.mp3"):
+        (tmp_path / name).touch()
+    found = recordings.files(tmp_path)
+    assert {"a_mp3": tmp_path / "a.mp3", "a_flac": tmp_path / "a.flac"}.items() < found.items()
+    assert not {"a", "b", "b_mp3"} & set(found) and sorted(found.values()) == sorted(tmp_path.iterdir())
+
+
+def test_texts_beside_that_are_none_and_that_cannot_be_read(tmp_path, monkeypatch):
+    root = tmp_path / "mine"
+    for number, name in enumerate(("kick.wav", "x" * 252 + ".au", "locked.wav", "told.wav")):
+        sound(root / name, seed=number)
+    (root / "kick.txt").mkdir()
+    (root / "locked.txt").write_text("secret")
+    (root / "told.txt").write_text("told")
+    real = Path.read_text
+
+    def refused(path, *args, **kwargs):
+        if path.name == "locked.txt":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    lines = []
+    manifest = prepare([f"folder:{root}"], tmp_path / "out", report=lines.append)
+    assert sorted(clip.text for clip in manifest.clips) == ["", "", "told"]
+    assert [str(line) for line in lines] == ["mine/locked: its text locked.txt cannot be read (Permission denied)"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "music"])
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd\nfile"), struct.error("short"), IndexError()])
+def test_whatever_a_file_makes_a_decoder_do_the_others_are_prepared(tmp_path, monkeypatch, kind, error):
+    for number, name in enumerate("ab"):
+        sound(tmp_path / f"in/{name}.wav", seed=number)
+
+    def failing(real):
+        def opened(*arguments):
+            if Path(arguments[-1]).name == "a.wav":
+                raise error
+            return real(*arguments)
+
+        return opened
+
+    monkeypatch.setattr(AudioFile, "__init__", failing(AudioFile.__init__))
+    monkeypatch.setattr(annotation.TinyTag, "get", failing(annotation.TinyTag.get))
+    lines = []
+    manifest = prepare([f"{kind}:{tmp_path / 'in'}"], tmp_path / "out", report=lines.append)
+    assert len(manifest) == 1 and len(lines) == 1
+    assert lines[0].problem == f"cannot be read ({str(error).partition(chr(10))[0] or type(error).__name__})"
+
+
+def test_recordings_that_may_be_cut_off_are_left_out_where_their_text_is_known(tmp_path):
+    for number, name in enumerate(("told", "untold")):
+        sound(tmp_path / f"in/{name}.ogg", seconds=20, seed=number)
+        content = (tmp_path / f"in/{name}.ogg").read_bytes()
+        (tmp_path / f"in/{name}.ogg").write_bytes(content[: content.rindex(b"OggS")])
+    (tmp_path / "in/told.txt").write_text("what is said")
+    lines = []
+    with pytest.warns(UserWarning, match="may have been cut off"):
+        manifest = prepare([f"folder:{tmp_path / 'in'}"], tmp_path / "out", report=lines.append)
+    assert [clip.id for clip in manifest.clips] == ["in/untold"]
+    assert [line.subject for line in lines] == ["in/told"]
+    assert lines[0].problem.endswith("it may have been cut off, while its text is whole")
+
+
+def test_names_in_a_table_that_no_file_can_have_are_left_out(ljspeech, tmp_path):
+    names = ["x" * 300, f"{'x' * 300}/a"]
+    with (ljspeech / "metadata.csv").open("a") as file:
+        file.writelines(f"{name}|text\n" for name in names)
+    lines = []
+    assert len(prepare([f"ljspeech:{ljspeech}"], tmp_path / "out", report=lines.append)) == 3
+    assert {line.subject for line in lines} == {"ljspeech/LJ001-0009", *(f"ljspeech/{name}" for name in names)}
 
 
 def test_names_as_long_as_names_can_be(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from audiodiff.audio.reading import pyav
-from audiodiff.audio.reading.formats import EXTENSIONS, Format, format_of
+from audiodiff.audio.reading.formats import CUT_OFF, EXTENSIONS, Format, format_of
 from audiodiff.audio.reading.pyav import PyavDecoder
 from audiodiff.audio.reading.sndfile import SndfileDecoder
 from audiodiff.errors import UserError
@@ -55,6 +55,11 @@ class AudioFile:
     def close(self) -> None:
         """Close it."""
         self._decoder.close()
+
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether it ends as if its end were missing, in a format that does not say how long it is."""
+        return self.remark.endswith(CUT_OFF)
 
     @property
     def samples(self) -> int:

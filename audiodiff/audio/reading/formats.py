@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+CUT_OFF = "it may have been cut off"  # how remarks end about files that do not say where they end
+
 _HEAD = 64
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from audiodiff.audio.reading.formats import id3_bytes
+from audiodiff.audio.reading.formats import CUT_OFF, id3_bytes
 from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError
 
@@ -162,7 +162,7 @@ def checked(path: Path, segment: Segment) -> tuple[Window, int | None, str]:
     if beyond > 1 or (beyond == 1 and segment.partial):
         promised = segment.stated * segment.samples_per_frame
         raise UserError(path, f"is truncated: it holds {counted} of {promised} samples", "copy it again")
-    remark = "ends within a frame: it may have been cut off" if segment.partial else ""
+    remark = f"ends within a frame: {CUT_OFF}" if segment.partial else ""
     if segment.xing is None:
         return Window(path, segment.start, segment.stop, length=_UNBOUNDED), counted, remark
     if segment.stated == 0:

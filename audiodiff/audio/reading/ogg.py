@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audiodiff.audio.reading.formats import CUT_OFF
 from audiodiff.errors import UserError
 
 _FIRST, _LAST = 2, 4  # flags of a page
@@ -53,7 +54,7 @@ def links(path: Path) -> tuple[list[Link], str]:
     unended = any(link.open for link in found)
     if unended and at >= 0:
         raise UserError(path, "is truncated: it ends within a page and before the end of its stream", "copy it again")
-    return found, "lacks the page that ends its stream: it may have been cut off" if unended else ""
+    return found, f"lacks the page that ends its stream: {CUT_OFF}" if unended else ""
 
 
 def _take(link: Link, flags: int, number: int, body: bytes, stop: int) -> None:
