@@ -23,6 +23,7 @@ def prepare(
     clips: Annotated[int, typer.Option(help="Number of utterances of the synthetic corpus hibari.")] = 200,
 ) -> None:
     """Prepare corpora and audit them. What is prepared already is not done again. Status 1 if files are left out."""
+    import logging
     import sys
 
     from audiodiff.data import corpora as data
@@ -30,7 +31,13 @@ def prepare(
     from audiodiff.errors import UserError
 
     left_out: list[UserError] = []
-    manifest = data.prepare(corpora, out, split_by, clips, left_out.append)
+    log, shown = logging.getLogger("audiodiff"), logging.StreamHandler(sys.stdout)
+    log.setLevel(logging.INFO)
+    log.addHandler(shown)
+    try:
+        manifest = data.prepare(corpora, out, split_by, clips, left_out.append)
+    finally:
+        log.removeHandler(shown)
     print(Audit.load(out))
     for error in left_out:
         print(f"error: {error}", file=sys.stderr)

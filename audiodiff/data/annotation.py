@@ -90,7 +90,7 @@ def of_tags(path: Path) -> Annotation:
 
 
 def table(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
-    """Annotations from labels.csv, with lines `FILE,LABEL,...`; prints how many of its lines match.
+    """Annotations from labels.csv, with lines `FILE,LABEL,...`; logs how many of its lines match.
 
     A word such as `120 bpm` is the tempo, every other one a label.
 

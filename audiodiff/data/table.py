@@ -6,6 +6,7 @@ if there is but one. With `;` and `,` cells may be quoted.
 """
 
 import csv
+import logging
 import re
 import unicodedata
 import warnings
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from audiodiff.errors import UserError
 
+_log = logging.getLogger(__name__)
 _DELIMITERS = ("|", "\t", ";", ",")
 _QUOTED = (";", ",")
 _NAME_COLUMNS = 3  # the first of them are tried
@@ -102,7 +104,7 @@ class Table:
         return [line for line in self.lines if not line.keys]
 
     def report(self) -> None:
-        """Print how many lines match how many recordings.
+        """Log how many lines match how many recordings.
 
         Warns:
             UserWarning: some match none; names the first of them.
@@ -114,7 +116,7 @@ class Table:
             left_out = f"({len(unmatched)} such line{'s are' if len(unmatched) > 1 else ' is'} left out)"
             warnings.warn(f"{self.path}: {problem} {left_out}; {count} recordings", stacklevel=3)
         else:
-            print(f"{self.path.name}: {count} recordings")
+            _log.info("%s: %s recordings", self.path.name, count)
 
 
 class _Index:

@@ -36,7 +36,7 @@ class Transcripts:
 
     @classmethod
     def read(cls, path: Path, files: Mapping[str, Path]) -> "Transcripts":
-        """Read metadata.csv, and print how many of its lines match.
+        """Read metadata.csv, and log how many of its lines match.
 
         Args:
             path: its file.

@@ -27,6 +27,14 @@ def test_prints_the_audit_and_where_the_manifest_is(tmp_path, capsys):
     assert outputs[0].endswith(f"1 clips in {tmp_path / 'out' / 'manifest.jsonl'}, 1 left out\n")
 
 
+def test_prints_how_many_lines_of_a_table_match(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    soundfile.write(tmp_path / "mine/a.wav", 0.1 * np.sin(np.arange(16000)), 16000)
+    (tmp_path / "mine/metadata.csv").write_text("a|what is said\n")
+    prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
+    assert capsys.readouterr().out.startswith("metadata.csv: 1 of 1 lines match 1 of 1 recordings\nmine: ")
+
+
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, limit_files):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 16000))
     (tmp_path / "mine").mkdir()

@@ -62,11 +62,12 @@ WAYS = {
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("lines", WAYS.values(), ids=WAYS)
-def test_every_way_of_writing_texts(tmp_path, files, lines, encoding, capsys):
+def test_every_way_of_writing_texts(tmp_path, files, lines, encoding, caplog):
+    caplog.set_level("INFO")
     found = Transcripts.read(written(tmp_path, *lines, encoding=encoding), files)
     assert {key: one.text for key, one in found.by_key.items()} == dict(zip(NAMES, TEXTS, strict=True))
     assert not found.unmatched
-    assert capsys.readouterr().out == "metadata.csv: 3 of 3 lines match 3 of 3 recordings\n"
+    assert caplog.messages == ["metadata.csv: 3 of 3 lines match 3 of 3 recordings"]
 
 
 SPEAKERS = {
@@ -130,10 +131,11 @@ LABELS = {
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("lines", LABELS.values(), ids=LABELS)
-def test_every_way_of_writing_labels(tmp_path, files, lines, encoding, capsys):
+def test_every_way_of_writing_labels(tmp_path, files, lines, encoding, caplog):
+    caplog.set_level("INFO")
     found = annotation.table(written(tmp_path, *lines, name="labels.csv", encoding=encoding), files)
     assert found == {NAMES[0]: Annotation(("kick",), 120.0), NAMES[1]: Annotation(("a b", "A minor"))}
-    assert capsys.readouterr().out == "labels.csv: 2 of 2 lines match 2 of 3 recordings\n"
+    assert caplog.messages == ["labels.csv: 2 of 2 lines match 2 of 3 recordings"]
 
 
 @pytest.mark.parametrize(
