@@ -12,7 +12,7 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra import compose as hydra_compose
@@ -21,7 +21,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -131,6 +131,8 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
             composed = hydra_compose(PRIMARY, overrides)
             known = set(hydra_compose(PRIMARY))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if key := re.match(r"Could not override '(\S+)'", str(error)):
+            raise UserError(key[1], "is no key of the configuration", _vocabulary()) from error
         raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
     unknown = [str(key) for key in composed if key not in known]
     if unknown:
@@ -149,42 +151,51 @@ def check(arguments: Sequence[str]) -> list[str]:
     """
     arguments = quote_arguments(arguments, _groups())
     overrides = get_args_parser().parse_args(arguments).overrides
-    try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-        plain = [_first(override) for override in parsed if not override.is_hydra_override()]
-    except (HydraException, ValueError) as error:
-        raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
-    compose(plain)
+    compose([_first(override) for override in _parse(overrides) if not override.is_hydra_override()])
     return arguments
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
     """A command line with `resume=`, completed by what the run was started with; what it says itself comes first.
 
-    Any other command line is answered as it is, and so is one whose run is not there.
-
-    Args:
-        arguments: that `check` accepts.
+    Any other command line is returned as it is, and so is one whose run is not there. What Hydra saved of a run of an
+    older version is copied to `overrides.yaml` first: Hydra replaces it at every start, a refused one too.
 
     Raises:
-        UserError: another `init_from` than the run's.
+        UserError: an override that does not parse, or another `init_from` than the run's.
     """
-    parsed = get_args_parser().parse_args(arguments)
+    parsed = get_args_parser().parse_args(quote_arguments(arguments, _groups()))
     explicit = _by_key(parsed.overrides)
     if "resume" not in explicit or parsed.multirun:
         return list(arguments)
-    composed = compose([text for key, text in explicit.items() if not key.startswith("hydra")])
-    folder = last_run(composed.name) if composed.resume == "last" else composed.resume and Path(composed.resume)
+    folder = _resumed_folder(explicit)
     saved = _by_key(saved_overrides(folder)) if folder else {}
     if not saved:
         return list(arguments)
-    if "init_from" in explicit and explicit["init_from"] != saved.get("init_from"):
-        problem = f"the run {folder} began with {saved.get('init_from', 'no other model')}"
-        raise UserError(explicit["init_from"], problem, "leave it out, or start a new run without resume=")
-    explicit["resume"] = 'resume="{}"'.format(str(folder).replace("\\", "\\\\").replace('"', '\\"'))
-    saved = {key: text for key, text in saved.items() if key not in explicit}
-    flags = [argument for argument in arguments if argument not in parsed.overrides]
-    return [*flags, *saved.values(), *explicit.values()]
+    if not (folder / OVERRIDES).exists():
+        save_overrides(folder, [override.input_line for override in saved.values()])
+    if "init_from" in explicit:
+        began = saved["init_from"].value() if "init_from" in saved else None
+        asked = explicit.pop("init_from").value()
+        if _real(asked) != _real(began):
+            problem = f"the run {folder} began with {began or 'no other model'}"
+            raise UserError(f"init_from={asked}", problem, "leave it out, or start a new run without resume=")
+    flags = [argument for argument in quote_arguments(arguments, _groups()) if argument not in parsed.overrides]
+    lines = {key: override.input_line for key, override in (saved | explicit).items()}
+    return [*flags, *(lines | {"resume": f"resume={QuotedString(str(folder), Quote.double).with_quotes()}"}).values()]
+
+
+def _resumed_folder(explicit: Mapping[str, Override]) -> Path | None:
+    """The folder of the run that `resume=` names; None if there is none."""
+    resume = explicit["resume"].value()
+    if resume == "last":
+        return last_run(compose([explicit[key].input_line for key in ("recipe", "name") if key in explicit]).name)
+    return Path(str(resume)) if resume else None
+
+
+def _real(name: str | None) -> str | None:
+    """A model's folder, or the name of a shipped one, however it is spelt."""
+    return None if name is None else os.path.realpath(str(name))
 
 
 def saved_overrides(folder: Path) -> list[str]:
@@ -199,14 +210,20 @@ def saved_overrides(folder: Path) -> list[str]:
 
 def save_overrides(folder: Path, overrides: Sequence[str]) -> None:
     """Write what `saved_overrides` reads, without `resume`."""
-    lasting = [text for key, text in _by_key(overrides).items() if key != "resume"]
+    lasting = [override.input_line for key, override in _by_key(overrides).items() if key != "resume"]
     write_text(folder / OVERRIDES, OmegaConf.to_yaml(lasting))
 
 
-def _by_key(overrides: Sequence[str]) -> dict[str, str]:
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except (HydraException, ValueError) as error:
+        raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
+
+
+def _by_key(overrides: Sequence[str]) -> dict[str, Override]:
     """Overrides by what they override: of two for one key the later."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return {override.get_key_element().lstrip("+~"): override.input_line for override in parsed}
+    return {override.get_key_element().lstrip("+~"): override for override in _parse(overrides)}
 
 
 def _first(override: Override) -> str:

@@ -43,11 +43,10 @@ TAKEN_FOR_GRANTED = (
 
 
 def main() -> None:
-    """Entry point: check the command line, complete that of a run to be resumed, then hand it to Hydra."""
+    """Entry point: complete the command line of a run to be resumed, check it, then hand it to Hydra."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # what goes wrong before `_run` comes here, not into many lines
     try:
-        sys.argv[1:] = config.check(sys.argv[1:])
-        sys.argv[1:] = config.resume_arguments(sys.argv[1:])
+        sys.argv[1:] = config.check(config.resume_arguments(sys.argv[1:]))
         hydra.main(version_base="1.3", config_path=str(config.conf_folder()), config_name=config.PRIMARY)(_run)()
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -118,6 +117,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     import logging
 
     import lightning
+    from lightning.pytorch.callbacks import LambdaCallback
     from lightning.pytorch.utilities import rank_zero_only
 
     from audiodiff import schema
@@ -136,9 +136,10 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     module.started_from, module.manifest_hash = started_from, data.prepared().only("train").content_hash()
     if resume:
         restore(load_description(resume, folder / "model"), module, folder)
-    if overrides is not None:
-        rank_zero_only(config.save_overrides)(folder, overrides)
     callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]
+    if overrides is not None:  # with every checkpoint: a start that fails leaves those of the checkpoints there are
+        save = rank_zero_only(lambda *_: config.save_overrides(folder, overrides))
+        callbacks.insert(0, LambdaCallback(on_save_checkpoint=save))
     trainer = schema.build(cfg, "trainer", callbacks=callbacks, logger=schema.build(cfg, "logger") or False)
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
     results = trainer.validate(module, datamodule=data, verbose=False)

@@ -141,8 +141,37 @@ def test_a_command_line_is_completed_by_that_of_the_run(tmp_path, monkeypatch):
         assert config.resume_arguments(completed) == completed  # as the processes of further devices read it
     assert config.resume_arguments(["+recipe=speech_mel"]) == ["+recipe=speech_mel"]
     assert config.resume_arguments(["+recipe=drums", "resume=last"]) == ["+recipe=drums", "resume=last"]
-    with pytest.raises(UserError, match=r"init_from=b: the run .* began with init_from='a'; leave it out"):
-        config.resume_arguments([where, "init_from=b"])
+    assert set(config.resume_arguments([where, f"init_from={tmp_path}/./a"])) == {
+        *began, "trainer.max_steps=10", where
+    }  # fmt: skip
+    for other in ("b", "null"):
+        with pytest.raises(UserError, match=r"init_from=.*: the run .* began with a; leave it out"):
+            config.resume_arguments([where, f"init_from={other}"])
+
+
+def test_what_is_changed_on_resume_belongs_to_the_recipe_of_the_run(tmp_path):
+    config.save_overrides(tmp_path, ["+recipe=drums"])
+    resume = f"resume={tmp_path}"
+    words = ["callbacks.generated.clips=2", "data.labels=[a,b]"]
+    cfg = config.compose(config.check(config.resume_arguments([resume, *words])))
+    assert cfg.callbacks.generated.clips == 2 and cfg.data.labels == ["a", "b"]
+    with pytest.raises(UserError, match=r"callbacks\.held_out: is no key of the configuration"):
+        config.check(config.resume_arguments([resume, "callbacks.held_out=null"]))
+
+
+def test_a_resume_that_fails_changes_nothing_for_the_next(first, tmp_path):
+    shutil.copytree(first.parent / "checkpoints", tmp_path / "checkpoints")
+    config.save_overrides(tmp_path, SMOKE)
+
+    def resume(*words):
+        overrides = config.resume_arguments([f"resume={tmp_path}", *words])
+        train.run(config.compose([*overrides, f"folder={tmp_path}"]), tmp_path, overrides)
+
+    with pytest.raises(Exception, match="accelerator"):
+        resume("trainer.accelerator=nowhere", "trainer.max_steps=2")
+    assert config.saved_overrides(tmp_path) == config.check(SMOKE)
+    resume("trainer.max_steps=2")
+    assert "trainer.max_steps=2" in config.saved_overrides(tmp_path)
 
 
 def test_a_run_of_an_older_version_is_completed_by_what_hydra_saved(tmp_path):
@@ -151,6 +180,8 @@ def test_a_run_of_an_older_version_is_completed_by_what_hydra_saved(tmp_path):
     assert set(config.resume_arguments([f'resume="{tmp_path}"'])) == {
         "recipe=speech_mel", "objective=x0", f'resume="{tmp_path}"'
     }  # fmt: skip
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("- objective=epsilon\n")  # by a start that was refused
+    assert config.saved_overrides(tmp_path) == ["recipe=speech_mel", "objective=x0"]
 
 
 def test_two_runs_of_one_second_get_a_folder_each(tmp_path, monkeypatch):
