@@ -150,4 +150,4 @@ def test_of_two_runs_of_one_second_and_of_two_resumes_at_once_nothing_is_lost(tm
     )
     assert sorted(status for status, _ in ends) == [0, 1]
     (refused,) = (error for status, error in ends if status)
-    assert refused.strip().startswith("error: ") and "; wait until it has ended" in refused
+    assert refused.strip().startswith("error: ") and " is in use by process " in refused
