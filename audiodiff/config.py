@@ -132,7 +132,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
             known = set(hydra_compose(PRIMARY))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if key := re.match(r"Could not override '(\S+)'", str(error)):
-            raise UserError(key[1], "is no key of the configuration", _vocabulary()) from error
+            raise UserError(key[1], f"is no key of the configuration (+{key[1]}= adds one)", _vocabulary()) from error
         raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
     unknown = [str(key) for key in composed if key not in known]
     if unknown:

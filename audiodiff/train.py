@@ -22,9 +22,11 @@ from audiodiff.files import folder_lock
 if TYPE_CHECKING:
     from audiodiff.synthesis.composed import ComposedModel
 
-# What a disk answers that is full, write-protected, or has something else at the place of a folder.
+# What a disk returns that is full ...
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# ... or write-protected, or does not let this user read or write, or has something else at the place of a folder.
 DISK_REFUSALS = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *DISK_FULL,
     *(errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG),
 }
@@ -67,8 +69,10 @@ def _disk_refuses(error: BaseException | None) -> bool:
 def _exit_if_disk_refuses(error: OSError, folder: str) -> None:
     """End with one line if the disk is at fault."""
     if _disk_refuses(error):
-        fix = "free some space or choose another folder; resume= goes on from what is saved"
-        sys.exit(f"error: {UserError(error.filename or folder, f'cannot be written ({error.strerror})', fix)}")
+        full = error.errno in DISK_FULL
+        problem = f"cannot be {'written' if full else 'used'} ({error.strerror})"
+        fix = f"{'free some space' if full else 'check its permissions'} or choose another folder"
+        sys.exit(f"error: {UserError(error.filename or folder, problem, f'{fix}; resume= goes on from what is saved')}")
 
 
 def _report_thread(arguments: threading.ExceptHookArgs) -> None:
@@ -104,8 +108,8 @@ def run(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None = None) -
         The validation loss at the end.
 
     Raises:
-        UserError: a value that cannot be, there is no data, nothing to resume, what would be resumed trains something
-            else, another process holds the folder, or the run broke down.
+        UserError: a value that cannot be, there is no data, nothing to resume, the configuration differs from the run's
+            to be resumed, another process holds the folder, or the run broke down.
     """
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -133,7 +137,9 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     model = schema.build(cfg, "model")
     started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
     module = schema.build(cfg, "training", model=model)
-    module.started_from, module.manifest_hash = started_from, data.prepared().only("train").content_hash()
+    clips = data.prepared().only("train")
+    module.started_from = started_from
+    module.training_clips = {"path": str(data.path), "clips": len(clips), "hash": clips.content_hash()}
     if resume:
         restore(load_description(resume, folder / "model"), module, folder)
     callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]

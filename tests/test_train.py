@@ -1,5 +1,6 @@
 """The training command as a user meets it: from any folder, refused in words, stopped and gone on with."""
 
+import errno
 import os
 import re
 import resource
@@ -212,6 +213,24 @@ def test_a_disk_that_refuses_is_one_line_and_leaves_nothing_half(largest, refuse
     assert "Traceback" not in done.stderr
     assert re.search(rf"error: .*({refused}).*: cannot be written \(File too large\)", done.stderr), done.stderr
     assert not list(tmp_path.rglob("*.ckpt")) and not list(tmp_path.rglob(".*.tmp*"))
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "cannot be written (No space left on device); free some space"),
+        (errno.EACCES, "cannot be used (Permission denied); check its permissions"),
+        (errno.EEXIST, "cannot be used (File exists); check its permissions"),
+    ],
+)
+def test_what_the_disk_refuses_says_what_helps(number, words, monkeypatch):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "there")
+
+    monkeypatch.setattr(config, "check", refuse)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(SystemExit, match=re.escape(f"error: there: {words}")):
+        train.main()
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def generate(
     like: Annotated[Path | None, typer.Option(help="An audio file to vary.")] = None,
     strength: Annotated[float, typer.Option(help="How far variations go: 0.2 is near, 1 is anywhere.")] = 0.5,
     peak: Annotated[float, typer.Option(help="Of each clip, of full scale; 0: as it comes.")] = 0.9,
-    batch_size: Annotated[int, typer.Option(help="Clips at once; the last bit of some samples depends on it.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Clips at once; results may differ in the last bit.")] = 8,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
     precision: Annotated[str, typer.Option(help="Of the network: float32, bfloat16, float16.")] = "float32",
     format: Annotated[str, typer.Option(help="Of the files: wav, flac.")] = "wav",

@@ -18,7 +18,7 @@ def render(
     steps: Annotated[int | None, typer.Option(help="Network calls a clip; the model's own if left out.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Name of the sampler; the model's own if left out.")] = None,
     seed: Annotated[int, typer.Option(help="Of all noise; every clip gets its own, drawn by its name.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Clips at once; the last bit of some samples depends on it.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Clips at once; results may differ in the last bit.")] = 8,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
     precision: Annotated[str, typer.Option(help="Of the network: float32, bfloat16, float16.")] = "float32",
     format: Annotated[str, typer.Option(help="Of the files: wav, flac.")] = "wav",

@@ -31,7 +31,16 @@ from torch import Tensor
 from audiodiff.diffusion.ancestral import first_order_step
 from audiodiff.diffusion.clips import clip_mean
 from audiodiff.diffusion.integral import Integral
-from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Step, combine, estimate, start_time
+from audiodiff.diffusion.sampler import (
+    Callback,
+    HasPosteriorMean,
+    Noise,
+    Step,
+    combine,
+    estimate,
+    not_finite,
+    start_time,
+)
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.singlestep import MIDPOINT, THIRD, Tableau, stage_row, stage_rows
 from audiodiff.precision import float64_device
@@ -136,7 +145,7 @@ class Adaptive:
             x, calls = self._adapt(denoiser, x, cond, (first, last), calls, callback)
         x = _ddim(denoiser, x, last, schedule.level(0.0), cond)
         if not bool(torch.isfinite(x).all()):
-            raise ValueError("not finite after the last call: the network answered NaN or infinity")
+            raise not_finite("the last call")
         return x, torch.tensor(calls) + 1
 
     def _adapt(
@@ -160,7 +169,7 @@ class Adaptive:
             errors = self._errors(x, higher, lower, trials, getattr(cond, "samples", None))
             calls = [count + self.order * (i in going) for i, count in enumerate(calls)]
             if not all(math.isfinite(errors[i]) for i in going):
-                raise ValueError(f"not finite after call {max(calls)}: the network answered NaN or infinity")
+                raise not_finite(f"call {max(calls)}")
             taken = {i for i in going if errors[i] <= 1}
             x = torch.where(_column([i in taken for i in range(len(x))], x, torch.bool), higher, x)
             going -= {i for i in taken if trials[i].stop is last}

@@ -9,6 +9,7 @@ from audiodiff.audio.arrays import whole_number
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
+from audiodiff.diffusion.sampler import NotFinite
 from audiodiff.errors import UserError
 from audiodiff.synthesis.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 from audiodiff.synthesis.inputs import Mels, Seeds, mel_tensors, seed_list
@@ -102,7 +103,7 @@ class Vocoder(Synthesiser):
         samples = self._sample(mels, seeds, steps, sampler or self.model.sampler, callback)
         samples = self._finish(samples, mels, consistency)
         if not all(clip.isfinite().all() for clip in samples):
-            raise UserError(
+            raise NotFinite(
                 "audio", "became samples that are not finite", "is its mel of the level that its spec says?"
             )
         if many:

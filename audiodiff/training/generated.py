@@ -10,10 +10,12 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_warn
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalise, peak_dbfs, rms_dbfs
+from audiodiff.diffusion.sampler import NotFinite
 from audiodiff.ranges import Positive
 from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 from audiodiff.training.export import Kind, export
@@ -48,9 +50,16 @@ class Generated(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         model = module.model
-        made = MusicGenerator(model, module.device).generate(seeds_of(0, self.clips), steps=self.steps, peak=None)
-        self._measure(trainer, module, made)
-        self._keep(trainer, made)
+        generator = MusicGenerator(model, module.device)
+        try:
+            made = generator.generate(seeds_of(0, self.clips), steps=self.steps, peak=None)
+            if not made.samples.isfinite().all():
+                raise NotFinite("the decoded clips", "not finite: the codec returned NaN or infinity")
+        except NotFinite as error:
+            rank_zero_warn(f"step {trainer.global_step}: no clips are generated: {error.subject}: {error.problem}")
+        else:
+            self._measure(trainer, module, made)
+            self._keep(trainer, made)
         seconds, labels = model.samples / model.sample_rate, ", ".join(model.labels) or "none"
         use = USE.format(model=model, seconds=seconds, labels=labels)
         kind = Kind("unconditional-audio-generation", "A diffusion model of sound", use)

@@ -5,9 +5,11 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
+from audiodiff.diffusion.sampler import NotFinite
 from audiodiff.files import short_name
 from audiodiff.ranges import NonNegative, Positive
 from audiodiff.synthesis.vocoder import Vocoder
@@ -40,7 +42,10 @@ class HeldOut(Callback):
         vocoder = Vocoder(module.model, module.device)
         for i in range(min(self.clips, len(trainer.datamodule.held_out))):
             item = trainer.datamodule.held_out[i]
-            self._render(trainer, vocoder, item["clip"], item["waveform"], i)
+            try:
+                self._render(trainer, vocoder, item["clip"], item["waveform"], i)
+            except NotFinite as error:
+                rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not rendered: {error.problem}")
         use = USE.format(spec=module.model.mel_spec)
         kind = Kind("audio-to-audio", "A mel-conditioned diffusion vocoder", use)
         export(trainer, module, self.folder, self.data, kind)

@@ -35,8 +35,8 @@ class Training(lightning.LightningModule):
 
     Args:
         model: what is trained.
-        optimizer: from parameters to an optimiser.
-        lr_schedule: from step and progress to a share of the optimiser's learning rate.
+        optimizer: from parameters to an optimizer.
+        lr_schedule: from step and progress to a share of the optimizer's learning rate.
         gain: least and greatest factor that a clip's level is drawn from, so that level is not learned by heart.
         seed: of all the run's randomness.
         guard: skips steps whose loss is not finite.
@@ -56,11 +56,11 @@ class Training(lightning.LightningModule):
         self.gain, self.seed = tuple(gain), seed
         self.next_draw = 0
         self.started_from: dict = {}  # the training record of the model whose weights the run began with
-        self.manifest_hash = ""  # of the clips that the run trains on
+        self.training_clips: dict = {}  # path, number and hash of the clips that the run trains on
         self.skip = False  # whether gradients of the step are dropped, on all ranks
-        learned = set(model.learned())
-        for parameter in set(model.parameters()) - learned:
-            parameter.requires_grad_(False)
+        model.requires_grad_(False)
+        for parameter in model.learned():
+            parameter.requires_grad_(True)
 
     @abstractmethod
     def step(self, batch: dict, key: str, gain: tuple[float, float]) -> dict[str, Tensor]:
@@ -71,10 +71,10 @@ class Training(lightning.LightningModule):
         """
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimiser; its rate is set before every step by `on_before_optimizer_step`.
+        """The optimizer; its rate is set before every step by `on_before_optimizer_step`.
 
         Raises:
-            UserError: the optimiser refuses its arguments.
+            UserError: the optimizer refuses its arguments.
         """
         try:
             optimizer = self.optimizer(self.model.learned())
@@ -129,7 +129,7 @@ class Training(lightning.LightningModule):
         Raises:
             UserError: a weight is not finite.
         """
-        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+        if not torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all():
             raise UserError("training", "diverged: there are weights that are not finite", "lower optimizer.lr")
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
@@ -150,7 +150,7 @@ class Training(lightning.LightningModule):
             group["lr"] = group["full_lr"] * factor
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
-        """Clip by norm. Lightning refuses to with a fused optimiser under any mixed precision; only float16 scales."""
+        """Clip by norm. Lightning refuses to with a fused optimizer under any mixed precision; only float16 scales."""
         if gradient_clip_val:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from audiodiff.training.module import Training
 
 # Arguments of a model that may change while it is trained: its weights do not depend on them ...
-_FREE = {"sampler", "consistency", "validated", "samples"}
+_FREE = {"sampler", "consistency", "validated", "samples", "network.recompute"}
 # ... or the run determines them.
 _RESTORED = {"spectrum", "grids"}
 _MOST_NAMED = 5
 
 
 def describe_run(module: "Training") -> dict[str, Any]:
-    """What a run trains, as JSON: the model's type and arguments, how it is trained, and the hash of the clips."""
+    """What a run trains, as JSON: the model's type and arguments, how it is trained, and on which clips."""
     model = module.model
     arguments = {name: describe(getattr(model, name)) for name in model.ARGUMENTS}
     return {
         "type": model.TYPE,
         "model": arguments,
         "training": type(module).__name__,
-        "data": module.manifest_hash,
+        "data": module.training_clips,
     }
 
 
@@ -46,10 +46,11 @@ def load_description(checkpoint: Path, exported: Path) -> dict[str, Any]:
     """
     found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     if "run" in found:
-        return found["run"]
+        run = found["run"]
+        return run | {"data": {"hash": run["data"]}} if isinstance(run["data"], str) else run
     try:
         config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
-        return {"type": config["type"], "model": config["model"], "data": config["training"]["manifest_hash"]}
+        return {"type": config["type"], "model": config["model"], "data": {"hash": config["training"]["manifest_hash"]}}
     except (OSError, ValueError, LookupError, TypeError):
         return {}
 
@@ -63,14 +64,19 @@ def restore(run: dict[str, Any], module: "Training", folder: Path) -> None:
         folder: of the run.
 
     Raises:
-        UserError: the run trains something else; names what differs.
+        UserError: the model, its training or the clips differ from the run's; names what does.
     """
     now, model = describe_run(module), module.model
+    new_run = f"or start a new run with init_from={folder / 'model'}"
     if changes := list(_changes(_fixed_parts(run), _fixed_parts(now))):
         more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
-        problem = f"trains something else (then -> now: {'; '.join(changes[:_MOST_NAMED])}{more})"
-        fix = f"leave these as they were, or start a new run with init_from={folder / 'model'}"
-        raise UserError(folder, problem, fix)
+        problem = f"differs from the run (run -> now: {'; '.join(changes[:_MOST_NAMED])}{more})"
+        raise UserError(folder, problem, f"leave these as they were, {new_run}")
+    then, clips = run.get("data", {}), now["data"]
+    if "hash" in then and then["hash"] != clips.get("hash"):
+        counts = f"{then.get('clips', 'unknown')} clips then, {clips['clips']} now"
+        problem = f"the training clips are not those of the run {folder} ({counts})"
+        raise UserError(clips["path"], problem, f"prepare the same clips again, {new_run}")
     for name in _RESTORED & set(run.get("model", ())) & set(model.ARGUMENTS):
         value = build(run["model"][name])
         setattr(model, name, tuple(value) if isinstance(value, list) else value)
@@ -78,15 +84,17 @@ def restore(run: dict[str, Any], module: "Training", folder: Path) -> None:
 
 def _fixed_parts(run: dict[str, Any]) -> dict[str, Any]:
     """What may not change, without the level of nesting that nobody types."""
-    arguments = {name: value for name, value in run.get("model", {}).items() if name not in _FREE | _RESTORED}
-    named = {"type": "model", "training": "training", "data": "data"}
+    arguments = {name: value for name, value in run.get("model", {}).items() if name not in _RESTORED}
+    named = {"type": "model", "training": "training"}
     return {name: run[key] for key, name in named.items() if key in run} | arguments
 
 
 def _changes(then: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:
-    """`name then -> now` of all that differs, but for arguments that an older version did not have."""
+    """`name then -> now` of all that differs and may not, but for arguments that an older version did not have."""
     for name, value in then.items():
         other = now.get(name)
+        if f"{within}{name}" in _FREE:
+            continue
         nested = isinstance(value, dict) and isinstance(other, dict) and value.get("type") == other.get("type")
         if nested:
             yield from _changes(value, other, f"{within}{name}.")

@@ -61,6 +61,14 @@ def test_held_out_clips_are_on_the_board_and_in_files_of_every_validation(run, b
         assert all(path.stat().st_size > 1000 for path in folder.iterdir())
 
 
+def test_a_held_out_clip_that_is_not_finite_does_not_end_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(Vocoder, "_finish", lambda self, samples, *_: [clip * torch.nan for clip in samples])
+    words = ["+recipe=speech_mel", "debug=smoke", f"folder={tmp_path}", "trainer.max_steps=1"]
+    with pytest.warns(UserWarning, match="step 1: .* is not rendered: .*not finite"):
+        train.run(config.compose(words), tmp_path)
+    assert Vocoder.from_pretrained(tmp_path / "model").training["steps"] == 1
+
+
 def test_checkpoints_are_the_last_two_and_the_end_and_need_no_pickle(run):
     files = sorted((run / "checkpoints").iterdir())
     assert [file.stem for file in files] == [f"step={step:09d}" for step in (6, 9, 10)]

@@ -12,9 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from audiodiff import config, train
 from audiodiff.audio import io
+from audiodiff.audio.io import Audio
 from audiodiff.cli import build as application
 from audiodiff.data.corpora import prepare
 from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.sampler import not_finite
 from audiodiff.diffusion.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.nn.frontend import StftFrontend
@@ -203,6 +205,19 @@ def test_the_recipe_trains_a_model_that_makes_sound(trained):
     assert 1 < last["data/crest"] < 40 and {"generated", "spectra"} <= set(told.Tags()["images"])
     assert "Labels: low, high" in (folder / "model" / "README.md").read_text()
     assert generator.generate([1, 2], steps=2, labels=["low"]).samples.isfinite().all()
+
+
+@pytest.mark.parametrize("where", ["sampler", "codec"])
+def test_clips_that_are_not_finite_at_validation_do_not_end_the_run(strokes, where, tmp_path, monkeypatch):
+    def generate(*_, **__):
+        if where == "sampler":
+            raise not_finite("step 1 of 2")
+        return Audio(torch.full((3, 1, SAMPLES), torch.nan), RATE)
+
+    monkeypatch.setattr(MusicGenerator, "generate", generate)
+    with pytest.warns(UserWarning, match="step 1: no clips are generated: .*: not finite"):
+        generator = run(strokes, tmp_path, "trainer.max_steps=1")
+    assert generator.training["steps"] == 1
 
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(trained, strokes, tmp_path):
