@@ -160,6 +160,8 @@ class MusicGenerator(Synthesiser):
         if not pieces:
             return Audio(torch.empty(0, self.model.channels, self._samples(wished)), self.sample_rate)
         waveforms = torch.cat(pieces, dim=-1)
+        if not waveforms.isfinite().all():
+            raise NotFinite("the generated clips", "hold samples that are not finite", WEAKER)
         if peak is not None and wished.after is None:
             waveforms = levelled(waveforms, peak)
         return Audio(waveforms[0] if single else waveforms, self.sample_rate)

@@ -53,8 +53,6 @@ class Generated(Callback):
         generator = MusicGenerator(model, module.device)
         try:
             made = generator.generate(seeds_of(0, self.clips), steps=self.steps, peak=None)
-            if not made.samples.isfinite().all():
-                raise NotFinite("the decoded clips", "not finite: the codec returned NaN or infinity")
         except NotFinite as error:
             rank_zero_warn(f"step {trainer.global_step}: no clips are generated: {error.subject}: {error.problem}")
         else:
