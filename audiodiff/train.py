@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from audiodiff import config
+from audiodiff import config, runs
 from audiodiff.errors import UserError, warn_in_one_line
 from audiodiff.files import folder_lock
 
@@ -48,7 +48,8 @@ def main() -> None:
     """Entry point: complete the command line of a run to be resumed, check it, then hand it to Hydra."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # what goes wrong before `_run` comes here, not into many lines
     try:
-        sys.argv[1:] = config.check(config.resume_arguments(sys.argv[1:]))
+        sys.argv[1:] = config.check(runs.resume_arguments(sys.argv[1:]))
+        runs.register()
         hydra.main(version_base="1.3", config_path=str(config.conf_folder()), config_name=config.PRIMARY)(_run)()
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -144,7 +145,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
         restore(load_description(resume, folder / "model"), module, folder)
     callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]
     if overrides is not None:  # with every checkpoint: a start that fails leaves those of the checkpoints there are
-        save = rank_zero_only(lambda *_: config.save_overrides(folder, overrides))
+        save = rank_zero_only(lambda *_: runs.save_overrides(folder, overrides))
         callbacks.insert(0, LambdaCallback(on_save_checkpoint=save))
     trainer = schema.build(cfg, "trainer", callbacks=callbacks, logger=schema.build(cfg, "logger") or False)
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)

@@ -7,7 +7,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from audiodiff import config
+from audiodiff import config, runs
 from audiodiff.audio.mel import PRESETS
 from audiodiff.diffusion import presets
 from audiodiff.errors import UserError
@@ -182,14 +182,14 @@ def test_recipe_that_is_no_yaml_is_named(monkeypatch, tmp_path):
 
 def test_run_folder_is_new_the_last_or_the_one_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert config.run_folder("speech_mel", None, "now") == "runs/speech_mel/now"
-    assert config.run_folder("speech_mel", "runs/other/then", "now") == "runs/other/then"
-    assert config.run_folder("speech_mel", "last", "now") == "runs/speech_mel/now"
+    assert runs.run_folder("speech_mel", None, "now") == "runs/speech_mel/now"
+    assert runs.run_folder("speech_mel", "runs/other/then", "now") == "runs/other/then"
+    assert runs.run_folder("speech_mel", "last", "now") == "runs/speech_mel/now"
     for stamp in ("2026-01-01_00-00-00", "2026-01-02_00-00-00"):
         Path("runs/speech_mel", stamp, "checkpoints").mkdir(parents=True)
     Path("runs/speech_mel/2026-01-03_00-00-00").mkdir()
     Path("runs/other/2026-01-04_00-00-00/checkpoints").mkdir(parents=True)
-    assert config.run_folder("speech_mel", "last", "now") == "runs/speech_mel/2026-01-02_00-00-00"
+    assert runs.run_folder("speech_mel", "last", "now") == "runs/speech_mel/2026-01-02_00-00-00"
 
 
 def test_files_of_conf_say_what_they_build():

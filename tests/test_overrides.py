@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff import config
+from audiodiff import config, runs
 from audiodiff.overrides import quote
 
 NAMES = ["Música", "My Songs (2024)", "a=b", "it's", "2024", "1e3", "a, b", "[live] x", "{x}", "f(x)", 'say "hi"', "#1",
@@ -75,5 +75,5 @@ def test_a_run_in_a_folder_with_such_a_name_is_found_again(tmp_path, monkeypatch
     run = Path("runs", "Música (2024)", "a=b, c")
     (run / "checkpoints").mkdir(parents=True)
     cfg = config.compose([f"resume={run}"])
-    assert config.run_folder(cfg.name, cfg.resume, "now") == str(run)
-    assert config.run_folder(config.compose(["name=Música (2024)"]).name, "last", "now") == str(run)
+    assert runs.run_folder(cfg.name, cfg.resume, "now") == str(run)
+    assert runs.run_folder(config.compose(["name=Música (2024)"]).name, "last", "now") == str(run)

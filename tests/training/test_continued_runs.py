@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from audiodiff import Vocoder, config, train
+from audiodiff import Vocoder, config, runs, train
 from audiodiff.diffusion.stored_grid import StoredGrid
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
@@ -129,70 +129,70 @@ def test_a_command_line_is_completed_by_that_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "speech_mel" / "2026-01-01_00-00-00"
     (folder / "checkpoints").mkdir(parents=True)
-    config.save_overrides(
+    runs.save_overrides(
         folder, ["+recipe=speech_mel", "objective=epsilon", "trainer.max_steps=10", "init_from=a", "resume=last"]
     )
     where = 'resume="runs/speech_mel/2026-01-01_00-00-00"'
     began = ["recipe=speech_mel", "objective=epsilon", "init_from='a'"]  # as Hydra reads them
     for words in (["resume=last", "recipe=speech_mel"], [where]):
-        completed = config.resume_arguments([*words, "trainer.max_steps=20"])
+        completed = runs.resume_arguments([*words, "trainer.max_steps=20"])
         assert set(completed) == {*began, where, "trainer.max_steps=20"} and len(completed) == 5
         cfg = config.compose(completed)
         assert cfg.objective._target_.endswith("Epsilon") and cfg.trainer.max_steps == 20
-        assert config.resume_arguments(completed) == completed  # as the processes of further devices read it
-    assert config.resume_arguments(["+recipe=speech_mel"]) == ["+recipe=speech_mel"]
-    assert config.resume_arguments(["+recipe=drums", "resume=last"]) == ["+recipe=drums", "resume=last"]
-    assert set(config.resume_arguments([where, f"init_from={tmp_path}/./a"])) == {
+        assert runs.resume_arguments(completed) == completed  # as the processes of further devices read it
+    assert runs.resume_arguments(["+recipe=speech_mel"]) == ["+recipe=speech_mel"]
+    assert runs.resume_arguments(["+recipe=drums", "resume=last"]) == ["+recipe=drums", "resume=last"]
+    assert set(runs.resume_arguments([where, f"init_from={tmp_path}/./a"])) == {
         *began, "trainer.max_steps=10", where
     }  # fmt: skip
     for other in ("b", "null"):
         with pytest.raises(UserError, match=r"init_from=.*: the run .* began with a; leave it out"):
-            config.resume_arguments([where, f"init_from={other}"])
+            runs.resume_arguments([where, f"init_from={other}"])
 
 
 def test_what_is_changed_on_resume_belongs_to_the_recipe_of_the_run(tmp_path):
-    config.save_overrides(tmp_path, ["+recipe=drums"])
+    runs.save_overrides(tmp_path, ["+recipe=drums"])
     resume = f"resume={tmp_path}"
     words = ["callbacks.generated.clips=2", "data.labels=[a,b]"]
-    cfg = config.compose(config.check(config.resume_arguments([resume, *words])))
+    cfg = config.compose(config.check(runs.resume_arguments([resume, *words])))
     assert cfg.callbacks.generated.clips == 2 and cfg.data.labels == ["a", "b"]
     with pytest.raises(UserError, match=r"callbacks\.held_out: is no key of the configuration"):
-        config.check(config.resume_arguments([resume, "callbacks.held_out=null"]))
+        config.check(runs.resume_arguments([resume, "callbacks.held_out=null"]))
 
 
 def test_a_resume_that_fails_changes_nothing_for_the_next(first, tmp_path):
     shutil.copytree(first.parent / "checkpoints", tmp_path / "checkpoints")
-    config.save_overrides(tmp_path, SMOKE)
+    runs.save_overrides(tmp_path, SMOKE)
 
     def resume(*words):
-        overrides = config.resume_arguments([f"resume={tmp_path}", *words])
+        overrides = runs.resume_arguments([f"resume={tmp_path}", *words])
         train.run(config.compose([*overrides, f"folder={tmp_path}"]), tmp_path, overrides)
 
     with pytest.raises(Exception, match="accelerator"):
         resume("trainer.accelerator=nowhere", "trainer.max_steps=2")
-    assert config.saved_overrides(tmp_path) == config.check(SMOKE)
+    assert runs.saved_overrides(tmp_path) == config.check(SMOKE)
     resume("trainer.max_steps=2")
-    assert "trainer.max_steps=2" in config.saved_overrides(tmp_path)
+    assert "trainer.max_steps=2" in runs.saved_overrides(tmp_path)
 
 
 def test_a_run_of_an_older_version_is_completed_by_what_hydra_saved(tmp_path):
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text("- +recipe=speech_mel\n- objective=x0\n")
-    assert set(config.resume_arguments([f'resume="{tmp_path}"'])) == {
+    assert set(runs.resume_arguments([f'resume="{tmp_path}"'])) == {
         "recipe=speech_mel", "objective=x0", f'resume="{tmp_path}"'
     }  # fmt: skip
     (tmp_path / ".hydra" / "overrides.yaml").write_text("- objective=epsilon\n")  # by a start that was refused
-    assert config.saved_overrides(tmp_path) == ["recipe=speech_mel", "objective=x0"]
+    assert runs.saved_overrides(tmp_path) == ["recipe=speech_mel", "objective=x0"]
 
 
 def test_two_runs_of_one_second_get_a_folder_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "speech_mel" / "now").mkdir(parents=True)  # of another process
-    names = [config.run_folder("speech_mel", None, "now") for _ in range(2)]
+    names = [runs.run_folder("speech_mel", None, "now") for _ in range(2)]
     assert names == ["runs/speech_mel/now_2"] * 2 and (tmp_path / names[0]).is_dir()
     (tmp_path / "runs" / "other").write_text("")
     with pytest.raises(UserError, match=r"other/now: cannot be created \(Not a directory\)"):
-        config.run_folder("other", None, "now")
+        runs.run_folder("other", None, "now")
 
 
 def test_a_checkpoint_says_what_the_run_trains_without_code(first):
