@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -106,6 +107,17 @@ def test_an_older_run_is_compared_with_the_model_that_it_exported(first, tmp_pat
     assert run(tmp_path / "with", "resume=last", "trainer.max_steps=2").arguments["grids"]
     old(first.parent / name, tmp_path / "without" / name)  # of which nothing is known
     assert run(tmp_path / "without", "resume=last", "trainer.max_steps=2").training["steps"] == 2
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_run_that_recorded_its_clips_by_their_hash_alone_is_compared(first, same, tmp_path):
+    name = "checkpoints/step=000000001.ckpt"
+    saved = torch.load(first.parent / name, weights_only=True)
+    saved["run"]["data"] = saved["run"]["data"]["hash"] if same else "another"
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(saved, tmp_path / name)
+    with nullcontext() if same else pytest.raises(UserError, match=r"\(unknown clips then, \d+ now\)"):
+        run(tmp_path, "resume=last", "trainer.max_steps=2")
 
 
 def test_a_model_says_all_stages_of_its_training(first, tmp_path):
