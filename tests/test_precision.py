@@ -130,7 +130,7 @@ def both(function, *args):
 
 
 def _denoiser(objective, schedule):
-    network = lambda x, log_snr, cond: torch.cat([0.3 * x] * objective.answers, 1)  # noqa: E731
+    network = lambda x, log_snr, cond: torch.cat([0.3 * x] * objective.outputs, 1)  # noqa: E731
     return Denoiser(network, schedule, objective)
 
 

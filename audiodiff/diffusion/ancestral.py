@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.clips import check_answer
+from audiodiff.diffusion.clips import check_output
 from audiodiff.diffusion.sampler import Callback, HasPosteriorMean, Noise, Sampler, Step, gain_to_data
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.variance import Posterior
@@ -82,7 +82,10 @@ class Ancestral(Sampler):
         if self.variance == "small" or stop.t == 0:
             noise = math.exp(step.log_small / 2)
         else:
-            noise = math.exp(step.log_large / 2) * stop.scale / start.scale
+            noise = math.exp(step.log_large / 2)
+            # Not 1 by rounding alone, where variance is preserved.
+            if not math.isclose(stop.scale, start.scale, rel_tol=1e-12):
+                noise *= stop.scale / start.scale
         return Step(start.t, (step.carry,), (step.gain,), noise=noise)
 
     def unchecked(
@@ -108,7 +111,7 @@ class Ancestral(Sampler):
         if log_variance is None:
             raise ValueError("this denoiser has learned no variance: choose small or large")
         mean, log_variance = (
-            check_answer(part, x.shape, x.dtype, "the denoiser's posterior") for part in (mean, log_variance)
+            check_output(part, x.shape, x.dtype, "the denoiser's posterior") for part in (mean, log_variance)
         )
         return mean, log_variance
 

@@ -46,19 +46,19 @@ def join_clips(first: Any, second: Any) -> Any:
     return None if any(value is None for value in both.values()) else replace(first, **both)
 
 
-def check_answer(answer: Tensor, shape: torch.Size | tuple[int, ...], dtype: torch.dtype, source: str) -> Tensor:
-    """The answer of a network or denoiser in the state's dtype; nothing is broadcast.
+def check_output(output: Tensor, shape: torch.Size | tuple[int, ...], dtype: torch.dtype, source: str) -> Tensor:
+    """The output of a network or denoiser in the state's dtype; nothing is broadcast.
 
     Raises:
-        ValueError: the answer is no tensor of real floating-point numbers of this shape; `source` names who gave it.
+        ValueError: the output is no tensor of real floating-point numbers of this shape; `source` names who gave it.
     """
-    if not isinstance(answer, Tensor):
-        raise ValueError(f"{source} must return a tensor of shape {tuple(shape)}, got {type(answer).__name__}")
-    if answer.shape != shape:
-        raise ValueError(f"{source} must return a tensor of shape {tuple(shape)}, got {tuple(answer.shape)}")
-    if not answer.is_floating_point():
-        raise ValueError(f"{source} must return real floating-point numbers, got {answer.dtype}")
-    return answer.to(dtype)
+    if not isinstance(output, Tensor):
+        raise ValueError(f"{source} must return a tensor of shape {tuple(shape)}, got {type(output).__name__}")
+    if output.shape != shape:
+        raise ValueError(f"{source} must return a tensor of shape {tuple(shape)}, got {tuple(output.shape)}")
+    if not output.is_floating_point():
+        raise ValueError(f"{source} must return real floating-point numbers, got {output.dtype}")
+    return output.to(dtype)
 
 
 def check_clips(cond: Any, x: Tensor) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from audiodiff.diffusion.clips import check_answer, check_clips, clip_mean
+from audiodiff.diffusion.clips import check_clips, check_output, clip_mean
 from audiodiff.diffusion.objective import Objective, amplitude_scale
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.variance import Posterior
@@ -130,7 +130,7 @@ class Denoiser(nn.Module):
         level = self._level(t, x0)
         alpha, sigma, samples = level.alpha, level.sigma, getattr(cond, "samples", None)
         x_t = alpha.to(x0) * x0 + sigma.to(x0) * noise
-        answer, log_snr = self._ask(x_t, level, cond)
+        answer, log_snr = self._output(x_t, level, cond)
         prediction, fraction = self.objective.split(answer, x_t.shape[1])
         error = (prediction - self.objective.target(x0, noise, alpha, sigma)).square()
         weight = self.objective.loss_weight(alpha, sigma, lambda: self._slope(t).reshape(alpha.shape))
@@ -146,11 +146,11 @@ class Denoiser(nn.Module):
 
     def _estimate(self, x_t: Tensor, level: Level, cond: Any) -> tuple[Tensor, Tensor | None]:
         """E[x0 | x_t] and the fraction of its variance, if the network answers one."""
-        answer, _ = self._ask(x_t, level, cond)
+        answer, _ = self._output(x_t, level, cond)
         prediction, fraction = self.objective.split(answer, x_t.shape[1])
         return self.objective.x0(prediction, x_t, level.alpha, level.sigma), fraction
 
-    def _ask(self, x_t: Tensor, level: Level, cond: Any) -> tuple[Tensor, Tensor]:
+    def _output(self, x_t: Tensor, level: Level, cond: Any) -> tuple[Tensor, Tensor]:
         """The network's answer, and the (B,) log_snr that it was told."""
         check_clips(cond, x_t)
         scale = amplitude_scale(level.alpha, level.sigma)
@@ -162,8 +162,8 @@ class Denoiser(nn.Module):
             log_snr = level.log_snr.flatten().clamp(-LOG_SNR_MAX, LOG_SNR_MAX).to(x_t).expand(len(x_t))
             unit = x_t / scale.to(x_t)
         # The network may run in bfloat16; the state does not.
-        shape = (len(x_t), self.objective.answers * x_t.shape[1], *x_t.shape[2:])
-        return check_answer(self.network(unit, log_snr, cond), shape, x_t.dtype, "the network"), log_snr
+        shape = (len(x_t), self.objective.outputs * x_t.shape[1], *x_t.shape[2:])
+        return check_output(self.network(unit, log_snr, cond), shape, x_t.dtype, "the network"), log_snr
 
     def _level(self, t: Tensor | float, like: Tensor) -> Level:
         """The schedule at t: numbers at a number, else float64 tensors that broadcast against `like`."""

@@ -42,11 +42,11 @@ class Inpainting(Wrapper):
     def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         known, share = recordable(self.known), recordable(self.share)
         if not self.weight:
-            made = self._ask(x_t, t, cond)
+            made = self._estimate(x_t, t, cond)
             return made + share * (known - made)
 
         def agreement(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
-            made = self._ask(x, t, cond)
+            made = self._estimate(x, t, cond)
             return -0.5 * (share * (known - made)).square().flatten(1).sum(1), made
 
         slope, made = gradient(agreement, x_t, cond)
@@ -90,4 +90,4 @@ class Restarted(Wrapper):
         return level.alpha * x0 + level.sigma * noise
 
     def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        return self._ask(x_t, t, cond)
+        return self._estimate(x_t, t, cond)

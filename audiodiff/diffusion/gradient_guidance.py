@@ -51,7 +51,7 @@ class ClassifierGuidance(Guidance):
         return regular_t_max(self.denoiser)
 
     def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        x0_hat = self._ask(x_t, t, cond)
+        x0_hat = self._estimate(x_t, t, cond)
         factor = tweedie_factor(self.schedule, t, x_t)
         slope, _ = gradient(lambda x, cond: (self.log_prob(x, t, cond), x), x_t, cond)
         return x0_hat + self.weight * factor * slope
@@ -92,14 +92,14 @@ class EmbeddingGuidance(Guidance):
             factor = tweedie_factor(self.schedule, t, x_t)
 
             def similarity(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
-                x0_hat = self._ask(x, t, cond)
+                x0_hat = self._estimate(x, t, cond)
                 return self.similarity(x0_hat, cond), x0_hat
 
             slope, x0_hat = gradient(similarity, x_t, cond)
         else:
             alpha, sigma = amplitudes(self.schedule, t, x_t)
             factor = sigma**2 / (alpha**2 + sigma**2)
-            slope, x0_hat = gradient(lambda x, cond: (self.similarity(x, cond), x), self._ask(x_t, t, cond), cond)
+            slope, x0_hat = gradient(lambda x, cond: (self.similarity(x, cond), x), self._estimate(x_t, t, cond), cond)
         return x0_hat + self.weight * factor * slope
 
 

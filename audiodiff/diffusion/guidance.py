@@ -29,8 +29,10 @@ from audiodiff.diffusion.clips import check_clips, clip_mean, column, join_clips
 from audiodiff.diffusion.sampler import HasPosteriorMean, estimate, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
-# The most clips that one evaluation of two conditions is given: more would take memory and save no time.
-JOINED = 16
+# The most clips that one evaluation of two conditions is given. Processor seconds of guided drums in four steps, one
+# thread, median of 5, evaluated twice -> joined, for 1, 2, 4, 8 and 16 clips: 0.088 -> 0.068, 0.138 -> 0.110, 0.214 ->
+# 0.216, 0.376 -> 0.377, 0.706 -> 0.798. So joining helps up to two clips; with more it only takes memory.
+JOINED = 4
 
 
 class Guidance(Wrapper):
@@ -68,7 +70,7 @@ class _Extrapolation(Guidance):
         weight = self._weight_at(t, x_t)
         if not isinstance(weight, Tensor):
             if weight == 1:
-                return self._ask(x_t, t, cond)
+                return self._estimate(x_t, t, cond)
             if weight == 0 and self.rescale == 0:
                 return self._worse(x_t, t, cond)
         better, worse = self._both(x_t, t, cond)
@@ -94,7 +96,7 @@ class _Extrapolation(Guidance):
     def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor: ...
 
     def _both(self, x_t: Tensor, t: Time, cond: Any) -> tuple[Tensor, Tensor]:
-        return self._ask(x_t, t, cond), self._worse(x_t, t, cond)
+        return self._estimate(x_t, t, cond), self._worse(x_t, t, cond)
 
 
 class ClassifierFree(_Extrapolation):
@@ -134,14 +136,14 @@ class ClassifierFree(_Extrapolation):
         self.join = join
 
     def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        return self._ask(x_t, t, self._counterpart(x_t, cond))
+        return self._estimate(x_t, t, self._counterpart(x_t, cond))
 
     def _both(self, x_t: Tensor, t: Time, cond: Any) -> tuple[Tensor, Tensor]:
         both = self.join(cond, self._counterpart(x_t, cond)) if 2 * len(x_t) <= JOINED else None
         if both is None:
             return super()._both(x_t, t, cond)
         times = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
-        answer = self._ask(torch.cat([x_t, x_t]), times, both)
+        answer = self._estimate(torch.cat([x_t, x_t]), times, both)
         return answer[: len(x_t)], answer[len(x_t) :]
 
     def _counterpart(self, x_t: Tensor, cond: Any) -> Any:

@@ -23,7 +23,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from audiodiff.diffusion.clips import check_answer
+from audiodiff.diffusion.clips import check_output
 from audiodiff.diffusion.schedule import VariancePreserving
 from audiodiff.precision import double
 
@@ -125,7 +125,7 @@ def bound_at(denoiser: Denoises, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor
     schedule = denoiser.schedule
     shape = (-1,) + (1,) * (x0.ndim - 1)
     alpha, sigma = (level.reshape(shape) for level in (schedule.alpha(t).to(x0), schedule.sigma(t).to(x0)))
-    x0_hat = check_answer(denoiser(alpha * x0 + sigma * noise, t), x0.shape, x0.dtype, "the denoiser")
+    x0_hat = check_output(denoiser(alpha * x0 + sigma * noise, t), x0.shape, x0.dtype, "the denoiser")
     # noise - noise_hat = (x0_hat - x0) alpha / sigma.
     error = double(x0_hat - x0).square().flatten(1).sum(1)
     return schedule.rate(double(t)) * schedule.log_snr(double(t)).exp() * error / 2

@@ -71,11 +71,11 @@ class Objective(ABC):
 
     Attributes:
         starts_at_noise: whether the prediction still determines x0 where alpha = 0.
-        answers: numbers that the network returns for each one of the signal.
+        outputs: numbers that the network returns for each one of the signal.
     """
 
     starts_at_noise: bool = True
-    answers: int = 1
+    outputs: int = 1
 
     def __init__(self, weighting: Weighting | None = None):
         self.weighting = weighting

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.diffusion import grid as grids
-from audiodiff.diffusion.clips import check_answer
+from audiodiff.diffusion.clips import check_output
 from audiodiff.diffusion.schedule import Schedule
 from audiodiff.errors import UserError
 
@@ -52,7 +52,7 @@ def estimate(denoiser: Callable[[Tensor, Any, Any], Tensor], x_t: Tensor, t: Ten
     Raises:
         ValueError: it returned another shape, or no real floating-point numbers.
     """
-    return check_answer(denoiser(x_t, t, cond), x_t.shape, x_t.dtype, "the denoiser")
+    return check_output(denoiser(x_t, t, cond), x_t.shape, x_t.dtype, "the denoiser")
 
 
 class Step(NamedTuple):
@@ -228,7 +228,7 @@ class NotFinite(UserError):
 def not_finite(step: str) -> NotFinite:
     """What to raise where the state is not finite after a step."""
     problem = f"not finite after {step}: the network answered NaN or infinity"
-    return NotFinite("the sampled signal", problem, "use float32, or export the model again")
+    return NotFinite("the sampled signal", problem, "lower the guidance scale, use float32, or export the model again")
 
 
 def combine(factors: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:

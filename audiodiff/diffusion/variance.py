@@ -105,7 +105,7 @@ class LearnedVariance(Objective):
         ValueError: fewer than two steps or a negative weight.
     """
 
-    answers = 2
+    outputs = 2
 
     def __init__(
         self, objective: Objective, steps: int = 1000, bound: float = 0.001, weighting: Weighting | None = None

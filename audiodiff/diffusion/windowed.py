@@ -60,7 +60,7 @@ class Windowed(Wrapper):
         frames = x_t.shape[-1]
         starts = self.starts(frames)
         if starts == [0] and not self.loop:
-            return self._ask(x_t, t, cond)
+            return self._estimate(x_t, t, cond)
         weight = self._weight(x_t)
         total, weights = torch.zeros_like(x_t), x_t.new_zeros(frames)
         # Every window of a clip, then every one of the next: (clip, start).
@@ -68,7 +68,7 @@ class Windowed(Wrapper):
         offsets = torch.arange(self.window, device=x_t.device)
         # A gradient would keep what the network computes in all windows; so it is computed again, a few at once.
         again = torch.is_grad_enabled() and x_t.requires_grad and len(jobs) > self.at_once
-        ask = partial(checkpoint, self._ask, use_reentrant=False) if again else self._ask
+        ask = partial(checkpoint, self._estimate, use_reentrant=False) if again else self._estimate
         for first in range(0, len(jobs), self.at_once):
             some = jobs[first : first + self.at_once]
             rows = torch.tensor([clip for clip, _ in some], device=x_t.device)

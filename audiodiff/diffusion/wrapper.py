@@ -62,7 +62,7 @@ class Wrapper(ABC):
         step = Posterior.between(self.schedule.level(t), self.schedule.level(s))
         return step.mean(x_t, self(x_t, t, cond)), log_variance
 
-    def _ask(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+    def _estimate(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         """The denoiser's own E[x0 | x_t], like x_t."""
         return estimate(self.denoiser, x_t, t, cond)
 

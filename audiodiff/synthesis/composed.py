@@ -102,12 +102,12 @@ class ComposedModel(KeptModel):
         return presets.build(sampler or self.sampler, calls)
 
     def _check_answers(self) -> None:
-        answers = self.objective.answers
-        if self.network.answers != answers:
+        outputs = self.objective.outputs
+        if self.network.answers != outputs:
             raise UserError(
                 "network",
-                f"answers {self.network.answers} signals, the objective asks for {answers}",
-                f"set network.answers={answers}",
+                f"answers {self.network.answers} signals, the objective asks for {outputs}",
+                f"set network.answers={outputs}",
             )
 
     def _check_grids(self) -> None:

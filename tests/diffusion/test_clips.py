@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff.diffusion.clips import check_answer, clip_mean, column, join_clips
+from audiodiff.diffusion.clips import check_output, clip_mean, column, join_clips
 
 VALUES = torch.randn(3, 2, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -73,4 +73,4 @@ def test_conditions_that_cannot_be_joined(first, second):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_answers_come_back_in_the_dtype_of_the_state(dtype):
-    assert check_answer(torch.ones(2, 1, 4, dtype=dtype), (2, 1, 4), torch.float32, "it").dtype == torch.float32
+    assert check_output(torch.ones(2, 1, 4, dtype=dtype), (2, 1, 4), torch.float32, "it").dtype == torch.float32
