@@ -53,7 +53,7 @@ def recipes() -> dict[str, Path]:
     found = {}
     for folder in [_beside_or_inside("recipes"), *extra]:
         if not folder.is_dir():
-            raise UserError(folder, "no such folder of recipes", "mend AUDIODIFF_RECIPES")
+            raise UserError(folder, "no such folder of recipes", "correct AUDIODIFF_RECIPES")
         found |= {file.parent.name: file for file in sorted(folder.glob("*/recipe.yaml"))}
     return found
 
@@ -65,7 +65,7 @@ def register() -> None:
         try:
             node = OmegaConf.load(file)
         except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-            raise UserError(file, f"is not a recipe ({str(error).splitlines()[0]})", "mend its YAML") from error
+            raise UserError(file, f"is not a recipe ({str(error).splitlines()[0]})", "correct its YAML") from error
         store.store(group="recipe", name=name, node=node, package="_global_")
     OmegaConf.register_new_resolver("count", _count, replace=True)
     OmegaConf.register_new_resolver("present", lambda part: int(part is not None), replace=True)

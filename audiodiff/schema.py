@@ -33,7 +33,7 @@ KEYS: dict[str, Any] = {
     "sampler.name": Literal[presets.NAMES],
     "sampler.steps": Positive,
     "sampler.consistency": NonNegative,
-    # Not float16, which scales gradients: they would be clipped wrongly.
+    # Not float16, which scales gradients: they would be clipped wrongly. Not bf16-true: spectra need float32.
     "trainer.precision": Literal["32-true", "bf16-mixed", 32, "32", "bf16"] | None,
     "trainer.val_check_interval": Positive | Annotated[float, Gt(0), Le(1)],
     "trainer.check_val_every_n_epoch": Positive | None,
@@ -77,8 +77,8 @@ def build(cfg: DictConfig, key: str, **arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
-        place = re.search(r"full_key: (\S+)", str(error))
-        reason = " ".join(str(error.__cause__ or error).split())
+        place = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)  # Hydra's own line, not one of OmegaConf's
+        reason = " ".join(str(error.__cause__ or error).replace("\\n", " ").split())
         raise UserError(place[1] if place else key, reason, "set another value") from error
 
 
@@ -101,7 +101,7 @@ def _parameters(node: DictConfig, at: str) -> dict[str, Any]:
     try:
         target = get_object(node["_target_"])
     except (HydraException, ImportError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{at}._target_ {node['_target_']}", "cannot be imported", "mend its spelling") from error
+        raise UserError(f"{at}._target_ {node['_target_']}", "cannot be imported", "correct its spelling") from error
     taken, rest = _signature(target)
     unknown = [str(name) for name in node if name not in taken and not str(name).startswith("_")]
     if unknown and not rest:
@@ -140,6 +140,8 @@ def _check_value(node: DictConfig, name: str, key: str, kind: Any) -> None:
         valid = _adapter(kind).validate_python(plain)
     except ValidationError as error:
         reasons = dict.fromkeys(_reason(detail) for detail in error.errors())
+        typed = [reason for reason in reasons if "instance of" not in reason]  # what people can type
+        reasons = typed or list(reasons)
         fix = f"write {key}=[{plain}]" if isinstance(plain, str) and "should be a list" in reasons else ""
         raise UserError(f"{key}={'null' if plain is None else plain}", " or ".join(reasons), fix) from error
     except PydanticUserError:  # an annotation that pydantic cannot read
@@ -168,7 +170,7 @@ def _get(node: DictConfig, name: str, key: str) -> Any:
     try:
         return node[name]
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
-        raise UserError(key, "is not set", f"say {key}=...") from error
+        raise UserError(key, "is not set", f"set {key}=...") from error
     except OmegaConfBaseException as error:
         reason, *_ = str(error).splitlines()
         raise UserError(key, reason, "set the key that it refers to") from error

@@ -176,7 +176,7 @@ def test_recipe_that_is_no_yaml_is_named(monkeypatch, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "recipe.yaml").write_text("a: [1\nb: }")
     monkeypatch.setenv("AUDIODIFF_RECIPES", str(tmp_path))
-    with pytest.raises(UserError, match=r"broken/recipe.yaml: is not a recipe .*; mend its YAML"):
+    with pytest.raises(UserError, match=r"broken/recipe.yaml: is not a recipe .*; correct its YAML"):
         config.register()
 
 

@@ -95,7 +95,7 @@ def test_every_key_takes_a_wrong_value_or_refuses_it_in_one_line(recipe, codec):
         ("drums", "data.labels=ambient", "data.labels=ambient: should be a list; write data.labels=[ambient]"),
         ("drums", "data.channels=3", "data.channels=3: should be 1 or 2"),
         ("drums", "data.path=null", "data.path=null: should be a valid string"),
-        ("music_latent", "name=x", "data.codec: is not set; say data.codec=..."),
+        ("music_latent", "name=x", "data.codec: is not set; set data.codec=..."),
     ],
 )
 def test_what_is_wrong_is_said_by_its_key(recipe, override, words, tmp_path):

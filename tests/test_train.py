@@ -183,7 +183,7 @@ def test_misspelt_command_line_is_refused_in_words(name, arguments, tmp_path):
         ((*SMOKE, "resume=last"), "holds no checkpoint to resume from"),
         ((*SMOKE, "resume=runs/absent"), "holds no checkpoint to resume from"),
         ((*SMOKE, "init_from=absent"), "no such model folder"),
-        (("+recipe=music_latent",), "error: data.codec: is not set; say data.codec=..."),
+        (("+recipe=music_latent",), "error: data.codec: is not set; set data.codec=..."),
     ],
 )
 def test_what_cannot_start_says_why_in_one_line(arguments, words, tmp_path):
