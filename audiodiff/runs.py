@@ -72,7 +72,7 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     older version is copied to `overrides.yaml` first: Hydra replaces it at every start, a refused one too.
 
     Raises:
-        UserError: an override that does not parse, or another `init_from` than the run's.
+        UserError: an override that does not parse, another `init_from` than the run's, or no run to resume.
     """
     parsed = get_args_parser().parse_args(quote_arguments(arguments, config.groups()))
     explicit = _by_key(parsed.overrides)
@@ -99,9 +99,13 @@ def _resumed_folder(explicit: Mapping[str, Override]) -> Path | None:
     """The folder of the run that `resume=` names; None if there is none."""
     resume = explicit["resume"].value()
     if resume == "last":
-        return last_run(
-            config.compose([explicit[key].input_line for key in ("recipe", "name") if key in explicit]).name
-        )
+        name = config.compose([explicit[key].input_line for key in ("recipe", "name") if key in explicit]).name
+        if folder := last_run(name):
+            return folder
+        fix = "name its recipe (+recipe=NAME) or its folder (resume=runs/RECIPE/DATE_TIME)"
+        raise UserError("resume=last", f"there is no run in {Path('runs', name)}", fix)
+    if resume and Path(str(resume)).is_file():
+        raise UserError(f"resume={resume}", "is a file", "give the folder of the run, runs/RECIPE/DATE_TIME")
     return Path(str(resume)) if resume else None
 
 

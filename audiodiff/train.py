@@ -149,6 +149,9 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
         callbacks.insert(0, LambdaCallback(on_save_checkpoint=save))
     trainer = schema.build(cfg, "trainer", callbacks=callbacks, logger=schema.build(cfg, "logger") or False)
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
+    if resume and resume.stem == f"step={trainer.global_step:09d}":
+        limits = "raise trainer.max_steps or trainer.max_time"
+        rank_zero_only(print)(f"nothing left to train: {folder} is at step {trainer.global_step}; {limits}")
     results = trainer.validate(module, datamodule=data, verbose=False)
     rank_zero_only(print)(f"model: {folder / 'model'}")
     return results[0]["validation/loss"]

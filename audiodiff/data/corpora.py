@@ -192,8 +192,9 @@ def place_for(root: str | Path) -> Path:
     place = Path("data") / (root.name or "root")
     # In this order, since another process may be preparing there: its record comes before its first clip.
     anything = any(not found.name.startswith(".") and found.is_file() for found in place.rglob("*"))
-    origins = {_origin(place, file.parent.name) for file in place.glob(f"*/{RECORD}")}
-    taken = origins not in (set(), {str(root)}) or (anything and not origins)
+    labels = {file.parent.name for file in place.glob(f"*/{RECORD}")}
+    origins = {_origin(place, label) for label in labels}
+    taken = labels - {"music"} or origins not in (set(), {str(root)}) or (anything and not origins)
     return place.with_name(f"{place.name}-{_hash([str(root)])[:8]}") if taken else place
 
 

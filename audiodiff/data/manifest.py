@@ -11,6 +11,7 @@ that name a piece, such as one drum struck softly and hard, always go where thei
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -104,13 +105,15 @@ class Manifest:
             UserError: it is missing, or a line is malformed (named by its number and field).
         """
         path = Path(path)
-        path = path / NAME if path.is_dir() else path
+        folder = path if path.is_dir() else None
+        path = folder / NAME if folder else path
         try:
             lines = path.read_text(encoding="utf-8-sig").split("\n")
         except FileNotFoundError:
             fix = "prepare some data with `audiodiff prepare`"
-            if path.parent.is_dir() and any(found.suffix.lower() in EXTENSIONS for found in path.parent.iterdir()):
-                fix = f"prepare its recordings: `audiodiff prepare folder:{path.parent} --out data/{path.parent.name}`"
+            if folder and any(found.suffix.lower() in EXTENSIONS for found in folder.iterdir()):
+                words = ["audiodiff", "prepare", f"folder:{folder}", "--out", f"data/{folder.resolve().name}"]
+                fix = f"prepare its recordings: `{shlex.join(words)}`"
             raise UserError(path, "no such manifest", fix) from None
         except (UnicodeDecodeError, OSError) as error:
             raise UserError(path, f"cannot be read as a manifest ({error})", _FIX) from error

@@ -78,9 +78,10 @@ def build(name: str, nfe: int) -> Sampler:
     if name not in PRESETS:
         raise UserError(f"sampler {name!r}", "unknown", f"choose one of {', '.join(NAMES)}")
     preset = PRESETS[name]
+    if nfe < 1:
+        raise UserError(f"steps {nfe}", "is below 1", "give a whole number, such as 4")
     if nfe < preset.least:
-        calls = "one" if preset.least == 1 else str(preset.least)
-        raise UserError(f"{nfe} network calls", f"{name} needs at least {calls}", "ask for more, or for ddim")
+        raise UserError(f"{nfe} network calls", f"{name} needs at least {preset.least}", "ask for more, or for ddim")
     return preset.build(nfe)
 
 

@@ -1,5 +1,6 @@
 """From a prepared manifest to batches."""
 
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -70,7 +71,7 @@ class ManifestData(lightning.LightningDataModule):
         if self.tones:
             return self._tones()
         if not Path(self.path).exists():
-            command = f"audiodiff prepare {self.corpora} --out {self.path}"
+            command = shlex.join(["audiodiff", "prepare", *self.corpora.split(), "--out", str(self.path)])
             raise UserError(
                 self.path, "no data is prepared there", f"run `{command}`, or set data.path to a folder of recordings"
             )

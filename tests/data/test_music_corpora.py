@@ -227,6 +227,9 @@ def test_two_folders_of_one_name_are_prepared_in_two_places(tmp_path, monkeypatc
     prepare([f"music:{second}"], place_for(second))
     prepare([f"folder:{tmp_path / 'x'}"], Path("data/songs"))  # not of this folder alone any more
     assert place_for(first) not in (Path("data/songs"), place_for(second))
+    sound(tmp_path / "speech/a.wav")
+    prepare([f"folder:{tmp_path / 'speech'}"], Path("data/speech"))  # the same folder, as speech
+    assert place_for(tmp_path / "speech") != Path("data/speech")
     (tmp_path / "data/other").mkdir()
     (tmp_path / "data/other/mine").touch()
     assert place_for(tmp_path / "z/other") != Path("data/other")

@@ -137,6 +137,18 @@ def test_a_run_that_another_process_trains_is_refused(first, tmp_path):
     assert run(tmp_path, "resume=last", "trainer.max_steps=2").training["steps"] == 2
 
 
+def test_what_is_no_run_is_named_before_anything_is_created(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "step=000000001.ckpt").write_bytes(b"")
+    for resume, problem in (
+        ("last", r"resume=last: there is no run in runs/speech_mel; name its recipe"),
+        ("step=000000001.ckpt", r"resume=step=000000001.ckpt: is a file; give the folder of the run"),
+    ):
+        with pytest.raises(UserError, match=problem):
+            runs.resume_arguments(["+recipe=speech_mel", f"resume={resume}"])
+    assert [path.name for path in tmp_path.iterdir()] == ["step=000000001.ckpt"]
+
+
 def test_a_command_line_is_completed_by_that_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "speech_mel" / "2026-01-01_00-00-00"
@@ -153,7 +165,6 @@ def test_a_command_line_is_completed_by_that_of_the_run(tmp_path, monkeypatch):
         assert cfg.objective._target_.endswith("Epsilon") and cfg.trainer.max_steps == 20
         assert runs.resume_arguments(completed) == completed  # as the processes of further devices read it
     assert runs.resume_arguments(["+recipe=speech_mel"]) == ["+recipe=speech_mel"]
-    assert runs.resume_arguments(["+recipe=drums", "resume=last"]) == ["+recipe=drums", "resume=last"]
     assert set(runs.resume_arguments([where, f"init_from={tmp_path}/./a"])) == {
         *began, "trainer.max_steps=10", where
     }  # fmt: skip
