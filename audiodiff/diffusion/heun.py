@@ -9,20 +9,19 @@ the row before. So the first step is not churned, whose state is pure noise alre
 grid's first time.
 
 Wide steps. The error of a trapezoid is a share of the noise at its start, so one from sigma / alpha = 100 to 1 leaves
-far more than the data. The published grid reaches up to 80 and is meant for 18 steps; where its trapezoids are
-too wide, the default grid reaches less far (`grid.balanced`). What is too wide on any grid becomes two DDIM steps, as
-at the ends (`singlestep`).
+far more than the data. The published grid (`grid.karras`) reaches up to 80 and is meant for 18 steps; the default one
+here reaches less far (`grid.balanced`), and what is still too wide becomes two DDIM steps, as at the ends
+(`singlestep`). For data of standard deviation 0.5 on the cosine schedule its error is 2 % at 20 steps (published: 25 %)
+and 0.7 % at 50 (3 %); for faint data (0.1) the published grid is the better one from some 36 steps on (5 % and 6 %).
 """
 
 import math
-from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from audiodiff.diffusion import grid as grids
 from audiodiff.diffusion import integral as integrals
-from audiodiff.diffusion.integral import LARGEST_GROWTH, Integral
+from audiodiff.diffusion.integral import Integral
 from audiodiff.diffusion.sampler import Sampler, Step
 from audiodiff.diffusion.schedule import Level, Schedule
 from audiodiff.diffusion.singlestep import EULER, HEUN, interval_rows
@@ -40,7 +39,7 @@ class Heun(Sampler):
 
     Args:
         nfe: number of network calls.
-        grid: (nfe // 2 + 2,) times; None: `default_grid`.
+        grid: (nfe // 2 + 2,) times; None: `grid.balanced`. `grid.karras` is the published one.
         predict: what is interpolated: "epsilon" as published, "x0" or "v".
         coordinate: what it is a polynomial of: see `Integral`; None: the ratio for epsilon, as published.
         churn: S_churn; 0 is the deterministic algorithm 1.
@@ -87,36 +86,13 @@ class Heun(Sampler):
         return len(self.calls)
 
     def default_grid(self, schedule: Schedule, t_max: float) -> Tensor:
-        """The published `grid.karras` where its trapezoids together are stable, else `grid.balanced`; from t_max.
-
-        Stable as in `Integral.stable`: all of them together make normal data larger by no more than `LARGEST_GROWTH`.
-        Where alpha = 0 at t_max, the published grid has one interval less, behind a first step to its log_snr of -10.
-        """
-        balanced = grids.balanced(schedule, self.intervals, t_max)
-        top = schedule.level(t_max)
-        pure = not math.isfinite(top.log_snr)
-        # No trapezoid is left to be judged, or nothing lies between the grid's ends.
-        if self.nfe < 3 + 2 * pure or top.log_snr >= grids.LOG_SNR_MAX:
-            return balanced
-        published = grids.karras(
-            schedule, self.intervals - pure, log_snr_min=grids.LOG_SNR_MIN if pure else top.log_snr
-        )
-        if pure:
-            published = torch.cat([balanced[:1], published])
-        return published if self._growth(schedule, published) <= LARGEST_GROWTH else balanced
-
-    def _growth(self, schedule: Schedule, grid: Tensor) -> float:
-        """By how much the trapezoids on a grid, those from alpha = 0 left out, make normal data larger."""
-        integral = self._integral(schedule)
-        growth = 1.0
-        for calls, ends in zip(self.calls, pairwise(schedule.levels(grid)), strict=True):
-            if calls == 2 and integral.solvable(*ends):
-                growth *= max(integral.growth(ends, integral.weights(ends, *ends), *ends), 1.0)
-        return growth
+        """`grid.balanced` from t_max."""
+        return grids.balanced(schedule, self.intervals, t_max)
 
     def steps(self, schedule: Schedule, grid: Tensor) -> list[Step]:
         """The rows of every interval, from its raised level on."""
-        integral = self._integral(schedule)
+        coordinate = self.coordinate or ("ratio" if self.predict == "epsilon" else None)
+        integral = Integral(schedule, self.predict, coordinate)
         levels = schedule.levels(grid)
         raised = [levels[0], *(self._raise(schedule, level, levels[0]) for level in levels[1:-1]), levels[-1]]
         table: list[Step] = []
@@ -124,10 +100,6 @@ class Heun(Sampler):
             rows = interval_rows(integral, HEUN if calls == 2 else EULER, raised[n], levels[n + 1])
             table += [*rows[:-1], self._churned(rows[-1], levels[n + 1], raised[n + 1])]
         return table
-
-    def _integral(self, schedule: Schedule) -> Integral:
-        coordinate = self.coordinate or ("ratio" if self.predict == "epsilon" else None)
-        return Integral(schedule, self.predict, coordinate)
 
     def _raise(self, schedule: Schedule, level: Level, highest: Level) -> Level:
         ratio = level.sigma / level.alpha

@@ -165,23 +165,19 @@ class Integral:
         """
         if sum(map(abs, weights)) > LARGEST_CANCELLATION * abs(sum(weights)):
             return False
-        return self.growth(nodes, weights, start, stop) <= LARGEST_GROWTH
-
-    def growth(self, nodes: Sequence[Level], weights: Sequence[float], start: Level, stop: Level) -> float:
-        """The most by which a step with these weights makes normal data of the `SCALES` larger than they should be."""
 
         def spread(level: Level, scale: float) -> float:
             return math.hypot(level.alpha * scale, level.sigma)
 
-        def grown(scale: float) -> float:
+        for scale in SCALES:
             reached = self.carry(start, stop) * spread(start, scale)
             for node, weight in zip(nodes, weights, strict=True):
                 of_x, of_x0 = self.feature(node)
                 x = spread(node, scale)
                 reached += weight * (of_x * x + of_x0 * node.alpha * scale**2 / x)
-            return math.hypot(reached, self.noise(start, stop)) / spread(stop, scale)
-
-        return max(map(grown, SCALES))
+            if math.hypot(reached, self.noise(start, stop)) > LARGEST_GROWTH * spread(stop, scale):
+                return False
+        return True
 
     def weights(self, nodes: Sequence[Level], start: Level, stop: Level) -> list[float]:
         """The weight of the feature at each node in front int f dm, for a step from start to stop."""

@@ -129,7 +129,10 @@ def test_a_second_command_says_who_is_at_work(words, run, tmp_path):
             for seed in ("0", "1"):
                 status, printed, lines = run([*words[:-1], seed, "--out", out, "--overwrite"])
                 assert (status, printed, len(lines)) == (1, "", 1)
-                assert lines[0].startswith(f"error: {out}: is in use by process {first.pid} on ") and "choose another" in lines[0]
+                assert (
+                    lines[0].startswith(f"error: {out}: is in use by process {first.pid} on ")
+                    and "choose another" in lines[0]
+                )
             assert audio(out) == before
         finally:
             proceed.touch()

@@ -112,19 +112,10 @@ def test_heun_spends_every_call(nfe, calls, schedule):
         assert len(heun.steps(schedule, times)) == nfe
 
 
-def test_heun_default_grid_is_balanced_at_few_steps(schedule):
-    for nfe in (1, 2, 5):
+def test_heun_default_grid_is_balanced(schedule):
+    for nfe in (1, 2, 9):
         heun = Heun(nfe)
-        assert torch.equal(heun.default_grid(schedule, 1.0), grid.balanced(schedule, heun.intervals, 1.0))
-
-
-def test_heun_default_grid_is_the_published_one_where_that_is_stable():
-    heun = Heun(49)
-    published = heun.default_grid(VarianceExploding(), 1.0)
-    top = VarianceExploding().level(1.0).log_snr
-    assert torch.equal(published, grid.karras(VarianceExploding(), 25, log_snr_min=top))
-    behind_pure_noise = heun.default_grid(Cosine(), 1.0)
-    assert behind_pure_noise[0] == 1 and torch.equal(behind_pure_noise[1:], grid.karras(Cosine(), 24))
+        assert torch.equal(heun.default_grid(schedule, 0.9), grid.balanced(schedule, heun.intervals, 0.9))
 
 
 def test_a_trapezoid_that_is_too_wide_becomes_ddim_steps():
