@@ -8,6 +8,7 @@ before Hydra sees them, with `~` expanded, and so is any other value that Hydra 
 
 import re
 from collections.abc import Container, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
@@ -60,7 +61,11 @@ def _split(value: str) -> list[str]:
 
 
 def _quoted(value: str) -> str:
+    text = value
     if value[0] in "'\"" and value[-1] == value[0] and len(value) > 1:
-        return value
-    expanded = str(Path(value).expanduser()) if value.startswith("~") else value
+        with suppress(HydraException):  # a name may begin and end with a quote
+            text = OverridesParser.create().parse_override(f"key={value}").value()
+            if not text.startswith("~"):
+                return value
+    expanded = str(Path(text).expanduser()) if text.startswith("~") else text
     return QuotedString(expanded, Quote.single).with_quotes()

@@ -12,7 +12,7 @@ from audiodiff import config, runs
 from audiodiff.overrides import quote
 
 NAMES = ["Música", "My Songs (2024)", "a=b", "it's", "2024", "1e3", "a, b", "[live] x", "{x}", "f(x)", 'say "hi"', "#1",
-         "C:\\songs\\", "true", "日本", "step=000000100.ckpt", " blank ", "glob(*)", "x;y", "50%"]  # fmt: skip
+         "C:\\songs\\", "true", "日本", "step=000000100.ckpt", " blank ", "glob(*)", "x;y", "50%", "'a'b'"]  # fmt: skip
 KEYS = ("data.path", "init_from", "resume", "folder", "name", "hydra.run.dir")
 
 
@@ -39,6 +39,7 @@ def test_tilde_is_the_home_folder(monkeypatch, tmp_path):
     assert config.compose(["data.path=~/songs"]).data.path == str(tmp_path / "songs")
     assert config.compose(["init_from=~"]).init_from == str(tmp_path)
     assert config.compose(["data.path=a~b"]).data.path == "a~b"
+    assert config.compose(["data.path='~/My songs'"]).data.path == str(tmp_path / "My songs")  # as scripts write it
 
 
 def test_quotes_interpolations_and_null_keep_their_meaning():
