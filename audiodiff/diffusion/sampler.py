@@ -228,7 +228,7 @@ class NotFinite(UserError):
 def not_finite(step: str) -> NotFinite:
     """What to raise where the state is not finite after a step."""
     problem = f"not finite after {step}: the network answered NaN or infinity"
-    return NotFinite("the sampled signal", problem, "lower the guidance scale, use float32, or export the model again")
+    return NotFinite("the sampled signal", problem, "use float32, or export the model again")
 
 
 def combine(factors: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:

@@ -292,7 +292,7 @@ def test_a_full_disk_keeps_the_rendering_that_was_to_be_replaced(go, tmp_path, m
         ({"consistency": -1}, "consistency -1: is below 0"),
         ({"format": "mp3"}, "format 'mp3': is not written"),
         ({"sampler": "magic"}, "sampler 'magic'"),
-        ({"steps": 0}, "0 network calls"),
+        ({"steps": 0}, "steps 0: is below 1"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
