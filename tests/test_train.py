@@ -181,7 +181,7 @@ def test_misspelt_command_line_is_refused_in_words(name, arguments, tmp_path):
     [
         (("+recipe=speech_mel",), "run `audiodiff prepare asterisk-en --out data/asterisk-en`"),
         ((*SMOKE, "resume=last"), "there is no run in runs/speech_mel"),
-        ((*SMOKE, "resume=runs/absent"), "there is no run in runs/speech_mel"),
+        ((*SMOKE, "resume=runs/absent"), "holds no checkpoint to resume from"),
         ((*SMOKE, "init_from=absent"), "no such model folder"),
         (("+recipe=music_latent",), "error: data.codec: is not set; set data.codec=..."),
     ],
