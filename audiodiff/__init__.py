@@ -1,7 +1,7 @@
 """audiodiff: sound from diffusion models.
 
-A model is the composition of a schedule (`audiodiff.diffusion.schedule`), a denoiser
-(`audiodiff.diffusion.denoiser`) and a sampler (`audiodiff.diffusion.sampler`). What users hold is imported
+A model is the composition of a schedule (`audiodiff.diffusion.schedules.schedule`), a denoiser
+(`audiodiff.diffusion.denoiser`) and a sampler (`audiodiff.diffusion.samplers.sampler`). What users hold is imported
 only when asked for, so that `import audiodiff` stays cheap.
 
 Importing any part of the package before torch says how torch's OpenMP threads wait for each other on a CPU; a value
@@ -17,8 +17,8 @@ __all__ = ["Audio", "MelSpec", "MusicGenerator", "Vocoder", "__version__"]
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
     from audiodiff.audio.mel import MelSpec
-    from audiodiff.synthesis.music import MusicGenerator
-    from audiodiff.synthesis.vocoder import Vocoder
+    from audiodiff.pipelines.audio_generator import MusicGenerator
+    from audiodiff.pipelines.vocoder import Vocoder
 
 # How often a waiting thread looks for work before it sleeps; libgomp reads it once, when torch is loaded. Unset, two
 # threads beside a busy process take seven times as long as one thread; with 3000 less than twice as long, and on idle
@@ -28,8 +28,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 _HOMES = {
     "Audio": "audiodiff.audio.io",
     "MelSpec": "audiodiff.audio.mel",
-    "MusicGenerator": "audiodiff.synthesis.music",
-    "Vocoder": "audiodiff.synthesis.vocoder",
+    "MusicGenerator": "audiodiff.pipelines.audio_generator",
+    "Vocoder": "audiodiff.pipelines.vocoder",
 }
 
 

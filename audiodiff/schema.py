@@ -21,7 +21,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 from pydantic import ConfigDict, InstanceOf, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from audiodiff.diffusion import presets
+from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, NonNegativeFloat, Positive, Seed
 

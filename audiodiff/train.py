@@ -20,7 +20,7 @@ from audiodiff.errors import UserError, warn_in_one_line
 from audiodiff.files import folder_lock
 
 if TYPE_CHECKING:
-    from audiodiff.synthesis.composed import ComposedModel
+    from audiodiff.models.diffusion_model import ComposedModel
 
 # What a disk returns that is full ...
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -171,8 +171,8 @@ def start(model: "ComposedModel", name: str) -> dict:
     """
     import warnings
 
-    from audiodiff.synthesis import checkpoint
-    from audiodiff.synthesis.codec import Codec, codec_of
+    from audiodiff.models import checkpoint
+    from audiodiff.models.codec import Codec, codec_of
 
     found = checkpoint.load(name)
     if model.TYPE == Codec.TYPE:

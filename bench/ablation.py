@@ -33,7 +33,7 @@ from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash
 from audiodiff.evaluation.systems import System, ground_truth
 from audiodiff.files import write_text
 from audiodiff.metrics import require_all
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 RESULTS = Path(__file__).parent / "results"
 RECIPE = ("+recipe=speech_mel", "trainer=quick")

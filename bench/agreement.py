@@ -24,10 +24,10 @@ from audiodiff import files
 from audiodiff.audio.io import Audio, read
 from audiodiff.audio.spectral import multi_resolution_stft
 from audiodiff.data.manifest import Manifest
-from audiodiff.diffusion.presets import PRESETS, chosen
+from audiodiff.diffusion.samplers.presets import PRESETS, chosen
 from audiodiff.evaluation.environment import describe
 from audiodiff.metrics.pesq import pesq_wb
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 RESULTS = Path(__file__).parent / "results" / "agreement.md"
 SOLVERS = ("ddim", "dpmpp_2m", "dpmpp_3m", "unipc_2", "dpm_3m", "deis_3", "v_3m", "v_2m_pc", "v_3m_pc")

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from audiodiff.data.manifest import Manifest
-from audiodiff.evaluation import environment, generated
-from audiodiff.evaluation.body import Body
-from audiodiff.evaluation.generated import DISTANCES, Settings
+from audiodiff.evaluation import environment, generation_evaluation
+from audiodiff.evaluation.clip_features import Body
+from audiodiff.evaluation.generation_evaluation import DISTANCES, Settings
 from audiodiff.files import write_text
 from audiodiff.metrics.distribution import HALVES, LEAST_PER_DIMENSION, Axes, Spread
-from audiodiff.synthesis.music import MusicGenerator
+from audiodiff.pipelines.audio_generator import MusicGenerator
 
 RESULTS = Path(__file__).parent / "results"
 TEXT = """# Few network calls against many, of the same seeds
@@ -52,7 +52,7 @@ def rows(generator: MusicGenerator, settings: Settings, calls: list[int], many: 
     ways += [(f"{count}, the sampler's own grid", count, model.replaced(grids=[])) for count in calls]
     for name, count, with_grids in [*ways, (many, many, model)]:
         by = MusicGenerator(with_grids, generator.device)
-        made = generated.made_by(by, Settings(settings.count, count, settings.sampler, settings.seed))
+        made = generation_evaluation.made_by(by, Settings(settings.count, count, settings.sampler, settings.seed))
         found[str(name)] = Body.heard(made, generator.sample_rate)
         print(name, flush=True)
     return found
@@ -71,9 +71,9 @@ def main() -> None:
     torch.set_num_threads(1)
     generator, settings = MusicGenerator.from_pretrained(options.model), Settings(options.clips)
     manifest = Manifest.load(options.data)
-    held_out, training = generated.places(generator, manifest, settings)
+    held_out, training = generation_evaluation.places(generator, manifest, settings)
     real, train = (
-        Body.heard(generated.recordings(manifest, some, generator), generator.sample_rate)
+        Body.heard(generation_evaluation.recordings(manifest, some, generator), generator.sample_rate)
         for some in (held_out, training)
     )
     axes = Axes.of(train.embeddings, len(real) // LEAST_PER_DIMENSION)

@@ -25,14 +25,14 @@ from vocoder_report import TRUTH, gains_table, plain, quality_table
 from vocoder_synthesis import HeldOut, Row, judged, load
 
 from audiodiff.data.manifest import Manifest
-from audiodiff.diffusion import presets
 from audiodiff.diffusion.noise import batch_noise
+from audiodiff.diffusion.samplers import presets
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash, synthesise
 from audiodiff.evaluation.systems import System
 from audiodiff.files import write_text
 from audiodiff.metrics import require_all
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLER = "ddim"

@@ -4,7 +4,7 @@
 `bench/results/gpu.md` and `gpu.json`. With `--device cpu` it shows that it runs, and writes `gpu_cpu.*` instead.
 
 The network is that of `conf/network/stft.yaml`, at 16 kHz, with fresh weights. A call goes from noise to data; drawing
-the noise, colouring and mel consistency are left out. The four ways of running it are those of `synthesis.compiled`:
+the noise, colouring and mel consistency are left out. The four ways of running it are those of `pipelines.compiled`:
 the network as it is or through `torch.compile`, the call launched kernel by kernel or captured in a CUDA graph. What is
 captured is lengthened to its bucket and masked, as `Vocoder` does.
 
@@ -37,16 +37,16 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from audiodiff.diffusion import presets
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.samplers import presets
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.evaluation import environment
 from audiodiff.files import write_text
 from audiodiff.nn.condition import Condition
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
+from audiodiff.pipelines.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLE_RATE, HOP, BANDS = 16000, 256, 80

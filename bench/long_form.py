@@ -23,7 +23,7 @@ from scipy.stats import kstest, mannwhitneyu
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.evaluation import environment
 from audiodiff.files import write_text
-from audiodiff.synthesis.music import MusicGenerator, seeds_of
+from audiodiff.pipelines.audio_generator import MusicGenerator, seeds_of
 
 RESULTS = Path(__file__).parent / "results" / "long_form.md"
 HOP = 256

@@ -2,7 +2,7 @@
 
 `python bench/mel_doctor.py` makes mels of clips of `--data` in every published convention, asks for a diagnosis of
 each, and writes bench/results/mel_doctor.md: the share of clips whose convention stands first, and how often each field
-that is "found" or "likely" is right. `--fit` first fits audiodiff/audio/mel_doctor.json to other corpora, whose
+that is "found" or "likely" is right. `--fit` first fits audiodiff/audio/mel/doctor.json to other corpora, whose
 speakers must not be those of `--data`: for each figure of `mel_texture` a linear function of the guess, and the
 covariance of what is left, widened for level, tilt and shape, in which recordings differ more than those corpora do.
 """
@@ -23,13 +23,13 @@ import torch
 from audiodiff import files
 from audiodiff.audio.io import read
 from audiodiff.audio.mel import MelSpec, MelSpectrogram
-from audiodiff.audio.mel_convention import CONVENTIONS, Scaling
-from audiodiff.audio.mel_doctor import diagnose, floor_of, guesses, scaling_name
-from audiodiff.audio.mel_texture import FIGURES, Texture, bank
+from audiodiff.audio.mel.convention import CONVENTIONS, Scaling
+from audiodiff.audio.mel.doctor import diagnose, floor_of, guesses, scaling_name
+from audiodiff.audio.mel.texture import FIGURES, Texture, bank
 from audiodiff.data.manifest import Manifest
 
 ROOT = Path(__file__).parents[1]
-MODEL = ROOT / "audiodiff" / "audio" / "mel_doctor.json"
+MODEL = ROOT / "audiodiff" / "audio" / "mel" / "doctor.json"
 WIDER = {"level": 6.0, "tilt": 1.5, "shape": 1.0}  # dB, dB per octave, dB
 DATA = ["data/asterisk-en", "data/asterisk-fr", "data/festvox-ru"]
 FITTED_TO = ["data/asterisk-es", "data/asterisk-ru", "data/fillets-cs"]

@@ -24,9 +24,9 @@ from audiodiff import config
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
 from audiodiff.data.manifest import Manifest
-from audiodiff.evaluation import environment, generated
+from audiodiff.evaluation import environment, generation_evaluation
 from audiodiff.files import write_text
-from audiodiff.synthesis.music import MusicGenerator, levelled
+from audiodiff.pipelines.audio_generator import MusicGenerator, levelled
 from audiodiff.training.music import MusicTraining
 
 RESULTS = Path(__file__).parent / "results" / "music.md"
@@ -164,19 +164,19 @@ def main() -> None:
     data = instantiate(cfg.data)
     data.setup("fit")
     manifest = Manifest.load(options.data)
-    rows, settings = [], generated.Settings(options.clips, options.steps)
+    rows, settings = [], generation_evaluation.Settings(options.clips, options.steps)
     for name, make in (("ours", ours), (PEER, peer)):
         print(name, flush=True)
         generator, steps = make(cfg, data, options.minutes)
         untrained = MusicGenerator(fresh(cfg, generator)) if name == "ours" else None
-        report, _ = generated.evaluate(generator, untrained, manifest, settings)
+        report, _ = generation_evaluation.evaluate(generator, untrained, manifest, settings)
         network = generator.model.network if name == "ours" else generator.net
         parameters = f"{sum(parameter.numel() for parameter in network.parameters()):,}"
-        rows += [(name, str(steps), parameters, report.rows[generated.GENERATED])]
+        rows += [(name, str(steps), parameters, report.rows[generation_evaluation.GENERATED])]
         if name == "ours":
-            others = (generated.TRAINING, generated.UNTRAINED)
+            others = (generation_evaluation.TRAINING, generation_evaluation.UNTRAINED)
             rows += [
-                (f"ours, {other}" if other != generated.TRAINING else other, "", "", report.rows[other])
+                (f"ours, {other}" if other != generation_evaluation.TRAINING else other, "", "", report.rows[other])
                 for other in others
             ]
     text = TEXT.format(
@@ -184,7 +184,7 @@ def main() -> None:
         options=options,
         facts=" · ".join(f"{key} {value}" for key, value in environment.describe("cpu").items() if value is not None),
         report=report,
-        embedding=generated.timbre.NAME,
+        embedding=generation_evaluation.timbre.NAME,
         rows="\n".join(_line(*row) for row in rows),
     )
     write_text(options.out, text)
@@ -199,8 +199,8 @@ def fresh(cfg, generator: MusicGenerator):
     return model
 
 
-def _line(name: str, steps: str, parameters: str, row: generated.Row) -> str:
-    distances = (str(row.distances[kind]) for kind in generated.DISTANCES)
+def _line(name: str, steps: str, parameters: str, row: generation_evaluation.Row) -> str:
+    distances = (str(row.distances[kind]) for kind in generation_evaluation.DISTANCES)
     return f"| {' | '.join([name, steps, parameters, *distances, f'{row.variety:.2f}', f'{row.crest_db:.1f}'])} |"
 
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from audiodiff import config
 from audiodiff.files import write_text
 from audiodiff.nn.condition import Condition
-from audiodiff.nn.frontend import IdentityFrontend
+from audiodiff.nn.frontends.frontend import IdentityFrontend
 from audiodiff.nn.network import Network
 
 RESULTS = Path(__file__).parent / "results" / "network.md"

@@ -27,9 +27,9 @@ import diffusers
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion import presets
-from audiodiff.diffusion.sampler import refuse_not_finite, walk
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.samplers import presets
+from audiodiff.diffusion.samplers.sampler import refuse_not_finite, walk
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.evaluation import environment
 from audiodiff.files import write_text
 

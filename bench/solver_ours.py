@@ -6,9 +6,9 @@ from typing import Any
 from solver_problems import Answer, Problem
 from torch import Tensor
 
-from audiodiff.diffusion import presets
-from audiodiff.diffusion.sampler import Sampler
-from audiodiff.diffusion.schedule import Cosine, Schedule
+from audiodiff.diffusion.samplers import presets
+from audiodiff.diffusion.samplers.sampler import Sampler
+from audiodiff.diffusion.schedules.schedule import Cosine, Schedule
 from audiodiff.errors import UserError
 
 

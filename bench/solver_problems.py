@@ -28,7 +28,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from audiodiff.diffusion.oracle import MixtureOracle
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
 
 DIMENSIONS = 16
 SAMPLES = 512

@@ -25,16 +25,16 @@ from torch import Tensor
 from audiodiff.audio import io
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
+from audiodiff.conditioners.excitation import HarmonicSource
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.evaluation import environment
 from audiodiff.files import write_text
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.source import HarmonicSource
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 RESULTS = Path(__file__).parent / "results" / "streaming.md"
 SPEC = PRESETS["speech_16k"]

@@ -11,9 +11,9 @@ from torch import Tensor
 from vocoder_training import Course, Training
 
 from audiodiff import config
-from audiodiff.diffusion import presets
+from audiodiff.diffusion.samplers import presets
 from audiodiff.evaluation.systems import System, ground_truth, without_network
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 CALLS = (1, 4, 6)
 ALONE = "network alone"

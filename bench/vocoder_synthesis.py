@@ -20,11 +20,11 @@ from audiodiff.audio import io
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.evaluation.evaluate import synthesise
-from audiodiff.evaluation.judging import Case, judge_all
+from audiodiff.evaluation.scoring import Case, judge_all
 from audiodiff.evaluation.statistics import Interval, bootstrap
 from audiodiff.evaluation.systems import System
 from audiodiff.metrics import JUDGES
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 
 from audiodiff import config, runs
 from audiodiff.audio.mel import PRESETS
-from audiodiff.diffusion import presets
+from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
+from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.synthesis.codec import Codec
 
 RECIPES = {"autoencoder", "drums", "music_latent", "music_uncond", "speech_few_step", "speech_mel"}
 GROUPS = {

@@ -15,10 +15,10 @@ import audiodiff
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,7 +70,7 @@ def test_loading_a_vocoder_and_making_sound_imports_nothing_slow(tiny):
     modules = python(
         f"import sys, torch; from audiodiff import Vocoder; {SPEAK.format(str(tiny))}; print(*sys.modules)"
     )
-    assert "audiodiff.synthesis.vocoder" in modules.split()
+    assert "audiodiff.pipelines.vocoder" in modules.split()
     assert not SLOW & set(modules.split())
 
 
@@ -172,7 +172,7 @@ sys.path.insert(0, {str(tmp_path / "site")!r})
 socket.socket.connect = socket.getaddrinfo = None  # any use of it fails
 import torch
 from audiodiff import Vocoder
-from audiodiff.synthesis.checkpoint import locate
+from audiodiff.models.checkpoint import locate
 {SPEAK.format("tiny")}
 print(locate("tiny"))
 """

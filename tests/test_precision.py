@@ -13,19 +13,19 @@ from audiodiff import precision
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.excitation import running_phase
 from audiodiff.audio.mel import PRESETS
-from audiodiff.diffusion.adaptive import Adaptive
-from audiodiff.diffusion.ancestral import DDIM
-from audiodiff.diffusion.bound import bound_grid, variational_bound
+from audiodiff.conditioners.excitation import HarmonicSource
 from audiodiff.diffusion.denoiser import Denoiser
-from audiodiff.diffusion.guidance import ClassifierFree
+from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
+from audiodiff.diffusion.likelihood.bound import bound_grid, variational_bound
 from audiodiff.diffusion.objective import X0, Epsilon, V
-from audiodiff.diffusion.presets import build
-from audiodiff.diffusion.schedule import Cosine, LinearBeta, VarianceExploding
+from audiodiff.diffusion.samplers.adaptive import Adaptive
+from audiodiff.diffusion.samplers.ancestral import DDIM
+from audiodiff.diffusion.samplers.presets import build
+from audiodiff.diffusion.schedules.schedule import Cosine, LinearBeta, VarianceExploding
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.diffusion.weighting import SigmoidWeighting
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.nn.pitch import PitchNetwork
-from audiodiff.synthesis.source import HarmonicSource
 
 # Nothing can be on an Apple GPU in a build of torch without it.
 APPLE = torch.device("meta")

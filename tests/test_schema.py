@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from audiodiff import config, schema, train
 from audiodiff.errors import UserError
+from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.synthesis.codec import Codec
 
 WRONG = (None, "abc", -1, 0, [1], math.nan, 1e308, True, 2.5)
 # What a group's values go into when they pass the check.

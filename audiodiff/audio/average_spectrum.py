@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiodiff.audio import mel_scale
+from audiodiff.audio.mel import scale as mel_scale
 from audiodiff.errors import UserError
 from audiodiff.precision import double, float64_device
 

@@ -34,11 +34,11 @@ def curve(
     import torch
 
     from audiodiff.evaluation import card, plot, report, table
-    from audiodiff.evaluation.curve import Settings, sweep
+    from audiodiff.evaluation.benchmark import Settings, sweep
     from audiodiff.files import write_text
     from audiodiff.metrics import ALL
-    from audiodiff.synthesis import checkpoint
-    from audiodiff.synthesis.vocoder import Vocoder
+    from audiodiff.models import checkpoint
+    from audiodiff.pipelines.vocoder import Vocoder
 
     if out is None and checkpoint.locate(model) != model:
         raise UserError(model, "is shipped with the package", "say with --out where the curve goes")

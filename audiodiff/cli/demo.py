@@ -23,7 +23,7 @@ def demo(
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from audiodiff.demo import launch
     from audiodiff.errors import UserError
-    from audiodiff.synthesis.checkpoint import locate
+    from audiodiff.models.checkpoint import locate
 
     folder = None if model is None else locate(model)
     if folder is not None and not (folder / "config.json").is_file():

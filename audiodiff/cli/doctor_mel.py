@@ -7,8 +7,8 @@ import typer
 
 if TYPE_CHECKING:
     from audiodiff.audio.mel import MelSpec
-    from audiodiff.audio.mel_convention import Convention
-    from audiodiff.audio.mel_doctor import Diagnosis, Rank
+    from audiodiff.audio.mel.convention import Convention
+    from audiodiff.audio.mel.doctor import Diagnosis, Rank
 
 SHOWN = 5
 WORTH_SHOWING = 0.001
@@ -29,8 +29,8 @@ def mel(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
 ) -> None:
     """Name the spec that a mel was probably made with, from its numbers alone, and convert it to another."""
-    from audiodiff.audio.mel_array import read_array
-    from audiodiff.audio.mel_doctor import convention, diagnose
+    from audiodiff.audio.mel.array import read_array
+    from audiodiff.audio.mel.doctor import convention, diagnose
     from audiodiff.errors import UserError
 
     given = None if source is None else convention(source)
@@ -54,9 +54,9 @@ def checked(file: Path, to: str | None, out: Path | None, overwrite: bool) -> No
     Raises:
         UserError: `--to` without `--out` or the reverse, an unknown or squeezed target, a file that is there already.
     """
-    from audiodiff.audio.mel_convention import Scaling
-    from audiodiff.audio.mel_doctor import convention
-    from audiodiff.audio.mel_file import EXTENSIONS, spec_path
+    from audiodiff.audio.mel.convention import Scaling
+    from audiodiff.audio.mel.doctor import convention
+    from audiodiff.audio.mel.file import EXTENSIONS, spec_path
     from audiodiff.errors import UserError
 
     if to is None and out is None:
@@ -112,7 +112,7 @@ def named(diagnosis: "Diagnosis", given: "Convention | None", stated: "MelSpec |
     Raises:
         UserError: caller and file disagree, or what they say is not true of the numbers' bands.
     """
-    from audiodiff.audio.mel_convention import CONVENTIONS, Convention
+    from audiodiff.audio.mel.convention import CONVENTIONS, Convention
     from audiodiff.errors import UserError
 
     if given and stated and (differences := stated.differences(given.spec)):
@@ -138,9 +138,9 @@ def converted(diagnosis: "Diagnosis", known: "Convention | None", to: str, out: 
     """
     import torch
 
-    from audiodiff.audio.mel_conversion import round_trip, transfer
-    from audiodiff.audio.mel_doctor import convention
-    from audiodiff.audio.mel_file import save_mel
+    from audiodiff.audio.mel.conversion import round_trip, transfer
+    from audiodiff.audio.mel.doctor import convention
+    from audiodiff.audio.mel.file import save_mel
     from audiodiff.errors import UserError
 
     if known is None:

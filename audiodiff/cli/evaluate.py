@@ -23,9 +23,9 @@ def evaluate(
     baselines: Annotated[bool, typer.Option(help="Judge systems that need no training beside the network.")] = True,
 ) -> None:
     """Judge a model on held-out recordings; the report's path is the last line printed."""
-    from audiodiff.synthesis import checkpoint
-    from audiodiff.synthesis.codec import Codec
-    from audiodiff.synthesis.music_model import MusicModel
+    from audiodiff.models import checkpoint
+    from audiodiff.models.audio_model import MusicModel
+    from audiodiff.models.codec import Codec
 
     splits = tuple(split) if split else ("validation", "test")
     kind = checkpoint.type_of(checkpoint.locate(model))
@@ -41,48 +41,50 @@ def evaluate(
 
 def _codec(model, data, report, limit, splits, device, baselines) -> Path:
     from audiodiff.data.manifest import Manifest
-    from audiodiff.evaluation import coded
+    from audiodiff.evaluation import codec_evaluation
     from audiodiff.evaluation.report import claim
-    from audiodiff.synthesis import checkpoint
-    from audiodiff.synthesis.codec import Codec
+    from audiodiff.models import checkpoint
+    from audiodiff.models.codec import Codec
 
     found = checkpoint.load(model)
     codec, manifest = Codec.from_checkpoint(found, model).to(device), Manifest.load(data)
     claim(report)
-    judged = coded.evaluate(codec, manifest, coded.Settings(splits, limit, baselines=baselines), found.digest)
-    path = coded.write_report(judged, codec.sample_rate, report)
+    judged = codec_evaluation.evaluate(
+        codec, manifest, codec_evaluation.Settings(splits, limit, baselines=baselines), found.digest
+    )
+    path = codec_evaluation.write_report(judged, codec.sample_rate, report)
     print(path.read_text(encoding="utf-8"))
     return path
 
 
 def _music(model, data, report, steps, sampler, seed, limit, splits, device, baselines) -> Path:
     from audiodiff.data.manifest import Manifest
-    from audiodiff.evaluation import generated
+    from audiodiff.evaluation import generation_evaluation
     from audiodiff.evaluation.report import claim
-    from audiodiff.synthesis.music import MusicGenerator
+    from audiodiff.pipelines.audio_generator import MusicGenerator
 
-    count = generated.Settings.count if limit is None else limit
-    if count < generated.FEWEST:
-        problem = f"is below {generated.FEWEST}, the fewest clips of a distribution"
-        raise UserError(f"--limit {limit}", problem, f"give --limit {generated.FEWEST} or more")
+    count = generation_evaluation.Settings.count if limit is None else limit
+    if count < generation_evaluation.FEWEST:
+        problem = f"is below {generation_evaluation.FEWEST}, the fewest clips of a distribution"
+        raise UserError(f"--limit {limit}", problem, f"give --limit {generation_evaluation.FEWEST} or more")
     generator = MusicGenerator.from_pretrained(model, device)
     steps = generator.model.calls if steps is None else steps
     untrained = MusicGenerator.untrained(model, device) if baselines else None
     manifest = Manifest.load(data)
     claim(report)
-    settings = generated.Settings(count, steps, sampler, seed, splits)
-    found, clips = generated.evaluate(generator, untrained, manifest, settings)
-    path = generated.write_report(found, clips, generator.sample_rate, report)
+    settings = generation_evaluation.Settings(count, steps, sampler, seed, splits)
+    found, clips = generation_evaluation.evaluate(generator, untrained, manifest, settings)
+    path = generation_evaluation.write_report(found, clips, generator.sample_rate, report)
     print(path.read_text(encoding="utf-8"))
     return path
 
 
 def _vocoder(model, data, report, steps, sampler, seed, limit, splits, device, baselines) -> Path:
     from audiodiff.data.manifest import Manifest
-    from audiodiff.diffusion import presets
+    from audiodiff.diffusion.samplers import presets
     from audiodiff.evaluation.evaluate import Settings, evaluate
     from audiodiff.evaluation.report import claim, write
-    from audiodiff.synthesis.vocoder import Vocoder
+    from audiodiff.pipelines.vocoder import Vocoder
 
     vocoder = Vocoder.from_pretrained(model, device)
     steps = vocoder.model.calls if steps is None else steps

@@ -22,12 +22,13 @@ def fit_grid(
 ) -> None:
     """Fit time grids to the spectrum of the training data; those that bring few calls nearer to many are stored."""
     from audiodiff.data.manifest import Manifest
-    from audiodiff.diffusion import presets
+    from audiodiff.diffusion.samplers import presets
     from audiodiff.errors import UserError
-    from audiodiff.synthesis import checkpoint, grids
-    from audiodiff.synthesis.music import MusicGenerator
-    from audiodiff.synthesis.music_model import MusicModel
-    from audiodiff.synthesis.vocoder import Vocoder
+    from audiodiff.evaluation import grid_fitting as grids
+    from audiodiff.models import checkpoint
+    from audiodiff.models.audio_model import MusicModel
+    from audiodiff.pipelines.audio_generator import MusicGenerator
+    from audiodiff.pipelines.vocoder import Vocoder
 
     folder = checkpoint.locate(model)
     if out is None and folder != model:
@@ -49,7 +50,8 @@ def fit_grid(
 
 def _recordings(vocoder, manifest, clips: int, check: int):
     """A vocoder's spectrum, and the recordings that it never heard to check its grids with."""
-    from audiodiff.synthesis import grids, modes
+    from audiodiff.evaluation import grid_fitting as grids
+    from audiodiff.evaluation import modes
 
     rate = vocoder.sample_rate
     held_out = modes.recordings(manifest, ("validation", "test"), check, rate) if check else []
@@ -59,7 +61,8 @@ def _recordings(vocoder, manifest, clips: int, check: int):
 
 def _music(generator, manifest, clips: int, check: int):
     """The spectrum of a model of music, whose grids are checked with what it makes of noise."""
-    from audiodiff.synthesis import grids, modes
+    from audiodiff.evaluation import grid_fitting as grids
+    from audiodiff.evaluation import modes
 
     spectrum = modes.spectrum(generator, modes.crops(manifest, clips, generator))
     return spectrum, grids.from_seeds(check) if check else None

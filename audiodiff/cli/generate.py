@@ -41,8 +41,8 @@ def generate(
 
     from audiodiff.audio.io import read
     from audiodiff.errors import UserError
-    from audiodiff.synthesis import generation
-    from audiodiff.synthesis.music import MusicGenerator, UnfitClip, Wish
+    from audiodiff.pipelines.audio_generator import MusicGenerator, UnfitClip, Wish
+    from audiodiff.rendering import generation
 
     def report(error: UserError) -> None:
         tqdm.write(f"error: {error}", file=sys.stderr)  # above the progress bar, not through it

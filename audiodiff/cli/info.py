@@ -23,9 +23,9 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
     Raises:
         UserError: the folder is missing, damaged, or its weights do not fit its configuration.
     """
-    from audiodiff.synthesis import checkpoint
-    from audiodiff.synthesis.kinds import KINDS
-    from audiodiff.synthesis.model import VocoderModel
+    from audiodiff.models import checkpoint
+    from audiodiff.models.registry import KINDS
+    from audiodiff.models.vocoder_model import VocoderModel
 
     folder = checkpoint.locate(folder)
     found = checkpoint.load(folder)

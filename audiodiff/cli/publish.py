@@ -16,13 +16,13 @@ def publish(
     """Write a model in half precision, with a card of its training, data, licences and curve; none that is large."""
     from audiodiff.data.manifest import Manifest
     from audiodiff.errors import UserError
-    from audiodiff.synthesis import pretrained
+    from audiodiff.export import publish
 
     try:
         text = notes.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(notes, f"cannot be read ({error})", "give a Markdown file") from error
-    folder = pretrained.publish(model, out, [Manifest.load(path) for path in data], text, overwrite)
+    folder = publish.publish(model, out, [Manifest.load(path) for path in data], text, overwrite)
     carry_curve(model, folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 2**20:.1f} MiB")
@@ -34,7 +34,7 @@ def carry_curve(model: Path, folder: Path) -> None:
 
     from audiodiff.evaluation import card
     from audiodiff.files import atomic
-    from audiodiff.synthesis import checkpoint
+    from audiodiff.models import checkpoint
 
     source = checkpoint.locate(model)
     for file in sorted(source.glob("curve.*")):

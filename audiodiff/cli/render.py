@@ -41,9 +41,9 @@ def render(
 
     from audiodiff.audio.mel import MelSpec
     from audiodiff.errors import UserError
-    from audiodiff.synthesis import jobs
-    from audiodiff.synthesis import render as rendering
-    from audiodiff.synthesis.vocoder import Vocoder
+    from audiodiff.pipelines.vocoder import Vocoder
+    from audiodiff.rendering import jobs
+    from audiodiff.rendering import render as rendering
 
     def say(line: object) -> None:
         # Above the progress bar, not through it.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from audiodiff.synthesis.synthesiser import Progress
+from audiodiff.pipelines.pipeline import Progress
 
 T = TypeVar("T")
 

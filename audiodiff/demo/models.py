@@ -5,9 +5,9 @@ from pathlib import Path
 from threading import Lock
 
 from audiodiff.errors import UserError
-from audiodiff.synthesis.checkpoint import locate, shipped, type_of
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.models.checkpoint import locate, shipped, type_of
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.pipelines.vocoder import Vocoder
 
 
 def newest(runs: Path) -> Path | None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from audiodiff.demo import music_page, page
+from audiodiff.demo import generator_page, vocoder_page
 from audiodiff.demo.sources import MAX_MEGABYTES
 from audiodiff.errors import UserError
-from audiodiff.synthesis.checkpoint import locate, type_of
-from audiodiff.synthesis.music_model import MusicModel
+from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.checkpoint import locate, type_of
 
 # Fonts of the visitor's own: the page asks no other host for anything.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -22,8 +22,8 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
     Without a folder it is that of the newest vocoder below `runs`, else of a shipped one.
     """
     if folder is not None and type_of(locate(folder)) == MusicModel.TYPE:
-        return music_page.build(locate(folder), device)
-    return page.build(folder, runs, device)
+        return generator_page.build(locate(folder), device)
+    return vocoder_page.build(folder, runs, device)
 
 
 def launch(folder: str | Path | None, host: str, port: int | None, device: str) -> None:

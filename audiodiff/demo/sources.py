@@ -8,10 +8,10 @@ from torch import Tensor
 
 from audiodiff.audio.io import Audio, read, resample
 from audiodiff.audio.mel import PRESETS, convert
-from audiodiff.audio.mel_file import load_mel, read_spec
+from audiodiff.audio.mel.file import load_mel, read_spec
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.errors import UserError
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 MAX_SECONDS = 60
 MAX_MEGABYTES = 64  # of an upload

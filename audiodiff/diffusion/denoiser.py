@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from audiodiff.diffusion.clips import check_clips, check_output, clip_mean
 from audiodiff.diffusion.objective import Objective, amplitude_scale
-from audiodiff.diffusion.schedule import Level, Schedule
+from audiodiff.diffusion.schedules.schedule import Level, Schedule
 from audiodiff.diffusion.variance import Posterior
 from audiodiff.diffusion.weighting import LOG_SNR_MAX
 from audiodiff.precision import double, float64_device

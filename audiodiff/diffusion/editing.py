@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from audiodiff.diffusion.gradient_guidance import amplitudes, gradient, recordable, regular_t_max
-from audiodiff.diffusion.sampler import HasPosteriorMean, start_time
+from audiodiff.diffusion.guidance.gradient import amplitudes, gradient, recordable, regular_t_max
+from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.diffusion.objective import Amplitude, Objective
-from audiodiff.diffusion.schedule import Schedule
+from audiodiff.diffusion.schedules.schedule import Schedule
 
 
 class Oracle(ABC):

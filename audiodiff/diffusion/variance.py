@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.diffusion.objective import Amplitude, Objective, combine
-from audiodiff.diffusion.schedule import Level
+from audiodiff.diffusion.schedules.schedule import Level
 from audiodiff.diffusion.weighting import Weighting
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from audiodiff.diffusion.clips import map_tensors
-from audiodiff.diffusion.sampler import HasPosteriorMean
+from audiodiff.diffusion.samplers.sampler import HasPosteriorMean
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from audiodiff.diffusion.clips import check_clips
-from audiodiff.diffusion.sampler import HasPosteriorMean, estimate, start_time
-from audiodiff.diffusion.schedule import Schedule
+from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, estimate, start_time
+from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.variance import Posterior
 
 Time = Tensor | float

@@ -20,11 +20,11 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.judging import Case, Verdict, judge_all
+from audiodiff.evaluation.scoring import Case, Verdict, judge_all
 from audiodiff.evaluation.statistics import Interval, bootstrap
 from audiodiff.evaluation.systems import System, systems
 from audiodiff.metrics import JUDGES, require_all
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 MIN_SECONDS = 0.5
 ENOUGH_CLIPS = 50

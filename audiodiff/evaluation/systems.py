@@ -16,7 +16,7 @@ from audiodiff.audio.griffin_lim import griffin_lim
 from audiodiff.audio.prior import MelPrior
 from audiodiff.diffusion.noise import batch_noise
 from audiodiff.metrics import world
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 GRIFFIN_LIM_ITERATIONS = 60
 CONSISTENCY_ITERATIONS = 32  # where the model itself uses none

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from audiodiff.nn.condition import Condition
-from audiodiff.nn.frontend import Frontend
+from audiodiff.nn.frontends.frontend import Frontend
 from audiodiff.nn.layers import NumberEmbedding
 from audiodiff.nn.unet1d import UNet1d, length_mask, pad_frames
 from audiodiff.ranges import NonNegative, Positive

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from audiodiff.audio.spectral import RESOLUTIONS, multi_resolution_stft
 from audiodiff.errors import UserError
+from audiodiff.models.codec import Codec
 from audiodiff.ranges import NonNegativeFloat
-from audiodiff.synthesis.codec import Codec
 from audiodiff.training.module import Training, drawn_levels, limit_losses
 
 _QUIET = 1e-4  # root mean square: what is below is not heard, and no error is divided by less

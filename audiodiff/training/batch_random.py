@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.times import Uniform
+from audiodiff.diffusion.timestep_sampling import Uniform
 
 Option = TypeVar("Option")
 

@@ -9,8 +9,8 @@ import torch
 
 from audiodiff import __version__
 from audiodiff.evaluation import environment
-from audiodiff.synthesis.codec import RECORD
-from audiodiff.synthesis.pretrained import STARTED_FROM, training_stages
+from audiodiff.export.publish import STARTED_FROM, training_stages
+from audiodiff.models.codec import RECORD
 
 CARD = """---
 library_name: audiodiff

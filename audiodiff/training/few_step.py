@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.spectral import multi_resolution_mel, multi_resolution_stft
-from audiodiff.diffusion.times import Uniform
+from audiodiff.diffusion.timestep_sampling import Uniform
 from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, NonNegativeFloat, Positive
 from audiodiff.training.module import VocoderTraining, drawn_levels, faded, limit_losses

@@ -15,9 +15,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalise, peak_dbfs, rms_dbfs
-from audiodiff.diffusion.sampler import NotFinite
+from audiodiff.diffusion.samplers.sampler import NotFinite
+from audiodiff.pipelines.audio_generator import MusicGenerator, levelled, seeds_of
 from audiodiff.ranges import Positive
-from audiodiff.synthesis.music import MusicGenerator, levelled, seeds_of
 from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import average_spectra, keep, spectrogram_grid
 

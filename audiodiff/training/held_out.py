@@ -9,10 +9,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
-from audiodiff.diffusion.sampler import NotFinite
+from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.files import short_name
+from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.ranges import NonNegative, Positive
-from audiodiff.synthesis.vocoder import Vocoder
 from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import keep, spectrogram_pair
 

@@ -18,9 +18,9 @@ from audiodiff.data.dataset import CropDataset, read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.files import atomic, folder_lock, short_name
+from audiodiff.models import checkpoint
+from audiodiff.models.codec import Codec, codec_of
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.synthesis import checkpoint
-from audiodiff.synthesis.codec import Codec, codec_of
 from audiodiff.training.datamodule import MusicData
 
 _PIECE_SECONDS = 60.0  # that are read at once

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.spectral import multi_resolution_stft
-from audiodiff.diffusion.learned_schedule import LearnedSchedule, with_path_gradient
 from audiodiff.diffusion.noise import clip_seed
-from audiodiff.diffusion.schedule import Schedule
-from audiodiff.diffusion.times import LowDiscrepancy, Uniform
+from audiodiff.diffusion.schedules.learned import LearnedSchedule, with_path_gradient
+from audiodiff.diffusion.schedules.schedule import Schedule
+from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
+from audiodiff.models.diffusion_model import ComposedModel
+from audiodiff.models.pretrained_model import KeptModel
+from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.ranges import NonNegativeFloat
-from audiodiff.synthesis.composed import ComposedModel
-from audiodiff.synthesis.kept import KeptModel
-from audiodiff.synthesis.model import VocoderModel
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.optim import WarmupCosine
@@ -172,7 +172,7 @@ class DiffusionTraining(Training):
     """Trains a denoiser.
 
     Args:
-        times: where training's noise levels come from, a source of `diffusion.times`; None: evenly over a batch.
+        times: where training's noise levels come from, of `diffusion.timestep_sampling`; None: evenly over a batch.
             Validation's are always even, so that its losses can be compared.
         arguments: those of `Training`.
     """

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.diffusion.clips import clip_mean, column
-from audiodiff.diffusion.times import LowDiscrepancy, Uniform
+from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
+from audiodiff.models.audio_model import MusicModel
 from audiodiff.nn.condition import Condition
 from audiodiff.ranges import Positive, Share
-from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.datamodule import MusicData
 from audiodiff.training.module import DiffusionTraining, drawn_levels, mean_loss

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.spectral import multi_resolution_stft, si_sdr
+from audiodiff.models.codec import Codec
 from audiodiff.precision import double
 from audiodiff.ranges import NonNegative, Positive
-from audiodiff.synthesis.codec import Codec
 from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import keep, spectrogram_grid
 
-USE = """    from audiodiff.synthesis.codec import Codec
+USE = """    from audiodiff.models.codec import Codec
     codec = Codec.from_pretrained("this/folder")
     again = codec.decode(codec.encode(waveform))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiodiff.errors import UserError
-from audiodiff.synthesis.checkpoint import build, describe
+from audiodiff.models.checkpoint import build, describe
 
 if TYPE_CHECKING:
     from audiodiff.training.module import Training

@@ -13,7 +13,7 @@ from audiodiff.audio.mel import PRESETS, MelSpectrogram, filterbank, window
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior, envelope
 from audiodiff.audio.spectral import si_sdr
 from audiodiff.config import conf_folder
-from audiodiff.synthesis.checkpoint import build, describe
+from audiodiff.models.checkpoint import build, describe
 
 SPECS = {
     **PRESETS,

@@ -7,7 +7,7 @@ import gpu
 import pytest
 import torch
 
-from audiodiff.synthesis import compiled
+from audiodiff.pipelines import compiled
 
 
 @pytest.fixture

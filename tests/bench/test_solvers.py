@@ -6,8 +6,8 @@ import solvers
 import torch
 from solver_problems import KINDS
 
-from audiodiff.diffusion.ancestral import DDIM
-from audiodiff.diffusion.schedule import LinearBeta
+from audiodiff.diffusion.samplers.ancestral import DDIM
+from audiodiff.diffusion.schedules.schedule import LinearBeta
 
 PURE = math.pi / 2
 

@@ -17,14 +17,14 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.data.tones import prepare_tones
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.evaluation.systems import System
 from audiodiff.metrics import JUDGES
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.training.datamodule import ManifestData
 
 SPEC = PRESETS["speech_16k"]

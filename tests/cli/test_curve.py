@@ -14,12 +14,12 @@ from audiodiff.cli import main
 from audiodiff.cli.curve import manifests, numbers
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 
 @pytest.fixture

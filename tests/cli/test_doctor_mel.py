@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from audiodiff.audio.mel import PRESETS, MelSpectrogram
-from audiodiff.audio.mel_convention import CONVENTIONS
-from audiodiff.audio.mel_file import load_mel, save_mel
+from audiodiff.audio.mel.convention import CONVENTIONS
+from audiodiff.audio.mel.file import load_mel, save_mel
 from audiodiff.cli import main
 from audiodiff.data.tones import tone
 

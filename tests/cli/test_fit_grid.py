@@ -12,15 +12,15 @@ from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import main
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.evaluation import grid_fitting as grids
+from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.codec import Codec
+from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis import grids
-from audiodiff.synthesis.codec import Codec
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.music_model import MusicModel
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 SPEC = PRESETS["speech_16k"]
 

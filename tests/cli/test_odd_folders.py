@@ -17,10 +17,10 @@ from audiodiff.cli import main
 from audiodiff.data import recordings
 from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
 
 FILES = {odd.name: odd for odd in ALL()}
 REFUSED = [odd for odd in FILES.values() if odd.problem]

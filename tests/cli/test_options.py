@@ -15,13 +15,13 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import VERBS, build
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.models import checkpoint
+from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis import checkpoint
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.music_model import MusicModel
 
 NUMBERS = ("-1", "0", "nan", "inf", "1e308", "abc", "2.5")
 

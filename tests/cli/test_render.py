@@ -17,15 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiodiff.audio.mel import PRESETS
-from audiodiff.audio.mel_file import save_mel
+from audiodiff.audio.mel.file import save_mel
 from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import main
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 SPEC = PRESETS["speech_16k"]
 

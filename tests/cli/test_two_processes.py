@@ -17,11 +17,11 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import main
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.music_model import MusicModel
 
 SPEC = PRESETS["speech_16k"]
 CLIPS = 6
@@ -30,7 +30,7 @@ HOOKED = """
 import os, signal, sys, time
 from pathlib import Path
 from audiodiff.cli import main
-from audiodiff.synthesis import sidecar
+from audiodiff.rendering import sidecar
 
 store, stored = sidecar.store, []
 

@@ -17,10 +17,10 @@ from audiodiff.audio.io import Audio, write
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
 
 SPEC = PRESETS["speech_16k"]
 

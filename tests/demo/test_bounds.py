@@ -12,10 +12,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from audiodiff.audio.mel import PRESETS
-from audiodiff.audio.mel_file import save_mel
+from audiodiff.audio.mel.file import save_mel
 from audiodiff.demo import sources
 from audiodiff.demo.fields import number
-from audiodiff.demo.music_page import AFTER, LIKE, NOTHING
+from audiodiff.demo.generator_page import AFTER, LIKE, NOTHING
 from audiodiff.demo.visit import spoken
 from audiodiff.errors import UserError
 

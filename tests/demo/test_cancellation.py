@@ -10,7 +10,7 @@ from gradio_client import Client, handle_file
 
 from audiodiff.demo import cancellation
 from audiodiff.demo.cancellation import stepwise
-from audiodiff.synthesis.synthesiser import Progress
+from audiodiff.pipelines.pipeline import Progress
 
 STEPS = 50  # that a request asks for
 PATIENCE = 30  # seconds

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from audiodiff.diffusion.oracle import GaussianOracle, MixtureOracle
-from audiodiff.diffusion.schedule import Cosine, LinearBeta
+from audiodiff.diffusion.schedules.schedule import Cosine, LinearBeta
 
 DIMENSIONS = 6
 

@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-from audiodiff.diffusion.adaptive import Adaptive
-from audiodiff.diffusion.ancestral import DDIM
-from audiodiff.diffusion.bound import bound_grid, variational_bound
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.editing import Inpainting, Restarted
-from audiodiff.diffusion.gradient_guidance import ClassifierGuidance
-from audiodiff.diffusion.guidance import Autoguidance, ClassifierFree
-from audiodiff.diffusion.langevin import PredictorCorrector
-from audiodiff.diffusion.likelihood import log_likelihood
+from audiodiff.diffusion.guidance.extrapolation import Autoguidance, ClassifierFree
+from audiodiff.diffusion.guidance.gradient import ClassifierGuidance
+from audiodiff.diffusion.likelihood.bound import bound_grid, variational_bound
+from audiodiff.diffusion.likelihood.flow import log_likelihood
 from audiodiff.diffusion.noise import step_noise
 from audiodiff.diffusion.objective import X0, V
-from audiodiff.diffusion.presets import NAMES, build
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.samplers.adaptive import Adaptive
+from audiodiff.diffusion.samplers.ancestral import DDIM
+from audiodiff.diffusion.samplers.langevin import PredictorCorrector
+from audiodiff.diffusion.samplers.presets import NAMES, build
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.diffusion.windowed import Windowed
 

@@ -6,19 +6,19 @@ from itertools import pairwise
 import pytest
 import torch
 
-from audiodiff.diffusion.ancestral import DDIM, Ancestral
 from audiodiff.diffusion.bridge import Bridge, coefficients
 from audiodiff.diffusion.denoiser import Denoiser
-from audiodiff.diffusion.guidance import ClassifierFree
-from audiodiff.diffusion.multistep import Multistep
+from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.objective import X0, Epsilon, V
 from audiodiff.diffusion.oracle import GaussianOracle
-from audiodiff.diffusion.schedule import Cosine, RectifiedFlow, VarianceExploding
+from audiodiff.diffusion.samplers.ancestral import DDIM, Ancestral
+from audiodiff.diffusion.samplers.multistep import Multistep
+from audiodiff.diffusion.schedules.schedule import Cosine, RectifiedFlow, VarianceExploding
 from audiodiff.diffusion.variance import Posterior
 from audiodiff.diffusion.weighting import MinSNR
 from audiodiff.nn.condition import Condition
-from audiodiff.nn.frontend import StridedFrontend
+from audiodiff.nn.frontends.frontend import StridedFrontend
 from audiodiff.nn.network import Network
 
 NOISES = (0.5, 1.0, 3.0)

@@ -7,7 +7,7 @@ import torch
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
 from audiodiff.diffusion.oracle import GaussianOracle
-from audiodiff.diffusion.schedule import Cosine, LinearBeta, Schedule
+from audiodiff.diffusion.schedules.schedule import Cosine, LinearBeta, Schedule
 from audiodiff.diffusion.variance import LearnedVariance, Posterior
 from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 from audiodiff.nn.condition import Condition

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from audiodiff.diffusion import presets
 from audiodiff.diffusion.editing import Inpainting, Restarted
 from audiodiff.diffusion.oracle import GaussianOracle
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.samplers import presets
+from audiodiff.diffusion.schedules.schedule import Cosine
 
 FRAMES = 24
 

@@ -7,7 +7,7 @@ from torch.distributions import MultivariateNormal
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
 from audiodiff.diffusion.oracle import GaussianOracle, MixtureOracle
-from audiodiff.diffusion.schedule import Cosine, LinearBeta, RectifiedFlow, SubVP, VarianceExploding
+from audiodiff.diffusion.schedules.schedule import Cosine, LinearBeta, RectifiedFlow, SubVP, VarianceExploding
 
 SCHEDULES = [Cosine(), LinearBeta(), SubVP(), VarianceExploding(), RectifiedFlow()]
 

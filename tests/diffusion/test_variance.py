@@ -8,7 +8,7 @@ from torch.distributions import Normal, kl_divergence
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
 from audiodiff.diffusion.oracle import GaussianOracle
-from audiodiff.diffusion.schedule import Cosine, Level
+from audiodiff.diffusion.schedules.schedule import Cosine, Level
 from audiodiff.diffusion.variance import LearnedVariance, Posterior
 from audiodiff.diffusion.weighting import MinSNR
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.diffusion.weighting import LOG_SNR_MAX, P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 
 LOG_SNR = torch.tensor([-20.0, -3.0, 0.0, 1.0, 20.0], dtype=torch.float64)

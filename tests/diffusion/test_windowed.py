@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from audiodiff.diffusion import presets
 from audiodiff.diffusion.editing import Inpainting
-from audiodiff.diffusion.gradient_guidance import EmbeddingGuidance
+from audiodiff.diffusion.guidance.gradient import EmbeddingGuidance
 from audiodiff.diffusion.oracle import GaussianOracle
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.samplers import presets
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.diffusion.windowed import Windowed
 
 

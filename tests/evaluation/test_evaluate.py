@@ -17,17 +17,17 @@ from audiodiff.audio.prior import MelPrior
 from audiodiff.cli.evaluate import evaluate as verb
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.evaluation import report
 from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash, evaluate
-from audiodiff.evaluation.judging import Case, judge_all
+from audiodiff.evaluation.scoring import Case, judge_all
 from audiodiff.evaluation.statistics import Interval
 from audiodiff.metrics import JUDGES
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 RATE = 16000
 ROWS = [

@@ -4,14 +4,14 @@ import pytest
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
+from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
-from audiodiff.diffusion.stored_grid import StoredGrid
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.evaluation.evaluate import Settings, _describe
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 
 
 @pytest.mark.parametrize(

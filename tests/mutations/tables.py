@@ -34,7 +34,7 @@ class TableFault(NamedTuple):
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Every table of this preset's sampler, on any grid, has the fault."""
-        from audiodiff.diffusion.presets import build
+        from audiodiff.diffusion.samplers.presets import build
 
         reference = build(self.preset, CALLS)
         kind, own = type(reference), type(reference).steps
@@ -90,8 +90,8 @@ def entries(row, field: str) -> list[float]:
 
 def faults() -> list[TableFault]:
     """Every fault of every preset's table at six calls on the cosine schedule that changes a number."""
-    from audiodiff.diffusion.presets import PRESETS, build
-    from audiodiff.diffusion.schedule import Cosine
+    from audiodiff.diffusion.samplers.presets import PRESETS, build
+    from audiodiff.diffusion.schedules.schedule import Cosine
 
     found: list[TableFault] = []
     seen: list[dict] = []

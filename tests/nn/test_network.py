@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from audiodiff.nn.condition import Condition
-from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
+from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 
 BANDS, HOP = 5, 16

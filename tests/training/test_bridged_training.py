@@ -13,11 +13,11 @@ from audiodiff.audio.spectral import si_sdr
 from audiodiff.data.tones import tone
 from audiodiff.diffusion.bridge import Bridge
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
 from audiodiff.training.module import VocoderTraining, faded
 from audiodiff.training.optim import WarmupCosine
 

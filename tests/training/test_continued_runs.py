@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from audiodiff import Vocoder, config, runs, train
-from audiodiff.diffusion.stored_grid import StoredGrid
+from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
-from audiodiff.synthesis import checkpoint
+from audiodiff.models import checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SMOKE = ("+recipe=speech_mel", "debug=smoke", "callbacks.held_out.clips=0", "data.crop_samples=4096")

@@ -7,18 +7,18 @@ from torch import Tensor, nn
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.audio.spectral import multi_resolution_stft
+from audiodiff.conditioners.excitation import HarmonicSource
 from audiodiff.data.tones import tone
+from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
-from audiodiff.diffusion.stored_grid import StoredGrid
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.source import HarmonicSource
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.training.few_step import FewStepTraining
 from audiodiff.training.module import faded
 

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
+from audiodiff.models.audio_model import MusicModel
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.nn.frontend import IdentityFrontend
+from audiodiff.nn.frontends.frontend import IdentityFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.module import VocoderTraining
 from audiodiff.training.music import MusicTraining

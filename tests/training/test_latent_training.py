@@ -15,9 +15,9 @@ from audiodiff.audio import io
 from audiodiff.data import corpora
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
-from audiodiff.synthesis import checkpoint
-from audiodiff.synthesis.codec import Codec, codec_of
-from audiodiff.synthesis.music import MusicGenerator
+from audiodiff.models import checkpoint
+from audiodiff.models.codec import Codec, codec_of
+from audiodiff.pipelines.audio_generator import MusicGenerator
 from audiodiff.training.datamodule import MusicData
 from audiodiff.training.latents import LatentData, codec_hash, encode, latent_file
 from audiodiff.training.reconstructed import predictable

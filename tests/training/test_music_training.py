@@ -15,13 +15,13 @@ from audiodiff.audio import io
 from audiodiff.cli import build as application
 from audiodiff.data.corpora import prepare
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.sampler import not_finite
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.samplers.sampler import not_finite
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.nn.frontend import StftFrontend
+from audiodiff.models.audio_model import MusicModel
+from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.music import MusicGenerator
-from audiodiff.synthesis.music_model import MusicModel
+from audiodiff.pipelines.audio_generator import MusicGenerator
 from audiodiff.training.datamodule import MusicData
 from audiodiff.training.music import MusicTraining
 from audiodiff.training.optim import WarmupCosine

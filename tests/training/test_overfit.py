@@ -33,13 +33,13 @@ from audiodiff.data.tones import tone
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.objective import X0, Epsilon, Objective, V
-from audiodiff.diffusion.presets import build
-from audiodiff.diffusion.schedule import Cosine
-from audiodiff.diffusion.times import LowDiscrepancy
-from audiodiff.nn.frontend import IdentityFrontend, StftFrontend, StridedFrontend
+from audiodiff.diffusion.samplers.presets import build
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.diffusion.timestep_sampling import LowDiscrepancy
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.vocoder import Vocoder
+from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.training.module import VocoderTraining, faded
 from audiodiff.training.optim import WarmupCosine
 

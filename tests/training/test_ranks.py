@@ -9,16 +9,16 @@ import torch
 from safetensors.torch import load_file
 
 from audiodiff.data.tones import prepare_tones
-from audiodiff.diffusion.learned_schedule import LearnedSchedule
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
-from audiodiff.diffusion.times import LossSecondMoment
+from audiodiff.diffusion.schedules.learned import LearnedSchedule
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.diffusion.timestep_sampling import LossSecondMoment
 from audiodiff.diffusion.weighting import VariationalBound
+from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.nn.frontend import IdentityFrontend, StftFrontend
+from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.synthesis.codec import Codec
-from audiodiff.synthesis.music_model import MusicModel
 from audiodiff.training.autoencoder import AutoencoderTraining
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.datamodule import ManifestData, MusicData

@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
+from audiodiff.conditioners.excitation import HarmonicSource
 from audiodiff.data.tones import tone
 from audiodiff.diffusion.objective import V
-from audiodiff.diffusion.schedule import Cosine
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.codec import Codec
+from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.nn.frontend import IdentityFrontend, StftFrontend
+from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
-from audiodiff.synthesis.codec import Codec
-from audiodiff.synthesis.model import VocoderModel
-from audiodiff.synthesis.music_model import MusicModel
-from audiodiff.synthesis.source import HarmonicSource
 from audiodiff.training import reconstructed
 from audiodiff.training.autoencoder import AutoencoderTraining
 from audiodiff.training.few_step import FewStepTraining

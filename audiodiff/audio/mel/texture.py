@@ -1,0 +1,233 @@
+"""What the numbers of a mel show of the filterbank and the logarithm that made them.
+
+Undo a guess of scale, bank and window, and what is left should be speech: of a plausible level, with its long-term
+average spectrum (Byrne et al. 1994, table II), and rough from band to band exactly as far as the guess says. That
+roughness carries most of the evidence. Over a window the transform of any sound fluctuates from bin to bin; a band
+averages a few bins, so its logarithm fluctuates by an amount, and together with its neighbours, that follow from the
+filters F and the window w alone. For white noise the powers of bins i and j are correlated by |W(i - j)|^2, W the
+transform of w^2 (magnitudes nearly so), hence the covariance of log-bands is F'RF over the product of the filters'
+sums. Wrong bins, a wrong window, a wrong base or power change amount and pattern.
+
+Compared are second differences across bands, which leave out level and formants, in five regions of frequency: their
+amount, the correlation with the next and the next but one band, the correlation from frame to frame (overlap of the
+windows); and of the spectrum: level, tilt, shape; and how fast the level moves. Speech is no white noise: by how much
+each figure misses the theory when the guess is right, depending on the guess, was measured once (`doctor.json`).
+"""
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from audiodiff.audio.mel import MelSpec, filterbank, window
+from audiodiff.audio.mel.convention import Scaling
+from audiodiff.audio.mel.scale import corners
+
+# Hz, dB of third-octave bands, men and women of twelve languages.
+_SPEECH = np.array(
+    [
+        (63, 38.6), (80, 43.5), (100, 54.4), (125, 57.7), (160, 56.8), (200, 60.2), (250, 60.3), (315, 59.0),
+        (400, 62.1), (500, 62.1), (630, 60.5), (800, 56.8), (1000, 53.7), (1250, 53.0), (1600, 52.0), (2000, 48.7),
+        (2500, 48.1), (3150, 46.8), (4000, 45.6), (5000, 44.5), (6300, 44.3), (8000, 43.7), (10000, 43.4),
+        (12500, 41.3), (16000, 40.7),
+    ]
+)  # fmt: skip
+_THIRD = 2 ** (1 / 6) - 2 ** (-1 / 6)
+_REGIONS = ((60, 400), (400, 1000), (1000, 2000), (2000, 4000), (4000, 7500))
+_LOW, _MIDDLE, _HIGH = (0, 800), (800, 2500), (2500, 7500)
+_RHYTHM = 0.06  # seconds
+_DB = 10 / math.log(10)
+
+FIGURES = (
+    "level",
+    "tilt",
+    "shape",
+    *(f"roughness_{i}" for i in range(len(_REGIONS))),
+    "unevenness",
+    *(f"{kind}_{where}" for kind in ("next", "second") for where in ("low", "middle", "high")),
+    "frame_low",
+    "frame_high",
+    "rhythm",
+)
+
+
+class Bank(NamedTuple):
+    """What a guess of filters and window foretells; per band unless said otherwise.
+
+    Attributes:
+        centres: Hz.
+        widths: Hz.
+        sums: of the filters' weights.
+        speech: average spectrum of speech, dB per Hz, of any level.
+        deviation: of the second differences of natural log-bands, (M - 2,).
+        next: correlation of neighbouring second differences, (M - 3,).
+        second: of the next but one, (M - 4,).
+        frame: correlation from frame to frame.
+        gain: sum of the squared window, times sample_rate / 2: what turns |X|^2 into power per Hz.
+        covariates: of the guess, on which the misses of the theory may depend.
+    """
+
+    centres: np.ndarray
+    widths: np.ndarray
+    sums: np.ndarray
+    speech: np.ndarray
+    deviation: np.ndarray
+    next: np.ndarray
+    second: np.ndarray
+    frame: float
+    gain: float
+    covariates: np.ndarray
+
+
+def bank(spec: MelSpec) -> Bank:
+    """The theory for a spec's filters, window and power; its logarithm is not looked at."""
+    return _bank(replace(spec, log_base="e", log_floor=1.0, center=True, padding="reflect", power_offset=0.0))
+
+
+@lru_cache(maxsize=256)
+def _bank(spec: MelSpec) -> Bank:
+    edges = corners(spec.n_mels, spec.f_min, spec.f_max, spec.mel_scale)
+    centres, widths = edges[1:-1], (edges[2:] - edges[:-2]) / 2
+    filters, hann = filterbank(spec).numpy(), window(spec).numpy()
+    overlap = (np.abs(np.fft.fft(hann**2)) / (hann**2).sum())[: spec.bins] ** 2
+    # Magnitudes of complex noise: variance 4 / pi - 1 of the squared mean, correlation (9 r + r^2) / 10 nearly.
+    overlap = overlap if spec.power == 2 else (4 / math.pi - 1) * (0.9 * overlap + 0.1 * overlap**2)
+    sums = filters.sum(0)
+    covariance = overlap[0] * filters.T @ filters
+    for lag in range(1, int(np.flatnonzero(overlap > 1e-4 * overlap[0]).max()) + 1):
+        beside = overlap[lag] * filters[lag:].T @ filters[:-lag]
+        covariance += beside + beside.T
+    covariance /= np.outer(sums, sums)
+    difference = np.diff(np.eye(spec.n_mels), 2, axis=0) / -2
+    covariance = difference @ covariance @ difference.T
+    deviation = np.sqrt(np.diag(covariance))
+    hop = spec.hop_length
+    spacing = np.interp([300.0, 4000.0], centres, widths)
+    resolution = spec.sample_rate / spec.win_length
+    return Bank(
+        centres,
+        widths,
+        sums,
+        np.interp(np.log(centres), np.log(_SPEECH[:, 0]), _SPEECH[:, 1] - _DB * np.log(_SPEECH[:, 0] * _THIRD)),
+        deviation,
+        np.diag(covariance, 1) / (deviation[1:] * deviation[:-1]),
+        np.diag(covariance, 2) / (deviation[2:] * deviation[:-2]),
+        ((hann[hop:] * hann[:-hop]).sum() / (hann**2).sum()) ** 2,
+        (hann**2).sum() * spec.sample_rate / 2,
+        np.array(
+            [1.0, math.log(resolution), *np.log(spacing / resolution), math.log(hop / spec.win_length), spec.power]
+        ),
+    )
+
+
+class Texture:
+    """The figures of one mel that no guess is needed for.
+
+    Args:
+        stored: the numbers, (M, F), float64.
+        floor: the value at which they end below, if they reach one.
+    """
+
+    def __init__(self, stored: np.ndarray, floor: float | None):
+        self.stored = stored[:, np.ptp(stored, axis=0) > 0]  # without padding
+        alive = self.stored > (-math.inf if floor is None else floor + 1e-3 * abs(np.ptp(stored)))
+        self.alive = alive.mean(1)
+        second = -np.diff(self.stored, 2, axis=0) / 2
+        whole = alive[1:-1] & alive[:-2] & alive[2:]
+        count = whole.sum(1, keepdims=True)
+        mean = np.where(whole, second, 0).sum(1, keepdims=True) / np.maximum(count, 1)
+        self._second = np.where(whole & (count > 8), second - mean, np.nan)
+        with np.errstate(all="ignore"):
+            self.roughness = np.sqrt(_mean(self._second**2))
+            self.next = self._correlation(1)
+            self.second = self._correlation(2)
+            self.frame = _mean(self._second[:, 1:] * self._second[:, :-1]) / self.roughness**2
+        self._powers: dict[float, np.ndarray] = {}
+        self._patterns: dict[int, tuple[np.ndarray, list[float]]] = {}
+
+    def _correlation(self, lag: int) -> np.ndarray:
+        a, b = self._second[:-lag], self._second[lag:]
+        both = np.isfinite(a) & np.isfinite(b)
+        a, b = np.where(both, a, np.nan), np.where(both, b, np.nan)
+        return _mean(a * b) / np.sqrt(_mean(a * a) * _mean(b * b))
+
+    def powers(self, scale: float) -> np.ndarray:
+        """exp(scale * stored), the largest being 1, (M, F)."""
+        if scale not in self._powers:
+            self._powers[scale] = np.exp(scale * (self.stored - self.stored.max()))
+        return self._powers[scale]
+
+    def figures(self, spec: MelSpec, scaling: Scaling) -> np.ndarray:
+        """What `FIGURES` names, under a guess; NaN where the mel is too short or silent to tell."""
+        theory = bank(spec)
+        natural = natural_per_unit(spec, scaling)
+        if id(theory) not in self._patterns:
+            self._patterns[id(theory)] = self._pattern(theory)
+        roughness, others = self._patterns[id(theory)]
+        with np.errstate(all="ignore"):
+            spectrum, rhythm = self._spectrum(spec, scaling, theory), self._rhythm(spec, scaling, theory)
+        return np.array([*spectrum, *(roughness + math.log(natural)), *others, rhythm])
+
+    def _pattern(self, theory: Bank) -> tuple[np.ndarray, list[float]]:
+        """What does not depend on the guess's logarithm: roughness by region, up to a constant, and the rest."""
+        inner = theory.centres[1:-1]
+        with np.errstate(all="ignore"):
+            roughness = np.log(self.roughness / theory.deviation)
+            return np.array([_average(roughness, inner, region) for region in _REGIONS]), [
+                float(np.log(_mean(np.abs(np.diff(roughness[inner < 1200]))[None])[0])),
+                *(_average(self.next - theory.next, inner[:-1], region) for region in (_LOW, _MIDDLE, _HIGH)),
+                *(_average(self.second - theory.second, inner[1:-1], region) for region in (_LOW, _MIDDLE, _HIGH)),
+                *(_average(self.frame - theory.frame, inner, region) for region in (_LOW, _HIGH)),
+            ]
+
+    def _weighted(self, spec: MelSpec, scaling: Scaling, theory: Bank) -> tuple[np.ndarray, np.ndarray]:
+        """exp of the stored numbers as band powers of unknown common factor, and the bands' weights towards them."""
+        scale = 2 * natural_per_unit(spec, scaling) / spec.power
+        return self.powers(scale), theory.sums ** (-2 / spec.power) / theory.gain
+
+    def _spectrum(self, spec: MelSpec, scaling: Scaling, theory: Bank) -> tuple[float, float, float]:
+        powers, weights = self._weighted(spec, scaling, theory)
+        density = powers.mean(1) * weights * (4 / math.pi if spec.power == 1 else 1)
+        level = math.nan
+        if scaling.shift is not None:
+            exponent = 2 * natural_per_unit(spec, scaling) / spec.power * (self.stored.max() - scaling.shift)
+            level = _DB * (math.log((density * theory.widths).sum()) + exponent)
+        heard = (theory.centres > 150) & (theory.centres < 7000) & (self.alive > 0.5)
+        if heard.sum() < 8:
+            return level, math.nan, math.nan
+        miss = _DB * np.log(density[heard]) - theory.speech[heard]
+        octaves = np.log2(theory.centres[heard])
+        line = np.polyfit(octaves, miss, 1)
+        return level, line[0], np.std(miss - np.polyval(line, octaves))
+
+    def _rhythm(self, spec: MelSpec, scaling: Scaling, theory: Bank) -> float:
+        powers, weights = self._weighted(spec, scaling, theory)
+        level = np.log(np.maximum((weights * theory.widths) @ powers, 1e-30))
+        lag = max(1, round(_RHYTHM * spec.sample_rate / spec.hop_length))
+        if len(level) <= 2 * lag or np.ptp(level) == 0:
+            return math.nan
+        return math.log(np.mean((level[lag:] - level[:-lag]) ** 2) / np.var(level))
+
+
+def natural_per_unit(spec: MelSpec, scaling: Scaling) -> float:
+    """By how much the natural logarithm of the linear mel grows with a stored number."""
+    return 1 / (scaling.gain * log_unit(spec))
+
+
+def log_unit(spec: MelSpec) -> float:
+    """The log-mel of a linear value of e."""
+    return {"e": 1.0, "10": 1 / math.log(10), "db": (20 if spec.power == 1 else 10) / math.log(10)}[spec.log_base]
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over frames, leaving out NaN; NaN where all are."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0).sum(1) / known.sum(1)
+
+
+def _average(values: np.ndarray, hertz: np.ndarray, region: tuple[float, float]) -> float:
+    values = values[(hertz >= region[0]) & (hertz < region[1])]
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else math.nan

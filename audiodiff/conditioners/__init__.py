@@ -1,0 +1,1 @@
+"""Conditions: what a network is conditioned on, one condition a file."""

@@ -1,0 +1,1 @@
+"""Time grids: at which times a sampler evaluates the network."""

@@ -1,0 +1,39 @@
+"""A time grid that belongs to a sampler and a number of network calls: what a checkpoint keeps."""
+
+from collections.abc import Sequence
+
+import torch
+
+from audiodiff.diffusion.grids import grid as grids
+from audiodiff.diffusion.samplers import presets
+from audiodiff.diffusion.samplers.sampler import Sampler
+
+
+class StoredGrid:
+    """Times for one sampler.
+
+    Args:
+        sampler: its published name, a key of `presets.PRESETS`.
+        calls: network calls.
+        times: strictly falling, in [0, 1]; one more than the sampler has intervals.
+
+    Raises:
+        ValueError: another number of times, or as `grid.check`; UserError as `presets.build`.
+    """
+
+    def __init__(self, sampler: str, calls: int, times: Sequence[float]):
+        self.sampler, self.calls, self.times = sampler, calls, tuple(times)
+        self.build()
+
+    def build(self, t_max: float | None = None) -> Sampler:
+        """The sampler on these times, of which the first is brought to t_max if it lies above."""
+        sampler = presets.build(self.sampler, self.calls)
+        first, *others = self.times
+        first = first if t_max is None else min(first, t_max)
+        times = grids.check(torch.tensor([first, *others], dtype=torch.float64))
+        if len(times) != sampler.intervals + 1:
+            raise ValueError(
+                f"{self.sampler} with {self.calls} network calls needs {sampler.intervals + 1} times, got {len(times)}"
+            )
+        sampler.grid = times
+        return sampler

@@ -1,0 +1,1 @@
+"""Guidance: denoisers around denoisers that steer towards a condition."""

@@ -1,0 +1,166 @@
+"""Guidance by gradients: towards signals that a classifier or a similarity prefers.
+
+By Bayes' rule the score of p(x_t | y) is that of p(x_t) plus grad log p(y | x_t), and by Tweedie's formula E[x0 | x_t]
+grows by sigma^2 / alpha times as much. `ClassifierGuidance` has a classifier of noisy signals (Dhariwal and Nichol,
+arXiv 2105.05233). `EmbeddingGuidance` knows only clean signals and takes weight times the similarity of E[x0 | x_t] to
+a target for the log-probability. Its gradient with respect to x_t passes through the denoiser. Left out, the denoiser's
+Jacobian alpha / sigma^2 Cov[x0 | x_t] is replaced by that for standard normal data, where the covariance is
+sigma^2 / (alpha^2 + sigma^2): cheaper, and finite where alpha = 0.
+
+Log-probabilities are per clip and their gradients are not normalised: a weight of 1 is Bayes' rule. Gradients are taken
+whether or not the caller records them, also inside `torch.inference_mode`; where the caller does differentiate with
+respect to x_t, the guided answer is differentiable once more.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audiodiff.diffusion.clips import check_clips, column, map_tensors
+from audiodiff.diffusion.denoiser import EPSILON_LOG_SNR_MIN
+from audiodiff.diffusion.guidance.extrapolation import Guidance
+from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, start_time
+from audiodiff.diffusion.schedules.schedule import Schedule
+from audiodiff.diffusion.wrapper import Time
+
+
+class ClassifierGuidance(Guidance):
+    """Bayes' rule with a classifier of noisy signals. Dhariwal and Nichol (arXiv 2105.05233).
+
+    Args:
+        denoiser: the model of the signals, which may itself be conditional.
+        log_prob: `(x_t, t, cond) -> (B,)`, log p(cond | x_t) in nats up to a constant; differentiable in x_t.
+        weight: 1 is Bayes' rule; more is p(cond | x_t)^weight.
+
+    Raises:
+        ValueError: in a call: alpha(t) = 0 (start at `t_max`), a log-probability that is not one number a clip or does
+            not depend on x_t by differentiable steps, or a condition of another number of clips than x_t.
+    """
+
+    def __init__(
+        self, denoiser: HasPosteriorMean, log_prob: Callable[[Tensor, Time, Any], Tensor], weight: float = 1.0
+    ):
+        super().__init__(denoiser, weight)
+        self.log_prob = log_prob
+
+    @property
+    def t_max(self) -> float:
+        """The denoiser's, but log_snr is -10 there at the lowest: sigma^2 / alpha has no value at pure noise."""
+        return regular_t_max(self.denoiser)
+
+    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+        x0_hat = self._estimate(x_t, t, cond)
+        factor = tweedie_factor(self.schedule, t, x_t)
+        slope, _ = gradient(lambda x, cond: (self.log_prob(x, t, cond), x), x_t, cond)
+        return x0_hat + self.weight * factor * slope
+
+
+class EmbeddingGuidance(Guidance):
+    """Towards signals whose embedding is similar to a target's: the counterpart of CLIP guidance for audio.
+
+    Args:
+        denoiser: the model of the signals.
+        similarity: `(x0_hat (B, C, T), cond) -> (B,)`, differentiable, such as `CosineSimilarity`.
+        weight: nats per unit of similarity: p(x0) is multiplied by exp(weight similarity(x0)).
+        through_denoiser: whether the gradient passes through the denoiser, which costs its backward pass and starts at
+            log_snr >= -10, or is that with respect to E[x0 | x_t] times sigma^2 / (alpha^2 + sigma^2).
+
+    Raises:
+        ValueError: in a call: as `ClassifierGuidance`; alpha(t) = 0 only where the gradient passes the denoiser.
+    """
+
+    def __init__(
+        self,
+        denoiser: HasPosteriorMean,
+        similarity: Callable[[Tensor, Any], Tensor],
+        weight: float,
+        through_denoiser: bool = True,
+    ):
+        super().__init__(denoiser, weight)
+        self.similarity = similarity
+        self.through_denoiser = through_denoiser
+
+    @property
+    def t_max(self) -> float:
+        """The denoiser's; where the gradient passes through it, log_snr is -10 there at the lowest."""
+        return regular_t_max(self.denoiser) if self.through_denoiser else super().t_max
+
+    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+        if self.through_denoiser:
+            factor = tweedie_factor(self.schedule, t, x_t)
+
+            def similarity(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
+                x0_hat = self._estimate(x, t, cond)
+                return self.similarity(x0_hat, cond), x0_hat
+
+            slope, x0_hat = gradient(similarity, x_t, cond)
+        else:
+            alpha, sigma = amplitudes(self.schedule, t, x_t)
+            factor = sigma**2 / (alpha**2 + sigma**2)
+            slope, x0_hat = gradient(lambda x, cond: (self.similarity(x, cond), x), self._estimate(x_t, t, cond), cond)
+        return x0_hat + self.weight * factor * slope
+
+
+class CosineSimilarity:
+    """The cosine between the embedding of a signal and a target, in [-1, 1]; the condition plays no part.
+
+    Args:
+        embed: (B, C, T) -> (B, E), differentiable.
+        target: (E,) for all clips, or (B, E): embeddings of recordings, or of text where both share a space.
+
+    Raises:
+        ValueError: in a call: a target of another number of clips.
+    """
+
+    def __init__(self, embed: Callable[[Tensor], Tensor], target: Tensor):
+        self.embed = embed
+        self.target = target
+
+    def __call__(self, x0_hat: Tensor, cond: Any = None) -> Tensor:
+        """(B,) cosines."""
+        if self.target.ndim > 1:
+            check_clips(self.target, x0_hat)
+        target = recordable(self.target).to(x0_hat)
+        return torch.nn.functional.cosine_similarity(self.embed(x0_hat), target, dim=-1)
+
+
+def gradient(function: Callable[[Tensor, Any], tuple[Tensor, Tensor]], x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
+    """d value / d x for `function(x, cond) -> (value (B,), answer)`, and the answer."""
+    differentiated = torch.is_grad_enabled() and x.requires_grad
+    with torch.inference_mode(False), torch.enable_grad():
+        if not differentiated:
+            x = recordable(x).detach().requires_grad_()
+        value, answer = function(x, map_tensors(recordable, cond))
+        if value.shape != (len(x),):
+            raise ValueError(f"guidance needs one number for each of {len(x)} clips, got shape {tuple(value.shape)}")
+        if not value.requires_grad:
+            raise ValueError("guidance needs a differentiable function of the signal, got one that records no gradient")
+        (slope,) = torch.autograd.grad(value.sum(), x, create_graph=differentiated)
+    return slope, answer if differentiated else answer.detach()
+
+
+def recordable(tensor: Tensor) -> Tensor:
+    """A tensor that autograd takes: one made in inference mode is copied, others are as they are."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def tweedie_factor(schedule: Schedule, t: Time, like: Tensor) -> Tensor | float:
+    """sigma^2 / alpha: what a change of the score is worth in E[x0 | x_t]."""
+    alpha, sigma = amplitudes(schedule, t, like)
+    if bool(torch.as_tensor(alpha == 0).any()):
+        raise ValueError("a gradient does not determine x0 where alpha = 0: start at the guidance's t_max")
+    return sigma**2 / alpha
+
+
+def regular_t_max(denoiser: HasPosteriorMean) -> float:
+    """The denoiser's time to start from, log_snr being -10 there at the lowest."""
+    return min(start_time(denoiser), float(denoiser.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
+
+
+def amplitudes(schedule: Schedule, t: Time, like: Tensor) -> tuple[Tensor, Tensor] | tuple[float, float]:
+    """alpha and sigma: numbers if t is one, else tensors that broadcast against `like`."""
+    if not isinstance(t, Tensor):
+        return schedule.level(t)[:2]
+    return column(schedule.alpha(t, torch.float64), like), column(schedule.sigma(t, torch.float64), like)

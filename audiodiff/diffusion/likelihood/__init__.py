@@ -1,0 +1,1 @@
+"""Log-likelihood: by the probability-flow ODE, and the variational bound."""

@@ -1,0 +1,243 @@
+"""The loop from noise to data.
+
+Every fixed-grid sampler here is linear in what the network says: with x_n the state in which the network is asked for
+the n-th time and f_n = p_n x_n + q_n E[x0 | x_n] its feature (the estimated x0, noise or v),
+
+    x_(n+1) = sum_j carry_(n, j) x_(n-j) + sum_j weights_(n, j) f_(n-j) + noise_n z_n.
+
+Multistep methods look back on features; singlestep methods look back on states too, because the stages of a step all
+leave from its start. A sampler is therefore a table of such `Step`s, one for each network call, computed from the grid
+alone, in float64, and one loop walks them all. The loop holds no branch on tensor values and no number of it comes
+from a device, so it can be compiled as a whole and captured in a CUDA graph (`walk`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from audiodiff.diffusion.clips import check_output
+from audiodiff.diffusion.grids import grid as grids
+from audiodiff.diffusion.schedules.schedule import Schedule
+from audiodiff.errors import UserError
+
+Noise = Callable[[int], Tensor]
+"""step -> standard normal like the state."""
+Callback = Callable[[int, int, Tensor, Tensor], None]
+"""Called after each network call with (calls done before it, nfe, x, E[x0 | x] that led there)."""
+
+
+class HasPosteriorMean(Protocol):
+    """What a sampler asks of a denoiser: a `Denoiser`, an oracle, a wrapper around either, or one of somebody else's.
+
+    It may also have `t_max`, the time to start from (`start_time`), and `posterior`, for a learned variance.
+    """
+
+    schedule: Schedule
+
+    def __call__(self, x_t: Tensor, t: float, cond: Any = None) -> Tensor:
+        """E[x0 | x_t], like x_t."""
+
+
+def start_time(denoiser: HasPosteriorMean) -> float:
+    """The time to start from: the denoiser's `t_max`, or the schedule's where it states none."""
+    return getattr(denoiser, "t_max", denoiser.schedule.t_max)
+
+
+def estimate(denoiser: Callable[[Tensor, Any, Any], Tensor], x_t: Tensor, t: Tensor | float, cond: Any) -> Tensor:
+    """A denoiser's E[x0 | x_t], in the shape and dtype of x_t.
+
+    Raises:
+        ValueError: it returned another shape, or no real floating-point numbers.
+    """
+    return check_output(denoiser(x_t, t, cond), x_t.shape, x_t.dtype, "the denoiser")
+
+
+class Step(NamedTuple):
+    """One row of a sampler's table; see the module's docstring for the letters. Newest first."""
+
+    t: float
+    carry: tuple[float, ...]
+    weights: tuple[float, ...]
+    feature: tuple[float, float] = (0.0, 1.0)
+    noise: float = 0.0
+
+    def times(self, gain: float) -> "Step":
+        """The row that leads to a multiple of the state."""
+        carry, weights = (tuple(gain * factor for factor in row) for row in (self.carry, self.weights))
+        return self._replace(carry=carry, weights=weights, noise=gain * self.noise)
+
+
+class Sampler(ABC):
+    """A walk along a fixed grid of times.
+
+    Args:
+        nfe: number of network calls, >= 1.
+        grid: (intervals + 1,) strictly falling times in [0, 1]; None: `default_grid`. There is an interval for each
+            network call, unless a sampler says otherwise.
+
+    Raises:
+        ValueError: nfe < 1, a grid that is not strictly falling, or of another length than intervals + 1.
+    """
+
+    def __init__(self, nfe: int, grid: Tensor | None = None):
+        if nfe < 1:
+            raise ValueError(f"a sampler needs at least one network call, got nfe = {nfe}")
+        self.nfe = nfe
+        self.grid = None if grid is None else self._checked(grid)
+
+    @property
+    def intervals(self) -> int:
+        """How many intervals the grid has."""
+        return self.nfe
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether noise is added on the way, so that a call needs `noise`."""
+        return False
+
+    def default_grid(self, schedule: Schedule, t_max: float) -> Tensor:
+        """The grid for a denoiser that starts at t_max: uniform t, down to 0."""
+        return grids.uniform_t(schedule, self.intervals, t_max)
+
+    @abstractmethod
+    def steps(self, schedule: Schedule, grid: Tensor) -> list[Step]:
+        """The table of this sampler on a checked grid (intervals + 1,)."""
+
+    def table(self, denoiser: HasPosteriorMean) -> list[Step]:
+        """The table for a denoiser: on the sampler's grid, else on the default one from the denoiser's t_max.
+
+        Raises:
+            ValueError: the grid starts above the denoiser's t_max.
+        """
+        grid = self.grid_for(denoiser)
+        *rows, last = self.steps(denoiser.schedule, grid)
+        gain = gain_to_data(denoiser.schedule, float(grid[-1]))
+        return [*rows, last if gain == 1 else last.times(gain)]
+
+    def grid_for(self, denoiser: HasPosteriorMean) -> Tensor:
+        """The times that a call walks: (intervals + 1,), float64. Raises as `table`."""
+        t_max = start_time(denoiser)
+        if self.grid is None:
+            return self.default_grid(denoiser.schedule, t_max)
+        if float(self.grid[0]) > t_max:
+            raise ValueError(f"the grid starts at {float(self.grid[0]):.6g}, the denoiser at {t_max:.6g}")
+        return self.grid
+
+    def noise_scale(self, denoiser: HasPosteriorMean) -> float:
+        """Standard deviation of the noise that a call begins with; 1 where variance is preserved. Raises as `table`."""
+        return denoiser.schedule.level(float(self.grid_for(denoiser)[0])).scale
+
+    def __call__(
+        self,
+        denoiser: HasPosteriorMean,
+        x1: Tensor,
+        cond: Any = None,
+        noise: Noise | None = None,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """From x1 at the grid's first time to its last. Gradients flow if they are enabled.
+
+        Args:
+            denoiser: answers E[x0 | x_t]; asked with t as a number.
+            x1: (B, C, T) the state at the grid's first time: standard normal noise times `noise_scale`.
+            cond: handed to the denoiser as it is.
+            noise: step -> standard normal like x1 (`noise.step_noise`); only stochastic samplers ask.
+            callback: see `Callback`.
+
+        Returns:
+            (B, C, T) the state at the grid's last time, or x0 where that is clean; in float64 if x1 is, else float32:
+            the dtype of the state all along.
+
+        Raises:
+            ValueError: no noise for a stochastic sampler, a grid that starts above the denoiser's t_max, an answer of
+                another shape than the state, or a state that is not finite (the message names the first such step).
+        """
+        self._require(noise)
+        x, finite = self.unchecked(denoiser, x1, cond, noise, callback)
+        refuse_not_finite(finite)
+        return x
+
+    def unchecked(
+        self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
+    ) -> tuple[Tensor, Tensor]:
+        """The call without its look at the device: (x0, (nfe,) whether the state was finite after each call)."""
+        return walk(self.table(denoiser), denoiser, x1, cond, noise, callback)
+
+    def _require(self, noise: Noise | None) -> None:
+        if self.stochastic and noise is None:
+            raise ValueError(f"{type(self).__name__} adds noise at every step: give it noise, a function of the step")
+
+    def _checked(self, grid: Tensor) -> Tensor:
+        grid = grids.check(grid)
+        if len(grid) != self.intervals + 1:
+            raise ValueError(f"{self.nfe} network calls need a grid of {self.intervals + 1} times, got {len(grid)}")
+        return grid
+
+
+def walk(
+    table: Sequence[Step],
+    denoiser: Callable[[Tensor, float, Any], Tensor],
+    x1: Tensor,
+    cond: Any = None,
+    noise: Noise | None = None,
+    callback: Callback | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Walk a sampler's table: (x0, (nfe,) whether the state was finite after each network call).
+
+    This is what is compiled and what a CUDA graph captures, with noise drawn beforehand and no callback.
+    """
+    x = x1 if x1.dtype == torch.float64 else x1.float()
+    states_kept, features_kept = max(len(step.carry) for step in table), max(len(step.weights) for step in table)
+    states: list[Tensor] = []
+    features: list[Tensor] = []
+    sums = []
+    for n, step in enumerate(table):
+        x0_hat = estimate(denoiser, x, step.t, cond)
+        states = [x, *states[: states_kept - 1]]
+        features = [combine(step.feature, (x, x0_hat)), *features[: features_kept - 1]]
+        x = combine((*step.carry, *step.weights), (*states[: len(step.carry)], *features))
+        if step.noise:
+            x = torch.add(x, noise(n), alpha=step.noise)
+        # One pass over the state where isfinite would take two and a mask; an infinite sum is none of a sound signal.
+        sums.append(x.sum())
+        if callback is not None:
+            callback(n, len(table), x, x0_hat)
+    return x, torch.isfinite(torch.stack(sums))
+
+
+def gain_to_data(schedule: Schedule, t: float) -> float:
+    """What the state at the time t is multiplied by to be x0: 1 / alpha where sigma = 0, 1 where noise is left."""
+    level = schedule.level(t)
+    return 1.0 if level.sigma else 1 / level.alpha
+
+
+def refuse_not_finite(finite: Tensor) -> None:
+    """Raise UserError that names the first step whose entry in finite (nfe,) is false: the one look at the device."""
+    broken = (~finite).nonzero().flatten().tolist()
+    if broken:
+        raise not_finite(f"step {broken[0] + 1} of {len(finite)}")
+
+
+class NotFinite(UserError):
+    """The state of a sampler became NaN or infinite."""
+
+
+def not_finite(step: str) -> NotFinite:
+    """What to raise where the state is not finite after a step."""
+    problem = f"not finite after {step}: the network answered NaN or infinity"
+    return NotFinite("the sampled signal", problem, "use float32, or export the model again")
+
+
+def combine(factors: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
+    """The linear combination; terms with factor 0 are left out (the factors are numbers of the grid)."""
+    terms = [(factor, tensor) for factor, tensor in zip(factors, tensors, strict=False) if factor]
+    if not terms:
+        return torch.zeros_like(tensors[0])
+    (factor, tensor), *rest = terms
+    total = tensor if factor == 1 else factor * tensor
+    for factor, tensor in rest:
+        total = torch.add(total, tensor, alpha=factor)
+    return total

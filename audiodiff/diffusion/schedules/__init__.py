@@ -1,0 +1,1 @@
+"""Noise schedules: how much signal and noise there is at time t."""

@@ -1,0 +1,369 @@
+"""A model of music judged: how far what it makes is from held-out recordings, and whether it copies what it learnt.
+
+There is no recording that a generated clip should equal, so bodies of clips are compared, in an embedding
+(`metrics.timbre`) brought to the principal axes of the training clips. Each row's distance is to the held-out clips,
+over subsets of one size, which makes rows comparable. The row of the training clips is the floor: how far real clips
+are from real ones, of other pieces. Halves of the held-out clips, which share their pieces, are nearer to each other;
+how far training and generated clips are from such a half is told beside that.
+
+A model that copies its training clips would reach the floor as well; so the distance from each generated clip to the
+nearest training clip is held against that from each held-out clip: copies are nearer. Where clips are stretches of
+longer pieces, held-out ones are of other pieces, and real ones of the same pieces would be nearer as well: the training
+clips' own row says how near a training clip is to the nearest other one.
+
+A model that works on a codec's latents is judged with its codec, and so is its network at initialization. One more row,
+of training clips that went through the codec and back, says how near its latents let anything come; that these are near
+to training clips is no copying.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audiodiff.audio.io import Audio, write
+from audiodiff.data.dataset import read_crop
+from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.diffusion.noise import clip_seed
+from audiodiff.errors import UserError
+from audiodiff.evaluation import environment
+from audiodiff.evaluation.clip_features import Body
+from audiodiff.evaluation.evaluate import clip_list_hash
+from audiodiff.files import write_texts
+from audiodiff.metrics import timbre
+from audiodiff.metrics.distribution import (
+    LEAST_PER_DIMENSION,
+    Axes,
+    Spread,
+    estimate,
+    frechet,
+    kernel,
+    nearest,
+    subsampled,
+)
+from audiodiff.pipelines.audio_generator import MusicGenerator, levelled, seeds_of
+
+Place = tuple[Clip, int]  # a recording and the sample at which a stretch of it begins
+DISTANCES = {"Frechet": frechet, "kernel": kernel}
+TRAINING, GENERATED, UNTRAINED = "training clips (the floor)", "generated", "network at initialisation"
+CODED = "training clips through the codec"
+HELD_OUT = "the other half"
+FEWEST = 20  # held-out clips
+EXAMPLES = 16
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the numbers, besides model and data.
+
+    Attributes:
+        count: of generated clips.
+        steps: network calls a clip.
+        sampler: name, or None for the model's own.
+        seed: of all.
+        splits: of the manifest that count as held out.
+        limit: at most so many training clips, and so many held-out ones, drawn by a hash of their names.
+    """
+
+    count: int = 256
+    steps: int = 20
+    sampler: str | None = None
+    seed: int = 0
+    splits: tuple[str, ...] = ("validation", "test")
+    limit: int = 1000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One body of clips.
+
+    Attributes:
+        clips: that were heard; silent and broken ones are not.
+        silent: without sound.
+        distances: to the held-out clips, by name, with their confidence intervals.
+        nearest: to the training clips, of training clips to the nearest other one.
+        variety: mean distance between two of its clips, of the training clips' own.
+        crest_db: median of peaks above the average power.
+        loudness: in LUFS, of clips brought to one peak.
+        beat: how regular it is (`metrics.rhythm`), None of clips that are too short to have one.
+        broken: clips with samples that are not finite.
+    """
+
+    clips: int
+    silent: int
+    distances: dict[str, Spread]
+    nearest: Spread
+    variety: float
+    crest_db: float
+    loudness: Spread
+    beat: Spread | None
+    broken: int = 0
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Of a generated clip the nearest training clip: its id, where in it in seconds, and how far."""
+
+    clip: int
+    nearest: str
+    seconds: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was found.
+
+    Attributes:
+        rows: by body.
+        held_out: nearest distance of the held-out clips to the training clips.
+        held_out_clips: how many.
+        subset: clips that a distance is measured between.
+        dimensions: of the axes.
+        halves: distances to a half of the held-out clips, by body; `HELD_OUT` is the other half.
+        neighbours: of each generated clip that is not silent.
+        facts, settings, clip_list_hash: what it was made of.
+    """
+
+    rows: dict[str, Row]
+    held_out: Spread
+    held_out_clips: int
+    subset: int
+    dimensions: int
+    halves: dict[str, dict[str, Spread]]
+    neighbours: list[Neighbour]
+    facts: dict
+    settings: Settings
+    clip_list_hash: str
+
+    @property
+    def ratio(self) -> dict[str, float]:
+        """Of each distance how many times the floor the generated clips have."""
+        rows = (self.rows[GENERATED], self.rows[TRAINING])
+        return {name: rows[0].distances[name].median / rows[1].distances[name].median for name in DISTANCES}
+
+
+def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manifest: Manifest, settings: Settings):
+    """Generate, embed and compare.
+
+    Args:
+        generator: under judgement.
+        untrained: the same model with fresh weights, or None.
+        manifest: of what it was trained on.
+        settings: what decides the numbers.
+
+    Returns:
+        The report, and some of the generated clips (C, T).
+
+    Raises:
+        UserError: too few held-out or generated clips, or a clip that cannot be read.
+    """
+    if settings.count < FEWEST:
+        raise UserError(f"count {settings.count}", f"is below {FEWEST}", "distributions need more clips")
+    held_out, training = places(generator, manifest, settings)
+    made = made_by(generator, settings)
+    examples = list(islice(made, EXAMPLES))
+    clips = {TRAINING: recordings(manifest, training, generator), GENERATED: chain(examples, made)}
+    if generator.model.codec is not None:
+        clips[CODED] = (_coded(generator, clip) for clip in recordings(manifest, training, generator))
+    if untrained is not None:
+        clips[UNTRAINED] = made_by(untrained, settings)
+    bodies = {name: Body.heard(some, generator.sample_rate) for name, some in clips.items()}
+    for name, body in bodies.items():
+        if len(body) < FEWEST:
+            whole = len(body) + body.silent + body.broken
+            problem = f"{body.silent} of {whole} clips are silent, {body.broken} hold NaN or infinite samples"
+            raise UserError(name, problem, "train longer, or ask for more")
+    real = Body.heard(recordings(manifest, held_out, generator), generator.sample_rate)
+    size = min(len(real), *map(len, bodies.values()))
+    axes = Axes.of(bodies[TRAINING].embeddings, size // LEAST_PER_DIMENSION)
+    apart, placed = axes(real.embeddings), {name: axes(body.embeddings) for name, body in bodies.items()}
+    report = Report(
+        rows={name: _row(body, placed[name], placed[TRAINING], apart, size) for name, body in bodies.items()},
+        held_out=Spread.of(nearest(apart, placed[TRAINING])[0]),
+        held_out_clips=len(real),
+        subset=size,
+        dimensions=axes.basis.shape[1],
+        halves=_halves(real, bodies),
+        neighbours=_neighbours(bodies, placed, training, generator.sample_rate),
+        facts=environment.describe(str(generator.device))
+        | {"model": generator.model_hash[:12], "embedding": timbre.NAME},
+        settings=settings,
+        clip_list_hash=clip_list_hash(list(dict.fromkeys(clip for clip, _ in held_out))),
+    )
+    return report, examples
+
+
+def places(generator: MusicGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
+    """Where held-out and training stretches of the model's kinds lie."""
+    known = manifest.labelled(*generator.model.labels)
+    held_out, training = (
+        _drawn(
+            ((clip, start) for clip in known.only(*splits).clips for start in stretches(clip, generator)),
+            settings.limit,
+        )
+        for splits in (settings.splits, ("train",))
+    )
+    for name, found in (("held-out", held_out), ("training", training)):
+        if len(found) < FEWEST:
+            problem = f"has {len(found)} {name} clips of the model's kinds and length, fewer than {FEWEST}"
+            raise UserError(manifest.root, problem, "prepare more recordings")
+    return held_out, training
+
+
+def _halves(real: Body, bodies: dict[str, Body]) -> dict[str, dict[str, Spread]]:
+    """Of held-out, training and generated clips the distances to a half of the held-out ones, drawn again and again."""
+    size = len(real) // 2
+    axes = Axes.of(bodies[TRAINING].embeddings, max(size // LEAST_PER_DIMENSION, 1))
+    whole = axes(real.embeddings)
+    placed = {HELD_OUT: whole} | {name: axes(bodies[name].embeddings) for name in (TRAINING, GENERATED)}
+    return {
+        name: {
+            kind: Spread.of(subsampled(distance, mine, whole, min(size, len(mine))))
+            for kind, distance in DISTANCES.items()
+        }
+        for name, mine in placed.items()
+    }
+
+
+def _neighbours(
+    bodies: dict[str, Body], placed: dict[str, np.ndarray], training: list[Place], sample_rate: int
+) -> list[Neighbour]:
+    found = []
+    for number, distance, index in zip(
+        bodies[GENERATED].numbers, *nearest(placed[GENERATED], placed[TRAINING]), strict=True
+    ):
+        clip, start = training[bodies[TRAINING].numbers[index]]
+        found.append(Neighbour(int(number), clip.id, start / sample_rate, float(distance)))
+    return found
+
+
+def made_by(generator: MusicGenerator, settings: Settings) -> Iterator[np.ndarray]:
+    """The clips (C, T) that it makes."""
+    seeds = seeds_of(settings.seed, settings.count)
+    for start in range(0, len(seeds), _BATCH):
+        batch = seeds[start : start + _BATCH]
+        yield from generator.generate(batch, steps=settings.steps, sampler=settings.sampler).samples.numpy()
+
+
+def stretches(clip: Clip, generator: MusicGenerator) -> list[int]:
+    """Where in a recording what is as long as the model's clips begins: at its start, or one after the other."""
+    rate, samples = generator.sample_rate, generator.model.samples
+    step = rate // gcd(rate, clip.sample_rate)  # crops begin on the common grid of both rates
+    last = clip.samples * rate // clip.sample_rate - samples
+    if generator.training.get("from_start") or last < 0:
+        return [0]
+    return list(range(0, last + 1, -(-samples // step) * step))
+
+
+def recordings(manifest: Manifest, places: Sequence[Place], generator: MusicGenerator) -> Iterator[np.ndarray]:
+    """Stretches of recordings (C, T), each as long as what the model makes."""
+    rate, samples = generator.sample_rate, generator.model.samples
+    for clip, start in places:
+        read = read_crop(manifest, clip, rate, start, samples, generator.model.channels)
+        yield torch.nn.functional.pad(read, (0, samples - read.shape[-1])).numpy()
+
+
+@torch.inference_mode()
+def _coded(generator: MusicGenerator, clip: np.ndarray) -> np.ndarray:
+    """A clip (C, T) through the codec of a model that has one."""
+    codec = generator.model.codec
+    latents = codec.encode(torch.from_numpy(clip)[None].to(generator.device))
+    return codec.decode(latents, clip.shape[-1])[0].cpu().numpy()
+
+
+def _drawn(places: Iterable[Place], limit: int) -> list[Place]:
+    """At most so many, drawn by a hash of their names."""
+    return sorted(places, key=lambda place: clip_seed(place[1], place[0].id))[:limit]
+
+
+def _row(body: Body, placed: np.ndarray, training: np.ndarray, real: np.ndarray, size: int) -> Row:
+    """A body's, of its places on the axes and those of training and held-out clips."""
+    distances = {kind: estimate(distance, placed, real, size) for kind, distance in DISTANCES.items()}
+    near, variety = Spread.of(nearest(placed, training)[0]), _spread(placed) / _spread(training)
+    regular = Spread.of(body.regular) if np.isfinite(body.tempo).any() else None
+    crest, loudness = float(np.median(body.crest_db)), Spread.of(body.loudness)
+    return Row(len(body), body.silent, distances, near, variety, crest, loudness, regular, body.broken)
+
+
+def _spread(points: np.ndarray) -> float:
+    """Mean distance between two different ones of (N, K)."""
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    return float(distances.sum() / (len(points) * (len(points) - 1)))
+
+
+def markdown(report: Report) -> str:
+    """The report for people."""
+    head = [
+        "",
+        "clips (silent)",
+        *(f"{name} distance ↓" for name in DISTANCES),
+        "nearest training clip",
+        "variety",
+        "crest, dB",
+        "loudness, LUFS",
+        "beat",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
+    for name, row in report.rows.items():
+        count = f"{row.clips} ({row.silent}{f', {row.broken} not finite' if row.broken else ''})"
+        cells = [name, count, *(str(row.distances[kind]) for kind in DISTANCES)]
+        cells += [str(row.nearest), f"{row.variety:.2f}", f"{row.crest_db:.1f}"]
+        cells += [str(row.loudness), str(row.beat or "–")]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append(f"| held-out clips | {report.held_out_clips} | | | {report.held_out} | | | | |")
+    times = ", ".join(f"{name} {ratio:.2f}" for name, ratio in report.ratio.items())
+    parts = [
+        "# What the model makes beside recordings",
+        " · ".join(f"{key} {value}" for key, value in report.facts.items() if value is not None),
+        f"{report.settings.count} clips, {report.settings.steps} calls, seed {report.settings.seed}; distances to the "
+        f"held-out clips (list SHA-256 `{report.clip_list_hash}`) over subsets of {report.subset} in "
+        f"{report.dimensions} dimensions, with 95 % confidence intervals; of all else median and middle 95 %.",
+        "\n".join(lines),
+        f"Times the floor: {times}. In the median generated clips are {nearness(report)}.",
+        "Distances to one half of the held-out clips, over halves drawn again and again:",
+        "\n".join(_halves_table(report)),
+        "What the clips beside this report are nearest to, of the training clips:",
+        "\n".join(_neighbours_table(report)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _halves_table(report: Report) -> list[str]:
+    rows = [f"| {name} | {' | '.join(map(str, found.values()))} |" for name, found in report.halves.items()]
+    return [f"| | {' | '.join(DISTANCES)} |", "|---|" + "--:|" * len(DISTANCES), *rows]
+
+
+def _neighbours_table(report: Report) -> list[str]:
+    rows = [
+        f"| {one.clip:04d} | {one.nearest}, at {one.seconds:.1f} s | {one.distance:.2f} |"
+        for one in report.neighbours
+        if one.clip < EXAMPLES
+    ]
+    return ["| clip | training clip | distance |", "|---|---|--:|", *rows]
+
+
+def nearness(report: Report) -> str:
+    """Whether a model copies, in words: of what lies nearer than held-out clips the training clips say more."""
+    mine, training = (report.rows[name].nearest.median for name in (GENERATED, TRAINING))
+    if mine >= report.held_out.median:
+        return "no nearer to training clips than held-out clips are"
+    if mine >= training:
+        return "nearer to training clips than held-out clips are, but no nearer than training clips are to each other"
+    return "nearer to training clips than these are to each other, and than held-out clips are: it may copy"
+
+
+def write_report(report: Report, clips: Sequence[np.ndarray], sample_rate: int, folder: Path) -> Path:
+    """Write report.md, report.json and some clips; the path of report.md is returned."""
+    folder = Path(folder)
+    text = json.dumps(asdict(report) | {"ratio": report.ratio}, indent=1, ensure_ascii=False)
+    for number, clip in enumerate(levelled(torch.from_numpy(np.stack(clips)), 0.9)):
+        write(folder / "clips" / f"{number:04d}.wav", Audio(clip, sample_rate))
+    write_texts({folder / "report.json": text + "\n", folder / "report.md": markdown(report)})
+    return folder / "report.md"

@@ -1,0 +1,1 @@
+"""Writing models for others: publishing under a name."""

@@ -1,0 +1,178 @@
+"""The composed model of sound without a mel: a denoiser, told at most of what kind the sound is.
+
+The process runs on waveforms or on latents. Waveforms are whitened (`audio.average_spectrum`), so that the recordings
+that it was trained on have about unit variance at all frequencies, and what is sampled is coloured back. Latents are a
+codec's (`models.codec`), of unit variance as well, with some hundred times fewer frames.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.diffusion.denoiser import Denoiser
+from audiodiff.diffusion.grids.stored import StoredGrid
+from audiodiff.diffusion.objective import Objective
+from audiodiff.diffusion.schedules.schedule import Schedule
+from audiodiff.errors import UserError
+from audiodiff.models.codec import PREFIX, Codec, check_rate
+from audiodiff.models.diffusion_model import ComposedModel
+from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.condition import Condition
+from audiodiff.nn.network import Network
+from audiodiff.ranges import Positive
+
+NUMBERS = ("seconds", "tempo")
+LONGEST_SECONDS = 3600
+
+
+class MusicModel(ComposedModel):
+    """Network, schedule, objective, and what stands between the process and the audio: a spectrum or a codec.
+
+    Args:
+        network: predicts from whitened waveforms (B, C, T) or latents (B, Z, F), without conditioning frames.
+        schedule: how much signal and noise there is at time t.
+        objective: what the network predicts.
+        sample_rate: Hz.
+        samples: length of a clip that it was trained on; clips of other lengths are made on its own risk.
+        spectrum: average of the recordings; None until it is measured, and then all frequencies are taken alike.
+        labels: that the network can be told of a clip, in its order.
+        numbers: that it can be told, some of `NUMBERS`: how long the clip sounds, and its beats a minute.
+        autoencoder: trained, if the process runs on its latents.
+        sampler, grids, validated: as of `ComposedModel`.
+
+    Raises:
+        UserError: a network that takes frames, or other labels, numbers or latents, a sample rate or length that is
+            none, or as `ComposedModel`.
+    """
+
+    TYPE = "music"
+    ARGUMENTS = (
+        "network",
+        "schedule",
+        "objective",
+        "sample_rate",
+        "samples",
+        "spectrum",
+        "labels",
+        "numbers",
+        "autoencoder",
+        "sampler",
+        "grids",
+        "validated",
+    )
+
+    def __init__(
+        self,
+        network: Network,
+        schedule: Schedule,
+        objective: Objective,
+        sample_rate: Positive,
+        samples: Positive,
+        spectrum: AverageSpectrum | None = None,
+        labels: Sequence[str] = (),
+        numbers: Sequence[str] = (),
+        autoencoder: Autoencoder | None = None,
+        sampler: str = "recommended",
+        grids: Sequence[StoredGrid] = (),
+        validated: Sequence[int] | None = None,
+    ):
+        super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated)
+        self.sample_rate, self.samples, self.spectrum = sample_rate, samples, spectrum
+        self.labels, self.numbers = tuple(labels), tuple(numbers)
+        check_rate(sample_rate)
+        if not 1 <= samples <= LONGEST_SECONDS * sample_rate:
+            raise UserError(f"samples {samples}", f"is not in 1 to {LONGEST_SECONDS} s", "it is the length of a crop")
+        self._check_network(autoencoder)
+        rows = network.frontend.channels  # of the process: of latents, as many of each channel of the audio
+        self.codec = None if autoencoder is None else Codec(autoencoder, sample_rate, rows // autoencoder.latents)
+
+    def _check_network(self, autoencoder: Autoencoder | None) -> None:
+        network = self.network
+        if network.condition or network.frontend.signals:
+            raise UserError("network", "takes a mel or signals, of which there are none", "choose network=music")
+        for name, told, named in (
+            ("labels", network.labels, self.labels),
+            ("numbers", network.numbers, self.numbers),
+        ):
+            if told != len(named):
+                problem = f"is told {told} {name}, the model names {len(named)}"
+                raise UserError("network", problem, f"set network.{name}={len(named)}")
+        if unknown := set(self.numbers) - set(NUMBERS):
+            raise UserError("numbers", f"{', '.join(unknown)} is not known", f"choose among {', '.join(NUMBERS)}")
+        latents, rows = 0 if autoencoder is None else autoencoder.latents, network.frontend.channels
+        if latents and rows not in (latents, 2 * latents):
+            problem = f"works on {rows} channels, a frame has {latents} latents"
+            raise UserError("network", problem, "make it as many, or twice as many for stereo")
+
+    @property
+    def autoencoder(self) -> Autoencoder | None:
+        """The codec's network, if the process runs on latents."""
+        return None if self.codec is None else self.codec.network
+
+    @property
+    def channels(self) -> int:
+        """Of the audio it makes."""
+        return self.network.frontend.channels if self.codec is None else self.codec.channels
+
+    @property
+    def stride(self) -> int:
+        """Samples of a frame of the process."""
+        return 1 if self.codec is None else self.codec.stride
+
+    def frames(self, samples: int) -> int:
+        """Frames of the process of so many samples."""
+        return -(-samples // self.stride)
+
+    def learned(self) -> Iterator[nn.Parameter]:
+        """Without the autoencoder's, whose latents are what is learned."""
+        parts = [self.network, *([self.schedule] if isinstance(self.schedule, nn.Module) else [])]
+        return (parameter for part in parts for parameter in part.parameters())
+
+    def condition(
+        self, clips: int, labels: Sequence[str] = (), numbers: Mapping[str, float] | None = None
+    ) -> Condition:
+        """What the network is told of so many clips.
+
+        Args:
+            clips: B.
+            labels: what holds of all of them, none or some of the model's.
+            numbers: what is known of them, by name; those that the model is not told are left out.
+
+        Raises:
+            UserError: no such label; names those that there are.
+        """
+        device, told = next(self.parameters()).device, {}
+        for label in labels:
+            if label not in self.labels:
+                known = ", ".join(self.labels) or "none: it was trained without"
+                raise UserError(f"label {label!r}", "is not one of the model's", f"there are {known}")
+        if self.labels:
+            row = [float(label in labels) for label in self.labels]
+            told["labels"] = torch.tensor([row] * clips, device=device)
+        if self.numbers:
+            row = [(numbers or {}).get(name, math.nan) for name in self.numbers]
+            told["numbers"] = torch.tensor([row] * clips, device=device)
+        return Condition(**told)
+
+    def normalise(self, waveform: Tensor) -> Tensor:
+        """What the process runs on (B, C', F) of a waveform (B, C, T)."""
+        if self.codec is not None:
+            return self.codec.encode(waveform)
+        return waveform if self.spectrum is None else self.spectrum.whiten(waveform)
+
+    def restore(self, z: Tensor, samples: int | None = None) -> Tensor:
+        """The waveform of a sample, the inverse of `normalise`; None: of as many samples as there are."""
+        return torch.cat(list(self.restored(z, samples)), dim=-1)
+
+    def restored(self, z: Tensor, samples: int | None = None) -> Iterator[Tensor]:
+        """What `restore` answers: of latents piece by piece, so that a long waveform need never be held."""
+        if self.codec is not None:
+            yield from self.codec.decoded(z, samples)
+        else:
+            yield (z if self.spectrum is None else self.spectrum.colour(z))[..., :samples]
+
+    def _parts(self) -> dict[str, nn.Module]:
+        return super()._parts() | ({} if self.codec is None else {PREFIX: self.codec.network})

@@ -1,0 +1,344 @@
+"""Checkpoints: a folder with `config.json`, `model.safetensors` and `README.md`, and nothing that can run code.
+
+`config.json` holds the constructor arguments of every component, nested, each under a short type name from the table
+`TYPES`. It is written by reading a component's constructor signature and the attributes of the same names, and read by
+calling the constructors again: a config is a constructor call written down. It names the weights that it belongs to by
+their hash, so that a config and weights of two exports are never taken for one model.
+
+A folder is named by its path, or, where it came with the package (`SHIPPED`), by its name alone. Weights may lie there
+in half precision, which the config says; in use they are always in single precision.
+"""
+
+import hashlib
+import inspect
+import json
+import time
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialized
+from safetensors.torch import save as serialised
+
+from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.audio.mel import MelSpec
+from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
+from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.diffusion.grids.stored import StoredGrid
+from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
+from audiodiff.diffusion.schedules.adapted import ScaledInput, ShiftedLogSNR
+from audiodiff.diffusion.schedules.discrete import DiscreteSchedule
+from audiodiff.diffusion.schedules.learned import LearnedSchedule
+from audiodiff.diffusion.schedules.schedule import (
+    Cosine,
+    LinearBeta,
+    OffsetCosine,
+    RectifiedFlow,
+    Sigmoid,
+    SubVP,
+    VarianceExploding,
+)
+from audiodiff.diffusion.variance import LearnedVariance
+from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
+from audiodiff.errors import UserError
+from audiodiff.files import atomic
+from audiodiff.models.construction import construct, within
+from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
+from audiodiff.nn.network import Network
+from audiodiff.nn.pitch import PitchNetwork
+
+FORMAT_VERSION = 1
+SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
+SINGLE, HALF = "float32", "float16"
+TYPES: dict[str, type] = {
+    "network": Network,
+    "strided": StridedFrontend,
+    "stft": StftFrontend,
+    "identity": IdentityFrontend,
+    "pitch_network": PitchNetwork,
+    "harmonic_source": HarmonicSource,
+    "cosine": Cosine,
+    "offset_cosine": OffsetCosine,
+    "linear_beta": LinearBeta,
+    "sub_vp": SubVP,
+    "variance_exploding": VarianceExploding,
+    "rectified_flow": RectifiedFlow,
+    "sigmoid": Sigmoid,
+    "shifted_log_snr": ShiftedLogSNR,
+    "scaled_input": ScaledInput,
+    "discrete": DiscreteSchedule,
+    "learned": LearnedSchedule,
+    "stored_grid": StoredGrid,
+    "epsilon": Epsilon,
+    "x0": X0,
+    "v": V,
+    "score": Score,
+    "flow": Flow,
+    "learned_variance": LearnedVariance,
+    "snr": SNR,
+    "min_snr": MinSNR,
+    "p2": P2,
+    "sigmoid_weighting": SigmoidWeighting,
+    "variational_bound": VariationalBound,
+    "mel_spec": MelSpec,
+    "energy_prior": EnergyPrior,
+    "mel_prior": MelPrior,
+    "rough_prior": RoughPrior,
+    "standard_prior": StandardPrior,
+    "average_spectrum": AverageSpectrum,
+    "autoencoder": Autoencoder,
+}
+_NAMES = {component: name for name, component in TYPES.items()}
+# How often a folder that is just being replaced is read again, and the seconds between.
+_READS, _READ_PAUSE = 10, 0.02
+_LARGEST_CONFIG = 2**24  # bytes; what is cut off there is not JSON
+# What constructors answer to arguments of any type and value.
+_MISBUILT = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
+_NOT_OURS = "choose a folder that `audiodiff train` exported (runs/<recipe>/<date_time>/model)"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint folder holds.
+
+    Args:
+        type: what the folder is a model of, such as "vocoder".
+        arguments: constructor arguments of the composed model, components built; one that was read has its parameters
+            on the meta device until it gets its weights (`load`).
+        weights: state dictionary.
+        training: what training recorded of itself (steps, data, seconds), free form.
+        digest: SHA-256 over config and weights, hexadecimal.
+        stored: how the weights lie on disk, "float32" or "float16"; `weights` are in single precision.
+    """
+
+    type: str
+    arguments: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+    training: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
+    stored: str = SINGLE
+
+
+def describe(value: Any) -> Any:
+    """A component as JSON: its type name and constructor arguments, recursively; plain values as they are."""
+    if type(value) in _NAMES:
+        names = inspect.signature(type(value)).parameters
+        return {"type": _NAMES[type(value)]} | {name: describe(getattr(value, name)) for name in names}
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(f"{type(value).__name__} has no name in the table of checkpoint types")
+
+
+def build(described: Any) -> Any:
+    """The inverse of `describe`.
+
+    Raises:
+        ValueError: an unknown type name, or arguments that its constructor does not take.
+    """
+    if isinstance(described, dict):
+        arguments = {name: build(value) for name, value in described.items() if name != "type"}
+        name = described.get("type")
+        if name not in TYPES:
+            raise ValueError(f"unknown type {name!r}, known are {', '.join(TYPES)}")
+        try:
+            return construct(TYPES[name], arguments)
+        except _MISBUILT as error:
+            raise ValueError(f"{name}: {error}") from error
+    return [build(item) for item in described] if isinstance(described, list) else described
+
+
+def shipped(kind: str = "") -> list[str]:
+    """Names of the models that came with the package, of all types or of one."""
+    folders = (config.parent for config in SHIPPED.glob("*/config.json"))
+    return sorted(folder.name for folder in folders if not kind or type_of(folder) == kind)
+
+
+def locate(model: str | Path) -> Path:
+    """The folder of a model: its path, or the name of a shipped one.
+
+    A folder at the path comes first if it holds a checkpoint, `config.json` or `model.safetensors`; one that does not,
+    such as a folder of songs, does not hide a shipped model of its name.
+
+    Warns:
+        UserWarning: a checkpoint is taken that has the name of a shipped model.
+
+    Raises:
+        UserError: there is neither; names the models that are shipped.
+    """
+    folder, names = Path(model), shipped()
+    if any((folder / name).is_file() for name in ("config.json", "model.safetensors")):
+        if str(model) in names:
+            warnings.warn(f"{folder.absolute()} is taken, not the shipped model {model}", stacklevel=2)
+        return folder
+    if str(model) in names:
+        return SHIPPED / str(model)
+    if folder.is_dir():
+        return folder
+    known = f"a shipped model ({', '.join(names)})" if names else "a shipped model (there is none here)"
+    raise UserError(folder, "no such model folder", f"{_NOT_OURS} or {known}")
+
+
+def type_of(folder: Path) -> str:
+    """What a folder says that it is a model of; "" where it does not say."""
+    try:
+        with (folder / "config.json").open("rb") as file:
+            return str(json.loads(file.read(_LARGEST_CONFIG))["type"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+
+
+def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights with those of single precision in half precision; others, such as a schedule's, as they are.
+
+    Raises:
+        UserError: one of them is not finite, or is not when halved.
+    """
+    half = {}
+    for name, weight in weights.items():
+        half[name] = weight.half() if weight.dtype == torch.float32 else weight
+        if not torch.isfinite(half[name]).all():
+            most = float(weight.abs().max())
+            problem = f"reaches {most:.3g}, half precision holds 65504"
+            raise UserError(f"weight {name}", problem, "keep it in single precision")
+    return half
+
+
+def save(folder: str | Path, checkpoint: Checkpoint, card: str) -> None:
+    """Write a checkpoint folder, as precisely as `checkpoint.stored` says.
+
+    All files are written beside their targets before the first is renamed: a disk that is full changes nothing, and
+    whoever reads meanwhile gets the old model or the new one.
+
+    Raises:
+        UserError: as `halved`, or the disk refuses.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    if checkpoint.stored == HALF:
+        weights = halved(weights)
+    encoded = serialised(weights)
+    config = {
+        "format": "audiodiff",
+        "version": FORMAT_VERSION,
+        "type": checkpoint.type,
+        "weights": checkpoint.stored,
+        "weights_hash": hashlib.sha256(encoded).hexdigest(),
+        "model": {name: describe(value) for name, value in checkpoint.arguments.items()},
+        "training": checkpoint.training,
+    }
+    contents = {
+        "README.md": card.encode(),
+        "config.json": (json.dumps(config, indent=2) + "\n").encode(),
+        "model.safetensors": encoded,
+    }
+    with ExitStack() as files:
+        for name, content in contents.items():
+            files.enter_context(atomic(Path(folder) / name)).write_bytes(content)
+
+
+def _read(config_file: Path, weights_file: Path) -> tuple[bytes, bytes, bool]:
+    """Config, weights and whether they are of one export: read again while somebody replaces them."""
+    for attempt in range(_READS):
+        if attempt:
+            time.sleep(_READ_PAUSE)
+        with config_file.open("rb") as one, weights_file.open("rb") as other:  # what is open stays what it is
+            config, weights = one.read(_LARGEST_CONFIG), other.read()
+        if belong := _match(config, weights):
+            break
+    return config, weights, belong
+
+
+def _match(config: bytes, weights: bytes) -> bool:
+    """Whether a config names these weights, or none: it is older, or not a config, which `load` says."""
+    try:
+        named = json.loads(config).get("weights_hash")
+        return named is None or named == hashlib.sha256(weights).hexdigest()
+    except (ValueError, AttributeError, RecursionError):
+        return True
+
+
+def load(folder: str | Path, initialize: bool = False) -> Checkpoint:
+    """Read a checkpoint folder, or a shipped model by its name, onto the CPU.
+
+    Args:
+        folder: its path or name.
+        initialize: whether the components get initial parameters; else these wait on the meta device for the weights,
+            and take neither time nor memory.
+
+    Raises:
+        UserError: the folder or a file is missing, not a checkpoint of ours, of a newer version, or damaged, or the
+            config describes a larger model than the weights are.
+    """
+    folder = locate(folder)
+    config_file, weights_file = folder / "config.json", folder / "model.safetensors"
+    for file in (config_file, weights_file):
+        if not file.is_file():
+            raise UserError(file, "is missing", _NOT_OURS)
+    try:
+        config_bytes, weights_bytes, belong = _read(config_file, weights_file)
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", "it is larger than the memory")
+        raise UserError(folder, f"cannot be read ({reason})", _NOT_OURS) from error
+    weights, stored = _weights(weights_file, weights_bytes)
+    try:
+        config = json.loads(config_bytes)
+        format, version = config["format"], config["version"]
+        readable = format == "audiodiff" and version <= FORMAT_VERSION
+        with within(weights, initialize):
+            arguments = {name: build(value) for name, value in config["model"].items()} if readable else {}
+        kind, training = str(config["type"])[:60], _record(config.get("training", {}))
+    except _MISBUILT as error:
+        reason = " ".join(str(error).split())[:200]
+        problem = f"is not a model config ({reason})"
+        raise UserError(config_file, problem, _NOT_OURS) from error
+    if not readable:
+        raise UserError(config_file, f"format {format!r} version {version} is not readable", "update audiodiff")
+    if not belong:
+        problem = "holds other weights than those that config.json was written with"
+        raise UserError(weights_file, problem, "copy the whole folder again, or export it again")
+    if (said := config.get("weights", SINGLE)) != stored:
+        raise UserError(config_file, f"says that weights are {said!r}, they are {stored!r}", "export it again")
+    digest = hashlib.sha256(config_bytes)
+    digest.update(weights_bytes)
+    return Checkpoint(kind, arguments, weights, training, digest.hexdigest(), stored)
+
+
+def _weights(file: Path, content: bytes) -> tuple[dict[str, torch.Tensor], str]:
+    """The weights of a file, none of them in half precision, and the precision that they are stored in."""
+    try:
+        weights = deserialized(content)
+    except SafetensorError as error:
+        problem = f"is not a whole safetensors file ({error})"
+        raise UserError(file, problem, "copy or export it again; pickles are never read") from error
+    stored = HALF if torch.float16 in {weight.dtype for weight in weights.values()} else SINGLE
+    for name, weight in weights.items():
+        if not weight.is_floating_point():
+            raise UserError(file, f"holds {weight.dtype} in {name}, not floating-point numbers", "export it again")
+        # Copied, for the bytes of a file are not aligned as kernels want them.
+        weights[name] = weight.clone() if weight.dtype in (torch.float32, torch.float64) else weight.float()
+        # The sum is quick to say that all is well; where it overflows each number is looked at.
+        if not weights[name].sum().isfinite() and not weights[name].isfinite().all():
+            raise UserError(file, f"holds NaN or infinite numbers in {name}", "export a model that trained well")
+    return weights, stored
+
+
+def _record(training: Any) -> dict[str, Any]:
+    """What training recorded, free but for what is read again: those of earlier runs and licences.
+
+    Raises:
+        TypeError: one of these is of another type.
+    """
+    if not isinstance(training, dict):
+        raise TypeError("training is not a record")
+    for name in training.keys() & {"codec", "started_from"}:
+        _record(training[name])
+    licences = training.get("licences", [])
+    if not isinstance(licences, list) or not all(isinstance(licence, str) for licence in licences):
+        raise TypeError("training's licences are not a list of names")
+    return training

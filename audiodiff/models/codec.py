@@ -1,0 +1,158 @@
+"""`Codec`: an autoencoder in use, from recordings to latents and back.
+
+Two channels are coded as their middle and their side, by the same network: what is common to both sides is most of the
+sound, and the side costs no more when there is none. A network that hears no phases would not know on which side a
+sound is: it codes left and right as they are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from audiodiff.audio.arrays import real_tensor, whole_number
+from audiodiff.errors import UserError
+from audiodiff.models import checkpoint
+from audiodiff.models.pretrained_model import KeptModel
+from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.network import Network
+from audiodiff.ranges import Positive
+
+TILE = 256  # latent frames at once: some seconds, so that memory does not grow with the length
+PREFIX = "codec."  # of its weights within a model that works on latents
+FASTEST = 10**6  # Hz
+RECORD = "codec"  # in such a model's training record: the codec's own
+
+
+class Codec(KeptModel):
+    """Waveforms (B, C, T) to latents (B, C x Z, F) and back.
+
+    Args:
+        network: of one channel.
+        sample_rate: Hz.
+        channels: C, 1 or 2.
+    """
+
+    TYPE = "codec"
+    ARGUMENTS = ("network", "sample_rate", "channels")
+
+    def __init__(self, network: Autoencoder, sample_rate: Positive, channels: Positive = 2):
+        super().__init__()
+        if channels not in (1, 2):
+            raise ValueError(f"channels must be 1 or 2, got {channels}")
+        check_rate(sample_rate)
+        self.network, self.sample_rate, self.channels = network, int(sample_rate), channels
+
+    @property
+    def latents(self) -> int:
+        """Numbers a latent frame."""
+        return self.channels * self.network.latents
+
+    @property
+    def stride(self) -> int:
+        """Samples of a latent frame."""
+        return self.network.stride
+
+    @property
+    def compression(self) -> float:
+        """Samples, of all channels, for one latent number."""
+        return self.stride * self.channels / self.latents
+
+    def frames(self, samples: int) -> int:
+        """Latent frames of so many samples."""
+        return -(-samples // self.stride)
+
+    def rows(self, waveform: Tensor) -> Tensor:
+        """Recordings (B, C, T) as the rows that are coded (B C, T): channels, or with phases their middle and side."""
+        return (rotated(waveform) if self.network.phases else waveform).flatten(0, 1)
+
+    def waveform(self, rows: Tensor) -> Tensor:
+        """The inverse of `rows`."""
+        waveform = rows.unflatten(0, (-1, self.channels))
+        return rotated(waveform) if self.network.phases else waveform
+
+    def encode(self, waveform: Tensor, tile: int | None = TILE) -> Tensor:
+        """Recordings (B, C, T) to latents (B, C Z, F) of zero mean and unit variance, in tiles of so many frames.
+
+        Raises:
+            UserError: not real numbers in floating point, another number of channels, or no samples.
+        """
+        waveform = self._signal(waveform, "recordings", self.channels)
+        return self.network.encode(self.rows(waveform), tile).unflatten(0, (-1, self.channels)).flatten(1, 2)
+
+    def decode(self, latents: Tensor, samples: int | None = None, tile: int | None = TILE) -> Tensor:
+        """Latents (B, C Z, F) to recordings (B, C, samples); None: as many as the frames hold.
+
+        Raises:
+            UserError: not real numbers in floating point, another number of latents, no frames, or a number of samples
+                that is not whole, or below 0.
+        """
+        return torch.cat(list(self.decoded(latents, samples, tile)), dim=-1)
+
+    def decoded(self, latents: Tensor, samples: int | None = None, tile: int | None = TILE) -> Iterator[Tensor]:
+        """What `decode` answers, piece by piece."""
+        latents = self._signal(latents, "latents", self.latents)
+        left = latents.shape[-1] * self.stride if samples is None else whole_number(samples, "samples", 0)
+        rows = latents.unflatten(1, (self.channels, -1)).flatten(0, 1)
+        for piece in self.network.decoded(rows, tile):
+            yield self.waveform(piece)[..., :left]
+            left = max(left - piece.shape[-1], 0)
+
+    def _signal(self, signal: Tensor | ArrayLike, name: str, rows: int) -> Tensor:
+        """A signal (B, rows, T), on the network's device where it is an array."""
+        if not isinstance(signal, Tensor):  # of those the gradient is kept
+            array = real_tensor(signal, name).to(self.network.mean.device)
+            signal = array.float() if array.is_floating_point() else array
+        if not signal.is_floating_point():
+            raise UserError(name, f"are {signal.dtype}", "convert them to float32; recordings have full scale +-1")
+        if signal.ndim != 3 or signal.shape[1] != rows or signal.shape[-1] == 0:
+            problem = f"have shape {tuple(signal.shape)}, this codec takes (B, {rows}, T)"
+            raise UserError(name, problem, "add the missing dimension, or convert the number of channels")
+        return signal
+
+    @classmethod
+    def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:
+        """That of a codec's checkpoint, or of a model of music that works on the latents of one."""
+        return super().from_checkpoint(codec_of(found), folder)
+
+
+def codec_of(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+    """The codec's part of a model of music that works on the latents of one; any other checkpoint as it is."""
+    network, model = found.arguments.get("autoencoder"), found.arguments.get("network")
+    if not isinstance(network, Autoencoder) or not isinstance(model, Network) or not network.latents:
+        return found
+    arguments = {
+        "network": network,
+        "sample_rate": found.arguments.get("sample_rate"),
+        "channels": model.frontend.channels // network.latents,
+    }
+    weights = {name.removeprefix(PREFIX): value for name, value in found.weights.items() if name.startswith(PREFIX)}
+    training = found.training.get(RECORD, {})
+    return replace(found, type=Codec.TYPE, arguments=arguments, weights=weights, training=training)
+
+
+def autoencoder(folder: str | Path) -> Autoencoder:
+    """The trained network of a codec, or of a model of music that has one; raises as `Codec.from_pretrained`."""
+    return Codec.from_pretrained(folder).network
+
+
+def check_rate(sample_rate: int) -> None:
+    """Refuse what is no rate of audio.
+
+    Raises:
+        UserError: it is not within 1 Hz to 1 MHz.
+    """
+    if not 1 <= sample_rate <= FASTEST:
+        raise UserError(f"sample rate {sample_rate}", f"is not in 1 to {FASTEST} Hz")
+
+
+def rotated(waveform: Tensor) -> Tensor:
+    """Left and right (..., 2, T) to middle and side of the same power, and back; one channel stays what it is."""
+    if waveform.shape[-2] == 1:
+        return waveform
+    left, right = waveform.unbind(-2)
+    return torch.stack([left + right, left - right], dim=-2) * 2**-0.5

@@ -1,0 +1,86 @@
+"""How models are kept: as checkpoint folders.
+
+A model is a class with a `TYPE`, by which its checkpoints are known, and `ARGUMENTS`, the names of its constructor's
+arguments and of the attributes that hold them: from these it is written down and built again.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from audiodiff.errors import UserError
+from audiodiff.models import checkpoint
+from audiodiff.models.construction import construct
+
+
+class KeptModel(nn.Module):
+    """A model with a `network` and maybe other parts that are learned (`_parts`)."""
+
+    TYPE: ClassVar[str]
+    ARGUMENTS: ClassVar[tuple[str, ...]]
+    network: nn.Module
+
+    def learned(self) -> Iterator[nn.Parameter]:
+        """What training changes."""
+        return self.parameters()
+
+    def replaced(self, **arguments) -> Self:
+        """A model of the same parts, network and weights included, with other constructor arguments."""
+        return type(self)(**{name: getattr(self, name) for name in self.ARGUMENTS} | arguments).eval()
+
+    def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
+        """Write a checkpoint folder: config.json, model.safetensors, README.md."""
+        arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
+        weights = self.network.state_dict() | self._part_weights()
+        checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, arguments, weights, training or {}), card)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Take the weights of a checkpoint: the network's, and those of its other parts that were learned.
+
+        Raises:
+            RuntimeError: names or shapes that are not this model's.
+        """
+        parts = self._part_weights()
+        for name, part in self._parts().items():
+            found = {key: weights[name + key] for key in part.state_dict() if name + key in weights}
+            _load(part, found)
+        _load(self.network, {name: weight for name, weight in weights.items() if name not in parts})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Read a checkpoint folder.
+
+        Raises:
+            UserError: it is missing, damaged, or a model of another type.
+        """
+        return cls.from_checkpoint(checkpoint.load(folder), folder)
+
+    @classmethod
+    def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:
+        """The model of a checkpoint that has been read from `folder`; raises as `from_pretrained`."""
+        if found.type != cls.TYPE:
+            raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", f"choose a {cls.TYPE}")
+        try:
+            model = construct(cls, found.arguments)
+            model.load_weights(found.weights)
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            problem = f"config and weights do not fit ({reason})"
+            raise UserError(folder, problem, "export it again") from error
+        return model.eval()
+
+    def _parts(self) -> dict[str, nn.Module]:
+        """What is learned besides the network, by the prefix of its weights; the network's have none."""
+        return {}
+
+    def _part_weights(self) -> dict[str, Tensor]:
+        return {name + key: weight for name, part in self._parts().items() for key, weight in part.state_dict().items()}
+
+
+def _load(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy weights into a module's parameters, or give it them where it has none yet (`checkpoint.load`)."""
+    own = module.state_dict()
+    cast = {name: weight.to(own[name].dtype) if name in own else weight for name, weight in weights.items()}
+    module.load_state_dict(cast, assign=any(tensor.is_meta for tensor in own.values()))

@@ -1,0 +1,1 @@
+"""What users hold: `Vocoder` and `AudioGenerator`, streaming, and compiled sampling."""

@@ -1,0 +1,219 @@
+"""`Vocoder`: a trained model in use, from mel spectrograms to audio."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from audiodiff.audio.arrays import whole_number
+from audiodiff.audio.io import Audio, resample
+from audiodiff.audio.mel import MelSpec
+from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
+from audiodiff.diffusion.samplers.sampler import NotFinite
+from audiodiff.errors import UserError
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.pipelines.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
+from audiodiff.pipelines.inputs import Mels, Seeds, mel_tensors, seed_list
+from audiodiff.pipelines.pipeline import Progress, Synthesiser
+from audiodiff.pipelines.stream import CHUNK, Stream
+
+
+class Vocoder(Synthesiser):
+    """Mel spectrograms in, waveforms out.
+
+    A clip's audio depends on its mel, its seed, the sampler and the number of calls alone: not on the batch it is in.
+
+    Args:
+        compile: on a CUDA device, compile the network and replay whole sampling calls (`pipelines.compiled`): the first
+            clips of each length wait for it. Changes nothing on a CPU.
+        arguments: those of `Synthesiser`, with a `VocoderModel`.
+    """
+
+    MODEL = VocoderModel
+    model: VocoderModel
+
+    def __init__(self, *arguments, compile: bool = False, **named):
+        super().__init__(*arguments, **named)
+        self.compile, self._recorded = compile, None
+        if compile and self.device.type == "cuda":
+            denoiser = compiled_denoiser(self.model.denoiser)
+            self._recorded = RecordedSampling(denoiser, self._context, CudaRecorder(self.device))
+
+    @property
+    def spec(self) -> MelSpec:
+        """What mels it takes."""
+        return self.model.mel_spec
+
+    def mel(self, audio: Audio) -> Tensor:
+        """The log-mel (M, F) of a recording (T,) or (C, T) at any rate, as this model takes it.
+
+        Two channels are mixed. F * hop_length is at least the recording's length at the model's rate: where the spec
+        leaves a rest of less than a hop without a frame, the recording is lengthened by silence to whole hops.
+
+        Raises:
+            UserError: no samples, more than two channels, or several recordings.
+        """
+        samples = self._mono(audio)
+        hop = self.spec.hop_length
+        if self.spec.frames(samples.shape[-1]) * hop < samples.shape[-1]:
+            samples = nn.functional.pad(samples, (0, -samples.shape[-1] % hop))
+        return self.model.analysis(samples.to(self.device)).cpu()
+
+    @torch.inference_mode()
+    def diffused(self, audio: Audio) -> Tensor:
+        """What the process runs on (1, T) of a recording, which its mel belongs to; arguments and errors of `mel`."""
+        mel = self.mel(audio)[None].to(self.device)
+        return self.model.normalise(self._mono(audio)[None].to(self.device), mel)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        mel: Mels,
+        steps: int | None = None,
+        seeds: Seeds = 0,
+        sampler: str | None = None,
+        consistency: int | None = None,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> Audio | list[Audio]:
+        """Make audio of frames x hop_length samples from log-mels.
+
+        Args:
+            mel: (M, F), (B, M, F), or a list of (M, F_i), in this model's `spec`; tensors, NumPy arrays, nested lists.
+            steps: network calls; None for the model's own number.
+            seeds: one for each clip; an integer for several clips gives clip i the seed `clip_seed(seeds, str(i))`.
+            sampler: a name from `audiodiff.diffusion.samplers.presets.NAMES`; None for the model's own. It walks the
+                grid that the model keeps for it and this number of calls, if there is one.
+            consistency: iterations of mel-consistency projection; None for the model's own, 0 for none.
+            callback: told the progress after every network call, or once at the end where the whole call is replayed
+                (`compile` on a CUDA device).
+
+        Returns:
+            Audio with samples (T,) for one mel, (B, T) for a batch, a list of Audio for a list.
+
+        Raises:
+            UserError: a mel that is empty, not finite, of another spec, or so loud that the audio is not finite; an
+                unknown sampler; steps, seeds or a consistency that are not whole numbers, or too small.
+        """
+        mel = mel_tensors(mel, self.spec)
+        many = not isinstance(mel, Tensor)
+        mels = list(mel) if many or mel.ndim == 3 else [mel]
+        seeds, steps, consistency = self._seeds(seeds, len(mels)), self._calls(steps), _iterations(consistency)
+        if not mels:
+            return []
+        samples = self._sample(mels, seeds, steps, sampler or self.model.sampler, callback)
+        samples = self._finish(samples, mels, consistency)
+        if not all(clip.isfinite().all() for clip in samples):
+            raise NotFinite(
+                "audio", "became samples that are not finite", "is its mel of the level that its spec says?"
+            )
+        if many:
+            return [Audio(clip, self.sample_rate) for clip in samples]
+        return Audio(torch.stack(samples) if mel.ndim == 3 else samples[0], self.sample_rate)
+
+    def stream(
+        self,
+        mel_chunks: Iterable[Tensor],
+        steps: int | None = None,
+        seeds: Seeds = 0,
+        sampler: str | None = None,
+        consistency: int | None = None,
+        chunk: int = CHUNK,
+    ) -> Stream:
+        """Make the audio of a mel that comes in pieces, piece by piece: put together, what `generate` makes of it.
+
+        They differ by float32's rounding, below 1e-5 of the peak; in half precision by that precision's. Memory does
+        not grow with the length; latency and overhead are those of `pipelines.stream`.
+
+        Args:
+            mel_chunks: log-mels (M, F_i) of any lengths, in this model's `spec`; those without frames are skipped.
+            steps, seeds, sampler, consistency: as of `generate`, for one clip.
+            chunk: frames computed at a time: more take longer to come and cost less.
+
+        Returns:
+            An iterator of Audio with samples (T_i,). It draws from `mel_chunks` as it is drawn from.
+
+        Raises:
+            UserError: a model with attention, as `generate`; while it is drawn from, a chunk that is no mel (it is
+                named by its number, from 0), after the audio of those before it, or no frames at all.
+        """
+        (seed,) = self._seeds(seeds, 1)
+        walker = self.model.sampler_for(self._calls(steps), sampler)
+        chunk = whole_number(chunk, "chunk")
+        return Stream(self.model, mel_chunks, walker, seed, _iterations(consistency), chunk, self._context)
+
+    def resynthesise(self, audio: Audio, steps: int | None = None, seeds: int = 0, **options) -> Audio:
+        """Copy synthesis: the audio (T,) of a recording's mel, trimmed to the recording's length.
+
+        The recording is as of `mel`, options and errors as of `mel` and `generate`.
+        """
+        at_rate = Audio(self._mono(audio), self.sample_rate)
+        made = self.generate(self.mel(at_rate), steps, seeds, **options)
+        return Audio(made.samples[: at_rate.samples.shape[-1]], made.sample_rate)
+
+    def _mono(self, audio: Audio) -> Tensor:
+        """The samples (T,) at the model's rate of a recording (T,) or (C, T), C <= 2."""
+        if not isinstance(audio, Audio):
+            raise UserError("audio", f"is of type {type(audio).__name__}", "give Audio(samples, sample_rate)")
+        samples = audio.samples
+        if samples.shape[-1] == 0 or (samples.ndim > 1 and samples.shape[:-1] not in ((1,), (2,))):
+            problem = f"has samples of shape {tuple(samples.shape)}, a vocoder takes one recording (T,) or (C, T)"
+            raise UserError("audio", problem, "channels come first; give several recordings one by one")
+        return resample(samples if samples.ndim == 1 else samples.mean(0), audio.sample_rate, self.sample_rate)
+
+    def _calls(self, steps: int | None) -> int:
+        return self.model.calls if steps is None else whole_number(steps, "steps")
+
+    def _sample(
+        self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None
+    ) -> list[Tensor]:
+        """Run the sampler on normalised waveforms; a list of (T_i,) on the model's device, not yet restored."""
+        sampler = self.model.sampler_for(steps, name)
+        frames = [item.shape[-1] for item in mels]
+        longest = max(frames) if self._recorded is None else bucket(max(frames))
+        held = torch.stack([_hold(item, longest) for item in mels]).to(self.device, torch.float32)
+        hop = self.spec.hop_length
+        lengths = [count * hop for count in frames]
+        masked = min(frames) < longest or self._recorded is not None
+        condition = self.model.condition(held, torch.tensor(lengths, device=self.device) if masked else None)
+        where = (seeds, 1, longest * hop, 0, self.device)
+        x1, noise = sampler.noise_scale(self.model.denoiser) * batch_noise(*where), step_noise(*where)
+
+        def report(step: int, nfe: int, *_: object) -> None:
+            if callback is not None:
+                callback(Progress(step + 1, nfe))
+
+        if self._recorded is not None:
+            made = self._recorded(name, sampler, x1, condition, noise)
+            report(steps - 1, steps)
+        else:
+            with self._context():
+                made = sampler(self.model.denoiser, x1, condition, noise, report)
+        return [clip[0, :length].float() for clip, length in zip(made, lengths, strict=True)]
+
+    def _finish(self, white: list[Tensor], mels: list[Tensor], consistency: int | None) -> list[Tensor]:
+        """Restore and project clip by clip, at its own length: edges are then the clip's own, whatever the batch."""
+        finished = []
+        for clip, mel in zip(white, mels, strict=True):
+            mel = mel[None].to(self.device, torch.float32)
+            restored = self.model.restore(clip[None], mel)
+            finished.append(self.model.project(restored, mel, consistency)[0].cpu())
+        return finished
+
+    @staticmethod
+    def _seeds(seeds: Seeds, clips: int) -> list[int]:
+        listed = seed_list(seeds)
+        if listed is None:
+            seed = whole_number(seeds, "seed")
+            return [seed] if clips == 1 else [clip_seed(seed, str(i)) for i in range(clips)]
+        if len(listed) != clips:
+            raise UserError("seeds", f"{len(listed)} for {clips} clips", "give one for each clip, or one number")
+        return listed
+
+
+def _iterations(consistency: int | None) -> int | None:
+    return None if consistency is None else whole_number(consistency, "consistency", 0)
+
+
+def _hold(mel: Tensor, frames: int) -> Tensor:
+    """(M, F) lengthened to `frames` by its last frame."""
+    return nn.functional.pad(mel[None].float(), (0, frames - mel.shape[-1]), mode="replicate")[0]

@@ -1,0 +1,1 @@
+"""Batch rendering: jobs, sidecars, and files that survive an interruption."""

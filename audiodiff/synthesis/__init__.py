@@ -1,1 +1,0 @@
-"""What users hold: a composed model, the `Vocoder` around it, and batch rendering."""

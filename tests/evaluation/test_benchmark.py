@@ -1,0 +1,289 @@
+"""A sweep over samplers and calls with a small network: what it does, what it keeps, what it says."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.prior import MelPrior
+from audiodiff.data.corpora import PACKAGED
+from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.errors import UserError
+from audiodiff.evaluation import benchmark, plot, table
+from audiodiff.evaluation.benchmark import Settings, sweep
+from audiodiff.evaluation.language import CORPORA, language
+from audiodiff.evaluation.record import Block, Record, Row, Speed
+from audiodiff.evaluation.statistics import bootstrap
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.frontends.frontend import StftFrontend
+from audiodiff.nn.network import Network
+from audiodiff.pipelines.vocoder import Vocoder
+
+RATE = 16000
+FIXED = ["ground_truth", "griffin_lim", "world", "noise", "noise_consistency"]
+FEW = Settings(samplers=("recommended", "ddim"), calls=(3, 1), judges=("mr_stft", "pesq"))
+
+
+def write_clips(root, corpus: str, count: int) -> Manifest:
+    rng, clips = np.random.default_rng(len(corpus)), []
+    root.mkdir(parents=True)
+    for i in range(count):
+        time = np.arange(12000 + 1000 * i) / RATE
+        tone = sum(np.sin(2 * np.pi * (120 + 30 * i) * k * time) / k for k in range(1, 20))
+        samples = 0.1 * tone * np.sin(6 * time) ** 2 + 1e-3 * rng.standard_normal(len(time))
+        soundfile.write(root / f"{i}.flac", samples, RATE)
+        clips.append(Clip(f"{corpus}/{i}", f"{i}.flac", len(time) / RATE, RATE, f"Word {i}.", split="test"))
+    manifest = Manifest(tuple(clips), root)
+    manifest.save()
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, Manifest]:
+    root = tmp_path_factory.mktemp("data")
+    return {"seen": write_clips(root / "seen", "asterisk-en", 3), "unseen": write_clips(root / "unseen", "mine", 2)}
+
+
+@pytest.fixture(scope="module")
+def vocoder(tmp_path_factory) -> Vocoder:
+    spec, folder = PRESETS["speech_16k"], tmp_path_factory.mktemp("model")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(StftFrontend(), spec.n_mels, spec.hop_length, channels=[16], blocks=[1], embedding=16)
+        torch.nn.init.normal_(network.unet.leave.weight, std=0.05)
+    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2).save_pretrained(folder)
+    return Vocoder.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def swept(vocoder, data, tmp_path_factory):
+    """(path of the record, the record) of one sweep; the GPU is played by the CPU."""
+    path = tmp_path_factory.mktemp("curve") / "curve.json"
+    return path, sweep(vocoder, vocoder, data, FEW, path, workers=0, quiet=True)
+
+
+def counting(monkeypatch) -> list[str]:
+    """Names of the systems that are synthesised from here on."""
+    names, real = [], benchmark._synthesise
+    monkeypatch.setattr(
+        benchmark, "_synthesise", lambda system, clips: names.append(system.name) or real(system, clips)
+    )
+    return names
+
+
+def test_every_row_stands_in_every_block(swept):
+    _, record = swept
+    assert [block.name for block in record.shown] == ["seen", "unseen"]
+    for block, clips in zip(record.shown, (3, 2), strict=True):
+        assert list(block.rows) == [*FIXED, "recommended/1", "recommended/3", "ddim/1", "ddim/3"]
+        assert block.judges == ["pesq", "mr_stft"]
+        for name, row in block.rows.items():
+            assert all(len(scores) == clips for scores in row.scores.values())
+            assert set(row.speed) == (set() if name == "ground_truth" else {"cpu", "cuda"} if row.calls else {"cpu"})
+            for speed in row.speed.values():
+                assert 0 < speed.median < math.inf and 0 < speed.pooled < math.inf
+        assert block.rows["ground_truth"].scores["mr_stft"].max() == 0
+    assert record.shown[0].words == {"text": 3, "recording": 0, "none": 0}
+    assert record.shown[1].words == {"text": 0, "recording": 0, "none": 2}
+
+
+def test_rows_are_what_generate_gives(swept, vocoder, data):
+    from audiodiff.audio import io
+    from audiodiff.diffusion.noise import clip_seed
+    from audiodiff.metrics import JUDGES
+
+    clip = data["seen"].clips[1]
+    recording = io.read(data["seen"].path(clip), RATE).samples
+    made = vocoder.generate(vocoder.mel(io.Audio(recording, RATE)), 3, clip_seed(0, clip.id), "ddim").samples
+    score = JUDGES["mr_stft"](recording.numpy(), made[: len(recording)].clamp(-1, 1).numpy(), RATE)
+    assert swept[1].shown[0].rows["ddim/3"].scores["mr_stft"][1] == pytest.approx(score, rel=1e-5)
+
+
+def test_a_name_that_stands_for_another_is_not_made_twice(vocoder, data, tmp_path, monkeypatch):
+    names = counting(monkeypatch)
+    record = sweep(vocoder, None, {"seen": data["seen"]}, FEW, tmp_path / "c.json", 0, quiet=True)
+    assert names == [*FIXED, "recommended/1", "recommended/3", "ddim/3"]  # recommended is ddim at one call
+    rows = record.shown[0].rows
+    assert rows["ddim/1"].scores is not rows["recommended/1"].scores
+    np.testing.assert_array_equal(rows["ddim/1"].scores["pesq"], rows["recommended/1"].scores["pesq"])
+
+
+def test_second_run_does_only_what_is_missing(swept, vocoder, data, tmp_path, monkeypatch):
+    path = tmp_path / "curve.json"
+    path.write_bytes(swept[0].read_bytes())
+    names = counting(monkeypatch)
+    again = sweep(vocoder, vocoder, data, FEW, path, 0, quiet=True)
+    assert names == [] and again.shown[0].rows.keys() == swept[1].shown[0].rows.keys()
+    one = {"unseen": data["unseen"]}
+    more = sweep(vocoder, vocoder, one, Settings(("ddim",), (3, 5), ("stoi", "pesq")), path, 0, quiet=True)
+    # Fixed rows and three calls lack STOI on the CPU; only five calls are timed, on both.
+    assert names == [*FIXED, "ddim/3", "ddim/5", "ddim/5"]
+    block = more.shown[1]
+    assert block.name == "unseen" and set(block.rows["ddim/3"].scores) == {"pesq", "mr_stft", "stoi"}
+    assert block.rows["ddim/3"].speed == again.shown[1].rows["ddim/3"].speed
+    assert len(more.shown) == 2 and "ddim/5" not in more.shown[0].rows
+
+
+def test_stopped_in_the_middle_it_keeps_finished_rows(vocoder, data, tmp_path, monkeypatch):
+    path, real = tmp_path / "c.json", benchmark._synthesise
+
+    def until_ddim(system, clips):
+        if system.name == "ddim/3":
+            raise KeyboardInterrupt
+        return real(system, clips)
+
+    one, settings = {"unseen": data["unseen"]}, Settings(("ddim",), (1, 3), ("mr_stft",))
+    monkeypatch.setattr(benchmark, "_synthesise", until_ddim)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(vocoder, None, one, settings, path, 0, quiet=True)
+    monkeypatch.setattr(benchmark, "_synthesise", real)
+    names = counting(monkeypatch)
+    found = sweep(vocoder, None, one, settings, path, 0, quiet=True)
+    assert names == ["ddim/3"] and list(found.shown[0].rows) == [*FIXED, "ddim/1", "ddim/3"]
+
+
+def test_other_clips_or_another_seed_are_another_block_and_another_model_another_record(swept, vocoder, data, tmp_path):
+    path = tmp_path / "curve.json"
+    path.write_bytes(swept[0].read_bytes())
+    one = {"unseen": data["unseen"]}
+    for i, settings in enumerate((Settings(("ddim",), (1,), ("mr_stft",), limit=1), Settings(("ddim",), (1,), seed=7))):
+        settings = Settings(("ddim",), (1,), ("mr_stft",), settings.seed, limit=settings.limit)
+        record = sweep(vocoder, None, one, settings, path, 0, quiet=True)
+        assert len(record.blocks) == 3 + i and len(record.shown) == 2
+        assert (len(record.shown[1].clips), record.shown[1].seed) == ((1, 0), (2, 7))[i]
+    assert Record.load(path, {"hash": "another"}).blocks == []
+
+
+def test_record_survives_its_file(swept):
+    path, record = swept
+    told = json.loads(path.read_text())
+    found = Record.load(path, {"hash": record.model["hash"]})
+    for block, other in zip(record.blocks, found.blocks, strict=True):
+        assert block.rows.keys() == other.rows.keys() and block.clips == other.clips
+        for name, row in block.rows.items():
+            for judge, scores in row.scores.items():
+                np.testing.assert_allclose(other.rows[name].scores[judge], scores, rtol=1e-5)
+                kept = told["blocks"][record.blocks.index(block)]["rows"][name]["scores"][judge]
+                assert kept["mean"] == pytest.approx(np.mean(scores), rel=1e-5) and len(kept["by_clip"]) == len(scores)
+    assert told["environment"]["torch"] == torch.__version__ and told["environment"]["threads"] >= 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"curve": "audiodiff", "version": 99}', "[1]"])
+def test_foreign_file_is_not_overwritten(tmp_path, text):
+    path = tmp_path / "curve.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="is not a record"):
+        Record.load(path, {"hash": "x"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"judges": ("nope",)},
+        {"samplers": ("nope",)},
+        {"calls": (0,)},
+        {"calls": ()},
+        {"samplers": ("heun",), "calls": (1,)},
+        {"samplers": ("ddpm_learned",)},
+    ],
+)
+def test_wrong_settings_end_before_any_work(vocoder, data, tmp_path, wrong):
+    with pytest.raises(UserError):
+        sweep(vocoder, None, data, Settings(**wrong), tmp_path / "c.json", 0, quiet=True)
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_samplers_by_default_and_rows_that_cannot_be(vocoder):
+    settings = Settings(calls=(4, 1, 4)).checked(vocoder)
+    assert settings.samplers == ("recommended", "ddim", "dpmpp_2m") and settings.calls == (1, 4)
+    names = [key for key, *_ in benchmark._systems(vocoder, None, settings)]
+    assert names[-5:] == ["recommended/1", "recommended/4", "ddim/1", "ddim/4", "dpmpp_2m/4"]
+
+
+def test_language_is_the_corpus_or_what_is_said():
+    def of(name):
+        return Clip(f"{name}/a", "a.flac", 1.0, RATE)
+
+    assert language(of("hibari")) == "en" and language(of("festvox-ru"), "en") == "ru"
+    assert language(of("mine")) == "" and language(of("mine"), "en") == "en"
+
+
+def test_every_corpus_of_speech_has_a_language():
+    music = {"sonic-pi-samples", "hydrogen-drumkits", "singularity-music", "wesnoth-music", "scores"}
+    assert CORPORA.keys() == {*PACKAGED, "hibari", "ljspeech", "vctk"} - music
+    assert all(language(Clip(f"asterisk-{code}/a", "a.flac", 1.0, RATE)) == code for code in ("en", "es", "it"))
+
+
+def example(judges=("pesq", "wer")) -> Record:
+    """Three clips of 8, 1 and 1 words; many calls are better by 0.2, 0.3 and 0.4 in PESQ."""
+    block = Block("voices", "0" * 64, 3, ["a", "b", "c"], "f" * 64, 90.0, ["test"], {"text": 2, "recording": 1})
+    block.words["none"] = 0
+    block.weights = {"pesq": np.ones(3), "wer": np.array([8.0, 1, 1])}
+    wer = np.array([0.0, 100, 0])
+    rows = {
+        "ground_truth": Row("Ground truth", scores={"pesq": np.full(3, 4.64), "wer": wer}),
+        "ddim/200": Row("ddim", "", "ddim", 200, {"pesq": np.array([3.2, 3.3, 3.4]), "wer": wer}),
+        "ddim/6": Row("ddim", "", "ddim", 6, {"pesq": np.full(3, 3.0), "wer": wer}),
+    }
+    rows["ddim/6"].speed = {"cpu": Speed(0.04, 0.05, "a processor", 2), "cuda": Speed(0.5, 0.5, "a card")}
+    block.rows = rows
+    environment = {"date": "2026-01-02T03:04:05", "audiodiff": "1", "torch": "2"}
+    return Record({"hash": "abc" * 20, "parameters": 2_500_000, "consistency": 8}, environment, [block])
+
+
+def test_word_error_rate_is_pooled():
+    block = example().blocks[0]
+    found = block.interval(block.rows["ddim/6"], "wer")
+    assert found.mean == pytest.approx(10)  # one of ten words, not one of three clips
+    assert found.low >= 0 and found.high <= 100 and found.clips == 3
+    values, weights = np.array([50.0, np.nan, 0]), np.array([2.0, 5, 6])
+    assert bootstrap(values, weights).mean == pytest.approx(12.5)
+
+
+def test_table_says_what_was_measured():
+    text = table.markdown(example(), "curve.png")
+    lines = text.splitlines()
+    head = next(line for line in lines if line.startswith("| System"))
+    assert (
+        head
+        == "| System | Calls | PESQ-WB (MOS) ↑ | Word error rate (%) ↓ | CPU, times real time | GPU, times real time |"
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ddim")]
+    assert rows[0][:3] == ["ddim", "6", "3.00 ± 0.00"] and rows[0][4:] == ["25 (0.04)", "2.0 (0.5)"]
+    assert rows[1][:2] == ["ddim", "200"] and rows[1][4:] == ["–", "–"]
+    assert "![Quality and speed over network calls](benchmark.png)" in text
+    for said in (
+        "`" + "f" * 64 + "`",
+        "seed 3",
+        "a processor (2 threads) and a card",
+        "`abcabcabcabc`",
+        "2.5 M",
+        "2026-01-02",
+    ):
+        assert said in text
+    assert "over 10 words: 2 clips against their texts, 1 against what is heard in the recording." in text
+    assert rows[2][:2] == ["ddim", "200"] and rows[2][2].startswith("−0.30 (−0.")
+
+
+def test_few_calls_against_many_in_one_sentence():
+    (said,) = table.comparisons(example().blocks[0])
+    assert said == "voices, ddim, 6 against 200 calls: PESQ-WB −0.30 (−0.40 to −0.20), 3 clips"
+
+
+def test_picture_has_a_panel_for_every_judge_and_one_for_speed(swept, tmp_path):
+    plot.draw(swept[1], tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+    figure = plot.figure(swept[1])
+    titled = [ax.get_title(loc="left") for ax in figure.axes if ax.axison]
+    assert titled == ["PESQ-WB, MOS", "Multi-resolution STFT", "Speed, times real time"] * 2
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    block = swept[1].shown[0]
+    rows = [block.rows[f"ddim/{calls}"] for calls in (1, 3)]
+    np.testing.assert_allclose(lines["ddim"].get_ydata(), [block.interval(row, "pesq").mean for row in rows])
+    assert list(lines["ddim"].get_xdata()) == [1, 3]

@@ -1,0 +1,180 @@
+"""Bodies of clips compared: noise is far, recordings are near, copies are found out."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiodiff.audio.io import Audio, read
+from audiodiff.cli import build as application
+from audiodiff.data.corpora import prepare
+from audiodiff.errors import UserError
+from audiodiff.evaluation import generation_evaluation
+from audiodiff.evaluation.generation_evaluation import (
+    CODED,
+    GENERATED,
+    HELD_OUT,
+    TRAINING,
+    UNTRAINED,
+    Settings,
+    evaluate,
+    markdown,
+    nearness,
+    write_report,
+)
+from audiodiff.metrics.distribution import Spread
+from audiodiff.pipelines.audio_generator import seeds_of
+
+RATE, SAMPLES = 8000, 4000
+
+
+def stroke(seed: int) -> np.ndarray:
+    """A decaying tone in noise: pitch, decay and noise drawn."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(SAMPLES) / RATE
+    wave = np.sin(2 * np.pi * rng.uniform(100, 1500) * time) + rng.uniform(0.01, 0.5) * rng.standard_normal(SAMPLES)
+    return 0.4 * wave * np.exp(-rng.uniform(5, 30) * time)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("strokes")
+    (root / "in").mkdir()
+    for number in range(330):
+        soundfile.write(root / "in" / f"{number}.wav", stroke(number), RATE)
+    return prepare([f"music:{root / 'in'}"], root / "out")
+
+
+def maker(make, labels=(), codec=None):
+    """A generator whose clip of a seed is `make(seed)` (T,)."""
+    model = SimpleNamespace(labels=labels, samples=SAMPLES, channels=1, calls=2, codec=codec)
+
+    def generate(seeds, **_):
+        clips = np.stack([make(seed) for seed in seeds])[:, None].astype(np.float32)
+        return Audio(torch.from_numpy(clips), RATE)
+
+    where = {"device": torch.device("cpu"), "model_hash": "0" * 64, "training": {}}
+    return SimpleNamespace(model=model, sample_rate=RATE, generate=generate, **where)
+
+
+def noise(seed: int) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(SAMPLES)
+
+
+SETTINGS = Settings(count=64, steps=2)
+
+
+def test_real_is_near_and_noise_is_far(data):
+    report, clips = evaluate(maker(lambda seed: stroke(seed)), maker(noise), data, SETTINGS)
+    assert len(clips) == 16 and {clip.shape for clip in clips} == {(1, SAMPLES)}
+    floor, real, far = (report.rows[name].distances for name in (TRAINING, GENERATED, UNTRAINED))
+    for name in floor:
+        assert far[name].low > 3 * max(floor[name].high, real[name].high)
+    assert report.ratio["Frechet"] < 1.5
+    assert report.rows[GENERATED].nearest.median > 0.5 * report.held_out.median
+    assert report.rows[UNTRAINED].crest_db < 15 < report.rows[TRAINING].crest_db
+    assert report.rows[GENERATED].variety == pytest.approx(1, abs=0.25)
+    assert "no nearer to training clips" in markdown(report)
+
+
+def test_copies_are_found_out(data):
+    trained_on = data.only("train").clips
+    copies = maker(lambda seed: read(data.path(trained_on[seed % len(trained_on)])).samples.numpy())
+    report, _ = evaluate(copies, None, data, SETTINGS)
+    assert report.ratio["Frechet"] < 1.5
+    assert report.rows[GENERATED].nearest.median < 0.1 * report.held_out.median
+    assert "it may copy" in markdown(report)
+
+
+def test_halves_of_the_held_out_clips_are_nearest_to_each_other(data):
+    report, _ = evaluate(maker(noise), None, data, SETTINGS)
+    assert report.halves.keys() == {HELD_OUT, TRAINING, GENERATED}
+    other, training, made = (report.halves[name]["kernel"] for name in (HELD_OUT, TRAINING, GENERATED))
+    assert abs(other.median) < 1 and abs(training.median) < 1 < 3 < made.low  # 0 between halves of one body
+
+
+def test_each_clip_is_told_its_nearest_training_clip(data):
+    trained_on = data.only("train").clips
+    copied = maker(
+        lambda seed: 0.0 * stroke(0) if seed % 5 == 0 else read(data.path(trained_on[seed % 50])).samples.numpy()
+    )
+    report, _ = evaluate(copied, None, data, SETTINGS)
+    seeds = seeds_of(0, SETTINGS.count)
+    assert [one.clip for one in report.neighbours] == [number for number, seed in enumerate(seeds) if seed % 5]
+    for one in report.neighbours:
+        assert one.nearest == trained_on[seeds[one.clip] % 50].id and one.distance < 1e-6 and one.seconds == 0
+    assert f"| {report.neighbours[0].clip:04d} | {report.neighbours[0].nearest}, at 0.0 s | 0.00 |" in markdown(report)
+
+
+def test_real_clips_are_as_near_to_each_other_as_held_out_ones_to_them(data):
+    """Clips of this corpus are pieces of their own."""
+    report, _ = evaluate(maker(stroke), None, data, SETTINGS)
+    assert report.rows[TRAINING].nearest.median == pytest.approx(report.held_out.median, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("own", "training", "held_out", "said"),
+    [
+        (2.0, 1.5, 2.0, "no nearer to training clips than held-out clips are"),
+        (2.0, 3.0, 2.0, "no nearer to training clips than held-out clips are"),
+        (1.9, 1.9, 2.0, "but no nearer than training clips are to each other"),
+        (1.8, 1.9, 2.0, "it may copy"),
+        (1.8, 2.1, 2.0, "it may copy"),
+    ],
+)
+def test_what_lies_nearer_than_other_pieces_may_be_as_near_as_the_same_pieces_are(own, training, held_out, said):
+    near = {name: SimpleNamespace(nearest=Spread(x, x, x)) for name, x in ((GENERATED, own), (TRAINING, training))}
+    told = nearness(SimpleNamespace(rows=near, held_out=Spread(held_out, held_out, held_out)))
+    assert said in told and ("copy" in told) == ("copy" in said)
+
+
+def test_a_codec_is_judged_beside_its_model(data):
+    """One that keeps every sample is at the floor; one that keeps every eighth is not."""
+
+    def codec(step):
+        held = {"encode": lambda x: x[..., ::step], "decode": lambda z, n: z.repeat_interleave(step, -1)[..., :n]}
+        return SimpleNamespace(**held)
+
+    near, far = (evaluate(maker(stroke, codec=codec(step)), None, data, SETTINGS)[0].rows for step in (1, 8))
+    assert near[CODED].distances == near[TRAINING].distances and near[CODED].nearest.median < 1e-6
+    assert far[CODED].distances["Frechet"].low > 2 * far[TRAINING].distances["Frechet"].high
+    assert near.keys() == {TRAINING, GENERATED, CODED}
+
+
+def test_one_clip_over_and_over_has_no_variety(data):
+    report, _ = evaluate(maker(lambda _: stroke(7)), None, data, SETTINGS)
+    assert report.rows[GENERATED].variety < 0.01
+
+
+def test_it_is_written(data, tmp_path):
+    report, clips = evaluate(maker(stroke), None, data, SETTINGS)
+    path = write_report(report, clips, RATE, tmp_path)
+    assert path.read_text() == markdown(report)
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["rows"][GENERATED]["clips"] == 64 and told["ratio"].keys() == generation_evaluation.DISTANCES.keys()
+    assert len(list((tmp_path / "clips").glob("*.wav"))) == 16
+
+
+@pytest.mark.parametrize(
+    ("make", "labels", "settings", "message"),
+    [
+        (stroke, ("gong",), SETTINGS, "has 0 held-out clips of the model's kinds"),
+        (stroke, (), Settings(count=5), "count 5: is below 20"),
+        (lambda seed: stroke(seed) * (seed % 7 == 0), (), SETTINGS, r"generated: \d+ of 64 clips are silent"),
+    ],
+)
+def test_too_little_to_judge(data, make, labels, settings, message):
+    with pytest.raises(UserError, match=message) as error:
+        evaluate(maker(make, labels), None, data, settings)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("limit", [10, 0, -1])
+def test_the_verb_refuses_too_few_clips_by_the_name_of_its_option(data, tmp_path, limit):
+    words = ["evaluate", "--model", "drums", "--data", data.root, "--report", tmp_path / "r", "--limit", limit]
+    with pytest.raises(UserError, match=f"^--limit {limit}: is below 20.*give --limit 20 or more$"):
+        application()(list(map(str, words)), standalone_mode=False)
+    assert not (tmp_path / "r").exists()

@@ -1,0 +1,263 @@
+"""Many clips to files: the same whatever the batch and the interruptions."""
+
+import errno
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from audiodiff.audio import io
+from audiodiff.cli import build as application
+from audiodiff.cli import main
+from audiodiff.errors import UserError
+from audiodiff.pipelines.audio_generator import MusicGenerator, Wish, levelled, seeds_of
+from audiodiff.rendering import sidecar, spool
+from audiodiff.rendering.generation import Settings, generate
+from audiodiff.rendering.sidecar import sidecar_path
+
+TWO = Wish(steps=2)
+TONE = io.Audio((0.05 * torch.arange(4000)).sin() / 2, 8000)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, make_music):
+    path = tmp_path_factory.mktemp("model")
+    make_music().save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def generator(folder):
+    return MusicGenerator.from_pretrained(folder)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.wav")}
+
+
+def test_files_are_the_clips(generator, tmp_path):
+    outcome = generate(generator, tmp_path, Settings(Wish(steps=2, labels=("kick",)), count=3, seed=4), quiet=True)
+    assert (outcome.generated, outcome.kept) == (3, 0)
+    expected = generator.generate(seeds_of(4, 3), steps=2, labels=("kick",)).samples
+    for number in range(3):
+        found = io.read(tmp_path / f"{number:04d}.wav", channels=2)
+        torch.testing.assert_close(found.samples, expected[number], rtol=0, atol=1.01 / 32768)
+        told = json.loads(sidecar_path(tmp_path / f"{number:04d}.wav").read_text())
+        assert (told["labels"], told["nfe"], told["clip_seed"]) == (["kick"], 2, seeds_of(4, 3)[number])
+
+
+def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch):
+    generate(generator, tmp_path / "whole", Settings(TWO, count=7, batch_size=7), quiet=True)
+    calls = []
+    made = generator.pieces
+
+    def stopping(seeds, *arguments, **options):
+        calls.append(len(seeds))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return made(seeds, *arguments, **options)
+
+    monkeypatch.setattr(generator, "pieces", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        generate(generator, tmp_path / "parts", Settings(TWO, count=7, batch_size=2), quiet=True)
+    monkeypatch.undo()
+    outcome = generate(generator, tmp_path / "parts", Settings(TWO, count=7, batch_size=3), quiet=True)
+    assert (outcome.generated, outcome.kept) == (3, 4)
+    assert contents(tmp_path / "parts").keys() == contents(tmp_path / "whole").keys()
+    for number in range(7):
+        one, other = (io.read(tmp_path / name / f"{number:04d}.wav").samples for name in ("parts", "whole"))
+        torch.testing.assert_close(one, other, rtol=0, atol=2 / 32768)
+
+
+def test_what_was_made_otherwise_is_replaced_when_that_is_said(generator, tmp_path):
+    generate(generator, tmp_path, Settings(TWO, count=2), quiet=True)
+    before = contents(tmp_path)
+    wishes = ({"steps": 3}, {"labels": ("kick",)}, {"seconds": 0.1}, {"loop": True}, {"after": TONE}, {"like": TONE})
+    changes = [{"wish": replace(TWO, **change)} for change in wishes]
+    for change in ({"seed": 1}, *changes, {"wish": replace(TWO, like=TONE, strength=0.1)}):
+        wanted = Settings(**{"count": 2, "wish": TWO} | change)
+        name = "seed" if "seed" in change else ".*"
+        with pytest.raises(UserError, match=rf"0000\.wav: was made with another {name} \(.* choose another --out"):
+            generate(generator, tmp_path, wanted, quiet=True)
+        assert contents(tmp_path) == before
+        assert generate(generator, tmp_path, replace(wanted, overwrite=True), quiet=True).generated == 2
+        assert contents(tmp_path) != before
+        generate(generator, tmp_path, Settings(TWO, count=2, overwrite=True), quiet=True)
+        assert contents(tmp_path) == before
+    assert generate(generator, tmp_path, Settings(TWO, count=3), quiet=True).kept == 2
+
+
+def test_a_clip_that_was_begun_is_made(generator, tmp_path):
+    """The audio is there, its sidecar no more than claimed: the work stopped between the two."""
+    generate(generator, tmp_path, Settings(TWO, count=1), quiet=True)
+    before, sidecar = contents(tmp_path), sidecar_path(tmp_path / "0000.wav")
+    claim = {name: value for name, value in json.loads(sidecar.read_text()).items() if name in ("sidecar", "version")}
+    sidecar.write_text(json.dumps(claim))
+    assert generate(generator, tmp_path, Settings(TWO, count=1), quiet=True).generated == 1
+    assert contents(tmp_path) == before
+
+
+def test_a_sidecar_that_cannot_be_read_is_one_line(generator, tmp_path, monkeypatch):
+    generate(generator, tmp_path, Settings(TWO, count=1), quiet=True)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(UserError, match=r"0000\.wav\.json: cannot be read \(Permission denied\)"):
+        generate(generator, tmp_path, Settings(TWO, count=1), quiet=True)
+
+
+def test_files_of_others_are_left_alone(generator, tmp_path):
+    (tmp_path / "0001.wav").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"0001\.wav: exists and is not a rendering"):
+        generate(generator, tmp_path, Settings(TWO, count=2), quiet=True)
+    assert (tmp_path / "0001.wav").read_bytes() == b"mine" and not (tmp_path / "0000.wav").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"count": 0}, {"batch_size": 0}, {"format": "mp3"}, {"peak": 2.0}),
+        *({"wish": Wish(steps=0)}, {"wish": Wish(sampler="x")}),
+    ],
+)
+def test_settings_that_cannot_be(change):
+    with pytest.raises(UserError):
+        Settings(**change)
+
+
+@pytest.mark.parametrize("peak", [0.5, None])
+def test_a_spool_levels_as_whole_clips_are(peak, monkeypatch):
+    monkeypatch.setattr(spool, "_BLOCK", 64)
+    clips = torch.randn(3, 2, 1000) + 0.3
+    with spool.Spool() as kept:
+        for first in range(0, 1000, 130):
+            kept.add(clips[..., first : first + 130])
+        assert (kept.samples, kept.channels) == (1000, 2) and kept.finite.all()
+        expected = clips if peak is None else levelled(clips, peak)
+        for number in (2, 0, 0):
+            found = torch.cat(list(kept.clip(number, peak, 1e-6)), dim=-1)
+            torch.testing.assert_close(found, expected[number])
+        broken = torch.zeros(3, 2, 1)
+        broken[1] = torch.nan
+        kept.add(broken)
+        assert kept.finite.tolist() == [True, False, True]
+
+
+def test_scratch_files_take_what_fits(limit_files):
+    with limit_files(2000), spool.Spool() as scratch:
+        for _ in range(5):
+            scratch.add(torch.ones(1, 1, 100))
+        assert sum(piece.shape[-1] for piece in scratch.clip(0, None, 0.0)) == 500
+
+
+@pytest.mark.parametrize("samples", [1, 100_000])
+def test_a_full_scratch_folder_is_one_line(limit_files, samples):
+    """Whatever a buffer holds: a full disk is met where it is reported, and not once more at the end of the block."""
+    with (
+        limit_files(2000),
+        pytest.raises(UserError, match=r"takes no more scratch files \(File too large\)") as error,
+        spool.Spool() as scratch,
+    ):
+        scratch.add(torch.ones(1, 1, 500))
+        scratch.add(torch.ones(1, 1, samples))
+        pytest.fail("the file holds no more")
+    assert "\n" not in str(error.value)
+
+
+def test_a_clip_that_is_not_finite_costs_no_other(folder, tmp_path, monkeypatch, capsys):
+    pieces = MusicGenerator.pieces
+
+    def broken(self, seeds, *arguments):
+        for piece in pieces(self, seeds, *arguments):
+            for row, seed in zip(piece, seeds, strict=True):
+                if seed == seeds_of(0, 3)[1]:
+                    row[:, 7] = torch.nan
+            yield piece
+
+    monkeypatch.setattr(MusicGenerator, "pieces", broken)
+    with pytest.raises(UserError, match=r"0001\.wav: became samples that are not finite"):
+        generate(MusicGenerator.from_pretrained(folder), tmp_path / "raised", Settings(TWO, count=3), quiet=True)
+    words = ["generate", "--model", folder, "--out", tmp_path / "out", "--count", 3, "--steps", 2, "--batch-size", 2]
+    monkeypatch.setattr("sys.argv", ["audiodiff", *map(str, words)])
+    for kept in (0, 2):
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed, errors = capsys.readouterr()
+        assert ended.value.code == 1 and printed.startswith(f"{2 - kept} generated, {kept} there already, 1 left out")
+        assert errors.startswith(f"error: {tmp_path / 'out' / '0001.wav'}: became samples") and errors.count("\n") == 1
+    assert sorted(contents(tmp_path / "out")) == ["0000.wav", "0002.wav"]
+
+
+@pytest.mark.parametrize(("guidance", "fix"), [(1.0, "use float32"), (3.0, "lower the guidance")])
+def test_the_fix_of_a_guided_clip_names_the_guidance(make_music, tmp_path, guidance, fix):
+    model = make_music()
+    torch.nn.init.constant_(next(model.network.parameters()), torch.inf)
+    settings = Settings(replace(TWO, labels=["kick"], guidance=guidance))
+    with pytest.raises(UserError, match=f"not finite after .*; {fix}"):
+        generate(MusicGenerator(model), tmp_path, settings, quiet=True)
+
+
+def test_without_any_scratch_folder_there_is_one_line(monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(spool.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(spool.tempfile, "gettempdir", refuse)
+    with spool.Spool() as scratch, pytest.raises(UserError, match="TMPDIR"):
+        scratch.add(torch.zeros(1, 1, 8))
+
+
+@pytest.mark.parametrize("format", io.FORMATS)
+def test_a_full_disk_leaves_nothing_half(generator, tmp_path, monkeypatch, limit_files, format):
+    generate(generator, tmp_path, Settings(TWO, count=1, format=format), quiet=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    store = sidecar.store
+
+    def store_on_a_full_disk(*arguments):
+        with limit_files(1000):
+            store(*arguments)
+
+    monkeypatch.setattr(sidecar, "store", store_on_a_full_disk)
+    with pytest.raises(UserError, match="cannot be written") as error:
+        generate(generator, tmp_path, Settings(TWO, count=3, format=format), quiet=True)
+    assert "\n" not in str(error.value) and "0001" in error.value.subject
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("option", ["--after", "--like"])
+def test_an_unfit_clip_is_named(folder, tmp_path, option, monkeypatch, capsys):
+    io.write(tmp_path / "still.wav", io.Audio(torch.zeros(4000), 8000))
+    words = ["generate", "--model", folder, "--out", tmp_path / "out", option, tmp_path / "still.wav"]
+    monkeypatch.setattr("sys.argv", ["audiodiff", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path / 'still.wav'}: is ") and "silent" in line
+
+
+def test_the_verb(folder, tmp_path, capsys):
+    arguments = ["generate", "--model", str(folder), "--out", str(tmp_path / "out"), "--count", "2", "--steps", "2"]
+    application()([*arguments, "--label", "snare", "--guidance", "2"], standalone_mode=False)
+    assert capsys.readouterr().out.startswith("2 generated, 0 there already")
+    assert len(contents(tmp_path / "out")) == 2
+
+
+def test_the_verb_goes_on_and_varies(folder, tmp_path, capsys):
+    io.write(tmp_path / "tone.wav", TONE)
+    arguments = ["generate", "--model", str(folder), "--steps", "2"]
+    for words, samples in (
+        (["--after", tmp_path / "tone.wav", "--seconds", "0.25"], 6000),
+        (["--like", tmp_path / "tone.wav", "--strength", "0.3"], 4000),
+        (["--loop", "--seconds", "1"], 8000),
+    ):
+        out = tmp_path / words[0]
+        application()([*arguments, *map(str, words), "--out", str(out)], standalone_mode=False)
+        assert io.probe(out / "0000.wav").samples == samples
+    with pytest.raises(UserError, match="exclude each other"):
+        application()(
+            [*arguments, "--loop", "--after", str(tmp_path / "tone.wav"), "--out", "x"], standalone_mode=False
+        )

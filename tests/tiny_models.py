@@ -1,0 +1,108 @@
+"""Tiny models that do something: the last layer, zero at initialisation, is drawn at random."""
+
+import math
+
+import pytest
+import torch
+
+from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.audio.io import Audio
+from audiodiff.audio.mel import PRESETS, MelSpec
+from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
+from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
+from audiodiff.nn.network import Network
+from audiodiff.pipelines.vocoder import Vocoder
+
+PRIORS = {
+    "mel": MelPrior,
+    "standard": lambda spec: StandardPrior(),
+    "rough": lambda spec: RoughPrior(spec, EnergyPrior(spec)),
+    "rough, mel": lambda spec: RoughPrior(spec, MelPrior(spec)),
+}
+
+
+def make_model(
+    frontend="stft", objective=None, prior="mel", spec: str | MelSpec = "speech_16k", schedule=None, **arguments
+) -> VocoderModel:
+    spec = PRESETS[spec] if isinstance(spec, str) else spec
+    signals = int(arguments.get("bridge") is not None)
+    front = StftFrontend(signals=signals) if frontend == "stft" else StridedFrontend(1, 16, 64, signals)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(front, spec.n_mels, spec.hop_length, channels=[16, 16], blocks=[1, 1], embedding=16)
+        torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+    arguments = {"consistency": 4} | arguments
+    return VocoderModel(network, schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec), **arguments).eval()
+
+
+def sound(samples: int, sample_rate: int = 16000, seed: int = 0) -> Audio:
+    """Gliding harmonics that swell and fade, and a little hiss, (T,)."""
+    t = torch.arange(samples) / sample_rate
+    glide = 2 * math.pi * ((120 + 20 * seed) * t + 40 * t.square())
+    tone = sum(torch.sin(k * glide) / k for k in range(1, 9)) * torch.sin(9 * t + seed).square()
+    hiss = torch.randn(samples, generator=torch.Generator().manual_seed(seed))
+    return Audio(0.2 * tone + 0.01 * hiss, sample_rate)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """`tiny(frontend, objective, prior, spec, ...)` -> VocoderModel."""
+    return make_model
+
+
+@pytest.fixture(scope="session")
+def recording():
+    """`recording(samples, sample_rate, seed)` -> Audio."""
+    return sound
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    make_model().save_pretrained(folder, training={"steps": 7}, card="# A tiny model\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vocoder(model_folder):
+    return Vocoder.from_pretrained(model_folder)
+
+
+@pytest.fixture(scope="session")
+def make_music():
+    """`make_music(channels=2, labels=(...), numbers=(), **arguments)` -> a small random `MusicModel` at 8 kHz."""
+
+    def build(channels=2, labels=("kick", "snare"), numbers=(), **options):
+        torch.manual_seed(0)
+        told = {"labels": len(labels), "numbers": len(numbers)}
+        network = Network(StftFrontend(channels, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16, **told)
+        for parameter in network.parameters():
+            if not parameter.detach().any():
+                torch.nn.init.normal_(parameter, std=0.05)
+        if labels:
+            torch.nn.init.normal_(network.label.weight)
+        arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "sampler": "ddim"}
+        return MusicModel(network, Cosine(), V(), 8000, 1600, labels=labels, numbers=numbers, **arguments | options)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_latent_music():
+    """`make_latent_music(channels=2)` -> a small random `MusicModel` on the latents of a random codec, at 8 kHz."""
+
+    def build(channels=2):
+        torch.manual_seed(1)
+        autoencoder = Autoencoder(latents=4, hop_length=16, channels=[12, 12], blocks=[1, 1])
+        network = Network(IdentityFrontend(4 * channels), 0, 1, [16, 16], [1, 1], 3, 16, attention=1)
+        for parameter in network.parameters():
+            if not parameter.detach().any():
+                torch.nn.init.normal_(parameter, std=0.05)
+        return MusicModel(network, Cosine(), V(), 8000, 1600, autoencoder=autoencoder, sampler="ddim")
+
+    return build
