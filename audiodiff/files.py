@@ -33,7 +33,7 @@ _lock_files: set[int] = set()  # descriptors of this process's locks
 
 
 @contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it onto `path` if the block ends well, else remove it.
 
     The temporary name keeps the suffix, since audio libraries choose the format by it, and a hash of the rest, so that
@@ -62,11 +62,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 `text` to `path`, atomically; names of files that are not UTF-8 keep their bytes in it."""
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def stays_below(name: str) -> bool:
+def is_safe_relative_path(name: str) -> bool:
     """Whether `name`, joined to a folder, is a path below it: not absolute, not empty, without `..` and NUL."""
     path = PurePath(name)
     return "\0" not in name and not path.anchor and bool(path.parts) and ".." not in path.parts
@@ -90,7 +90,7 @@ def write_texts(contents: Mapping[Path, str]) -> None:
     """Write several UTF-8 files, all or none: each is written beside its target before the first is renamed."""
     with ExitStack() as files:
         for path, text in contents.items():
-            files.enter_context(atomic(path)).write_text(text, encoding="utf-8", errors="surrogateescape")
+            files.enter_context(atomic_write(path)).write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ DISK_REFUSALS = {
     *(errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG),
 }
 # What a network's weights take for granted of the model around it.
-TAKEN_FOR_GRANTED = (
+COMPATIBILITY_FIELDS = (
     "schedule",
     "objective",
     "mel_spec",
@@ -138,7 +138,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     model = schema.build(cfg, "model")
     started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
     module = schema.build(cfg, "training", model=model)
-    clips = data.prepared().only("train")
+    clips = data.prepared().with_splits("train")
     module.started_from = started_from
     module.training_clips = {"path": str(data.path), "clips": len(clips), "hash": clips.content_hash()}
     if resume:
@@ -186,7 +186,7 @@ def start(model: "ComposedModel", name: str) -> dict:
         raise UserError(name, problem, f"configure the network that `audiodiff info {name}` shows") from error
     if "spectrum" in model.ARGUMENTS and model.spectrum is None:
         model.spectrum = found.arguments.get("spectrum")  # of what the weights were trained on, not of the new data
-    parts = [part for part in TAKEN_FOR_GRANTED if part in model.ARGUMENTS]
+    parts = [part for part in COMPATIBILITY_FIELDS if part in model.ARGUMENTS]
     theirs = {part: checkpoint.describe(found.arguments.get(part)) for part in parts}
     other = [part for part in parts if checkpoint.describe(getattr(model, part)) != theirs[part]]
     if other:

@@ -98,7 +98,7 @@ def main() -> None:
     given = parser.parse_args()
 
     vocoder = Vocoder.from_pretrained(given.model)
-    manifest = Manifest.load(given.data).only("validation", "test")
+    manifest = Manifest.load(given.data).with_splits("validation", "test")
     clips = [clip for clip in manifest.clips if clip.seconds >= 1.5][: given.clips]
     recordings = [read(manifest.path(clip), vocoder.sample_rate) for clip in clips]
     figures = measure(vocoder, recordings, given.calls, given.many)

@@ -28,7 +28,7 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.samplers import presets
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash, synthesise
+from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash, synthesize
 from audiodiff.evaluation.systems import System
 from audiodiff.files import write_text
 from audiodiff.metrics import require_all
@@ -67,7 +67,7 @@ class Projected:
         if not iterations:
             return estimate
         waveform = self.model.restore(estimate[:, 0], self.mel)
-        return self.model.normalise(self.model.project(waveform, self.mel, iterations), self.mel)[:, None]
+        return self.model.normalize(self.model.project(waveform, self.mel, iterations), self.mel)[:, None]
 
 
 def system(vocoder: Vocoder, place: Sequence[int]) -> System:
@@ -94,7 +94,7 @@ def measure(vocoder: Vocoder, held_out: HeldOut, workers: int | None) -> tuple[d
     for place in PLACES:
         one = system(vocoder, place)
         print(one.label, flush=True)
-        waveforms, seconds = synthesise(one, *held_out.tensors())
+        waveforms, seconds = synthesize(one, *held_out.tensors())
         rows[one.label] = Row(one.label, "audiodiff", one.label, "", 0.0, judged(waveforms, held_out, workers))
         speed[one.label] = sum(held_out.seconds) / float(seconds.sum())
     return rows, speed

@@ -4,7 +4,7 @@
 `bench/results/gpu.md` and `gpu.json`. With `--device cpu` it shows that it runs, and writes `gpu_cpu.*` instead.
 
 The network is that of `conf/network/stft.yaml`, at 16 kHz, with fresh weights. A call goes from noise to data; drawing
-the noise, colouring and mel consistency are left out. The four ways of running it are those of `pipelines.compiled`:
+the noise, coloring and mel consistency are left out. The four ways of running it are those of `pipelines.compiled`:
 the network as it is or through `torch.compile`, the call launched kernel by kernel or captured in a CUDA graph. What is
 captured is lengthened to its bucket and masked, as `Vocoder` does.
 
@@ -94,7 +94,7 @@ def build(device: torch.device) -> Denoiser:
     """The default vocoder network with weights that make it do something."""
     torch.manual_seed(0)
     network = Network(StftFrontend(), BANDS, HOP, channels=[384, 384], blocks=[3, 3])
-    torch.nn.init.normal_(network.unet.leave.weight, std=0.01)
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.01)
     return Denoiser(network, Cosine(), V()).to(device).eval().requires_grad_(False)
 
 

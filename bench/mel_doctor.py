@@ -24,7 +24,7 @@ from audiodiff import files
 from audiodiff.audio.io import read
 from audiodiff.audio.mel import MelSpec, MelSpectrogram
 from audiodiff.audio.mel.convention import CONVENTIONS, Scaling
-from audiodiff.audio.mel.doctor import diagnose, floor_of, guesses, scaling_name
+from audiodiff.audio.mel.doctor import detect_floor, diagnose, guesses, scaling_name
 from audiodiff.audio.mel.texture import FIGURES, Texture, bank
 from audiodiff.data.manifest import Manifest
 
@@ -57,7 +57,7 @@ def fit(count: int, seed: int) -> None:
         for spec in draw.sample(specs, 24):
             spec = replace(spec, log_base="e", log_floor=10 ** (draw.uniform(-9, -4.5) - 2 * (spec.power == 2)))
             stored = spec.compress(linear_mel(path, spec) * 10 ** draw.uniform(-0.5, 0.3)).double().numpy()
-            figures.append(Texture(stored, floor_of(stored)).figures(spec, Scaling()))
+            figures.append(Texture(stored, detect_floor(stored)).figures(spec, Scaling()))
             covariates.append(bank(spec).covariates)
     known = np.isfinite(figures).all(1)
     inputs, outputs = np.array(covariates)[known], np.array(figures)[known]

@@ -5,7 +5,7 @@ processor time on one thread (so that what else runs beside does not count), gen
 them as `audiodiff evaluate` does, and writes `bench/results/music.md`.
 
 Ours is `+recipe=music_uncond`. The peer is the U-Net, v-diffusion and sampler of the package (Schneider et al. 2023,
-arXiv 2301.11757) as its README composes them, with the widths brought down to our number of parameters; its optimiser
+arXiv 2301.11757) as its README composes them, with the widths brought down to our number of parameters; its optimizer
 is the paper's, AdamW at 1e-4 with betas (0.95, 0.999). Crops are at unit power and weights are averaged for both.
 """
 
@@ -26,7 +26,7 @@ from audiodiff.audio.io import Audio
 from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation import environment, generation_evaluation
 from audiodiff.files import write_text
-from audiodiff.pipelines.audio_generator import MusicGenerator, levelled
+from audiodiff.pipelines.audio_generator import MusicGenerator, normalize_peak
 from audiodiff.training.music import MusicTraining
 
 RESULTS = Path(__file__).parent / "results" / "music.md"
@@ -92,7 +92,7 @@ def ours(cfg, data, minutes: float) -> tuple[MusicGenerator, int]:
     module = MusicTraining(model, None, None)
     crops = data.crops
     some = (module.level(crops[draw]["waveform"][None])[0] for draw in range(64))
-    model.spectrum = AverageSpectrum.measured(some, model.sample_rate)
+    model.spectrum = AverageSpectrum.from_signals(some, model.sample_rate)
     optimizer = instantiate(cfg.optimizer)(model.parameters())
     rate = instantiate(cfg.lr_schedule).factor
 
@@ -116,7 +116,7 @@ class Peer:
         """Clips, each of noise of its own seed."""
         shape = (self.model.channels, self.model.samples)
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-        return Audio(levelled(self.net.sample(noise, num_steps=steps), 0.9), self.sample_rate)
+        return Audio(normalize_peak(self.net.sample(noise, num_steps=steps), 0.9), self.sample_rate)
 
 
 def peer(cfg, data, minutes: float) -> tuple[Peer, int]:

@@ -106,7 +106,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def training_step(contender: Contender, batch: int, seconds: float) -> Callable[[], None]:
-    """One optimiser step, ready to be called again and again."""
+    """One optimizer step, ready to be called again and again."""
     optimizer = torch.optim.Adam(contender.network.parameters(), lr=1e-4)
     arguments = contender.inputs(batch, seconds)
     target = torch.randn_like(arguments[0])

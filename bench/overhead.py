@@ -4,7 +4,7 @@
 stored tensor, taken for the estimate of x0 by both (diffusers' `prediction_type="sample"`, its leanest). The two of a
 pair have the same method, order and number of calls. Their costs are told apart:
 
-- *step*: the walk from noise to data, divided by its steps. Ours includes watching that the state stays finite, which
+- *step*: the way from noise to data, divided by its steps. Ours includes watching that the state stays finite, which
   diffusers leaves to its user.
 - *table*: what a call computes of its times before the first step, `Sampler.table` and `set_timesteps`;
 - *call*: both, for all steps.
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.diffusion.samplers import presets
-from audiodiff.diffusion.samplers.sampler import refuse_not_finite, walk
+from audiodiff.diffusion.samplers.sampler import integrate, refuse_not_finite
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.evaluation import environment
 from audiodiff.files import write_text
@@ -107,7 +107,7 @@ def ours(name: str, x1: Tensor, x0: Tensor, steps: int) -> Cost:
     begun = time.thread_time()
     table = sampler.table(denoiser)
     ready = time.thread_time()
-    _, finite = walk(table, denoiser, x1)
+    _, finite = integrate(table, denoiser, x1)
     refuse_not_finite(finite)
     return Cost(ready - begun, (time.thread_time() - ready) / steps)
 

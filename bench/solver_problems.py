@@ -169,7 +169,7 @@ def mixture(kind: str, seed: int, stream: int, low: float, high: float, weights:
         kind: name of the family.
         seed: which member.
         stream: makes families differ at equal seeds.
-        low: smallest standard deviation before normalising.
+        low: smallest standard deviation before normalizing.
         high: largest.
         weights: of the components; None: three to five with random ones.
     """

@@ -17,7 +17,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from audiodiff.files import atomic, write_text
+from audiodiff.files import atomic_write, write_text
 
 OURS = "audiodiff"
 RECOMMENDED = f"{OURS} recommended"
@@ -244,7 +244,7 @@ def plot(found: dict[str, Row], budgets: list[int], path: Path) -> None:
     axes.set_ylim(top=1)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, ncols=3, loc="lower left")
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
     plt.close(figure)
 

@@ -46,7 +46,7 @@ def small() -> Vocoder:
     """A network of random weights and little width, with a source."""
     torch.manual_seed(0)
     network = Network(StftFrontend(signals=1), SPEC.n_mels, SPEC.hop_length, [16, 16], [1, 1], embedding=16)
-    torch.nn.init.normal_(network.unet.leave.weight, std=0.01)
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.01)
     source = HarmonicSource(PitchNetwork(SPEC.n_mels, channels=16, blocks=2, bins=24), SPEC)
     return Vocoder(VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, source=source))
 
@@ -129,7 +129,7 @@ def work_table(vocoder: Vocoder, mel: Tensor, chunks: tuple[int, ...], rounds: i
             times[chunk].append(seconds)
             errors[chunk] = ((made - whole).abs().max() / whole.abs().max()).item()
     base, spec = statistics.median(times[0]), vocoder.spec
-    reach, halo = vocoder.model.network.reach, vocoder.stream([], **options).halo
+    reach, halo = vocoder.model.network.receptive_field, vocoder.stream([], **options).halo
     lines = ["| chunk, frames | s | latency, s | reckoned | measured | difference |", "|--:|--:|--:|--:|--:|--:|"]
     for chunk in chunks:
         samples = chunk * spec.hop_length
@@ -154,7 +154,7 @@ def described(vocoder: Vocoder, mel: Tensor) -> str:
     return (
         f"{parameters:.1f} M parameters, {vocoder.training.get('steps', 0)} steps of training, {CALLS} calls, "
         f"{CONSISTENCY} iterations of consistency, {seconds:.0f} s of speech. "
-        f"The network reaches {vocoder.model.network.reach} samples, the halo of all is {halo}."
+        f"The network reaches {vocoder.model.network.receptive_field} samples, the halo of all is {halo}."
     )
 
 

@@ -37,7 +37,7 @@ from vocoder_training import Contender, Course, Training, alone, train
 
 from audiodiff import config
 from audiodiff.data.manifest import Clip, Manifest
-from audiodiff.data.tones import prepare_tones
+from audiodiff.data.tones import write_tones
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash
@@ -185,7 +185,7 @@ def prepare(given: argparse.Namespace, work: Path) -> Bench:
         UserError: no data, no clips, a bad override.
     """
     if given.quick:
-        prepare_tones(work / "tones", clips=6, seconds=0.8)
+        write_tones(work / "tones", clips=6, seconds=0.8)
         given.data, given.minutes, given.clips = str(work / "tones"), 2 / 60, 1
         given.overrides = [*QUICK, *given.overrides]
     accelerator = "cpu" if given.device == "cpu" else "gpu"

@@ -4,7 +4,7 @@ sampled by its own function in its six fast steps.
 What is its own: network, spectrogram upsampler, noise schedules, loss, Adam at its rate, no averaging. What is adapted:
 the sample rate (a number that it only passes on; its hop of 256 samples and its 80 bands are ours as well), crops and
 batch, which are the bench's, and the mel. It expects magnitudes in decibels, a hundredth each, with 0 near the floor;
-ours are brought to that scale with 0 at their own floor and nothing cut off above 1. Of a centred mel it takes a frame
+ours are brought to that scale with 0 at their own floor and nothing cut off above 1. Of a centered mel it takes a frame
 for every hop in training, and leaves the last one.
 """
 

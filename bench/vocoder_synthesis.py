@@ -19,7 +19,7 @@ from vocoder_training import Contender, Course, peak_memory
 from audiodiff.audio import io
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
-from audiodiff.evaluation.evaluate import synthesise
+from audiodiff.evaluation.evaluate import synthesize
 from audiodiff.evaluation.scoring import Case, judge_all
 from audiodiff.evaluation.statistics import Interval, bootstrap
 from audiodiff.evaluation.systems import System
@@ -104,7 +104,7 @@ def render(
     course.begin()
     systems = contender.systems(course, work, course.device) or contender.systems(course, work, "cpu")
     system = next(one for one in systems if one.name == name)
-    waveforms, _ = synthesise(system, *held_out.tensors())
+    waveforms, _ = synthesize(system, *held_out.tensors())
     return waveforms, system.label, system.note, peak_memory()
 
 
@@ -127,7 +127,7 @@ def speeds(
     clips = list(zip(*held_out.tensors(), strict=True))
     for system in systems:
         for clip in clips:
-            system.synthesise(*clip)  # warm: memory, plans of transforms, kernels
+            system.synthesize(*clip)  # warm: memory, plans of transforms, kernels
     found: dict[str, list[float]] = {system.name: [] for system in systems}
     for _ in range(rounds):
         spent = dict.fromkeys(found, 0.0)
@@ -142,5 +142,5 @@ def speeds(
 def _seconds_of(system: System, clip: tuple[Tensor, Tensor, int]) -> float:
     """Wall time of one rendering; all systems answer on the CPU, so that a GPU is done by then."""
     started = time.perf_counter()
-    system.synthesise(*clip)
+    system.synthesize(*clip)
     return time.perf_counter() - started

@@ -66,7 +66,9 @@ class Course:
 
     def batches(self) -> Iterator[Tensor]:
         """Waveforms (B, crop_samples) on the device without end, the same ones for every contender."""
-        crops = CropDataset(Manifest.load(self.data).only("train"), self.spec.sample_rate, self.crop_samples, self.seed)
+        crops = CropDataset(
+            Manifest.load(self.data).with_splits("train"), self.spec.sample_rate, self.crop_samples, self.seed
+        )
         for batch in DataLoader(crops, self.batch_size, sampler=DrawSampler()):
             yield batch["waveform"].to(self.device)
 

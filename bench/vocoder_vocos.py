@@ -24,7 +24,7 @@ RATE, BETAS, CLIP = 5e-4, (0.8, 0.9), 1.0
 
 
 class Generator(nn.Module):
-    """Log-mels (B, M, F) to waveforms: (B, F * hop_length), or, where the spec's frames are centred, a hop less."""
+    """Log-mels (B, M, F) to waveforms: (B, F * hop_length), or, where the spec's frames are centered, a hop less."""
 
     def __init__(self, spec: MelSpec):
         super().__init__()
@@ -67,7 +67,7 @@ class Peer:
         return found
 
     def systems(self, course: Course, work: Path, device: str) -> list[System]:
-        """One pass; centred frames are held one longer, so that no end of a clip is missing."""
+        """One pass; centered frames are held one longer, so that no end of a clip is missing."""
         generator = Generator(course.spec)
         generator.load_state_dict(torch.load(work / self.name / WEIGHTS, map_location="cpu", weights_only=True))
         generator.to(device).eval()

@@ -4,7 +4,7 @@
 
 - *numbers*: each numeric constant in the source of the process, one more where it is an integer, else 1 % more;
 - *tables*: each carry, weight, feature and noise of each preset's table at six calls: moved by a thousandth, negated,
-  and exchanged with its neighbour;
+  and exchanged with its neighbor;
 - *operators* (`--operators` alone, as long again): each +, -, *, / exchanged for its inverse.
 
 A fault that no test of tests/diffusion notices survives. Survivors are printed with file, line and change; any makes

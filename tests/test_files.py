@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from audiodiff import files
 from audiodiff.errors import UserError
-from audiodiff.files import LOCK, atomic, folder_lock, short_name, stays_below, write_text, write_texts
+from audiodiff.files import LOCK, atomic_write, folder_lock, is_safe_relative_path, short_name, write_text, write_texts
 
 NAMES = {
     "of 255 bytes": "x" * 251 + ".txt",
@@ -49,7 +49,7 @@ def process_of(code: str, *arguments: object) -> subprocess.Popen:
     return process
 
 
-WRITE = "with atomic(sys.argv[1]) as path: path.write_text('half'); print('ready', flush=True); input()"
+WRITE = "with atomic_write(sys.argv[1]) as path: path.write_text('half'); print('ready', flush=True); input()"
 HOLD = "with folder_lock(sys.argv[1]): print('ready', flush=True); input()"
 
 
@@ -63,7 +63,7 @@ def test_files_of_any_name_are_written_and_replaced(tmp_path, name):
 
 @pytest.mark.parametrize("name", [f"a{ending}" for ending in (".wav", ".FLAC", ".safetensors", "")])
 def test_the_temporary_name_keeps_the_suffix(tmp_path, name):
-    with atomic(tmp_path / name) as temporary:
+    with atomic_write(tmp_path / name) as temporary:
         temporary.touch()
         assert temporary.suffix in (Path(name).suffix, ".tmp") and len(temporary.name) < 64
 
@@ -77,7 +77,7 @@ def test_a_name_that_the_file_system_refuses_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/..", "../a", "/", "/a", "a\0"])
 def test_what_leads_out_of_a_folder_is_known(name):
-    assert not stays_below(name) and stays_below("a/b") and stays_below("..a")
+    assert not is_safe_relative_path(name) and is_safe_relative_path("a/b") and is_safe_relative_path("..a")
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=400), st.integers(0, 100))

@@ -139,7 +139,7 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_wheel_holds_the_package_its_configuration_and_its_licence(wheel):
+def test_wheel_holds_the_package_its_configuration_and_its_license(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for name in (path.relative_to(ROOT).as_posix() for path in (ROOT / "audiodiff/pretrained").glob("*/*")):
         assert name in names

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from audiodiff import precision
 from audiodiff.audio.average_spectrum import AverageSpectrum
-from audiodiff.audio.excitation import running_phase
+from audiodiff.audio.excitation import accumulate_phase
 from audiodiff.audio.mel import PRESETS
 from audiodiff.conditioners.excitation import HarmonicSource
 from audiodiff.diffusion.denoiser import Denoiser
@@ -193,14 +193,14 @@ def test_schedule_answers_in_the_dtype_and_on_the_device_of_the_time():
 
 def test_running_phase():
     f0 = torch.linspace(80, 300, 4000).repeat(2, 1)
-    expected, found = both(lambda f0, before: running_phase(f0, 16000, before), f0, torch.ones(2, 1))
+    expected, found = both(lambda f0, before: accumulate_phase(f0, 16000, before), f0, torch.ones(2, 1))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_average_spectrum():
     spectrum = AverageSpectrum([0.0, -20.0, -60.0], 16000)
-    for filtered in (spectrum.whiten, spectrum.colour):
+    for filtered in (spectrum.whiten, spectrum.color):
         expected, found = both(filtered, X)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -114,7 +114,7 @@ def test_numbers_of_another_type_become_what_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("override", ["optimizer.lr=-1", "optimizer.betas=[2,3]"])
-def test_an_optimiser_that_refuses_is_named(override, codec):
+def test_an_optimizer_that_refuses_is_named(override, codec):
     cfg = small("speech_mel", codec)
     OmegaConf.update(cfg, *override.split("=")) if "[" not in override else setattr(cfg.optimizer, "betas", [2, 3])
     schema.check(cfg)
@@ -127,7 +127,8 @@ SMOKE = ("debug=smoke", "network.channels=[8,8]", "callbacks.progress=null", "+t
 
 
 @pytest.mark.parametrize(
-    "overrides", [("logger=null",), ("source=null", "times=null"), ("callbacks.average=null", "trainer.max_steps=1")]
+    "overrides",
+    [("logger=null",), ("excitation=null", "timestep_sampling=null"), ("callbacks.ema=null", "trainer.max_steps=1")],
 )
 def test_parts_that_may_be_left_out_are(overrides, tmp_path):
     cfg = config.compose(["+recipe=speech_mel", *SMOKE, *overrides, f"folder={tmp_path}"])

@@ -72,10 +72,10 @@ def test_exported_model_speaks(smoke):
     assert torch.isfinite(audio.samples).all()
 
 
-def test_model_card_tells_steps_data_and_licences(smoke):
+def test_model_card_tells_steps_data_and_licenses(smoke):
     folder, _ = smoke
     card = (folder / "model" / "README.md").read_text()
-    assert "for 2 optimiser steps" in card
+    assert "for 2 optimizer steps" in card
     assert "CC0-1.0" in card
     assert "tones" in card
 

@@ -1,4 +1,4 @@
-"""Tiny models that do something: the last layer, zero at initialisation, is drawn at random."""
+"""Tiny models that do something: the last layer, zero at initialization, is drawn at random."""
 
 import math
 
@@ -35,7 +35,7 @@ def make_model(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network(front, spec.n_mels, spec.hop_length, channels=[16, 16], blocks=[1, 1], embedding=16)
-        torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+        torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     arguments = {"consistency": 4} | arguments
     return VocoderModel(network, schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec), **arguments).eval()
 
@@ -99,7 +99,7 @@ def make_latent_music():
     def build(channels=2):
         torch.manual_seed(1)
         autoencoder = Autoencoder(latents=4, hop_length=16, channels=[12, 12], blocks=[1, 1])
-        network = Network(IdentityFrontend(4 * channels), 0, 1, [16, 16], [1, 1], 3, 16, attention=1)
+        network = Network(IdentityFrontend(4 * channels), 0, 1, [16, 16], [1, 1], 3, 16, attention_levels=1)
         for parameter in network.parameters():
             if not parameter.detach().any():
                 torch.nn.init.normal_(parameter, std=0.05)

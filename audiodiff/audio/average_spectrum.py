@@ -3,7 +3,7 @@
 Sound has most of its power in its low octaves: what is heard above some kHz lies 40 dB and more below. Under white
 noise those octaves would drown at nearly all noise levels, be learned last, and come out as hiss. Divided by the
 average magnitude of its frequencies a body of recordings has about unit variance at all of them, and noise that is
-added there is, in the recordings' own domain, noise of their colour (as SpecGrad's, Koizumi et al. 2022, without a mel
+added there is, in the recordings' own domain, noise of their color (as SpecGrad's, Koizumi et al. 2022, without a mel
 to follow).
 
 Both filters have minimum phase (Oppenheim and Schafer, Discrete-Time Signal Processing, section 13.2: the phase is the
@@ -46,7 +46,7 @@ class AverageSpectrum:
         self._responses: dict[float, Tensor] = {}
 
     @classmethod
-    def measured(cls, signals: Iterable[Tensor], sample_rate: int, bands: int = BANDS) -> "AverageSpectrum":
+    def from_signals(cls, signals: Iterable[Tensor], sample_rate: int, bands: int = BANDS) -> "AverageSpectrum":
         """That of signals (..., T), each counting alike.
 
         Raises:
@@ -67,28 +67,28 @@ class AverageSpectrum:
         weights = mel_scale.triangles(_corners(bands, sample_rate), hertz)
         means = (weights @ power) / np.maximum(weights.sum(1), 1e-12)
         # The lowest bands may lie between two bins: there the spectrum is read, not averaged.
-        means = np.where(weights.sum(1) > 1, means, np.interp(_centres(bands, sample_rate), hertz, power))
+        means = np.where(weights.sum(1) > 1, means, np.interp(_centers(bands, sample_rate), hertz, power))
         decibels = 10 * np.log10(np.maximum(means, means.max() * 10 ** (-_RANGE_DB / 10)))
         return cls(decibels.round(3).tolist(), sample_rate)
 
     @property
     def hertz(self) -> np.ndarray:
         """The middle of each band."""
-        return _centres(len(self.decibels), self.sample_rate)
+        return _centers(len(self.decibels), self.sample_rate)
 
     def whiten(self, signal: Tensor) -> Tensor:
         """(..., T) with this spectrum to (..., T) with a flat one."""
         return self._filtered(signal, -1.0)
 
-    def colour(self, signal: Tensor) -> Tensor:
+    def color(self, signal: Tensor) -> Tensor:
         """The inverse of `whiten`; differentiable, as that is."""
         return self._filtered(signal, 1.0)
 
     def gain(self, hertz: Tensor) -> Tensor:
         """The standard deviation at frequencies in Hz, read between the bands in dB over mels."""
         mels = mel_scale.mel_from_hz(hertz.cpu().double().numpy(), "slaney")
-        centres = mel_scale.mel_from_hz(_centres(len(self.decibels), self.sample_rate), "slaney")
-        decibels = np.interp(mels, centres, self.decibels)
+        centers = mel_scale.mel_from_hz(_centers(len(self.decibels), self.sample_rate), "slaney")
+        decibels = np.interp(mels, centers, self.decibels)
         return torch.from_numpy(10 ** (decibels / 20)).to(hertz)
 
     def _filtered(self, signal: Tensor, sign: float) -> Tensor:
@@ -111,12 +111,12 @@ class AverageSpectrum:
         return self._responses[sign]
 
 
-def _centres(bands: int, sample_rate: int) -> np.ndarray:
+def _centers(bands: int, sample_rate: int) -> np.ndarray:
     return mel_scale.corners(bands - 2, 0, sample_rate / 2, "slaney")
 
 
 def _corners(bands: int, sample_rate: int) -> np.ndarray:
-    """Of triangles about the centres; the first and the last lean over the ends."""
-    centres = _centres(bands, sample_rate)
+    """Of triangles about the centers; the first and the last lean over the ends."""
+    centers = _centers(bands, sample_rate)
     beyond = mel_scale.hz_from_mel(mel_scale.mel_from_hz(sample_rate / 2, "slaney") * bands / (bands - 1), "slaney")
-    return np.concatenate([[-centres[1]], centres, [beyond]])
+    return np.concatenate([[-centers[1]], centers, [beyond]])

@@ -5,14 +5,14 @@ bin by the ratio of the given to the current mel (interpolated between the bands
 Lim's alternation (1984) with the set "magnitudes as given" replaced by the larger "mel as given", so phases and fine
 structure stay as they come. Each iteration starts a little beyond where the last one ended, in its direction, as in
 fast Griffin-Lim (Perraudin, Balazs and Sondergaard 2013, algorithm 2): the mel error falls about twice as far in as
-many iterations. And each gain is a little too large: a frame gets only its share of what it asks for, as its neighbours
+many iterations. And each gain is a little too large: a frame gets only its share of what it asks for, as its neighbors
 overlap it and ask for something else.
 """
 
 import torch
 from torch import Tensor
 
-from audiodiff.audio.mel import MelSpec, extend, filterbank, interpolation, magnitudes, spectrum, window
+from audiodiff.audio.mel import MelSpec, filterbank, interpolation, magnitudes, pad_waveform, spectrum, window
 from audiodiff.audio.prior import overlap_add
 
 MOMENTUM = 0.8
@@ -68,7 +68,7 @@ class _Step:
         length = torch.full((len(x),), self.total) if samples is None else samples
         length = length.to(x.device)[:, None]
         frame = torch.arange(spec.frames(self.total), device=x.device)
-        # A centred spec has one frame more at the very end: the last one given is held.
+        # A centered spec has one frame more at the very end: the last one given is held.
         held = torch.minimum(frame, length // spec.hop_length - 1)[:, None].expand(-1, spec.n_mels, -1)
         self.target = spec.expand(mel.gather(2, held)).clamp(min=spec.log_floor).transpose(1, 2)
         self.window, self.bank = window(spec, x), filterbank(spec, x)
@@ -87,7 +87,7 @@ class _Step:
 
     def __call__(self, x: Tensor) -> Tensor:
         spec = self.spec
-        stft = spectrum(extend(x, spec, self.samples), self.window, spec.hop_length)
+        stft = spectrum(pad_waveform(x, spec, self.samples), self.window, spec.hop_length)
         values = magnitudes(stft, spec.power_offset)
         values = values.square() if spec.power == 2 else values
         now = (values @ self.bank).clamp(min=spec.log_floor)

@@ -6,7 +6,7 @@ in no mel, and no ear minds (Wang, Takaki and Yamagishi 2019, neural source-filt
 for diffusion). Given the pulses, the phase of every harmonic is decided, and a denoiser no longer averages over all of
 them.
 
-In training the pulses are aligned with the recording (`aligned_phase`), so that the clean signal is what the pulses
+In training the pulses are aligned with the recording (`align_phase`), so that the clean signal is what the pulses
 say; at synthesis their phase starts anywhere.
 """
 
@@ -24,7 +24,7 @@ _ALIGNMENT_HERTZ, _HARMONICS = 3000.0, 32  # what is above is breath more than p
 _SHIFTS, _STEP = 128, 4  # of a period; a step a hop makes up for 6 Hz of wrong pitch
 
 
-def at_samples(frames: Tensor, hop_length: int, offset: int, samples: int) -> Tensor:
+def interpolate_frames(frames: Tensor, hop_length: int, offset: int, samples: int) -> Tensor:
     """Frame values (B, K), frame k at sample `offset + k * hop_length`, to (B, samples): linear, held outside."""
     needed = -(-max(samples - offset, 0) // hop_length) + 1
     held = F.pad(frames[:, None], (1, max(0, needed - frames.shape[-1])), mode="replicate")[:, 0]
@@ -33,7 +33,7 @@ def at_samples(frames: Tensor, hop_length: int, offset: int, samples: int) -> Te
     return between[:, hop_length - offset :][:, :samples]
 
 
-def running_phase(f0: Tensor, sample_rate: int, before: Tensor | float = 0.0) -> Tensor:
+def accumulate_phase(f0: Tensor, sample_rate: int, before: Tensor | float = 0.0) -> Tensor:
     """Phase in radians, in [0, 2 pi), of an oscillator of f0 (B, T) Hz; summed in float64.
 
     Args:
@@ -46,7 +46,7 @@ def running_phase(f0: Tensor, sample_rate: int, before: Tensor | float = 0.0) ->
     return (cycles % 1.0 * (2 * math.pi)).to(f0)
 
 
-def aligned_phase(phase: Tensor, f0: Tensor, waveform: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
+def align_phase(phase: Tensor, f0: Tensor, waveform: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
     """Shift a running phase so that its pulses come where the recording's do.
 
     The recording's harmonics up to 3 kHz, each turned back by its multiple of the phase, say how well pulses that are
@@ -78,13 +78,13 @@ def aligned_phase(phase: Tensor, f0: Tensor, waveform: Tensor, sample_rate: int)
     bend = (left - 2 * middle + right).clamp(max=-torch.finfo(fit.dtype).tiny)
     between = (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
     shift = (path + between) * (2 * math.pi / _SHIFTS)
-    return (phase + at_samples(shift, hop, 0, phase.shape[-1])) % (2 * math.pi), sign
+    return (phase + interpolate_frames(shift, hop, 0, phase.shape[-1])) % (2 * math.pi), sign
 
 
 def _harmonics(phase: Tensor, f0: Tensor, waveform: Tensor, sample_rate: int, hop: int) -> Tensor:
     """Complex amplitudes (B, frames, K) of the multiples of a phase up to `_ALIGNMENT_HERTZ`, every `hop` samples.
 
-    Read off the short-time spectrum, between its bins: windows are centred, so that it is smooth there.
+    Read off the short-time spectrum, between its bins: windows are centered, so that it is smooth there.
     """
     reach = round(_ALIGNMENT_SECONDS * sample_rate / 2)
     size = 1 << (4 * reach - 1).bit_length()
@@ -117,7 +117,7 @@ def _best_path(fit: Tensor) -> Tensor:
     return torch.cat(path[::-1], 1)
 
 
-def pulses(phase: Tensor, f0: Tensor, sample_rate: int) -> Tensor:
+def pulse_train(phase: Tensor, f0: Tensor, sample_rate: int) -> Tensor:
     """All harmonics below half the sample rate, in phase and equally strong, at variance 1.
 
     sum_{k=1..K} cos(k phase) in closed form (Dirichlet's kernel). The topmost harmonic fades, so that none is switched,

@@ -19,7 +19,7 @@ def pseudo_inverse(spec: MelSpec) -> Tensor:
     return torch.linalg.pinv(filterbank(spec))
 
 
-def magnitudes_of(mel: Tensor, spec: MelSpec) -> Tensor:
+def mel_to_magnitudes(mel: Tensor, spec: MelSpec) -> Tensor:
     """Magnitudes |X| of least norm with this mel, negative ones set to 0: log-mel (..., M, F) -> (..., bins, F)."""
     linear = (pseudo_inverse(spec).T.to(mel) @ spec.expand(mel)).clamp(min=0)
     return linear.sqrt() if spec.power == 2 else linear
@@ -35,11 +35,11 @@ def griffin_lim(mel: Tensor, spec: MelSpec, iterations: int = 60, seed: int = 0)
         seed: of the random phases at the start.
     """
     samples, hop = mel.shape[-1] * spec.hop_length, spec.hop_length
-    # librosa centres frame k at k * hop; one held frame at the end, and one at the start where the spec's lie later.
+    # librosa centers frame k at k * hop; one held frame at the end, and one at the start where the spec's lie later.
     early = int(spec.offset > 0)
     held = torch.arange(-early, mel.shape[-1] + 1).clamp(0, mel.shape[-1] - 1)
     waveform = librosa.griffinlim(
-        magnitudes_of(mel.detach().cpu().float(), spec)[..., held].numpy(),
+        mel_to_magnitudes(mel.detach().cpu().float(), spec)[..., held].numpy(),
         n_iter=iterations,
         hop_length=hop,
         win_length=spec.win_length,

@@ -23,7 +23,7 @@ from audiodiff.audio.arrays import real_tensor, whole_number
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.reading.formats import EXTENSIONS as EXTENSIONS
 from audiodiff.errors import UserError
-from audiodiff.files import atomic
+from audiodiff.files import atomic_write
 
 MAX_SAMPLES = 1 << 31  # of all channels, read at once: 8 GiB
 CANCELLED = 1e-4  # share of the channels' energy that is left in their mono mix
@@ -189,7 +189,7 @@ def resample(samples: Tensor, from_rate: int, to_rate: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(out))
 
 
-def for_flac(audio: Audio) -> Audio:
+def resample_for_flac(audio: Audio) -> Audio:
     """The signal at a rate that a FLAC file can have: 65535 Hz or any below, or a multiple of 10 Hz up to 655350 Hz."""
     rate = audio.sample_rate
     storable = rate if rate < 1 << 16 else min(rate, 655350) // 10 * 10
@@ -221,11 +221,11 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
         soundfile.write(encoded, _steps(path, samples), audio.sample_rate, "PCM_16", format=encoding)
     except soundfile.LibsndfileError as error:
         raise _unwritable(path, audio.sample_rate, error) from error
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(encoded.getvalue())
 
 
-def write_pieces(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -> None:
+def write_chunks(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -> None:
     """Write one signal that comes piece by piece (C, T), as `write`; no more than a piece is held in memory.
 
     Raises:
@@ -234,7 +234,7 @@ def write_pieces(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
     path = Path(path)
     encoding, pieces = _encoding(path), iter(pieces)
     first = next(pieces)
-    with atomic(path) as temporary, _Disk(temporary, "w+") as disk:
+    with atomic_write(path) as temporary, _Disk(temporary, "w+") as disk:
         try:
             with soundfile.SoundFile(disk, "w", sample_rate, len(first), "PCM_16", format=encoding) as file:
                 for piece in chain([first], pieces):

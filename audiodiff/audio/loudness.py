@@ -52,7 +52,7 @@ def lufs(samples: Tensor, sample_rate: int) -> Tensor:
     return load_torchaudio().functional.loudness(samples.unsqueeze(-2) / 2, sample_rate) + 20 * math.log10(2)
 
 
-def normalise(samples: Tensor, target_dbfs: float) -> Tensor:
+def normalize_rms(samples: Tensor, target_dbfs: float) -> Tensor:
     """Scale (..., T) to a root mean square of `target_dbfs` dB; silence stays silence."""
     rms = samples.square().mean(-1, keepdim=True).sqrt()
     return torch.where(rms > 0, samples * 10 ** (target_dbfs / 20) / rms, samples)

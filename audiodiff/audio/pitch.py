@@ -23,7 +23,7 @@ def yin(waveform: Tensor, sample_rate: int, hop_length: int, frames: int, offset
         waveform: (B, T).
         sample_rate: Hz.
         hop_length: samples from frame to frame.
-        frames: how many; frame k is centred at sample `offset + k * hop_length`.
+        frames: how many; frame k is centered at sample `offset + k * hop_length`.
         offset: of frame 0, samples.
 
     Returns:

@@ -3,32 +3,31 @@
 White noise is far from speech: a mel already tells the level of every band at every moment. A prior divides that out.
 Each is a mean and a pair of linear maps that undo each other (nearly, for one of them), made from the mel alone,
 
-    waveform = mean(mel) + colour(z, mel),   z = whiten(waveform - mean(mel), mel),
+    waveform = mean(mel) + color(z, mel),   z = whiten(waveform - mean(mel), mel),
 
 and the process runs on z, which is about white and of variance 1: its white noise becomes noise of the mean and the
 covariance that the mel suggests.
 
-- `StandardPrior`: no mean, no colour.
+- `StandardPrior`: no mean, no color.
 - `EnergyPrior`: one gain for each moment, the level of the frames around it (PriorGrad, Lee et al., arXiv 2106.06406,
-  with the level itself in place of their normalised energy). whiten and colour undo each other exactly.
+  with the level itself in place of their normalized energy). whiten and color undo each other exactly.
 - `MelPrior`: one gain for each moment and frequency, the mel's spectral envelope (SpecGrad, Koizumi et al., arXiv
   2203.16749, with zero phase in place of their minimum phase). A gain on overlapping short-time spectra has no exact
   inverse of this form: inside a clip speech comes back with an error 21 dB below it. Where speech is cut off, as at the
   ends of a crop, the mel knows nothing of the cut, whose click is divided by the small gains of the treble: there the
   error is larger, and so is z, the more the smaller the floor.
 - `RoughPrior`: a mean, beside the gains of another prior. The magnitudes of least norm with this mel (by the
-  pseudo-inverse of its filterbank) get phase 0 at the centre of every frame. A mel hardly tells the phase: the mean of
+  pseudo-inverse of its filterbank) get phase 0 at the center of every frame. A mel hardly tells the phase: the mean of
   all signals that have it is close to silence, and any fixed phase is about as far from the speech (correlation 0.015
   over 27 clips). So this mean is a hint and no estimate: it is better crossed from (`diffusion.bridge`) than
   subtracted, which explains next to nothing and adds its variance to what is left. Of the phases that a frame alone can
   tell, 0 gives the signal whose own mel is closest (by 0.37 nepers a band over these clips; 0.40 with minimum phase,
   0.69 with random ones), and its spectrum is a positive number that a complex mask has to turn.
 
-Nothing has an edge. Frame k of a mel is centred at sample `spec.offset + k * hop_length`, and beyond its ends the first
-and the last frame are held. Where short-time spectra are used, the signal is framed with zeros around it, so that every
-sample lies under the same number of windows and the overlap-add divides by one constant. A clip alone is therefore
-treated as in a longer batch, where it is padded with zeros and its mel by repeating the last frame.
-"""
+Nothing has an edge. Frame k of a mel is centered at sample `spec.offset + k * hop_length`, and beyond its ends the
+first and the last frame are held. Where short-time spectra are used, the signal is framed with zeros around it, so that
+every sample lies under the same number of windows and the overlap-add divides by one constant. A clip alone is
+therefore treated as in a longer batch, where it is padded with zeros and its mel by repeating the last frame."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -37,7 +36,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from audiodiff.audio.excitation import at_samples
+from audiodiff.audio.excitation import interpolate_frames
 from audiodiff.audio.mel import MelSpec, filterbank, interpolation, spectrum, window
 
 
@@ -77,16 +76,16 @@ class Prior(ABC):
         """Divide by the gains: a waveform without its mean (B, T), log-mel (B, M, F) -> (B, T) of variance about 1."""
 
     @abstractmethod
-    def colour(self, z: Tensor, mel: Tensor) -> Tensor:
+    def color(self, z: Tensor, mel: Tensor) -> Tensor:
         """Multiply by the gains: z (B, T), log-mel (B, M, F) -> (B, T)."""
 
-    def normalise(self, waveform: Tensor, mel: Tensor) -> Tensor:
+    def normalize(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """What the process runs on: whiten(waveform - mean), (B, T)."""
         return self.whiten(waveform - self.mean(mel, waveform.shape[-1]), mel)
 
     def restore(self, z: Tensor, mel: Tensor) -> Tensor:
-        """The waveform of a sample, the inverse of `normalise`: mean + colour(z), (B, T)."""
-        return self.mean(mel, z.shape[-1]) + self.colour(z, mel)
+        """The waveform of a sample, the inverse of `normalize`: mean + color(z), (B, T)."""
+        return self.mean(mel, z.shape[-1]) + self.color(z, mel)
 
 
 class StandardPrior(Prior):
@@ -96,7 +95,7 @@ class StandardPrior(Prior):
         """The waveform, (B, T)."""
         return waveform
 
-    def colour(self, z: Tensor, mel: Tensor) -> Tensor:
+    def color(self, z: Tensor, mel: Tensor) -> Tensor:
         """The sample, (B, T)."""
         return z
 
@@ -106,7 +105,7 @@ class EnergyPrior(Prior):
 
     Args:
         spec: of the mels.
-        floor: smallest gain of `colour`: the root-mean-square level, full scale being 1, of the white noise that it
+        floor: smallest gain of `color`: the root-mean-square level, full scale being 1, of the white noise that it
             leaves where the mel says silence. It bounds the gain of `whiten` by 1 / floor.
 
     Raises:
@@ -121,21 +120,21 @@ class EnergyPrior(Prior):
         """Divide by the level: waveform (B, T), log-mel (B, M, F) -> (B, T)."""
         return waveform / self._gain_of(waveform, mel)
 
-    def colour(self, z: Tensor, mel: Tensor) -> Tensor:
+    def color(self, z: Tensor, mel: Tensor) -> Tensor:
         """Multiply by the level: z (B, T), log-mel (B, M, F) -> (B, T)."""
         return z * self._gain_of(z, mel)
 
     def gain(self, mel: Tensor, samples: int) -> Tensor:
-        """`colour`'s gain: log-mel (B, M, F) -> (B, samples), at least `floor`.
+        """`color`'s gain: log-mel (B, M, F) -> (B, samples), at least `floor`.
 
         The root mean square of a signal with the mel's envelope, by Parseval's theorem, interpolated geometrically
-        between the centres of the frames.
+        between the centers of the frames.
         """
         spec = self.spec
         power = envelope(mel, spec).square()
         both_sides = 2 * power.sum(-1) - power[..., 0] - (power[..., -1] if spec.n_fft % 2 == 0 else 0)
         level = (both_sides / (spec.n_fft * window(spec).square().sum().item())).sqrt().clamp(min=self.floor).log()
-        return at_samples(level, spec.hop_length, spec.offset, samples).exp()
+        return interpolate_frames(level, spec.hop_length, spec.offset, samples).exp()
 
     def _gain_of(self, signal: Tensor, mel: Tensor) -> Tensor:
         _check_fit(mel, self.spec, signal)
@@ -148,7 +147,7 @@ class MelPrior(Prior):
 
     Args:
         spec: of the mels.
-        floor: smallest gain of `colour`: the root-mean-square level, full scale being 1, of the white noise that it
+        floor: smallest gain of `color`: the root-mean-square level, full scale being 1, of the white noise that it
             leaves where the mel says silence. It bounds the gain of `whiten` by 1 / floor.
     """
 
@@ -164,12 +163,12 @@ class MelPrior(Prior):
         """
         return self._filter(waveform, mel, inverse=True)
 
-    def colour(self, z: Tensor, mel: Tensor) -> Tensor:
+    def color(self, z: Tensor, mel: Tensor) -> Tensor:
         """Multiply by the envelope: z (B, T), log-mel (B, M, F) -> (B, T); white noise gets the level of the speech."""
         return self._filter(z, mel, inverse=False)
 
     def gain(self, mel: Tensor) -> Tensor:
-        """`colour`'s gain: log-mel (B, M, F) -> (B, F, bins), at least `floor`.
+        """`color`'s gain: log-mel (B, M, F) -> (B, F, bins), at least `floor`.
 
         White noise of variance 1 has E|X|^2 = sum(window^2) in every bin, hence the division.
         """
@@ -193,7 +192,7 @@ class RoughPrior(Prior):
 
     Args:
         spec: of the mels.
-        shape: whose gains whiten and colour; None: `StandardPrior`.
+        shape: whose gains whiten and color; None: `StandardPrior`.
 
     Raises:
         ValueError: in a call: a mel of other bands.
@@ -206,24 +205,26 @@ class RoughPrior(Prior):
 
     def mean(self, mel: Tensor, samples: int) -> Tensor:
         """The rough signal: log-mel (B, M, F) -> (B, samples), in float64 if the mel is, else float32."""
-        from audiodiff.audio.griffin_lim import magnitudes_of  # imports librosa, which takes its time
+        from audiodiff.audio.griffin_lim import mel_to_magnitudes  # imports librosa, which takes its time
 
         spec = self.spec
         _check_fit(mel, spec)
         frames = _Framing.of(spec, samples)
         with torch.autocast(mel.device.type, enabled=False):
             mel = mel.to(torch.promote_types(mel.dtype, torch.float32))
-            # An inverse transform counts time from the frame's first sample, the phase is to be 0 at its centre.
-            pulses = torch.fft.irfft(magnitudes_of(mel, spec).transpose(1, 2), n=spec.n_fft).roll(spec.n_fft // 2, -1)
+            # An inverse transform counts time from the frame's first sample, the phase is to be 0 at its center.
+            pulses = torch.fft.irfft(mel_to_magnitudes(mel, spec).transpose(1, 2), n=spec.n_fft).roll(
+                spec.n_fft // 2, -1
+            )
             return frames.join(pulses[:, frames.held(mel)], spec)
 
     def whiten(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """As `shape` does."""
         return self.shape.whiten(waveform, mel)
 
-    def colour(self, z: Tensor, mel: Tensor) -> Tensor:
+    def color(self, z: Tensor, mel: Tensor) -> Tensor:
         """As `shape` does."""
-        return self.shape.colour(z, mel)
+        return self.shape.color(z, mel)
 
 
 class _Framing(NamedTuple):

@@ -138,7 +138,7 @@ def converted(diagnosis: "Diagnosis", known: "Convention | None", to: str, out: 
     """
     import torch
 
-    from audiodiff.audio.mel.conversion import round_trip, transfer
+    from audiodiff.audio.mel.conversion import convert_mel, round_trip
     from audiodiff.audio.mel.doctor import convention
     from audiodiff.audio.mel.file import save_mel
     from audiodiff.errors import UserError
@@ -149,7 +149,7 @@ def converted(diagnosis: "Diagnosis", known: "Convention | None", to: str, out: 
         raise UserError("mel", "its numbers do not say for certain what it is", f"name it with --from{few}")
     target = convention(to).spec
     log_mel = known.scaling.undo(torch.from_numpy(diagnosis.stored))
-    result = transfer(log_mel, known.spec, target, approximate)
+    result = convert_mel(log_mel, known.spec, target, approximate)
     save_mel(out, result.mel, target)
     lines = ["", f"{known.name} -> {to}, {result.kind}: {out}"]
     if known.scaling.shift is None:

@@ -41,7 +41,7 @@ def fit_grid(
     found = []
     for fit in grids.fits(synthesiser, spectrum, dict.fromkeys(calls), sampler, making):
         found.append(fit)
-        print(f"{fit.grid.sampler}, {fit.grid.calls} calls: {told(fit)}", flush=True)
+        print(f"{fit.grid.sampler}, {fit.grid.steps} calls: {told(fit)}", flush=True)
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     grids.keep(synthesiser.model, found).save_pretrained(out or model, synthesiser.training, text)

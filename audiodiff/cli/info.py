@@ -40,7 +40,7 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
         if name != "grids":
             yield name, written(checkpoint.describe(getattr(model, name)))
     for grid in getattr(model, "grids", ()):
-        yield "grid", f"{grid.sampler}, {grid.calls} calls: {' '.join(f'{t:.4g}' for t in grid.times)}"
+        yield "grid", f"{grid.sampler}, {grid.steps} calls: {' '.join(f'{t:.4g}' for t in grid.times)}"
     for name, value in found.training.items():
         yield "training", f"{name} = {written(value)}"
 

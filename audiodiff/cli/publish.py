@@ -13,7 +13,7 @@ def publish(
     out: Annotated[Path, typer.Option(help="Folder for it, such as audiodiff/pretrained/NAME.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model there.")] = False,
 ) -> None:
-    """Write a model in half precision, with a card of its training, data, licences and curve; none that is large."""
+    """Write a model in half precision, with a card of its training, data, licenses and curve; none that is large."""
     from audiodiff.data.manifest import Manifest
     from audiodiff.errors import UserError
     from audiodiff.export import publish
@@ -33,12 +33,12 @@ def carry_curve(model: Path, folder: Path) -> None:
     from shutil import copyfile
 
     from audiodiff.evaluation import card
-    from audiodiff.files import atomic
+    from audiodiff.files import atomic_write
     from audiodiff.models import checkpoint
 
     source = checkpoint.locate(model)
     for file in sorted(source.glob("curve.*")):
-        with atomic(folder / file.name) as temporary:
+        with atomic_write(folder / file.name) as temporary:
             copyfile(file, temporary)
     told = source / "README.md"
     _, _, rest = (told.read_text(encoding="utf-8") if told.is_file() else "").partition(card.BEGIN)

@@ -61,7 +61,7 @@ def render(
     settings = rendering.Settings(calls, sampler, seed, consistency, batch_size, format, spec, overwrite)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-        sources = jobs.find(inputs, out, report)
+        sources = jobs.find_inputs(inputs, out, report)
         outcome = rendering.render(vocoder, sources, out, settings, report)
     left_out = f", {len(problems)} left out" if problems else ""
     print(f"{outcome.rendered} rendered, {outcome.kept} there already{left_out}: {out}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from audiodiff.audio.excitation import aligned_phase, at_samples, pulses, running_phase
+from audiodiff.audio.excitation import accumulate_phase, align_phase, interpolate_frames, pulse_train
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.pitch import yin
 from audiodiff.nn.pitch import PitchNetwork
@@ -18,7 +18,7 @@ from audiodiff.precision import double, float64_device
 
 
 class HarmonicSource(nn.Module):
-    """Normalised mels to an excitation: pulses of variance 1 where there is voice, 0 elsewhere.
+    """Normalized mels to an excitation: pulses of variance 1 where there is voice, 0 elsewhere.
 
     Args:
         pitch: tells F0 and voicing from the mel.
@@ -38,7 +38,7 @@ class HarmonicSource(nn.Module):
         """The excitation (B, 1, samples).
 
         Args:
-            mel: (B, M, F) normalised.
+            mel: (B, M, F) normalized.
             samples: how long it is.
             frames: (B,) valid frames of each clip; None: all F.
             waveform: (B, samples) the recording to be in phase with; None: the phase starts at 0.
@@ -47,10 +47,11 @@ class HarmonicSource(nn.Module):
             return self.stretch(mel, 0, samples, frames=frames)[0]
         spec = self.mel_spec
         f0, voicing = (
-            at_samples(track.float(), spec.hop_length, spec.offset, samples) for track in self.pitch(mel, frames)
+            interpolate_frames(track.float(), spec.hop_length, spec.offset, samples)
+            for track in self.pitch(mel, frames)
         )
-        phase, sign = aligned_phase(running_phase(f0, spec.sample_rate), f0, waveform, spec.sample_rate)
-        return (sign * voicing.sqrt() * pulses(phase, f0, spec.sample_rate))[:, None]
+        phase, sign = align_phase(accumulate_phase(f0, spec.sample_rate), f0, waveform, spec.sample_rate)
+        return (sign * voicing.sqrt() * pulse_train(phase, f0, spec.sample_rate))[:, None]
 
     @torch.no_grad()
     def stretch(
@@ -63,7 +64,7 @@ class HarmonicSource(nn.Module):
         top, Dirichlet's kernel loses most of a phase's digits.
 
         Args:
-            mel: (B, M, F) normalised.
+            mel: (B, M, F) normalized.
             start, stop: in samples from the mel's beginning.
             before: (B, 1) radians, the phase at the sample before `start`.
             frames: (B,) valid frames of each clip; None: all F.
@@ -76,9 +77,9 @@ class HarmonicSource(nn.Module):
         if frames is not None:
             held = torch.minimum(torch.arange(mel.shape[-1], device=device), frames[:, None] - 1)
             tracks = [track.gather(1, held) for track in tracks]
-        f0, voicing = (at_samples(track, spec.hop_length, spec.offset, stop)[:, start:] for track in tracks)
-        phase = running_phase(f0, spec.sample_rate, before)
-        made = voicing.sqrt() * pulses(phase, f0, spec.sample_rate)
+        f0, voicing = (interpolate_frames(track, spec.hop_length, spec.offset, stop)[:, start:] for track in tracks)
+        phase = accumulate_phase(f0, spec.sample_rate, before)
+        made = voicing.sqrt() * pulse_train(phase, f0, spec.sample_rate)
         return made[:, None].to(mel.device, torch.promote_types(mel.dtype, torch.float32)), phase[:, -1:]
 
     def loss(self, mel: Tensor, waveform: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class Group:
     speakers: int
     with_text: int
     synthetic: bool
-    licences: list[str]
+    licenses: list[str]
     shortest_seconds: float
     longest_seconds: float
     rms_dbfs: tuple[float, float, float] | None
@@ -129,7 +129,7 @@ class Audit:
                     f"  RMS {low:.1f} / {middle:.1f} / {high:.1f} dBFS (5%, median, 95%);"
                     f" peak {group.peak_dbfs:.1f} dBFS"
                 )
-            lines.append(f"  licence: {'; '.join(group.licences) or 'not stated'}")
+            lines.append(f"  license: {'; '.join(group.licenses) or 'not stated'}")
         for kind, explanation in FINDINGS.items():
             found = self.findings.get(kind, [])
             lines.append(f"{kind}: {len(found)} ({explanation})")
@@ -210,7 +210,7 @@ def _sums(clips: list[Clip], measures: dict[str, Measures]) -> Group:
         speakers=len({clip.speaker for clip in clips}),
         with_text=sum(bool(clip.text) for clip in clips),
         synthetic=any(clip.synthetic for clip in clips),
-        licences=sorted({clip.licence for clip in clips if clip.licence}),
+        licenses=sorted({clip.license for clip in clips if clip.license}),
         shortest_seconds=min(clip.seconds for clip in clips),
         longest_seconds=max(clip.seconds for clip in clips),
         rms_dbfs=tuple(float(q) for q in np.percentile(levels, [5, 50, 95])) if levels else None,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from audiodiff.audio.io import EXTENSIONS, Audio, for_flac, write
+from audiodiff.audio.io import EXTENSIONS, Audio, resample_for_flac, write
 from audiodiff.audio.reading.folder import files_below
 from audiodiff.data import debian, music, recordings, scores, synthetic
 from audiodiff.data import manifest as manifests
@@ -26,7 +26,7 @@ from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
 from audiodiff.data.manifest import Clip, Manifest, assign_splits
 from audiodiff.data.recordings import Recording
 from audiodiff.errors import UserError, first_line
-from audiodiff.files import folder_lock, short_name, stays_below, write_text
+from audiodiff.files import folder_lock, is_safe_relative_path, short_name, write_text
 
 RECORD = "corpus.json"
 VERSION = 2  # raise it when the same recordings would be prepared differently
@@ -37,11 +37,11 @@ DEFAULT_CLIPS = 200  # of synthetic speech: about 20 minutes
 
 @dataclass(frozen=True)
 class Corpus:
-    """An opened corpus: its recordings, where they come from, the licence and the file that states it, whom to name."""
+    """An opened corpus: its recordings, where they come from, the license and the file that states it, whom to name."""
 
     recordings: list[Recording]
     source: str
-    licence: str
+    license: str
     copyright: Path | None = None
     synthetic: bool = False
     attribution: str = ""
@@ -88,7 +88,7 @@ def _sonic_pi(downloads: Path) -> Corpus:
     package = "sonic-pi-samples"
     root = debian.fetch(package, downloads)
     found = [
-        replace(one, licence=debian.licence(root, package, f"etc/samples/{one.key}.flac"))
+        replace(one, license=debian.license(root, package, f"etc/samples/{one.key}.flac"))
         for one in music.sonic_pi(root / "usr/share/sonic-pi/samples")
     ]
     return _debian_corpus(found, root, package)
@@ -99,7 +99,7 @@ def _hydrogen(downloads: Path) -> Corpus:
     root = debian.fetch(package, downloads)
     found = [
         # A kit's folder may add a version to the name of the archive that the copyright file speaks of.
-        replace(one, licence=debian.licence(root, package, *(f"drumkits/{n}.h2drumkit" for n in _names(one.speaker))))
+        replace(one, license=debian.license(root, package, *(f"drumkits/{n}.h2drumkit" for n in _names(one.speaker))))
         for one in music.hydrogen(root / "usr/share/hydrogen/data/drumkits")
     ]
     return _debian_corpus(found, root, package)
@@ -113,8 +113,8 @@ def _singularity(downloads: Path) -> Corpus:
     package = "singularity-music"
     root = debian.fetch(package, downloads)
     corpus = _debian_corpus(music.pieces(root / "usr/share/games/singularity/music"), root, package)
-    # The copyright file holds the licence's whole text, and never its name; the README beside it does.
-    return replace(corpus, licence="CC-BY-SA-3.0 (2007-2008, 2012 Max McCracken)")
+    # The copyright file holds the license's whole text, and never its name; the README beside it does.
+    return replace(corpus, license="CC-BY-SA-3.0 (2007-2008, 2012 Max McCracken)")
 
 
 def _wesnoth(downloads: Path) -> Corpus:
@@ -127,17 +127,17 @@ def _debian_corpus(found: list[Recording], root: Path, package: str, *files: str
     source = f"Debian {package} {debian.version(root, package)}"
     copyright = root / "usr/share/doc" / package / "copyright"
     attribution = debian.attribution(root, package, *files)
-    return Corpus(found, source, debian.licence(root, package, *files), copyright, attribution=attribution)
+    return Corpus(found, source, debian.license(root, package, *files), copyright, attribution=attribution)
 
 
 def _hibari(clips: int, downloads: Path) -> Corpus:
     package = synthetic.package()
-    licence = f"{package.metadata['License'] or package.metadata['License-Expression']} (the model's; synthetic speech)"
-    return Corpus(synthetic.recordings(clips), f"synthetic: hibari-tts {package.version}", licence, synthetic=True)
+    license = f"{package.metadata['License'] or package.metadata['License-Expression']} (the model's; synthetic speech)"
+    return Corpus(synthetic.recordings(clips), f"synthetic: hibari-tts {package.version}", license, synthetic=True)
 
 
 def _scores(downloads: Path) -> Corpus:
-    return Corpus(scores.recordings(), scores.SOURCE, scores.LICENCE, synthetic=True)
+    return Corpus(scores.recordings(), scores.SOURCE, scores.LICENSE, synthetic=True)
 
 
 PACKAGED: dict[str, Callable[[Path], Corpus]] = {
@@ -150,7 +150,7 @@ PACKAGED: dict[str, Callable[[Path], Corpus]] = {
     "wesnoth-music": _wesnoth,
     "scores": _scores,
 }
-# layout, source and licence of corpora that the user has; the licences are those stated in the corpora's own READMEs
+# layout, source and license of corpora that the user has; the licenses are those stated in the corpora's own READMEs
 LAYOUTS: dict[str, tuple[Callable[[Path], list[Recording]], str, str]] = {
     "ljspeech": (recordings.ljspeech, "LJSpeech", "public domain"),
     "vctk": (recordings.vctk, "VCTK", "CC-BY-4.0"),
@@ -176,14 +176,14 @@ def plan(name: str, clips: int = DEFAULT_CLIPS) -> Plan:
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
         raise UserError(root, "no such folder", f"give {kind}: the path of the corpus")
-    layout, source, licence = LAYOUTS[kind]
+    layout, source, license = LAYOUTS[kind]
     made_from = {"corpus": kind, "path": str(root), "files": _hash(_listing(root))}
     name = recordings.readable(root.name or "root")
     label = name if kind == "folder" else kind
-    return Plan(label, made_from, lambda downloads: Corpus(layout(root), f"{source}, {name}", licence))
+    return Plan(label, made_from, lambda downloads: Corpus(layout(root), f"{source}, {name}", license))
 
 
-def place_for(root: str | Path) -> Path:
+def default_folder(root: str | Path) -> Path:
     """Where a user's folder is prepared: below `data/`, under its name, or if that holds anything else under one more.
 
     Prepared there, it shares its manifest with nothing.
@@ -253,13 +253,13 @@ def _prepare(plans: Sequence[Plan], out: Path, split_by: str | None) -> Manifest
 
 def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
     """The clips of a corpus; whom to name for it, and per kind of finding what was left out: (its name, why)."""
-    downloads = out / ".downloads"
-    corpus = wanted.open(downloads)
+    corpus = wanted.open(out / ".downloads")
     clips: list[Clip] = []
     left_out: dict[str, list] = {"unreadable": [], "left out": []}
     for recording in tqdm(corpus.recordings, desc=wanted.label, unit="clip"):
         name = f"{wanted.label}/{recording.key}"
-        if remark := recording.remark or ("" if stays_below(recording.key) else "its name leads out of the folder"):
+        unsafe = not is_safe_relative_path(recording.key)
+        if remark := recording.remark or unsafe * "its name leads out of the folder":
             left_out["left out"].append((name, remark))
             continue
         target = out / _file_of(name)
@@ -276,7 +276,7 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
                 continue
             if not clips and not _record(out, wanted.label):
                 _write_record(wanted, out, {})  # whose the folder is, should this be interrupted
-            write(target, for_flac(audio))
+            write(target, resample_for_flac(audio))
             if recording.stamp is not None:
                 os.utime(target, ns=(recording.stamp, recording.stamp))
             audio = music.stereo(target)
@@ -286,7 +286,7 @@ def _prepare_corpus(wanted: Plan, out: Path) -> tuple[list[Clip], dict]:
         raise UserError(wanted.label, f"none of its {len(corpus.recordings)} recordings can be used{why}")
     if corpus.copyright is not None:
         shutil.copyfile(corpus.copyright, out / wanted.label / "copyright")
-    shutil.rmtree(downloads, ignore_errors=True)
+    shutil.rmtree(out / ".downloads", ignore_errors=True)
     return clips, {"attribution": corpus.attribution, "left_out": left_out}
 
 
@@ -322,7 +322,7 @@ def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Cor
         sample_rate=audio.sample_rate,
         text=recording.text,
         speaker=f"{label}/{recording.speaker}" if recording.speaker else label,
-        licence=recording.licence or corpus.licence,
+        license=recording.license or corpus.license,
         source=corpus.source,
         synthetic=corpus.synthetic,
         content=hashlib.sha256(audio.samples.numpy().tobytes()).hexdigest()[:16],

@@ -29,7 +29,7 @@ class CropDataset(Dataset):
     """Random crops of a manifest's clips as an endless, stateless stream; index it with any draw >= 0.
 
     Args:
-        manifest: the clips, usually `manifest.only("train")`.
+        manifest: the clips, usually `manifest.with_splits("train")`.
         sample_rate: Hz of the crops; clips at another rate are resampled.
         samples: length of a crop.
         seed: of the whole stream.

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from audiodiff.errors import UserError
 
 OTHER_WAYS = "prepare `hibari` (synthetic speech, by pip alone) or `folder:PATH` (your own recordings) instead"
-_COMMON_LICENCE = re.compile(r"/usr/share/common-licenses/([\w.+-]*\w)")
+_COMMON_LICENSE = re.compile(r"/usr/share/common-licenses/([\w.+-]*\w)")
 _FIELD = re.compile(r"^([\w-]+):(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _AUTHORS = re.compile(r"^Upstream Authors?:((?:\n?[ \t]+\S.*)+)", re.MULTILINE)
 
@@ -46,19 +46,19 @@ def fetch(package: str, folder: Path) -> Path:
     return root
 
 
-def licence(root: Path, package: str, *files: str) -> str:
-    """What the package's copyright file says of `files`, the first that it names, else of all: "licence (holder)".
+def license(root: Path, package: str, *files: str) -> str:
+    """What the package's copyright file says of `files`, the first that it names, else of all: "license (holder)".
 
     These are names as the copyright file writes them, or of single files, which its patterns may stand for.
 
     Read are the machine-readable form (https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/) and, in free
-    text, the first licence that it names by its place among the common ones.
+    text, the first license that it names by its place among the common ones.
     """
     text = _copyright(root, package)
     if stanzas := _stanzas(text):
         found = _of(stanzas, files)
         return f"{found['License'][0]} ({_holder(found)})" if found else "see the copyright file"
-    common = _COMMON_LICENCE.search(text)
+    common = _COMMON_LICENSE.search(text)
     return common[1] if common else "see the copyright file"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from audiodiff.audio.io import EXTENSIONS
 from audiodiff.errors import UserError
-from audiodiff.files import stays_below, write_text
+from audiodiff.files import is_safe_relative_path, write_text
 
 NAME = "manifest.jsonl"
 VERSION = 1
@@ -45,7 +45,7 @@ class Clip:
         text: what is said, "" where it is not known.
         speaker: who says it, unique across corpora.
         split: "train", "validation" or "test".
-        licence: what the corpus' own copyright file says.
+        license: what the corpus' own copyright file says.
         source: where it comes from, such as the package's name and version.
         synthetic: made by a machine, not recorded.
         content: hash of the samples, by which duplicates are known; "" where it was not computed. It names files, too.
@@ -62,7 +62,7 @@ class Clip:
     text: str = ""
     speaker: str = ""
     split: str = "train"
-    licence: str = ""
+    license: str = ""
     source: str = ""
     synthetic: bool = False
     content: str = ""
@@ -144,14 +144,14 @@ class Manifest:
         write_text(path, "\n".join(lines) + "\n")
         return path
 
-    def only(self, *splits: str) -> "Manifest":
+    def with_splits(self, *splits: str) -> "Manifest":
         """The clips of these splits alone."""
         unknown = set(splits) - set(SPLITS)
         if unknown:
             raise UserError(", ".join(sorted(unknown)), "is not a split", f"choose among {', '.join(SPLITS)}")
         return replace(self, clips=tuple(clip for clip in self.clips if clip.split in splits))
 
-    def labelled(self, *labels: str) -> "Manifest":
+    def with_labels(self, *labels: str) -> "Manifest":
         """The clips that have one of these labels; all if none is named."""
         return replace(self, clips=tuple(clip for clip in self.clips if not labels or set(labels) & set(clip.labels)))
 
@@ -273,5 +273,5 @@ def _check_values(value: dict, where: str) -> None:
     if "\0" in value["path"]:
         raise UserError(where, f"field 'path' is {value['path']!r}, which is no path", _FIX)
     for name in ("id", "content"):
-        if value.get(name) and (not stays_below(value[name]) or (name == "content" and "/" in value[name])):
+        if value.get(name) and (not is_safe_relative_path(value[name]) or (name == "content" and "/" in value[name])):
             raise UserError(where, f"field {name!r} is {value[name]!r}, which leads out of a folder", _FIX)

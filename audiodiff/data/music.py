@@ -17,8 +17,8 @@ from audiodiff.data.recordings import Recording
 from audiodiff.errors import UserError
 
 _STROKES = re.compile(r"[\s_-]*(softest|soft|med|medium|hardest|hard|normal)?[\s_-]*\d*$", re.IGNORECASE)
-# Kits of which Debian's copyright file and the author's own papers name different licences.
-_UNCLEAR = {"rumpf_kit_z01_h2": "its own README and Debian's copyright file name different licences"}
+# Kits of which Debian's copyright file and the author's own papers name different licenses.
+_UNCLEAR = {"rumpf_kit_z01_h2": "its own README and Debian's copyright file name different licenses"}
 
 
 def stereo(path: Path | AudioFile, start: int = 0, samples: int | None = None) -> Audio:

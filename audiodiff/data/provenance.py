@@ -14,7 +14,7 @@ class Provenance:
     Attributes:
         corpus: its label.
         source: package and version, or whatever else it was made from.
-        licence: as its copyright file states it.
+        license: as its copyright file states it.
         attribution: whom its copyright file names, in its words; "" where it names nobody.
         hours: of all its clips.
         training_hours: of those on the training side.
@@ -24,7 +24,7 @@ class Provenance:
 
     corpus: str
     source: str
-    licence: str
+    license: str
     attribution: str
     hours: float
     training_hours: float
@@ -41,7 +41,7 @@ def provenance(manifest: Manifest) -> list[Provenance]:
         Provenance(
             corpus=label,
             source="; ".join(sorted({clip.source for clip in clips if clip.source})),
-            licence="; ".join(sorted({clip.licence for clip in clips if clip.licence})) or "not stated",
+            license="; ".join(sorted({clip.license for clip in clips if clip.license})) or "not stated",
             attribution=attribution(manifest, label),
             hours=sum(clip.seconds for clip in clips) / 3600,
             training_hours=sum(clip.seconds for clip in clips if clip.split == "train") / 3600,

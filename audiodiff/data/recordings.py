@@ -49,7 +49,7 @@ class Recording:
         label: as of `manifest.Clip`, "" if it is not known.
         tempo: beats a minute, 0 if that is not known.
         piece: what it is a part of, within the corpus; "" for nothing larger.
-        licence: its own; "" for the corpus'.
+        license: its own; "" for the corpus'.
     """
 
     key: str
@@ -61,7 +61,7 @@ class Recording:
     label: str = ""
     tempo: float = 0.0
     piece: str = ""
-    licence: str = ""
+    license: str = ""
 
 
 def recording(key: str, path: Path, text: str = "", speaker: str = "", **others) -> Recording:

@@ -17,8 +17,8 @@ def tone(seed: int, samples: int, sample_rate: int) -> torch.Tensor:
     pitch = 100 + 150 * start + 100 * (end - 0.5) * time
     phase = 2 * torch.pi * torch.cumsum(pitch / sample_rate, 0)
     harmonics = torch.arange(1, 21)[:, None]
-    centre = 500 + 1500 * formant + 600 * torch.sin(2 * torch.pi * 2 * time)
-    amplitude = torch.exp(-(((harmonics * pitch - centre) / 600) ** 2)) + 0.05
+    center = 500 + 1500 * formant + 600 * torch.sin(2 * torch.pi * 2 * time)
+    amplitude = torch.exp(-(((harmonics * pitch - center) / 600) ** 2)) + 0.05
     amplitude = amplitude * (harmonics * pitch < sample_rate / 2)
     voice = (amplitude * torch.sin(harmonics * phase)).sum(0)
     breath = 0.01 * torch.randn(samples, generator=generator)
@@ -26,7 +26,7 @@ def tone(seed: int, samples: int, sample_rate: int) -> torch.Tensor:
     return 0.05 * swell * voice + breath
 
 
-def prepare_tones(
+def write_tones(
     folder: str | Path, clips: int = 12, seconds: float = 1.5, sample_rate: int = 16000, labels: Sequence[str] = ()
 ) -> Manifest:
     """Write `clips` tones as FLAC with a manifest: two thirds to train on, the rest held out; marked synthetic.
@@ -47,7 +47,7 @@ def prepare_tones(
                 sample_rate=sample_rate,
                 speaker="synthetic tone",
                 split=split,
-                licence="CC0-1.0",
+                license="CC0-1.0",
                 source="synthetic, made by audiodiff",
                 synthetic=True,
                 label=labels[i % len(labels)] if labels else "",

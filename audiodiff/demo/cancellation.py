@@ -22,7 +22,7 @@ class Stopped(Exception):
     """Raised in the thread that samples: nobody waits for the result."""
 
 
-def stepwise(
+def run_with_progress(
     work: Callable[[Callable[[Progress], None]], T], bar: gr.Progress, lock: Lock
 ) -> Generator[dict[str, Any], None, T]:
     """Run `work` in a thread, and yield an empty update after each of its steps; its result is returned.

@@ -10,11 +10,11 @@ import gradio as gr
 import torch
 from matplotlib.figure import Figure
 
-from audiodiff.demo.cancellation import stepwise
+from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.fields import LARGEST_SEED, number, skip_check
 from audiodiff.demo.figure import spectrum_figure
 from audiodiff.demo.sources import read_upload
-from audiodiff.demo.visit import HOUR, Player, player, spoken, stopwatch
+from audiodiff.demo.visit import HOUR, Player, player, show_errors, stopwatch
 from audiodiff.errors import UserError
 from audiodiff.pipelines.audio_generator import MusicGenerator
 
@@ -101,7 +101,7 @@ class App:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds it by this default)
     ) -> Iterator[dict[str, Any] | tuple[Figure, Player, dict[str, Any]]]:
         """One clip: its spectrogram, its sound, and the settings used."""
-        with spoken():
+        with show_errors():
             if not isinstance(labels, list | None):
                 raise UserError("What it is to be", "is no list", "give a list of the model's labels")
             seed = number("Seed", seed, 0, LARGEST_SEED, whole=True)
@@ -116,7 +116,7 @@ class App:
             if not (options["labels"] or options["tempo"]):
                 options["guidance"] = 1.0  # with nothing to go to there is nothing to be strict about
             given = self._given(clip, use, strength)
-            audio, elapsed = yield from stepwise(
+            audio, elapsed = yield from run_with_progress(
                 lambda callback: stopwatch(lambda: self.generator.generate(seed, callback=callback, **options | given)),
                 progress,
                 self.lock,

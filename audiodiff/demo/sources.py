@@ -19,15 +19,15 @@ BESIDE = "in its .melspec.json"
 SPECS = (BESIDE, *PRESETS)
 
 
-class Source(NamedTuple):
-    """What is to be resynthesised: the name to show, mel (M, F), and the recording that it was made from, if any."""
+class MelInput(NamedTuple):
+    """What is to be resynthesized: the name to show, mel (M, F), and the recording that it was made from, if any."""
 
     name: str
     mel: Tensor
     original: Audio | None
 
 
-def from_recording(path: str | None, vocoder: Vocoder) -> Source:
+def load_recording(path: str | None, vocoder: Vocoder) -> MelInput:
     """The mel of a recording, read at the model's sample rate.
 
     Raises:
@@ -37,10 +37,10 @@ def from_recording(path: str | None, vocoder: Vocoder) -> Source:
         raise UserError("recording", "there is none", "upload a file or record one")
     audio = read_upload(path, MAX_SECONDS)
     audio = Audio(resample(audio.samples, audio.sample_rate, vocoder.sample_rate), vocoder.sample_rate)
-    return Source(Path(path).name, vocoder.mel(audio), audio)
+    return MelInput(Path(path).name, vocoder.mel(audio), audio)
 
 
-def from_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> Source:
+def load_saved_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> MelInput:
     """A saved mel, converted to the model's spec where nothing but its numbers' scale differs.
 
     Args:
@@ -63,7 +63,7 @@ def from_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> Source
     mel, source = load_mel(mels[0], spec=given)
     if mel.shape[-1] * source.hop_length > MAX_SECONDS * source.sample_rate:
         raise too_long(mels[0], MAX_SECONDS)
-    return Source(mels[0].name, convert(mel, source, vocoder.spec), None)
+    return MelInput(mels[0].name, convert(mel, source, vocoder.spec), None)
 
 
 def read_upload(path: str, longest: float, channels: int | None = None) -> Audio:

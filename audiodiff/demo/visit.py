@@ -31,7 +31,7 @@ def stopwatch(work: Callable[[], T]) -> tuple[T, float]:
 
 
 @contextmanager
-def spoken() -> Iterator[None]:
+def show_errors() -> Iterator[None]:
     """Show whatever goes wrong as one line on the page; an upload is called by its name, not by its path here."""
     try:
         yield

@@ -10,12 +10,12 @@ import gradio as gr
 from matplotlib.figure import Figure
 
 from audiodiff.audio.io import Audio
-from audiodiff.demo.cancellation import stepwise
+from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.fields import LARGEST_SEED, number, skip_check
 from audiodiff.demo.figure import mel_figure
 from audiodiff.demo.models import LazyVocoder
-from audiodiff.demo.sources import BESIDE, SPECS, Source, from_mel, from_recording
-from audiodiff.demo.visit import HOUR, Player, player, spoken, stopwatch
+from audiodiff.demo.sources import BESIDE, SPECS, MelInput, load_recording, load_saved_mel
+from audiodiff.demo.visit import HOUR, Player, player, show_errors, stopwatch
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.errors import UserError
 from audiodiff.models.diffusion_model import CALLS
@@ -32,7 +32,7 @@ again from noise, asked a few times what it hears in it. Bring a recording or a 
 def build(folder: str | Path | None = None, runs: str | Path = "runs", device: str = "cpu") -> gr.Blocks:
     """Lay out the page around a checkpoint `folder`, by default the newest export below `runs`, else a shipped one.
 
-    Endpoints for `gradio_client`: `/model`, `/mel_of_recording`, `/mel_of_file`, `/resynthesise`, `/resynthesise_mel`.
+    Endpoints for `gradio_client`: `/model`, `/mel_of_recording`, `/mel_of_file`, `/resynthesize`, `/resynthesize_mel`.
     """
     app = App(LazyVocoder(Path(folder) if folder else None, Path(runs), device))
     with gr.Blocks(title="audiodiff", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
@@ -54,13 +54,13 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
                         )
                         spec = gr.Dropdown(SPECS, value=BESIDE, label="The spec of a .npy stands")
                 settings = controls()
-                from_sound = gr.Button("Resynthesise", variant="primary", elem_id="resynthesise")
-                from_file = gr.Button("Resynthesise the mel", variant="primary", visible=False)
+                from_sound = gr.Button("Resynthesize", variant="primary", elem_id="resynthesize")
+                from_file = gr.Button("Resynthesize the mel", variant="primary", visible=False)
                 cancel = gr.Button("Cancel", elem_id="cancel")
             with gr.Column(scale=3):
                 picture = gr.Plot(show_label=False, elem_id="mel")
                 original = gr.Audio(label="Original", interactive=False, elem_id="original", buttons=["download"])
-                result = gr.Audio(label="Resynthesised", interactive=False, elem_id="result", buttons=["download"])
+                result = gr.Audio(label="Resynthesized", interactive=False, elem_id="result", buttons=["download"])
                 used = gr.JSON(label="Settings", open=True, max_height=280, elem_id="settings")
 
         recording_tab.select(lambda: one_of(0), outputs=[from_sound, from_file], api_visibility="private")
@@ -73,8 +73,8 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
         gr.on([files.change, spec.change], app.show_mel, [files, spec], shown, api_name="mel_of_file", **queue)
         queue["show_progress_on"] = result
         running = [
-            from_sound.click(app.resynthesise, [recording, *settings], made, api_name="resynthesise", **queue),
-            from_file.click(app.resynthesise_mel, [files, spec, *settings], made, api_name="resynthesise_mel", **queue),
+            from_sound.click(app.resynthesize, [recording, *settings], made, api_name="resynthesize", **queue),
+            from_file.click(app.resynthesize_mel, [files, spec, *settings], made, api_name="resynthesize_mel", **queue),
         ]
         cancel.click(None, cancels=running, api_visibility="private")
     return page
@@ -121,17 +121,17 @@ class App:
         """Draw the mel of a recording and hand back what the model hears of it: mono, at the model's rate."""
         if not recording:
             return None, None
-        with spoken():
-            return self._shown(from_recording(recording, self.vocoder()))
+        with show_errors():
+            return self._shown(load_recording(recording, self.vocoder()))
 
     def show_mel(self, files: Sequence[str] | None, spec: str = BESIDE) -> tuple[Figure | None, Player | None]:
         """Draw a saved mel."""
         if not files:
             return None, None
-        with spoken():
-            return self._shown(from_mel(files, spec, self.vocoder()))
+        with show_errors():
+            return self._shown(load_saved_mel(files, spec, self.vocoder()))
 
-    def resynthesise(
+    def resynthesize(
         self,
         recording: str | None,
         solver: str = "recommended",
@@ -141,11 +141,11 @@ class App:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds it by this default)
     ) -> Iterator[Outputs]:
         """Make a recording again from its mel: its mel, the original, the result, and the settings used."""
-        yield from self._resynthesised(
-            lambda vocoder: from_recording(recording, vocoder), solver, calls, seed, consistency, progress
+        yield from self._resynthesized(
+            lambda vocoder: load_recording(recording, vocoder), solver, calls, seed, consistency, progress
         )
 
-    def resynthesise_mel(
+    def resynthesize_mel(
         self,
         files: Sequence[str] | None,
         spec: str = BESIDE,
@@ -156,24 +156,24 @@ class App:
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[Outputs]:
         """Make sound from a saved mel: the mel, no original, the result, and the settings used."""
-        yield from self._resynthesised(
-            lambda vocoder: from_mel(files, spec, vocoder), solver, calls, seed, consistency, progress
+        yield from self._resynthesized(
+            lambda vocoder: load_saved_mel(files, spec, vocoder), solver, calls, seed, consistency, progress
         )
 
-    def _shown(self, source: Source) -> tuple[Figure, Player | None]:
+    def _shown(self, source: MelInput) -> tuple[Figure, Player | None]:
         original = player(source.original) if source.original else None
         return mel_figure(source.mel, self.vocoder().spec), original
 
-    def _resynthesised(
+    def _resynthesized(
         self,
-        load: Callable[[Vocoder], Source],
+        load: Callable[[Vocoder], MelInput],
         solver: str | None,
         calls: float,
         seed: float,
         consistency: bool,
         progress: gr.Progress,
     ) -> Iterator[Outputs]:
-        with spoken():
+        with show_errors():
             if solver is None:
                 raise UserError("Sampler", "is empty", "choose one")
             calls = number("Steps", calls, 1, MAX_STEPS, whole=True)
@@ -181,7 +181,7 @@ class App:
             vocoder = self.vocoder()
             source = load(vocoder)
             options = {"steps": calls, "seeds": seed, "sampler": solver, "consistency": None if consistency else 0}
-            audio, elapsed = yield from stepwise(
+            audio, elapsed = yield from run_with_progress(
                 lambda callback: stopwatch(lambda: vocoder.generate(source.mel, callback=callback, **options)),
                 progress,
                 self.lock,

@@ -71,7 +71,7 @@ class Denoiser(nn.Module):
 
         Args:
             x_t: (B, C, T) noisy signals.
-            t: one time for all clips, a number or a scalar tensor, or (B,). A number costs no device synchronisation.
+            t: one time for all clips, a number or a scalar tensor, or (B,). A number costs no device synchronization.
             cond: handed to the network as it is.
 
         Raises:

@@ -6,7 +6,7 @@
   log-probability of what is known given x_t, which is taken to be normal about the estimate with the variance that
   standard normal data would have (Song et al. 2023, Pseudoinverse-Guided Diffusion Models). It moves what is unknown by
   no more than that deviation.
-- `Restarted` begins at a time before t_max, where a given signal has noise added: the less, the more of it is kept
+- `SDEdit` begins at a time before t_max, where a given signal has noise added: the less, the more of it is kept
   (SDEdit, Meng et al. 2022, arXiv 2108.01073).
 """
 
@@ -25,14 +25,14 @@ class Inpainting(Wrapper):
     Args:
         denoiser: makes the rest.
         known: (B, C, T) clean signals; what is not known may be anything finite.
-        share: broadcasts against them: 1 where they are known, 0 where they are not, between for a fade.
+        mask: broadcasts against them: 1 where they are known, 0 where they are not, between for a fade.
         weight: of the gradient that makes the rest fit; 0 leaves it out and costs no backward pass. 1 is the formula,
-            exact for white data; where neighbours are alike it says the same thing several times, and half is nearer.
+            exact for white data; where neighbors are alike it says the same thing several times, and half is nearer.
     """
 
-    def __init__(self, denoiser: HasPosteriorMean, known: Tensor, share: Tensor, weight: float = 0.5):
+    def __init__(self, denoiser: HasPosteriorMean, known: Tensor, mask: Tensor, weight: float = 0.5):
         super().__init__(denoiser)
-        self.known, self.share, self.weight = known, share, weight
+        self.known, self.mask, self.weight = known, mask, weight
 
     @property
     def t_max(self) -> float:
@@ -40,29 +40,29 @@ class Inpainting(Wrapper):
         return regular_t_max(self.denoiser) if self.weight else super().t_max
 
     def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        known, share = recordable(self.known), recordable(self.share)
+        known, mask = recordable(self.known), recordable(self.mask)
         if not self.weight:
             made = self._estimate(x_t, t, cond)
-            return made + share * (known - made)
+            return made + mask * (known - made)
 
         def agreement(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
             made = self._estimate(x, t, cond)
-            return -0.5 * (share * (known - made)).square().flatten(1).sum(1), made
+            return -0.5 * (mask * (known - made)).square().flatten(1).sum(1), made
 
         slope, made = gradient(agreement, x_t, cond)
         alpha, sigma = amplitudes(self.schedule, t, x_t)
         # sigma^2 / alpha of Tweedie's formula, and the variance sigma^2 / (alpha^2 + sigma^2) of the estimate.
-        unknown = (1 - share.to(made)).expand_as(made)
+        unknown = (1 - mask.to(made)).expand_as(made)
         pull = unknown * self.weight * (alpha**2 + sigma**2) / alpha * slope
-        # What is unknown lies within the estimate's deviation. Where neighbours are much alike the pull says the same
+        # What is unknown lies within the estimate's deviation. Where neighbors are much alike the pull says the same
         # so often that it would lead beyond, and at the next step further.
         most = sigma / (alpha**2 + sigma**2) ** 0.5
         size = (pull.square().sum((1, 2), True) / unknown.square().sum((1, 2), True).clamp(min=1e-12)).sqrt()
         pull = pull * (most / size.clamp(min=1e-12)).clamp(max=1)
-        return made + pull + share * (known - made)
+        return made + pull + mask * (known - made)
 
 
-class Restarted(Wrapper):
+class SDEdit(Wrapper):
     """Starts late.
 
     Args:
@@ -84,7 +84,7 @@ class Restarted(Wrapper):
         """The time to start from."""
         return self._t_max
 
-    def begin(self, x0: Tensor, noise: Tensor) -> Tensor:
+    def add_noise(self, x0: Tensor, noise: Tensor) -> Tensor:
         """The state at that time, of clean signals and standard normal noise (B, C, T)."""
         level = self.schedule.level(self._t_max)
         return level.alpha * x0 + level.sigma * noise

@@ -50,7 +50,7 @@ def amplitude_scale(alpha: Amplitude, sigma: Amplitude) -> Amplitude:
 
 
 def _refuse_zero(amplitude: Amplitude, problem: str) -> None:
-    """Raise ValueError where an amplitude is 0; those on a device are taken as they are, to spare a synchronisation."""
+    """Raise ValueError where an amplitude is 0; those on a device are taken as they are, to spare a synchronization."""
     if isinstance(amplitude, Tensor):
         zero = amplitude.device.type == "cpu" and bool((amplitude == 0).any())
     else:

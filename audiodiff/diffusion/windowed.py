@@ -2,7 +2,7 @@
 
 The answer at a position is the mean of what the windows over it answer, which is the estimate that differs least from
 all of theirs (Bar-Tal et al. 2023, arXiv 2302.08113). A window's weight falls to nothing towards its ends, where it
-knows least of what is around. Overlapping inside of the sampler, neighbours agree on what sounds where they meet;
+knows least of what is around. Overlapping inside of the sampler, neighbors agree on what sounds where they meet;
 cross-fades of finished clips would only hide that they do not.
 
 Windows of a loop go around: the last one ends with the beginning, so there is no end that could be heard.

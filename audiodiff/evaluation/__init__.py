@@ -1,1 +1,1 @@
-"""Evaluation: held-out clips are synthesised by every system, judged, and laid out in one report."""
+"""Evaluation: held-out clips are synthesized by every system, judged, and laid out in one report."""

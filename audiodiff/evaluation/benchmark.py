@@ -1,6 +1,6 @@
 """The curve of a model: quality and speed over samplers and numbers of network calls, on one or several sets of clips.
 
-Rows are worked on one after another: all clips are synthesised, one at a time and while nothing else is done, so that
+Rows are worked on one after another: all clips are synthesized, one at a time and while nothing else is done, so that
 the speed is measured; then they are judged in parallel; then the record is written. What the record has is not done
 again. A sampler that stands for another ("recommended" at two calls is ddim) takes over that one's row.
 
@@ -133,7 +133,7 @@ def sweep(
                 _take_over(row, block)
                 _work(row, block, held_out, cpu, settings.judges, jury)
                 if gpu and "cuda" not in row.speed:
-                    _, spent = _synthesise(gpu, held_out)
+                    _, spent = _synthesize(gpu, held_out)
                     row.speed["cuda"] = _speed(spent, held_out, record.environment["gpu"])
                 record.save(path)
     return record
@@ -178,7 +178,7 @@ def _work(row: Row, block: Block, held_out: HeldOut, system: System, judges: Seq
     untimed = system.timed and "cpu" not in row.speed
     if not (judges or untimed):
         return
-    waveforms, spent = _synthesise(system, held_out)
+    waveforms, spent = _synthesize(system, held_out)
     if untimed:
         row.speed["cpu"] = _speed(spent, held_out, environment.processor(), torch.get_num_threads())
     clips = zip(held_out.recordings, waveforms, held_out.said, strict=True)
@@ -189,8 +189,8 @@ def _work(row: Row, block: Block, held_out: HeldOut, system: System, judges: Seq
         block.weights[name] = np.array([verdict.weights[name] for verdict in verdicts])
 
 
-def _synthesise(system: System, held_out: HeldOut) -> tuple[list[np.ndarray], np.ndarray]:
-    return evaluate.synthesise(system, held_out.recordings, held_out.mels, held_out.seeds)
+def _synthesize(system: System, held_out: HeldOut) -> tuple[list[np.ndarray], np.ndarray]:
+    return evaluate.synthesize(system, held_out.recordings, held_out.mels, held_out.seeds)
 
 
 def _speed(spent: np.ndarray, held_out: HeldOut, hardware: str, threads: int | None = None) -> Speed:

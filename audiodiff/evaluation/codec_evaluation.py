@@ -92,7 +92,7 @@ def evaluate(codec: Codec, manifest: Manifest, settings: Settings, digest: str =
         UserError: a limit below 1, no held-out clip, or one that cannot be read.
     """
     check_limit(settings.limit)
-    clips = manifest.only(*settings.splits).clips[: settings.limit]
+    clips = manifest.with_splits(*settings.splits).clips[: settings.limit]
     if not clips:
         raise UserError(manifest.root, f"holds no clip in {' or '.join(settings.splits)}", "choose another --split")
     speech = all(clip.text for clip in clips)

@@ -1,4 +1,4 @@
-"""The evaluation itself: choose held-out clips, synthesise them with every system, judge, and count.
+"""The evaluation itself: choose held-out clips, synthesize them with every system, judge, and count.
 
 Synthesis comes first and alone, one clip at a time, so that its speed is measured while nothing is judged: seconds of
 audio per second of work, over all clips together; the mel is given, mel consistency is included. Judging follows, in
@@ -93,7 +93,7 @@ def choose(manifest: Manifest, settings: Settings) -> tuple[list[Clip], int]:
         UserError: no clip is left, or the limit is below 1.
     """
     check_limit(settings.limit)
-    held_out = manifest.only(*settings.splits).clips
+    held_out = manifest.with_splits(*settings.splits).clips
     clips = [clip for clip in held_out if clip.seconds >= MIN_SECONDS]
     if not clips:
         problem = f"has no clip of at least {MIN_SECONDS} s in {' or '.join(settings.splits)}"
@@ -121,7 +121,7 @@ def evaluate(
     workers: int | None = None,
     quiet: bool = False,
 ) -> Evaluation:
-    """Synthesise and judge.
+    """Synthesize and judge.
 
     Args:
         vocoder: under judgement.
@@ -142,8 +142,8 @@ def evaluate(
     mels = [vocoder.mel(io.Audio(samples, rate)) for samples in recordings]
     seeds = [clip_seed(settings.seed, clip.id) for clip in clips]
     chosen = systems(vocoder, untrained, settings.steps, settings.sampler, settings.baselines)
-    with tqdm(total=len(chosen) * len(clips), desc="synthesising", unit="clip", disable=quiet) as bar:
-        made = {one.name: synthesise(one, recordings, mels, seeds, bar.update) for one in chosen}
+    with tqdm(total=len(chosen) * len(clips), desc="synthesizing", unit="clip", disable=quiet) as bar:
+        made = {one.name: synthesize(one, recordings, mels, seeds, bar.update) for one in chosen}
     judging = time.perf_counter()
     versions = [{name: waveforms[i] for name, (waveforms, _) in made.items()} for i in range(len(clips))]
     cases = [Case(x.numpy(), estimates, rate) for x, estimates in zip(recordings, versions, strict=True)]
@@ -165,7 +165,7 @@ def evaluate(
     )
 
 
-def synthesise(
+def synthesize(
     system: System,
     recordings: list[Tensor],
     mels: list[Tensor],
@@ -173,11 +173,11 @@ def synthesise(
     tick: Callable[[], object] = lambda: None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """All clips by one system, each (T,) as long as its recording, and the seconds each took (clips,)."""
-    system.synthesise(recordings[0], mels[0], seeds[0])  # warm: memory, plans of transforms, kernels
+    system.synthesize(recordings[0], mels[0], seeds[0])  # warm: memory, plans of transforms, kernels
     waveforms, seconds = [], []
     for recording, mel, seed in zip(recordings, mels, seeds, strict=True):
         start = time.perf_counter()
-        waveform = system.synthesise(recording, mel, seed)
+        waveform = system.synthesize(recording, mel, seed)
         seconds.append(time.perf_counter() - start)
         waveform = torch.nn.functional.pad(waveform, (0, max(0, len(recording) - len(waveform))))
         waveforms.append(waveform[: len(recording)].clamp(-1, 1).numpy())

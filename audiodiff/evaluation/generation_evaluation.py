@@ -46,11 +46,11 @@ from audiodiff.metrics.distribution import (
     nearest,
     subsampled,
 )
-from audiodiff.pipelines.audio_generator import MusicGenerator, levelled, seeds_of
+from audiodiff.pipelines.audio_generator import MusicGenerator, normalize_peak, seeds_of
 
 Place = tuple[Clip, int]  # a recording and the sample at which a stretch of it begins
 DISTANCES = {"Frechet": frechet, "kernel": kernel}
-TRAINING, GENERATED, UNTRAINED = "training clips (the floor)", "generated", "network at initialisation"
+TRAINING, GENERATED, UNTRAINED = "training clips (the floor)", "generated", "network at initialization"
 CODED = "training clips through the codec"
 HELD_OUT = "the other half"
 FEWEST = 20  # held-out clips
@@ -107,7 +107,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """Of a generated clip the nearest training clip: its id, where in it in seconds, and how far."""
 
     clip: int
@@ -127,7 +127,7 @@ class Report:
         subset: clips that a distance is measured between.
         dimensions: of the axes.
         halves: distances to a half of the held-out clips, by body; `HELD_OUT` is the other half.
-        neighbours: of each generated clip that is not silent.
+        neighbors: of each generated clip that is not silent.
         facts, settings, clip_list_hash: what it was made of.
     """
 
@@ -137,7 +137,7 @@ class Report:
     subset: int
     dimensions: int
     halves: dict[str, dict[str, Spread]]
-    neighbours: list[Neighbour]
+    neighbors: list[Neighbor]
     facts: dict
     settings: Settings
     clip_list_hash: str
@@ -191,7 +191,7 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
         subset=size,
         dimensions=axes.basis.shape[1],
         halves=_halves(real, bodies),
-        neighbours=_neighbours(bodies, placed, training, generator.sample_rate),
+        neighbors=_neighbors(bodies, placed, training, generator.sample_rate),
         facts=environment.describe(str(generator.device))
         | {"model": generator.model_hash[:12], "embedding": timbre.NAME},
         settings=settings,
@@ -202,10 +202,10 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
 
 def places(generator: MusicGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
     """Where held-out and training stretches of the model's kinds lie."""
-    known = manifest.labelled(*generator.model.labels)
+    known = manifest.with_labels(*generator.model.labels)
     held_out, training = (
         _drawn(
-            ((clip, start) for clip in known.only(*splits).clips for start in stretches(clip, generator)),
+            ((clip, start) for clip in known.with_splits(*splits).clips for start in stretches(clip, generator)),
             settings.limit,
         )
         for splits in (settings.splits, ("train",))
@@ -232,15 +232,15 @@ def _halves(real: Body, bodies: dict[str, Body]) -> dict[str, dict[str, Spread]]
     }
 
 
-def _neighbours(
+def _neighbors(
     bodies: dict[str, Body], placed: dict[str, np.ndarray], training: list[Place], sample_rate: int
-) -> list[Neighbour]:
+) -> list[Neighbor]:
     found = []
     for number, distance, index in zip(
         bodies[GENERATED].numbers, *nearest(placed[GENERATED], placed[TRAINING]), strict=True
     ):
         clip, start = training[bodies[TRAINING].numbers[index]]
-        found.append(Neighbour(int(number), clip.id, start / sample_rate, float(distance)))
+        found.append(Neighbor(int(number), clip.id, start / sample_rate, float(distance)))
     return found
 
 
@@ -330,7 +330,7 @@ def markdown(report: Report) -> str:
         "Distances to one half of the held-out clips, over halves drawn again and again:",
         "\n".join(_halves_table(report)),
         "What the clips beside this report are nearest to, of the training clips:",
-        "\n".join(_neighbours_table(report)),
+        "\n".join(_neighbors_table(report)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -340,10 +340,10 @@ def _halves_table(report: Report) -> list[str]:
     return [f"| | {' | '.join(DISTANCES)} |", "|---|" + "--:|" * len(DISTANCES), *rows]
 
 
-def _neighbours_table(report: Report) -> list[str]:
+def _neighbors_table(report: Report) -> list[str]:
     rows = [
         f"| {one.clip:04d} | {one.nearest}, at {one.seconds:.1f} s | {one.distance:.2f} |"
-        for one in report.neighbours
+        for one in report.neighbors
         if one.clip < EXAMPLES
     ]
     return ["| clip | training clip | distance |", "|---|---|--:|", *rows]
@@ -363,7 +363,7 @@ def write_report(report: Report, clips: Sequence[np.ndarray], sample_rate: int, 
     """Write report.md, report.json and some clips; the path of report.md is returned."""
     folder = Path(folder)
     text = json.dumps(asdict(report) | {"ratio": report.ratio}, indent=1, ensure_ascii=False)
-    for number, clip in enumerate(levelled(torch.from_numpy(np.stack(clips)), 0.9)):
+    for number, clip in enumerate(normalize_peak(torch.from_numpy(np.stack(clips)), 0.9)):
         write(folder / "clips" / f"{number:04d}.wav", Audio(clip, sample_rate))
     write_texts({folder / "report.json": text + "\n", folder / "report.md": markdown(report)})
     return folder / "report.md"

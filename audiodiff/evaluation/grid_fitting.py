@@ -112,10 +112,10 @@ def keep(model: ComposedModel, found: Sequence[Fit]) -> ComposedModel:
 
     It counts as validated from the least to the most calls that were checked, and wherever it was before.
     """
-    keys = {(fit.grid.sampler, fit.grid.calls) for fit in found}
-    others = [grid for grid in model.grids if (grid.sampler, grid.calls) not in keys]
+    keys = {(fit.grid.sampler, fit.grid.steps) for fit in found}
+    others = [grid for grid in model.grids if (grid.sampler, grid.steps) not in keys]
     grids = [*others, *(fit.grid for fit in found if fit.better)]
-    checked = [fit.grid.calls for fit in found if fit.distances] + list(model.validated or ())
+    checked = [fit.grid.steps for fit in found if fit.distances] + list(model.validated or ())
     return model.replaced(grids=grids, validated=(min(checked), max(checked)) if checked else None)
 
 

@@ -36,7 +36,7 @@ def recordings(manifest: Manifest, splits: Sequence[str], limit: int, sample_rat
     Raises:
         UserError: the splits hold no clip.
     """
-    clips = sorted(manifest.only(*splits).clips, key=lambda clip: clip_seed(0, clip.id))[:limit]
+    clips = sorted(manifest.with_splits(*splits).clips, key=lambda clip: clip_seed(0, clip.id))[:limit]
     if not clips:
         raise UserError(manifest.root, f"has no clip in {' or '.join(splits)}", "prepare more recordings")
     found = ClipDataset(Manifest(tuple(clips), manifest.root), sample_rate, LONGEST_SECONDS)
@@ -50,7 +50,7 @@ def crops(manifest: Manifest, count: int, generator: MusicGenerator) -> list[Ten
         UserError: there is no such recording.
     """
     model, from_start = generator.model, bool(generator.training.get("from_start"))
-    known = manifest.only("train").labelled(*model.labels)
+    known = manifest.with_splits("train").with_labels(*model.labels)
     found = CropDataset(known, model.sample_rate, model.samples, channels=model.channels, from_start=from_start)
     return [found[draw]["waveform"] for draw in range(count)]
 

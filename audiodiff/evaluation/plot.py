@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from audiodiff.evaluation.record import Block, Record, Row
 from audiodiff.evaluation.table import DEVICES, ordered
-from audiodiff.files import atomic
+from audiodiff.files import atomic_write
 from audiodiff.metrics import ALL
 
 COLUMNS = 5
@@ -31,7 +31,7 @@ ROOM = 1.5  # a level is drawn if it lies within so many spans of the samplers' 
 
 def draw(record: Record, path: Path) -> None:
     """Write the picture (PNG) to `path`."""
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         figure(record).savefig(temporary, format="png", dpi=110)
 
 
@@ -65,20 +65,20 @@ def _quality(ax: Axes, block: Block, judge: str) -> None:
     for i, (sampler, rows) in enumerate(_samplers(block).items()):
         rows = [row for row in rows if judge in row.scores]
         intervals = [block.interval(row, judge) for row in rows]
-        calls, colour = [row.calls for row in rows], COLOURS[i % len(COLOURS)]
+        calls, color = [row.calls for row in rows], COLOURS[i % len(COLOURS)]
         means, low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("mean", "low", "high"))
-        ax.fill_between(calls, low, high, color=colour, alpha=0.15, linewidth=0)
-        ax.plot(calls, means, color=colour, marker=MARKERS[i % len(MARKERS)], markersize=4, label=sampler)
+        ax.fill_between(calls, low, high, color=color, alpha=0.15, linewidth=0)
+        ax.plot(calls, means, color=color, marker=MARKERS[i % len(MARKERS)], markersize=4, label=sampler)
         own += [*low, *high]
     levels = {name: block.interval(block.rows[name], judge).mean for name in LEVELS if name in block.rows}
     core = np.array([*own, levels.get("ground_truth", np.nan)])
     core = core[np.isfinite(core)]
     for name, level in levels.items():
         near = core.min() - ROOM * np.ptp(core) <= level <= core.max() + ROOM * np.ptp(core)
-        colour, style = LEVELS[name]
-        ax.plot([], [], color=colour, linestyle=style, label=block.rows[name].label)
+        color, style = LEVELS[name]
+        ax.plot([], [], color=color, linestyle=style, label=block.rows[name].label)
         if near:
-            ax.axhline(level, color=colour, linestyle=style, linewidth=1.2, zorder=1)
+            ax.axhline(level, color=color, linestyle=style, linewidth=1.2, zorder=1)
     arrow = "higher is better" if ALL[judge].better == "higher" else "lower is better"
     unit = f", {ALL[judge].unit}" if ALL[judge].unit else ""
     _dress(ax, block, f"{ALL[judge].label}{unit}", arrow)

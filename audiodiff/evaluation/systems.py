@@ -30,14 +30,14 @@ class System:
         name: key in report.json.
         label: heading.
         note: what it is, in plain words.
-        synthesise: (recording (T,), its mel (M, F), seed) -> waveform (about T,).
+        synthesize: (recording (T,), its mel (M, F), seed) -> waveform (about T,).
         timed: whether its speed means anything.
     """
 
     name: str
     label: str
     note: str
-    synthesise: Callable[[Tensor, Tensor, int], Tensor]
+    synthesize: Callable[[Tensor, Tensor, int], Tensor]
     timed: bool = True
 
 
@@ -77,7 +77,7 @@ def systems(
         return [truth, *trained]
     fresh = System(
         "untrained",
-        "Network at initialisation",
+        "Network at initialization",
         f"The same architecture with fresh weights: {steps} calls, no mel consistency.",
         network(untrained, 0) if untrained else lambda *_: _[0],
     )
@@ -101,7 +101,7 @@ def without_network(vocoder: Vocoder) -> list[System]:
     prior = vocoder.model.prior if isinstance(vocoder.model.prior, MelPrior) else MelPrior(spec)
 
     def noise(_: Tensor, mel: Tensor, seed: int) -> Tensor:
-        return prior.colour(batch_noise([seed], 1, mel.shape[-1] * spec.hop_length)[:, 0], mel[None])[0]
+        return prior.color(batch_noise([seed], 1, mel.shape[-1] * spec.hop_length)[:, 0], mel[None])[0]
 
     def consistent(x: Tensor, mel: Tensor, seed: int) -> Tensor:
         return project(noise(x, mel, seed)[None], mel[None], spec, iterations)[0]
@@ -119,7 +119,7 @@ def without_network(vocoder: Vocoder) -> list[System]:
             "WORLD",
             "A classical vocoder's copy synthesis. It hears the recording (pitch, envelope, aperiodicity every 5 "
             "ms), not its mel, and shares its analysis with the pitch judges.",
-            lambda x, *_: torch.from_numpy(world.resynthesise(x.numpy(), spec.sample_rate)),
+            lambda x, *_: torch.from_numpy(world.resynthesize(x.numpy(), spec.sample_rate)),
         ),
         System("noise", "Mel-shaped noise", "No network: white noise with the mel's spectral envelope.", noise),
         System(

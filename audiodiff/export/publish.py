@@ -22,7 +22,7 @@ MOST_PARAMETERS = 8_000_000
 MOST_BYTES = 16 * 2**20
 STARTED_FROM = "started_from"  # in a training record: that of the model whose weights it began with
 STAGE = ("stage", "steps", "hours of audio seen", "wall time", "hardware", "data", "audiodiff")
-CORPUS = ("corpus", "source", "licence", "hours", "trained on", "speakers", "attribution")
+CORPUS = ("corpus", "source", "license", "hours", "trained on", "speakers", "attribution")
 
 VOCODER = """A mel-conditioned diffusion vocoder of {parameters:,} parameters at {rate} Hz, in half precision.
 
@@ -54,7 +54,7 @@ pipeline_tag: {tag}
 
 {data}
 
-Licences and names are those of the corpora's own copyright files. What these ask for, attribution and sharing alike
+Licenses and names are those of the corpora's own copyright files. What these ask for, attribution and sharing alike
 included, is asked of whoever passes these weights on.
 
 ## Known failures
@@ -136,7 +136,9 @@ def _check_size(folder: Path, parameters: int, halved: Checkpoint) -> None:
 
 
 def _check_manifests(folder: Path, stages: Sequence[tuple[str, dict]], manifests: Sequence[Manifest]) -> None:
-    given = {manifest.only("train").content_hash() for manifest in manifests}  # of the clips that a run trains on
+    given = {
+        manifest.with_splits("train").content_hash() for manifest in manifests
+    }  # of the clips that a run trains on
     if not stages:
         raise UserError(folder, "records no training", "publish what `audiodiff train` exported")
     for _, record in stages:
@@ -161,7 +163,7 @@ def _corpus(corpus: Provenance) -> tuple[str, ...]:
     return (
         corpus.corpus + (" (SYNTHETIC)" if corpus.synthetic else ""),
         corpus.source,
-        corpus.licence,
+        corpus.license,
         f"{corpus.hours:.2f}",
         f"{corpus.training_hours:.2f}",
         str(corpus.speakers),

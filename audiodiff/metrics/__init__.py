@@ -161,7 +161,7 @@ _LISTENERS = (
         3,
         "Is it the same voice? Cosine of two embeddings by a network that tells speakers apart (Wan et al. 2018; 1 is "
         "identical, about 0.9 another sentence of the same person, about 0.5 another person). It hears little above "
-        "the voice's colour: a buzzing copy of a voice still is that voice.",
+        "the voice's color: a buzzing copy of a voice still is that voice.",
     ),
     Judge(
         "wer",

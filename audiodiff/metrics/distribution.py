@@ -100,14 +100,14 @@ class Spread:
         return cls(*map(float, np.quantile(values, [0.5, 0.025, 0.975])))
 
     @classmethod
-    def about(cls, centre: float, halves: np.ndarray) -> "Spread":
+    def about(cls, center: float, halves: np.ndarray) -> "Spread":
         """A confidence interval: the estimate, and the deviations of those of halves (N,) from their own mean.
 
         Halves of a body scatter about their mean as the whole does about what it estimates (the delete-half jackknife,
         Shao and Wu 1989).
         """
         low, high = np.quantile(halves - halves.mean(), [0.025, 0.975])
-        return cls(float(centre), float(centre + low), float(centre + high))
+        return cls(float(center), float(center + low), float(center + high))
 
     def __str__(self) -> str:
         """As in a table."""
@@ -121,9 +121,9 @@ def estimate(
 
     Of a body of more than `size` clips halves scatter more than they should, so the interval is rather too wide.
     """
-    centre = float(np.median(subsampled(distance, a, b, size, seed=seed)))
+    center = float(np.median(subsampled(distance, a, b, size, seed=seed)))
     halves = subsampled(distance, a, b, size // 2, rounds=HALVES, seed=seed)
-    return Spread.about(centre, halves)
+    return Spread.about(center, halves)
 
 
 def subsampled(

@@ -35,7 +35,7 @@ class Encoder(nn.Module):
         self.linear = nn.Linear(256, 256)
 
     def forward(self, spans: Tensor) -> Tensor:
-        """The last layer's last state, projected, rectified, normalised."""
+        """The last layer's last state, projected, rectified, normalized."""
         _, (state, _) = self.lstm(spans)
         return nn.functional.normalize(self.linear(state[-1]).relu(), dim=1)
 

@@ -2,7 +2,7 @@
 
 The clip's log-mel spectrogram, in decibels below its loudest point, is made into cepstra (Davis and Mermelstein 1980).
 The embedding holds the mean and the scatter over time of cepstra 1 to 12, where the clip is heard, which tell the
-colour and how it changes; the level in eight parts of the clip, which tells its envelope; the crest. How loud the clip
+color and how it changes; the level in eight parts of the clip, which tells its envelope; the crest. How loud the clip
 is does not matter. Distances over it compare with nothing but themselves: they are not those of a learned embedding.
 """
 

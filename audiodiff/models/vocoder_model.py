@@ -2,7 +2,7 @@
 
 The process runs on z = whiten(waveform - mean | mel), in which speech has about unit variance at all times and
 frequencies, so its pure noise is noise with the mel's spectral envelope (after PriorGrad, Lee et al. 2022, and
-SpecGrad, Koizumi et al. 2022). What is sampled is coloured back, and may be projected onto the signals that have the
+SpecGrad, Koizumi et al. 2022). What is sampled is colored back, and may be projected onto the signals that have the
 given mel.
 
 With a bridge (`diffusion.bridge`) the mean is not subtracted but begun from: whitened as the waveform is, it is the
@@ -170,7 +170,7 @@ class VocoderModel(ComposedModel):
             waveform: (B, T) the recording that the mel is of, in training.
             aligned: whether the excitation is put in phase with the waveform.
         """
-        hop, told, signals = self.mel_spec.hop_length, self._normalised(mel), []
+        hop, told, signals = self.mel_spec.hop_length, self._normalized(mel), []
         total = mel.shape[-1] * hop if waveform is None else waveform.shape[-1]
         if self.bridge is not None:
             signals.append(self.rough(mel, total, samples))
@@ -186,13 +186,13 @@ class VocoderModel(ComposedModel):
             mean = mean * length_mask(samples, total, mean.dtype)[:, 0]
         return self.prior.whiten(mean, mel)[:, None]
 
-    def normalise(self, waveform: Tensor, mel: Tensor) -> Tensor:
+    def normalize(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """What the process runs on: waveform (B, T), log-mel (B, M, F) -> (B, T)."""
-        return (self.prior.normalise if self.bridge is None else self.prior.whiten)(waveform, mel)
+        return (self.prior.normalize if self.bridge is None else self.prior.whiten)(waveform, mel)
 
     def restore(self, z: Tensor, mel: Tensor) -> Tensor:
-        """The waveform of a sample, the inverse of `normalise`, (B, T)."""
-        return (self.prior.restore if self.bridge is None else self.prior.colour)(z, mel)
+        """The waveform of a sample, the inverse of `normalize`, (B, T)."""
+        return (self.prior.restore if self.bridge is None else self.prior.color)(z, mel)
 
     def source_loss(self, condition: Condition, waveform: Tensor) -> Tensor:
         """(B,) how wrong the source reads the condition's mel, of the waveform (B, T); 0 without a source."""
@@ -200,11 +200,11 @@ class VocoderModel(ComposedModel):
             return waveform.new_zeros(len(waveform))
         return self.source.loss(condition.frames, waveform)
 
-    def _normalised(self, mel: Tensor) -> Tensor:
+    def _normalized(self, mel: Tensor) -> Tensor:
         return 2 - 4 * mel / float(self.mel_spec.compress(torch.zeros(())))
 
     def estimate(self, waveform: Tensor, noise: Tensor, t: Tensor) -> Estimate:
-        """Noise a batch of clips and estimate it back: what training minimises.
+        """Noise a batch of clips and estimate it back: what training minimizes.
 
         Args:
             waveform: (B, T).
@@ -213,7 +213,7 @@ class VocoderModel(ComposedModel):
         """
         mel = self.analysis(waveform)
         condition = self.condition(mel, waveform=waveform)
-        losses = self.denoiser.loss(self.normalise(waveform, mel)[:, None], noise, t, condition)
+        losses = self.denoiser.loss(self.normalize(waveform, mel)[:, None], noise, t, condition)
         restored = self.restore(losses.x0_hat[:, 0], mel)
         return Estimate(losses.loss, restored, losses.log_snr, self.source_loss(condition, waveform))
 

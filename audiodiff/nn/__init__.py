@@ -1,6 +1,6 @@
 """Networks over tensors `(B, C, T)`: they know nothing of diffusion, mels or files.
 
 A `Network` is a front end (samples to feature frames and back) around one 1-D U-Net. Every network keeps these
-promises: any input length; output zero at initialisation; a clip's output does not depend on what else is in its batch
+promises: any input length; output zero at initialization; a clip's output does not depend on what else is in its batch
 (no statistics over time or batch, and positions beyond a clip's `Condition.samples` are masked at every layer).
 """

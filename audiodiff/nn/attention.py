@@ -8,7 +8,7 @@ from audiodiff.nn.layers import ChannelNorm
 
 
 class SelfAttention(nn.Module):
-    """Pre-norm multi-head self-attention (Vaswani et al. 2017) as a residual branch, zero at initialisation.
+    """Pre-norm multi-head self-attention (Vaswani et al. 2017) as a residual branch, zero at initialization.
 
     Order in time comes from the convolutions around it: there is no position code, so any length is as good as another.
 

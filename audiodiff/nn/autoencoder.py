@@ -15,7 +15,7 @@ known to a few parts in a thousand: to a model that has to make latents, those t
 noise. Without them (`phases=False`) the encoder hears magnitudes alone, the decoder chooses phases that go together,
 and latents change as slowly as the sound does.
 
-Nothing is normalised over time and every layer sees a few frames to each side only. A long signal may thus be encoded
+Nothing is normalized over time and every layer sees a few frames to each side only. A long signal may thus be encoded
 and decoded tile by tile: with the margin of `margin` latent frames the tiles are what the whole would be.
 """
 
@@ -72,14 +72,14 @@ class Autoencoder(nn.Module):
                 *(ResidualBlock(channels[i], 0, 0, 2 ** (k % dilation_cycle)) for k in range(blocks[i]))
             )
 
-        self.enter = nn.Conv1d(features if phases else features // 2, channels[0], 1)
+        self.conv_in = nn.Conv1d(features if phases else features // 2, channels[0], 1)
         self.encoder = nn.ModuleList(level(i) for i in range(bottom + 1))
-        self.shrink = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
+        self.downsample = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
         self.narrow = nn.Conv1d(channels[bottom], 2 * latents, 1)
         self.widen = nn.Conv1d(latents, channels[bottom], 1)
         self.decoder = nn.ModuleList(level(i) for i in range(bottom + 1))
-        self.grow = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
-        self.leave = nn.Conv1d(channels[0], features, 1)
+        self.upsample = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
+        self.conv_out = nn.Conv1d(channels[0], features, 1)
         self.register_buffer("window", _sine_window(2 * hop_length), persistent=False)
         self.register_buffer("mean", torch.zeros(latents, 1))
         self.register_buffer("deviation", torch.ones(latents, 1))
@@ -94,16 +94,16 @@ class Autoencoder(nn.Module):
         """Latent frames to each side beyond which nothing matters, to the encoder or to the decoder."""
         reach = 1  # a window reaches half a hop into the next
         for blocks in self.encoder[:-1]:
-            reach = math.ceil((reach + sum(block.reach for block in blocks)) / 2)
-        return reach + sum(block.reach for block in self.encoder[-1])
+            reach = math.ceil((reach + sum(block.receptive_field for block in blocks)) / 2)
+        return reach + sum(block.receptive_field for block in self.encoder[-1])
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance (B, latents, F) of the latents of signals (B, T), as trained: not yet standardised."""
+        """Mean and log variance (B, latents, F) of the latents of signals (B, T), as trained: not yet standardized."""
         x = nn.functional.pad(x, (0, -x.shape[-1] % self.stride))
         heard = self._spectra(x)
-        hidden = self.enter(heard if self.phases else _magnitude(heard))
+        hidden = self.conv_in(heard if self.phases else _magnitude(heard))
         for i, blocks in enumerate(self.encoder):
-            hidden = self.shrink[i - 1](hidden, None) if i else hidden
+            hidden = self.downsample[i - 1](hidden, None) if i else hidden
             hidden = blocks(hidden)
         mean, log_variance = self.narrow(nn.functional.silu(hidden)).float().chunk(2, dim=1)
         return mean, log_variance.clamp(*_LOG_VARIANCES)
@@ -113,11 +113,11 @@ class Autoencoder(nn.Module):
         hidden = self.widen(latents)
         for i in reversed(range(len(self.channels))):
             hidden = self.decoder[i](hidden)
-            hidden = self.grow[i - 1](hidden) if i else hidden
-        return self._overlapped(self.leave(nn.functional.silu(hidden)))
+            hidden = self.upsample[i - 1](hidden) if i else hidden
+        return self._overlapped(self.conv_out(nn.functional.silu(hidden)))
 
     def encode(self, x: Tensor, tile: int | None = None) -> Tensor:
-        """Signals (B, T) to standardised latents (B, latents, ceil(T / stride)).
+        """Signals (B, T) to standardized latents (B, latents, ceil(T / stride)).
 
         Args:
             x: signals, filled up with zeros to a whole latent frame.
@@ -128,7 +128,7 @@ class Autoencoder(nn.Module):
         return (torch.cat(list(pieces), dim=-1) - self.mean) / self.deviation
 
     def decode(self, latents: Tensor, tile: int | None = None) -> Tensor:
-        """Standardised latents (B, latents, F) to signals (B, F x stride), tiles as in `encode`."""
+        """Standardized latents (B, latents, F) to signals (B, F x stride), tiles as in `encode`."""
         return torch.cat(list(self.decoded(latents, tile)), dim=-1)
 
     def decoded(self, latents: Tensor, tile: int | None) -> Iterator[Tensor]:

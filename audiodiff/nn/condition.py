@@ -11,7 +11,7 @@ class Condition:
     """Conditioning signals of a batch.
 
     Args:
-        frames: (B, M, F) a signal on a slower clock, such as a normalised mel. Clips shorter than the longest of the
+        frames: (B, M, F) a signal on a slower clock, such as a normalized mel. Clips shorter than the longest of the
             batch hold their last frame.
         samples: (B,) int64, valid samples of each clip; what lies beyond is masked. None: all are valid.
         signal: (B, S, T) signals on the clock of the input itself, such as an excitation.

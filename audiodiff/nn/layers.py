@@ -13,7 +13,7 @@ from torch import Tensor, nn
 DILATION_CYCLES = range(1, 17)  # 2^15 frames to each side are minutes
 
 
-def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
     """`x` with everything beyond each clip's end set to zero."""
     return x if mask is None else x * mask
 
@@ -61,7 +61,7 @@ class ChannelNorm(nn.Module):
     """Root-mean-square norm over channels, frame by frame (Zhang & Sennrich 2019): no statistics over time."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise `(B, C, F)` over C."""
+        """Normalize `(B, C, F)` over C."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         return x * torch.rsqrt(wide.square().mean(dim=1, keepdim=True) + 1e-6).to(x.dtype)
 
@@ -89,7 +89,7 @@ class ResidualBlock(nn.Module):
             nn.init.zeros_(self.modulation.bias)
 
     @property
-    def reach(self) -> int:
+    def receptive_field(self) -> int:
         """Frames to each side that it sees."""
         return self.dilated.padding[0]
 
@@ -107,7 +107,7 @@ class ResidualBlock(nn.Module):
             hidden = hidden * (1 + scale) + shift
         if self.condition is not None:
             hidden = hidden + self.condition(condition)
-        hidden = nn.functional.silu(self.dilated(masked(hidden, mask)))
+        hidden = nn.functional.silu(self.dilated(apply_mask(hidden, mask)))
         return x + self.project(hidden)
 
 
@@ -120,7 +120,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`(B, C, F)`, F even, to `(B, out_channels, F / 2)`."""
-        return self.project(masked(x, mask))
+        return self.project(apply_mask(x, mask))
 
 
 class Upsample(nn.Module):

@@ -13,14 +13,14 @@ from audiodiff.ranges import NonNegative, Positive
 
 
 class Network(nn.Module):
-    """`network(x, log_snr, cond)`: (B, C, T) to (B, answers x C, T), any T; zero at initialisation.
+    """`network(x, log_snr, cond)`: (B, C, T) to (B, num_outputs x C, T), any T; zero at initialization.
 
     Args:
         frontend: samples to frames and back.
         condition: channels M of the conditioning frames; 0 for none.
-        condition_hop: samples between conditioning frames; frame k is centred at sample k x condition_hop.
-        channels, blocks, dilation_cycle, embedding, attention, recompute: of the U-Net.
-        answers: signals that it predicts, each of the input's channels: 2 for a mean and its variance.
+        condition_hop: samples between conditioning frames; frame k is centered at sample k x condition_hop.
+        channels, blocks, dilation_cycle, embedding, attention_levels, gradient_checkpointing: of the U-Net.
+        num_outputs: signals that it predicts, each of the input's channels: 2 for a mean and its variance.
         labels: K, properties of clips that it can be told.
         numbers: N, numbers of clips that it can be told.
     """
@@ -34,43 +34,48 @@ class Network(nn.Module):
         blocks: list[NonNegative] = (3, 3),
         dilation_cycle: Positive = 3,
         embedding: Positive = 128,
-        attention: NonNegative = 0,
-        answers: int = 1,
+        attention_levels: NonNegative = 0,
+        num_outputs: int = 1,
         labels: NonNegative = 0,
         numbers: NonNegative = 0,
-        recompute: bool = False,
+        gradient_checkpointing: bool = False,
     ):
         super().__init__()
-        if answers < 1:
-            raise ValueError(f"a network answers at least one signal, got answers = {answers}")
+        if num_outputs < 1:
+            raise ValueError(f"a network answers at least one signal, got num_outputs = {num_outputs}")
         self.frontend, self.condition, self.condition_hop = frontend, condition, condition_hop
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
-        self.embedding, self.attention, self.answers, self.recompute = embedding, attention, answers, recompute
+        self.embedding, self.attention_levels, self.num_outputs, self.gradient_checkpointing = (
+            embedding,
+            attention_levels,
+            num_outputs,
+            gradient_checkpointing,
+        )
         self.labels, self.numbers = labels, numbers
         self.label = nn.Linear(labels, embedding, bias=False) if labels else None
         self.number = NumberEmbedding(numbers, embedding) if numbers else None
         self.unet = UNet1d(
             frontend.in_features,
-            answers * frontend.out_features,
+            num_outputs * frontend.out_features,
             condition,
             channels,
             blocks,
             dilation_cycle,
             embedding,
-            attention,
-            recompute,
+            attention_levels,
+            gradient_checkpointing,
         )
 
     @property
-    def reach(self) -> int | None:
+    def receptive_field(self) -> int | None:
         """Samples to each side beyond which nothing of the input or the condition matters; None: everything matters.
 
         A sample is made from frames around it, each of them told by frames around that, each of these made from samples
         and read between two conditioning frames.
         """
-        front, unet = self.frontend, self.unet.reach
-        told = max(front.reach, self.condition_hop if self.condition else 0)
-        return None if unet is None else front.reach + unet * front.stride + told
+        front, unet = self.frontend, self.unet.receptive_field
+        told = max(front.receptive_field, self.condition_hop if self.condition else 0)
+        return None if unet is None else front.receptive_field + unet * front.stride + told
 
     @property
     def grid(self) -> int:
@@ -106,7 +111,7 @@ class Network(nn.Module):
             mask = length_mask(valid, padded, features.dtype)
         condition = None if cond.frames is None else self._align(cond.frames, padded).to(features.dtype)
         output = self.unet(pad_frames(features, padded), log_snr, condition, mask, self._told(cond))[..., :frames]
-        parts = output.chunk(self.answers, dim=1)
+        parts = output.chunk(self.num_outputs, dim=1)
         decoded = torch.cat([self.frontend.decode(part, state, samples) for part in parts], dim=1)
         return decoded if cond.samples is None else decoded * length_mask(cond.samples, samples, decoded.dtype)
 
@@ -117,9 +122,9 @@ class Network(nn.Module):
         return sum(told) if told else None
 
     def _align(self, condition: Tensor, frames: int) -> Tensor:
-        """(B, M, F) to (B, M, frames): read at the centres of the front end's frames, by linear interpolation."""
-        centres = self.frontend.offset + self.frontend.stride * torch.arange(frames, device=condition.device)
-        position = (centres / self.condition_hop).clamp(0, condition.shape[-1] - 1)
+        """(B, M, F) to (B, M, frames): read at the centers of the front end's frames, by linear interpolation."""
+        centers = self.frontend.offset + self.frontend.stride * torch.arange(frames, device=condition.device)
+        position = (centers / self.condition_hop).clamp(0, condition.shape[-1] - 1)
         low = position.floor().long()
         high = (low + 1).clamp(max=condition.shape[-1] - 1)
         fraction = (position - low).to(condition.dtype)

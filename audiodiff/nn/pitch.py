@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from audiodiff.nn.layers import ChannelNorm, masked
+from audiodiff.nn.layers import ChannelNorm, apply_mask
 from audiodiff.nn.unet1d import length_mask
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 
@@ -18,7 +18,7 @@ _MOST_BLOCKS = 16  # of which the last sees 2^15 frames to each side
 
 
 class PitchNetwork(nn.Module):
-    """Normalised mel frames (B, M, F) to F0 (B, F) in Hz and voicing (B, F) in [0, 1].
+    """Normalized mel frames (B, M, F) to F0 (B, F) in Hz and voicing (B, F) in [0, 1].
 
     Args:
         bands: M.
@@ -26,7 +26,7 @@ class PitchNetwork(nn.Module):
         blocks: dilated residual blocks, dilations 1, 2, 4, ...: the pitch of a moment is told with its surroundings;
             at most 16.
         bins: of F0, evenly spaced in its logarithm; at least 2.
-        f0_min, f0_max: Hz, centres of the first and the last bin.
+        f0_min, f0_max: Hz, centers of the first and the last bin.
 
     Raises:
         ValueError: more blocks, fewer bins, or not 0 < f0_min < f0_max.
@@ -46,28 +46,28 @@ class PitchNetwork(nn.Module):
             raise ValueError(f"no pitch network has blocks={blocks}, bins={bins} and F0 from {f0_min} to {f0_max} Hz")
         self.bands, self.channels, self.blocks, self.bins = bands, channels, blocks, bins
         self.f0_min, self.f0_max = f0_min, f0_max
-        self.enter = nn.Conv1d(bands, channels, 3, padding=1)
+        self.conv_in = nn.Conv1d(bands, channels, 3, padding=1)
         self.dilated = nn.ModuleList(
             nn.Conv1d(channels, channels, 3, padding=2**k, dilation=2**k) for k in range(blocks)
         )
         self.project = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in range(blocks))
         self.norm = ChannelNorm()
-        self.leave = nn.Conv1d(channels, bins + 1, 1)
-        centres = torch.linspace(math.log(f0_min), math.log(f0_max), bins)
-        self.register_buffer("centres", centres, persistent=False)
+        self.conv_out = nn.Conv1d(channels, bins + 1, 1)
+        centers = torch.linspace(math.log(f0_min), math.log(f0_max), bins)
+        self.register_buffer("centers", centers, persistent=False)
 
     @property
-    def reach(self) -> int:
+    def receptive_field(self) -> int:
         """Frames to each side beyond which nothing of the mel matters."""
-        return sum(layer.padding[0] for layer in (self.enter, *self.dilated))
+        return sum(layer.padding[0] for layer in (self.conv_in, *self.dilated))
 
     def logits(self, mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits of the bins (B, bins, F) and of voicing (B, F)."""
         mask = None if frames is None else length_mask(frames, mel.shape[-1], mel.dtype)
-        hidden = self.enter(masked(mel, mask))
+        hidden = self.conv_in(apply_mask(mel, mask))
         for dilated, project in zip(self.dilated, self.project, strict=True):
-            hidden = hidden + project(nn.functional.silu(dilated(masked(self.norm(hidden), mask))))
-        out = self.leave(self.norm(hidden))
+            hidden = hidden + project(nn.functional.silu(dilated(apply_mask(self.norm(hidden), mask))))
+        out = self.conv_out(self.norm(hidden))
         return out[:, :-1], out[:, -1]
 
     def forward(self, mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -76,7 +76,7 @@ class PitchNetwork(nn.Module):
         highest = bins.argmax(dim=1, keepdim=True)
         near = (torch.arange(self.bins, device=mel.device)[:, None] - highest).abs() <= 2
         weights = bins.masked_fill(~near, -torch.inf).softmax(dim=1)
-        f0 = (weights * self.centres.to(weights)[:, None]).sum(1).exp()
+        f0 = (weights * self.centers.to(weights)[:, None]).sum(1).exp()
         return f0, voicing.sigmoid()
 
     def loss(self, mel: Tensor, f0: Tensor, aperiodicity: Tensor) -> Tensor:
@@ -88,8 +88,8 @@ class PitchNetwork(nn.Module):
             aperiodicity: (B, F) in [0, 1]; a frame is a quarter voiced at 0.4, half at 0.3, three quarters at 0.2.
         """
         bins, voicing = self.logits(mel)
-        step = self.centres[1] - self.centres[0]
-        distance = (f0.log()[:, None] - self.centres[:, None]) / step
+        step = self.centers[1] - self.centers[0]
+        distance = (f0.log()[:, None] - self.centers[:, None]) / step
         target = (-0.5 * distance.square()).softmax(dim=1)
         voiced = ((0.3 - aperiodicity) / 0.1 * math.log(3)).sigmoid()
         pitch = -(target * bins.log_softmax(dim=1)).sum(1)

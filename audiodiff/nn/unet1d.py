@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from audiodiff.nn.attention import SelfAttention
-from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, masked
+from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, apply_mask
 from audiodiff.ranges import NonNegative, Positive
 
 
 class UNet1d(nn.Module):
-    """Feature frames to feature frames of the same rate; zero at initialisation.
+    """Feature frames to feature frames of the same rate; zero at initialization.
 
     Args:
         in_features: channels of the input frames.
@@ -25,9 +25,10 @@ class UNet1d(nn.Module):
         blocks: residual blocks of each level (on the way down, and again on the way up except at the bottom).
         dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level; in `DILATION_CYCLES`.
         embedding: width of the noise-level embedding.
-        attention: self-attention at so many of the lowest levels: at the bottom once, above it on both ways.
-        recompute: whether training forgets what is inside of blocks, and computes it again on the way back: a third
-            more time, and memory for one block and what lies between blocks (Chen et al. 2016, arXiv 1604.06174).
+        attention_levels: self-attention at so many of the lowest levels: at the bottom once, above it on both ways.
+        gradient_checkpointing: whether training forgets what is inside of blocks, and computes it again on the way
+            back: a third more time, and memory for one block and what lies between blocks (Chen et al.
+            2016, arXiv 1604.06174).
     """
 
     def __init__(
@@ -39,8 +40,8 @@ class UNet1d(nn.Module):
         blocks: list[NonNegative] = (3, 3),
         dilation_cycle: Positive = 3,
         embedding: Positive = 128,
-        attention: NonNegative = 0,
-        recompute: bool = False,
+        attention_levels: NonNegative = 0,
+        gradient_checkpointing: bool = False,
     ):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
@@ -51,9 +52,13 @@ class UNet1d(nn.Module):
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
         if dilation_cycle not in DILATION_CYCLES:
             raise ValueError(f"dilation_cycle={dilation_cycle} is not in 1 to {DILATION_CYCLES[-1]}")
-        if attention > len(channels):
-            raise ValueError(f"attention={attention} levels, there are {len(channels)}")
-        self.embedding, self.attention, self.recompute = embedding, attention, recompute
+        if attention_levels > len(channels):
+            raise ValueError(f"attention_levels={attention_levels}, there are {len(channels)}")
+        self.embedding, self.attention_levels, self.gradient_checkpointing = (
+            embedding,
+            attention_levels,
+            gradient_checkpointing,
+        )
 
         def level(i: int) -> nn.ModuleList:
             return nn.ModuleList(
@@ -63,18 +68,18 @@ class UNet1d(nn.Module):
 
         bottom = len(channels) - 1
         self.noise_level = NoiseLevelEmbedding(embedding)
-        self.enter = nn.Conv1d(in_features, channels[0], 1)
+        self.conv_in = nn.Conv1d(in_features, channels[0], 1)
         self.down = nn.ModuleList(level(i) for i in range(bottom))
-        self.shrink = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
+        self.downsample = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
         self.bottom = level(bottom)
-        self.attend = nn.ModuleDict({"bottom": SelfAttention(channels[bottom])} if attention else {})
-        for i in range(bottom + 1 - max(attention, 1), bottom):
-            self.attend.update({f"{way}{i}": SelfAttention(channels[i]) for way in ("down", "up")})
-        self.grow = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
+        self.attention = nn.ModuleDict({"bottom": SelfAttention(channels[bottom])} if attention_levels else {})
+        for i in range(bottom + 1 - max(attention_levels, 1), bottom):
+            self.attention.update({f"{way}{i}": SelfAttention(channels[i]) for way in ("down", "up")})
+        self.upsample = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
         self.up = nn.ModuleList(level(i) for i in range(bottom))
-        self.leave = nn.Conv1d(channels[0], out_features, 1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        self.conv_out = nn.Conv1d(channels[0], out_features, 1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)
 
     @property
     def stride(self) -> int:
@@ -82,17 +87,17 @@ class UNet1d(nn.Module):
         return 2 ** (len(self.channels) - 1)
 
     @property
-    def reach(self) -> int | None:
+    def receptive_field(self) -> int | None:
         """Frames to each side beyond which nothing of the input or the condition matters; None: everything matters.
 
         Of a pair that is one frame at the level below, one frame sees one further to the left and the other to the
         right: so each level doubles what is below it and adds one, besides its own blocks on the way down and up.
         """
-        if self.attend:
+        if self.attention:
             return None
-        reach = sum(block.reach for block in self.bottom)
+        reach = sum(block.receptive_field for block in self.bottom)
         for down, up in zip(reversed(self.down), reversed(self.up), strict=True):
-            reach = 2 * reach + 1 + sum(block.reach for block in (*down, *up))
+            reach = 2 * reach + 1 + sum(block.receptive_field for block in (*down, *up))
         return reach
 
     def forward(
@@ -126,25 +131,25 @@ class UNet1d(nn.Module):
             # A maximum of pairs, not max_pool1d: pooling would fix the length in a compiled network.
             masks.append(None if mask is None else torch.maximum(masks[-1][..., ::2], masks[-1][..., 1::2]))
 
-        hidden, skips = self.enter(x), []
-        for i, (blocks, shrink) in enumerate(zip(self.down, self.shrink, strict=True)):
+        hidden, skips = self.conv_in(x), []
+        for i, (blocks, downsample) in enumerate(zip(self.down, self.downsample, strict=True)):
             hidden = self._level(f"down{i}", blocks, hidden, embedding, conditions[i], masks[i])
             skips.append(hidden)
-            hidden = shrink(hidden, masks[i])
+            hidden = downsample(hidden, masks[i])
         hidden = self._level("bottom", self.bottom, hidden, embedding, conditions[-1], masks[-1])
         for i in reversed(range(len(self.down))):
-            hidden = (self.grow[i](hidden) + skips[i]) * 2**-0.5
+            hidden = (self.upsample[i](hidden) + skips[i]) * 2**-0.5
             hidden = self._level(f"up{i}", self.up[i], hidden, embedding, conditions[i], masks[i])
-        return masked(self.leave(nn.functional.silu(hidden)), mask)
+        return apply_mask(self.conv_out(nn.functional.silu(hidden)), mask)
 
     def _level(self, name: str, blocks: nn.ModuleList, hidden: Tensor, *told: Tensor | None) -> Tensor:
         """Run a level's blocks, told embedding, condition and mask, and its attention if it has any."""
         for block in blocks:
-            if self.recompute and torch.is_grad_enabled():
+            if self.gradient_checkpointing and torch.is_grad_enabled():
                 hidden = checkpoint(block, hidden, *told, use_reentrant=False)
             else:
                 hidden = block(hidden, *told)
-        return self.attend[name](hidden, told[-1]) if name in self.attend else hidden
+        return self.attention[name](hidden, told[-1]) if name in self.attention else hidden
 
 
 def pad_frames(x: Tensor, frames: int) -> Tensor:

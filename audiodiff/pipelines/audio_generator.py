@@ -3,7 +3,7 @@
 Longer than the model was trained on, a clip is made in windows that overlap at every step of the sampler
 (`diffusion.windowed`), so that memory is bounded by a window; a loop's windows go around. A continuation keeps the end
 of the given clip while it makes what follows (`diffusion.editing.Inpainting`), a variation begins with the given clip
-and some noise (`diffusion.editing.Restarted`).
+and some noise (`diffusion.editing.SDEdit`).
 """
 
 import math
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from audiodiff.audio.arrays import whole_number
 from audiodiff.audio.io import Audio, resample
-from audiodiff.diffusion.editing import Inpainting, Restarted
+from audiodiff.diffusion.editing import Inpainting, SDEdit
 from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, NotFinite
@@ -163,13 +163,13 @@ class MusicGenerator(Synthesiser):
         if not waveforms.isfinite().all():
             raise NotFinite("the generated clips", "hold samples that are not finite", WEAKER)
         if peak is not None and wished.after is None:
-            waveforms = levelled(waveforms, peak)
+            waveforms = normalize_peak(waveforms, peak)
         return Audio(waveforms[0] if single else waveforms, self.sample_rate)
 
     @torch.inference_mode()
     def diffused(self, audio: Audio) -> Tensor:
         """What the process runs on (C', F) of a recording, which is brought to the model's rate and channels."""
-        return self._normalised(self._fitted(audio))[0]
+        return self._normalized(self._fitted(audio))[0]
 
     @torch.no_grad()  # and not inference_mode: continuations take gradients
     def pieces(
@@ -212,9 +212,9 @@ class MusicGenerator(Synthesiser):
             known = torch.nn.functional.pad(after, (0, frames - after.shape[-1])).to(start)
             denoiser = Inpainting(denoiser, known, torch.arange(frames, device=self.device) < after.shape[-1])
         if like is not None:
-            denoiser = Restarted(denoiser, wish.strength * denoiser.t_max)
-        walker = self.model.sampler_for(calls, wish.sampler, denoiser.t_max)
-        start = start * walker.noise_scale(denoiser) if like is None else denoiser.begin(like.to(start), start)
+            denoiser = SDEdit(denoiser, wish.strength * denoiser.t_max)
+        sampler = self.model.sampler_for(calls, wish.sampler, denoiser.t_max)
+        start = start * sampler.noise_scale(denoiser) if like is None else denoiser.add_noise(like.to(start), start)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:
@@ -222,7 +222,7 @@ class MusicGenerator(Synthesiser):
 
         try:
             with self._context():
-                return walker(denoiser, start, condition, step_noise(*where), report).float()
+                return sampler(denoiser, start, condition, step_noise(*where), report).float()
         except NotFinite as error:
             raise error if wish.guidance == 1 else NotFinite(error.subject, error.problem, WEAKER) from error
 
@@ -234,7 +234,7 @@ class MusicGenerator(Synthesiser):
         context = given[..., -min(given.shape[-1] // model.stride * model.stride, most) :]
         if context.shape[-1] < model.stride or not given.any():
             raise UnfitClip("the clip that is to go on", "is too short, or silent", "give a second or more of sound")
-        known, level = self._normalised(context)
+        known, level = self._normalized(context)
         frames = known.shape[-1] + model.frames(samples)
         z = self._made(seeds, wish, frames, callback, after=known)
         pieces = (piece * level for piece in self._audio(z, context.shape[-1] + samples))
@@ -267,11 +267,11 @@ class MusicGenerator(Synthesiser):
         fitted = self._fitted(given)
         if not fitted.any():
             raise UnfitClip("the given clip", "is silent or empty", "give one with sound")
-        return self._normalised(fitted)
+        return self._normalized(fitted)
 
-    def _normalised(self, waveform: Tensor) -> tuple[Tensor, float]:
+    def _normalized(self, waveform: Tensor) -> tuple[Tensor, float]:
         """What the process runs on (Z, F) of a clip (C, T), and the level that was taken off it."""
-        z = self.model.normalise(waveform[None].to(self.device))[0]
+        z = self.model.normalize(waveform[None].to(self.device))[0]
         if self.model.codec is not None:
             return z, 1.0
         level = float(z.square().mean().sqrt().clamp(min=SILENT))
@@ -321,7 +321,7 @@ class MusicGenerator(Synthesiser):
         return ClassifierFree(denoiser, wish.guidance, unguided), condition
 
 
-def levelled(waveforms: Tensor, peak: float) -> Tensor:
+def normalize_peak(waveforms: Tensor, peak: float) -> Tensor:
     """Clips (B, C, T) without their means and at this peak; what is silent stays so."""
     waveforms = waveforms - waveforms.mean(-1, keepdim=True)
     highest = waveforms.abs().amax((-2, -1), keepdim=True)

@@ -210,6 +210,6 @@ class RecordedSampling:
         def call(x1: Tensor, condition: Condition, noise: Noise) -> Answer:
             # Entered anew for each recording: what a context keeps must not outlive the graph that reads it.
             with self.context():
-                return sampler.unchecked(self.denoiser, x1, condition, noise, None)
+                return sampler.integrate(self.denoiser, x1, condition, noise, None)
 
         return call

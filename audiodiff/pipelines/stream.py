@@ -5,7 +5,7 @@ beyond. So a stretch of the answer is had by computing a longer stretch and thro
 want of what lies beyond them. This holds for every part by itself, so there is a `Stage` for each network call, for the
 prior and for each iteration of mel consistency, and each throws away its own reach only:
 
-    rough signal, pulses and noise -> call 1 -> ... -> call n -> colour -> iteration 1 -> ... -> iteration k -> audio
+    rough signal, pulses and noise -> call 1 -> ... -> call n -> color -> iteration 1 -> ... -> iteration k -> audio
 
 What a stage has thrown away on the right it makes anew when more has come, from what it has kept on the left. Hence, if
 all stages take a piece of `chunk` frames at a time,
@@ -17,7 +17,7 @@ all stages take a piece of `chunk` frames at a time,
 
 Borders do not show, as there are none: a stage's stretch begins at a multiple of the network's pairing of frames, noise
 is a function of absolute position, and the phase of the pulses runs on. At the ends of the clip a stretch ends where
-the clip does, and is treated as the clip is: zeros around the network, mirrored samples around a centred mel, held
+the clip does, and is treated as the clip is: zeros around the network, mirrored samples around a centered mel, held
 frames. Only the order of float32 sums is another, as it depends on the length of what is summed.
 """
 
@@ -56,7 +56,7 @@ class Stage:
     """
 
     def __init__(self, work: Work, reach: int, hop_length: int, grid: int):
-        self.work, self.reach, self.grid = work, -(-reach // hop_length) * hop_length, grid
+        self.work, self.receptive_field, self.grid = work, -(-reach // hop_length) * hop_length, grid
         self.start = self.done = 0
         self.kept: Tensor | None = None
 
@@ -69,12 +69,12 @@ class Stage:
         """
         known = torch.cat([part for part in (self.kept, piece) if part is not None], -1)
         end = self.start + known.shape[-1]
-        ready = end if last else end - self.reach
+        ready = end if last else end - self.receptive_field
         made = None
         if ready > self.done:
             made = self.work(known, self.start)[:, self.done - self.start : ready - self.start]
             self.done = ready
-        needed = max(0, self.done - self.reach) // self.grid * self.grid
+        needed = max(0, self.done - self.receptive_field) // self.grid * self.grid
         # A copy: what is left of a view would keep all of it.
         self.kept, self.start = known[:, needed - self.start :].clone(), needed
         return made
@@ -110,7 +110,7 @@ class Stream(Iterator[Audio]):
         chunk: int = CHUNK,
         context: Callable[[], AbstractContextManager] = nullcontext,
     ):
-        if model.network.reach is None:
+        if model.network.receptive_field is None:
             raise UserError("this model", "has attention: every sample depends on the whole mel", "use generate")
         if chunk < 1:
             raise UserError(f"chunk {chunk}", "is below 1", f"it is a number of frames, {CHUNK} if left out")
@@ -121,10 +121,10 @@ class Stream(Iterator[Audio]):
         self.mel, self.first, self.done = torch.empty(model.mel_spec.n_mels, 0, device=self.device), 0, 0
         self.phase: Tensor | float = 0.0
         # Between two frames F0 is read from both; a mean is made of frames, and whitened by frames.
-        source = 1 + model.source.pitch.reach if model.source else 0
+        source = 1 + model.source.pitch.receptive_field if model.source else 0
         self.lead = source if model.bridge is None else max(source, -(-2 * model.mel_spec.n_fft // self.hop))
         self.stages = self._stages(model.consistency if consistency is None else consistency)
-        self.halo = self.lead * self.hop + sum(stage.reach for stage in self.stages)
+        self.halo = self.lead * self.hop + sum(stage.receptive_field for stage in self.stages)
         self._pieces = self._run(mel_chunks)
 
     def __next__(self) -> Audio:
@@ -184,7 +184,7 @@ class Stream(Iterator[Audio]):
         if model.bridge is not None:
             rows.append(model.rough(mel, end * self.hop - start)[0, :, done - start : ready - start])
         if model.source:
-            told = model._normalised(mel)
+            told = model._normalized(mel)
             pulses, self.phase = model.source.stretch(told, done - start, ready - start, self.phase)
             rows.append(pulses[0])
         noise = batch_noise([self.seed], 1, ready - done, done, self.device)[0]
@@ -194,8 +194,8 @@ class Stream(Iterator[Audio]):
         model, spec = self.model, self.model.mel_spec
         network, prior = model.network, 0 if isinstance(model.prior, StandardPrior) else spec.n_fft
         return [
-            *(Stage(call, network.reach, self.hop, network.grid) for call in self._calls()),
-            Stage(self._colour, prior, self.hop, self.hop),
+            *(Stage(call, network.receptive_field, self.hop, network.grid) for call in self._calls()),
+            Stage(self._color, prior, self.hop, self.hop),
             *(Stage(self._project, spec.win_length, self.hop, self.hop) for _ in range(consistency)),
         ]
 
@@ -209,7 +209,7 @@ class Stream(Iterator[Audio]):
         return [self._tabled(n, step, states, features) for n, step in enumerate(table)]
 
     def _tabled(self, n: int, step: Step, states_kept: int, features_kept: int) -> Work:
-        """The n-th row of a sampler's table, as `sampler.walk` takes it."""
+        """The n-th row of a sampler's table, as `sampler.integrate` takes it."""
         signals = self.model.network.frontend.signals
         have = min(n + 1, states_kept)
 
@@ -236,7 +236,7 @@ class Stream(Iterator[Audio]):
             told, x = rows[:signals], rows[signals:]
             noise = self._noise(n, start, x.shape[-1])
             with self.context():
-                x, _ = sampler.unchecked(
+                x, _ = sampler.integrate(
                     self.model.denoiser, x[None], self._condition(told, start), lambda _: noise, None
                 )
             self._refuse_not_finite(x, n, start)
@@ -245,7 +245,7 @@ class Stream(Iterator[Audio]):
         return work
 
     def _condition(self, told: Tensor, start: int) -> Condition:
-        mel = self.model._normalised(self._frames(start, told.shape[-1]))
+        mel = self.model._normalized(self._frames(start, told.shape[-1]))
         return Condition(mel, signal=told[None] if len(told) else None)
 
     def _noise(self, step: int, start: int, samples: int) -> Tensor:
@@ -255,7 +255,7 @@ class Stream(Iterator[Audio]):
         if not torch.isfinite(x.sum()):
             raise not_finite(f"step {n + 1} of {self.sampler.nfe}, from sample {start} on")
 
-    def _colour(self, rows: Tensor, start: int) -> Tensor:
+    def _color(self, rows: Tensor, start: int) -> Tensor:
         """(2, samples): the restored signal, as the start of the first iteration and as what the last one would be."""
         signals = self.model.network.frontend.signals
         mel = self._frames(start, rows.shape[-1])

@@ -63,7 +63,7 @@ class Vocoder(Synthesiser):
     def diffused(self, audio: Audio) -> Tensor:
         """What the process runs on (1, T) of a recording, which its mel belongs to; arguments and errors of `mel`."""
         mel = self.mel(audio)[None].to(self.device)
-        return self.model.normalise(self._mono(audio)[None].to(self.device), mel)
+        return self.model.normalize(self._mono(audio)[None].to(self.device), mel)
 
     @torch.inference_mode()
     def generate(
@@ -137,11 +137,11 @@ class Vocoder(Synthesiser):
                 named by its number, from 0), after the audio of those before it, or no frames at all.
         """
         (seed,) = self._seeds(seeds, 1)
-        walker = self.model.sampler_for(self._calls(steps), sampler)
+        sampler = self.model.sampler_for(self._calls(steps), sampler)
         chunk = whole_number(chunk, "chunk")
-        return Stream(self.model, mel_chunks, walker, seed, _iterations(consistency), chunk, self._context)
+        return Stream(self.model, mel_chunks, sampler, seed, _iterations(consistency), chunk, self._context)
 
-    def resynthesise(self, audio: Audio, steps: int | None = None, seeds: int = 0, **options) -> Audio:
+    def resynthesize(self, audio: Audio, steps: int | None = None, seeds: int = 0, **options) -> Audio:
         """Copy synthesis: the audio (T,) of a recording's mel, trimmed to the recording's length.
 
         The recording is as of `mel`, options and errors as of `mel` and `generate`.
@@ -166,7 +166,7 @@ class Vocoder(Synthesiser):
     def _sample(
         self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None
     ) -> list[Tensor]:
-        """Run the sampler on normalised waveforms; a list of (T_i,) on the model's device, not yet restored."""
+        """Run the sampler on normalized waveforms; a list of (T_i,) on the model's device, not yet restored."""
         sampler = self.model.sampler_for(steps, name)
         frames = [item.shape[-1] for item in mels]
         longest = max(frames) if self._recorded is None else bucket(max(frames))

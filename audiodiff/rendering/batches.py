@@ -24,7 +24,7 @@ class Clip(Protocol):
 ClipT = TypeVar("ClipT", bound=Clip)
 
 
-def unfinished(clips: Sequence[ClipT], size: int) -> list[Sequence[ClipT]]:
+def unfinished_batches(clips: Sequence[ClipT], size: int) -> list[Sequence[ClipT]]:
     """The batches of at most `size` of the whole list, in order, that have a missing clip."""
     batches = (clips[start : start + size] for start in range(0, len(clips), size))
     return [batch for batch in batches if any(clip.missing for clip in batch)]

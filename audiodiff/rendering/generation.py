@@ -15,14 +15,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from audiodiff.audio.io import write_pieces
+from audiodiff.audio.io import write_chunks
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
 from audiodiff.pipelines.audio_generator import PEAK, SILENT, WEAKER, MusicGenerator, Wish, seeds_of
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.rendering import sidecar
-from audiodiff.rendering.batches import unfinished
+from audiodiff.rendering.batches import unfinished_batches
 from audiodiff.rendering.spool import Spool
 
 _CLAIM = {"sidecar": "audiodiff generate", "version": 1}
@@ -121,7 +121,7 @@ def _generate(
         path, own = out / f"{number:04d}.{settings.format}", recipe | {"clip_seed": seed}
         jobs.append(Job(path, own, settings.overwrite or not _is_there(path, own)))
     missing = sum(job.missing for job in jobs)
-    batches = unfinished(jobs, settings.batch_size)
+    batches = unfinished_batches(jobs, settings.batch_size)
     if batches:
         sidecar.check_writable(out)
     steps, stored = recipe["nfe"] * sum(map(len, batches)), 0
@@ -139,7 +139,7 @@ def _generate(
 
 def _is_there(path: Path, recipe: dict) -> bool:
     """Whether a clip is there; one generated with other settings is not for us to replace."""
-    found = sidecar.told(path, _CLAIM)
+    found = sidecar.read_sidecar(path, _CLAIM)
     for name in recipe if found else ():
         if found.get(name) != recipe[name]:
             values = (str(value)[:40] for value in (found.get(name), recipe[name]))
@@ -196,7 +196,7 @@ def _batch(generator: MusicGenerator, batch: Sequence[Job], settings: Settings, 
                 "real_time_factor": len(batch) * spool.samples / generator.sample_rate / spent,
             }
             clip = spool.clip(number, peak, SILENT)
-            written = partial(write_pieces, pieces=clip, sample_rate=generator.sample_rate)
-            sidecar.store(job.path, written, _CLAIM, job.recipe | metadata)
+            written = partial(write_chunks, pieces=clip, sample_rate=generator.sample_rate)
+            sidecar.write_with_sidecar(job.path, written, _CLAIM, job.recipe | metadata)
             stored += 1
     return stored

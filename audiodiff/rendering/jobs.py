@@ -29,7 +29,7 @@ _KINDS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
 
 
 @dataclass(frozen=True)
-class Source:
+class RenderInput:
     """One clip to render.
 
     Attributes:
@@ -95,7 +95,9 @@ class Source:
         return mel_tensor(mel, vocoder.spec, str(self.path)), mel.shape[-1] * vocoder.spec.hop_length
 
 
-def find(inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserError], None]) -> list[Source]:
+def find_inputs(
+    inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserError], None]
+) -> list[RenderInput]:
     """All clips of these inputs, in the order of their names.
 
     Args:
@@ -103,7 +105,7 @@ def find(inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserEr
         out: where renderings go; nothing below it is an input of a folder around it.
         report: called for every input that is left out.
     """
-    sources: dict[tuple[Path, PurePosixPath], Source] = {}
+    sources: dict[tuple[Path, PurePosixPath], RenderInput] = {}
     for path in map(Path, inputs):
         try:
             for source in _expand(path, Path(out), report):
@@ -115,14 +117,14 @@ def find(inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserEr
     return sorted(_apart(sources.values(), report), key=lambda source: source.name)
 
 
-def _add(source: Source, sources: dict[tuple[Path, PurePosixPath], Source], report: Callable) -> None:
+def _add(source: RenderInput, sources: dict[tuple[Path, PurePosixPath], RenderInput], report: Callable) -> None:
     try:
         sources.setdefault((source.path.resolve(), source.name), source)
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in its path, a loop of links
         report(UserError(source.path, f"cannot be read ({first_line(error)})"))
 
 
-def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[Source]:
+def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:
     if path.is_dir():
         yield from _below(path, out, report)
     elif not path.exists():
@@ -132,14 +134,14 @@ def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Itera
         for clip in manifest.clips:
             # A manifest may point out of its own folder; what is written never leaves the output folder.
             parts = [part for part in PurePosixPath(clip.path).parts if part not in ("/", "..")]
-            yield Source(manifest.path(clip), clip.id, PurePosixPath(*parts or "_").with_suffix(""))
+            yield RenderInput(manifest.path(clip), clip.id, PurePosixPath(*parts or "_").with_suffix(""))
     elif path.suffix.lower() in _KINDS:
-        yield Source(path, path.stem, PurePosixPath(path.stem))
+        yield RenderInput(path, path.stem, PurePosixPath(path.stem))
     else:
         raise UserError(path, "is neither a recording, a mel nor a manifest", f"expected {' '.join(_KINDS)} .jsonl")
 
 
-def _below(folder: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[Source]:
+def _below(folder: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:
     place = Path(os.path.realpath(out))
     if place == Path(os.path.realpath(folder)):
         raise UserError(folder, "is both input and --out", "choose another --out")
@@ -155,10 +157,10 @@ def _below(folder: Path, out: Path, report: Callable[[UserError], None]) -> Iter
             report(UserError(folder / name, problem))
             continue
         plain = PurePosixPath(name.with_suffix("").as_posix())
-        yield Source(folder / name, str(plain), plain)
+        yield RenderInput(folder / name, str(plain), plain)
 
 
-def _apart(sources: Iterable[Source], report: Callable[[UserError], None]) -> Iterator[Source]:
+def _apart(sources: Iterable[RenderInput], report: Callable[[UserError], None]) -> Iterator[RenderInput]:
     """Those whose name is theirs alone. Of several with one name none is rendered: which, must not depend on order."""
     named = defaultdict(list)
     for source in sources:

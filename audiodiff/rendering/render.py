@@ -29,8 +29,8 @@ from audiodiff.files import folder_lock
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.rendering import sidecar
-from audiodiff.rendering.batches import unfinished
-from audiodiff.rendering.jobs import Source
+from audiodiff.rendering.batches import unfinished_batches
+from audiodiff.rendering.jobs import RenderInput
 
 _CLAIM = {"sidecar": "audiodiff render", "version": 1}
 # Why a file system refuses one name and takes others.
@@ -81,7 +81,7 @@ class Settings:
 class Job:
     """A clip: where it is rendered to, about how many frames it has, what its sidecar says of how, if it is missing."""
 
-    source: Source
+    source: RenderInput
     audio: Path
     frames: int
     recipe: dict
@@ -99,7 +99,7 @@ class Outcome:
 
 def render(
     vocoder: Vocoder,
-    sources: Sequence[Source],
+    sources: Sequence[RenderInput],
     out: str | Path,
     settings: Settings,
     report: Callable[[UserError], None],
@@ -109,7 +109,7 @@ def render(
 
     Args:
         vocoder: the model.
-        sources: what `audiodiff.rendering.jobs.find` found.
+        sources: what `audiodiff.rendering.jobs.find_inputs` found.
         out: folder.
         settings: how.
         report: called for every clip that cannot be rendered; the others are.
@@ -128,10 +128,10 @@ class _Renderer:
         self.vocoder, self.out, self.settings, self.report = vocoder, out, settings, report
         self.outcome = Outcome()
 
-    def __call__(self, sources: Sequence[Source], quiet: bool) -> Outcome:
+    def __call__(self, sources: Sequence[RenderInput], quiet: bool) -> Outcome:
         jobs = [job for source in sources if (job := self._attempt(self._plan, source))]
         jobs.sort(key=lambda job: (-job.frames, job.source.name))
-        batches, steps = unfinished(jobs, self.settings.batch_size), self.settings.steps
+        batches, steps = unfinished_batches(jobs, self.settings.batch_size), self.settings.steps
         if batches:
             sidecar.check_writable(self.out)
         title = f"rendering {sum(job.missing for job in jobs)} clips"
@@ -143,7 +143,7 @@ class _Renderer:
                 self.bar.update(end - self.bar.n)
         return self.outcome
 
-    def _attempt(self, work: Callable, source: Source) -> object | None:
+    def _attempt(self, work: Callable, source: RenderInput) -> object | None:
         """What `work` makes of a clip; None where it cannot be read, which is reported."""
         try:
             return work(source)
@@ -157,7 +157,7 @@ class _Renderer:
         self.outcome.left_out += 1
         self.report(error)
 
-    def _plan(self, source: Source) -> Job:
+    def _plan(self, source: RenderInput) -> Job:
         settings, vocoder = self.settings, self.vocoder
         audio = self.out / f"{source.name}.{settings.format}"
         if audio.resolve() == source.path.resolve():
@@ -173,7 +173,7 @@ class _Renderer:
             "clip_seed": clip_seed(settings.seed, source.id),
             "consistency": consistency,
         }
-        found = {} if settings.overwrite else sidecar.told(audio, _CLAIM)
+        found = {} if settings.overwrite else sidecar.read_sidecar(audio, _CLAIM)
         missing = not found.items() >= recipe.items()
         frames = None if missing else found.get("frames")
         if not isinstance(frames, int):
@@ -239,7 +239,7 @@ class _Renderer:
             "real_time_factor": speed,
         }
         try:
-            sidecar.store(job.audio, lambda path: io.write(path, audio), _CLAIM, metadata)
+            sidecar.write_with_sidecar(job.audio, lambda path: io.write(path, audio), _CLAIM, metadata)
         except UserError as error:
             if getattr(error.__cause__, "errno", None) not in _OF_ITS_NAME:
                 raise  # of the disk, which takes no other clip either

@@ -55,7 +55,7 @@ def check_name(audio: Path) -> None:
             raise UserError(audio, problem, "shorten the input's name, or its folder's") from error
 
 
-def told(audio: Path, claim: dict) -> dict:
+def read_sidecar(audio: Path, claim: dict) -> dict:
     """What the sidecar says of an audio file of our making (`claim`); nothing if the file is not there, or unfinished.
 
     Raises:
@@ -75,7 +75,7 @@ def told(audio: Path, claim: dict) -> dict:
     return {name: found[name] for name in found.keys() - claim.keys()} if ours and audio.is_file() else {}
 
 
-def store(path: Path, write: Callable[[Path], None], claim: dict, told: dict) -> None:
+def write_with_sidecar(path: Path, write: Callable[[Path], None], claim: dict, told: dict) -> None:
     """Have audio written to a path, and its sidecar.
 
     Raises:

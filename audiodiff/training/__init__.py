@@ -1,1 +1,1 @@
-"""Training with Lightning: the module, the data module, callbacks and optimisation."""
+"""Training with Lightning: the module, the data module, callbacks and optimization."""

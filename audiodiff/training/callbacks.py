@@ -12,12 +12,12 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor
 
 from audiodiff.errors import UserError
-from audiodiff.ranges import NonNegative, Positive, Share
+from audiodiff.ranges import NonNegative, Positive, UnitInterval
 from audiodiff.training.checkpoint_io import is_whole
 from audiodiff.training.module import clips_in, progress
 
 
-class ExponentialAverage(WeightAveraging):
+class ExponentialMovingAverage(WeightAveraging):
     """Exponential moving average of the weights from the first step on.
 
     The decay grows as (1 + n) / (10 + n) up to `decay`: a fixed one would carry the random start along for
@@ -27,7 +27,7 @@ class ExponentialAverage(WeightAveraging):
         decay: of the average, once warm; about 1 - 10 / steps of the run.
     """
 
-    def __init__(self, decay: Share = 0.999):
+    def __init__(self, decay: UnitInterval = 0.999):
         super().__init__(use_buffers=False, avg_fn=self._average)
         self.decay = decay
 
@@ -39,7 +39,7 @@ class ExponentialAverage(WeightAveraging):
         """Keep the trained weights beside their average: a longer run may go on from them."""
 
 
-class NoiseLevels(Callback):
+class LossByTimestep(Callback):
     """The objective's loss in bins of t, so that one sees which noise levels learn.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from audiodiff.files import atomic
+from audiodiff.files import atomic_write
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -25,7 +25,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         encoded = io.BytesIO()  # torch.save to a file does not say why a disk refuses
         torch.save(checkpoint, encoded)
-        with atomic(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(encoded.getbuffer())
 
 

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Subset
 
 from audiodiff.data.audit import NAME as AUDIT
 from audiodiff.data.audit import Audit
-from audiodiff.data.corpora import place_for, prepare
+from audiodiff.data.corpora import default_folder, prepare
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
 from audiodiff.data.manifest import NAME, Manifest
-from audiodiff.data.tones import prepare_tones
+from audiodiff.data.tones import write_tones
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
@@ -84,7 +84,7 @@ class ManifestData(lightning.LightningDataModule):
             found = {file.name for file in path.iterdir() if not file.name.startswith(".")} if path.is_dir() else set()
             if path.is_file() or found - {"tones"}:
                 return Manifest.load(path)
-            return prepare_tones(path, labels=getattr(self, "labels", ()))
+            return write_tones(path, labels=getattr(self, "labels", ()))
 
     def setup(self, stage: str) -> None:
         """Read what there is, before the first of fitting and validating."""
@@ -94,9 +94,9 @@ class ManifestData(lightning.LightningDataModule):
     def read(self) -> None:
         """Read the manifest; nothing is loaded yet."""
         manifest = self.manifest()
-        held_out = manifest.only("validation")
+        held_out = manifest.with_splits("validation")
         held_out = held_out if len(held_out) else manifest
-        self.crops = CropDataset(manifest.only("train"), self.sample_rate, self.crop_samples, self.seed)
+        self.crops = CropDataset(manifest.with_splits("train"), self.sample_rate, self.crop_samples, self.seed)
         first = Manifest(held_out.clips[: self.validation_clips], held_out.root, held_out.split_by)
         self.held_out = ClipDataset(first, self.sample_rate)
 
@@ -126,7 +126,7 @@ class ManifestData(lightning.LightningDataModule):
         return DataLoader(self.held_out, batch_size=1)
 
 
-class MusicData(ManifestData):
+class AudioData(ManifestData):
     """Random crops for a model without a mel, in training and in validation.
 
     Args:
@@ -135,7 +135,7 @@ class MusicData(ManifestData):
         channels: 1, or 2 for stereo; mono files are heard on both sides.
         from_start: crops begin where their clips begin, as one-shots do.
         labels: that are told apart.
-        numbers: that clips are told by, of "seconds" and "tempo".
+        scalars: that clips are told by, of "seconds" and "tempo".
         others: whether clips that have none of the labels are there as well.
         longest_seconds: clips beyond are left out.
     """
@@ -146,14 +146,14 @@ class MusicData(ManifestData):
         channels: Literal[1, 2] = 1,
         from_start: bool = False,
         labels: Sequence[str] = (),
-        numbers: Sequence[str] = (),
+        scalars: Sequence[str] = (),
         others: bool = False,
         longest_seconds: PositiveFloat | None = None,
         **options,
     ):
         super().__init__(*arguments, **options)
         self.channels, self.from_start = channels, from_start
-        self.labels, self.numbers, self.others = tuple(labels), tuple(numbers), others
+        self.labels, self.scalars, self.others = tuple(labels), tuple(scalars), others
         self.longest_seconds = longest_seconds
 
     def prepared(self) -> Manifest:
@@ -164,7 +164,7 @@ class MusicData(ManifestData):
         """
         folder = Path(self.path)
         if not self.tones and folder.is_dir() and not (folder / NAME).exists():
-            self.path = str(place_for(folder))
+            self.path = str(default_folder(folder))
             print(f"preparing {folder} in {self.path}")
             manifest = prepare([f"music:{folder}"], self.path)
             for kind in ("unreadable", "left out"):
@@ -188,7 +188,7 @@ class MusicData(ManifestData):
             raise UserError(self.path, f"holds no clip of data.labels {', '.join(missing)}", told)
         kept = tuple(
             clip
-            for clip in (whole if self.others else whole.labelled(*self.labels)).clips
+            for clip in (whole if self.others else whole.with_labels(*self.labels)).clips
             if self.longest_seconds is None or clip.seconds <= self.longest_seconds
         )
         if not kept:
@@ -202,24 +202,24 @@ class MusicData(ManifestData):
             UserWarning: recordings are shorter than a crop.
         """
         manifest = self.manifest()
-        if not len(manifest.only("train")):
+        if not len(manifest.with_splits("train")):
             raise UserError(self.path, "holds no clip to train on", "prepare more recordings, or ask for more labels")
         seconds = self.crop_samples / self.sample_rate
         short = sum(clip.seconds < seconds for clip in manifest.clips)
         if short and not self.from_start:
             problem = f"{short} of {len(manifest)} recordings are shorter than a crop of {seconds:.1f} s"
             warnings.warn(f"{self.path}: {problem}, and silence follows them: set data.crop_samples", stacklevel=2)
-        held_out = manifest.only("validation")
+        held_out = manifest.with_splits("validation")
         if not len(held_out):
             warnings.warn(f"{self.path} holds nothing to validate on: training clips are taken", stacklevel=2)
-        self.crops = self._crops(manifest.only("train"))
+        self.crops = self._crops(manifest.with_splits("train"))
         self.held_out = self._crops(held_out if len(held_out) else manifest)
 
     def _crops(self, manifest: Manifest) -> CropDataset:
         return CropDataset(*self._crop_arguments(manifest))
 
     def _crop_arguments(self, manifest: Manifest) -> tuple:
-        told = (self.channels, self.from_start, self.labels, self.numbers)
+        told = (self.channels, self.from_start, self.labels, self.scalars)
         return (manifest, self.sample_rate, self.crop_samples, self.seed, *told)
 
     def validation_crops(self) -> Subset:

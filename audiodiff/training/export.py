@@ -18,12 +18,12 @@ pipeline_tag: {tag}
 ---
 # {title}
 
-Trained with audiodiff {version} for {steps} optimiser steps on {data}: {audio_hours:.2f} hours of audio seen in
+Trained with audiodiff {version} for {steps} optimizer steps on {data}: {audio_hours:.2f} hours of audio seen in
 {minutes:.1f} minutes of wall time on {hardware}.
 
 {earlier}{use}
 
-Data licences: {licences}
+Data licenses: {licenses}
 """
 
 
@@ -61,10 +61,10 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
         "hardware": hardware(module.device),
         "data": data,
         "from_start": crops.from_start,
-        "manifest_hash": trainer.datamodule.prepared().only("train").content_hash(),
+        "manifest_hash": trainer.datamodule.prepared().with_splits("train").content_hash(),
         "clips": len(crops.manifest),
         "synthetic": any(clip.synthetic for clip in crops.manifest.clips),
-        "licences": sorted({clip.licence for clip in crops.manifest.clips if clip.licence}),
+        "licenses": sorted({clip.license for clip in crops.manifest.clips if clip.license}),
         "version": __version__,
     }
     if module.started_from:
@@ -72,8 +72,8 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
     if trainer.datamodule.codec_training:
         training[RECORD] = trainer.datamodule.codec_training
     stages = training_stages(training)
-    licences = sorted({licence for _, record in stages for licence in record.get("licences", ())})
-    words = {"licences": "; ".join(licences) or "not stated", "earlier": format_stages(stages)}
+    licenses = sorted({license for _, record in stages for license in record.get("licenses", ())})
+    words = {"licenses": "; ".join(licenses) or "not stated", "earlier": format_stages(stages)}
     module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**training | asdict(kind) | words))
 
 

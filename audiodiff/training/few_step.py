@@ -55,7 +55,7 @@ class FewStepTraining(VocoderTraining):
                 raise UserError(f"sampler {sampler}", "draws noise on its way", "choose a deterministic one, as ddim")
 
     def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
-        """Synthesise a batch (B, T) from its mels, twice, and compare."""
+        """Synthesize a batch (B, T) from its mels, twice, and compare."""
         random = self.random(key)
         hop = self.model.mel_spec.hop_length
         waveform = batch["waveform"]
@@ -69,7 +69,7 @@ class FewStepTraining(VocoderTraining):
         waveform = waveform * levels.to(waveform)
         mel = self.model.analysis(waveform)
         told = self.model.condition(mel, waveform=waveform, aligned=self.aligned)
-        made = self._synthesise(noise, mel[..., : samples // hop], told, calls).unflatten(0, (outputs, count))
+        made = self._synthesize(noise, mel[..., : samples // hop], told, calls).unflatten(0, (outputs, count))
         losses = torch.stack([self._distance(one, waveform) for one in made]).mean(0)
         if self.repulsion:
             losses = losses - 0.5 * self.repulsion * self._distance(made[0], made[1], waveform)
@@ -84,12 +84,12 @@ class FewStepTraining(VocoderTraining):
             distance = distance + self.mel * multi_resolution_mel(x, y, self.model.mel_spec.sample_rate)
         return distance
 
-    def _synthesise(self, noise: Tensor, mel: Tensor, told, calls: int) -> Tensor:
+    def _synthesize(self, noise: Tensor, mel: Tensor, told, calls: int) -> Tensor:
         """(N, 1, T) noise to (N, T) waveforms of the mels, which are repeated as often as they are needed."""
         repeats = len(noise) // len(mel)
         mel = mel.repeat(repeats, 1, 1)
         told = told.repeated(repeats)
         sampler = self.model.sampler_for(calls, self.sampler)
         x1 = sampler.noise_scale(self.model.denoiser) * noise
-        white, _ = sampler.unchecked(self.model.denoiser, x1, told, None, None)
+        white, _ = sampler.integrate(self.model.denoiser, x1, told, None, None)
         return self.model.project(self.model.restore(white[:, 0], mel), mel, self.consistency)

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
-from audiodiff.files import atomic
+from audiodiff.files import atomic_write
 
 
 def spectrogram_pair(original: Tensor, made: Tensor, title: str) -> Figure:
-    """Two log-mels (M, F), the original above what was made of it, on one colour scale."""
+    """Two log-mels (M, F), the original above what was made of it, on one color scale."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots(2, 1, sharex=True)
     low, high = float(original.min()), float(original.max())
@@ -64,6 +64,6 @@ def average_spectra(spectra: Mapping[str, AverageSpectrum], title: str) -> Figur
 
 def keep(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; letters that its font lacks are boxes."""
-    with atomic(path) as temporary, warnings.catch_warnings():
+    with atomic_write(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(temporary, dpi=90)

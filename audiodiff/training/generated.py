@@ -14,9 +14,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
-from audiodiff.audio.loudness import normalise, peak_dbfs, rms_dbfs
+from audiodiff.audio.loudness import normalize_rms, peak_dbfs, rms_dbfs
 from audiodiff.diffusion.samplers.sampler import NotFinite
-from audiodiff.pipelines.audio_generator import MusicGenerator, levelled, seeds_of
+from audiodiff.pipelines.audio_generator import MusicGenerator, normalize_peak, seeds_of
 from audiodiff.ranges import Positive
 from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import average_spectra, keep, spectrogram_grid
@@ -67,8 +67,8 @@ class Generated(Callback):
         crops = trainer.datamodule.crops
         real = torch.stack([crops.crop(draw)[0] for draw in range(self.clips)])
         levels = [rms_dbfs(clips).clamp(min=-100).mean() for clips in (made.samples, real)]
-        both = [normalise(clips, -20) for clips in (made.samples, real)]
-        spectra = [AverageSpectrum.measured(clips, made.sample_rate) for clips in both]
+        both = [normalize_rms(clips, -20) for clips in (made.samples, real)]
+        spectra = [AverageSpectrum.from_signals(clips, made.sample_rate) for clips in both]
         distance = sum(abs(a - b) for a, b in zip(*(one.decibels for one in spectra), strict=True))
         crests = [float(peak_dbfs(clips).clamp(min=-60).mean()) + 20 for clips in both]
         for name, level, crest in zip(("generated", "data"), levels, crests, strict=True):
@@ -87,7 +87,7 @@ class Generated(Callback):
 
     def _keep(self, trainer: lightning.Trainer, made: Audio) -> None:
         folder, step = self._folder(trainer), trainer.global_step
-        clips = levelled(made.samples, 0.9)
+        clips = normalize_peak(made.samples, 0.9)
         for number, clip in enumerate(clips):
             write(folder / f"{number:04d}.wav", Audio(clip, made.sample_rate))
         figure = spectrogram_grid(clips, made.sample_rate, f"step {step}")

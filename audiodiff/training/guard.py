@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from audiodiff.errors import UserError
-from audiodiff.files import atomic, write_text
+from audiodiff.files import atomic_write, write_text
 from audiodiff.ranges import Positive
 
 
@@ -38,7 +38,7 @@ class NonFiniteGuard:
             return True
         self.count += 1
         name = f"draw_{int(batch['draw'][0]):09}"
-        with atomic(self.folder / "nonfinite" / f"{name}.safetensors") as temporary:
+        with atomic_write(self.folder / "nonfinite" / f"{name}.safetensors") as temporary:
             tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
         write_text(self.folder / "nonfinite" / f"{name}.txt", "\n".join(batch["path"]) + "\n")

@@ -17,11 +17,11 @@ from tqdm import tqdm
 from audiodiff.data.dataset import CropDataset, read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
-from audiodiff.files import atomic, folder_lock, short_name
+from audiodiff.files import atomic_write, folder_lock, short_name
 from audiodiff.models import checkpoint
 from audiodiff.models.codec import Codec, codec_of
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.training.datamodule import MusicData
+from audiodiff.training.datamodule import AudioData
 
 _PIECE_SECONDS = 60.0  # that are read at once
 
@@ -49,13 +49,13 @@ class LatentCrops(CropDataset):
         return {"latents": crop} | self.told(clip, draw, there)
 
 
-class LatentData(MusicData):
+class LatentData(AudioData):
     """Crops of the latents of a codec.
 
     Args:
         codec: folder of a codec, or of a model that has one; with `tones` an untrained one is made where there is none.
         accelerator: that recordings are encoded on, as of Lightning's trainer; anything but a CUDA device is the CPU.
-        arguments: those of `MusicData`; `sample_rate` and `channels` are the codec's, `crop_samples` a multiple of its
+        arguments: those of `AudioData`; `sample_rate` and `channels` are the codec's, `crop_samples` a multiple of its
             stride.
 
     Raises:
@@ -139,7 +139,7 @@ def encode(codec: Codec, manifest: Manifest, folder: Path, least: int) -> None:
             waveform = torch.cat(list(_pieces(codec, manifest, clip)), dim=-1)
             waveform = torch.nn.functional.pad(waveform, (0, max(least - waveform.shape[-1], 0)))
             latents = codec.encode(waveform[None].to(codec.network.mean.device))[0]
-            with atomic(files[clip.id]) as temporary, temporary.open("wb") as file:
+            with atomic_write(files[clip.id]) as temporary, temporary.open("wb") as file:
                 np.save(file, latents.cpu().numpy().astype(np.float16))
 
 

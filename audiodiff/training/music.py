@@ -19,9 +19,9 @@ from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import MusicModel
 from audiodiff.nn.condition import Condition
-from audiodiff.ranges import Positive, Share
+from audiodiff.ranges import Positive, UnitInterval
 from audiodiff.training.batch_random import BatchRandom
-from audiodiff.training.datamodule import MusicData
+from audiodiff.training.datamodule import AudioData
 from audiodiff.training.module import DiffusionTraining, drawn_levels, mean_loss
 
 _QUIET = 1e-4  # root mean square: what is below is not raised
@@ -44,7 +44,7 @@ class MusicTraining(DiffusionTraining):
     def __init__(
         self,
         *arguments,
-        unlabelled: Share = 0.1,
+        unlabelled: UnitInterval = 0.1,
         levelled: bool = True,
         masked: bool = False,
         measured: Positive = 256,
@@ -64,13 +64,13 @@ class MusicTraining(DiffusionTraining):
         if self.model.spectrum is None and self.model.codec is None:
             crops = self.trainer.datamodule.crops
             some = (self._whole(crops[draw]) for draw in range(self.measured))
-            self.model.spectrum = AverageSpectrum.measured(map(self.level, some), self.model.sample_rate)
+            self.model.spectrum = AverageSpectrum.from_signals(map(self.level, some), self.model.sample_rate)
 
     def _whole(self, crop: dict) -> Tensor:
         """What counts of a crop, (1, C, T)."""
         return crop["waveform"][None, :, : crop["samples"] if self.masked else None]
 
-    def _check(self, data: MusicData) -> None:
+    def _check(self, data: AudioData) -> None:
         model = self.model
         if model.channels != data.channels:
             problem = f"makes {model.channels} channel(s), the data has {data.channels}"
@@ -85,7 +85,7 @@ class MusicTraining(DiffusionTraining):
     def step(self, batch: dict, key: str, gain: tuple[float, float], times: Uniform | None = None) -> dict[str, Tensor]:
         """Noise and estimate a batch of waveforms (B, C, T) or latents (B, Z, F)."""
         random = self.random(key)
-        clean = batch["latents"] if "latents" in batch else self.model.normalise(batch["waveform"])
+        clean = batch["latents"] if "latents" in batch else self.model.normalize(batch["waveform"])
         levels = drawn_levels(gain, len(clean), random)[:, None, None]
         drawn, weights = random.times(times or LowDiscrepancy(), len(clean))
         noise = random.normal(*clean.shape).to(clean)

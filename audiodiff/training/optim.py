@@ -2,7 +2,7 @@
 
 import math
 
-from audiodiff.ranges import NonNegative, Share
+from audiodiff.ranges import NonNegative, UnitInterval
 
 
 class WarmupCosine:
@@ -15,7 +15,7 @@ class WarmupCosine:
         final: the rate at the end, as a share of the full one.
     """
 
-    def __init__(self, warmup_steps: NonNegative = 200, final: Share = 0.02):
+    def __init__(self, warmup_steps: NonNegative = 200, final: UnitInterval = 0.02):
         self.warmup_steps, self.final = warmup_steps, final
 
     def factor(self, step: int, progress: float) -> float:

@@ -27,7 +27,7 @@ class Reconstructed(Callback):
     """At each validation: code crops with the averaged weights, measure the latents, and export to `<folder>/model`.
 
     Logged are `coded/stft` (the multi-resolution STFT distance) and `coded/si_sdr` (dB), means over held-out crops, and
-    `coded/predictable`, the share of the latents' variance that neighbouring frames tell (`predictable`).
+    `coded/predictable`, the share of the latents' variance that neighboring frames tell (`predictable`).
 
     Args:
         folder: of the run. Audio and spectrograms go to `<folder>/samples/step_<n>/`.
@@ -46,7 +46,7 @@ class Reconstructed(Callback):
         codec, data = module.model, trainer.datamodule
         with torch.inference_mode():
             crops = [data.crops[draw]["waveform"] for draw in range(self.measured)]
-            latents = standardise(codec, crops)
+            latents = standardize(codec, crops)
             real = torch.stack([crop["waveform"] for crop in data.validation_crops()]).to(module.device)
             made = codec.decode(codec.encode(real), real.shape[-1])
         if not trainer.is_global_zero:
@@ -71,7 +71,7 @@ class Reconstructed(Callback):
         keep(spectrogram_grid(both, sample_rate, title, columns=len(both) // 2), folder / "spectrograms.png")
 
 
-def standardise(codec: Codec, crops: list[Tensor]) -> Tensor:
+def standardize(codec: Codec, crops: list[Tensor]) -> Tensor:
     """Measure mean and deviation of every latent number over crops (C, T), and keep them; the crops' latents, raw."""
     device = codec.network.mean.device
     raw = torch.cat([codec.network.posterior(codec.rows(crop[None].to(device)))[0] for crop in crops])
@@ -81,7 +81,7 @@ def standardise(codec: Codec, crops: list[Tensor]) -> Tensor:
 
 
 def predictable(latents: Tensor) -> float:
-    """How much of the variance of latents (B, Z, F) their neighbours tell, by the best linear map of two to each side.
+    """How much of the variance of latents (B, Z, F) their neighbors tell, by the best linear map of two to each side.
 
     To a model that has to make them the rest is noise, of which nothing can be learned: latents that tell of phases
     give more of the waveform back, and are harder to make. The map is found on one half of the rows.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from audiodiff.training.module import Training
 
 # Arguments of a model that may change while it is trained: its weights do not depend on them ...
-_FREE = {"sampler", "consistency", "validated", "samples", "network.recompute"}
+_FREE = {"sampler", "consistency", "validated", "samples", "network.gradient_checkpointing"}
 # ... or the run determines them.
 _RESTORED = {"spectrum", "grids"}
 _MOST_NAMED = 5

@@ -18,8 +18,8 @@ def babble(seconds: float, sample_rate: int, seed: int = 0) -> torch.Tensor:
     for harmonic in range(1, int(sample_rate / 2 / 175)):
         frequency = harmonic * f0
         level = 0.01
-        for k, (centre, width) in enumerate([(500, 90), (1500, 150), (2600, 250)]):
-            moving = centre * (1 + 0.25 * torch.sin(2 * math.pi * (0.9 + 0.4 * k) * t))
+        for k, (center, width) in enumerate([(500, 90), (1500, 150), (2600, 250)]):
+            moving = center * (1 + 0.25 * torch.sin(2 * math.pi * (0.9 + 0.4 * k) * t))
             level = level + torch.exp(-0.5 * ((frequency - moving) / width) ** 2) / (k + 1)
         voiced += level * torch.sin(harmonic * phase)
     hiss = torch.randn(len(t), generator=generator, dtype=torch.float64)

@@ -33,12 +33,12 @@ def tilted(samples: int = RATE, seed: int = 0) -> torch.Tensor:
 def test_what_is_taken_off_is_put_back(rises, samples, shape):
     decibels = np.cumsum(rises).clip(-80, 20).tolist()
     spectrum, x = AverageSpectrum(decibels, RATE), noise(*shape, samples)
-    torch.testing.assert_close(spectrum.colour(spectrum.whiten(x)), x, rtol=0, atol=3e-3)  # 100 dB cost five digits
-    exact = spectrum.colour(spectrum.whiten(x.double()))
+    torch.testing.assert_close(spectrum.color(spectrum.whiten(x)), x, rtol=0, atol=3e-3)  # 100 dB cost five digits
+    exact = spectrum.color(spectrum.whiten(x.double()))
     torch.testing.assert_close(exact, x.double(), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["whiten", "colour"])
+@pytest.mark.parametrize("name", ["whiten", "color"])
 def test_filters_are_causal(name):
     """What comes later changes nothing, so that a stroke is silent before it begins and may be cut anywhere."""
     run = getattr(AverageSpectrum(torch.linspace(0, -60, BANDS).tolist(), RATE), name)
@@ -52,19 +52,19 @@ def test_the_filter_has_the_gain_that_it_says():
     spectrum = AverageSpectrum([0.0, -10.0, -30.0, -20.0], RATE)
     impulse = torch.zeros(RATE, dtype=torch.float64)
     impulse[0] = 1
-    found = torch.fft.rfft(spectrum.colour(impulse)).abs()
+    found = torch.fft.rfft(spectrum.color(impulse)).abs()
     expected = spectrum.gain(torch.fft.rfftfreq(RATE, 1 / RATE, dtype=torch.float64))
     assert (20 * (found / expected).log10()).abs().max() < 0.01
 
 
 def test_of_white_noise_it_is_flat():
-    found = AverageSpectrum.measured([noise(2, 4 * RATE)], RATE)
+    found = AverageSpectrum.from_signals([noise(2, 4 * RATE)], RATE)
     assert len(found.decibels) == BANDS
     assert max(map(abs, found.decibels[1:])) < 1.0
 
 
 def test_whitened_recordings_have_unit_variance_at_all_frequencies():
-    spectrum = AverageSpectrum.measured([tilted(4 * RATE, seed) for seed in range(4)], RATE)
+    spectrum = AverageSpectrum.from_signals([tilted(4 * RATE, seed) for seed in range(4)], RATE)
     z = spectrum.whiten(tilted(8 * RATE, seed=9))
     power = torch.fft.rfft(z).abs().square() / len(z)
     for low, high in ((100, 300), (300, 1000), (1000, 3000), (3000, 7900)):
@@ -75,7 +75,7 @@ def test_whitened_recordings_have_unit_variance_at_all_frequencies():
 def test_a_tone_is_found_at_its_frequency_and_level():
     time = torch.arange(4 * RATE) / RATE
     tone = 0.5 * (2 * torch.pi * 2000 * time).sin()
-    spectrum = AverageSpectrum.measured([tone + 1e-3 * noise(4 * RATE)], RATE)
+    spectrum = AverageSpectrum.from_signals([tone + 1e-3 * noise(4 * RATE)], RATE)
     hertz = torch.linspace(0, RATE / 2, 500)
     gains = spectrum.gain(hertz)
     assert abs(float(hertz[gains.argmax()]) - 2000) < 150
@@ -84,20 +84,20 @@ def test_a_tone_is_found_at_its_frequency_and_level():
 
 def test_silence_around_a_signal_lowers_its_power():
     """Levels are per sample, so that what is whitened has unit variance over the silence, too."""
-    short = AverageSpectrum.measured([noise(RATE)], RATE)
-    padded = AverageSpectrum.measured([torch.nn.functional.pad(noise(RATE), (0, 3 * RATE))], RATE)
+    short = AverageSpectrum.from_signals([noise(RATE)], RATE)
+    padded = AverageSpectrum.from_signals([torch.nn.functional.pad(noise(RATE), (0, 3 * RATE))], RATE)
     fall = torch.tensor(short.decibels) - torch.tensor(padded.decibels)
     assert (fall[2:] - 10 * math.log10(4)).abs().max() < 0.5
 
 
 def test_gradients_pass():
     x = noise(300).double().requires_grad_()
-    assert torch.autograd.gradcheck(AverageSpectrum([0.0, -20.0, -40.0], RATE).colour, x)
+    assert torch.autograd.gradcheck(AverageSpectrum([0.0, -20.0, -40.0], RATE).color, x)
 
 
 def test_silence_and_nonsense_are_refused():
     with pytest.raises(UserError, match="silent"):
-        AverageSpectrum.measured([torch.zeros(RATE)], RATE)
+        AverageSpectrum.from_signals([torch.zeros(RATE)], RATE)
     for decibels in ([0.0], [0.0, math.nan]):
         with pytest.raises(ValueError, match="two finite bands"):
             AverageSpectrum(decibels, RATE)

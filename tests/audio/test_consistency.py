@@ -36,7 +36,7 @@ def noise_and_mel(speech, spec, seconds=1.5, seed=0):
     """Mel-shaped noise (1, F * hop) and the mel (1, M, F) it should have."""
     mel = MelSpectrogram(spec)(speech(seconds, spec.sample_rate, seed))[None]
     noise = torch.randn(1, mel.shape[-1] * spec.hop_length, generator=torch.Generator().manual_seed(seed))
-    return MelPrior(spec).colour(noise, mel), mel
+    return MelPrior(spec).color(noise, mel), mel
 
 
 def mel_error(waveform, mel, spec) -> float:
@@ -77,7 +77,7 @@ def test_a_waveform_that_has_the_mel_stays(speech):
     spec = PRESETS["hifigan_22k"]
     waveform = speech(1.0, 22050)[None, : 80 * 256]
     torch.testing.assert_close(project(waveform, MelSpectrogram(spec)(waveform), spec), waveform, rtol=0, atol=2e-5)
-    # A centred mel says nothing of the frame at the very end: only what lies under it may move.
+    # A centered mel says nothing of the frame at the very end: only what lies under it may move.
     spec = PRESETS["tacotron2_22k"]
     projected = project(waveform, MelSpectrogram(spec)(waveform)[..., :80], spec, iterations=1)
     torch.testing.assert_close(projected[:, :-512], waveform[:, :-512], rtol=0, atol=2e-5)

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from audiodiff.audio.griffin_lim import griffin_lim, magnitudes_of
+from audiodiff.audio.griffin_lim import griffin_lim, mel_to_magnitudes
 from audiodiff.audio.mel import PRESETS, MelSpectrogram, filterbank
 
 SPECS = {**PRESETS, "power 2": dataclasses.replace(PRESETS["speech_16k"], power=2, log_base="10", log_floor=1e-10)}
@@ -22,7 +22,7 @@ def error_of(waveform, mel, spec) -> float:
 def test_magnitudes_have_the_mel(speech, spec):
     """A mel that some magnitudes have is met by the pseudo-inverse exactly, but for the negative values cut off."""
     linear = MelSpectrogram(spec).linear(speech(1.0, spec.sample_rate))
-    magnitudes = magnitudes_of(spec.compress(linear), spec)
+    magnitudes = mel_to_magnitudes(spec.compress(linear), spec)
     assert magnitudes.shape == (spec.bins, linear.shape[-1]) and (magnitudes >= 0).all()
     again = filterbank(spec).float().T @ magnitudes**spec.power
     assert (again - linear).norm() < 0.15 * linear.norm()
@@ -45,8 +45,8 @@ def test_sound_stays_where_it_was(spec):
     clip[place : place + 64] = torch.randn(64, generator=torch.Generator().manual_seed(0))
     waveform = griffin_lim(MelSpectrogram(spec)(clip), spec)
     energy = waveform.square()
-    centre = (energy * torch.arange(len(energy))).sum() / energy.sum()
-    assert abs(centre - place - 32) < spec.hop_length / 2
+    center = (energy * torch.arange(len(energy))).sum() / energy.sum()
+    assert abs(center - place - 32) < spec.hop_length / 2
 
 
 def test_batches_and_seeds(speech):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiodiff.audio.loudness import load_torchaudio, lufs, normalise, peak_dbfs, rms_dbfs
+from audiodiff.audio.loudness import load_torchaudio, lufs, normalize_rms, peak_dbfs, rms_dbfs
 from audiodiff.errors import UserError
 
 
@@ -44,14 +44,14 @@ def test_lufs_needs_a_block():
 
 
 @given(level=st.floats(-60, 0), gain=st.floats(1e-3, 1e3))
-def test_normalise_reaches_its_target(level, gain):
+def test_normalize_reaches_its_target(level, gain):
     signal = gain * sine(100, 8000, 0.1)
-    assert rms_dbfs(normalise(signal, level)).item() == pytest.approx(level, abs=1e-3)
+    assert rms_dbfs(normalize_rms(signal, level)).item() == pytest.approx(level, abs=1e-3)
 
 
-def test_normalise_leaves_silence():
+def test_normalize_leaves_silence():
     both = torch.stack([torch.zeros(100), torch.ones(100)])
-    out = normalise(both, -20.0)
+    out = normalize_rms(both, -20.0)
     assert not out[0].any() and out[1].max().item() == pytest.approx(0.1)
 
 

@@ -13,7 +13,7 @@ from odd_files import ALL, Odd, by_pyav, decoded, encoded, sound
 from scipy.signal import correlate
 
 from audiodiff.audio import io
-from audiodiff.audio.io import AudioFile, for_flac, probe, read
+from audiodiff.audio.io import AudioFile, probe, read, resample_for_flac
 from audiodiff.audio.reading import pyav
 from audiodiff.audio.reading.folder import files_below, obstacle
 from audiodiff.audio.reading.formats import format_of
@@ -323,7 +323,7 @@ def test_folders_are_searched_once_through_links(tmp_path):
 def test_rates_that_flac_cannot_have_are_resampled(tmp_path):
     for rate, stored in ((48000, 48000), (65535, 65535), (655350, 655350), (100001, 100000), (768000, 655350)):
         tone = 0.5 * np.sin(np.arange(rate // 20) * 2 * np.pi * 1000 / rate)
-        io.write(tmp_path / "a.flac", for_flac(io.Audio(tone, rate)))
+        io.write(tmp_path / "a.flac", resample_for_flac(io.Audio(tone, rate)))
         with warnings.catch_warnings(action="ignore"):
             again = read(tmp_path / "a.flac")
         assert again.sample_rate == stored and abs(again.seconds - 0.05) < 1e-4

@@ -21,14 +21,14 @@ def voice(f0: Tensor | float, seconds: float, sample_rate: int, harmonics=range(
 
 
 def track(waveform: Tensor, sample_rate: int = 16000, hop: int = 256, offset: int = 0) -> tuple[Tensor, Tensor]:
-    """F0 and aperiodicity of the frames that see nothing beyond the clip, and where they are centred."""
+    """F0 and aperiodicity of the frames that see nothing beyond the clip, and where they are centered."""
     frames = (waveform.shape[-1] - offset) // hop + 1
-    centres = offset + hop * torch.arange(frames)
+    centers = offset + hop * torch.arange(frames)
     margin = LEAD * sample_rate
-    inner = (centres >= margin) & (centres <= waveform.shape[-1] - margin)
+    inner = (centers >= margin) & (centers <= waveform.shape[-1] - margin)
     f0, aperiodicity = yin(waveform, sample_rate, hop, frames, offset)
     assert f0.shape == aperiodicity.shape == (len(waveform), frames)
-    return f0[:, inner], aperiodicity[:, inner], centres[inner]
+    return f0[:, inner], aperiodicity[:, inner], centers[inner]
 
 
 def cents(f0: Tensor, truth: Tensor | float) -> Tensor:
@@ -56,8 +56,8 @@ def test_the_fundamental_may_be_missing(pitch, harmonics):
 def test_a_glide_is_heard_neither_early_nor_late(sample_rate, hop, start, slope):
     """A frame heard a millisecond early would be 0.2 Hz, here about 2 cents, off on the average."""
     time = (torch.arange(sample_rate // 2, dtype=torch.float64) + 0.5) / sample_rate
-    f0, _, centres = track(voice(start + slope * time, 0.5, sample_rate), sample_rate, hop)
-    error = f0[0] - (start + slope * centres / sample_rate)
+    f0, _, centers = track(voice(start + slope * time, 0.5, sample_rate), sample_rate, hop)
+    error = f0[0] - (start + slope * centers / sample_rate)
     assert error.mean().abs() < 0.05 and error.abs().max() < 0.5
 
 
@@ -93,8 +93,8 @@ def test_a_tone_in_noise_lies_between():
 @pytest.mark.parametrize("offset", [0, 128, 77, 1000])
 def test_frames_begin_at_the_offset_and_follow_by_the_hop(hop, offset):
     time = (torch.arange(8000, dtype=torch.float64) + 0.5) / 16000
-    f0, _, centres = track(voice(120 + 200 * time, 0.5, 16000), 16000, hop, offset)
-    error = f0[0] - (120 + 200 * centres / 16000)
+    f0, _, centers = track(voice(120 + 200 * time, 0.5, 16000), 16000, hop, offset)
+    error = f0[0] - (120 + 200 * centers / 16000)
     assert error.mean().abs() < 0.05 and error.abs().max() < 0.5
 
 

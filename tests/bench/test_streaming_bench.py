@@ -25,7 +25,7 @@ def test_every_chunk_has_its_row(monkeypatch):
     cells = [[float(cell) for cell in row.strip("|").split("|")] for row in rows[2:]]
     assert [row[0] for row in cells] == [32, 64]
     assert all(row[5] < 1e-5 for row in cells)
-    reach, hop = vocoder.model.network.reach, vocoder.spec.hop_length
+    reach, hop = vocoder.model.network.receptive_field, vocoder.spec.hop_length
     assert cells[0][3] == pytest.approx(1 + 2 * reach / (32 * hop), abs=0.01)
     halo = vocoder.stream([], streaming.CALLS, consistency=2).halo
     assert cells[1][2] == pytest.approx((64 * hop + halo) / 16000, abs=0.01)

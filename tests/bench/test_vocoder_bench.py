@@ -15,7 +15,7 @@ from vocoder_training import Course, Training, alone, peak_memory, train_for
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
-from audiodiff.data.tones import prepare_tones
+from audiodiff.data.tones import write_tones
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
@@ -34,7 +34,7 @@ RATE = SPEC.sample_rate
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("tones")
-    prepare_tones(folder, clips=6, seconds=0.8)
+    write_tones(folder, clips=6, seconds=0.8)
     return str(folder)
 
 
@@ -198,7 +198,7 @@ def test_scores_are_the_judges_own(tones):
 def small_model(**options) -> Vocoder:
     torch.manual_seed(0)
     model = VocoderModel(Network(StftFrontend(), 80, 256, (16,), (1,)), Cosine(), V(), SPEC, MelPrior(SPEC), **options)
-    torch.nn.init.normal_(model.network.unet.leave.weight, std=0.1)
+    torch.nn.init.normal_(model.network.unet.conv_out.weight, std=0.1)
     return Vocoder(model)
 
 
@@ -208,7 +208,7 @@ def test_our_rows_are_the_models_own_sampler_with_and_without_consistency():
     for calls, sampler, alone_ in ((4, "dpmpp_2m", False), (4, "dpmpp_2m", True), (1, "ddim", False)):
         system = network(vocoder, calls, alone_)
         wanted = vocoder.generate(mel, calls, 5, sampler, 0 if alone_ else 3).samples
-        assert torch.equal(system.synthesise(mel, mel, 5), wanted) and system.name in Ours.rows
+        assert torch.equal(system.synthesize(mel, mel, 5), wanted) and system.name in Ours.rows
 
 
 def test_the_untrained_rows_are_all_there(tmp_path):
@@ -250,11 +250,11 @@ def test_a_peer_learns_and_renders_whole_clips(bench, name, tones, tmp_path):
     (system,) = peer.systems(given, tmp_path, "cpu")
     assert (system.name,) == peer.rows
     mel = torch.full((80, 5), -5.0) + torch.randn(80, 5)
-    first, again, other = (system.synthesise(mel, mel, seed) for seed in (1, 1, 2))
+    first, again, other = (system.synthesize(mel, mel, seed) for seed in (1, 1, 2))
     assert first.shape == (5 * 256,) and torch.isfinite(first).all() and torch.equal(first, again)
     # What follows from the mel alone does not hear the seed.
     assert torch.equal(first, other) == (name == "vocos")
-    assert not torch.equal(first, system.synthesise(mel, mel - 1, 1))
+    assert not torch.equal(first, system.synthesize(mel, mel - 1, 1))
 
 
 @pytest.mark.bench

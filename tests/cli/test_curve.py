@@ -42,7 +42,7 @@ def model(tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network(StftFrontend(), 80, 256, channels=[16], blocks=[1], embedding=16)
-        torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+        torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     made = VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2)
     made.save_pretrained(tmp_path / "model", card="# A card\n")
     return tmp_path / "model"

@@ -41,7 +41,7 @@ def test_a_missing_extra_only_warns(answer, monkeypatch):
     assert "warn  extra metrics" in result.output and '-e ".[metrics]"' in result.output
 
 
-def test_malicious_release_is_told_from_its_neighbours(monkeypatch):
+def test_malicious_release_is_told_from_its_neighbors(monkeypatch):
     monkeypatch.setattr(doctor.metadata, "requires", lambda _: ["lightning>=2"])
     states = {}
     for version in ("2.6.1", "2.6.2", "2.6.3", "2.6.4"):

@@ -45,7 +45,7 @@ def model(tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network(StftFrontend(), 80, 256, channels=[16], blocks=[1], embedding=16)
-        torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+        torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     made = VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), sampler="recommended", consistency=0)
     made.save_pretrained(tmp_path / "model", training={"steps": 3}, card="# A card\n")
     return tmp_path / "model"
@@ -84,7 +84,7 @@ def test_in_place_without_a_check(command, model, data):
     assert (status, err) == (0, []) and out[0].endswith("; stored") and "distance" not in out[0]
     assert (model / "model.safetensors").read_bytes() == weights
     found = VocoderModel.from_pretrained(model)
-    assert found.validated is None and [(grid.sampler, grid.calls) for grid in found.grids] == [("v_2m_pc", 6)]
+    assert found.validated is None and [(grid.sampler, grid.steps) for grid in found.grids] == [("v_2m_pc", 6)]
     told = command("info", model)[1]
     times = " ".join(f"{t:.4g}" for t in found.grids[0].times)
     assert f"grid          v_2m_pc, 6 calls: {times}" in told
@@ -111,7 +111,7 @@ def test_a_model_of_music_keeps_its_grids(command, data, tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network(StftFrontend(1, n_fft=64, hop_length=16), 0, 1, channels=[16], blocks=[1], embedding=16)
-        torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+        torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     folder = tmp_path / "music"
     MusicModel(network, Cosine(), V(), 8000, 2000, sampler="dpmpp_2m").save_pretrained(folder, {"steps": 3}, "# Card\n")
     status, out, err = command("fit-grid", 6, 8, "--model", folder, "--data", data, "--clips", 4, "--check", 2)

@@ -33,7 +33,7 @@ SPEC = PRESETS["speech_16k"]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     network = Network(StftFrontend(), 80, 256, channels=[16, 16], blocks=[1, 1], embedding=16)
-    torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     folder = tmp_path_factory.mktemp("render") / "model"
     VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2).save_pretrained(folder)
     return folder

@@ -32,7 +32,7 @@ from pathlib import Path
 from audiodiff.cli import main
 from audiodiff.rendering import sidecar
 
-store, stored = sidecar.store, []
+store, stored = sidecar.write_with_sidecar, []
 
 def hooked(*arguments):
     if len(stored) == NUMBER:
@@ -40,7 +40,7 @@ def hooked(*arguments):
     stored.append(arguments[0])
     store(*arguments)
 
-sidecar.store = hooked
+sidecar.write_with_sidecar = hooked
 main()
 """
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -53,10 +53,10 @@ def models(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models")
     network = Network(StftFrontend(), 80, 256, channels=[16, 16], blocks=[1, 1], embedding=16)
-    torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2).save_pretrained(folder / "vocoder")
     network = Network(StftFrontend(1, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16)
-    torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     spectrum = AverageSpectrum([0.0, -10.0, -30.0], 8000)
     MusicModel(network, Cosine(), V(), 8000, 1600, spectrum=spectrum).save_pretrained(folder / "music")
     return folder

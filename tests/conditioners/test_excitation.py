@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from audiodiff.audio.excitation import pulses, running_phase
+from audiodiff.audio.excitation import accumulate_phase, pulse_train
 from audiodiff.audio.mel import PRESETS, MelSpectrogram
 from audiodiff.audio.prior import MelPrior
 from audiodiff.conditioners.excitation import HarmonicSource
@@ -53,7 +53,7 @@ def mels(frames: int, batch: int = 1, bands: int = SPEC.n_mels) -> Tensor:
 def test_a_steady_voice_makes_its_pulses():
     source, mel = told(125.0, 0.49, 12)
     f0 = torch.full((1, 12 * HOP), 125.0, dtype=torch.float64)
-    expected = 0.7 * pulses(running_phase(f0, RATE), f0, RATE)[:, None]
+    expected = 0.7 * pulse_train(accumulate_phase(f0, RATE), f0, RATE)[:, None]
     torch.testing.assert_close(source(mel, 12 * HOP), expected.float(), rtol=0, atol=1e-4)
     assert source(mel, 12 * HOP).var() == pytest.approx(0.49, rel=0.05)
 
@@ -113,7 +113,7 @@ def test_the_phase_before_a_stretch_is_that_of_its_clip():
 def test_in_training_the_pulses_are_the_recordings(ahead):
     """A recording of pulses at some phase: with it the source makes them there, without it elsewhere."""
     f0 = torch.full((1, 20 * HOP), 130.0, dtype=torch.float64)
-    recording = 0.1 * pulses((running_phase(f0, RATE) + ahead) % (2 * math.pi), f0, RATE).float()
+    recording = 0.1 * pulse_train((accumulate_phase(f0, RATE) + ahead) % (2 * math.pi), f0, RATE).float()
     source, mel = told(130.0, 1.0, 20)
     inner = slice(800, -800)
     likeness = [
@@ -156,8 +156,8 @@ def test_the_tracker_is_asked_about_the_frames_of_the_mel(spec):
     phase = 2 * math.pi * (120 * time + 50 * time.square())
     waveform = sum(torch.sin(k * phase + k * k) / k for k in range(1, 9)).float()[None]
     source.loss(MelSpectrogram(spec)(waveform), waveform)
-    centres = spec.offset + spec.hop_length * torch.arange(heard["f0"].shape[-1])
-    error = (heard["f0"][0] - (120 + 100 * centres / spec.sample_rate))[3:-3]
+    centers = spec.offset + spec.hop_length * torch.arange(heard["f0"].shape[-1])
+    error = (heard["f0"][0] - (120 + 100 * centers / spec.sample_rate))[3:-3]
     assert error.mean().abs() < 0.05 and error.abs().max() < 0.5
     assert heard["aperiodicity"][0, 3:-3].max() < 0.1
 
@@ -180,7 +180,7 @@ def test_the_loss_falls(recording):
 def make_model() -> VocoderModel:
     torch.manual_seed(0)
     network = Network(StftFrontend(signals=1), SPEC.n_mels, HOP, channels=[16], blocks=[1], embedding=16)
-    nn.init.normal_(network.unet.leave.weight, std=0.03)
+    nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     model = VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, source=build())
     return model.eval()
 

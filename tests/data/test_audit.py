@@ -85,7 +85,7 @@ def test_sums(faulty, tmp_path):
     assert sum(group.hours_by_split.values()) == pytest.approx(group.hours)
     assert group.sample_rates == {8000: 1, 16000: 18}
     assert (group.shortest_seconds, group.longest_seconds) == (1, 2)
-    assert (group.speakers, group.with_text, group.synthetic, group.licences) == (1, 0, False, ["not stated"])
+    assert (group.speakers, group.with_text, group.synthetic, group.licenses) == (1, 0, False, ["not stated"])
 
 
 def test_what_breaks_later_is_listed_and_not_fatal(faulty, tmp_path):

@@ -61,7 +61,7 @@ def test_ljspeech(ljspeech, tmp_path):
         "ljspeech/LJ001-0001": "second",
         "ljspeech/LJ001-0002": "",
     }
-    assert {(c.speaker, c.licence, c.sample_rate) for c in manifest.clips} == {("ljspeech/LJ", "public domain", 22050)}
+    assert {(c.speaker, c.license, c.sample_rate) for c in manifest.clips} == {("ljspeech/LJ", "public domain", 22050)}
     assert Manifest.load(tmp_path / "out") == manifest
     assert Audit.load(tmp_path / "out").findings["unreadable"] == [["ljspeech/LJ001-0009", "no such file"]]
 
@@ -134,7 +134,7 @@ def test_folder_with_texts_speakers_formats_and_faults(tmp_path):
         "mine/loose": ("mine", "", 16000),
         "mine/three": ("mine", "drei", 22050),
     }
-    assert {clip.licence for clip in manifest.clips} == {"not stated"}
+    assert {clip.license for clip in manifest.clips} == {"not stated"}
     findings = Audit.load(tmp_path / "out").findings
     assert {name for name, _ in findings["unreadable"]} == {"mine/text", "mine/empty", "mine/cut"}
     assert dict(findings["left out"])["mine/short"] == "0.390 s, shorter than 0.4 s"
@@ -370,7 +370,7 @@ def test_hibari_is_marked_synthetic_everywhere_and_reproducible(tmp_path):
     for clip in manifest.clips:
         assert clip.synthetic
         assert "synthetic" in clip.speaker
-        assert "synthetic" in clip.licence
+        assert "synthetic" in clip.license
         assert "synthetic" in clip.source
         assert 1 < clip.seconds < 15
     assert "SYNTHETIC" in str(Audit.load(tmp_path / "a"))

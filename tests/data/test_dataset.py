@@ -119,4 +119,4 @@ def test_one_of_each_clip_whatever_their_lengths(tmp_path):
 
 def test_nothing_to_draw_from(manifest):
     with pytest.raises(UserError, match="holds no clips"):
-        CropDataset(manifest.only("test"), 16000, 4000)
+        CropDataset(manifest.with_splits("test"), 16000, 4000)

@@ -143,18 +143,18 @@ def test_without_apt_one_line_names_the_ways_on(tmp_path, monkeypatch):
         ("Files: a*\nLicense: X\n\nFiles: ab*\nLicense: Y\n", "abc", "Y (holder not named)"),
     ],
 )
-def test_licence_is_what_the_copyright_file_says(tmp_path, text, files, expected):
+def test_license_is_what_the_copyright_file_says(tmp_path, text, files, expected):
     (tmp_path / "usr/share/doc/p").mkdir(parents=True)
     (tmp_path / "usr/share/doc/p/copyright").write_text(text)
-    assert debian.licence(tmp_path, "p", files) == expected
+    assert debian.license(tmp_path, "p", files) == expected
     assert debian.version(tmp_path, "p") == "unknown version"
 
 
 def test_the_first_name_that_the_copyright_file_knows_counts(tmp_path):
     (tmp_path / "usr/share/doc/p").mkdir(parents=True)
     (tmp_path / "usr/share/doc/p/copyright").write_text("Files: *\nLicense: X\n\nFiles: kit.zip\nLicense: Y\n")
-    assert debian.licence(tmp_path, "p", "kit v4.zip", "kit.zip") == "Y (holder not named)"
-    assert debian.licence(tmp_path, "p", "kit v4.zip", "kit v.zip") == "X (holder not named)"
+    assert debian.license(tmp_path, "p", "kit v4.zip", "kit.zip") == "Y (holder not named)"
+    assert debian.license(tmp_path, "p", "kit v4.zip", "kit v.zip") == "X (holder not named)"
 
 
 FREE_TEXT = """\
@@ -199,8 +199,8 @@ def test_asterisk_en_with_empty_package_lists(tmp_path, monkeypatch):
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     manifest = prepare(["asterisk-en"], tmp_path / "out")
     assert len(manifest) == 551
-    assert len(manifest.only("validation", "test")) == 60
-    assert all(clip.text and clip.licence.startswith("CC-BY-SA-3.0") for clip in manifest.clips)
+    assert len(manifest.with_splits("validation", "test")) == 60
+    assert all(clip.text and clip.license.startswith("CC-BY-SA-3.0") for clip in manifest.clips)
     assert (tmp_path / "out/asterisk-en/copyright").exists()
     assert not (tmp_path / "out/.downloads").exists()
     (told,) = provenance(manifest)

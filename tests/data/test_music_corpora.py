@@ -9,7 +9,7 @@ import torch
 from audiodiff.audio.io import probe, read
 from audiodiff.data import corpora, music, recordings
 from audiodiff.data.audit import Audit
-from audiodiff.data.corpora import Corpus, Plan, place_for, prepare
+from audiodiff.data.corpora import Corpus, Plan, default_folder, prepare
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
 
@@ -197,12 +197,12 @@ def test_hours_of_a_folder_are_parts_unless_their_text_is_known(tmp_path, monkey
 
 def test_an_interrupted_preparation_goes_on_in_its_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    root, place = tmp_path / "songs", place_for(tmp_path / "songs")
+    root, place = tmp_path / "songs", default_folder(tmp_path / "songs")
     for number in range(3):
         sound(root / f"{number}.wav", seed=number)
 
     def interrupted(path, audio):
-        assert place_for(root) == place  # as another process finds it
+        assert default_folder(root) == place  # as another process finds it
         real_write(path, audio)
         if len(list(place.rglob("*.flac"))) == 2:
             raise KeyboardInterrupt
@@ -211,7 +211,7 @@ def test_an_interrupted_preparation_goes_on_in_its_place(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(corpora, "write", interrupted)
         prepare([f"music:{root}"], place)
-    assert place_for(root) == place and place_for(tmp_path / "elsewhere/songs") != place
+    assert default_folder(root) == place and default_folder(tmp_path / "elsewhere/songs") != place
     assert len(prepare([f"music:{root}"], place)) == 3
 
 
@@ -220,16 +220,16 @@ def test_two_folders_of_one_name_are_prepared_in_two_places(tmp_path, monkeypatc
     first, second = tmp_path / "x/songs", tmp_path / "y/songs"
     for root in (first, second):
         sound(root / "a.wav")
-    assert place_for(first) == place_for(second) == Path("data/songs")
-    prepare([f"music:{first}"], place_for(first))
-    assert place_for(first) == Path("data/songs") != place_for(second)
-    assert place_for(second).parent == Path("data") and place_for(second) == place_for(second)
-    prepare([f"music:{second}"], place_for(second))
+    assert default_folder(first) == default_folder(second) == Path("data/songs")
+    prepare([f"music:{first}"], default_folder(first))
+    assert default_folder(first) == Path("data/songs") != default_folder(second)
+    assert default_folder(second).parent == Path("data") and default_folder(second) == default_folder(second)
+    prepare([f"music:{second}"], default_folder(second))
     prepare([f"folder:{tmp_path / 'x'}"], Path("data/songs"))  # not of this folder alone any more
-    assert place_for(first) not in (Path("data/songs"), place_for(second))
+    assert default_folder(first) not in (Path("data/songs"), default_folder(second))
     sound(tmp_path / "speech/a.wav")
     prepare([f"folder:{tmp_path / 'speech'}"], Path("data/speech"))  # the same folder, as speech
-    assert place_for(tmp_path / "speech") != Path("data/speech")
+    assert default_folder(tmp_path / "speech") != Path("data/speech")
     (tmp_path / "data/other").mkdir()
     (tmp_path / "data/other/mine").touch()
-    assert place_for(tmp_path / "z/other") != Path("data/other")
+    assert default_folder(tmp_path / "z/other") != Path("data/other")

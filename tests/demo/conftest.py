@@ -29,7 +29,7 @@ SPEC = PRESETS["speech_16k"]
 def model_folder(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     network = Network(
-        StftFrontend(), SPEC.n_mels, SPEC.hop_length, channels=[16], blocks=[1], embedding=16, attention=False
+        StftFrontend(), SPEC.n_mels, SPEC.hop_length, channels=[16], blocks=[1], embedding=16, attention_levels=False
     )
     folder = tmp_path_factory.mktemp("runs") / "tiny" / "2026-01-01_00-00-00" / "model"
     VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=4).save_pretrained(folder)

@@ -16,7 +16,7 @@ from audiodiff.audio.mel.file import save_mel
 from audiodiff.demo import sources
 from audiodiff.demo.fields import number
 from audiodiff.demo.generator_page import AFTER, LIKE, NOTHING
-from audiodiff.demo.visit import spoken
+from audiodiff.demo.visit import show_errors
 from audiodiff.errors import UserError
 
 PATIENCE = 30
@@ -52,7 +52,7 @@ def test_every_number_of_the_vocoders_page(url, place, field):
     for value in VALUES:
         data = ["null", '"ddim"', "2", "0", "true"]
         data[place] = value
-        name, content = answer(url, "resynthesise", f"[{', '.join(data)}]")
+        name, content = answer(url, "resynthesize", f"[{', '.join(data)}]")
         assert name == "error" and content["error"].startswith(f"{field}: "), (value, content)
 
 
@@ -101,7 +101,7 @@ def test_a_large_file_is_refused_however_it_came(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"more than 0\.001 MB"):
         sources.read_upload(str(path), 60)
     with pytest.raises(UserError, match=r"more than 0\.001 MB"):
-        sources.from_mel([str(path)], sources.BESIDE, None)
+        sources.load_saved_mel([str(path)], sources.BESIDE, None)
 
 
 def test_a_long_mel_is_refused(tmp_path):
@@ -109,8 +109,8 @@ def test_a_long_mel_is_refused(tmp_path):
     for seconds in (60, 61):
         save_mel(tmp_path / f"{seconds}.npy", torch.zeros(80, seconds * 16000 // 256), spec)
     with pytest.raises(UserError, match=r"61\.npy: is longer than 60 s"):
-        sources.from_mel([str(tmp_path / "61.npy"), str(tmp_path / "61.melspec.json")], sources.BESIDE, None)
-    mel = sources.from_mel([str(tmp_path / "60.npy")], "speech_16k", SimpleNamespace(spec=spec)).mel
+        sources.load_saved_mel([str(tmp_path / "61.npy"), str(tmp_path / "61.melspec.json")], sources.BESIDE, None)
+    mel = sources.load_saved_mel([str(tmp_path / "60.npy")], "speech_16k", SimpleNamespace(spec=spec)).mel
     assert mel.shape == (80, 3750)
 
 
@@ -126,7 +126,7 @@ def test_no_more_than_is_allowed_is_decoded(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("shape '[1, 2]' is invalid"), KeyError("x")])
 def test_other_faults_are_a_sentence_without_our_words(error):
-    with pytest.raises(Exception) as shown, spoken():
+    with pytest.raises(Exception) as shown, show_errors():
         raise error
     assert type(shown.value).__name__ == "Error" and shown.value.message.endswith(".")
     assert str(error) not in shown.value.message or not str(error)

@@ -34,7 +34,7 @@ def browser():
 @pytest.fixture
 def page(browser, url):
     browser.get(url)
-    wait(browser, lambda _: browser.find_elements("css selector", "#resynthesise"))
+    wait(browser, lambda _: browser.find_elements("css selector", "#resynthesize"))
     return browser
 
 
@@ -67,7 +67,7 @@ def test_a_recording_is_uploaded_seen_and_heard(page, recording, model_folder):
     wait(page, lambda _: str(model_folder) in page.find_element("css selector", "body").text)
     upload(page, "#recording", recording)
     wait(page, lambda _: page.find_elements("css selector", "#mel img"))
-    click(page, "Resynthesise")
+    click(page, "Resynthesize")
     wait(page, lambda _: page.find_elements("css selector", "#result #duration"))
     made, rate = offered(page, "#result")
     original, _ = offered(page, "#original")
@@ -80,7 +80,7 @@ def test_a_recording_is_uploaded_seen_and_heard(page, recording, model_folder):
 
 def test_the_other_tab_has_its_own_button(page):
     click(page, "A saved mel")
-    click(page, "Resynthesise the mel")
+    click(page, "Resynthesize the mel")
     wait(page, lambda _: "give one mel and its spec" in page.find_element("css selector", "body").text)
 
 
@@ -98,7 +98,7 @@ def test_a_cleared_number_is_said_on_the_page(page, recording):
     wait(page, lambda _: page.find_elements("css selector", "#mel img"))
     seed = wait(page, lambda _: page.find_elements("css selector", "input[aria-label=Seed]"))[0]
     seed.send_keys(Keys.CONTROL + "a", Keys.DELETE)
-    click(page, "Resynthesise")
+    click(page, "Resynthesize")
     wait(page, lambda _: "Seed: is empty; enter a whole number" in page.find_element("css selector", "body").text)
 
 

@@ -9,7 +9,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from audiodiff.demo import cancellation
-from audiodiff.demo.cancellation import stepwise
+from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.pipelines.pipeline import Progress
 
 STEPS = 50  # that a request asks for
@@ -39,7 +39,7 @@ def assert_stopped(began):
 
 
 def ask(page, recording, steps):
-    return page.submit(handle_file(recording), "ddim", steps, 0, False, api_name="/resynthesise")
+    return page.submit(handle_file(recording), "ddim", steps, 0, False, api_name="/resynthesize")
 
 
 def test_a_cancelled_request_stops_and_the_next_one_is_served(page, recording, slow_network):
@@ -55,7 +55,7 @@ def test_the_work_of_a_visitor_who_has_left_stops(page, url, upload, recording, 
     """A program that asks by plain HTTP, listens, and goes away."""
     first = ask(page, recording, 10) if waiting else None
     until(lambda: slow_network or not waiting)
-    call = f"{url}gradio_api/call/resynthesise"
+    call = f"{url}gradio_api/call/resynthesize"
     body = json.dumps({"data": [upload(url, recording), "ddim", STEPS, 0, False]}).encode()
     with urlopen(Request(call, body, {"Content-Type": "application/json"}), timeout=PATIENCE) as answer:
         event = json.load(answer)["event_id"]
@@ -84,7 +84,7 @@ def test_the_result_comes_after_an_update_for_every_step():
         return "sound"
 
     bar = Bar()
-    run = stepwise(work, bar, Lock())
+    run = run_with_progress(work, bar, Lock())
     updates = [next(run) for _ in range(3)]
     assert updates == [cancellation.gr.skip()] * 3 and bar.seen == [(1, 3), (2, 3), (3, 3)]
     with pytest.raises(StopIteration) as ended:
@@ -101,7 +101,7 @@ def test_a_closed_run_stops_at_its_next_step():
             time.sleep(0.02)
             callback(Progress(i + 1, 1000))
 
-    run = stepwise(work, Bar(), Lock())
+    run = run_with_progress(work, Bar(), Lock())
     next(run)
     run.close()
     time.sleep(0.2)
@@ -113,7 +113,7 @@ def test_what_the_work_raises_is_raised():
         callback(Progress(1, 2))
         raise MemoryError("too long")
 
-    run = stepwise(work, Bar(), Lock())
+    run = run_with_progress(work, Bar(), Lock())
     next(run)
     with pytest.raises(MemoryError, match="too long"):
         next(run)
@@ -132,9 +132,9 @@ def test_the_next_run_waits_for_the_last_step_of_a_closed_one():
 
         return sample
 
-    first = stepwise(work("first"), Bar(), lock)
+    first = run_with_progress(work("first"), Bar(), lock)
     next(first)
     until(lambda: seen)
     first.close()
-    list(stepwise(work("second"), Bar(), lock))
+    list(run_with_progress(work("second"), Bar(), lock))
     assert seen == ["first begins", "first ends", *3 * ["second begins", "second ends"]]

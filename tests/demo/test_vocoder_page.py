@@ -62,15 +62,15 @@ def test_lazy_vocoder_loads_once(model_folder):
     assert vocoder() is vocoder()
 
 
-def test_recording_is_resynthesised_as_the_vocoder_does(page, recording, model_folder):
+def test_recording_is_resynthesized_as_the_vocoder_does(page, recording, model_folder):
     picture, original, result, settings = page.predict(
-        handle_file(recording), "ddim", 3, 7, True, api_name="/resynthesise"
+        handle_file(recording), "ddim", 3, 7, True, api_name="/resynthesize"
     )
     assert picture["type"] == "matplotlib"
     assert picture["plot"].startswith("data:image/")
     heard = read(recording, sample_rate=16000)
     vocoder = Vocoder.from_pretrained(model_folder)
-    wanted = player(vocoder.resynthesise(heard, steps=3, seeds=7, sampler="ddim"))[1]
+    wanted = player(vocoder.resynthesize(heard, steps=3, seeds=7, sampler="ddim"))[1]
     made, rate = samples_of(result)
     assert rate == 16000 and len(made) == len(wanted) == len(heard.samples)
     assert np.abs(made.astype(int) - wanted).max() <= 2
@@ -81,7 +81,7 @@ def test_recording_is_resynthesised_as_the_vocoder_does(page, recording, model_f
 
 def test_seed_and_consistency_are_heard(page, recording):
     results = [
-        samples_of(page.predict(handle_file(recording), "recommended", 2, *choice, api_name="/resynthesise")[2])[0]
+        samples_of(page.predict(handle_file(recording), "recommended", 2, *choice, api_name="/resynthesize")[2])[0]
         for choice in [(0, True), (0, True), (1, True), (0, False)]
     ]
     assert np.array_equal(results[0], results[1])
@@ -99,8 +99,8 @@ def test_saved_mel_sounds_like_its_recording(page, recording, model_folder, tmp_
     beside = "in its .melspec.json"
     picture, original = page.predict(files, beside, api_name="/mel_of_file")
     assert picture and original is None
-    _, _, made, settings = page.predict(files, beside, "ddim", 2, 3, True, api_name="/resynthesise_mel")
-    _, _, wanted, _ = page.predict(handle_file(recording), "ddim", 2, 3, True, api_name="/resynthesise")
+    _, _, made, settings = page.predict(files, beside, "ddim", 2, 3, True, api_name="/resynthesize_mel")
+    _, _, wanted, _ = page.predict(handle_file(recording), "ddim", 2, 3, True, api_name="/resynthesize")
     made, wanted = samples_of(made)[0], samples_of(wanted)[0]
     assert np.abs(made[: len(wanted)].astype(int) - wanted).max() <= 2
     assert settings["input"] == path.name
@@ -111,10 +111,10 @@ def test_bare_array_takes_the_spec_that_is_named(page, tmp_path):
     np.save(path, np.full((80, 20), -4.0, dtype=np.float32))
     args = "recommended", 1, 0, False
     with pytest.raises(AppError, match="does not say which kind"):
-        page.predict([handle_file(path)], "in its .melspec.json", *args, api_name="/resynthesise_mel")
+        page.predict([handle_file(path)], "in its .melspec.json", *args, api_name="/resynthesize_mel")
     with pytest.raises(AppError, match="sample_rate"):
-        page.predict([handle_file(path)], "hifigan_22k", *args, api_name="/resynthesise_mel")
-    made = page.predict([handle_file(path)], "speech_16k", *args, api_name="/resynthesise_mel")[2]
+        page.predict([handle_file(path)], "hifigan_22k", *args, api_name="/resynthesize_mel")
+    made = page.predict([handle_file(path)], "speech_16k", *args, api_name="/resynthesize_mel")[2]
     assert len(samples_of(made)[0]) == 20 * PRESETS["speech_16k"].hop_length
 
 
@@ -122,11 +122,11 @@ def test_bad_input_is_one_line_that_names_the_upload(page, tmp_path):
     text = tmp_path / "notes.wav"
     text.write_text("this is no sound")
     with pytest.raises(AppError) as caught:
-        page.predict(handle_file(text), "recommended", 2, 0, True, api_name="/resynthesise")
+        page.predict(handle_file(text), "recommended", 2, 0, True, api_name="/resynthesize")
     message = str(caught.value)
     assert message.startswith("notes.wav: ") and "\n" not in message
     with pytest.raises(AppError, match="upload a file or record one"):
-        page.predict(None, "recommended", 2, 0, True, api_name="/resynthesise")
+        page.predict(None, "recommended", 2, 0, True, api_name="/resynthesize")
     long = tmp_path / "long.wav"
     soundfile.write(long, np.zeros(61 * 8000), 8000)
     with pytest.raises(AppError, match="audiodiff render"):

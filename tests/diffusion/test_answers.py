@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audiodiff.diffusion.denoiser import Denoiser
-from audiodiff.diffusion.editing import Inpainting, Restarted
+from audiodiff.diffusion.editing import Inpainting, SDEdit
 from audiodiff.diffusion.guidance.extrapolation import Autoguidance, ClassifierFree
 from audiodiff.diffusion.guidance.gradient import ClassifierGuidance
 from audiodiff.diffusion.likelihood.bound import bound_grid, variational_bound
@@ -56,7 +56,7 @@ def _wrapped(denoiser):
         "classifier": ClassifierGuidance(denoiser, lambda x, t, cond: -x.square().sum((1, 2))),
         "inpainting": Inpainting(denoiser, X, mask, 0.0),
         "fitted_inpainting": Inpainting(denoiser, X, mask),
-        "restarted": Restarted(denoiser, 0.5),
+        "restarted": SDEdit(denoiser, 0.5),
         "windowed": Windowed(denoiser, 4),
     }
 

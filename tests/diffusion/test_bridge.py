@@ -30,7 +30,7 @@ def level_of(share, noise):
 
 
 def state(shown, log_snr, noise):
-    """x_u of what a bridge shows: undoes its normalisation."""
+    """x_u of what a bridge shows: undoes its normalization."""
     a, b, c = coefficients(log_snr.double(), noise)
     return shown * (a**2 + b**2 + c**2).sqrt().reshape(-1, *(1,) * (shown.ndim - 1))
 

@@ -228,8 +228,8 @@ def test_perfect_network_has_no_loss_on_a_point(objective, generator):
     assert float(Denoiser(network, Cosine(), objective()).loss(point.expand(3, 1, 20), noise, t).loss.max()) < 1e-22
 
 
-def test_oracle_minimises_the_loss(gaussian, generator):
-    """E[x0 | x_t] is the minimiser: scaling its answer by 0.9 or 1.1 costs more."""
+def test_oracle_minimizes_the_loss(gaussian, generator):
+    """E[x0 | x_t] is the minimizer: scaling its answer by 0.9 or 1.1 costs more."""
     modes = torch.randn(20000, 6, generator=generator, dtype=torch.float64) * gaussian.variances.sqrt()
     x0 = (gaussian.mean + modes @ gaussian.modes.T)[:, None]
     noise = torch.randn(x0.shape, generator=generator, dtype=torch.float64)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audiodiff.diffusion.editing import Inpainting, Restarted
+from audiodiff.diffusion.editing import Inpainting, SDEdit
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.samplers import presets
 from audiodiff.diffusion.schedules.schedule import Cosine
@@ -48,8 +48,8 @@ def test_the_later_the_start_the_nearer_to_what_was_given():
     given = presets.build("ddim", 60)(oracle(), noise(200, 1))
     distances = []
     for t in (0.1, 0.4, 0.7, 1.0):
-        restarted = Restarted(oracle(), t)
-        made = presets.build("ddim", 30)(restarted, restarted.begin(given, noise(200)))
+        restarted = SDEdit(oracle(), t)
+        made = presets.build("ddim", 30)(restarted, restarted.add_noise(given, noise(200)))
         assert float(made.var()) == pytest.approx(1.0, abs=0.15)
         distances.append(float((made - given).square().mean()))
     assert distances == sorted(distances) and distances[0] < 0.1 and distances[-1] > 1.5
@@ -58,4 +58,4 @@ def test_the_later_the_start_the_nearer_to_what_was_given():
 @pytest.mark.parametrize("t", [0.0, -0.1, 1.1])
 def test_no_start(t):
     with pytest.raises(ValueError, match="a start lies above 0"):
-        Restarted(oracle(), t)
+        SDEdit(oracle(), t)

@@ -74,9 +74,9 @@ def test_flow_solves_the_ode(gaussian, x1):
 
 def test_flow_carries_noise_to_the_data(gaussian):
     identity = torch.eye(6, dtype=torch.float64)
-    centre = gaussian.flow(torch.zeros(1, 6, dtype=torch.float64), 1.0, 0.0)
-    assert torch.allclose(centre[0], gaussian.mean)
-    linear = gaussian.flow(identity, 1.0, 0.0) - centre
+    center = gaussian.flow(torch.zeros(1, 6, dtype=torch.float64), 1.0, 0.0)
+    assert torch.allclose(center[0], gaussian.mean)
+    linear = gaussian.flow(identity, 1.0, 0.0) - center
     assert torch.allclose(linear.T @ linear, gaussian.covariance, atol=1e-12)
 
 

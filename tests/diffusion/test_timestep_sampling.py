@@ -16,8 +16,8 @@ def steep(bins: int = 4, history: int = 2, uniform: float = 0.1) -> LossSecondMo
     """A source that has seen the losses 1 and 7, 3 and 3, ... in its bins."""
     source = LossSecondMoment(bins, history, uniform)
     for bin in range(bins):
-        centre = torch.full((history,), (bin + 0.5) / bins)
-        source.update(centre, torch.tensor([2.0 * bin + 1 + 6 * (k and not bin) for k in range(history)]))
+        center = torch.full((history,), (bin + 0.5) / bins)
+        source.update(center, torch.tensor([2.0 * bin + 1 + 6 * (k and not bin) for k in range(history)]))
     return source
 
 
@@ -116,8 +116,8 @@ def test_times_go_evenly_through_the_density():
 def test_weighted_losses_are_unbiased_and_vary_less():
     """The mean of exp(3 t) over uniform t is (e^3 - 1) / 3, however the times are drawn."""
     source = LossSecondMoment(bins=16, history=10)
-    centres = (torch.arange(16).repeat_interleave(10) + 0.5) / 16
-    source.update(centres, (3 * centres).exp())
+    centers = (torch.arange(16).repeat_interleave(10) + 0.5) / 16
+    source.update(centers, (3 * centers).exp())
     estimates = {}
     for name in ("even", "moment"):
         chosen = source if name == "moment" else LowDiscrepancy()

@@ -32,8 +32,8 @@ class Pointwise:
         return x_t * scale * (1 + time)
 
 
-class Neighbours(Pointwise):
-    """Each frame with its neighbours, and zeros beyond the ends of what it is given."""
+class Neighbors(Pointwise):
+    """Each frame with its neighbors, and zeros beyond the ends of what it is given."""
 
     def __call__(self, x_t, t, cond=None):
         padded = torch.nn.functional.pad(x_t, (1, 1))
@@ -68,7 +68,7 @@ def test_windows_of_a_pointwise_denoiser_are_the_whole(batch, frames, window, ov
 
 
 def test_a_clip_does_not_depend_on_its_batch():
-    windowed, x = Windowed(Neighbours(), 16, 0.25, at_once=3), torch.randn(3, 1, 70)
+    windowed, x = Windowed(Neighbors(), 16, 0.25, at_once=3), torch.randn(3, 1, 70)
     together = windowed(x, 0.5)
     for clip, alone in zip(together, x, strict=True):
         torch.testing.assert_close(windowed(alone[None], 0.5)[0], clip)
@@ -76,7 +76,7 @@ def test_a_clip_does_not_depend_on_its_batch():
 
 def test_a_loop_has_no_beginning():
     """Turned by a whole hop, the answer is turned as well; the last frame knows the first."""
-    windowed = Windowed(Neighbours(), 16, 0.5, loop=True)
+    windowed = Windowed(Neighbors(), 16, 0.5, loop=True)
     x = torch.randn(1, 1, 64)
     torch.testing.assert_close(windowed(x.roll(8, -1), 0.5), windowed(x, 0.5).roll(8, -1))
     changed = x.clone()
@@ -90,13 +90,13 @@ def test_a_loop_has_no_beginning():
 def test_seams_are_where_windows_fade():
     """Windows that overlap differ from the whole only by what they do not see, at their ends; without overlap more."""
     x = torch.randn(1, 1, 400)
-    whole = Neighbours()(x, 0.5)
-    errors = [float((Windowed(Neighbours(), 40, overlap)(x, 0.5) - whole).abs().max()) for overlap in (0.0, 0.5)]
+    whole = Neighbors()(x, 0.5)
+    errors = [float((Windowed(Neighbors(), 40, overlap)(x, 0.5) - whole).abs().max()) for overlap in (0.0, 0.5)]
     assert errors[1] < 0.02 < errors[0]
 
 
 def test_samples_of_windows_have_the_distribution_of_the_whole():
-    """Correlated Gaussian data: the covariance of neighbours across seams is that of neighbours elsewhere."""
+    """Correlated Gaussian data: the covariance of neighbors across seams is that of neighbors elsewhere."""
     window, frames = 32, 120
     lags = (torch.arange(window)[:, None] - torch.arange(window)).abs()
     covariance = 0.8 ** lags.double()
@@ -110,9 +110,9 @@ def test_samples_of_windows_have_the_distribution_of_the_whole():
     windowed = Windowed(Rows(), window, 0.5, at_once=100_000)
     noise = torch.randn(1500, 1, frames, generator=torch.Generator().manual_seed(0))
     made = presets.build("dpmpp_2m", 16)(windowed, noise)[:, 0]
-    neighbours = (made[:, 1:] * made[:, :-1]).mean(0)
-    assert abs(float(neighbours.mean()) - 0.8) < 0.05
-    assert float((neighbours - neighbours.mean()).abs().max()) < 0.15  # statistical, 1500 clips, and no seam in it
+    neighbors = (made[:, 1:] * made[:, :-1]).mean(0)
+    assert abs(float(neighbors.mean()) - 0.8) < 0.05
+    assert float((neighbors - neighbors.mean()).abs().max()) < 0.15  # statistical, 1500 clips, and no seam in it
 
 
 @pytest.mark.parametrize("options", [{"window": 0}, {"at_once": 0}, {"overlap": 1.0}, {"overlap": -0.1}])

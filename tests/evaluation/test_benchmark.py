@@ -56,7 +56,7 @@ def vocoder(tmp_path_factory) -> Vocoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network(StftFrontend(), spec.n_mels, spec.hop_length, channels=[16], blocks=[1], embedding=16)
-        torch.nn.init.normal_(network.unet.leave.weight, std=0.05)
+        torch.nn.init.normal_(network.unet.conv_out.weight, std=0.05)
     VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2).save_pretrained(folder)
     return Vocoder.from_pretrained(folder)
 
@@ -69,10 +69,10 @@ def swept(vocoder, data, tmp_path_factory):
 
 
 def counting(monkeypatch) -> list[str]:
-    """Names of the systems that are synthesised from here on."""
-    names, real = [], benchmark._synthesise
+    """Names of the systems that are synthesized from here on."""
+    names, real = [], benchmark._synthesize
     monkeypatch.setattr(
-        benchmark, "_synthesise", lambda system, clips: names.append(system.name) or real(system, clips)
+        benchmark, "_synthesize", lambda system, clips: names.append(system.name) or real(system, clips)
     )
     return names
 
@@ -131,7 +131,7 @@ def test_second_run_does_only_what_is_missing(swept, vocoder, data, tmp_path, mo
 
 
 def test_stopped_in_the_middle_it_keeps_finished_rows(vocoder, data, tmp_path, monkeypatch):
-    path, real = tmp_path / "c.json", benchmark._synthesise
+    path, real = tmp_path / "c.json", benchmark._synthesize
 
     def until_ddim(system, clips):
         if system.name == "ddim/3":
@@ -139,10 +139,10 @@ def test_stopped_in_the_middle_it_keeps_finished_rows(vocoder, data, tmp_path, m
         return real(system, clips)
 
     one, settings = {"unseen": data["unseen"]}, Settings(("ddim",), (1, 3), ("mr_stft",))
-    monkeypatch.setattr(benchmark, "_synthesise", until_ddim)
+    monkeypatch.setattr(benchmark, "_synthesize", until_ddim)
     with pytest.raises(KeyboardInterrupt):
         sweep(vocoder, None, one, settings, path, 0, quiet=True)
-    monkeypatch.setattr(benchmark, "_synthesise", real)
+    monkeypatch.setattr(benchmark, "_synthesize", real)
     names = counting(monkeypatch)
     found = sweep(vocoder, None, one, settings, path, 0, quiet=True)
     assert names == ["ddim/3"] and list(found.shown[0].rows) == [*FIXED, "ddim/1", "ddim/3"]
@@ -257,7 +257,7 @@ def test_table_says_what_was_measured():
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ddim")]
     assert rows[0][:3] == ["ddim", "6", "3.00 ± 0.00"] and rows[0][4:] == ["25 (0.04)", "2.0 (0.5)"]
     assert rows[1][:2] == ["ddim", "200"] and rows[1][4:] == ["–", "–"]
-    assert "![Quality and speed over network calls](benchmark.png)" in text
+    assert "![Quality and speed over network calls](curve.png)" in text
     for said in (
         "`" + "f" * 64 + "`",
         "seed 3",

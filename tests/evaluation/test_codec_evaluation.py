@@ -82,7 +82,7 @@ def test_the_verbs(data, tmp_path, capsys):
 
 def test_nothing_held_out(data):
     with pytest.raises(UserError, match="holds no clip in test"):
-        evaluate(codec(), Manifest(data.only("train").clips, data.root), Settings(splits=("test",)))
+        evaluate(codec(), Manifest(data.with_splits("train").clips, data.root), Settings(splits=("test",)))
 
 
 @pytest.mark.parametrize("limit", [0, -1])

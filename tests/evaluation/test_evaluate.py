@@ -73,7 +73,7 @@ def folder(tmp_path_factory):
     torch.manual_seed(0)
     spec = PRESETS["speech_16k"]
     network = Network(StftFrontend(), spec.n_mels, spec.hop_length, channels=[16, 16], blocks=[1, 1])
-    torch.nn.init.normal_(network.unet.leave.weight, std=0.05)  # as if training had moved it
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.05)  # as if training had moved it
     folder = tmp_path_factory.mktemp("model")
     VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=8).save_pretrained(folder)
     return folder

@@ -81,7 +81,7 @@ def test_real_is_near_and_noise_is_far(data):
 
 
 def test_copies_are_found_out(data):
-    trained_on = data.only("train").clips
+    trained_on = data.with_splits("train").clips
     copies = maker(lambda seed: read(data.path(trained_on[seed % len(trained_on)])).samples.numpy())
     report, _ = evaluate(copies, None, data, SETTINGS)
     assert report.ratio["Frechet"] < 1.5
@@ -97,16 +97,16 @@ def test_halves_of_the_held_out_clips_are_nearest_to_each_other(data):
 
 
 def test_each_clip_is_told_its_nearest_training_clip(data):
-    trained_on = data.only("train").clips
+    trained_on = data.with_splits("train").clips
     copied = maker(
         lambda seed: 0.0 * stroke(0) if seed % 5 == 0 else read(data.path(trained_on[seed % 50])).samples.numpy()
     )
     report, _ = evaluate(copied, None, data, SETTINGS)
     seeds = seeds_of(0, SETTINGS.count)
-    assert [one.clip for one in report.neighbours] == [number for number, seed in enumerate(seeds) if seed % 5]
-    for one in report.neighbours:
+    assert [one.clip for one in report.neighbors] == [number for number, seed in enumerate(seeds) if seed % 5]
+    for one in report.neighbors:
         assert one.nearest == trained_on[seeds[one.clip] % 50].id and one.distance < 1e-6 and one.seconds == 0
-    assert f"| {report.neighbours[0].clip:04d} | {report.neighbours[0].nearest}, at 0.0 s | 0.00 |" in markdown(report)
+    assert f"| {report.neighbors[0].clip:04d} | {report.neighbors[0].nearest}, at 0.0 s | 0.00 |" in markdown(report)
 
 
 def test_real_clips_are_as_near_to_each_other_as_held_out_ones_to_them(data):

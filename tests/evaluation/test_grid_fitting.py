@@ -203,10 +203,10 @@ def test_a_fit_is_checked_on_the_network(tiny, recording, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = list(grids.fits(vocoder, SPECTRUM, (4, 6), None, grids.resynthesis(vocoder, held_out)))
-    assert [(fit.grid.sampler, fit.grid.calls) for fit in found] == [("v_3m", 4), ("v_2m_pc", 6)]
+    assert [(fit.grid.sampler, fit.grid.steps) for fit in found] == [("v_3m", 4), ("v_2m_pc", 6)]
     for fit in found:
         assert fit.errors[1] <= fit.errors[0] and min(fit.distances) > 0
-        own = presets.build(fit.grid.sampler, fit.grid.calls).default_grid(vocoder.model.schedule, 1.0)
+        own = presets.build(fit.grid.sampler, fit.grid.steps).default_grid(vocoder.model.schedule, 1.0)
         assert fit.grid.times[0] == 1 and fit.grid.times[-1] == 0 and fit.grid.times != tuple(own.tolist())
     mel = vocoder.mel(grids.Audio(held_out[0], 16000))
     making = grids.resynthesis(vocoder, held_out[:1])
@@ -264,11 +264,11 @@ def test_better_is_what_the_check_says():
 
 def test_what_is_kept(gridded):
     first = grids.keep(gridded, [made(3, True), made(6, False), made(8, True)])
-    assert [(grid.sampler, grid.calls) for grid in first.grids] == [("v_2m_pc", 4), ("ddim", 3), ("ddim", 8)]
+    assert [(grid.sampler, grid.steps) for grid in first.grids] == [("v_2m_pc", 4), ("ddim", 3), ("ddim", 8)]
     assert first.validated == (3, 10)
     assert first.network is gridded.network
     again = grids.keep(first, [made(3, False), made(12, True)])
-    assert [(grid.sampler, grid.calls) for grid in again.grids] == [("v_2m_pc", 4), ("ddim", 8), ("ddim", 12)]
+    assert [(grid.sampler, grid.steps) for grid in again.grids] == [("v_2m_pc", 4), ("ddim", 8), ("ddim", 12)]
     assert again.validated == (3, 12)
 
 

@@ -125,9 +125,9 @@ def data(tmp_path):
     """A manifest of two corpora; nothing is read of its clips."""
     root = tmp_path / "data"
     clips = (
-        Clip("a/1", "a/1.flac", 7200.0, 16000, speaker="a/x", licence="CC-BY-3.0 (2010, Maxim)", source="Debian a 1.0"),
-        Clip("a/2", "a/2.flac", 3600.0, 16000, speaker="a/y", licence="CC-BY-3.0 (2010, Maxim)", source="Debian a 1.0"),
-        Clip("b/1", "b/1.flac", 1800.0, 16000, speaker="b", split="test", licence="GPL-2", source="Debian b 2|3"),
+        Clip("a/1", "a/1.flac", 7200.0, 16000, speaker="a/x", license="CC-BY-3.0 (2010, Maxim)", source="Debian a 1.0"),
+        Clip("a/2", "a/2.flac", 3600.0, 16000, speaker="a/y", license="CC-BY-3.0 (2010, Maxim)", source="Debian a 1.0"),
+        Clip("b/1", "b/1.flac", 1800.0, 16000, speaker="b", split="test", license="GPL-2", source="Debian b 2|3"),
     )
     (root / "a").mkdir(parents=True)
     (root / "a/corpus.json").write_text(json.dumps({"attribution": "Recorded by: Maxim\nTopal"}))
@@ -139,7 +139,7 @@ def data(tmp_path):
 def record(manifest, steps=1000, **others):
     return {
         "steps": steps, "audio_hours": 12.34, "minutes": 90.0, "device": "cpu", "data": "data/mine",
-        "manifest_hash": manifest.only("train").content_hash(), "version": "0.1.0",
+        "manifest_hash": manifest.with_splits("train").content_hash(), "version": "0.1.0",
     } | others  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def test_publishing_halves_the_weights_and_writes_the_card_from_the_record(comma
     assert all(torch.equal(weight, before.weights[name].half().float()) for name, weight in after.weights.items())
     card = (out / "README.md").read_text()
     assert 'Vocoder.from_pretrained("shelf-16k")' in card and "Buzzes on whispers." in card
-    hashed = data.only("train").content_hash()
+    hashed = data.with_splits("train").content_hash()
     assert f"| 1 | 1,000 | 12.3 | 30 min | one small machine | data/mine ({hashed}) | 0.1.0 |" in card
     assert f"| 2 | 2,000 | 12.3 | 1.5 h | cpu | data/mine ({hashed}) | 0.1.0 |" in card
     assert "| a | Debian a 1.0 | CC-BY-3.0 (2010, Maxim) | 3.00 | 3.00 | 2 | Recorded by: Maxim Topal |" in card
@@ -253,7 +253,7 @@ def test_training_starts_from_every_part_of_a_shipped_model(ships, tiny):
     held = checkpoint.Checkpoint(source.TYPE, arguments, weights, {"steps": 9}, stored=checkpoint.HALF)
     checkpoint.save(ships / "all", held, "")
     model = tiny(schedule=LearnedSchedule(sigmoids=4))
-    torch.nn.init.zeros_(model.network.unet.leave.weight)
+    torch.nn.init.zeros_(model.network.unet.conv_out.weight)
     told = train.start(model, "all")
     assert told == {"steps": 9, "hash": checkpoint.load("all").digest}
     assert all(torch.equal(weight, weights[name].half().float()) for name, weight in model.network.state_dict().items())

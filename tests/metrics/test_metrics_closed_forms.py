@@ -77,7 +77,7 @@ def test_distortion_ignores_what_is_far_below_the_loudest():
 
 def test_world_copy_keeps_length_and_pitch():
     buzz = tone(180, 1.013)
-    copy = world.resynthesise(buzz, RATE)
+    copy = world.resynthesize(buzz, RATE)
     assert copy.shape == buzz.shape and copy.dtype == np.float32
     assert pitch.log_f0_rmse(buzz, copy, RATE) < 20
     assert np.sqrt(np.mean(copy**2)) == pytest.approx(np.sqrt(np.mean(buzz**2)), rel=0.2)

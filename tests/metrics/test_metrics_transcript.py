@@ -1,4 +1,4 @@
-"""Words and their errors against answers that are known; the recogniser on speech whose text is known."""
+"""Words and their errors against answers that are known; the recognizer on speech whose text is known."""
 
 import importlib.util
 import math
@@ -36,7 +36,7 @@ def test_errors_are_the_fewest(said, heard):
         ("Press eleven, please.", "press 11 please"),
         ("the eighteenth", "The 18th."),
         ("I'm afraid it's late", "I am afraid it is late"),
-        ("the colour [beep] of call-forwarding", "The color of call forwarding!"),
+        ("the color [beep] of call-forwarding", "The color of call forwarding!"),
         ("um, one thousand two hundred", "1,200"),
     ],
 )
@@ -49,7 +49,7 @@ def test_punctuation_alone_is_no_word():
 
 
 def hears(monkeypatch, heard: dict[int, str]) -> None:
-    """The recogniser's answer by the length of what it hears."""
+    """The recognizer's answer by the length of what it hears."""
     monkeypatch.setattr(transcript, "transcript", lambda samples, _: heard[len(samples)])
 
 

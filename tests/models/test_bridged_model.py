@@ -90,7 +90,7 @@ def test_an_almost_clean_signal_is_estimated_as_itself(tiny, recording, prior, b
     waveform = torch.stack([recording(4096, seed=seed).samples for seed in range(2)])
     mel, noise = model.analysis(waveform), torch.randn(2, 1, 4096, generator=torch.Generator().manual_seed(0))
     estimate = model.estimate(waveform, noise, torch.full((2,), 1e-4))
-    expected = model.restore(model.normalise(waveform, mel), mel)
+    expected = model.restore(model.normalize(waveform, mel), mel)
     assert prior == "rough, mel" or distance(expected, waveform) < 1e-5
     error = (estimate.waveform - expected).square().mean() / expected.square().mean()
     assert (error > 0.1) if isinstance(objective, X0) else (error < 1e-3)
@@ -130,7 +130,7 @@ def test_beginning_and_excitation_are_told_in_this_order(recording):
     signals = model.condition(mel, waveform=waveform).signal
     assert signals.shape == (1, 2, 9 * HOP)
     assert torch.equal(signals[:, :1], model.rough(mel, 9 * HOP))
-    assert torch.equal(signals[:, 1:], source(model._normalised(mel), 9 * HOP, waveform=waveform))
+    assert torch.equal(signals[:, 1:], source(model._normalized(mel), 9 * HOP, waveform=waveform))
 
 
 def test_what_does_not_fit_is_refused_in_words(tiny):
@@ -170,5 +170,5 @@ def test_few_calls_are_trained_through_the_bridge(tiny, recording, prior, bridge
 
 def test_resynthesis_keeps_the_length(tiny, recording):
     vocoder = Vocoder(tiny(prior="rough", bridge=1.0))
-    made = vocoder.resynthesise(Audio(recording(5000).samples, 16000), 2)
+    made = vocoder.resynthesize(Audio(recording(5000).samples, 16000), 2)
     assert made.samples.shape == (5000,) and made.samples.isfinite().all()

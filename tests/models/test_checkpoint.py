@@ -45,7 +45,9 @@ PRIORS = [StandardPrior(), MelPrior(SPEC, 3e-3)]
     ids=lambda part: type(part).__name__,
 )
 def test_every_combination_is_written_down_and_built_again(frontend, objective, schedule, prior):
-    network = Network(frontend, 80, 256, channels=[8], blocks=[1], dilation_cycle=2, embedding=16, attention=True)
+    network = Network(
+        frontend, 80, 256, channels=[8], blocks=[1], dilation_cycle=2, embedding=16, attention_levels=True
+    )
     parts = {"network": network, "objective": objective, "schedule": schedule, "prior": prior, "mel_spec": SPEC}
     written = json.loads(json.dumps({name: checkpoint.describe(part) for name, part in parts.items()}))
     built = {name: checkpoint.build(part) for name, part in written.items()}
@@ -70,7 +72,9 @@ def test_a_learned_schedule_keeps_what_it_learned(tiny, tmp_path):
 
 
 def test_a_learned_variance_needs_two_answers(tiny):
-    with pytest.raises(UserError, match=r"network: answers 1 signals, the objective asks for 2; set network.answers=2"):
+    with pytest.raises(
+        UserError, match=r"network: answers 1 signals, the objective asks for 2; set network.num_outputs=2"
+    ):
         tiny(objective=LearnedVariance(V()))
 
 
@@ -98,7 +102,7 @@ def test_the_hash_tells_weights_and_arguments_apart(tiny, tmp_path):
         hashes.append(checkpoint.load(tmp_path / str(i)).digest)
         if i == 1:
             with torch.no_grad():
-                model.network.unet.leave.bias[0] += 1e-3
+                model.network.unet.conv_out.bias[0] += 1e-3
     assert hashes[0] == hashes[1] != hashes[2]
     config = tmp_path / "0" / "config.json"
     config.write_text(config.read_text().replace('"consistency": 4', '"consistency": 5'))
@@ -158,7 +162,7 @@ def test_truncated_weights(copy, left):
 def test_a_config_and_weights_of_two_exports_are_refused(copy, tiny, kept):
     before = (copy / kept).read_bytes()
     other = tiny()
-    torch.nn.init.constant_(other.network.unet.leave.bias, 1.0)
+    torch.nn.init.constant_(other.network.unet.conv_out.bias, 1.0)
     other.save_pretrained(copy)
     (copy / kept).write_bytes(before)
     assert "model.safetensors: holds other weights than those that config.json was written with" in refusal(copy)
@@ -202,7 +206,7 @@ def test_a_disk_that_refuses_one_file_leaves_the_whole_old_model(copy, tiny, nam
 def test_readers_of_a_folder_that_is_written_again_get_one_of_its_models(tiny, tmp_path):
     models = [tiny(consistency=count) for count in (2, 3)]
     for count, model in enumerate(models, 2):
-        torch.nn.init.constant_(model.network.unet.leave.bias, count)
+        torch.nn.init.constant_(model.network.unet.conv_out.bias, count)
     models[0].save_pretrained(tmp_path)
     ended = threading.Event()
 
@@ -217,7 +221,7 @@ def test_readers_of_a_folder_that_is_written_again_get_one_of_its_models(tiny, t
     try:
         for _ in range(40):
             found = VocoderModel.from_pretrained(tmp_path)
-            assert found.network.unet.leave.bias[0].item() == found.consistency
+            assert found.network.unet.conv_out.bias[0].item() == found.consistency
     finally:
         ended.set()
         writer.join()

@@ -140,7 +140,7 @@ def test_weights_that_are_not_finite_are_refused_by_all_verbs(shipped, capsys, t
 def test_large_weights_that_are_finite_are_not_refused(vocoder, tmp_path):
     vocoder.model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    weights["unet.leave.weight"].fill_(3e38)  # whose sum is infinite
+    weights["unet.conv_out.weight"].fill_(3e38)  # whose sum is infinite
     save_file(weights, tmp_path / "model.safetensors")
     edit(tmp_path, lambda config: config.pop("weights_hash", None))
     with pytest.raises(UserError, match="not finite"):
@@ -180,7 +180,7 @@ def test_wrong_types_and_ranges_are_refused_at_load(tmp_path, vocoder, place, va
     assert re.search(words, refusal(tmp_path, Vocoder.from_pretrained))
 
 
-@pytest.mark.parametrize("training", [[], "x", 5, None, {"codec": 5}, {"started_from": {"codec": []}}, {"licences": 1}])
+@pytest.mark.parametrize("training", [[], "x", 5, None, {"codec": 5}, {"started_from": {"codec": []}}, {"licenses": 1}])
 def test_a_training_record_of_another_type_is_refused(tmp_path, vocoder, training):
     vocoder.model.save_pretrained(tmp_path)
     edit(tmp_path, lambda config: config.update(training=training))
@@ -218,14 +218,20 @@ def test_a_component_of_another_mel_is_refused(vocoder, tmp_path):
         ({"channels": [8.0]}, r"channels is \[8.0\], not list"),
         ({"channels": 8}, "channels is 8, not list"),
         ({"embedding": 16.0}, "embedding is 16.0, not int"),
-        ({"recompute": 1}, "recompute is 1, not bool"),
+        ({"gradient_checkpointing": 1}, "gradient_checkpointing is 1, not bool"),
         ({"frontend": None}, "frontend is None, not Frontend"),
         ({"condition_hop": 0}, "condition_hop is 0, not int above 0"),
         ({"channels": [8, 0]}, r"channels is \[8, 0\], not list"),
     ],
 )
 def test_constructors_are_called_with_their_types(arguments, words):
-    fitting = {"frontend": IdentityFrontend(1), "channels": [8], "blocks": [1], "embedding": 16, "attention": False}
+    fitting = {
+        "frontend": IdentityFrontend(1),
+        "channels": [8],
+        "blocks": [1],
+        "embedding": 16,
+        "attention_levels": False,
+    }
     assert construct(Network, fitting).channels == [8]
     with pytest.raises(TypeError, match=words):
         construct(Network, fitting | arguments)

@@ -28,9 +28,9 @@ def test_an_almost_clean_signal_is_estimated_as_itself(tiny, recording, objectiv
     estimate = model.estimate(waveform, noise, torch.full((2,), 1e-4))
     assert estimate.loss.shape == (2,) and estimate.loss.isfinite().all()
     assert estimate.waveform.shape == waveform.shape
-    # What whitening and colouring leave of a signal; exact without a prior.
+    # What whitening and coloring leave of a signal; exact without a prior.
     mel = model.analysis(waveform)
-    expected = model.prior.colour(model.prior.whiten(waveform, mel), mel)
+    expected = model.prior.color(model.prior.whiten(waveform, mel), mel)
     error = (estimate.waveform - expected).square().mean() / expected.square().mean()
     assert (error > 0.1) if isinstance(objective, X0) else (error < 1e-3)
 

@@ -52,7 +52,7 @@ def test_a_frame_less_of_margin_would_not_do():
     assert not torch.allclose(model.decode(z, 10), model.decode(z), rtol=0, atol=1e-5)
 
 
-def test_latents_are_standardised_by_what_was_measured():
+def test_latents_are_standardized_by_what_was_measured():
     model, x = build(), torch.randn(2, 640)
     raw = model.posterior(x)[0]
     model.mean.copy_(raw.mean((0, 2))[:, None])
@@ -65,24 +65,24 @@ def test_latents_are_standardised_by_what_was_measured():
 
 def test_it_learns_to_give_back_what_it_hears():
     model = build(latents=8, channels=[32, 32])
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     time = torch.arange(512)
     for step in range(150):
         hertz = 0.02 + 0.2 * torch.rand(16, 1, generator=torch.Generator().manual_seed(step))
         x = (hertz * time).sin()
         mean, _ = model.posterior(x)
         loss = (model.signal(mean) - x).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
     assert float(loss) < 0.1  # of 0.5, with a quarter of the numbers
 
 
 def test_without_phases_it_learns_magnitudes_and_hears_nothing_else():
     """A tone of any phase has one code, and comes back at its pitch and level."""
     model = build(latents=8, channels=[32, 32], phases=False)
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     time = torch.arange(512)
 
     def spectrum(x):
@@ -93,10 +93,10 @@ def test_without_phases_it_learns_magnitudes_and_hears_nothing_else():
         x = (2 * torch.pi * hertz * time).sin()
         made = spectrum(model.signal(model.posterior(x)[0]))
         loss = (made - spectrum(x)).square().mean() / spectrum(x).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
     assert float(loss) < 0.3  # of 1 for silence
     torch.testing.assert_close(model.encode(-x), model.encode(x))
     shifted = (2 * torch.pi * hertz * time + 0.7).sin()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from audiodiff.nn.attention import SelfAttention
-from audiodiff.nn.layers import ChannelNorm, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, masked
+from audiodiff.nn.layers import ChannelNorm, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, apply_mask
 
 
 def fourier_features(log_snr: torch.Tensor) -> torch.Tensor:
@@ -94,8 +94,8 @@ def test_upsample_fills_pairs_in_order():
 
 def test_masked_without_a_mask_is_the_input():
     x = torch.randn(1, 2, 3)
-    assert masked(x, None) is x
-    assert masked(x, torch.tensor([[[1.0, 0.0, 1.0]]]))[..., 1].tolist() == [[0.0, 0.0]]
+    assert apply_mask(x, None) is x
+    assert apply_mask(x, torch.tensor([[[1.0, 0.0, 1.0]]]))[..., 1].tolist() == [[0.0, 0.0]]
 
 
 def attention() -> SelfAttention:
@@ -125,7 +125,7 @@ def test_attention_carries_from_any_frame_to_any_other():
     assert (layer(x, None) - layer(changed, None))[..., 0].abs().max() > 1e-4
 
 
-def test_attention_is_the_identity_at_initialisation():
+def test_attention_is_the_identity_at_initialization():
     x = torch.randn(1, 8, 7)
     assert torch.equal(SelfAttention(8)(x, None), x)
 

@@ -1,4 +1,4 @@
-"""The promises of every network: any length, zero at initialisation, clips that do not see each other."""
+"""The promises of every network: any length, zero at initialization, clips that do not see each other."""
 
 import math
 
@@ -34,7 +34,7 @@ def build(frontend: str, channels: int = 1, levels: int = 2, condition: int = BA
 
 
 def awake(network: Network) -> Network:
-    """The network with random numbers in place of its zero-initialised weights, as if it had been trained."""
+    """The network with random numbers in place of its zero-initialized weights, as if it had been trained."""
     for parameter in network.parameters():
         if not parameter.detach().any():
             nn.init.normal_(parameter, std=0.2)
@@ -52,7 +52,7 @@ def inputs(batch: int, samples: int, channels: int = 1, seed: int = 0) -> tuple[
 @settings(max_examples=10, deadline=None)
 @given(samples=st.integers(1, 150), channels=st.integers(1, 2), levels=st.integers(1, 3), attention=st.booleans())
 def test_any_length_comes_back_as_it_went_in(frontend, samples, channels, levels, attention):
-    network = awake(build(frontend, channels, levels, attention=attention))
+    network = awake(build(frontend, channels, levels, attention_levels=attention))
     x, log_snr, cond = inputs(2, samples, channels)
     made = network(x, log_snr, cond)
     assert made.shape == x.shape
@@ -62,9 +62,9 @@ def test_any_length_comes_back_as_it_went_in(frontend, samples, channels, levels
 
 
 @every_frontend
-def test_output_is_zero_at_initialisation(frontend):
+def test_output_is_zero_at_initialization(frontend):
     x, log_snr, cond = inputs(2, 77)
-    assert not build(frontend, attention=True)(x, log_snr, cond).any()
+    assert not build(frontend, attention_levels=True)(x, log_snr, cond).any()
 
 
 @every_frontend
@@ -82,7 +82,7 @@ def test_awake_network_listens_to_signal_level_and_condition(frontend):
 
 @every_frontend
 def test_gradient_reaches_every_parameter(frontend):
-    network = awake(build(frontend, levels=3, attention=True))
+    network = awake(build(frontend, levels=3, attention_levels=True))
     x, log_snr, cond = inputs(3, 90)
     network(x, log_snr, cond).square().mean().backward()
     idle = [name for name, parameter in network.named_parameters() if not parameter.grad.any()]
@@ -91,8 +91,8 @@ def test_gradient_reaches_every_parameter(frontend):
 
 @every_frontend
 def test_training_wakes_every_parameter_within_three_steps(frontend):
-    """Zero at initialisation must not mean dead: the last layer moves first, then what stands behind it."""
-    network = build(frontend, attention=True)
+    """Zero at initialization must not mean dead: the last layer moves first, then what stands behind it."""
+    network = build(frontend, attention_levels=True)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     x, log_snr, cond = inputs(4, 90)
@@ -105,7 +105,7 @@ def test_training_wakes_every_parameter_within_three_steps(frontend):
 
 @every_frontend
 def test_batch_order_does_not_matter(frontend):
-    network = awake(build(frontend, attention=True))
+    network = awake(build(frontend, attention_levels=True))
     x, log_snr, cond = inputs(4, 90)
     order = torch.tensor([2, 0, 3, 1])
     made = network(x, log_snr, cond)
@@ -117,7 +117,7 @@ def test_batch_order_does_not_matter(frontend):
 @settings(max_examples=10, deadline=None)
 @given(short=st.integers(1, 100), longer=st.integers(0, 90), attention=st.booleans())
 def test_clip_alone_equals_the_clip_in_a_longer_batch(frontend, short, longer, attention):
-    network = awake(build(frontend, levels=3, attention=attention))
+    network = awake(build(frontend, levels=3, attention_levels=attention))
     x, log_snr, cond = inputs(1, short)
     alone = network(x, log_snr, cond)
 
@@ -137,7 +137,7 @@ def test_clip_alone_equals_the_clip_in_a_longer_batch(frontend, short, longer, a
 
 @every_frontend
 def test_valid_samples_of_a_whole_clip_change_nothing(frontend):
-    network = awake(build(frontend, attention=True))
+    network = awake(build(frontend, attention_levels=True))
     x, log_snr, cond = inputs(2, 83)
     told = Condition(cond.frames, torch.tensor([83, 83]))
     torch.testing.assert_close(network(x, log_snr, told), network(x, log_snr, cond), atol=1e-5, rtol=1e-5)
@@ -159,8 +159,8 @@ def test_condition_is_read_where_the_frame_lies(frontend):
     ramp = torch.arange(13.0).expand(1, BANDS, 13)
     seen = aligned_condition(network, samples, Condition(ramp))[0, 0]
     front = network.frontend
-    centres = torch.tensor([front.offset + front.stride * j for j in range(len(seen))])
-    torch.testing.assert_close(seen, (centres / HOP).clamp(0, 12), atol=1e-5, rtol=0)
+    centers = torch.tensor([front.offset + front.stride * j for j in range(len(seen))])
+    torch.testing.assert_close(seen, (centers / HOP).clamp(0, 12), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -245,20 +245,25 @@ def test_condition_moves_between_devices():
 
 
 def test_network_keeps_its_constructor_arguments():
-    network = build("strided", attention=True)
+    network = build("strided", attention_levels=True)
     assert (network.condition, network.condition_hop) == (BANDS, HOP)
-    assert (network.channels, network.blocks, network.embedding, network.attention) == ([16, 16], [2, 2], 16, True)
+    assert (network.channels, network.blocks, network.embedding, network.attention_levels) == (
+        [16, 16],
+        [2, 2],
+        16,
+        True,
+    )
 
 
 @every_frontend
 def test_a_network_of_two_answers_has_a_signal_for_each(frontend):
-    network = awake(build(frontend, channels=2, answers=2))
+    network = awake(build(frontend, channels=2, num_outputs=2))
     x, log_snr, cond = inputs(2, 96, channels=2)
     answer = network(x, log_snr, cond)
     assert answer.shape == (2, 4, 96)
     assert not torch.equal(answer[:, :2], answer[:, 2:])
     with pytest.raises(ValueError, match="at least one"):
-        build(frontend, answers=0)
+        build(frontend, num_outputs=0)
 
 
 def test_labels_and_numbers_are_told_apart():
@@ -277,8 +282,8 @@ def test_labels_and_numbers_are_told_apart():
 def test_what_is_not_told_adds_nothing():
     told, silent = build("stft", condition=0, labels=2, numbers=1), build("stft", condition=0)
     silent.load_state_dict({name: told.state_dict()[name] for name in silent.state_dict()})
-    nn.init.normal_(told.unet.leave.weight)
-    silent.unet.leave.weight.data.copy_(told.unet.leave.weight)
+    nn.init.normal_(told.unet.conv_out.weight)
+    silent.unet.conv_out.weight.data.copy_(told.unet.conv_out.weight)
     x, log_snr, _ = inputs(2, 300)
     nothing = Condition(labels=torch.zeros(2, 2), numbers=torch.full((2, 1), math.nan))
     assert torch.equal(told(x, log_snr, nothing), silent(x, log_snr))
@@ -295,16 +300,16 @@ def test_labels_that_do_not_fit(labels, given_labels):
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_attention_at_so_many_of_the_lowest_levels(levels):
-    network = build("stft", levels=3, attention=levels)
-    assert len(network.unet.attend) == 2 * levels - 1 and network.reach is None
-    with pytest.raises(ValueError, match="attention=4 levels, there are 3"):
-        build("stft", levels=3, attention=4)
+    network = build("stft", levels=3, attention_levels=levels)
+    assert len(network.unet.attention) == 2 * levels - 1 and network.receptive_field is None
+    with pytest.raises(ValueError, match="attention_levels=4, there are 3"):
+        build("stft", levels=3, attention_levels=4)
 
 
 def test_recomputed_activations_change_no_gradient():
     gradients = []
-    for recompute in (False, True):
-        network = awake(build("stft", levels=2, attention=1, recompute=recompute))
+    for gradient_checkpointing in (False, True):
+        network = awake(build("stft", levels=2, attention_levels=1, gradient_checkpointing=gradient_checkpointing))
         x, log_snr, cond = inputs(2, 300)
         network(x, log_snr, cond).square().sum().backward()
         gradients.append([parameter.grad for parameter in network.parameters()])

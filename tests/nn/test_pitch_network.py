@@ -21,7 +21,7 @@ def frames_of(count: int, batch: int = 1, seed: int = 0) -> Tensor:
 
 def target(network: PitchNetwork, f0: float) -> Tensor:
     """What the bins are taught: a bell of one bin's width about the pitch."""
-    away = (torch.tensor(f0).log() - network.centres) / (network.centres[1] - network.centres[0])
+    away = (torch.tensor(f0).log() - network.centers) / (network.centers[1] - network.centers[0])
     return (-0.5 * away.square()).softmax(0)
 
 
@@ -39,7 +39,7 @@ def test_a_clip_alone_equals_the_clip_in_a_padded_batch(lengths):
 def test_what_lies_beyond_the_reach_does_not_matter():
     network, mel = build(), frames_of(40)
     f0, voicing = network(mel)
-    for distance, changes in ((network.reach + 1, False), (network.reach, True)):
+    for distance, changes in ((network.receptive_field + 1, False), (network.receptive_field, True)):
         for other in (20 - distance, 20 + distance):
             moved = mel.clone()
             moved[..., other] += 10
@@ -51,7 +51,7 @@ def test_what_lies_beyond_the_reach_does_not_matter():
 @pytest.mark.parametrize("scale", [1.0, 1e2, 1e4])
 def test_answers_stay_in_their_ranges(scale):
     network = build(f0_min=70.0, f0_max=400.0)
-    torch.nn.init.normal_(network.leave.weight, std=scale)
+    torch.nn.init.normal_(network.conv_out.weight, std=scale)
     f0, voicing = network(frames_of(400))
     assert f0.min() >= 70 * (1 - 1e-6) and f0.max() <= 400 * (1 + 1e-6)
     assert f0.max() > 3 * f0.min()

@@ -21,7 +21,7 @@ every_frontend = pytest.mark.parametrize("frontend", FRONTENDS)
 
 
 def awake(module: nn.Module) -> nn.Module:
-    """With random numbers in place of weights that are zero at initialisation."""
+    """With random numbers in place of weights that are zero at initialization."""
     for parameter in module.parameters():
         if not parameter.detach().any():
             nn.init.normal_(parameter, std=0.2)
@@ -44,21 +44,21 @@ def seen(output: Tensor, position: int, given: Tensor) -> Tensor:
 def test_unet_sees_as_far_as_it_says(levels, blocks):
     torch.manual_seed(0)
     unet = awake(UNet1d(2, 2, condition=2, channels=[6] * levels, blocks=[blocks] * levels, embedding=8)).double()
-    frames = unet.stride * (2 * unet.reach // unet.stride + 3)
+    frames = unet.stride * (2 * unet.receptive_field // unet.stride + 3)
     x, condition = (torch.randn(1, 2, frames, dtype=torch.float64, requires_grad=True) for _ in range(2))
     unet.noise_level.forward = lambda _: torch.ones(1, 8, dtype=torch.float64)
     made = unet(x, torch.zeros(1), condition)
     middle = frames // 2 // unet.stride * unet.stride
     for given in (x, condition):
         distances = [(seen(made, t, given) - t).abs().max().item() for t in range(middle, middle + unet.stride)]
-        assert max(distances) == unet.reach
+        assert max(distances) == unet.receptive_field
 
 
 @every_frontend
 @pytest.mark.parametrize("levels", LEVELS)
 def test_network_sees_as_far_as_it_says(frontend, levels):
     network = build(frontend, levels)
-    reach, grid = network.reach, network.grid
+    reach, grid = network.receptive_field, network.grid
     samples = grid * (2 * reach // grid + 4)
     x = torch.randn(1, 1, samples, requires_grad=True)
     frames = torch.randn(1, BANDS, samples // HOP + 1, requires_grad=True)
@@ -76,7 +76,7 @@ def test_network_sees_as_far_as_it_says(frontend, levels):
 @pytest.mark.parametrize("levels", LEVELS)
 def test_a_stretch_on_the_grid_is_the_whole_but_for_its_reach(frontend, levels):
     network = build(frontend, levels)
-    reach, grid = network.reach, network.grid
+    reach, grid = network.receptive_field, network.grid
     before = -(-reach // grid) * grid
     start, samples = 3 * grid, 2 * before + 5 * grid
     whole_samples = start + samples + 7 * HOP
@@ -101,17 +101,20 @@ def test_a_stretch_on_the_grid_is_the_whole_but_for_its_reach(frontend, levels):
 def test_pitch_sees_as_far_as_it_says(blocks):
     torch.manual_seed(0)
     pitch = PitchNetwork(BANDS, channels=8, blocks=blocks, bins=12)
-    assert pitch.reach == 2**blocks
+    assert pitch.receptive_field == 2**blocks
     mel = torch.randn(1, BANDS, 60, requires_grad=True)
     bins, voicing = pitch.logits(mel)
     for made in (bins, voicing):
-        assert (seen(made, 30, mel) - 30).aminmax() == (-pitch.reach, pitch.reach)
+        assert (seen(made, 30, mel) - 30).aminmax() == (-pitch.receptive_field, pitch.receptive_field)
 
 
 def test_attention_sees_everything():
-    network = Network(StftFrontend(n_fft=64, hop_length=HOP), BANDS, HOP, [8], [1], embedding=8, attention=True)
-    assert network.unet.reach is None and network.reach is None
+    network = Network(StftFrontend(n_fft=64, hop_length=HOP), BANDS, HOP, [8], [1], embedding=8, attention_levels=True)
+    assert network.unet.receptive_field is None and network.receptive_field is None
 
 
 def test_without_a_condition_only_the_signal_counts():
-    assert Network(StridedFrontend(features=6, stride=4), channels=[8], blocks=[1], embedding=8).reach == 4 + 4 + 4
+    assert (
+        Network(StridedFrontend(features=6, stride=4), channels=[8], blocks=[1], embedding=8).receptive_field
+        == 4 + 4 + 4
+    )

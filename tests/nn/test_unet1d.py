@@ -38,7 +38,7 @@ def test_dilations_cycle():
 def test_condition_is_injected_at_every_resolution():
     torch.manual_seed(0)
     unet = UNet1d(3, 3, condition=2, channels=[8, 8, 8], blocks=[1, 1, 1], embedding=8)
-    torch.nn.init.normal_(unet.leave.weight)
+    torch.nn.init.normal_(unet.conv_out.weight)
     frames, level, condition = torch.randn(1, 3, 8), torch.zeros(1), torch.randn(1, 2, 8, requires_grad=True)
     unet(frames, level, condition).square().sum().backward()
     injected = [block for levels in (*unet.down, unet.bottom, *unet.up) for block in levels]

@@ -18,7 +18,7 @@ from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.pipelines.audio_generator import MusicGenerator, Wish, levelled, seeds_of
+from audiodiff.pipelines.audio_generator import MusicGenerator, Wish, normalize_peak, seeds_of
 
 RATE, SAMPLES = 8000, 1600
 LABELS = ("kick", "snare")
@@ -60,12 +60,12 @@ def test_clips_are_levelled_without_clipping_or_offset(generator):
     torch.testing.assert_close(clips.abs().amax((1, 2)), torch.full((4,), 0.9))
     assert clips.mean(-1).abs().max() < 1e-6
     as_they_come = generator.generate(seeds_of(0, 4), peak=None).samples
-    torch.testing.assert_close(levelled(as_they_come, 0.9), clips)
+    torch.testing.assert_close(normalize_peak(as_they_come, 0.9), clips)
 
 
 def test_silence_is_not_raised():
     clips = torch.stack([torch.zeros(1, 50), torch.full((1, 50), 0.3)])
-    assert not levelled(clips, 0.9).any()
+    assert not normalize_peak(clips, 0.9).any()
 
 
 def test_labels_and_guidance_move_the_clip(generator):
@@ -85,18 +85,18 @@ def test_long_clips_are_guided_as_well(generator):
     torch.testing.assert_close(alone, other[1], rtol=0, atol=1e-4)
 
 
-def test_the_noise_is_of_the_recordings_colour(make_music):
+def test_the_noise_is_of_the_recordings_color(make_music):
     """Where the network knows nothing (it answers 0 for v), what comes out is the prior's noise."""
     model = make_music(channels=1, labels=())
-    torch.nn.init.zeros_(model.network.unet.leave.weight)
-    torch.nn.init.zeros_(model.network.unet.leave.bias)
+    torch.nn.init.zeros_(model.network.unet.conv_out.weight)
+    torch.nn.init.zeros_(model.network.unet.conv_out.bias)
     clips = MusicGenerator(model).generate(seeds_of(0, 40), steps=1, sampler="ddim", peak=None).samples
     assert not clips.any()  # x0 = alpha x - sigma v, and alpha(1) = 0
     noise = torch.randn(40, 1, SAMPLES)
     hertz = torch.linspace(200, 3800, 100)
-    found = AverageSpectrum.measured(model.restore(noise), RATE).gain(hertz)
+    found = AverageSpectrum.from_signals(model.restore(noise), RATE).gain(hertz)
     assert (20 * (found / model.spectrum.gain(hertz)).log10()).abs().max() < 2
-    torch.testing.assert_close(model.normalise(model.restore(noise)), noise, rtol=0, atol=1e-4)
+    torch.testing.assert_close(model.normalize(model.restore(noise)), noise, rtol=0, atol=1e-4)
 
 
 def test_a_checkpoint_is_the_model(tmp_path, generator):
@@ -231,7 +231,7 @@ def test_a_latent_model_is_kept_whole(tmp_path, make_latent_music):
     again = MusicGenerator.from_pretrained(tmp_path / "m")
     assert torch.equal(again.generate(1, steps=2).samples, MusicGenerator(model).generate(1, steps=2).samples)
     codec, x = Codec.from_pretrained(tmp_path / "m"), torch.randn(1, 2, 800)
-    assert torch.equal(codec.encode(x), model.eval().normalise(x)) and codec.channels == 2
+    assert torch.equal(codec.encode(x), model.eval().normalize(x)) and codec.channels == 2
     learned = {id(parameter) for parameter in model.learned()}
     assert not learned & {id(parameter) for parameter in model.autoencoder.parameters()}
     codec.save_pretrained(tmp_path / "codec")
@@ -263,4 +263,4 @@ def test_untrained_the_network_is_fresh_and_the_codec_is_the_trained_one(make_la
     untrained = MusicGenerator.untrained(tmp_path).model
     mine, theirs = (one.codec.network.state_dict() for one in (untrained, model))
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
-    assert model.network.unet.leave.weight.any() and not untrained.network.unet.leave.weight.any()
+    assert model.network.unet.conv_out.weight.any() and not untrained.network.unet.conv_out.weight.any()

@@ -127,7 +127,7 @@ def test_steps_are_whole_numbers_everywhere(vocoder, music, value):
     for ask in (
         lambda: vocoder.generate(MEL, value),
         lambda: vocoder.stream([MEL], value),
-        lambda: vocoder.resynthesise(Audio(np.zeros(500), 16000), value),
+        lambda: vocoder.resynthesize(Audio(np.zeros(500), 16000), value),
         lambda: music.generate(steps=value),
         lambda: vocoder.generate(MEL, 2, consistency=value),
         lambda: vocoder.stream([MEL], chunk=value),
@@ -228,25 +228,25 @@ def test_audio_that_is_not_finite_is_an_error(tiny, recording):
 
 @pytest.mark.parametrize("rate", [16000, 22050])
 @pytest.mark.parametrize("kind", ["tensor", "array", "int16"])
-def test_a_recording_of_any_layout_is_resynthesised_whole(vocoder, recording, rate, kind):
+def test_a_recording_of_any_layout_is_resynthesized_whole(vocoder, recording, rate, kind):
     samples = recording(3000, rate).samples
     if kind == "int16":
         samples = (samples * 32767).round().short().float() / 32768
-    plain = vocoder.resynthesise(Audio(samples, rate), 2).samples
+    plain = vocoder.resynthesize(Audio(samples, rate), 2).samples
     given = {"tensor": samples, "array": samples.numpy(), "int16": (samples * 32768).short()}[kind]
     assert plain.shape == (-(-3000 * 16000 // rate),)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         layouts = [Audio(given, rate), Audio(given[None], rate), Audio(np.stack([given, given]), rate)]
     for audio in layouts:
-        assert torch.equal(vocoder.resynthesise(audio, 2).samples, plain)
+        assert torch.equal(vocoder.resynthesize(audio, 2).samples, plain)
         torch.testing.assert_close(vocoder.mel(audio), vocoder.mel(Audio(samples, rate)))
         assert vocoder.diffused(audio).shape == (1, len(plain))
 
 
 @pytest.mark.parametrize("shape", [(0,), (1, 0), (3, 50), (50, 2), (1, 2, 50), (2, 1, 50)])
 def test_recordings_of_other_shapes_are_refused(vocoder, shape):
-    for ask in (vocoder.mel, vocoder.diffused, vocoder.resynthesise):
+    for ask in (vocoder.mel, vocoder.diffused, vocoder.resynthesize):
         with pytest.raises(UserError, match=r"audio: has samples of shape \(") as caught:
             ask(Audio(np.zeros(shape), 16000))
         one_line(caught)

@@ -14,7 +14,7 @@ VOCODER = {
     "generate": lambda vocoder: vocoder.generate(MEL, 2).samples,
     "list": lambda vocoder: vocoder.generate([MEL, MEL[:, :3]], 2)[1].samples,
     "stream": lambda vocoder: torch.cat([piece.samples for piece in vocoder.stream([MEL, MEL], 2, chunk=2)]),
-    "resynthesise": lambda vocoder: vocoder.resynthesise(CLIP, 2).samples,
+    "resynthesize": lambda vocoder: vocoder.resynthesize(CLIP, 2).samples,
     "mel": lambda vocoder: vocoder.mel(CLIP),
     "diffused": lambda vocoder: vocoder.diffused(CLIP),
 }
@@ -73,7 +73,7 @@ def test_a_generator_leaves_its_model_alone(request, kind, use):
     assert torch.equal(untouched(MusicGenerator, model, use), expected)
     # What was used under inference mode takes part in training afterwards.
     z = torch.randn(1, model.network.frontend.channels, 64, requires_grad=True)
-    model.normalise(model.restore(z)).square().sum().backward()
+    model.normalize(model.restore(z)).square().sum().backward()
     assert z.grad.isfinite().all()
 
 
@@ -83,7 +83,7 @@ def test_a_model_is_as_it_was_where_generating_fails(make_music):
     with pytest.raises(UserError):
         MusicGenerator(model).generate(1, steps=2, labels=["flute"])
     with torch.no_grad():
-        model.network.unet.leave.weight.fill_(torch.nan)
+        model.network.unet.conv_out.weight.fill_(torch.nan)
     with pytest.raises(UserError, match="not finite"):
         MusicGenerator(model).generate(1, steps=2, after=CLIP, seconds=0.1)
     assert state(model)[:2] == before[:2]

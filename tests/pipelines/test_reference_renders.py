@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from audiodiff import Audio, MusicGenerator, Vocoder
-from audiodiff.audio.excitation import pulses, running_phase
+from audiodiff.audio.excitation import accumulate_phase, pulse_train
 from audiodiff.evaluation.environment import processor
 
 FILE = Path(__file__).with_name("reference_renders.json")
@@ -27,7 +27,7 @@ def gliding_voice(seconds: float, sample_rate: int, lowest: float) -> Audio:
     """Harmonics of a pitch that rises by an octave, swelling twice a second, above a little noise."""
     samples = int(seconds * sample_rate)
     f0 = lowest * 2 ** torch.linspace(0, 1, samples, dtype=torch.float64)[None]
-    tone = pulses(running_phase(f0, sample_rate), f0, sample_rate)[0]
+    tone = pulse_train(accumulate_phase(f0, sample_rate), f0, sample_rate)[0]
     swell = torch.sin(2 * math.pi * torch.arange(samples) / sample_rate).square()
     noise = torch.randn(samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return Audio((0.1 * tone * swell + 0.005 * noise).float(), sample_rate)

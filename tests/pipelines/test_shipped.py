@@ -7,7 +7,7 @@ import torch
 from scipy.signal import lfilter
 
 from audiodiff import Vocoder
-from audiodiff.audio.excitation import pulses, running_phase
+from audiodiff.audio.excitation import accumulate_phase, pulse_train
 from audiodiff.audio.io import Audio
 from audiodiff.export import publish
 from audiodiff.models import checkpoint
@@ -21,7 +21,7 @@ FORMANTS = ((730, 90), (1090, 110), (2440, 170))
 def voice(seconds, rate):
     """A vowel whose pitch glides from 110 to 170 Hz, with a little breath."""
     f0 = torch.linspace(110, 170, int(seconds * rate), dtype=torch.float64)[None]
-    made = pulses(running_phase(f0, rate), f0, rate) + 0.05 * torch.randn(f0.shape, generator=torch.Generator())
+    made = pulse_train(accumulate_phase(f0, rate), f0, rate) + 0.05 * torch.randn(f0.shape, generator=torch.Generator())
     for frequency, bandwidth in FORMANTS:
         radius = math.exp(-math.pi * bandwidth / rate)
         made = lfilter([1.0], [1.0, -2 * radius * math.cos(2 * math.pi * frequency / rate), radius**2], made)
@@ -37,13 +37,13 @@ def test_the_speech_vocoder_is_shipped():
 
 
 @shipped
-def test_it_is_small_and_its_card_names_data_and_licences(name):
+def test_it_is_small_and_its_card_names_data_and_licenses(name):
     folder = checkpoint.locate(name)
     weights = checkpoint.load(folder).weights
     assert sum(weight.numel() for weight in weights.values()) <= publish.MOST_PARAMETERS
     assert sum(file.stat().st_size for file in folder.iterdir()) <= publish.MOST_BYTES
     card = (folder / "README.md").read_text(encoding="utf-8")
-    for word in ("## Training", "## Data", "licence", "## Known failures"):
+    for word in ("## Training", "## Data", "license", "## Known failures"):
         assert word in card
 
 
@@ -54,10 +54,10 @@ def test_silence_stays_silent(name, calls):
     vocoder = Vocoder.from_pretrained(name)
     rate = vocoder.sample_rate
     tone = 0.3 * torch.sin(2 * math.pi * 200 * torch.arange(rate // 2) / rate)
-    made = vocoder.resynthesise(Audio(torch.cat([tone, torch.zeros(rate), tone]), rate), calls).samples
+    made = vocoder.resynthesize(Audio(torch.cat([tone, torch.zeros(rate), tone]), rate), calls).samples
     assert decibels(made[rate // 2 + 2048 : 3 * rate // 2 - 2048]) < -60
     assert decibels(made[: rate // 2]) > -20
-    assert decibels(vocoder.resynthesise(Audio(torch.zeros(rate), rate), calls).samples) < -60
+    assert decibels(vocoder.resynthesize(Audio(torch.zeros(rate), rate), calls).samples) < -60
 
 
 @shipped

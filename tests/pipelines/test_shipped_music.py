@@ -6,7 +6,7 @@ from torch import Tensor
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
-from audiodiff.audio.loudness import normalise
+from audiodiff.audio.loudness import normalize_rms
 from audiodiff.audio.spectral import multi_resolution_stft
 from audiodiff.evaluation import grid_fitting as grids
 from audiodiff.models.checkpoint import locate
@@ -38,9 +38,9 @@ def noise(clips) -> Tensor:
     return 0.1 * torch.randn(clips.shape, generator=torch.Generator().manual_seed(0))
 
 
-def colour(clips: Tensor) -> float:
+def color(clips: Tensor) -> float:
     """Mean distance, in dB, of the average spectrum from the recordings'."""
-    found = AverageSpectrum.measured(normalise(clips, -20), 22050, len(RECORDINGS)).decibels
+    found = AverageSpectrum.from_signals(normalize_rms(clips, -20), 22050, len(RECORDINGS)).decibels
     return sum(abs(a - b) for a, b in zip(found, RECORDINGS, strict=True)) / len(RECORDINGS)
 
 
@@ -60,9 +60,9 @@ def persistence(clips: Tensor) -> float:
     return float((products.mean((1, 2)) / levels.square().mean((1, 2))).median())
 
 
-def test_it_has_the_recordings_colour(clips, untrained, noise):
+def test_it_has_the_recordings_color(clips, untrained, noise):
     """The codec alone sees to that: any latents have it."""
-    assert max(colour(clips), colour(untrained)) < 5 < 9 < colour(noise)
+    assert max(color(clips), color(untrained)) < 5 < 9 < color(noise)
 
 
 def test_there_are_tones(clips, untrained, noise):

@@ -47,7 +47,7 @@ def build(frontend="stft", source=False, prior="mel", spec=SPEC, schedule=None, 
     front = FRONTENDS[frontend](source + (bridge is not None))
     widths = {"channels": [8, 8], "blocks": [1, 2], "embedding": 8} | options
     network = Network(front, spec.n_mels, spec.hop_length, **widths)
-    torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     pulses = HarmonicSource(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec) if source else None
     process = schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec)
     return Vocoder(VocoderModel(network, *process, consistency=2, source=pulses, bridge=bridge))
@@ -87,7 +87,7 @@ def test_a_stream_is_the_whole_for_every_framing(spec):
     spec = PRESETS[spec]
     torch.manual_seed(0)
     network = Network(StftFrontend(signals=1), spec.n_mels, spec.hop_length, [8, 8], [1, 1], embedding=8)
-    torch.nn.init.normal_(network.unet.leave.weight, std=0.03)
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     source = HarmonicSource(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec)
     vocoder = Vocoder(VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=4, source=source))
     mel = make_mel(61, spec)
@@ -136,14 +136,14 @@ def test_borders_do_not_show():
 
 def test_other_processes():
     growing = build(schedule=VarianceExploding(), objective=X0())
-    learned = build(answers=2, objective=LearnedVariance(V()))
+    learned = build(num_outputs=2, objective=LearnedVariance(V()))
     mel = make_mel(80)
     for vocoder, sampler in ((growing, "dpmpp_2m"), (learned, "ddpm_learned"), (learned, "ddim")):
         whole = vocoder.generate(mel, 3, sampler=sampler).samples
         assert error(joined(vocoder.stream([mel], 3, sampler=sampler, chunk=16)), whole) < 1e-5
 
 
-@pytest.mark.parametrize("part", ["call", "colour", "iteration", "source"])
+@pytest.mark.parametrize("part", ["call", "color", "iteration", "source"])
 def test_a_halo_half_as_long_is_too_short(part):
     """Every part's reach is needed: the tests above would notice a halo that is too small."""
     vocoder, mel = build(source=True, channels=[8], blocks=[3]), make_mel(150)
@@ -152,9 +152,9 @@ def test_a_halo_half_as_long_is_too_short(part):
     stream = vocoder.stream([mel], **options)
     assert error(joined(stream), whole) < 1e-5
     short = vocoder.stream([mel], **options)
-    *calls, colour, iteration = short.stages
-    for stage in {"call": calls, "colour": [colour], "iteration": [iteration], "source": []}[part]:
-        stage.reach = stage.reach // SPEC.hop_length // 2 * SPEC.hop_length
+    *calls, color, iteration = short.stages
+    for stage in {"call": calls, "color": [color], "iteration": [iteration], "source": []}[part]:
+        stage.receptive_field = stage.receptive_field // SPEC.hop_length // 2 * SPEC.hop_length
     if part == "source":
         short.lead //= 2
     assert error(joined(short), whole) > 1e-4
@@ -172,7 +172,10 @@ def test_audio_comes_as_soon_as_its_halo_is_known():
     stream = vocoder.stream(frames(), 2, chunk=4)
     assert drawn == 0
     halo = stream.halo // SPEC.hop_length
-    network, source = vocoder.model.network.reach // SPEC.hop_length, vocoder.model.source.pitch.reach + 1
+    network, source = (
+        vocoder.model.network.receptive_field // SPEC.hop_length,
+        vocoder.model.source.pitch.receptive_field + 1,
+    )
     assert halo == source + 2 * network + 4 + 2 * 4
     for number, audio in enumerate(stream):
         if drawn == 200:
@@ -194,7 +197,7 @@ def test_what_is_kept_does_not_grow():
 def test_pulses_run_on():
     """Pieces of the excitation are the whole, sample by sample, also after thousands of periods."""
     source = build(source=True).model.source
-    mel, lead, hop = make_mel(6000)[None], source.pitch.reach + 1, SPEC.hop_length
+    mel, lead, hop = make_mel(6000)[None], source.pitch.receptive_field + 1, SPEC.hop_length
     whole = source(mel, 6000 * hop)[0, 0]
     phase, pieces = 0.0, []
     for start, stop in pairwise([0, 7, 3000, 3001, 6000]):
@@ -228,14 +231,14 @@ def test_prior_and_consistency_see_as_far_as_a_frame():
     louder = x.clone()
     louder[0, at] += 10
     prior = MelPrior(SPEC)
-    assert 128 < differs(prior.colour(x, mel), prior.colour(louder, mel), at) < SPEC.n_fft
+    assert 128 < differs(prior.color(x, mel), prior.color(louder, mel), at) < SPEC.n_fft
     for iterations in (1, 3):
         made, other = (project(signal, mel, SPEC, iterations) for signal in (x, louder))
         assert iterations * 128 < differs(made, other, at) < iterations * SPEC.win_length
     turned = mel.clone()
     turned[..., 47] += 1
     place = SPEC.offset + 47 * SPEC.hop_length
-    assert 64 < differs(prior.colour(x, mel), prior.colour(x, turned), place) <= SPEC.n_fft // 2
+    assert 64 < differs(prior.color(x, mel), prior.color(x, turned), place) <= SPEC.n_fft // 2
     assert 64 < differs(project(x, mel, SPEC, 1), project(x, turned, SPEC, 1), place) <= SPEC.win_length // 2
 
 
@@ -257,7 +260,7 @@ def test_chunks_that_are_none(chunks, words):
 def test_what_is_refused_before_the_first_chunk():
     vocoder = build()
     with pytest.raises(UserError, match="attention"):
-        build(attention=True).stream([])
+        build(attention_levels=True).stream([])
     with pytest.raises(UserError, match="chunk 0"):
         vocoder.stream([], chunk=0)
     with pytest.raises(UserError, match="sampler 'magic'"):
@@ -269,7 +272,7 @@ def test_what_is_refused_before_the_first_chunk():
 def test_a_network_that_breaks_is_told_of():
     vocoder = build()
     with torch.no_grad():
-        vocoder.model.network.unet.leave.bias.fill_(torch.nan)
+        vocoder.model.network.unet.conv_out.bias.fill_(torch.nan)
     with pytest.raises(ValueError, match=r"not finite after step 1 of 2, from sample 0 on"):
         list(vocoder.stream([make_mel(100)], 2, chunk=16))
 

@@ -89,7 +89,7 @@ def test_a_variance_that_was_never_learned_cannot_be_asked_for(vocoder, recordin
 
 def test_a_learned_variance_is_sampled(recording):
     spec = PRESETS["speech_16k"]
-    network = Network(StftFrontend(), 80, HOP, channels=[8], blocks=[1], embedding=8, answers=2)
+    network = Network(StftFrontend(), 80, HOP, channels=[8], blocks=[1], embedding=8, num_outputs=2)
     model = VocoderModel(network, Cosine(), LearnedVariance(V()), spec, StandardPrior(), consistency=0)
     vocoder = Vocoder(model)
     mel = vocoder.mel(recording(2000))
@@ -142,7 +142,7 @@ def test_progress_counts_network_calls(vocoder, recording):
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 def test_copy_synthesis_is_as_long_as_its_recording(tiny, recording, spec, samples, rate):
     vocoder = Vocoder(tiny(spec=spec, consistency=0))
-    made = vocoder.resynthesise(recording(samples, rate), 2)
+    made = vocoder.resynthesize(recording(samples, rate), 2)
     assert made.sample_rate == vocoder.sample_rate
     assert len(made.samples) == -(-samples * vocoder.sample_rate // rate)
 

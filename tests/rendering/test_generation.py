@@ -11,7 +11,7 @@ from audiodiff.audio import io
 from audiodiff.cli import build as application
 from audiodiff.cli import main
 from audiodiff.errors import UserError
-from audiodiff.pipelines.audio_generator import MusicGenerator, Wish, levelled, seeds_of
+from audiodiff.pipelines.audio_generator import MusicGenerator, Wish, normalize_peak, seeds_of
 from audiodiff.rendering import sidecar, spool
 from audiodiff.rendering.generation import Settings, generate
 from audiodiff.rendering.sidecar import sidecar_path
@@ -136,7 +136,7 @@ def test_a_spool_levels_as_whole_clips_are(peak, monkeypatch):
         for first in range(0, 1000, 130):
             kept.add(clips[..., first : first + 130])
         assert (kept.samples, kept.channels) == (1000, 2) and kept.finite.all()
-        expected = clips if peak is None else levelled(clips, peak)
+        expected = clips if peak is None else normalize_peak(clips, peak)
         for number in (2, 0, 0):
             found = torch.cat(list(kept.clip(number, peak, 1e-6)), dim=-1)
             torch.testing.assert_close(found, expected[number])
@@ -214,13 +214,13 @@ def test_without_any_scratch_folder_there_is_one_line(monkeypatch):
 def test_a_full_disk_leaves_nothing_half(generator, tmp_path, monkeypatch, limit_files, format):
     generate(generator, tmp_path, Settings(TWO, count=1, format=format), quiet=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    store = sidecar.store
+    store = sidecar.write_with_sidecar
 
     def store_on_a_full_disk(*arguments):
         with limit_files(1000):
             store(*arguments)
 
-    monkeypatch.setattr(sidecar, "store", store_on_a_full_disk)
+    monkeypatch.setattr(sidecar, "write_with_sidecar", store_on_a_full_disk)
     with pytest.raises(UserError, match="cannot be written") as error:
         generate(generator, tmp_path, Settings(TWO, count=3, format=format), quiet=True)
     assert "\n" not in str(error.value) and "0001" in error.value.subject

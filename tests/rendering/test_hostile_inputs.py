@@ -12,7 +12,7 @@ from audiodiff.audio import io
 from audiodiff.audio.mel.file import save_mel, spec_path
 from audiodiff.pipelines.audio_generator import MusicGenerator, Wish
 from audiodiff.rendering import generation, render, sidecar
-from audiodiff.rendering.jobs import Source, find
+from audiodiff.rendering.jobs import RenderInput, find_inputs
 
 NAMES = {
     "80 Japanese letters": "あ" * 80,
@@ -32,7 +32,7 @@ def go(vocoder, recording, tmp_path):
     def run(inputs=tmp_path / "in", **settings):
         errors = []
         settings = render.Settings(**{"steps": 1, "consistency": 0} | settings)
-        sources = find([inputs], tmp_path / "out", errors.append)
+        sources = find_inputs([inputs], tmp_path / "out", errors.append)
         return render.render(vocoder, sources, tmp_path / "out", settings, errors.append, quiet=True), errors
 
     return run
@@ -89,14 +89,14 @@ def test_a_folder_or_file_in_the_way_costs_its_own_clip_only(go, recording, tmp_
 @pytest.mark.parametrize("error", READERS, ids=lambda error: getattr(error, "__name__", type(error).__name__))
 def test_whatever_a_reader_raises_is_one_line(go, recording, tmp_path, monkeypatch, stage, error):
     io.write(tmp_path / "in" / "bad.wav", recording(1500))
-    read = getattr(Source, stage)
+    read = getattr(RenderInput, stage)
 
     def broken(source, *arguments):
         if source.path.stem == "bad":
             raise error
         return read(source, *arguments)
 
-    monkeypatch.setattr(Source, stage, broken)
+    monkeypatch.setattr(RenderInput, stage, broken)
     outcome, (line,) = go()
     assert (outcome.rendered, outcome.left_out) == (1, 1)
     assert line.subject == str(tmp_path / "in" / "bad.wav") and "\n" not in str(line)
@@ -140,7 +140,7 @@ def test_a_nested_sidecar_is_not_ours(go, tmp_path):
 
 def test_a_nul_in_a_path_costs_its_own_clip_only(vocoder, recording, tmp_path):
     io.write(tmp_path / "good.wav", recording(1500))
-    sources = [Source(tmp_path / f"{name}.wav", name, PurePosixPath(name)) for name in ("good", "b\0d")]
+    sources = [RenderInput(tmp_path / f"{name}.wav", name, PurePosixPath(name)) for name in ("good", "b\0d")]
     errors = []
     outcome = render.render(vocoder, sources, tmp_path / "out", render.Settings(steps=1), errors.append, quiet=True)
     assert (outcome.rendered, outcome.left_out, len(errors)) == (1, 1, 1) and "null" in errors[0].problem

@@ -8,7 +8,7 @@ from audiodiff.files import folder_lock
 from audiodiff.pipelines.audio_generator import MusicGenerator, Wish
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.rendering import batches, generation, render, sidecar
-from audiodiff.rendering.jobs import find
+from audiodiff.rendering.jobs import find_inputs
 
 CLIPS = 9
 
@@ -22,7 +22,7 @@ def renderer(tmp_path_factory, tiny, recording):
 
     def go(out, **settings):
         settings = render.Settings(steps=2, consistency=1, **{"batch_size": 4} | settings)
-        outcome = render.render(vocoder, find([inputs], out, fail), out, settings, fail, quiet=True)
+        outcome = render.render(vocoder, find_inputs([inputs], out, fail), out, settings, fail, quiet=True)
         return outcome.rendered, outcome.kept
 
     go.inputs = inputs
@@ -57,7 +57,7 @@ def audio(folder) -> dict[str, bytes]:
 
 def stop_after(monkeypatch, clips: int) -> None:
     """Stop the run when so many clips are stored."""
-    store, left = sidecar.store, [clips]
+    store, left = sidecar.write_with_sidecar, [clips]
 
     def stopping(*arguments):
         if left[0] == 0:
@@ -65,7 +65,7 @@ def stop_after(monkeypatch, clips: int) -> None:
         left[0] -= 1
         store(*arguments)
 
-    monkeypatch.setattr(sidecar, "store", stopping)
+    monkeypatch.setattr(sidecar, "write_with_sidecar", stopping)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_an_unreadable_clip_is_left_out_of_its_batch_every_time(renderer, tmp_pa
 
     def run(out):
         settings = render.Settings(steps=2, consistency=1, batch_size=4)
-        return render.render(vocoder, find([inputs], out, fail), out, settings, lines.append, quiet=True)
+        return render.render(vocoder, find_inputs([inputs], out, fail), out, settings, lines.append, quiet=True)
 
     assert run(tmp_path / "whole").left_out == 1
     stop_after(monkeypatch, 2)
@@ -147,7 +147,7 @@ def test_batches_are_cut_from_the_whole_list():
             self.number, self.missing = number, missing
 
     clips = [Clip(i, i in (0, 1, 8)) for i in range(10)]
-    found = batches.unfinished(clips, 4)
+    found = batches.unfinished_batches(clips, 4)
     assert [[clip.number for clip in batch] for batch in found] == [[0, 1, 2, 3], [8, 9]]
 
 

@@ -16,7 +16,7 @@ from audiodiff.audio.mel.file import save_mel, spec_path
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.pipelines.vocoder import Vocoder
-from audiodiff.rendering.jobs import Source, find
+from audiodiff.rendering.jobs import RenderInput, find_inputs
 
 SPEC = PRESETS["speech_16k"]
 
@@ -41,7 +41,7 @@ def names(sources) -> list[str]:
 def collect(inputs, out):
     """Sources and the lines that were reported."""
     lines = []
-    sources = find(inputs, out, lambda error: lines.append(str(error)))
+    sources = find_inputs(inputs, out, lambda error: lines.append(str(error)))
     assert not any("\n" in line for line in lines)
     return sources, lines
 
@@ -108,23 +108,23 @@ def test_a_manifest_gives_ids_and_its_paths_stay_below_the_output(tree, tmp_path
 
 
 def test_the_hash_covers_everything_that_decides_the_mel(tree):
-    mel = Source(tree / "a" / "deep" / "m.npy", "m", PurePosixPath("m"))
+    mel = RenderInput(tree / "a" / "deep" / "m.npy", "m", PurePosixPath("m"))
     before = mel.digest()
     assert before == mel.digest() != mel.digest(SPEC)
     beside = spec_path(mel.path)
     beside.write_text(beside.read_text().replace('"f_min": 0.0', '"f_min": 1.0'))
     assert mel.digest() != before
-    sound = Source(tree / "b.wav", "b", PurePosixPath("b"))
+    sound = RenderInput(tree / "b.wav", "b", PurePosixPath("b"))
     before = sound.digest()
     assert sound.digest(SPEC) == before
     shutil.copy(tree / "n.safetensors", sound.path)
     assert sound.digest() != before
 
 
-def save_bare(path: Path, mel: np.ndarray, spec) -> Source:
+def save_bare(path: Path, mel: np.ndarray, spec) -> RenderInput:
     np.save(path, mel.astype(np.float32))
     spec_path(path).write_text(json.dumps(spec.to_dict()))
-    return Source(path, path.stem, PurePosixPath(path.stem))
+    return RenderInput(path, path.stem, PurePosixPath(path.stem))
 
 
 def librosa_mel(samples, spec):

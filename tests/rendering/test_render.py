@@ -16,7 +16,7 @@ from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
 from audiodiff.pipelines.vocoder import Vocoder
-from audiodiff.rendering.jobs import Source, find
+from audiodiff.rendering.jobs import RenderInput, find_inputs
 from audiodiff.rendering.render import Settings, render
 from audiodiff.rendering.sidecar import sidecar_path
 
@@ -47,7 +47,7 @@ def go(vocoder, inputs, tmp_path):
         def report(error):
             lines.append(str(error))
 
-        sources = find([inputs], tmp_path / out, report)
+        sources = find_inputs([inputs], tmp_path / out, report)
         if shuffle is not None:
             random.Random(shuffle).shuffle(sources)
         settings = Settings(**({"steps": 2} | settings))
@@ -107,7 +107,7 @@ def test_a_clip_is_what_its_vocoder_makes_with_its_own_seed(go, inputs, tmp_path
     go(seed=3, steps=3, consistency=2, sampler="ddim")
     recording = io.read(inputs / "sub" / "b.wav")
     seed = clip_seed(3, "sub/b")
-    expected = vocoder.resynthesise(recording, 3, seed, sampler="ddim", consistency=2).samples
+    expected = vocoder.resynthesize(recording, 3, seed, sampler="ddim", consistency=2).samples
     made = io.read(tmp_path / "out" / "sub" / "b.wav").samples
     assert len(made) == LENGTHS["sub/b"]
     assert (made - expected.clamp(-1, 1)).abs().max() <= 1e-4 * expected.abs().max() + 1.01 / 32768
@@ -135,7 +135,7 @@ def test_what_is_there_is_left_alone(go, tmp_path):
 
 def test_what_is_there_is_not_decoded_again(go, monkeypatch):
     go()
-    monkeypatch.setattr(Source, "frames", lambda *_: pytest.fail("the file is opened for its length"))
+    monkeypatch.setattr(RenderInput, "frames", lambda *_: pytest.fail("the file is opened for its length"))
     assert counts(go()[0]) == (0, 5, 0)
 
 
@@ -148,7 +148,7 @@ def test_a_clip_whose_length_cannot_be_read_counts_once(go, tmp_path, monkeypatc
     def refuse(source, *_):
         raise UserError(source.path, "is damaged")
 
-    monkeypatch.setattr(Source, "frames", refuse)
+    monkeypatch.setattr(RenderInput, "frames", refuse)
     assert counts(go()[0]) == (0, 0, 5)
 
 
@@ -220,7 +220,7 @@ def test_files_of_others_are_not_overwritten(go, tmp_path, recording, sidecar):
 
 def test_an_input_is_not_overwritten(vocoder, inputs):
     lines = []
-    sources = find([inputs / "a.wav"], inputs, lines.append)
+    sources = find_inputs([inputs / "a.wav"], inputs, lines.append)
     before = files(inputs)
     outcome = render(vocoder, sources, inputs, Settings(steps=1, overwrite=True), lines.append, quiet=True)
     assert counts(outcome) == (0, 0, 1) and "would be overwritten by its own rendering" in str(lines[0])
@@ -238,7 +238,7 @@ def test_one_clip_that_cannot_be_rendered_does_not_cost_its_batch(go, inputs, tm
 def test_a_model_that_answers_nan_is_one_line_a_clip(go, tiny, inputs, tmp_path):
     model = tiny()
     with torch.no_grad():
-        model.network.unet.leave.bias.fill_(torch.nan)
+        model.network.unet.conv_out.bias.fill_(torch.nan)
     outcome, lines = go(vocoder=Vocoder(model))
     assert counts(outcome) == (0, 0, 5)
     assert len(lines) == 5 and all("not finite" in line and "\n" not in line for line in lines)

@@ -72,5 +72,5 @@ def test_a_clip_is_learned_by_heart():
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
     for calls in (1, 2, 6):
-        made = Vocoder(model).resynthesise(Audio(clip[0], spec.sample_rate), calls, consistency=0)
+        made = Vocoder(model).resynthesize(Audio(clip[0], spec.sample_rate), calls, consistency=0)
         assert float(si_sdr(made.samples[None], clip)) > 12

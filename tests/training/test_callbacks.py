@@ -12,7 +12,7 @@ from torch import nn
 
 from audiodiff import Vocoder, config, train
 from audiodiff.errors import UserError
-from audiodiff.training.callbacks import ExponentialAverage, newest_checkpoint
+from audiodiff.training.callbacks import ExponentialMovingAverage, newest_checkpoint
 from audiodiff.training.checkpoint_io import AtomicCheckpointIO
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -25,7 +25,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     options = [
         f"folder={folder}", f"trainer.max_steps={STEPS}", "trainer.val_check_interval=5", "trainer.log_every_n_steps=1",
-        "+callbacks.noise_levels.every=5", "+callbacks.throughput.every=2", "callbacks.checkpoints.every=3",
+        "+callbacks.loss_by_timestep.every=5", "+callbacks.throughput.every=2", "callbacks.checkpoints.every=3",
         "data.batch_size=8", "data.crop_samples=4096", "lr_schedule.warmup_steps=2", "optimizer.lr=1e-2",
     ]  # fmt: skip
     train.run(config.compose(["+recipe=speech_mel", "debug=smoke", *options]), folder)
@@ -82,7 +82,7 @@ def test_resuming_leaves_no_checkpoint_more(run, tmp_path):
     shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
     for steps in (11, 13):
         options = [f"folder={tmp_path}", f"trainer.max_steps={steps}", "resume=last", "callbacks.checkpoints.every=1"]
-        shape = ["data.batch_size=8", "data.crop_samples=4096", "callbacks.held_out.clips=0"]
+        shape = ["data.batch_size=8", "data.crop_samples=4096", "callbacks.samples.clips=0"]
         train.run(config.compose(["+recipe=speech_mel", "debug=smoke", *options, *shape]), tmp_path)
         names = sorted(file.stem for file in (tmp_path / "checkpoints").iterdir())
         assert names == [f"step={step:09d}" for step in range(steps - 2, steps + 1)]
@@ -178,7 +178,7 @@ def averages(weights: list[float], limit: float) -> list[float]:
 
 @pytest.mark.parametrize("limit", [0.3, 0.999])
 def test_average_is_the_one_written_out_and_training_goes_on_from_the_trained_weights(limit, tmp_path):
-    module, average = Line(), ExponentialAverage(limit)
+    module, average = Line(), ExponentialMovingAverage(limit)
     trainer = lightning.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[average],
         enable_model_summary=False, max_epochs=1, val_check_interval=4, num_sanity_val_steps=0,

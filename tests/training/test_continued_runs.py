@@ -14,7 +14,7 @@ from audiodiff.files import folder_lock
 from audiodiff.models import checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-SMOKE = ("+recipe=speech_mel", "debug=smoke", "callbacks.held_out.clips=0", "data.crop_samples=4096")
+SMOKE = ("+recipe=speech_mel", "debug=smoke", "callbacks.samples.clips=0", "data.crop_samples=4096")
 GRID = StoredGrid("ddim", 2, [1.0, 0.5, 0.0])  # from pure noise, where an epsilon model cannot start
 
 
@@ -31,7 +31,7 @@ def first(tmp_path_factory):
     run(folder)
     shutil.copytree(folder / "model", folder / "fitted")
     with_grid = Vocoder.from_pretrained(folder / "model").model.replaced(grids=[GRID])
-    with_grid.save_pretrained(folder / "fitted", checkpoint.load(folder / "model").training | {"licences": ["X-1.0"]})
+    with_grid.save_pretrained(folder / "fitted", checkpoint.load(folder / "model").training | {"licenses": ["X-1.0"]})
     return folder / "fitted"
 
 
@@ -84,7 +84,7 @@ def test_other_data_is_refused(first, tmp_path):
 
 def test_what_may_change_does(first, tmp_path):
     shutil.copytree(first.parent / "checkpoints", tmp_path / "checkpoints")
-    words = ("optimizer.lr=1e-4", "sampler=ddim", "logger=csv", "+network.recompute=true")
+    words = ("optimizer.lr=1e-4", "sampler=ddim", "logger=csv", "+network.gradient_checkpointing=true")
     model = run(tmp_path, "resume=last", "trainer.max_steps=2", *words)
     assert model.training["steps"] == 2 and model.arguments["sampler"] == "ddim"
 
@@ -126,7 +126,7 @@ def test_a_model_says_all_stages_of_its_training(first, tmp_path):
     started = third.training["started_from"]
     assert (started["hash"], started["started_from"]["hash"]) == (second.digest, checkpoint.load(first).digest)
     card = (tmp_path / "third" / "model" / "README.md").read_text()
-    assert card.count("of its weights: 1 steps on") == 2 and "X-1.0" in card  # the first one's licence
+    assert card.count("of its weights: 1 steps on") == 2 and "X-1.0" in card  # the first one's license
     assert "Earlier training" not in (first.parent / "model" / "README.md").read_text()
 
 
@@ -176,11 +176,11 @@ def test_a_command_line_is_completed_by_that_of_the_run(tmp_path, monkeypatch):
 def test_what_is_changed_on_resume_belongs_to_the_recipe_of_the_run(tmp_path):
     runs.save_overrides(tmp_path, ["+recipe=drums"])
     resume = f"resume={tmp_path}"
-    words = ["callbacks.generated.clips=2", "data.labels=[a,b]"]
+    words = ["callbacks.samples.clips=2", "data.labels=[a,b]"]
     cfg = config.compose(config.check(runs.resume_arguments([resume, *words])))
-    assert cfg.callbacks.generated.clips == 2 and cfg.data.labels == ["a", "b"]
+    assert cfg.callbacks.samples.clips == 2 and cfg.data.labels == ["a", "b"]
     with pytest.raises(UserError, match=r"callbacks\.held_out: is no key of the configuration"):
-        config.check(runs.resume_arguments([resume, "callbacks.held_out=null"]))
+        config.check(runs.resume_arguments([resume, "callbacks.samples=null"]))
 
 
 def test_a_resume_that_fails_changes_nothing_for_the_next(first, tmp_path):

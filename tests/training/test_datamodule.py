@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from audiodiff.data.tones import prepare_tones
+from audiodiff.data.tones import write_tones
 from audiodiff.errors import UserError
 from audiodiff.training import datamodule
 from audiodiff.training.datamodule import ManifestData, OneClipData
@@ -15,7 +15,7 @@ from audiodiff.training.datamodule import ManifestData, OneClipData
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
     """A folder of six prepared tones."""
-    return prepare_tones(tmp_path_factory.mktemp("tones"), clips=6, seconds=0.5).root
+    return write_tones(tmp_path_factory.mktemp("tones"), clips=6, seconds=0.5).root
 
 
 def loader(data, next_draw: int = 0, rank: int = 0, ranks: int = 1):
@@ -88,9 +88,7 @@ def test_unprepared_data_names_the_command(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*waiting for process")
 def test_tones_are_made_by_one_of_several_processes(tmp_path, monkeypatch):
     folder, made = tmp_path / "made", []
-    monkeypatch.setattr(
-        datamodule, "prepare_tones", lambda path, **_: made.append(path) or prepare_tones(path, clips=3)
-    )
+    monkeypatch.setattr(datamodule, "write_tones", lambda path, **_: made.append(path) or write_tones(path, clips=3))
     (folder / "tones").mkdir(parents=True)  # as a killed process leaves it
     data = [ManifestData(folder, 16000, 4096, 2, tones=True) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:

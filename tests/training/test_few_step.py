@@ -45,13 +45,13 @@ def clips(count: int = 2, samples: int = 16 * HOP) -> Tensor:
 
 def captured(training: FewStepTraining) -> dict:
     """What the next step hands to its synthesis and gets back."""
-    seen, synthesise = {}, training._synthesise
+    seen, synthesize = {}, training._synthesize
 
     def spy(noise, mel, told, calls):
-        seen.update(noise=noise, mel=mel, told=told, calls=calls, made=synthesise(noise, mel, told, calls))
+        seen.update(noise=noise, mel=mel, told=told, calls=calls, made=synthesize(noise, mel, told, calls))
         return seen["made"]
 
-    training._synthesise = spy
+    training._synthesize = spy
     return seen
 
 
@@ -68,7 +68,7 @@ def test_a_step_is_a_function_of_weights_batch_seed_and_key(source):
         build(source, seed=4).step({"waveform": waveform}, "draw 0", (0.5, 1.2)),
     ]
     with torch.no_grad():
-        training.model.network.unet.leave.bias += 1e-2
+        training.model.network.unet.conv_out.bias += 1e-2
     others.append(training.step({"waveform": waveform}, "draw 0", (0.5, 1.2)))
     assert not any(torch.equal(first["clip_loss"], other["clip_loss"]) for other in others)
 
@@ -82,7 +82,7 @@ def test_what_is_trained_is_what_will_be_heard():
         seen = captured(training)
         training.step({"waveform": clips(1)}, "draw 0", LEVEL)
         noise, mel = batch_noise([5], 1, 16 * HOP), seen["mel"]
-        made = training._synthesise(noise, mel, training.model.condition(mel), 3)
+        made = training._synthesize(noise, mel, training.model.condition(mel), 3)
         heard = Vocoder(training.model).generate(mel[0], 3, seeds=5, sampler="ddim").samples
         torch.testing.assert_close(made[0], heard, rtol=0, atol=1e-5 * float(heard.abs().max()))
 
@@ -157,7 +157,7 @@ def test_the_two_outputs_come_from_two_noises_and_one_mel():
     assert len(seen["mel"]) == 2 and len(seen["told"].frames) == 2
     # Clip by clip: with the same noise twice, both outputs of a clip are the same, and there is nothing to push.
     noise = torch.cat([first, first])
-    again = training._synthesise(noise, seen["mel"], seen["told"], 2).unflatten(0, (2, 2))
+    again = training._synthesize(noise, seen["mel"], seen["told"], 2).unflatten(0, (2, 2))
     torch.testing.assert_close(again[0], again[1])
     assert (multi_resolution_stft(again[0], again[1]) < 1e-3).all()
     torch.testing.assert_close(again[0], seen["made"][:2])
@@ -166,9 +166,9 @@ def test_the_two_outputs_come_from_two_noises_and_one_mel():
 def test_the_recording_itself_costs_nothing():
     training, waveform = build(), clips()
     perfect = faded(waveform, HOP).repeat(2, 1)
-    training._synthesise = lambda *_: perfect
+    training._synthesize = lambda *_: perfect
     assert training.step({"waveform": waveform}, "draw 0", LEVEL)["clip_loss"].tolist() == [0, 0]
-    training._synthesise = lambda *_: 0.5 * perfect
+    training._synthesize = lambda *_: 0.5 * perfect
     assert (training.step({"waveform": waveform}, "draw 0", LEVEL)["clip_loss"] > 0.1).all()
 
 

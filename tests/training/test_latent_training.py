@@ -18,7 +18,7 @@ from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.models.codec import Codec, codec_of
 from audiodiff.pipelines.audio_generator import MusicGenerator
-from audiodiff.training.datamodule import MusicData
+from audiodiff.training.datamodule import AudioData
 from audiodiff.training.latents import LatentData, codec_hash, encode, latent_file
 from audiodiff.training.reconstructed import predictable
 
@@ -30,11 +30,11 @@ CODEC = (
         "network.channels=[16,16]",
         "network.blocks=[1,1]",
     ),
-    *("callbacks.reconstructed.measured=4", "data.batch_size=2"),
+    *("callbacks.samples.measured=4", "data.batch_size=2"),
 )
 LATENT = (
     *("network.frontend.channels=8", "network.channels=[16,16]", "network.blocks=[1,1]"),
-    *("callbacks.generated.clips=2", "callbacks.generated.steps=2", "data.batch_size=4"),
+    *("callbacks.samples.clips=2", "callbacks.samples.steps=2", "data.batch_size=4"),
 )
 SMALL = (f"data.sample_rate={RATE}", f"data.crop_samples={CROP}", "data.workers=0", "trainer.accelerator=cpu")
 
@@ -71,7 +71,7 @@ def run(recipe, words, path, folder, *more):
 
 
 def test_a_folder_of_songs_is_all_that_is_needed(codec):
-    clips = MusicData(str(codec / "data" / "mine"), RATE, CROP, 2).manifest().clips
+    clips = AudioData(str(codec / "data" / "mine"), RATE, CROP, 2).manifest().clips
     assert len(clips) == 10 and {clip.channels for clip in clips} == {1, 2}
     assert {clip.tempo for clip in clips} == {90.0 + number for number in range(10)}
 
@@ -100,8 +100,8 @@ def test_another_codec_begins_with_its_weights(codec, tmp_path):
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
-def test_what_neighbours_tell_of_a_frame(memory):
-    """Of a first-order autoregression, between its neighbours, 2 a^2 / (1 + a^2) of the variance."""
+def test_what_neighbors_tell_of_a_frame(memory):
+    """Of a first-order autoregression, between its neighbors, 2 a^2 / (1 + a^2) of the variance."""
     x = torch.randn(24, 3, 1000, generator=torch.Generator().manual_seed(0))
     for frame in range(1, 1000):
         x[..., frame] = memory * x[..., frame - 1] + (1 - memory**2) ** 0.5 * x[..., frame]
@@ -214,7 +214,7 @@ def test_a_codec_that_does_not_fit(codec, options, message):
 
 
 def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
-    where = (f'data.codec="{codec / "model"}"', "data.numbers=[seconds,tempo]", "trainer.max_steps=4")
+    where = (f'data.codec="{codec / "model"}"', "data.scalars=[seconds,tempo]", "trainer.max_steps=4")
     run("music_latent", LATENT, codec / "data" / "mine", tmp_path, *where)
     generator = MusicGenerator.from_pretrained(tmp_path / "model")
     assert generator.model.numbers == ("seconds", "tempo") and generator.model.codec.sample_rate == RATE
@@ -228,12 +228,12 @@ def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
 
 
 def test_weights_of_another_codec_or_number_of_channels_are_refused(codec, tmp_path):
-    where = (f'data.codec="{codec / "model"}"', "data.numbers=[]", "trainer.max_steps=1")
+    where = (f'data.codec="{codec / "model"}"', "data.scalars=[]", "trainer.max_steps=1")
     with pytest.raises(UserError, match=r"makes 1 channel\(s\), the data has 2; set network.frontend.channels=8"):
         run("music_latent", (*LATENT, "network.frontend.channels=4"), codec / "data" / "mine", tmp_path / "a", *where)
     run("music_latent", LATENT, codec / "data" / "mine", tmp_path / "b", *where)
     other = Codec.from_pretrained(codec / "model")
-    torch.nn.init.zeros_(other.network.leave.weight)
+    torch.nn.init.zeros_(other.network.conv_out.weight)
     other.save_pretrained(tmp_path / "other")
     where = (f'data.codec="{tmp_path / "other"}"', *where[1:], f'init_from="{tmp_path / "b" / "model"}"')
     with pytest.raises(UserError, match=r"data\.codec .*other: is another codec than that of the weights"):
@@ -254,14 +254,14 @@ def test_a_folder_of_silence_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "quiet").mkdir()
     soundfile.write(tmp_path / "quiet" / "a.wav", np.zeros(16000), 8000)
     with pytest.raises(UserError, match="none of its 1 recordings can be used; the first: silent"):
-        MusicData("quiet", RATE, CROP, 2).setup("fit")
+        AudioData("quiet", RATE, CROP, 2).setup("fit")
 
 
 def test_one_short_clip_is_trained_on_and_said_to_be_short(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one").mkdir()
     soundfile.write(tmp_path / "one" / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 8000)
-    data = MusicData("one", RATE, 3 * RATE, 2)
+    data = AudioData("one", RATE, 3 * RATE, 2)
     with pytest.warns(UserWarning, match=r"1 of 1 recordings are shorter than a crop of 3\.0 s"):
         data.setup("fit")
     assert data.crops[0]["samples"] == 16000 and len(data.held_out.manifest) == 1

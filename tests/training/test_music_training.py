@@ -22,7 +22,7 @@ from audiodiff.models.audio_model import MusicModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.pipelines.audio_generator import MusicGenerator
-from audiodiff.training.datamodule import MusicData
+from audiodiff.training.datamodule import AudioData
 from audiodiff.training.music import MusicTraining
 from audiodiff.training.optim import WarmupCosine
 
@@ -32,7 +32,7 @@ TINY = (
     *("network.channels=[8,8]", "network.blocks=[1,1]", "network.frontend.n_fft=256", "network.frontend.hop_length=64"),
     *(f"data.sample_rate={RATE}", f"data.crop_samples={SAMPLES}", "data.batch_size=4", "data.workers=0"),
     *("data.labels=[low,high]", "training.measured=4", "trainer.accelerator=cpu"),
-    *("callbacks.generated.clips=3", "callbacks.generated.steps=2", "trainer.precision=32-true"),
+    *("callbacks.samples.clips=3", "callbacks.samples.steps=2", "trainer.precision=32-true"),
 )
 
 
@@ -50,9 +50,9 @@ def strokes(tmp_path_factory):
     return root / "out"
 
 
-def data(strokes, **options) -> MusicData:
+def data(strokes, **options) -> AudioData:
     arguments = {"sample_rate": RATE, "crop_samples": SAMPLES, "batch_size": 4, "labels": ("low", "high")}
-    return MusicData(str(strokes), **arguments | options)
+    return AudioData(str(strokes), **arguments | options)
 
 
 def training(channels=1, labels=("low", "high"), **options) -> MusicTraining:
@@ -89,7 +89,7 @@ def test_clips_that_are_not_asked_for_are_left_out(strokes):
 
 
 def test_where_nothing_is_prepared_the_corpora_are_named(tmp_path):
-    module = MusicData(str(tmp_path / "none"), RATE, SAMPLES, 4, corpora="sonic-pi-samples hydrogen-drumkits")
+    module = AudioData(str(tmp_path / "none"), RATE, SAMPLES, 4, corpora="sonic-pi-samples hydrogen-drumkits")
     with pytest.raises(UserError, match="audiodiff prepare sonic-pi-samples hydrogen-drumkits --out"):
         module.setup("fit")
 
@@ -142,7 +142,7 @@ def test_one_crop_of_each_held_out_clip_is_validated_on(strokes):
 @pytest.mark.parametrize("levelled", [True, False])
 def test_what_lies_beyond_a_clip_does_not_count_where_it_is_masked(masked, levelled):
     module = training(labels=(), masked=masked, levelled=levelled)
-    torch.nn.init.normal_(module.model.network.unet.leave.weight, std=0.1)
+    torch.nn.init.normal_(module.model.network.unet.conv_out.weight, std=0.1)
     wave, ends = torch.randn(4, 1, SAMPLES), torch.tensor([SAMPLES, 500, 1200, SAMPLES])
     beyond = torch.arange(SAMPLES) >= ends[:, None, None]
     losses = [
@@ -247,7 +247,7 @@ def test_info_tells_what_it_is(trained, capsys):
 
 def test_training_learns_the_sound_and_what_labels_mean(strokes, tmp_path):
     """Trained, the model makes sound where the strokes have theirs, and labels that are swapped make it worse."""
-    generator = run(strokes, tmp_path, "trainer.max_steps=150", "optimizer.lr=5e-3", "callbacks.average.decay=0.9")
+    generator = run(strokes, tmp_path, "trainer.max_steps=150", "optimizer.lr=5e-3", "callbacks.ema.decay=0.9")
     clips = generator.generate(list(range(16)), steps=10).samples
     loudest = torch.fft.rfft(clips).abs().argmax(-1).flatten() * RATE / SAMPLES
     at_home = ((loudest > 80) & (loudest < 160)) | ((loudest > 1900) & (loudest < 2500))

@@ -54,7 +54,7 @@ def run(recipe, recordings, folder, *words):
 
 
 def test_a_vocoder_is_trained_validated_and_resumed(recordings, tmp_path):
-    words = ("debug=smoke", *TINY, "data.crop_samples=4096", "data.validation_clips=3", "callbacks.held_out.clips=3")
+    words = ("debug=smoke", *TINY, "data.crop_samples=4096", "data.validation_clips=3", "callbacks.samples.clips=3")
     run("speech_mel", recordings, tmp_path, *words)
     run("speech_mel", recordings, tmp_path, *words, "trainer.max_steps=2", "resume=last")
     for step in (1, 2):
@@ -64,11 +64,11 @@ def test_a_vocoder_is_trained_validated_and_resumed(recordings, tmp_path):
 
 def test_a_codec_and_a_model_of_its_latents_are_trained(recordings, tmp_path):
     small = (f"data.sample_rate={RATE}", "data.crop_samples=2048", "data.channels=1", *TINY)
-    codec = ("network.latents=4", "network.hop_length=32", "callbacks.reconstructed.measured=2")
+    codec = ("network.latents=4", "network.hop_length=32", "callbacks.samples.measured=2")
     run("autoencoder", recordings, tmp_path / "codec", *small, *codec)
     assert len(list((tmp_path / "codec/samples/step_000000001").glob("*.wav"))) == 8
-    latent = ("network.frontend.channels=4", "callbacks.generated.clips=2", "callbacks.generated.steps=2")
-    where = (f'data.codec="{tmp_path / "codec/model"}"', "data.numbers=[seconds]")
+    latent = ("network.frontend.channels=4", "callbacks.samples.clips=2", "callbacks.samples.steps=2")
+    where = (f'data.codec="{tmp_path / "codec/model"}"', "data.scalars=[seconds]")
     run("music_latent", recordings, tmp_path / "music", *small, *latent, *where)
     assert len(list((recordings / ".latents").rglob("*.npy"))) == len(NAMES)
     assert (tmp_path / "music/model/model.safetensors").exists()

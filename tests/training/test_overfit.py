@@ -55,7 +55,7 @@ pytestmark = pytest.mark.slow
 
 
 def learn(network: Network, steps: int, loss) -> None:
-    """Minimise `loss(step)` in so many steps."""
+    """Minimize `loss(step)` in so many steps."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.9, 0.99))
     schedule = WarmupCosine(warmup_steps=20)
     for step in range(steps):
@@ -77,12 +77,12 @@ def denoised_waveform(model: VocoderModel, clip: Tensor) -> float:
     mel = model.analysis(clip)
     x_t = half_noise(model.prior.whiten(clip, mel)[:, None])
     made = model.denoiser(x_t, model.schedule.t_from_log_snr(0.0), model.condition(mel))
-    return float(si_sdr(model.prior.colour(made[:, 0], mel), clip))
+    return float(si_sdr(model.prior.color(made[:, 0], mel), clip))
 
 
 def sampled_waveform(model: VocoderModel, clip: Tensor) -> float:
     """SI-SDR of what is sampled from the clip's mel, not brought nearer to that mel afterwards."""
-    made = Vocoder(model).resynthesise(Audio(clip[0], SPEC.sample_rate), steps=6, consistency=0)
+    made = Vocoder(model).resynthesize(Audio(clip[0], SPEC.sample_rate), steps=6, consistency=0)
     return float(si_sdr(made.samples[None], clip))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from audiodiff.data.tones import prepare_tones
+from audiodiff.data.tones import write_tones
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.learned import LearnedSchedule
 from audiodiff.diffusion.schedules.schedule import Cosine
@@ -21,7 +21,7 @@ from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.training.autoencoder import AutoencoderTraining
 from audiodiff.training.batch_random import BatchRandom
-from audiodiff.training.datamodule import ManifestData, MusicData
+from audiodiff.training.datamodule import AudioData, ManifestData
 from audiodiff.training.few_step import FewStepTraining
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.latents import LatentData
@@ -36,7 +36,7 @@ SGD = functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9)
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
-    return prepare_tones(tmp_path_factory.mktemp("tones"), clips=6, seconds=0.5).root
+    return write_tones(tmp_path_factory.mktemp("tones"), clips=6, seconds=0.5).root
 
 
 def vocoder(make_training, **options):
@@ -82,7 +82,7 @@ def data_of(kind: str, tones) -> ManifestData:
         Codec(coder(), 16000, 1).save_pretrained(tones / "codec")
         return LatentData(str(tones), 16000, SAMPLES, 4, seed=3, channels=1, codec=str(tones / "codec"))
     channels, numbers = (1, ["seconds"]) if kind == "music" else (2, [])
-    return MusicData(str(tones), 16000, SAMPLES, 4, seed=3, channels=channels, numbers=numbers)
+    return AudioData(str(tones), 16000, SAMPLES, 4, seed=3, channels=channels, numbers=numbers)
 
 
 class Recorder(lightning.Callback):

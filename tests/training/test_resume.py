@@ -63,7 +63,7 @@ def final(folder: Path) -> dict:
 def test_killed_and_resumed_equals_unbroken(tmp_path):
     """Killed between checkpoints, in mid-epoch (there is but one), with two loader workers reading ahead.
 
-    The same batches are seen again from the last checkpoint on; weights, their average and the optimiser's moments are
+    The same batches are seen again from the last checkpoint on; weights, their average and the optimizer's moments are
     equal bit for bit at the end, and so is the exported model.
     """
     (tmp_path / "recorder.py").write_text(RECORDER)
@@ -131,7 +131,7 @@ def test_two_devices_killed_and_resumed_see_what_one_sees_and_write_what_one_wri
 @pytest.mark.slow
 def test_of_two_runs_of_one_second_and_of_two_resumes_at_once_nothing_is_lost(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    line = [sys.executable, str(SHIM), "+recipe=speech_mel", "debug=smoke", "callbacks.held_out.clips=0"]
+    line = [sys.executable, str(SHIM), "+recipe=speech_mel", "debug=smoke", "callbacks.samples.clips=0"]
 
     def both(*words: str) -> list[tuple[int, str]]:
         started = [

@@ -32,7 +32,7 @@ class Conversion(NamedTuple):
     notes: tuple[str, ...]
 
 
-def transfer(mel: Tensor, source: MelSpec, target: MelSpec, approximate: bool = False) -> Conversion:
+def convert_mel(mel: Tensor, source: MelSpec, target: MelSpec, approximate: bool = False) -> Conversion:
     """Rewrite a log-mel (M, F) of one spec as one of another.
 
     Args:
@@ -113,13 +113,13 @@ def _interpolated(values: Tensor, position: Tensor) -> Tensor:
 
 
 def round_trip(mel: Tensor, source: MelSpec, target: MelSpec) -> tuple[float, float]:
-    """Decibels by which a mel differs from itself after `transfer` to `target` and back: (mean, 95th percentile).
+    """Decibels by which a mel differs from itself after `convert_mel` to `target` and back: (mean, 95th percentile).
 
     Cells at the floor on either side are left out, and with them bands of which the target says nothing; (0, 0) where
     none stays.
     """
-    there = transfer(mel, source, target, approximate=True).mel
-    back = transfer(there, target, source, approximate=True).mel
+    there = convert_mel(mel, source, target, approximate=True).mel
+    back = convert_mel(there, target, source, approximate=True).mel
     frames = min(mel.shape[-1], back.shape[-1])
     before, after = source.expand(mel.double())[:, :frames], source.expand(back.double())[:, :frames]
     floor = 1.01 * max(source.log_floor, after.min().item())  # the target's floor, come back

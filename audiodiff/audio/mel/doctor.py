@@ -139,7 +139,7 @@ def _checked(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def floor_of(stored: np.ndarray) -> float | None:
+def detect_floor(stored: np.ndarray) -> float | None:
     """The smallest number, if so many cells have it that it must be a floor."""
     lowest = stored.min()
     repeated = (stored <= lowest + 1e-6 * max(1.0, abs(lowest))).sum()
@@ -249,8 +249,8 @@ def _range(guess: Guess, stored: np.ndarray, floor: float | None) -> float:
 
 
 def _beliefs(stored: np.ndarray) -> tuple[list[Guess], np.ndarray, dict[int, np.ndarray]]:
-    """Guesses that the range allows, the logarithms of their beliefs (not normalised), and their misses."""
-    floor, speech, misses = floor_of(stored), _speech(), {}
+    """Guesses that the range allows, the logarithms of their beliefs (not normalized), and their misses."""
+    floor, speech, misses = detect_floor(stored), _speech(), {}
     texture = Texture(stored, floor)
     kept, logs = [], []
     for guess in guesses(len(stored)):
@@ -313,7 +313,7 @@ def _described(misses: np.ndarray) -> str:
 
 
 def _marginals(stored: np.ndarray, kept: list[Guess], beliefs: np.ndarray) -> dict[str, Evidence]:
-    floor = floor_of(stored)
+    floor = detect_floor(stored)
     reached = f"the smallest number, {stored.min():.5g}, is there {int((stored <= stored.min() + 1e-6).sum())} times"
     evidence = {}
     for name in ("scaling", "log_base", "power", "log_floor", *_CLOCK, *_BANK, *_MARKLESS):

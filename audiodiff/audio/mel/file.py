@@ -19,7 +19,7 @@ from torch import Tensor
 from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.audio.npy import MOST_BYTES, read_header, read_npy
 from audiodiff.errors import UserError, first_line
-from audiodiff.files import atomic, write_text
+from audiodiff.files import atomic_write, write_text
 
 EXTENSIONS = (".npy", ".safetensors")
 _MOST_SPEC_BYTES = 1 << 20
@@ -41,11 +41,11 @@ def save_mel(path: str | Path, mel: Tensor, spec: MelSpec) -> None:
     path, mel = Path(path), _checked(path, mel.detach().cpu().float(), spec).contiguous()
     if path.suffix == ".npy":
         write_text(spec_path(path), json.dumps(spec.to_dict(), indent=2) + "\n")
-        with atomic(path) as temporary:
+        with atomic_write(path) as temporary:
             np.save(temporary, mel.numpy())
     elif path.suffix == ".safetensors":
         content = safetensors_bytes({_KEY: mel}, metadata={_METADATA: json.dumps(spec.to_dict())})
-        with atomic(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     else:
         raise UserError(path, "mels are not written in this format", f"use {' or '.join(EXTENSIONS)}")

@@ -4,9 +4,9 @@ A log-mel is `log(max(floor, F |X|^p))`: X the short-time Fourier transform of t
 bank of triangular filters, p the power. Every choice in this line is a field of `MelSpec`; two mels can be exchanged
 only when all fields agree, because a vocoder trained on one kind turns another kind into noise without complaint.
 
-Frame k is centred at sample `spec.offset + k * hop_length`: with `center` the signal is padded by n_fft/2 on both sides
-(librosa, torchaudio, Tacotron 2; offset 0, 1 + T // hop frames), without it by (n_fft - hop) / 2 (HiFi-GAN and its
-descendants; offset hop/2, T // hop frames).
+Frame k is centered at sample `spec.offset + k * hop_length`: with `center` the signal is padded by n_fft/2 on both
+sides (librosa, torchaudio, Tacotron 2; offset 0, 1 + T // hop frames), without it by (n_fft - hop) / 2 (HiFi-GAN and
+its descendants; offset hop/2, T // hop frames).
 """
 
 import math
@@ -45,7 +45,7 @@ class MelSpec:
         sample_rate: Hz.
         n_fft: length of the Fourier transform, samples.
         hop_length: samples from frame to frame.
-        win_length: length of the (periodic) Hann window, samples, centred in n_fft.
+        win_length: length of the (periodic) Hann window, samples, centered in n_fft.
         n_mels: bands.
         f_min: lower edge of the first band, Hz.
         f_max: upper edge of the last band, Hz.
@@ -124,7 +124,7 @@ class MelSpec:
 
     @property
     def offset(self) -> int:
-        """The sample at which frame 0 is centred."""
+        """The sample at which frame 0 is centered."""
         return self.n_fft // 2 - self.pad
 
     def frames(self, samples: int | Tensor) -> int | Tensor:
@@ -217,7 +217,7 @@ PRESETS: dict[str, MelSpec] = {
         padding="reflect",
         power_offset=1e-9,
     ),
-    # Tacotron 2 and WaveGlow as published by NVIDIA: as HiFi-GAN's, but centred frames and plain magnitudes.
+    # Tacotron 2 and WaveGlow as published by NVIDIA: as HiFi-GAN's, but centered frames and plain magnitudes.
     "tacotron2_22k": MelSpec(
         sample_rate=22050,
         n_fft=1024,
@@ -299,7 +299,7 @@ def interpolation(spec: MelSpec) -> Tensor:
 
 @_constant
 def window(spec: MelSpec) -> Tensor:
-    """The analysis window, centred in (n_fft,)."""
+    """The analysis window, centered in (n_fft,)."""
     hann = torch.hann_window(spec.win_length, dtype=torch.float64)
     before = (spec.n_fft - spec.win_length) // 2
     return F.pad(hann, (before, spec.n_fft - spec.win_length - before))
@@ -312,7 +312,7 @@ def full_scale(spec: MelSpec) -> float:
     return float(filterbank(spec).sum(0).max()) * power ** (spec.power / 2)
 
 
-def extend(waveform: Tensor, spec: MelSpec, samples: Tensor | None = None) -> Tensor:
+def pad_waveform(waveform: Tensor, spec: MelSpec, samples: Tensor | None = None) -> Tensor:
     """Pad (B, T) as the spec does: -> (B, T + 2 * spec.pad).
 
     Mirroring leaves out the end sample itself, as everywhere; signals shorter than the padding are mirrored again.
@@ -372,7 +372,7 @@ class MelSpectrogram(nn.Module):
             raise ValueError(f"{waveform.shape[-1]} samples hold no frame of {spec.hop_length}")
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.to(self.window.dtype)
-            values = magnitudes(spectrum(extend(waveform, spec), self.window, spec.hop_length), spec.power_offset)
+            values = magnitudes(spectrum(pad_waveform(waveform, spec), self.window, spec.hop_length), spec.power_offset)
             values = values.square() if spec.power == 2 else values
             return (values @ self.filterbank).transpose(-1, -2)
 

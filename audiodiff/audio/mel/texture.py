@@ -3,7 +3,7 @@
 Undo a guess of scale, bank and window, and what is left should be speech: of a plausible level, with its long-term
 average spectrum (Byrne et al. 1994, table II), and rough from band to band exactly as far as the guess says. That
 roughness carries most of the evidence. Over a window the transform of any sound fluctuates from bin to bin; a band
-averages a few bins, so its logarithm fluctuates by an amount, and together with its neighbours, that follow from the
+averages a few bins, so its logarithm fluctuates by an amount, and together with its neighbors, that follow from the
 filters F and the window w alone. For white noise the powers of bins i and j are correlated by |W(i - j)|^2, W the
 transform of w^2 (magnitudes nearly so), hence the covariance of log-bands is F'RF over the product of the filters'
 sums. Wrong bins, a wrong window, a wrong base or power change amount and pattern.
@@ -57,19 +57,19 @@ class Bank(NamedTuple):
     """What a guess of filters and window foretells; per band unless said otherwise.
 
     Attributes:
-        centres: Hz.
+        centers: Hz.
         widths: Hz.
         sums: of the filters' weights.
         speech: average spectrum of speech, dB per Hz, of any level.
         deviation: of the second differences of natural log-bands, (M - 2,).
-        next: correlation of neighbouring second differences, (M - 3,).
+        next: correlation of neighboring second differences, (M - 3,).
         second: of the next but one, (M - 4,).
         frame: correlation from frame to frame.
         gain: sum of the squared window, times sample_rate / 2: what turns |X|^2 into power per Hz.
         covariates: of the guess, on which the misses of the theory may depend.
     """
 
-    centres: np.ndarray
+    centers: np.ndarray
     widths: np.ndarray
     sums: np.ndarray
     speech: np.ndarray
@@ -89,7 +89,7 @@ def bank(spec: MelSpec) -> Bank:
 @lru_cache(maxsize=256)
 def _bank(spec: MelSpec) -> Bank:
     edges = corners(spec.n_mels, spec.f_min, spec.f_max, spec.mel_scale)
-    centres, widths = edges[1:-1], (edges[2:] - edges[:-2]) / 2
+    centers, widths = edges[1:-1], (edges[2:] - edges[:-2]) / 2
     filters, hann = filterbank(spec).numpy(), window(spec).numpy()
     overlap = (np.abs(np.fft.fft(hann**2)) / (hann**2).sum())[: spec.bins] ** 2
     # Magnitudes of complex noise: variance 4 / pi - 1 of the squared mean, correlation (9 r + r^2) / 10 nearly.
@@ -104,13 +104,13 @@ def _bank(spec: MelSpec) -> Bank:
     covariance = difference @ covariance @ difference.T
     deviation = np.sqrt(np.diag(covariance))
     hop = spec.hop_length
-    spacing = np.interp([300.0, 4000.0], centres, widths)
+    spacing = np.interp([300.0, 4000.0], centers, widths)
     resolution = spec.sample_rate / spec.win_length
     return Bank(
-        centres,
+        centers,
         widths,
         sums,
-        np.interp(np.log(centres), np.log(_SPEECH[:, 0]), _SPEECH[:, 1] - _DB * np.log(_SPEECH[:, 0] * _THIRD)),
+        np.interp(np.log(centers), np.log(_SPEECH[:, 0]), _SPEECH[:, 1] - _DB * np.log(_SPEECH[:, 0] * _THIRD)),
         deviation,
         np.diag(covariance, 1) / (deviation[1:] * deviation[:-1]),
         np.diag(covariance, 2) / (deviation[2:] * deviation[:-2]),
@@ -172,7 +172,7 @@ class Texture:
 
     def _pattern(self, theory: Bank) -> tuple[np.ndarray, list[float]]:
         """What does not depend on the guess's logarithm: roughness by region, up to a constant, and the rest."""
-        inner = theory.centres[1:-1]
+        inner = theory.centers[1:-1]
         with np.errstate(all="ignore"):
             roughness = np.log(self.roughness / theory.deviation)
             return np.array([_average(roughness, inner, region) for region in _REGIONS]), [
@@ -194,11 +194,11 @@ class Texture:
         if scaling.shift is not None:
             exponent = 2 * natural_per_unit(spec, scaling) / spec.power * (self.stored.max() - scaling.shift)
             level = _DB * (math.log((density * theory.widths).sum()) + exponent)
-        heard = (theory.centres > 150) & (theory.centres < 7000) & (self.alive > 0.5)
+        heard = (theory.centers > 150) & (theory.centers < 7000) & (self.alive > 0.5)
         if heard.sum() < 8:
             return level, math.nan, math.nan
         miss = _DB * np.log(density[heard]) - theory.speech[heard]
-        octaves = np.log2(theory.centres[heard])
+        octaves = np.log2(theory.centers[heard])
         line = np.polyfit(octaves, miss, 1)
         return level, line[0], np.std(miss - np.polyval(line, octaves))
 

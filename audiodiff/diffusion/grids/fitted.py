@@ -18,7 +18,7 @@ nothing masks them.
 
 Real data is no Gaussian, and a grid must not fit one mode by an accident of two times. So the intervals d_0 .. d_(N-1)
 of the angle atan(sigma / alpha) are smooth: log d_n is a polynomial of n of degree DEGREE at most, whose coefficients
-are the unknowns; neighbours differ by a factor of RATIO at most; and what is minimised is
+are the unknowns; neighbors differ by a factor of RATIO at most; and what is minimized is
 
     log error^2 + EVENNESS mean_n log^2(d_n / d_(n-1)).
 
@@ -34,7 +34,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.samplers.sampler import Sampler, walk
+from audiodiff.diffusion.samplers.sampler import Sampler, integrate
 from audiodiff.diffusion.schedules.schedule import Schedule
 
 QUIET = 0.1
@@ -44,7 +44,7 @@ EVENNESS = 1.0
 MODES = 64
 # A millionth of the mean power, -60 dB: nobody hears what is below.
 FAINTEST = 1e-6
-# Of what is minimised: a thousandth of the error is not worth another iteration.
+# Of what is minimized: a thousandth of the error is not worth another iteration.
 GAIN_ENOUGH = 2e-3
 ROUNDING = torch.finfo(torch.float64).eps
 NUDGE = ROUNDING ** (1 / 3)
@@ -118,7 +118,7 @@ def gain(sampler: Sampler, schedule: Schedule, grid: Tensor, variances: Tensor) 
         level = levels[t]
         return level.alpha * variances / (level.alpha**2 * variances + level.sigma**2) * x
 
-    return walk(table, denoiser, torch.ones_like(variances))[0]
+    return integrate(table, denoiser, torch.ones_like(variances))[0]
 
 
 def exact_gain(schedule: Schedule, grid: Tensor, variances: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ def fit(
 
 @dataclass
 class _Problem:
-    """What is minimised, as a function of the coefficients (K,) of the logarithm of the intervals (N,)."""
+    """What is minimized, as a function of the coefficients (K,) of the logarithm of the intervals (N,)."""
 
     sampler: Sampler
     schedule: Schedule
@@ -188,7 +188,7 @@ class _Problem:
 
     @cached_property
     def slopes(self) -> Tensor:
-        """(N - 1, K): what the coefficients are multiplied by to get the log ratios of neighbouring intervals."""
+        """(N - 1, K): what the coefficients are multiplied by to get the log ratios of neighboring intervals."""
         return self.basis.diff(dim=0)
 
     def first(self) -> Tensor:
@@ -199,7 +199,7 @@ class _Problem:
         return coefficients
 
     def uneven(self, coefficients: Tensor) -> bool:
-        """Whether neighbouring intervals differ by more than RATIO."""
+        """Whether neighboring intervals differ by more than RATIO."""
         return float((self.slopes @ coefficients).abs().max()) > math.log(RATIO)
 
     def grid(self, coefficients: Tensor) -> Tensor:
@@ -220,7 +220,7 @@ class _Problem:
         return torch.stack([(self.residuals(coefficients + nudge) - residuals) / NUDGE for nudge in nudges], 1)
 
     def value(self, coefficients: Tensor, residuals: Tensor) -> float:
-        """What is minimised."""
+        """What is minimized."""
         return float(_square(residuals).log() + EVENNESS * (self.slopes @ coefficients).square().mean())
 
 

@@ -16,7 +16,7 @@ LOG_SNR_MAX = 10.0
 # Within what an epsilon model can start from (log_snr = -10).
 BALANCED_LOG_SNR_MAX = 9.0
 # Within 10 percent of the best for second to fourth order at 5 to 50 calls on the problems of bench/solvers.py.
-LEANING = 1.5
+ANGLE_WARP = 1.5
 
 
 def check(grid: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def balanced(schedule: Schedule, nfe: int, t_max: float | None = None) -> Tensor
     return check(torch.cat([torch.tensor([t_max], dtype=torch.float64), _times(schedule, inner, to_zero=True)]))
 
 
-def leaning(schedule: Schedule, nfe: int, t_max: float | None = None, rho: float = LEANING) -> Tensor:
+def warped_angle(schedule: Schedule, nfe: int, t_max: float | None = None, rho: float = ANGLE_WARP) -> Tensor:
     """Angles atan(sigma / alpha) that fall evenly at first and lean towards 0 at the end. (nfe + 1,)
 
     With s = 0, 1 / nfe, .. 1 and a = (1 - s)^rho the angle is that of t_max times a / (a + s): rho = 1 is even angles,

@@ -14,26 +14,26 @@ class StoredGrid:
 
     Args:
         sampler: its published name, a key of `presets.PRESETS`.
-        calls: network calls.
+        steps: network evaluations per sample.
         times: strictly falling, in [0, 1]; one more than the sampler has intervals.
 
     Raises:
         ValueError: another number of times, or as `grid.check`; UserError as `presets.build`.
     """
 
-    def __init__(self, sampler: str, calls: int, times: Sequence[float]):
-        self.sampler, self.calls, self.times = sampler, calls, tuple(times)
+    def __init__(self, sampler: str, steps: int, times: Sequence[float]):
+        self.sampler, self.steps, self.times = sampler, steps, tuple(times)
         self.build()
 
     def build(self, t_max: float | None = None) -> Sampler:
         """The sampler on these times, of which the first is brought to t_max if it lies above."""
-        sampler = presets.build(self.sampler, self.calls)
+        sampler = presets.build(self.sampler, self.steps)
         first, *others = self.times
         first = first if t_max is None else min(first, t_max)
         times = grids.check(torch.tensor([first, *others], dtype=torch.float64))
         if len(times) != sampler.intervals + 1:
             raise ValueError(
-                f"{self.sampler} with {self.calls} network calls needs {sampler.intervals + 1} times, got {len(times)}"
+                f"{self.sampler} with {self.steps} steps needs {sampler.intervals + 1} times, got {len(times)}"
             )
         sampler.grid = times
         return sampler

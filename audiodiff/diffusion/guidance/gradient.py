@@ -7,7 +7,7 @@ a target for the log-probability. Its gradient with respect to x_t passes throug
 Jacobian alpha / sigma^2 Cov[x0 | x_t] is replaced by that for standard normal data, where the covariance is
 sigma^2 / (alpha^2 + sigma^2): cheaper, and finite where alpha = 0.
 
-Log-probabilities are per clip and their gradients are not normalised: a weight of 1 is Bayes' rule. Gradients are taken
+Log-probabilities are per clip and their gradients are not normalized: a weight of 1 is Bayes' rule. Gradients are taken
 whether or not the caller records them, also inside `torch.inference_mode`; where the caller does differentiate with
 respect to x_t, the guided answer is differentiable once more.
 """

@@ -129,7 +129,7 @@ def bits_per_dimension(log_likelihood: Tensor, dimensions: int, data_range: floa
     return -log_likelihood / (dimensions * math.log(2)) + math.log2((levels or 1) / data_range)
 
 
-def dequantise(x0: Tensor, noise: Tensor, data_range: float, levels: int) -> Tensor:
+def dequantize(x0: Tensor, noise: Tensor, data_range: float, levels: int) -> Tensor:
     """Signals that were rounded to one of `levels` values, spread evenly over what rounds to it; like x0.
 
     A density of rounded values is not bounded. With u uniform, E[log p(x0 + u)] + log(step) is at most the

@@ -13,7 +13,7 @@ mere rounding would else decide how long the next step is, and with it the answe
     order 2 ("12")  DDIM, and the midpoint rule
     order 3 ("23")  a line through the answers at 0 and 1/3, integrated exactly, and the third-order rule
 
-Published solvers take one e for a whole batch, so that a clip's result depends on its neighbours. Here time, step and
+Published solvers take one e for a whole batch, so that a clip's result depends on its neighbors. Here time, step and
 error belong to the clip: a batch is its singles, up to rounding. States are compared in units of `scale`, so that the
 tolerance means the same for any schedule.
 
@@ -63,7 +63,7 @@ class Adaptive:
     """DPM-Solver-12 or -23: as many network calls as a tolerance takes, for each clip of a batch on its own.
 
     Called like a `Sampler`. Loops on values of tensors, so it can be captured in no CUDA graph. A clip that is done
-    waits for the others: the network is asked for the whole batch until the last one is, and `walk` tells how many
+    waits for the others: the network is asked for the whole batch until the last one is, and `integrate` tells how many
     calls each has needed.
 
     Args:
@@ -119,13 +119,13 @@ class Adaptive:
         noise: Noise | None = None,
         callback: Callback | None = None,
     ) -> Tensor:
-        """From x1 at the denoiser's t_max to t = 0; `walk` without its count. The arguments are those of `Sampler`.
+        """From x1 at the denoiser's t_max to t = 0; `integrate` without its count; arguments of `Sampler`.
 
         `callback` is told of each trial step, with max_calls for nfe, since nobody knows how many there will be.
         """
-        return self.walk(denoiser, x1, cond, callback)[0]
+        return self.integrate(denoiser, x1, cond, callback)[0]
 
-    def walk(
+    def integrate(
         self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any = None, callback: Callback | None = None
     ) -> tuple[Tensor, Tensor]:
         """(x0 (B, C, T), (B,) the network calls that each clip has needed). Raises as the class says.

@@ -88,12 +88,12 @@ class Ancestral(Sampler):
                 noise *= stop.scale / start.scale
         return Step(start.t, (step.carry,), (step.gain,), noise=noise)
 
-    def unchecked(
+    def integrate(
         self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
-        """As `Sampler.unchecked`."""
+        """As `Sampler.integrate`."""
         if self.variance != "learned":
-            return super().unchecked(denoiser, x1, cond, noise, callback)
+            return super().integrate(denoiser, x1, cond, noise, callback)
         x = x1 if x1.dtype == torch.float64 else x1.float()
         times = self.grid_for(denoiser).tolist()
         sums = []

@@ -13,7 +13,7 @@ what carries the state, sigma_s e^(-eta lambda_s) or alpha_s, a step's noise has
     "epsilon":  eta (e^(-2 lambda_t) - e^(-2 lambda_s)),            so   tau = 1 / SNR
 
 Path. With u = tau / (1 + tau) and a Brownian bridge Y on [0, 1], W(tau) = (1 + tau) Y(u) is a Brownian motion on
-[0, inf). Y at a dyadic u is found by halving (Levy's construction): between neighbours a and b,
+[0, inf). Y at a dyadic u is found by halving (Levy's construction): between neighbors a and b,
 
     Y((a + b) / 2) = (Y(a) + Y(b)) / 2 + sqrt((b - a) / 4) z,
 

@@ -75,7 +75,7 @@ class Heun(Sampler):
         return self.churn > 0
 
     @property
-    def calls(self) -> list[int]:
+    def nfe_per_interval(self) -> list[int]:
         """The network calls in each interval: (1,) 2, 2, ..., 2, 1."""
         lone = [1] * (self.nfe % 2 == 0)
         return [*lone, *[2] * ((self.nfe - 1) // 2), 1]
@@ -83,7 +83,7 @@ class Heun(Sampler):
     @property
     def intervals(self) -> int:
         """How many intervals the grid has."""
-        return len(self.calls)
+        return len(self.nfe_per_interval)
 
     def default_grid(self, schedule: Schedule, t_max: float) -> Tensor:
         """`grid.balanced` from t_max."""
@@ -96,7 +96,7 @@ class Heun(Sampler):
         levels = schedule.levels(grid)
         raised = [levels[0], *(self._raise(schedule, level, levels[0]) for level in levels[1:-1]), levels[-1]]
         table: list[Step] = []
-        for n, calls in enumerate(self.calls):
+        for n, calls in enumerate(self.nfe_per_interval):
             rows = interval_rows(integral, HEUN if calls == 2 else EULER, raised[n], levels[n + 1])
             table += [*rows[:-1], self._churned(rows[-1], levels[n + 1], raised[n + 1])]
         return table

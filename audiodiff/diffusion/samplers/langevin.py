@@ -13,7 +13,7 @@ Predictor-corrector sampling (Song et al., "Score-Based Generative Modeling thro
 arXiv 2011.13456, algorithms 4 and 5) makes some such steps behind each step of a sampler, with k = 2 and r the ratio of
 the score's part of the step to the noise's. The length is either measured, epsilon = 2 (r |z| / |score|)^2, in which
 the norms are taken over each clip alone; or fixed to what this is for pure noise, |z| / |score| = sigma. Their factor
-alpha_i of the variance preserving case, the ratio of two neighbouring alphas, is 1 here.
+alpha_i of the variance preserving case, the ratio of two neighboring alphas, is 1 here.
 
 Annealed Langevin dynamics (Song and Ermon, "Generative Modeling by Estimating Gradients of the Data Distribution",
 arXiv 1907.05600, algorithm 1) has no predictor: x / alpha stays what it is as the level falls, and the chain removes
@@ -90,12 +90,12 @@ class PredictorCorrector(Sampler):
             table += [row, *[langevin_row(stop, 2 * self.snr**2)] * self.corrections]
         return table[: -self.corrections]
 
-    def unchecked(
+    def integrate(
         self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
-        """As `Sampler.unchecked`."""
+        """As `Sampler.integrate`."""
         if self.fixed:
-            return super().unchecked(denoiser, x1, cond, noise, callback)
+            return super().integrate(denoiser, x1, cond, noise, callback)
         x = x1 if x1.dtype == torch.float64 else x1.float()
         sums = []
         for n, row in enumerate(self.table(denoiser)):

@@ -36,7 +36,7 @@ from audiodiff.diffusion.grids import grid as grids
 from audiodiff.diffusion.samplers import integral as integrals
 from audiodiff.diffusion.samplers.ancestral import first_order_step
 from audiodiff.diffusion.samplers.integral import Integral
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, Sampler, Step, refuse_not_finite, walk
+from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, Sampler, Step, integrate, refuse_not_finite
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 
 MAX_ORDER = 4
@@ -49,7 +49,7 @@ class Multistep(Sampler):
         nfe: number of network calls, at least `order`.
         order: 1 to 4: how many answers of the network a step uses.
         predict: what is interpolated: "x0", "epsilon" or "v". Independent of what the network predicts.
-        grid: (nfe + 1,) times; None: uniform t for order 1 and for polynomials of t, `grid.leaning` for "v", else
+        grid: (nfe + 1,) times; None: uniform t for order 1 and for polynomials of t, `grid.warped_angle` for "v", else
             `grid.balanced`.
         coordinate: what it is a polynomial of: see `Integral`; None: half_log_snr for x0 and epsilon, angle for v.
         corrector: whether every step is corrected with the answer behind it, which adds an order.
@@ -92,7 +92,7 @@ class Multistep(Sampler):
         """The grid for a denoiser that starts at t_max, down to 0."""
         if self.order == 1 or self.coordinate == "t":
             return super().default_grid(schedule, t_max)
-        return (grids.leaning if self.predict == "v" else grids.balanced)(schedule, self.nfe, t_max)
+        return (grids.warped_angle if self.predict == "v" else grids.balanced)(schedule, self.nfe, t_max)
 
     def steps(self, schedule: Schedule, grid: Tensor) -> list[Step]:
         """Rows of the exact solution with interpolated features, DDIM's where the integral is not finite.
@@ -164,7 +164,7 @@ def invert(sampler: Multistep, denoiser: HasPosteriorMean, x0: Tensor, cond: Any
         x = denoiser.schedule.level(float(times[0])).alpha * x
     if len(times) < 2:
         raise ValueError("inversion needs a grid with at least two times above 0")
-    x, finite = walk(sampler.steps(denoiser.schedule, times), denoiser, x, cond)
+    x, finite = integrate(sampler.steps(denoiser.schedule, times), denoiser, x, cond)
     refuse_not_finite(finite)
     return x
 

@@ -8,7 +8,7 @@ the n-th time and f_n = p_n x_n + q_n E[x0 | x_n] its feature (the estimated x0,
 Multistep methods look back on features; singlestep methods look back on states too, because the stages of a step all
 leave from its start. A sampler is therefore a table of such `Step`s, one for each network call, computed from the grid
 alone, in float64, and one loop walks them all. The loop holds no branch on tensor values and no number of it comes
-from a device, so it can be compiled as a whole and captured in a CUDA graph (`walk`).
+from a device, so it can be compiled as a whole and captured in a CUDA graph (`integrate`).
 """
 
 from abc import ABC, abstractmethod
@@ -71,7 +71,7 @@ class Step(NamedTuple):
 
 
 class Sampler(ABC):
-    """A walk along a fixed grid of times.
+    """A integrate along a fixed grid of times.
 
     Args:
         nfe: number of network calls, >= 1.
@@ -156,15 +156,15 @@ class Sampler(ABC):
                 another shape than the state, or a state that is not finite (the message names the first such step).
         """
         self._require(noise)
-        x, finite = self.unchecked(denoiser, x1, cond, noise, callback)
+        x, finite = self.integrate(denoiser, x1, cond, noise, callback)
         refuse_not_finite(finite)
         return x
 
-    def unchecked(
+    def integrate(
         self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
         """The call without its look at the device: (x0, (nfe,) whether the state was finite after each call)."""
-        return walk(self.table(denoiser), denoiser, x1, cond, noise, callback)
+        return integrate(self.table(denoiser), denoiser, x1, cond, noise, callback)
 
     def _require(self, noise: Noise | None) -> None:
         if self.stochastic and noise is None:
@@ -177,7 +177,7 @@ class Sampler(ABC):
         return grid
 
 
-def walk(
+def integrate(
     table: Sequence[Step],
     denoiser: Callable[[Tensor, float, Any], Tensor],
     x1: Tensor,

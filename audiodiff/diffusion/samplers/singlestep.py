@@ -157,7 +157,7 @@ class Singlestep(Sampler):
         super().__init__(nfe, grid)
 
     @property
-    def calls(self) -> list[int]:
+    def nfe_per_interval(self) -> list[int]:
         """The network calls in each interval."""
         if self.split is not None:
             return list(self.split)
@@ -169,17 +169,17 @@ class Singlestep(Sampler):
     @property
     def intervals(self) -> int:
         """How many intervals the grid has."""
-        return len(self.calls)
+        return len(self.nfe_per_interval)
 
     def default_grid(self, schedule: Schedule, t_max: float) -> Tensor:
         """The grid for a denoiser that starts at t_max, down to 0."""
         even = self.order == 1 or self.predict == "v" or self.coordinate == "t"
         every = (grids.uniform_t if even else grids.balanced)(schedule, self.nfe, t_max)
-        return every[torch.tensor([0, *accumulate(self.calls)])]
+        return every[torch.tensor([0, *accumulate(self.nfe_per_interval)])]
 
     def steps(self, schedule: Schedule, grid: Tensor) -> list[Step]:
         """The rows of every interval, one for each of its calls."""
         integral = Integral(schedule, self.predict, self.coordinate)
         levels = schedule.levels(grid)
-        spans = zip(self.calls, levels, levels[1:], strict=False)
+        spans = zip(self.nfe_per_interval, levels, levels[1:], strict=False)
         return [row for calls, *ends in spans for row in interval_rows(integral, TABLEAUS[calls], *ends)]

@@ -85,7 +85,7 @@ def zero_terminal_snr(betas: Sequence[float]) -> list[float]:
     if len(betas) < 2:
         raise ValueError("one beta cannot both stay and become 1, give at least two")
     alpha = torch.exp(torch.log1p(-torch.tensor(betas, dtype=torch.float64)).cumsum(0) / 2)
-    # The scale that keeps alpha_1 cancels in the ratio of neighbours.
+    # The scale that keeps alpha_1 cancels in the ratio of neighbors.
     alpha = alpha - alpha[-1]
     return _checked([betas[0], *(1 - (alpha[1:] / alpha[:-1]) ** 2).tolist()])
 

@@ -11,7 +11,7 @@ gradient of the variance is that of the mean square (Kingma et al., "Variational
 
 The path is their monotone network: a line and rising sigmoids with positive weights,
 
-    height(t) = t + sum_k weight_k sigmoid(steepness_k (t - centre_k)),
+    height(t) = t + sum_k weight_k sigmoid(steepness_k (t - center_k)),
     log_snr(t) = log_snr(0) + (log_snr(1) - log_snr(0)) (height(t) - height(0)) / (height(1) - height(0)).
 
 It starts close to a straight line.
@@ -62,13 +62,13 @@ class LearnedSchedule(nn.Module, VariancePreserving):
         self.ends = nn.Parameter(torch.tensor([log_snr_max, log_snr_min], dtype=torch.float64))
         # Evenly spread, each about as wide as two shares and all together as high as the line: a ramp without ripples.
         ones = torch.ones(sigmoids, dtype=torch.float64)
-        self.centres = nn.Parameter((ones.cumsum(0) - 0.5) / sigmoids)
+        self.centers = nn.Parameter((ones.cumsum(0) - 0.5) / sigmoids)
         self.log_steepness = nn.Parameter(torch.log(2 * sigmoids * ones))
         self.log_weights = nn.Parameter(torch.log(ones / sigmoids))
 
     def path_parameters(self) -> list[nn.Parameter]:
         """What decides the way between the ends, and nothing else: learned by `with_path_gradient`."""
-        return [self.centres, self.log_steepness, self.log_weights]
+        return [self.centers, self.log_steepness, self.log_weights]
 
     def rate(self, t: Tensor) -> Tensor:
         """-d log_snr / dt > 0 at t, in t's dtype and shape."""
@@ -79,7 +79,7 @@ class LearnedSchedule(nn.Module, VariancePreserving):
         return ((self.ends[0] - self.ends[1]) * slope / (one - zero)).to(t)
 
     def _rises(self, t: Tensor) -> Tensor:
-        return torch.sigmoid(self.log_steepness.exp() * (t[..., None] - self.centres))
+        return torch.sigmoid(self.log_steepness.exp() * (t[..., None] - self.centers))
 
     def _height(self, t: Tensor) -> Tensor:
         return t + (self.log_weights.exp() * self._rises(t)).sum(-1)
@@ -134,7 +134,7 @@ def bound_at(denoiser: Denoises, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor
 def with_path_gradient(losses: Tensor, schedule: LearnedSchedule) -> Tensor:
     """The mean of losses (B,), but to the schedule's path its gradient is that of the mean square.
 
-    What to minimise where the network, the ends and the path are trained together: the path then lowers the variance
+    What to minimize where the network, the ends and the path are trained together: the path then lowers the variance
     of the losses, everything else their mean. Costs one pass back from the losses to the path.
 
     Args:

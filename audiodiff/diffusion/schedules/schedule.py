@@ -47,7 +47,7 @@ def _in_float64(function: Callable[[Tensor], Tensor], value: Tensor | float, dty
 
 
 def _check_times(t: Tensor | float) -> None:
-    """Raise ValueError for times outside [0, 1]; on a device they are taken as they are, to spare a synchronisation."""
+    """Raise ValueError for times outside [0, 1]; on a device they are taken as they are, to spare a synchronization."""
     on_device = isinstance(t, Tensor) and t.device.type != "cpu"
     if not on_device and not bool(((given := torch.as_tensor(t)) >= 0).logical_and(given <= 1).all()):
         raise ValueError(f"times must lie in [0, 1], got {given.tolist()}")

@@ -9,7 +9,7 @@ like the noisy one. One interface, three ways:
   output is therefore a complex mask per bin on each input's spectrum plus an additive spectrum;
 - `IdentityFrontend`: for mels and latents, which are frames already.
 
-All are exact at the edges: samples outside the clip are zeros, and overlap-add is normalised by a constant. A clip
+All are exact at the edges: samples outside the clip are zeros, and overlap-add is normalized by a constant. A clip
 alone thus equals the same clip in a longer, zero-padded batch.
 """
 
@@ -25,9 +25,9 @@ _LARGEST_FFT = 2**16
 
 
 class Frontend(nn.Module):
-    """The interface. `stride` is in samples a frame; frame 0 is centred at sample `offset`.
+    """The interface. `stride` is in samples a frame; frame 0 is centered at sample `offset`.
 
-    No frame is made of samples further than `reach` from its centre, nor makes such.
+    No frame is made of samples further than `reach` from its center, nor makes such.
 
     Args:
         channels: C of the signal.
@@ -39,7 +39,7 @@ class Frontend(nn.Module):
     in_features: int
     out_features: int
     stride: int
-    reach: int
+    receptive_field: int
     offset: int = 0
 
     @abstractmethod
@@ -66,7 +66,7 @@ class IdentityFrontend(Frontend):
         super().__init__()
         self.channels, self.signals = channels, signals
         self.in_features, self.out_features = channels + signals, channels
-        self.stride, self.reach = 1, 0
+        self.stride, self.receptive_field = 1, 0
 
     def frames(self, samples: int | Tensor) -> int | Tensor:
         """As many as there are samples."""
@@ -96,12 +96,12 @@ class StridedFrontend(Frontend):
         super().__init__()
         self.channels, self.features, self.stride, self.signals = channels, features, stride, signals
         self.in_features = self.out_features = features
-        self.reach = stride
+        self.receptive_field = stride
         self.analysis = nn.Conv1d(channels + signals, features, 2 * stride, stride=stride, padding=stride, bias=False)
         self.synthesis = nn.ConvTranspose1d(features, channels, 2 * stride, stride=stride, padding=stride, bias=False)
 
     def frames(self, samples: int | Tensor) -> int | Tensor:
-        """One a stride, and one more: frame k is centred at sample k x stride."""
+        """One a stride, and one more: frame k is centered at sample k x stride."""
         return (samples + self.stride - 1) // self.stride + 1
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,14 +109,14 @@ class StridedFrontend(Frontend):
         return self.analysis(nn.functional.pad(x, (0, -x.shape[-1] % self.stride))), x
 
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
-        """Synthesise and trim."""
+        """Synthesize and trim."""
         return self.synthesis(output)[..., :samples]
 
 
 class StftFrontend(Frontend):
     """Complex spectra in, complex masks on them and an additive spectrum out.
 
-    Frame j is centred at sample (j + 1) x hop - n_fft / 2, from the first window that touches the clip to the last.
+    Frame j is centered at sample (j + 1) x hop - n_fft / 2, from the first window that touches the clip to the last.
     Windows have unit energy, so white noise of variance one has bins of variance one.
 
     Args:
@@ -142,7 +142,7 @@ class StftFrontend(Frontend):
             raise ValueError(f"n_fft={n_fft} must be {problem}")
         self.channels, self.n_fft, self.hop_length = channels, n_fft, hop_length
         self.signals, self.additive = signals, additive
-        self.stride, self.offset, self.reach = hop_length, hop_length - n_fft // 2, n_fft // 2
+        self.stride, self.offset, self.receptive_field = hop_length, hop_length - n_fft // 2, n_fft // 2
         self.bins = n_fft // 2 + 1
         self.in_features = 2 * (channels + signals) * self.bins
         self.out_features = 2 * channels * self.bins * (1 + signals + additive)

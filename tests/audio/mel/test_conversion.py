@@ -5,7 +5,7 @@ import torch
 
 from audiodiff.audio.io import resample
 from audiodiff.audio.mel import PRESETS, MelSpec, MelSpectrogram, filterbank
-from audiodiff.audio.mel.conversion import magnitudes, round_trip, transfer
+from audiodiff.audio.mel.conversion import convert_mel, magnitudes, round_trip
 from audiodiff.errors import UserError
 
 TACOTRON2 = PRESETS["tacotron2_22k"]
@@ -26,7 +26,7 @@ def decibels(a, b, spec: MelSpec):
 @pytest.mark.parametrize("base", ["e", "10", "db"])
 def test_another_logarithm_is_exact(speech, base):
     waveform, target = speech(1.0, 22050), replace(TACOTRON2, log_base=base, log_floor=1e-4)
-    result = transfer(mel_of(waveform, TACOTRON2), TACOTRON2, target)
+    result = convert_mel(mel_of(waveform, TACOTRON2), TACOTRON2, target)
     assert result.kind == "exact"
     torch.testing.assert_close(result.mel, mel_of(waveform, target), rtol=0, atol=1e-9)
     assert round_trip(mel_of(waveform, TACOTRON2), TACOTRON2, target) == pytest.approx((0, 0), abs=1e-6)
@@ -44,7 +44,7 @@ def test_another_logarithm_is_exact(speech, base):
 )
 def test_another_bank_comes_near_the_mel_of_the_audio(speech, changes, bound):
     waveform, target = speech(1.0, 22050), replace(TACOTRON2, **changes)
-    result = transfer(mel_of(waveform, TACOTRON2), TACOTRON2, target)
+    result = convert_mel(mel_of(waveform, TACOTRON2), TACOTRON2, target)
     assert result.kind == "estimated"
     assert decibels(result.mel, mel_of(waveform, target), target) < bound
     mean, worst = round_trip(mel_of(waveform, TACOTRON2), TACOTRON2, target)
@@ -65,9 +65,9 @@ def test_another_clock_has_to_be_allowed(speech):
     waveform = speech(1.0, 22050)
     mel = mel_of(waveform, TACOTRON2)
     with pytest.raises(UserError, match=r"sample_rate: 22050 != 16000.*--approximate") as error:
-        transfer(mel, TACOTRON2, speech_16k)
+        convert_mel(mel, TACOTRON2, speech_16k)
     assert "\n" not in str(error.value)
-    result = transfer(mel, TACOTRON2, speech_16k, approximate=True)
+    result = convert_mel(mel, TACOTRON2, speech_16k, approximate=True)
     expected = mel_of(resample(waveform, 22050, 16000), speech_16k)
     assert abs(result.mel.shape[1] - expected.shape[1]) <= 1
     near = decibels(result.mel, expected, speech_16k)
@@ -79,7 +79,7 @@ def test_another_clock_has_to_be_allowed(speech):
 
 def test_what_the_source_does_not_know_is_silence(speech):
     target = replace(TACOTRON2, f_max=11025.0)
-    result = transfer(mel_of(speech(0.5, 22050), TACOTRON2), TACOTRON2, target)
+    result = convert_mel(mel_of(speech(0.5, 22050), TACOTRON2), TACOTRON2, target)
     assert any("8000 Hz" in note for note in result.notes)
     floor = target.compress(torch.tensor(0.0, dtype=torch.float64))
     torch.testing.assert_close(result.mel[-1], floor.expand(result.mel.shape[-1]))

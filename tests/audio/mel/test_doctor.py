@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from audiodiff.audio.io import read
 from audiodiff.audio.mel import PRESETS, MelSpectrogram
 from audiodiff.audio.mel.convention import CONVENTIONS, Scaling
-from audiodiff.audio.mel.doctor import diagnose, floor_of, guesses, scaling_name
+from audiodiff.audio.mel.doctor import detect_floor, diagnose, guesses, scaling_name
 from audiodiff.audio.mel.texture import bank
 from audiodiff.errors import UserError
 
@@ -29,7 +29,7 @@ def stored(name: str, waveform: torch.Tensor) -> np.ndarray:
 
 
 @lru_cache
-def coloured(sample_rate: int, seed: int, silence: bool = True) -> torch.Tensor:
+def colored(sample_rate: int, seed: int, silence: bool = True) -> torch.Tensor:
     """Two seconds of noise with the spectrum, level and syllables of speech, then digital silence."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(2 * sample_rate, generator=generator, dtype=torch.float64)
@@ -66,7 +66,7 @@ def test_random_specs(seed, bands, sample_rate, power, base, decade, kind, turne
     changes = {"sample_rate": sample_rate, "n_mels": bands, "f_max": sample_rate / 2, "power": power}
     changes |= {"log_base": base, "log_floor": 10.0**decade, "mel_scale": kind[0], "norm": kind[1]}
     spec = replace(PRESETS["speech_16k"], **changes)
-    mel = MelSpectrogram(spec).double()(coloured(sample_rate, seed)).numpy()
+    mel = MelSpectrogram(spec).double()(colored(sample_rate, seed)).numpy()
     fields = diagnose(mel.T if turned else mel[None]).fields
     assert (fields["layout"].value == "frames x bands") == turned
     assert fields["n_mels"].value == bands
@@ -80,9 +80,9 @@ def test_random_specs(seed, bands, sample_rate, power, base, decade, kind, turne
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
-def test_squeezed_numbers_are_recognised(name):
+def test_squeezed_numbers_are_recognized(name):
     convention = CONVENTIONS[name]
-    diagnosis = diagnose(stored(name, coloured(convention.spec.sample_rate, 0)))
+    diagnosis = diagnose(stored(name, colored(convention.spec.sample_rate, 0)))
     fields = diagnosis.fields
     best, truth = diagnosis.ranking[0].guess.scaling, convention.scaling
     assert (best.gain, best.low, best.high) == (truth.gain, truth.low, truth.high)
@@ -113,15 +113,15 @@ def test_recordings_in_every_convention():
 
 
 def test_conventions_that_leave_the_same_mark_are_tied():
-    diagnosis = diagnose(stored("hifigan_22k", coloured(22050, 1)))
+    diagnosis = diagnose(stored("hifigan_22k", colored(22050, 1)))
     together = next(rank for rank in diagnosis.ranking if "hifigan_22k" in rank.names)
     assert set(together.names) == {"hifigan_22k", "tacotron2_22k"}
     assert diagnosis.fields["center"].state == "cannot be told" or together is not diagnosis.ranking[0]
 
 
 def test_a_floor_that_is_not_reached_is_not_claimed():
-    waveform = coloured(24000, 2, silence=False)
-    assert floor_of(stored("vocos_24k", waveform)) is None
+    waveform = colored(24000, 2, silence=False)
+    assert detect_floor(stored("vocos_24k", waveform)) is None
     fields = diagnose(stored("vocos_24k", waveform)).fields
     assert fields["log_floor"].state != "found"
 
@@ -133,7 +133,7 @@ def test_theory_of_the_texture_is_that_of_white_noise():
         noise = torch.randn(60 * spec.sample_rate, generator=generator, dtype=torch.float64)
         second = np.diff(MelSpectrogram(spec).double()(noise).numpy(), 2, axis=0) / -2
         theory = bank(spec)
-        wide = theory.centres[1:-1] > 3000  # the logarithm is linear enough where a band holds many bins
+        wide = theory.centers[1:-1] > 3000  # the logarithm is linear enough where a band holds many bins
         np.testing.assert_allclose(second.std(1)[wide], theory.deviation[wide], rtol=0.12)
         a, b = second[:-1] - second[:-1].mean(1, keepdims=True), second[1:] - second[1:].mean(1, keepdims=True)
         measured = (a * b).mean(1) / (a.std(1) * b.std(1))
@@ -143,7 +143,7 @@ def test_theory_of_the_texture_is_that_of_white_noise():
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_scalings_are_undone(name):
     convention = CONVENTIONS[name]
-    mel = MelSpectrogram(convention.spec).double()(coloured(convention.spec.sample_rate, 0, silence=False).double())
+    mel = MelSpectrogram(convention.spec).double()(colored(convention.spec.sample_rate, 0, silence=False).double())
     numbers = convention.scaling.apply(mel)
     back = convention.scaling.undo(numbers)
     back = back + (mel.max() if convention.scaling.shift is None else 0)
@@ -156,7 +156,7 @@ def test_diffwave_as_torchaudio_makes_it():
     transforms = pytest.importorskip("torchaudio.transforms")
     arguments = {"win_length": 1024, "hop_length": 256, "n_fft": 1024, "f_min": 20.0, "f_max": 11025.0, "n_mels": 80}
     theirs = transforms.MelSpectrogram(22050, **arguments, power=1.0, normalized=True).double()
-    waveform = coloured(22050, 3).double()
+    waveform = colored(22050, 3).double()
     expected = ((20 * theirs(waveform).clamp(min=1e-5).log10() - 20 + 100) / 100).clamp(0, 1)
     np.testing.assert_allclose(stored("diffwave_22k", waveform), expected.numpy(), atol=2e-5)
 

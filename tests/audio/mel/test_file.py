@@ -120,7 +120,7 @@ def test_files_that_are_no_mels(tmp_path):
         ("{", "not JSON"),
         ("[]", "expected fields"),
         (json.dumps({**SPEC.to_dict(), "n_fft": -1}), "n_fft"),
-        (json.dumps({**SPEC.to_dict(), "colour": 1}), "unknown fields: colour"),
+        (json.dumps({**SPEC.to_dict(), "color": 1}), "unknown fields: color"),
     ],
 )
 def test_a_bad_spec_beside_the_mel_is_named(tmp_path, text, line):

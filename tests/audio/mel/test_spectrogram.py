@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from audiodiff.audio.mel import PRESETS, MelSpec, MelSpectrogram, convert, extend, filterbank, interpolation
+from audiodiff.audio.mel import PRESETS, MelSpec, MelSpectrogram, convert, filterbank, interpolation, pad_waveform
 from audiodiff.errors import UserError
 
 SPEECH = PRESETS["speech_16k"]
@@ -110,11 +110,11 @@ def test_padding_equals_numpy_at_every_clips_own_end(lengths, padding):
     spec = dataclasses.replace(SPEECH, padding=padding)
     clips = [torch.randn(n) for n in lengths]
     batch = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
-    padded = extend(batch, spec, torch.tensor(lengths))
+    padded = pad_waveform(batch, spec, torch.tensor(lengths))
     for clip, row in zip(clips, padded, strict=True):
         expected = torch.from_numpy(np.pad(clip.numpy(), 512, mode=padding))
         assert torch.equal(row[: len(expected)], expected)
-        assert torch.equal(extend(clip[None], spec)[0], expected)
+        assert torch.equal(pad_waveform(clip[None], spec)[0], expected)
 
 
 def test_empty_waveform_is_refused():

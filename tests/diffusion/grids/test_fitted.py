@@ -37,7 +37,7 @@ def angles(schedule, grid) -> torch.Tensor:
 
 
 def evenness(schedule, grid) -> float:
-    """The greatest factor between neighbouring intervals of the angle."""
+    """The greatest factor between neighboring intervals of the angle."""
     return float((-angles(schedule, grid).diff()).log().diff().abs().max().exp())
 
 
@@ -198,7 +198,7 @@ def test_the_fit_starts_from_the_samplers_own_grid():
 
 
 def test_an_uneven_start_is_made_half_as_uneven_first():
-    """Until neighbours differ by a factor of 3 at most; with no error to lower, only evenness pulls at them."""
+    """Until neighbors differ by a factor of 3 at most; with no error to lower, only evenness pulls at them."""
     own = times(1, 0.9, 0.3, 0.02)
     problem = fitted_grid._Problem(DDIM(3, grid=own), Cosine(), power_law(2), 0.1, own)
     steepest = (-own.diff()).log().diff()

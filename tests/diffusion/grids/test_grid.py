@@ -104,14 +104,14 @@ def test_leaning_is_the_warp_of_even_angles():
     for s in (0.25, 0.5, 0.75):
         a = (1 - s) ** 1.5
         expected.append(a / (a + s))
-    times = grid.leaning(Cosine(), 4)
+    times = grid.warped_angle(Cosine(), 4)
     assert torch.allclose(times, torch.tensor([*expected, 0.0], dtype=torch.float64), rtol=0, atol=1e-14)
-    assert torch.allclose(grid.leaning(Cosine(), 7, rho=1.0), grid.uniform_t(Cosine(), 7), rtol=0, atol=1e-14)
-    assert grid.leaning(Cosine(), 1).tolist() == [1.0, 0.0]
+    assert torch.allclose(grid.warped_angle(Cosine(), 7, rho=1.0), grid.uniform_t(Cosine(), 7), rtol=0, atol=1e-14)
+    assert grid.warped_angle(Cosine(), 1).tolist() == [1.0, 0.0]
 
 
 def test_leaning_is_a_grid_of_angles_on_any_schedule(schedule):
-    times = grid.leaning(schedule, 6, 0.9)
+    times = grid.warped_angle(schedule, 6, 0.9)
     level, middle = schedule.level(0.9), schedule.levels(times)[3]
     angle = math.atan2(level.sigma, level.alpha)
     a = 0.5**1.5
@@ -121,4 +121,4 @@ def test_leaning_is_a_grid_of_angles_on_any_schedule(schedule):
 
 def test_leaning_the_other_way_is_refused():
     with pytest.raises(ValueError, match="rho is at least 1"):
-        grid.leaning(Cosine(), 4, rho=0.5)
+        grid.warped_angle(Cosine(), 4, rho=0.5)

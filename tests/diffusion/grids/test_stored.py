@@ -14,7 +14,7 @@ from audiodiff.errors import UserError
 def test_the_sampler_walks_exactly_these_times():
     times = [1.0, 0.7, 1 / 3, 0.0]
     stored = StoredGrid("v_2m_pc", 3, times)
-    assert (stored.sampler, stored.calls, stored.times) == ("v_2m_pc", 3, tuple(times))
+    assert (stored.sampler, stored.steps, stored.times) == ("v_2m_pc", 3, tuple(times))
     sampler = stored.build()
     assert sampler.grid.tolist() == times and sampler.grid.dtype == torch.float64
     oracle = GaussianOracle(torch.zeros(2), torch.eye(2), Cosine())

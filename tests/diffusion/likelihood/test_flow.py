@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal
 
 from audiodiff.diffusion.denoiser import Denoiser
-from audiodiff.diffusion.likelihood.flow import bits_per_dimension, dequantise, log_angle, log_likelihood, time_at
+from audiodiff.diffusion.likelihood.flow import bits_per_dimension, dequantize, log_angle, log_likelihood, time_at
 from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.objective import Epsilon, V
 from audiodiff.diffusion.oracle import GaussianOracle
@@ -260,14 +260,14 @@ def test_bits_of_bad_units(arguments):
     bits_per_dimension(torch.zeros(1), 1, 1e-3, 1)
 
 
-def test_dequantised_values_fill_their_cells():
+def test_dequantized_values_fill_their_cells():
     noise = batch_noise([1, 2], 1, 20000).double()
     x0 = torch.full_like(noise, 0.25).float()
-    spread = dequantise(x0, noise, data_range=2.0, levels=16)
+    spread = dequantize(x0, noise, data_range=2.0, levels=16)
     assert spread.dtype == torch.float32
     offset = (spread - 0.25) / 0.125
     assert float(offset.min()) > -0.5 and float(offset.max()) < 0.5
     assert float(offset.mean()) == pytest.approx(0, abs=4 / math.sqrt(12 * 40000))
     assert float(offset.std()) == pytest.approx(1 / math.sqrt(12), rel=0.01)
-    known = dequantise(torch.zeros(3), torch.tensor([0.0, -40.0, 40.0]), 2.0, 65536)
+    known = dequantize(torch.zeros(3), torch.tensor([0.0, -40.0, 40.0]), 2.0, 65536)
     assert known.tolist() == pytest.approx([0, -1 / 65536, 1 / 65536])

@@ -22,7 +22,7 @@ def _scalar(std, schedule=None):
 
 
 def _output_variance(sampler, oracle):
-    """Exact: a sampler is linear on a centred Gaussian, so its response to each unit input is a gain."""
+    """Exact: a sampler is linear on a centered Gaussian, so its response to each unit input is a gain."""
     inputs = torch.eye(sampler.nfe + 1, dtype=torch.float64)
     return float(sampler(oracle, inputs[:, :1], noise=lambda step: inputs[:, step + 1 : step + 2]).square().sum())
 

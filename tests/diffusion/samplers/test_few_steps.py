@@ -1,6 +1,6 @@
 """Every preset at every number of steps on every schedule, on an exact denoiser of normal data.
 
-A sampler is linear on centred normal data, so the standard deviation of its samples is known without drawing any. Its
+A sampler is linear on centered normal data, so the standard deviation of its samples is known without drawing any. Its
 error must stay below the data's own standard deviation, which is what returning the mean alone would cost, and from 20
 steps on below half of it for data of the unit or half of it; below 0.4 for faint data, of a tenth of the unit.
 """

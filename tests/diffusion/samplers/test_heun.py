@@ -67,7 +67,7 @@ def test_heun_is_edm_algorithm_2(churn, schedule, mixture, x1):
 
 
 def _output_variance(sampler, oracle, scale):
-    """Exact: a sampler is linear on a centred Gaussian, so its response to each unit input is a gain."""
+    """Exact: a sampler is linear on a centered Gaussian, so its response to each unit input is a gain."""
     inputs = torch.eye(sampler.nfe + 1, dtype=torch.float64)
     answer = sampler(oracle, scale * inputs[:, :1], noise=lambda step: inputs[:, step + 1 : step + 2])
     return float(answer.square().sum())

@@ -24,7 +24,7 @@ def _scalar(std, schedule):
 
 
 def _output_variance(sampler, oracle, times):
-    """Exact: a sampler is linear on a centred Gaussian, so its response to each unit input is a gain."""
+    """Exact: a sampler is linear on a centered Gaussian, so its response to each unit input is a gain."""
     inputs = torch.eye(sampler.nfe + 1, dtype=torch.float64)
     scale = float(oracle.schedule.scale(times[0]))
     answer = sampler(oracle, scale * inputs[:, :1], noise=lambda step: inputs[:, step + 1 : step + 2])

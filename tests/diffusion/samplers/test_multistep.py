@@ -278,7 +278,7 @@ def test_default_grids_reach_zero_from_t_max(schedule):
     even = grid.uniform_t(schedule, 6, 0.99)
     for sampler in (Multistep(6, 1), Multistep(6, 3, "epsilon", coordinate="t")):
         assert torch.equal(sampler.default_grid(schedule, 0.99), even)
-    assert torch.equal(Multistep(6, 3, "v").default_grid(schedule, 0.99), grid.leaning(schedule, 6, 0.99))
+    assert torch.equal(Multistep(6, 3, "v").default_grid(schedule, 0.99), grid.warped_angle(schedule, 6, 0.99))
     assert torch.equal(Multistep(6, 2).default_grid(schedule, 0.99), grid.balanced(schedule, 6, 0.99))
 
 
@@ -365,7 +365,7 @@ def test_a_broken_inversion_says_so(gaussian, x1):
 
 
 def _gain_variance(sampler, std):
-    """Exact output variance on a centred Gaussian of one variable: the sampler is linear in its inputs."""
+    """Exact output variance on a centered Gaussian of one variable: the sampler is linear in its inputs."""
     oracle = GaussianOracle(torch.zeros(1), torch.tensor([[std**2]], dtype=torch.float64), Cosine())
     inputs = torch.eye(sampler.nfe + 1, dtype=torch.float64)
     start = math.sqrt(Cosine().level(0.97).alpha ** 2 * std**2 + Cosine().level(0.97).sigma ** 2)

@@ -56,12 +56,12 @@ def moments(schedule, points=4000):
 
 def test_it_is_the_formula():
     schedule = disturbed()
-    centres, steepness, weights = (p.detach() for p in schedule.path_parameters())
+    centers, steepness, weights = (p.detach() for p in schedule.path_parameters())
 
     def height(t):
         sigmoids = (
             math.exp(w) / (1 + math.exp(-math.exp(s) * (t - c)))
-            for c, s, w in zip(centres, steepness, weights, strict=True)
+            for c, s, w in zip(centers, steepness, weights, strict=True)
         )
         return t + sum(sigmoids)
 
@@ -80,7 +80,7 @@ def test_it_starts_as_a_line():
     inner = schedule.rate(T[50:-50])
     assert float(inner.max() / inner.min()) < 1.003
     k = torch.arange(64, dtype=torch.float64)
-    assert torch.allclose(schedule.centres, (k + 0.5) / 64, rtol=1e-15)
+    assert torch.allclose(schedule.centers, (k + 0.5) / 64, rtol=1e-15)
     assert torch.allclose(schedule.log_steepness, torch.full_like(k, math.log(128)), rtol=1e-15)
     assert torch.allclose(schedule.log_weights, torch.full_like(k, -math.log(64)), rtol=1e-15)
 
@@ -143,7 +143,7 @@ class _Levels(nn.Module):
 
 def test_it_is_part_of_its_denoiser():
     denoiser = Denoiser(lambda y, log_snr, cond: y * log_snr[:, None, None], disturbed(), V())
-    names = {"ends", "centres", "log_steepness", "log_weights"}
+    names = {"ends", "centers", "log_steepness", "log_weights"}
     assert set(denoiser.state_dict()) == {f"schedule.{name}" for name in names}
     other = Denoiser(denoiser.network, disturbed(1), V())
     other.load_state_dict(denoiser.state_dict())

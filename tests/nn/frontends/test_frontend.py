@@ -59,7 +59,7 @@ def test_white_noise_has_bins_of_unit_variance():
     x = torch.randn(1, 1, 64 * 4000, generator=torch.Generator().manual_seed(0))
     _, spectrum = frontend.encode(x)
     power = spectrum[0, 0, :, 4:-4].abs().square().mean(1)
-    # Neighbouring frames share three quarters of their samples: 1500 independent frames, so 2.6 % of deviation.
+    # Neighboring frames share three quarters of their samples: 1500 independent frames, so 2.6 % of deviation.
     assert (power - 1).abs().max() < 0.13
     assert abs(power.mean() - 1) < 0.01
 
@@ -83,7 +83,7 @@ def test_number_of_frames_is_as_announced_for_numbers_and_tensors(samples):
 
 @pytest.mark.parametrize("at", [0, 1, 500, 777, 999])
 def test_stft_frames_lie_where_they_say(at):
-    """The frame with the most of a click is the one whose centre is nearest to it."""
+    """The frame with the most of a click is the one whose center is nearest to it."""
     frontend = StftFrontend(n_fft=64, hop_length=16)
     click = torch.zeros(1, 1, 1000)
     click[..., at] = 1
