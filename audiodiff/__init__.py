@@ -12,12 +12,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Audio", "MelSpec", "MusicGenerator", "Vocoder", "__version__"]
+__all__ = ["Audio", "AudioGenerator", "MelSpec", "Vocoder", "__version__"]
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
     from audiodiff.audio.mel import MelSpec
-    from audiodiff.pipelines.audio_generator import MusicGenerator
+    from audiodiff.pipelines.audio_generator import AudioGenerator
     from audiodiff.pipelines.vocoder import Vocoder
 
 # How often a waiting thread looks for work before it sleeps; libgomp reads it once, when torch is loaded. Unset, two
@@ -28,7 +28,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 _HOMES = {
     "Audio": "audiodiff.audio.io",
     "MelSpec": "audiodiff.audio.mel",
-    "MusicGenerator": "audiodiff.pipelines.audio_generator",
+    "AudioGenerator": "audiodiff.pipelines.audio_generator",
     "Vocoder": "audiodiff.pipelines.vocoder",
 }
 

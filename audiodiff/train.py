@@ -20,7 +20,7 @@ from audiodiff.errors import UserError, warn_in_one_line
 from audiodiff.files import folder_lock
 
 if TYPE_CHECKING:
-    from audiodiff.models.diffusion_model import ComposedModel
+    from audiodiff.models.diffusion_model import DiffusionModel
 
 # What a disk returns that is full ...
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -157,7 +157,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     return results[0]["validation/loss"]
 
 
-def start(model: "ComposedModel", name: str) -> dict:
+def start(model: "DiffusionModel", name: str) -> dict:
     """Give a model the weights of a checkpoint, and its grids where they still say the same.
 
     Returns:

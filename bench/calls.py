@@ -18,7 +18,7 @@ from audiodiff.evaluation.clip_features import Body
 from audiodiff.evaluation.generation_evaluation import DISTANCES, Settings
 from audiodiff.files import write_text
 from audiodiff.metrics.distribution import HALVES, LEAST_PER_DIMENSION, Axes, Spread
-from audiodiff.pipelines.audio_generator import MusicGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
 
 RESULTS = Path(__file__).parent / "results"
 TEXT = """# Few network calls against many, of the same seeds
@@ -45,13 +45,13 @@ def paired(distance, few: np.ndarray, many: np.ndarray, real: np.ndarray, seed: 
     return Spread.about(apart(np.arange(len(few))), np.array(halves))
 
 
-def rows(generator: MusicGenerator, settings: Settings, calls: list[int], many: int) -> dict[str, Body]:
+def rows(generator: AudioGenerator, settings: Settings, calls: list[int], many: int) -> dict[str, Body]:
     """What is heard of the same seeds, by what was done."""
     model, found = generator.model, {}
     ways = [(count, count, model) for count in calls]
     ways += [(f"{count}, the sampler's own grid", count, model.replaced(grids=[])) for count in calls]
     for name, count, with_grids in [*ways, (many, many, model)]:
-        by = MusicGenerator(with_grids, generator.device)
+        by = AudioGenerator(with_grids, generator.device)
         made = generation_evaluation.made_by(by, Settings(settings.count, count, settings.sampler, settings.seed))
         found[str(name)] = Body.heard(made, generator.sample_rate)
         print(name, flush=True)
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    generator, settings = MusicGenerator.from_pretrained(options.model), Settings(options.clips)
+    generator, settings = AudioGenerator.from_pretrained(options.model), Settings(options.clips)
     manifest = Manifest.load(options.data)
     held_out, training = generation_evaluation.places(generator, manifest, settings)
     real, train = (

@@ -23,7 +23,7 @@ from scipy.stats import kstest, mannwhitneyu
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.evaluation import environment
 from audiodiff.files import write_text
-from audiodiff.pipelines.audio_generator import MusicGenerator, seeds_of
+from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
 
 RESULTS = Path(__file__).parent / "results" / "long_form.md"
 HOP = 256
@@ -80,7 +80,7 @@ def seam_test(clips: list[np.ndarray], seams: list[int], sample_rate: int) -> tu
     return float(mannwhitneyu(at, elsewhere).pvalue), float(at.mean() / elsewhere.mean())
 
 
-def joints(generator: MusicGenerator, samples: int) -> list[int]:
+def joints(generator: AudioGenerator, samples: int) -> list[int]:
     """Where windows begin, where they end, and where two weigh the same, in samples."""
     model = generator.model
     window, frames = model.frames(model.samples), model.frames(samples)
@@ -109,10 +109,10 @@ def measured(model: str, seconds: float, steps: int) -> tuple[float, float]:
     return int(told.stdout.split()[-1]) / 1024, sidecar["real_time_factor"]
 
 
-def crossfaded(generator: MusicGenerator, count: int, steps: int) -> tuple[np.ndarray, list[int]]:
+def crossfaded(generator: AudioGenerator, count: int, steps: int) -> tuple[np.ndarray, list[int]]:
     """Clips of the trained length end to end, and where they meet."""
     fade = round(0.02 * generator.sample_rate)
-    clips = generator.generate(seeds_of(1, count), steps=steps, peak=None).samples.numpy()
+    clips = generator.generate(clip_seeds(1, count), steps=steps, peak=None).samples.numpy()
     whole, places = clips[0], []
     share = np.linspace(0, 1, fade)
     for clip in clips[1:]:
@@ -138,12 +138,12 @@ def main() -> None:
         lengths.append(f"| {seconds:g} s | {memory:.0f} MiB | {seconds / speed:.1f} s | {speed:.1f} |")
         print(lengths[-1], flush=True)
     torch.set_flush_denormal(True)
-    generator = MusicGenerator.from_pretrained(options.model)
+    generator = AudioGenerator.from_pretrained(options.model)
     model, rate = generator.model, generator.sample_rate
     seconds = 5 * model.samples / rate
     made = [
         generator.generate(seed, seconds=seconds, steps=options.steps).samples.numpy()
-        for seed in seeds_of(0, options.clips)
+        for seed in clip_seeds(0, options.clips)
     ]
     p, ratio = seam_test(made, joints(generator, round(seconds * rate)), rate)
     control, places = crossfaded(generator, 5 * options.clips, options.steps)
@@ -154,7 +154,7 @@ def main() -> None:
         f"(p = {p_control:.2g})."
     )
     loop_seconds = model.samples / rate
-    loops = generator.generate(seeds_of(2, options.loops), seconds=loop_seconds, steps=options.steps, loop=True)
+    loops = generator.generate(clip_seeds(2, options.loops), seconds=loop_seconds, steps=options.steps, loop=True)
     ranks = []
     for clip in loops.samples.numpy():
         values = stretched(flux(np.concatenate([clip, clip], axis=1), rate))

@@ -26,7 +26,7 @@ from audiodiff.audio.io import Audio
 from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation import environment, generation_evaluation
 from audiodiff.files import write_text
-from audiodiff.pipelines.audio_generator import MusicGenerator, normalize_peak
+from audiodiff.pipelines.audio_generator import AudioGenerator, normalize_peak
 from audiodiff.training.music import MusicTraining
 
 RESULTS = Path(__file__).parent / "results" / "music.md"
@@ -85,7 +85,7 @@ def trained(
     return average, step
 
 
-def ours(cfg, data, minutes: float) -> tuple[MusicGenerator, int]:
+def ours(cfg, data, minutes: float) -> tuple[AudioGenerator, int]:
     """Our recipe."""
     torch.manual_seed(0)
     model = instantiate(cfg.model)
@@ -100,7 +100,7 @@ def ours(cfg, data, minutes: float) -> tuple[MusicGenerator, int]:
         return module.step(batch, f"draw {step}", (0.8, 1.2))["loss"]
 
     average, steps = trained(model, loss, crops, cfg.data.batch_size, minutes, optimizer, rate)
-    return MusicGenerator(average), steps
+    return AudioGenerator(average), steps
 
 
 class Peer:
@@ -168,7 +168,7 @@ def main() -> None:
     for name, make in (("ours", ours), (PEER, peer)):
         print(name, flush=True)
         generator, steps = make(cfg, data, options.minutes)
-        untrained = MusicGenerator(fresh(cfg, generator)) if name == "ours" else None
+        untrained = AudioGenerator(fresh(cfg, generator)) if name == "ours" else None
         report, _ = generation_evaluation.evaluate(generator, untrained, manifest, settings)
         network = generator.model.network if name == "ours" else generator.net
         parameters = f"{sum(parameter.numel() for parameter in network.parameters()):,}"
@@ -191,7 +191,7 @@ def main() -> None:
     print(text)
 
 
-def fresh(cfg, generator: MusicGenerator):
+def fresh(cfg, generator: AudioGenerator):
     """Our model as it was before training."""
     torch.manual_seed(0)
     model = instantiate(cfg.model)

@@ -25,7 +25,7 @@ from torch import Tensor
 from audiodiff.audio import io
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
-from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.evaluation import environment
@@ -47,7 +47,7 @@ def small() -> Vocoder:
     torch.manual_seed(0)
     network = Network(StftFrontend(signals=1), SPEC.n_mels, SPEC.hop_length, [16, 16], [1, 1], embedding=16)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.01)
-    source = HarmonicSource(PitchNetwork(SPEC.n_mels, channels=16, blocks=2, bins=24), SPEC)
+    source = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=16, blocks=2, bins=24), SPEC)
     return Vocoder(VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, source=source))
 
 

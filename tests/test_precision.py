@@ -13,7 +13,7 @@ from audiodiff import precision
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.excitation import accumulate_phase
 from audiodiff.audio.mel import PRESETS
-from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
 from audiodiff.diffusion.likelihood.bound import bound_grid, variational_bound
@@ -209,7 +209,7 @@ def test_average_spectrum():
 def test_harmonic_source():
     spec = next(iter(PRESETS.values()))
     torch.manual_seed(0)
-    source = HarmonicSource(PitchNetwork(spec.n_mels), spec).eval()
+    source = HarmonicExcitation(PitchNetwork(spec.n_mels), spec).eval()
     mel = torch.randn(2, spec.n_mels, 12)
 
     def stretches(source, mel, frames):

@@ -11,7 +11,7 @@ from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
@@ -75,7 +75,7 @@ def vocoder(model_folder):
 
 @pytest.fixture(scope="session")
 def make_music():
-    """`make_music(channels=2, labels=(...), numbers=(), **arguments)` -> a small random `MusicModel` at 8 kHz."""
+    """`make_music(channels=2, labels=(...), numbers=(), **arguments)` -> a small random `AudioModel` at 8 kHz."""
 
     def build(channels=2, labels=("kick", "snare"), numbers=(), **options):
         torch.manual_seed(0)
@@ -87,14 +87,14 @@ def make_music():
         if labels:
             torch.nn.init.normal_(network.label.weight)
         arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "sampler": "ddim"}
-        return MusicModel(network, Cosine(), V(), 8000, 1600, labels=labels, numbers=numbers, **arguments | options)
+        return AudioModel(network, Cosine(), V(), 8000, 1600, labels=labels, numbers=numbers, **arguments | options)
 
     return build
 
 
 @pytest.fixture(scope="session")
 def make_latent_music():
-    """`make_latent_music(channels=2)` -> a small random `MusicModel` on the latents of a random codec, at 8 kHz."""
+    """`make_latent_music(channels=2)` -> a small random `AudioModel` on the latents of a random codec, at 8 kHz."""
 
     def build(channels=2):
         torch.manual_seed(1)
@@ -103,6 +103,6 @@ def make_latent_music():
         for parameter in network.parameters():
             if not parameter.detach().any():
                 torch.nn.init.normal_(parameter, std=0.05)
-        return MusicModel(network, Cosine(), V(), 8000, 1600, autoencoder=autoencoder, sampler="ddim")
+        return AudioModel(network, Cosine(), V(), 8000, 1600, autoencoder=autoencoder, sampler="ddim")
 
     return build

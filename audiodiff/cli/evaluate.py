@@ -24,7 +24,7 @@ def evaluate(
 ) -> None:
     """Judge a model on held-out recordings; the report's path is the last line printed."""
     from audiodiff.models import checkpoint
-    from audiodiff.models.audio_model import MusicModel
+    from audiodiff.models.audio_model import AudioModel
     from audiodiff.models.codec import Codec
 
     splits = tuple(split) if split else ("validation", "test")
@@ -35,7 +35,7 @@ def evaluate(
                 raise UserError(f"--{option} {value}", "a codec samples nothing", f"leave --{option} out")
         print(_codec(model, data, report, limit, splits, device, baselines))
         return
-    judge = _music if kind == MusicModel.TYPE else _vocoder
+    judge = _music if kind == AudioModel.TYPE else _vocoder
     print(judge(model, data, report, steps, sampler, seed or 0, limit, splits, device, baselines))
 
 
@@ -61,15 +61,15 @@ def _music(model, data, report, steps, sampler, seed, limit, splits, device, bas
     from audiodiff.data.manifest import Manifest
     from audiodiff.evaluation import generation_evaluation
     from audiodiff.evaluation.report import claim
-    from audiodiff.pipelines.audio_generator import MusicGenerator
+    from audiodiff.pipelines.audio_generator import AudioGenerator
 
     count = generation_evaluation.Settings.count if limit is None else limit
     if count < generation_evaluation.FEWEST:
         problem = f"is below {generation_evaluation.FEWEST}, the fewest clips of a distribution"
         raise UserError(f"--limit {limit}", problem, f"give --limit {generation_evaluation.FEWEST} or more")
-    generator = MusicGenerator.from_pretrained(model, device)
+    generator = AudioGenerator.from_pretrained(model, device)
     steps = generator.model.calls if steps is None else steps
-    untrained = MusicGenerator.untrained(model, device) if baselines else None
+    untrained = AudioGenerator.untrained(model, device) if baselines else None
     manifest = Manifest.load(data)
     claim(report)
     settings = generation_evaluation.Settings(count, steps, sampler, seed, splits)

@@ -26,15 +26,15 @@ def fit_grid(
     from audiodiff.errors import UserError
     from audiodiff.evaluation import grid_fitting as grids
     from audiodiff.models import checkpoint
-    from audiodiff.models.audio_model import MusicModel
-    from audiodiff.pipelines.audio_generator import MusicGenerator
+    from audiodiff.models.audio_model import AudioModel
+    from audiodiff.pipelines.audio_generator import AudioGenerator
     from audiodiff.pipelines.vocoder import Vocoder
 
     folder = checkpoint.locate(model)
     if out is None and folder != model:
         raise UserError(model, "is shipped with the package", "say with --out where the model with its grids goes")
-    music = checkpoint.type_of(folder) == MusicModel.TYPE
-    synthesiser = (MusicGenerator if music else Vocoder).from_pretrained(folder, device)
+    music = checkpoint.type_of(folder) == AudioModel.TYPE
+    synthesiser = (AudioGenerator if music else Vocoder).from_pretrained(folder, device)
     for count in calls:
         presets.build(sampler or synthesiser.model.sampler, count)
     spectrum, making = (_music if music else _recordings)(synthesiser, Manifest.load(data), clips, check)

@@ -41,7 +41,7 @@ def generate(
 
     from audiodiff.audio.io import read
     from audiodiff.errors import UserError
-    from audiodiff.pipelines.audio_generator import MusicGenerator, UnfitClip, Wish
+    from audiodiff.pipelines.audio_generator import AudioGenerator, UnfitClip, Wish
     from audiodiff.rendering import generation
 
     def report(error: UserError) -> None:
@@ -51,7 +51,7 @@ def generate(
     told = {"labels": tuple(label or ()), "tempo": tempo, "guidance": guidance}
     wish = Wish(seconds, steps, sampler, **told, loop=loop, strength=strength, **given)
     settings = generation.Settings(wish, count, seed, peak or None, batch_size, format, overwrite)
-    generator = MusicGenerator.from_pretrained(model, device, precision)
+    generator = AudioGenerator.from_pretrained(model, device, precision)
     try:
         outcome = generation.generate(generator, out, settings, report=report)
     except UnfitClip as error:

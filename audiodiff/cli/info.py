@@ -24,12 +24,12 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
         UserError: the folder is missing, damaged, or its weights do not fit its configuration.
     """
     from audiodiff.models import checkpoint
-    from audiodiff.models.registry import KINDS
+    from audiodiff.models.registry import MODEL_TYPES
     from audiodiff.models.vocoder_model import VocoderModel
 
     folder = checkpoint.locate(folder)
     found = checkpoint.load(folder)
-    model = KINDS.get(found.type, VocoderModel).from_checkpoint(found, folder)
+    model = MODEL_TYPES.get(found.type, VocoderModel).from_checkpoint(found, folder)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     yield "folder", str(folder)
     yield "type", model.TYPE

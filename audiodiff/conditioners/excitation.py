@@ -17,7 +17,7 @@ from audiodiff.nn.pitch import PitchNetwork
 from audiodiff.precision import double, float64_device
 
 
-class HarmonicSource(nn.Module):
+class HarmonicExcitation(nn.Module):
     """Normalized mels to an excitation: pulses of variance 1 where there is voice, 0 elsewhere.
 
     Args:

@@ -16,7 +16,7 @@ from audiodiff.demo.figure import spectrum_figure
 from audiodiff.demo.sources import read_upload
 from audiodiff.demo.visit import HOUR, Player, player, show_errors, stopwatch
 from audiodiff.errors import UserError
-from audiodiff.pipelines.audio_generator import MusicGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
 
 NOTHING, AFTER, LIKE = "From nothing", "Go on with the clip", "Vary the clip"
 LONGEST_SECONDS = 120.0  # of what is generated, and of a clip that is given
@@ -72,9 +72,9 @@ class App:
         self.folder, self.device, self.lock = folder, device, Lock()
 
     @cached_property
-    def generator(self) -> MusicGenerator:
+    def generator(self) -> AudioGenerator:
         """The loaded model."""
-        return MusicGenerator.from_pretrained(self.folder, self.device)
+        return AudioGenerator.from_pretrained(self.folder, self.device)
 
     @property
     def default_seconds(self) -> float:

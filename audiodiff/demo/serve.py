@@ -7,7 +7,7 @@ import gradio as gr
 from audiodiff.demo import generator_page, vocoder_page
 from audiodiff.demo.sources import MAX_MEGABYTES
 from audiodiff.errors import UserError
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.checkpoint import locate, type_of
 
 # Fonts of the visitor's own: the page asks no other host for anything.
@@ -21,7 +21,7 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
 
     Without a folder it is that of the newest vocoder below `runs`, else of a shipped one.
     """
-    if folder is not None and type_of(locate(folder)) == MusicModel.TYPE:
+    if folder is not None and type_of(locate(folder)) == AudioModel.TYPE:
         return generator_page.build(locate(folder), device)
     return vocoder_page.build(folder, runs, device)
 

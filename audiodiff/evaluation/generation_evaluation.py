@@ -46,7 +46,7 @@ from audiodiff.metrics.distribution import (
     nearest,
     subsampled,
 )
-from audiodiff.pipelines.audio_generator import MusicGenerator, normalize_peak, seeds_of
+from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds, normalize_peak
 
 Place = tuple[Clip, int]  # a recording and the sample at which a stretch of it begins
 DISTANCES = {"Frechet": frechet, "kernel": kernel}
@@ -149,7 +149,7 @@ class Report:
         return {name: rows[0].distances[name].median / rows[1].distances[name].median for name in DISTANCES}
 
 
-def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manifest: Manifest, settings: Settings):
+def evaluate(generator: AudioGenerator, untrained: AudioGenerator | None, manifest: Manifest, settings: Settings):
     """Generate, embed and compare.
 
     Args:
@@ -200,7 +200,7 @@ def evaluate(generator: MusicGenerator, untrained: MusicGenerator | None, manife
     return report, examples
 
 
-def places(generator: MusicGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
+def places(generator: AudioGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
     """Where held-out and training stretches of the model's kinds lie."""
     known = manifest.with_labels(*generator.model.labels)
     held_out, training = (
@@ -244,15 +244,15 @@ def _neighbors(
     return found
 
 
-def made_by(generator: MusicGenerator, settings: Settings) -> Iterator[np.ndarray]:
+def made_by(generator: AudioGenerator, settings: Settings) -> Iterator[np.ndarray]:
     """The clips (C, T) that it makes."""
-    seeds = seeds_of(settings.seed, settings.count)
+    seeds = clip_seeds(settings.seed, settings.count)
     for start in range(0, len(seeds), _BATCH):
         batch = seeds[start : start + _BATCH]
         yield from generator.generate(batch, steps=settings.steps, sampler=settings.sampler).samples.numpy()
 
 
-def stretches(clip: Clip, generator: MusicGenerator) -> list[int]:
+def stretches(clip: Clip, generator: AudioGenerator) -> list[int]:
     """Where in a recording what is as long as the model's clips begins: at its start, or one after the other."""
     rate, samples = generator.sample_rate, generator.model.samples
     step = rate // gcd(rate, clip.sample_rate)  # crops begin on the common grid of both rates
@@ -262,7 +262,7 @@ def stretches(clip: Clip, generator: MusicGenerator) -> list[int]:
     return list(range(0, last + 1, -(-samples // step) * step))
 
 
-def recordings(manifest: Manifest, places: Sequence[Place], generator: MusicGenerator) -> Iterator[np.ndarray]:
+def recordings(manifest: Manifest, places: Sequence[Place], generator: AudioGenerator) -> Iterator[np.ndarray]:
     """Stretches of recordings (C, T), each as long as what the model makes."""
     rate, samples = generator.sample_rate, generator.model.samples
     for clip, start in places:
@@ -271,7 +271,7 @@ def recordings(manifest: Manifest, places: Sequence[Place], generator: MusicGene
 
 
 @torch.inference_mode()
-def _coded(generator: MusicGenerator, clip: np.ndarray) -> np.ndarray:
+def _coded(generator: AudioGenerator, clip: np.ndarray) -> np.ndarray:
     """A clip (C, T) through the codec of a model that has one."""
     codec = generator.model.codec
     latents = codec.encode(torch.from_numpy(clip)[None].to(generator.device))

@@ -17,15 +17,15 @@ from audiodiff.diffusion.grids.fitted import Spectrum
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.samplers.presets import build, chosen
 from audiodiff.errors import UserError
-from audiodiff.models.diffusion_model import ComposedModel
-from audiodiff.pipelines.audio_generator import MusicGenerator, seeds_of
-from audiodiff.pipelines.pipeline import Synthesiser
+from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
+from audiodiff.pipelines.pipeline import Pipeline
 from audiodiff.pipelines.vocoder import Vocoder
 
 MANY_CALLS = 100
 
 # Clips (T,) that a synthesiser makes with a sampler and a number of network calls, always from the same noise.
-Making = Callable[[Synthesiser, str, int], list[Tensor]]
+Making = Callable[[Pipeline, str, int], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Fit:
 
 
 def fits(
-    synthesiser: Synthesiser,
+    synthesiser: Pipeline,
     on: Spectrum,
     calls: Iterable[int],
     sampler: str | None = None,
@@ -100,14 +100,14 @@ def resynthesis(vocoder: Vocoder, waveforms: Sequence[Tensor]) -> Making:
 def from_seeds(count: int) -> Making:
     """Of so many clips out of noise, as they come; a channel is a clip."""
 
-    def made(by: MusicGenerator, sampler: str, calls: int) -> list[Tensor]:
-        clips = (by.generate(seed, steps=calls, sampler=sampler, peak=None) for seed in seeds_of(0, count))
+    def made(by: AudioGenerator, sampler: str, calls: int) -> list[Tensor]:
+        clips = (by.generate(seed, steps=calls, sampler=sampler, peak=None) for seed in clip_seeds(0, count))
         return [channel for clip in clips for channel in clip.samples]
 
     return made
 
 
-def keep(model: ComposedModel, found: Sequence[Fit]) -> ComposedModel:
+def keep(model: DiffusionModel, found: Sequence[Fit]) -> DiffusionModel:
     """The model with the grids that are better; those it had for the same samplers and numbers of calls are dropped.
 
     It counts as validated from the least to the most calls that were checked, and wherever it was before.
@@ -119,7 +119,7 @@ def keep(model: ComposedModel, found: Sequence[Fit]) -> ComposedModel:
     return model.replaced(grids=grids, validated=(min(checked), max(checked)) if checked else None)
 
 
-def _with(synthesiser: Synthesiser, grids: Sequence[StoredGrid]) -> Synthesiser:
+def _with(synthesiser: Pipeline, grids: Sequence[StoredGrid]) -> Pipeline:
     """The same network with these grids alone."""
     model = synthesiser.model.replaced(grids=grids, validated=None)
     return type(synthesiser)(model, synthesiser.device, synthesiser.precision)

@@ -23,7 +23,7 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.grids.fitted import Spectrum
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
-from audiodiff.pipelines.audio_generator import MusicGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
 
 LONGEST_SECONDS = 5.0
@@ -43,7 +43,7 @@ def recordings(manifest: Manifest, splits: Sequence[str], limit: int, sample_rat
     return [found[i]["waveform"] for i in range(len(found))]
 
 
-def crops(manifest: Manifest, count: int, generator: MusicGenerator) -> list[Tensor]:
+def crops(manifest: Manifest, count: int, generator: AudioGenerator) -> list[Tensor]:
     """Crops (C, T) of the training recordings of a model's kinds, each as long as its clips.
 
     Raises:
@@ -55,7 +55,7 @@ def crops(manifest: Manifest, count: int, generator: MusicGenerator) -> list[Ten
     return [found[draw]["waveform"] for draw in range(count)]
 
 
-def spectrum(synthesiser: Vocoder | MusicGenerator, waveforms: Sequence[Tensor]) -> Spectrum:
+def spectrum(synthesiser: Vocoder | AudioGenerator, waveforms: Sequence[Tensor]) -> Spectrum:
     """The spectrum of recordings, of a vocoder (T,), of a model of music (C, T), as the model diffuses them.
 
     Raises:

@@ -13,7 +13,7 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.data.provenance import Provenance, provenance
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.checkpoint import Checkpoint
 from audiodiff.models.codec import RECORD
 from audiodiff.models.vocoder_model import VocoderModel
@@ -85,12 +85,12 @@ def publish(
     if (out / "config.json").exists() and not overwrite:
         raise UserError(out, "holds a model already, of which history would keep a copy", "say --overwrite")
     found = checkpoint.load(folder)
-    kind = MusicModel if found.type == MusicModel.TYPE else VocoderModel
+    kind = AudioModel if found.type == AudioModel.TYPE else VocoderModel
     built = kind.from_checkpoint(found, folder)
     parameters = sum(parameter.numel() for parameter in built.parameters())
     halved = replace(found, weights=checkpoint.halved(found.weights), stored=checkpoint.HALF)
     _check_size(folder, parameters, halved)
-    if isinstance(built, MusicModel) and built.codec is not None and RECORD not in found.training:
+    if isinstance(built, AudioModel) and built.codec is not None and RECORD not in found.training:
         raise UserError(folder, "does not record how its codec was trained", "train it again on that codec")
     stages = training_stages(found.training)
     _check_manifests(folder, stages, manifests)
@@ -107,7 +107,7 @@ def publish(
     return out
 
 
-def _kind(model: VocoderModel | MusicModel, name: str, parameters: int) -> tuple[str, str]:
+def _kind(model: VocoderModel | AudioModel, name: str, parameters: int) -> tuple[str, str]:
     """How a hub files a model, and what it is, in words."""
     fields = {"name": name, "parameters": parameters}
     if isinstance(model, VocoderModel):

@@ -18,7 +18,7 @@ from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
 from audiodiff.models.codec import PREFIX, Codec, check_rate
-from audiodiff.models.diffusion_model import ComposedModel
+from audiodiff.models.diffusion_model import DiffusionModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
@@ -28,7 +28,7 @@ NUMBERS = ("seconds", "tempo")
 LONGEST_SECONDS = 3600
 
 
-class MusicModel(ComposedModel):
+class AudioModel(DiffusionModel):
     """Network, schedule, objective, and what stands between the process and the audio: a spectrum or a codec.
 
     Args:
@@ -41,11 +41,11 @@ class MusicModel(ComposedModel):
         labels: that the network can be told of a clip, in its order.
         numbers: that it can be told, some of `NUMBERS`: how long the clip sounds, and its beats a minute.
         autoencoder: trained, if the process runs on its latents.
-        sampler, grids, validated: as of `ComposedModel`.
+        sampler, grids, validated: as of `DiffusionModel`.
 
     Raises:
         UserError: a network that takes frames, or other labels, numbers or latents, a sample rate or length that is
-            none, or as `ComposedModel`.
+            none, or as `DiffusionModel`.
     """
 
     TYPE = "music"

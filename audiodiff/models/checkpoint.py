@@ -27,7 +27,7 @@ from safetensors.torch import save as serialized
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
-from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
 from audiodiff.diffusion.schedules.adapted import ScaledInput, ShiftedLogSNR
@@ -62,7 +62,7 @@ TYPES: dict[str, type] = {
     "stft": StftFrontend,
     "identity": IdentityFrontend,
     "pitch_network": PitchNetwork,
-    "harmonic_source": HarmonicSource,
+    "harmonic_source": HarmonicExcitation,
     "cosine": Cosine,
     "offset_cosine": OffsetCosine,
     "linear_beta": LinearBeta,

@@ -17,7 +17,7 @@ from torch import Tensor
 from audiodiff.audio.arrays import real_tensor, whole_number
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
-from audiodiff.models.pretrained_model import KeptModel
+from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
@@ -28,7 +28,7 @@ FASTEST = 10**6  # Hz
 RECORD = "codec"  # in such a model's training record: the codec's own
 
 
-class Codec(KeptModel):
+class Codec(PretrainedModel):
     """Waveforms (B, C, T) to latents (B, C x Z, F) and back.
 
     Args:

@@ -13,7 +13,7 @@ from audiodiff.diffusion.samplers.sampler import Sampler
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
-from audiodiff.models.pretrained_model import KeptModel
+from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.network import Network
 
 # Network calls where none are asked for.
@@ -23,7 +23,7 @@ MOST_STEPS = 10_000
 SCHEDULE = "schedule."
 
 
-class ComposedModel(KeptModel):
+class DiffusionModel(PretrainedModel):
     """A denoiser and its sampler.
 
     Args:

@@ -15,7 +15,7 @@ from audiodiff.models import checkpoint
 from audiodiff.models.construction import construct
 
 
-class KeptModel(nn.Module):
+class PretrainedModel(nn.Module):
     """A model with a `network` and maybe other parts that are learned (`_parts`)."""
 
     TYPE: ClassVar[str]

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from audiodiff.audio.consistency import project
 from audiodiff.audio.mel import MelSpec, MelSpectrogram
 from audiodiff.audio.prior import Prior
-from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.bridge import Bridge
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
-from audiodiff.models.diffusion_model import ComposedModel
+from audiodiff.models.diffusion_model import DiffusionModel
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.nn.unet1d import length_mask
@@ -52,7 +52,7 @@ class Estimate:
     source_loss: Tensor
 
 
-class VocoderModel(ComposedModel):
+class VocoderModel(DiffusionModel):
     """Network, schedule, objective, mel spec and prior, which together turn a mel into a waveform.
 
     Args:
@@ -70,7 +70,7 @@ class VocoderModel(ComposedModel):
 
     Raises:
         UserError: a network, prior or source for other mels or signals, a bridge from a prior without a mean, more
-            iterations than `MOST_ITERATIONS`, or as `ComposedModel`.
+            iterations than `MOST_ITERATIONS`, or as `DiffusionModel`.
         ValueError: a bridge's noise that is not above 0.
     """
 
@@ -100,7 +100,7 @@ class VocoderModel(ComposedModel):
         consistency: NonNegative = 32,
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
-        source: HarmonicSource | None = None,
+        source: HarmonicExcitation | None = None,
         bridge: PositiveFloat | None = None,
     ):
         denoiser = Denoiser(network if bridge is None else Bridge(network, bridge), schedule, objective)

@@ -1,4 +1,4 @@
-"""`MusicGenerator`: a trained model in use, from nothing to audio of any length, or on from what is given.
+"""`AudioGenerator`: a trained model in use, from nothing to audio of any length, or on from what is given.
 
 Longer than the model was trained on, a clip is made in windows that overlap at every step of the sampler
 (`diffusion.windowed`), so that memory is bounded by a window; a loop's windows go around. A continuation keeps the end
@@ -23,11 +23,11 @@ from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, NotFinite
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import autoencoder
 from audiodiff.nn.condition import Condition
 from audiodiff.pipelines.inputs import Seeds, real_number, seed_list
-from audiodiff.pipelines.pipeline import Progress, Synthesiser
+from audiodiff.pipelines.pipeline import Pipeline, Progress
 
 PEAK = 0.9
 LONGEST = 24 * 3600  # seconds of a clip
@@ -109,17 +109,17 @@ class UnfitClip(UserError):
     """What is wrong with a clip that was given; who gave it knows its name."""
 
 
-class MusicGenerator(Synthesiser):
+class AudioGenerator(Pipeline):
     """Clips out of noise.
 
     A clip depends on its seed, on what is wished, and on nothing else: not on its batch.
 
     Args:
-        arguments: those of `Synthesiser`, with a `MusicModel`.
+        arguments: those of `Pipeline`, with an `AudioModel`.
     """
 
-    MODEL = MusicModel
-    model: MusicModel
+    MODEL = AudioModel
+    model: AudioModel
 
     @classmethod
     def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> Self:
@@ -328,6 +328,6 @@ def normalize_peak(waveforms: Tensor, peak: float) -> Tensor:
     return torch.where(highest > SILENT, waveforms * (peak / highest.clamp(min=SILENT)), waveforms)
 
 
-def seeds_of(seed: int, count: int) -> list[int]:
+def clip_seeds(seed: int, count: int) -> list[int]:
     """Those of `count` clips that are made under one seed: clip i has the same whatever the count."""
     return [clip_seed(seed, str(i)) for i in range(count)]

@@ -10,7 +10,7 @@ import torch
 
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
-from audiodiff.models.diffusion_model import ComposedModel
+from audiodiff.models.diffusion_model import DiffusionModel
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -23,7 +23,7 @@ class Progress:
     total: int
 
 
-class Synthesiser:
+class Pipeline:
     """A model in use.
 
     Args:
@@ -38,11 +38,11 @@ class Synthesiser:
         UserError: no such precision, or the device is not there.
     """
 
-    MODEL: ClassVar[type[ComposedModel]]
+    MODEL: ClassVar[type[DiffusionModel]]
 
     def __init__(
         self,
-        model: ComposedModel,
+        model: DiffusionModel,
         device: str | torch.device = "cpu",
         precision: str = "float32",
         model_hash: str = "",

@@ -14,11 +14,11 @@ from audiodiff.errors import UserError
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 from audiodiff.pipelines.inputs import Mels, Seeds, mel_tensors, seed_list
-from audiodiff.pipelines.pipeline import Progress, Synthesiser
+from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.pipelines.stream import CHUNK, Stream
 
 
-class Vocoder(Synthesiser):
+class Vocoder(Pipeline):
     """Mel spectrograms in, waveforms out.
 
     A clip's audio depends on its mel, its seed, the sampler and the number of calls alone: not on the batch it is in.
@@ -26,7 +26,7 @@ class Vocoder(Synthesiser):
     Args:
         compile: on a CUDA device, compile the network and replay whole sampling calls (`pipelines.compiled`): the first
             clips of each length wait for it. Changes nothing on a CPU.
-        arguments: those of `Synthesiser`, with a `VocoderModel`.
+        arguments: those of `Pipeline`, with a `VocoderModel`.
     """
 
     MODEL = VocoderModel

@@ -19,7 +19,7 @@ from audiodiff.audio.io import write_chunks
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
-from audiodiff.pipelines.audio_generator import PEAK, SILENT, WEAKER, MusicGenerator, Wish, seeds_of
+from audiodiff.pipelines.audio_generator import PEAK, SILENT, WEAKER, AudioGenerator, Wish, clip_seeds
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.batches import unfinished_batches
@@ -87,7 +87,7 @@ class Outcome:
 
 
 def generate(
-    generator: MusicGenerator,
+    generator: AudioGenerator,
     out: str | Path,
     settings: Settings,
     quiet: bool = False,
@@ -105,7 +105,7 @@ def generate(
 
     Raises:
         UserError: the folder or a file in it cannot be written, another process writes to it, a file is there that is
-            not ours or that was generated with other settings, or as `MusicGenerator.generate`.
+            not ours or that was generated with other settings, or as `AudioGenerator.generate`.
     """
     with folder_lock(out):
         sidecar.make_folder(Path(out))  # says why where there is none
@@ -113,11 +113,11 @@ def generate(
 
 
 def _generate(
-    generator: MusicGenerator, out: Path, settings: Settings, report: Callable[[UserError], None], quiet: bool
+    generator: AudioGenerator, out: Path, settings: Settings, report: Callable[[UserError], None], quiet: bool
 ) -> Outcome:
     recipe = _recipe(generator, settings)
     jobs = []
-    for number, seed in enumerate(seeds_of(settings.seed, settings.count)):
+    for number, seed in enumerate(clip_seeds(settings.seed, settings.count)):
         path, own = out / f"{number:04d}.{settings.format}", recipe | {"clip_seed": seed}
         jobs.append(Job(path, own, settings.overwrite or not _is_there(path, own)))
     missing = sum(job.missing for job in jobs)
@@ -148,7 +148,7 @@ def _is_there(path: Path, recipe: dict) -> bool:
     return bool(found)
 
 
-def _recipe(generator: MusicGenerator, settings: Settings) -> dict:
+def _recipe(generator: AudioGenerator, settings: Settings) -> dict:
     """What decides how the clips sound, besides their seeds."""
     wish, model = settings.wish, generator.model
     told = {
@@ -169,7 +169,7 @@ def _recipe(generator: MusicGenerator, settings: Settings) -> dict:
     return told | ({} if wish.like is None else {"strength": wish.strength})
 
 
-def _batch(generator: MusicGenerator, batch: Sequence[Job], settings: Settings, report, progress) -> int:
+def _batch(generator: AudioGenerator, batch: Sequence[Job], settings: Settings, report, progress) -> int:
     """Generate a batch and store its missing clips; how many were stored is returned."""
     stored = 0
     started = time.perf_counter()

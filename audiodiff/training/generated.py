@@ -16,13 +16,13 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalize_rms, peak_dbfs, rms_dbfs
 from audiodiff.diffusion.samplers.sampler import NotFinite
-from audiodiff.pipelines.audio_generator import MusicGenerator, normalize_peak, seeds_of
+from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds, normalize_peak
 from audiodiff.ranges import Positive
 from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import average_spectra, keep, spectrogram_grid
 
-USE = """    from audiodiff import MusicGenerator
-    audio = MusicGenerator.from_pretrained("this/folder").generate(seeds=[0, 1, 2])
+USE = """    from audiodiff import AudioGenerator
+    audio = AudioGenerator.from_pretrained("this/folder").generate(seeds=[0, 1, 2])
 
 {seconds:.2f} seconds at {model.sample_rate} Hz, {model.channels} channel(s). Labels: {labels}"""
 
@@ -50,9 +50,9 @@ class Generated(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         model = module.model
-        generator = MusicGenerator(model, module.device)
+        generator = AudioGenerator(model, module.device)
         try:
-            made = generator.generate(seeds_of(0, self.clips), steps=self.steps, peak=None)
+            made = generator.generate(clip_seeds(0, self.clips), steps=self.steps, peak=None)
         except NotFinite as error:
             rank_zero_warn(f"step {trainer.global_step}: no clips are generated: {error.subject}: {error.problem}")
         else:

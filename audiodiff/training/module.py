@@ -20,8 +20,8 @@ from audiodiff.diffusion.schedules.learned import LearnedSchedule, with_path_gra
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
-from audiodiff.models.diffusion_model import ComposedModel
-from audiodiff.models.pretrained_model import KeptModel
+from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.ranges import NonNegativeFloat
 from audiodiff.training.batch_random import BatchRandom
@@ -44,7 +44,7 @@ class Training(lightning.LightningModule):
 
     def __init__(
         self,
-        model: KeptModel,
+        model: PretrainedModel,
         optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer],
         lr_schedule: WarmupCosine,
         gain: tuple[NonNegativeFloat, NonNegativeFloat] = (0.5, 1.2),
@@ -177,7 +177,7 @@ class DiffusionTraining(Training):
         arguments: those of `Training`.
     """
 
-    model: ComposedModel
+    model: DiffusionModel
 
     def __init__(self, *arguments, times: Uniform | None = None, **named):
         super().__init__(*arguments, **named)

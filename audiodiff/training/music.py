@@ -1,4 +1,4 @@
-"""Training of a `MusicModel`: the objective's loss on whole crops, and the label left out now and then.
+"""Training of an `AudioModel`: the objective's loss on whole crops, and the label left out now and then.
 
 Crops are brought to one power where the process runs: how loud a clip is, the listener sets. Left as they are, a low
 drum whose power lies in one narrow band would weigh fifty times as much as others, and be all that the loss shows.
@@ -17,7 +17,7 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.diffusion.clips import clip_mean, column
 from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.nn.condition import Condition
 from audiodiff.ranges import Positive, UnitInterval
 from audiodiff.training.batch_random import BatchRandom
@@ -28,7 +28,7 @@ _QUIET = 1e-4  # root mean square: what is below is not raised
 
 
 class MusicTraining(DiffusionTraining):
-    """Trains a `MusicModel`.
+    """Trains an `AudioModel`.
 
     Args:
         unlabelled: share of crops of which no label and no number is told; of others each is left out as often.
@@ -39,7 +39,7 @@ class MusicTraining(DiffusionTraining):
         arguments: those of `DiffusionTraining`.
     """
 
-    model: MusicModel
+    model: AudioModel
 
     def __init__(
         self,

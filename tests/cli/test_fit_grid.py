@@ -14,7 +14,7 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.evaluation import grid_fitting as grids
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
@@ -113,11 +113,11 @@ def test_a_model_of_music_keeps_its_grids(command, data, tmp_path):
         network = Network(StftFrontend(1, n_fft=64, hop_length=16), 0, 1, channels=[16], blocks=[1], embedding=16)
         torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     folder = tmp_path / "music"
-    MusicModel(network, Cosine(), V(), 8000, 2000, sampler="dpmpp_2m").save_pretrained(folder, {"steps": 3}, "# Card\n")
+    AudioModel(network, Cosine(), V(), 8000, 2000, sampler="dpmpp_2m").save_pretrained(folder, {"steps": 3}, "# Card\n")
     status, out, err = command("fit-grid", 6, 8, "--model", folder, "--data", data, "--clips", 4, "--check", 2)
     assert (status, err) == (0, []) and out[-1] == str(folder)
     assert all("distance to many calls" in line for line in out[:2])
-    found = MusicModel.from_pretrained(folder)
+    found = AudioModel.from_pretrained(folder)
     assert found.validated == (6, 8) and len(found.grids) == sum(line.endswith("; stored") for line in out)
     assert (folder / "README.md").read_text() == "# Card\n"
 

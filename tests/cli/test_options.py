@@ -18,7 +18,7 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -36,7 +36,7 @@ def inputs(tmp_path_factory):
     front = StftFrontend(1, n_fft=64, hop_length=16)
     network = Network(front, 0, 1, [8, 8], [1, 1], 3, 8, labels=1, numbers=1)
     named = {"labels": ("kick",), "numbers": ("tempo",), "spectrum": AverageSpectrum([0.0, -10.0], 8000)}
-    MusicModel(network, Cosine(), V(), 8000, 800, sampler="dpmpp_2m", **named).save_pretrained(folder / "music")
+    AudioModel(network, Cosine(), V(), 8000, 800, sampler="dpmpp_2m", **named).save_pretrained(folder / "music")
     soundfile.write(folder / "tone.wav", 0.3 * np.sin(np.arange(4000) / 9), 8000)
     (folder / "manifest.jsonl").write_text("")
     (folder / "notes.md").write_text("none")

@@ -18,7 +18,7 @@ from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import main
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -58,7 +58,7 @@ def models(tmp_path_factory):
     network = Network(StftFrontend(1, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     spectrum = AverageSpectrum([0.0, -10.0, -30.0], 8000)
-    MusicModel(network, Cosine(), V(), 8000, 1600, spectrum=spectrum).save_pretrained(folder / "music")
+    AudioModel(network, Cosine(), V(), 8000, 1600, spectrum=spectrum).save_pretrained(folder / "music")
     return folder
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from audiodiff.audio.excitation import accumulate_phase, pulse_train
 from audiodiff.audio.mel import PRESETS, MelSpectrogram
 from audiodiff.audio.prior import MelPrior
-from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
@@ -25,10 +25,10 @@ HOP, RATE = SPEC.hop_length, SPEC.sample_rate
 every_spec = pytest.mark.parametrize("spec", ["speech_16k", "hifigan_22k", "vocos_24k"])
 
 
-def build(spec: str = "speech_16k") -> HarmonicSource:
+def build(spec: str = "speech_16k") -> HarmonicExcitation:
     torch.manual_seed(0)
     spec = PRESETS[spec]
-    return HarmonicSource(PitchNetwork(spec.n_mels, channels=16, blocks=2, bins=24), spec)
+    return HarmonicExcitation(PitchNetwork(spec.n_mels, channels=16, blocks=2, bins=24), spec)
 
 
 class Told(nn.Module):
@@ -40,10 +40,10 @@ class Told(nn.Module):
 
 def told(
     f0: float | Tensor, voicing: float | Tensor, frames: int, dtype=torch.float32
-) -> tuple[HarmonicSource, Tensor]:
+) -> tuple[HarmonicExcitation, Tensor]:
     """A source and a mel that say just this."""
     f0, voicing = (torch.as_tensor(track, dtype=dtype).expand(frames) for track in (f0, voicing))
-    return HarmonicSource(Told(), SPEC), torch.stack([f0, voicing])[None]
+    return HarmonicExcitation(Told(), SPEC), torch.stack([f0, voicing])[None]
 
 
 def mels(frames: int, batch: int = 1, bands: int = SPEC.n_mels) -> Tensor:

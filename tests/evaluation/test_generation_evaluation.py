@@ -26,7 +26,7 @@ from audiodiff.evaluation.generation_evaluation import (
     write_report,
 )
 from audiodiff.metrics.distribution import Spread
-from audiodiff.pipelines.audio_generator import seeds_of
+from audiodiff.pipelines.audio_generator import clip_seeds
 
 RATE, SAMPLES = 8000, 4000
 
@@ -102,7 +102,7 @@ def test_each_clip_is_told_its_nearest_training_clip(data):
         lambda seed: 0.0 * stroke(0) if seed % 5 == 0 else read(data.path(trained_on[seed % 50])).samples.numpy()
     )
     report, _ = evaluate(copied, None, data, SETTINGS)
-    seeds = seeds_of(0, SETTINGS.count)
+    seeds = clip_seeds(0, SETTINGS.count)
     assert [one.clip for one in report.neighbors] == [number for number, seed in enumerate(seeds) if seed % 5]
     for one in report.neighbors:
         assert one.nearest == trained_on[seeds[one.clip] % 50].id and one.distance < 1e-6 and one.seconds == 0

@@ -20,7 +20,7 @@ from audiodiff.evaluation import grid_fitting as grids
 from audiodiff.evaluation import modes
 from audiodiff.models import checkpoint
 from audiodiff.models.vocoder_model import VocoderModel
-from audiodiff.pipelines.audio_generator import MusicGenerator, seeds_of
+from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
 from audiodiff.pipelines.vocoder import Vocoder
 
 TIMES = (1.0, 0.7, 0.3123456789012345, 0.1, 0.0)
@@ -222,13 +222,13 @@ def test_a_fit_is_checked_on_the_network(tiny, recording, monkeypatch):
 @pytest.mark.parametrize("kind", ["make_music", "make_latent_music"])
 def test_grids_of_music_are_checked_on_what_it_makes_of_noise(kind, request, monkeypatch):
     monkeypatch.setattr(grids, "MANY_CALLS", 24)
-    generator = MusicGenerator(request.getfixturevalue(kind)())
+    generator = AudioGenerator(request.getfixturevalue(kind)())
     (found,) = grids.fits(generator, SPECTRUM, [6], "dpmpp_2m", grids.from_seeds(2))
-    on_grid = MusicGenerator(grids.keep(generator.model, [replace(found, distances=(1.0, 0.5))]))
+    on_grid = AudioGenerator(grids.keep(generator.model, [replace(found, distances=(1.0, 0.5))]))
     assert on_grid.model.validated == (6, 6) and on_grid.model.sampler_for(6, "dpmpp_2m").grid is not None
-    limit = generator.generate(seeds_of(0, 2), steps=24, sampler="recommended", peak=None).samples.flatten(0, 1)
+    limit = generator.generate(clip_seeds(0, 2), steps=24, sampler="recommended", peak=None).samples.flatten(0, 1)
     for by, distance in zip((generator, on_grid), found.distances, strict=True):
-        made = by.generate(seeds_of(0, 2), steps=6, sampler="dpmpp_2m", peak=None).samples.flatten(0, 1)
+        made = by.generate(clip_seeds(0, 2), steps=6, sampler="dpmpp_2m", peak=None).samples.flatten(0, 1)
         assert float(grids.multi_resolution_stft(made, limit).mean()) == pytest.approx(distance, rel=1e-3)
 
 

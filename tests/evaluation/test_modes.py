@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.evaluation import modes
-from audiodiff.pipelines.audio_generator import MusicGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
 
 RATE = 8000
 
@@ -37,19 +37,19 @@ def begins_a_clip(crop, manifest, which) -> bool:
 
 
 def test_crops_are_of_the_models_kinds_and_length(manifest, make_music):
-    told = MusicGenerator(make_music(channels=2, labels=("kick",)), training={"from_start": True})
+    told = AudioGenerator(make_music(channels=2, labels=("kick",)), training={"from_start": True})
     found = modes.crops(manifest, 6, told)
     assert len(found) == 6 and {tuple(crop.shape) for crop in found} == {(2, 1600)}
     assert all(begins_a_clip(crop, manifest, (0, 1)) for crop in found)
-    untold = MusicGenerator(make_music(channels=1, labels=()))
+    untold = AudioGenerator(make_music(channels=1, labels=()))
     assert not all(begins_a_clip(crop, manifest, range(5)) for crop in modes.crops(manifest, 6, untold))
     with pytest.raises(UserError, match="holds no clips"):
-        modes.crops(manifest, 6, MusicGenerator(make_music(labels=("cymbal",))))
+        modes.crops(manifest, 6, AudioGenerator(make_music(labels=("cymbal",))))
 
 
 def test_the_modes_of_a_waveform_are_its_bins_at_unit_power(make_music):
     """Powers of white noise are exponentially distributed, of mean 1 whatever its level was."""
-    generator = MusicGenerator(make_music(channels=1, labels=(), spectrum=None))
+    generator = AudioGenerator(make_music(channels=1, labels=(), spectrum=None))
     noise = [0.01 * torch.randn(1, 64000, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     found = modes.spectrum(generator, noise)
     assert float((found.weights * found.variances).sum()) == pytest.approx(1, abs=0.03)
@@ -58,7 +58,7 @@ def test_the_modes_of_a_waveform_are_its_bins_at_unit_power(make_music):
 
 def test_the_modes_of_latents_are_frequencies_of_their_principal_axes(make_latent_music, monkeypatch):
     """What stands still, the same in all channels but for a factor, is one mode that holds all the power."""
-    generator = MusicGenerator(make_latent_music())
+    generator = AudioGenerator(make_latent_music())
     still = torch.tensor([1.0, -2, 3, -4, 5, -6, 7, -8])[:, None].expand(-1, 1000)
     monkeypatch.setattr(generator, "diffused", lambda audio: still)
     found = modes.spectrum(generator, [torch.ones(2, 16000)])
@@ -83,14 +83,14 @@ def test_what_is_diffused_is_what_the_process_makes(make_music, make_latent_musi
     """At the model's rate and channels, whatever those of the recording are."""
     sound = recording(2 * 1600, 2 * RATE)
     for model in (make_music(channels=2), make_latent_music(channels=2)):
-        diffused = MusicGenerator(model).diffused(sound)
+        diffused = AudioGenerator(model).diffused(sound)
         assert diffused.shape == (model.network.frontend.channels, model.frames(1600))
-    waveform = MusicGenerator(make_music()).diffused(replace(sound, samples=3 * sound.samples))
-    torch.testing.assert_close(waveform, MusicGenerator(make_music()).diffused(sound))
+    waveform = AudioGenerator(make_music()).diffused(replace(sound, samples=3 * sound.samples))
+    torch.testing.assert_close(waveform, AudioGenerator(make_music()).diffused(sound))
     assert float(waveform.square().mean()) == pytest.approx(1, rel=1e-4)
 
 
 def test_silence_has_no_spectrum(make_latent_music):
     with pytest.raises(UserError, match="2 recordings: are silent"):
-        modes.spectrum(MusicGenerator(make_latent_music()), [torch.zeros(2, 1600)] * 2)
-    assert modes.spectrum(MusicGenerator(make_latent_music()), [torch.ones(2, 1600)] * 2)
+        modes.spectrum(AudioGenerator(make_latent_music()), [torch.zeros(2, 1600)] * 2)
+    assert modes.spectrum(AudioGenerator(make_latent_music()), [torch.ones(2, 1600)] * 2)

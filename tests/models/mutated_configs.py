@@ -18,7 +18,7 @@ import torch
 from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
-from audiodiff.pipelines.audio_generator import MusicGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
 
 SECONDS = 20  # for one case; a sound one takes a tenth of a second, also on a busy machine not ten
@@ -104,10 +104,10 @@ def use(folder: Path, kind: str) -> None:
         assert made.samples.shape == (mel.shape[1] * vocoder.spec.hop_length,), "length"
         assert sum(len(piece.samples) for piece in vocoder.stream([mel])) == len(made.samples), "stream"
     else:
-        generator = MusicGenerator.from_pretrained(folder)
+        generator = AudioGenerator.from_pretrained(folder)
         made = generator.generate(1, seconds=0.05)
         assert made.samples.shape == (generator.model.channels, round(0.05 * generator.sample_rate)), "length"
-        assert generator.model.samples <= 3600 * generator.sample_rate, "clips of more than an hour by default"
+        assert generator.model.samples <= 3600 * generator.sample_rate, "clips of more than hour by default"
     assert made.samples.isfinite().all(), "not finite"
 
 

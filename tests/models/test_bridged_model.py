@@ -8,7 +8,7 @@ import torch
 from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import EnergyPrior, RoughPrior
-from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.bridge import Bridge, coefficients
 from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.objective import X0, Epsilon, V
@@ -123,7 +123,7 @@ def without(value, key):
 def test_beginning_and_excitation_are_told_in_this_order(recording):
     spec = PRESETS["speech_16k"]
     network = Network(StftFrontend(signals=2), 80, HOP, [8], [1], embedding=8)
-    source = HarmonicSource(PitchNetwork(80, channels=8, blocks=2, bins=12), spec)
+    source = HarmonicExcitation(PitchNetwork(80, channels=8, blocks=2, bins=12), spec)
     model = VocoderModel(network, Cosine(), X0(), spec, RoughPrior(spec, EnergyPrior(spec)), source=source, bridge=1.0)
     waveform = recording(9 * HOP).samples[None]
     mel = model.analysis(waveform)

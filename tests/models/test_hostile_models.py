@@ -19,7 +19,7 @@ from audiodiff.models.codec import Codec
 from audiodiff.models.construction import construct
 from audiodiff.nn.frontends.frontend import IdentityFrontend
 from audiodiff.nn.network import Network
-from audiodiff.pipelines.audio_generator import MusicGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
 
 SCRIPT = Path(__file__).with_name("mutated_configs.py")
@@ -53,7 +53,7 @@ def shipped(request, tmp_path):
     folder.mkdir()
     for file in checkpoint.SHIPPED.joinpath(request.param).iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    return folder, Vocoder if request.param == "speech-16k" else MusicGenerator
+    return folder, Vocoder if request.param == "speech-16k" else AudioGenerator
 
 
 def edit(folder, change):
@@ -192,7 +192,7 @@ def test_a_latent_models_codec_is_checked_as_well(make_latent_music, tmp_path, c
     make_latent_music().save_pretrained(tmp_path)
     edit(tmp_path, lambda config: config["model"].update(change))
     refusal(tmp_path, Codec.from_pretrained)
-    refusal(tmp_path, MusicGenerator.from_pretrained)
+    refusal(tmp_path, AudioGenerator.from_pretrained)
 
 
 @pytest.mark.parametrize("name", ["n_fft", "n_mels", "hop_length", "win_length", "sample_rate"])

@@ -12,21 +12,21 @@ from audiodiff.audio.io import Audio
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.pipelines.audio_generator import MusicGenerator, Wish, normalize_peak, seeds_of
+from audiodiff.pipelines.audio_generator import AudioGenerator, Wish, clip_seeds, normalize_peak
 
 RATE, SAMPLES = 8000, 1600
 LABELS = ("kick", "snare")
 
 
 @pytest.fixture(scope="module")
-def generator(make_music) -> MusicGenerator:
-    return MusicGenerator(make_music())
+def generator(make_music) -> AudioGenerator:
+    return AudioGenerator(make_music())
 
 
 def test_shapes_and_lengths(generator):
@@ -51,15 +51,15 @@ def test_a_clip_does_not_depend_on_its_batch(generator, seeds, sampler, labels):
 
 
 def test_a_count_is_the_beginning_of_a_larger_one():
-    assert seeds_of(5, 64)[:8] == seeds_of(5, 8)
-    assert len({*seeds_of(5, 64), *seeds_of(6, 64)}) == 128
+    assert clip_seeds(5, 64)[:8] == clip_seeds(5, 8)
+    assert len({*clip_seeds(5, 64), *clip_seeds(6, 64)}) == 128
 
 
 def test_clips_are_levelled_without_clipping_or_offset(generator):
-    clips = generator.generate(seeds_of(0, 4)).samples
+    clips = generator.generate(clip_seeds(0, 4)).samples
     torch.testing.assert_close(clips.abs().amax((1, 2)), torch.full((4,), 0.9))
     assert clips.mean(-1).abs().max() < 1e-6
-    as_they_come = generator.generate(seeds_of(0, 4), peak=None).samples
+    as_they_come = generator.generate(clip_seeds(0, 4), peak=None).samples
     torch.testing.assert_close(normalize_peak(as_they_come, 0.9), clips)
 
 
@@ -90,7 +90,7 @@ def test_the_noise_is_of_the_recordings_color(make_music):
     model = make_music(channels=1, labels=())
     torch.nn.init.zeros_(model.network.unet.conv_out.weight)
     torch.nn.init.zeros_(model.network.unet.conv_out.bias)
-    clips = MusicGenerator(model).generate(seeds_of(0, 40), steps=1, sampler="ddim", peak=None).samples
+    clips = AudioGenerator(model).generate(clip_seeds(0, 40), steps=1, sampler="ddim", peak=None).samples
     assert not clips.any()  # x0 = alpha x - sigma v, and alpha(1) = 0
     noise = torch.randn(40, 1, SAMPLES)
     hertz = torch.linspace(200, 3800, 100)
@@ -101,7 +101,7 @@ def test_the_noise_is_of_the_recordings_color(make_music):
 
 def test_a_checkpoint_is_the_model(tmp_path, generator):
     generator.model.save_pretrained(tmp_path / "m", {"steps": 3})
-    again = MusicGenerator.from_pretrained(tmp_path / "m")
+    again = AudioGenerator.from_pretrained(tmp_path / "m")
     assert again.training == {"steps": 3} and len(again.model_hash) == 64
     assert (again.model.labels, again.model.spectrum.decibels) == (LABELS, generator.model.spectrum.decibels)
     assert torch.equal(again.generate(7).samples, generator.generate(7).samples)
@@ -131,17 +131,17 @@ def test_what_cannot_be_is_refused_in_one_line(generator, options, message):
 
 def test_networks_that_do_not_fit(make_music):
     with pytest.raises(UserError, match="is told 2 labels, the model names 1"):
-        MusicModel(make_music().network, Cosine(), V(), RATE, SAMPLES, labels=["kick"])
+        AudioModel(make_music().network, Cosine(), V(), RATE, SAMPLES, labels=["kick"])
     network = Network(StftFrontend(1, 64, 16, signals=1), 0, 1, [16], [1])
     with pytest.raises(UserError, match="takes a mel or signals"):
-        MusicModel(network, Cosine(), V(), RATE, SAMPLES)
+        AudioModel(network, Cosine(), V(), RATE, SAMPLES)
     with pytest.raises(UserError, match="there are none: it was trained without"):
-        MusicGenerator(make_music(labels=())).generate(0, labels=["kick"])
+        AudioGenerator(make_music(labels=())).generate(0, labels=["kick"])
 
 
 @pytest.fixture(scope="module", params=["waveform", "latents"])
 def either(request, make_music, make_latent_music):
-    return MusicGenerator(make_music() if request.param == "waveform" else make_latent_music())
+    return AudioGenerator(make_music() if request.param == "waveform" else make_latent_music())
 
 
 def test_any_length_is_made(either):
@@ -161,7 +161,7 @@ def test_pieces_are_the_clip(either):
 
 
 def test_a_long_continuation_comes_in_pieces(make_latent_music):
-    generator = MusicGenerator(make_latent_music())
+    generator = AudioGenerator(make_latent_music())
     given = generator.generate(7, seconds=0.5, steps=2, peak=0.4)
     pieces = list(generator.pieces([3], Wish(seconds=12.0, steps=1, sampler="ddim", after=given)))
     assert len(pieces) > 1 and sum(piece.shape[-1] for piece in pieces) == round(12.5 * RATE)
@@ -169,12 +169,12 @@ def test_a_long_continuation_comes_in_pieces(make_latent_music):
 
 def test_the_end_of_a_loop_leads_to_its_beginning(either):
     """The step from the last sample to the first is like the steps inside of the clip."""
-    loop = either.generate(seeds_of(0, 12), seconds=0.4, steps=2, loop=True, peak=None).samples
+    loop = either.generate(clip_seeds(0, 12), seconds=0.4, steps=2, loop=True, peak=None).samples
     assert loop.shape[-1] % either.model.stride == 0
     steps = loop.diff(dim=-1).abs()
     across = (loop[..., 0] - loop[..., -1]).abs()
     assert float(across.mean()) < 1.5 * float(steps.mean())
-    second = either.generate(seeds_of(0, 12), seconds=0.4, steps=2, loop=True, peak=None).samples
+    second = either.generate(clip_seeds(0, 12), seconds=0.4, steps=2, loop=True, peak=None).samples
     assert torch.equal(loop, second)
 
 
@@ -193,7 +193,7 @@ def test_a_continuation_is_the_clip_and_more(either):
 
 
 def test_a_variation_is_nearer_the_less_it_may_differ(make_music):
-    either = MusicGenerator(make_music(channels=1))
+    either = AudioGenerator(make_music(channels=1))
     given = Audio(0.4 * (2 * math.pi * 300 / RATE * torch.arange(1500)).sin(), RATE)
     distances = []
     for strength in (0.05, 0.5, 1.0):
@@ -219,7 +219,7 @@ def test_a_variation_is_nearer_the_less_it_may_differ(make_music):
 )
 def test_given_clips_and_wishes_that_cannot_be(make_latent_music, options, message):
     with pytest.raises(UserError, match=message):
-        MusicGenerator(make_latent_music()).generate(0, steps=2, **options)
+        AudioGenerator(make_latent_music()).generate(0, steps=2, **options)
 
 
 def test_a_latent_model_is_kept_whole(tmp_path, make_latent_music):
@@ -228,8 +228,8 @@ def test_a_latent_model_is_kept_whole(tmp_path, make_latent_music):
     model.autoencoder.mean.normal_()
     model.autoencoder.deviation.uniform_(0.5, 2)
     model.save_pretrained(tmp_path / "m")
-    again = MusicGenerator.from_pretrained(tmp_path / "m")
-    assert torch.equal(again.generate(1, steps=2).samples, MusicGenerator(model).generate(1, steps=2).samples)
+    again = AudioGenerator.from_pretrained(tmp_path / "m")
+    assert torch.equal(again.generate(1, steps=2).samples, AudioGenerator(model).generate(1, steps=2).samples)
     codec, x = Codec.from_pretrained(tmp_path / "m"), torch.randn(1, 2, 800)
     assert torch.equal(codec.encode(x), model.eval().normalize(x)) and codec.channels == 2
     learned = {id(parameter) for parameter in model.learned()}
@@ -237,13 +237,13 @@ def test_a_latent_model_is_kept_whole(tmp_path, make_latent_music):
     codec.save_pretrained(tmp_path / "codec")
     assert torch.equal(Codec.from_pretrained(tmp_path / "codec").encode(x), codec.encode(x))
     with pytest.raises(UserError, match=r"type 'codec', not 'music'"):
-        MusicGenerator.from_pretrained(tmp_path / "codec")
+        AudioGenerator.from_pretrained(tmp_path / "codec")
 
 
 def test_networks_and_latents_that_do_not_fit(make_latent_music):
     network = Network(IdentityFrontend(7), 0, 1, [16], [1])
     with pytest.raises(UserError, match="works on 7 channels, a frame has 4 latents"):
-        MusicModel(network, Cosine(), V(), RATE, SAMPLES, autoencoder=make_latent_music().autoencoder)
+        AudioModel(network, Cosine(), V(), RATE, SAMPLES, autoencoder=make_latent_music().autoencoder)
 
 
 def test_without_phases_left_and_right_are_coded_as_they_are():
@@ -260,7 +260,7 @@ def test_untrained_the_network_is_fresh_and_the_codec_is_the_trained_one(make_la
     model = make_latent_music()
     torch.nn.init.constant_(model.codec.network.mean, 0.5)
     model.save_pretrained(tmp_path)
-    untrained = MusicGenerator.untrained(tmp_path).model
+    untrained = AudioGenerator.untrained(tmp_path).model
     mine, theirs = (one.codec.network.state_dict() for one in (untrained, model))
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     assert model.network.unet.conv_out.weight.any() and not untrained.network.unet.conv_out.weight.any()

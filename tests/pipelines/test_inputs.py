@@ -17,7 +17,7 @@ from audiodiff.audio.mel import PRESETS, MelSpectrogram, full_scale
 from audiodiff.errors import UserError
 from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.pipelines.audio_generator import MusicGenerator, Wish
+from audiodiff.pipelines.audio_generator import AudioGenerator, Wish
 from audiodiff.pipelines.inputs import mel_tensors, seed_list
 
 SPEC = PRESETS["speech_16k"]
@@ -63,7 +63,7 @@ MELS = {
 
 @pytest.fixture(scope="module")
 def music(make_music):
-    return MusicGenerator(make_music(numbers=("tempo",)))
+    return AudioGenerator(make_music(numbers=("tempo",)))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import torch
 
 from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
-from audiodiff.pipelines.audio_generator import MusicGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
 
 MEL = torch.linspace(-9, -3, 80)[:, None] + torch.linspace(0, 1, 5)
@@ -68,9 +68,9 @@ def test_a_vocoder_leaves_its_model_alone(tiny, use):
 @pytest.mark.parametrize("kind", ["make_music", "make_latent_music"])
 def test_a_generator_leaves_its_model_alone(request, kind, use):
     make = request.getfixturevalue(kind)
-    expected = use(MusicGenerator(make().requires_grad_(False).eval()))
+    expected = use(AudioGenerator(make().requires_grad_(False).eval()))
     model = make()
-    assert torch.equal(untouched(MusicGenerator, model, use), expected)
+    assert torch.equal(untouched(AudioGenerator, model, use), expected)
     # What was used under inference mode takes part in training afterwards.
     z = torch.randn(1, model.network.frontend.channels, 64, requires_grad=True)
     model.normalize(model.restore(z)).square().sum().backward()
@@ -81,11 +81,11 @@ def test_a_model_is_as_it_was_where_generating_fails(make_music):
     model = half_frozen(make_music())
     before = state(model)
     with pytest.raises(UserError):
-        MusicGenerator(model).generate(1, steps=2, labels=["flute"])
+        AudioGenerator(model).generate(1, steps=2, labels=["flute"])
     with torch.no_grad():
         model.network.unet.conv_out.weight.fill_(torch.nan)
     with pytest.raises(UserError, match="not finite"):
-        MusicGenerator(model).generate(1, steps=2, after=CLIP, seconds=0.1)
+        AudioGenerator(model).generate(1, steps=2, after=CLIP, seconds=0.1)
     assert state(model)[:2] == before[:2]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from audiodiff import Audio, MusicGenerator, Vocoder
+from audiodiff import Audio, AudioGenerator, Vocoder
 from audiodiff.audio.excitation import accumulate_phase, pulse_train
 from audiodiff.evaluation.environment import processor
 
@@ -48,14 +48,14 @@ def speech() -> dict[str, torch.Tensor]:
 
 def drums() -> dict[str, torch.Tensor]:
     """Strokes by `drums`: of any kind, and of one kind with guidance."""
-    generator = MusicGenerator.from_pretrained("drums")
+    generator = AudioGenerator.from_pretrained("drums")
     clips = {f"drums, {i}": generator.generate(i).samples for i in range(3)}
     return clips | {"drums kick, guidance 2": generator.generate(0, labels=["kick"], guidance=2.0).samples}
 
 
 def music() -> dict[str, torch.Tensor]:
     """Clips by `music`: one window, several windows, a loop, a variation."""
-    generator = MusicGenerator.from_pretrained("music")
+    generator = AudioGenerator.from_pretrained("music")
     given = gliding_voice(2.0, generator.sample_rate, 110)
     given = Audio(given.samples.expand(2, -1), given.sample_rate)
     return {

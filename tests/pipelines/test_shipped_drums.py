@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from audiodiff.pipelines.audio_generator import MusicGenerator, seeds_of
+from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
 
 
 @pytest.fixture(scope="module")
-def drums() -> MusicGenerator:
-    return MusicGenerator.from_pretrained("drums")
+def drums() -> AudioGenerator:
+    return AudioGenerator.from_pretrained("drums")
 
 
 def centroid(clips: torch.Tensor, sample_rate: int) -> torch.Tensor:
@@ -20,26 +20,26 @@ def centroid(clips: torch.Tensor, sample_rate: int) -> torch.Tensor:
 
 def test_labels_mean_what_they_say(drums):
     kicks, hats = (
-        drums.generate(seeds_of(0, 8), steps=10, labels=[label], guidance=2.0).samples for label in ("kick", "hat")
+        drums.generate(clip_seeds(0, 8), steps=10, labels=[label], guidance=2.0).samples for label in ("kick", "hat")
     )
     assert centroid(kicks, drums.sample_rate).median() < 300 < 3000 < centroid(hats, drums.sample_rate).median()
 
 
 def test_strokes_begin_at_once_and_decay(drums):
-    clips = drums.generate(seeds_of(1, 8), steps=10).samples
+    clips = drums.generate(clip_seeds(1, 8), steps=10).samples
     assert clips.shape == (8, 1, 22050)
     quarters = clips.square().mean(1).unflatten(-1, (-1, 22050 // 10)).mean(-1)
     assert (quarters[:, :3].sum(1) > 0.8 * quarters.sum(1)).float().mean() > 0.7
 
 
 def test_levels(drums):
-    clips = drums.generate(seeds_of(2, 4), steps=10).samples
+    clips = drums.generate(clip_seeds(2, 4), steps=10).samples
     torch.testing.assert_close(clips.abs().amax((1, 2)), torch.full((4,), 0.9))
     assert clips.mean(-1).abs().max() < 1e-5
 
 
 def test_a_batch_is_its_singles(drums):
-    seeds = seeds_of(1, 64)
+    seeds = clip_seeds(1, 64)
     together = torch.cat([drums.generate(seeds[k : k + 32], steps=2).samples for k in (0, 32)])
     for number in (0, 31, 63):
         alone = drums.generate(seeds[number], steps=2).samples

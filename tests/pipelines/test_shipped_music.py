@@ -10,26 +10,26 @@ from audiodiff.audio.loudness import normalize_rms
 from audiodiff.audio.spectral import multi_resolution_stft
 from audiodiff.evaluation import grid_fitting as grids
 from audiodiff.models.checkpoint import locate
-from audiodiff.pipelines.audio_generator import MusicGenerator, seeds_of
+from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
 
 # Of the recordings that it was trained on, at -20 dB: measured on 300 stretches of three seconds.
 RECORDINGS = (-5.3, -9.2, -13.2, -17.0, -19.4, -22.4, -27.4, -31.4, -36.3, -40.6, -42.8, -46.1)
 
 
 @pytest.fixture(scope="module")
-def music() -> MusicGenerator:
-    return MusicGenerator.from_pretrained("music")
+def music() -> AudioGenerator:
+    return AudioGenerator.from_pretrained("music")
 
 
 @pytest.fixture(scope="module")
 def clips(music) -> Tensor:
-    return music.generate(seeds_of(0, 6)).samples
+    return music.generate(clip_seeds(0, 6)).samples
 
 
 @pytest.fixture(scope="module")
 def untrained() -> Tensor:
     """What the same network makes untrained, in the latents of the trained codec."""
-    return MusicGenerator.untrained("music").generate(seeds_of(0, 6)).samples
+    return AudioGenerator.untrained("music").generate(clip_seeds(0, 6)).samples
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def test_tones_last_where_the_network_is_trained(clips, untrained):
 @pytest.mark.parametrize(("name", "nearer"), [("music", 0.75), ("drums", 0.85)])
 def test_ten_calls_are_near_to_many(name, nearer):
     """On the grid that the model keeps, by the sound of the same seeds; the sampler's own grid is further off."""
-    generator = MusicGenerator.from_pretrained(name)
-    plain = MusicGenerator(generator.model.replaced(grids=[]))
+    generator = AudioGenerator.from_pretrained(name)
+    plain = AudioGenerator(generator.model.replaced(grids=[]))
     making = grids.from_seeds(8)
     sampler = generator.model.sampler
     limit = making(plain, "recommended", 50)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from audiodiff.audio.consistency import project
 from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
-from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.objective import X0, V
 from audiodiff.diffusion.schedules.schedule import Cosine, VarianceExploding
 from audiodiff.diffusion.variance import LearnedVariance
@@ -48,7 +48,7 @@ def build(frontend="stft", source=False, prior="mel", spec=SPEC, schedule=None, 
     widths = {"channels": [8, 8], "blocks": [1, 2], "embedding": 8} | options
     network = Network(front, spec.n_mels, spec.hop_length, **widths)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
-    pulses = HarmonicSource(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec) if source else None
+    pulses = HarmonicExcitation(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec) if source else None
     process = schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec)
     return Vocoder(VocoderModel(network, *process, consistency=2, source=pulses, bridge=bridge))
 
@@ -88,7 +88,7 @@ def test_a_stream_is_the_whole_for_every_framing(spec):
     torch.manual_seed(0)
     network = Network(StftFrontend(signals=1), spec.n_mels, spec.hop_length, [8, 8], [1, 1], embedding=8)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
-    source = HarmonicSource(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec)
+    source = HarmonicExcitation(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec)
     vocoder = Vocoder(VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=4, source=source))
     mel = make_mel(61, spec)
     assert error(joined(vocoder.stream([mel], 2, chunk=10)), vocoder.generate(mel, 2).samples) < 1e-5

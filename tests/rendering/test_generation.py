@@ -11,7 +11,7 @@ from audiodiff.audio import io
 from audiodiff.cli import build as application
 from audiodiff.cli import main
 from audiodiff.errors import UserError
-from audiodiff.pipelines.audio_generator import MusicGenerator, Wish, normalize_peak, seeds_of
+from audiodiff.pipelines.audio_generator import AudioGenerator, Wish, clip_seeds, normalize_peak
 from audiodiff.rendering import sidecar, spool
 from audiodiff.rendering.generation import Settings, generate
 from audiodiff.rendering.sidecar import sidecar_path
@@ -29,7 +29,7 @@ def folder(tmp_path_factory, make_music):
 
 @pytest.fixture(scope="module")
 def generator(folder):
-    return MusicGenerator.from_pretrained(folder)
+    return AudioGenerator.from_pretrained(folder)
 
 
 def contents(folder):
@@ -39,12 +39,12 @@ def contents(folder):
 def test_files_are_the_clips(generator, tmp_path):
     outcome = generate(generator, tmp_path, Settings(Wish(steps=2, labels=("kick",)), count=3, seed=4), quiet=True)
     assert (outcome.generated, outcome.kept) == (3, 0)
-    expected = generator.generate(seeds_of(4, 3), steps=2, labels=("kick",)).samples
+    expected = generator.generate(clip_seeds(4, 3), steps=2, labels=("kick",)).samples
     for number in range(3):
         found = io.read(tmp_path / f"{number:04d}.wav", channels=2)
         torch.testing.assert_close(found.samples, expected[number], rtol=0, atol=1.01 / 32768)
         told = json.loads(sidecar_path(tmp_path / f"{number:04d}.wav").read_text())
-        assert (told["labels"], told["nfe"], told["clip_seed"]) == (["kick"], 2, seeds_of(4, 3)[number])
+        assert (told["labels"], told["nfe"], told["clip_seed"]) == (["kick"], 2, clip_seeds(4, 3)[number])
 
 
 def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch):
@@ -168,18 +168,18 @@ def test_a_full_scratch_folder_is_one_line(limit_files, samples):
 
 
 def test_a_clip_that_is_not_finite_costs_no_other(folder, tmp_path, monkeypatch, capsys):
-    pieces = MusicGenerator.pieces
+    pieces = AudioGenerator.pieces
 
     def broken(self, seeds, *arguments):
         for piece in pieces(self, seeds, *arguments):
             for row, seed in zip(piece, seeds, strict=True):
-                if seed == seeds_of(0, 3)[1]:
+                if seed == clip_seeds(0, 3)[1]:
                     row[:, 7] = torch.nan
             yield piece
 
-    monkeypatch.setattr(MusicGenerator, "pieces", broken)
+    monkeypatch.setattr(AudioGenerator, "pieces", broken)
     with pytest.raises(UserError, match=r"0001\.wav: became samples that are not finite"):
-        generate(MusicGenerator.from_pretrained(folder), tmp_path / "raised", Settings(TWO, count=3), quiet=True)
+        generate(AudioGenerator.from_pretrained(folder), tmp_path / "raised", Settings(TWO, count=3), quiet=True)
     words = ["generate", "--model", folder, "--out", tmp_path / "out", "--count", 3, "--steps", 2, "--batch-size", 2]
     monkeypatch.setattr("sys.argv", ["audiodiff", *map(str, words)])
     for kept in (0, 2):
@@ -197,7 +197,7 @@ def test_the_fix_of_a_guided_clip_names_the_guidance(make_music, tmp_path, guida
     torch.nn.init.constant_(next(model.network.parameters()), torch.inf)
     settings = Settings(replace(TWO, labels=["kick"], guidance=guidance))
     with pytest.raises(UserError, match=f"not finite after .*; {fix}"):
-        generate(MusicGenerator(model), tmp_path, settings, quiet=True)
+        generate(AudioGenerator(model), tmp_path, settings, quiet=True)
 
 
 def test_without_any_scratch_folder_there_is_one_line(monkeypatch):

@@ -10,7 +10,7 @@ import torch
 
 from audiodiff.audio import io
 from audiodiff.audio.mel.file import save_mel, spec_path
-from audiodiff.pipelines.audio_generator import MusicGenerator, Wish
+from audiodiff.pipelines.audio_generator import AudioGenerator, Wish
 from audiodiff.rendering import generation, render, sidecar
 from audiodiff.rendering.jobs import RenderInput, find_inputs
 
@@ -156,4 +156,4 @@ def test_a_folder_that_is_not_utf8_takes_generated_clips(make_music, tmp_path):
     out = tmp_path / os.fsdecode(b"caf\xe9")
     for format in io.FORMATS:
         settings = generation.Settings(Wish(steps=1), format=format)
-        assert generation.generate(MusicGenerator(make_music()), out, settings, quiet=True).generated == 1
+        assert generation.generate(AudioGenerator(make_music()), out, settings, quiet=True).generated == 1

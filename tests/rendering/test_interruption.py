@@ -5,7 +5,7 @@ import pytest
 from audiodiff.audio import io
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
-from audiodiff.pipelines.audio_generator import MusicGenerator, Wish
+from audiodiff.pipelines.audio_generator import AudioGenerator, Wish
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.rendering import batches, generation, render, sidecar
 from audiodiff.rendering.jobs import find_inputs
@@ -32,7 +32,7 @@ def renderer(tmp_path_factory, tiny, recording):
 @pytest.fixture(scope="module")
 def generate(make_music):
     """`go(out, **settings)` generates clips."""
-    generator = MusicGenerator(make_music())
+    generator = AudioGenerator(make_music())
 
     def go(out, **settings):
         settings = generation.Settings(**{"wish": Wish(steps=2), "count": CLIPS, "batch_size": 4} | settings)
@@ -104,7 +104,7 @@ def test_lost_files_come_back_as_they_were(go, whole, tmp_path):
 
 def test_finished_batches_are_not_sampled_again(generate, renderer, tmp_path, monkeypatch):
     sampled = []
-    for owner, name in ((Vocoder, "generate"), (MusicGenerator, "pieces")):
+    for owner, name in ((Vocoder, "generate"), (AudioGenerator, "pieces")):
         method = getattr(owner, name)
         seen = lambda *a, method=method, **k: sampled.append(len(a[1])) or method(*a, **k)  # noqa: E731
         monkeypatch.setattr(owner, name, seen)

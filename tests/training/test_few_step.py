@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.audio.spectral import multi_resolution_stft
-from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.data.tones import tone
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.noise import batch_noise
@@ -34,7 +34,7 @@ def build(source: bool = False, grids=(), **options) -> FewStepTraining:
     for weight in network.parameters():
         if not weight.any():
             nn.init.normal_(weight, std=0.03)
-    pulses = HarmonicSource(PitchNetwork(SPEC.n_mels, channels=8, blocks=1, bins=24), SPEC) if source else None
+    pulses = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=8, blocks=1, bins=24), SPEC) if source else None
     model = VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, source=pulses, grids=grids)
     return FewStepTraining(model, None, None, **{"calls": (2,)} | options)
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend
 from audiodiff.nn.network import Network
@@ -74,7 +74,7 @@ def test_latents_that_are_not_finite_are_skipped_and_saved(tmp_path):
     torch.manual_seed(0)
     network = Network(IdentityFrontend(4), 0, 1, [8], [1], embedding=8, labels=2)
     autoencoder = Autoencoder(latents=4, hop_length=32, channels=[8, 8], blocks=[1, 1])
-    model = MusicModel(network, Cosine(), V(), 8000, 2048, labels=["low", "high"], autoencoder=autoencoder)
+    model = AudioModel(network, Cosine(), V(), 8000, 2048, labels=["low", "high"], autoencoder=autoencoder)
     guard = NonFiniteGuard(tmp_path)
     module = MusicTraining(model, functools.partial(torch.optim.SGD, lr=0.1), WarmupCosine(2), guard=guard)
     module.on_fit_start = lambda: None  # which looks at the data

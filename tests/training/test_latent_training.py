@@ -17,7 +17,7 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.models.codec import Codec, codec_of
-from audiodiff.pipelines.audio_generator import MusicGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.training.datamodule import AudioData
 from audiodiff.training.latents import LatentData, codec_hash, encode, latent_file
 from audiodiff.training.reconstructed import predictable
@@ -216,7 +216,7 @@ def test_a_codec_that_does_not_fit(codec, options, message):
 def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
     where = (f'data.codec="{codec / "model"}"', "data.scalars=[seconds,tempo]", "trainer.max_steps=4")
     run("music_latent", LATENT, codec / "data" / "mine", tmp_path, *where)
-    generator = MusicGenerator.from_pretrained(tmp_path / "model")
+    generator = AudioGenerator.from_pretrained(tmp_path / "model")
     assert generator.model.numbers == ("seconds", "tempo") and generator.model.codec.sample_rate == RATE
     made = generator.generate([1, 2], seconds=1.0, steps=2, tempo=100.0, guidance=2.0)
     assert made.samples.shape == (2, 2, RATE) and made.samples.isfinite().all()
@@ -246,7 +246,7 @@ def test_the_waveform_recipe_takes_a_folder(songs, tmp_path, monkeypatch, capsys
     more = ("network.frontend.hop_length=64", "training.measured=4", "trainer.max_steps=2", "data.batch_size=2")
     run("music_uncond", (*tiny, *more, *LATENT[3:5]), songs, tmp_path / "run")
     assert capsys.readouterr().out.count("preparing") == 1
-    assert MusicGenerator.from_pretrained(tmp_path / "run" / "model").generate(1, steps=2).samples.shape == (2, CROP)
+    assert AudioGenerator.from_pretrained(tmp_path / "run" / "model").generate(1, steps=2).samples.shape == (2, CROP)
 
 
 def test_a_folder_of_silence_is_one_line(tmp_path, monkeypatch):

@@ -18,10 +18,10 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.samplers.sampler import not_finite
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.pipelines.audio_generator import MusicGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.training.datamodule import AudioData
 from audiodiff.training.music import MusicTraining
 from audiodiff.training.optim import WarmupCosine
@@ -58,7 +58,7 @@ def data(strokes, **options) -> AudioData:
 def training(channels=1, labels=("low", "high"), **options) -> MusicTraining:
     torch.manual_seed(0)
     network = Network(StftFrontend(channels, 256, 64), 0, 1, [8], [1], embedding=8, labels=len(labels))
-    model = MusicModel(network, Cosine(), V(), RATE, SAMPLES, labels=labels)
+    model = AudioModel(network, Cosine(), V(), RATE, SAMPLES, labels=labels)
     return MusicTraining(model, functools.partial(torch.optim.AdamW, lr=1e-2), WarmupCosine(2), **options)
 
 
@@ -176,10 +176,10 @@ def test_the_average_spectrum_is_that_of_what_is_not_masked(strokes, masked):
     assert torch.allclose(*spectra, atol=0.5) == masked
 
 
-def run(strokes, folder, *words) -> MusicGenerator:
+def run(strokes, folder, *words) -> AudioGenerator:
     overrides = ["+recipe=drums", *TINY, f'data.path="{strokes}"', f'folder="{folder}"', *words]
     train.run(config.compose(overrides), folder)
-    return MusicGenerator.from_pretrained(folder / "model")
+    return AudioGenerator.from_pretrained(folder / "model")
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_clips_that_are_not_finite_at_validation_do_not_end_the_run(strokes, met
             raise not_finite("step 1 of 2")
         return iter([torch.full((3, 1, SAMPLES), torch.nan)])
 
-    monkeypatch.setattr(MusicGenerator, method, diverge)
+    monkeypatch.setattr(AudioGenerator, method, diverge)
     with pytest.warns(UserWarning, match="step 1: no clips are generated: .*not finite"):
         generator = run(strokes, tmp_path, "trainer.max_steps=1")
     assert generator.training["steps"] == 1

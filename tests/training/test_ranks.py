@@ -14,7 +14,7 @@ from audiodiff.diffusion.schedules.learned import LearnedSchedule
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.diffusion.timestep_sampling import LossSecondMoment
 from audiodiff.diffusion.weighting import VariationalBound
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
@@ -50,7 +50,7 @@ def few_step(make_training, **options):
 def music(make_training, **options):
     torch.manual_seed(0)
     network = Network(StftFrontend(1, 256, 64), 0, 1, [8], [1], embedding=8, numbers=1)
-    model = MusicModel(network, Cosine(), V(), 16000, SAMPLES, numbers=["seconds"])
+    model = AudioModel(network, Cosine(), V(), 16000, SAMPLES, numbers=["seconds"])
     return MusicTraining(model, SGD, WarmupCosine(2), unlabelled=0.5, measured=2, **options)
 
 
@@ -63,7 +63,7 @@ def autoencoder(make_training, **options):
 def latent(make_training, **options):
     torch.manual_seed(0)
     network = Network(IdentityFrontend(4), 0, 1, [8], [1], embedding=8)
-    model = MusicModel(network, LearnedSchedule(sigmoids=4), V(VariationalBound()), 16000, SAMPLES, autoencoder=coder())
+    model = AudioModel(network, LearnedSchedule(sigmoids=4), V(VariationalBound()), 16000, SAMPLES, autoencoder=coder())
     return MusicTraining(model, SGD, WarmupCosine(2), levelled=False, **options)
 
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
-from audiodiff.conditioners.excitation import HarmonicSource
+from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.data.tones import tone
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
-from audiodiff.models.audio_model import MusicModel
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
@@ -66,14 +66,14 @@ def vocoder(kind=VocoderTraining, prior=None, bridge=None, **options) -> Vocoder
     prior = prior or MelPrior(SPEC)
     signals = 1 + (bridge is not None)
     network = awake(Network(StftFrontend(1, 1024, 256, signals), SPEC.n_mels, 256, [8], [1], embedding=8))
-    source = HarmonicSource(PitchNetwork(SPEC.n_mels, channels=8, blocks=1, bins=24), SPEC)
+    source = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=8, blocks=1, bins=24), SPEC)
     model = VocoderModel(network, Cosine(), V(), SPEC, prior, consistency=2, source=source, bridge=bridge)
     return kind(model, None, None, spectral=1.0, **options)
 
 
 def music(**options) -> MusicTraining:
     network = awake(Network(StftFrontend(1, 256, 64), 0, 1, [8], [1], embedding=8))
-    return MusicTraining(MusicModel(network, Cosine(), V(), RATE, SAMPLES), None, None, **options)
+    return MusicTraining(AudioModel(network, Cosine(), V(), RATE, SAMPLES), None, None, **options)
 
 
 class LatentTraining(MusicTraining):
@@ -88,7 +88,7 @@ class LatentTraining(MusicTraining):
 def latents() -> LatentTraining:
     autoencoder = Autoencoder(4, 64, [8, 8], [1, 1])
     network = awake(Network(IdentityFrontend(4), 0, 1, [8], [1], embedding=8))
-    model = MusicModel(network, Cosine(), V(), RATE, SAMPLES, autoencoder=autoencoder)
+    model = AudioModel(network, Cosine(), V(), RATE, SAMPLES, autoencoder=autoencoder)
     return LatentTraining(model, None, None, levelled=False)
 
 
