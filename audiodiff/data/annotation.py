@@ -1,6 +1,6 @@
-"""What is known of a recording of music besides its sound: labels and tempo, from its name, its tags, or a table.
+"""Labels and tempo of music recordings, from file names, tags or a table.
 
-Labels are words: an instrument, a genre, a key ("A minor"). The tempo is a number, in beats a minute.
+Labels are words: an instrument, a genre, a key ("A minor"). The tempo is a number, in beats per minute.
 """
 
 import re
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tinytag import TinyTag
 
-from audiodiff.data.manifest import LABEL_MARK
+from audiodiff.data.manifest import LABEL_SEPARATOR
 from audiodiff.data.table import Table
 from audiodiff.errors import UserError
 
-# In this order: "snare rimshot" is a snare, "bass drum" a kick, "ride bell" a cymbal.
+# The first match counts: "snare rimshot" is a snare, "bass drum" a kick, "ride bell" a cymbal.
 _DRUMS = {
     "kick": r"kick|bass ?drum|drum bass|\bbd\b|stomp|cajon thump",
     "snare": r"snare|\bsn\b|\bsd\b|redo super opaco|cajon slap",
@@ -34,16 +34,16 @@ _TEMPO = re.compile(
 _KEY = re.compile(r"(?<![A-Za-z0-9])([A-Ga-g])(#|b|♯|♭)?[\s_-]*(major|minor|maj|min|m)(?![A-Za-z0-9])")
 _SHORT_KEY = re.compile(r"([A-G])([#b]?)(m?)")
 _FORM = "`FILE,LABEL,...`"
-_TEMPI = (20.0, 400.0)  # what a number of beats a minute may be
+_TEMPO_RANGE = (20.0, 400.0)  # beats per minute
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is known.
+    """Labels and tempo of a recording.
 
     Attributes:
-        labels: none or more.
-        tempo: beats a minute, 0 if it is not known.
+        labels: any number.
+        tempo: beats per minute, 0 if unknown.
     """
 
     labels: tuple[str, ...] = ()
@@ -51,52 +51,52 @@ class Annotation:
 
     @property
     def label(self) -> str:
-        """All labels, as in a manifest."""
-        return LABEL_MARK.join(self.labels)
+        """All labels in one string, as in a manifest."""
+        return LABEL_SEPARATOR.join(self.labels)
 
     def __or__(self, other: "Annotation") -> "Annotation":
-        """Both; where both know a tempo, the first."""
+        """Both; the first one's tempo if both have one."""
         return Annotation(tuple(dict.fromkeys(self.labels + other.labels)), self.tempo or other.tempo)
 
 
-def drum_of(name: str) -> str:
-    """The kind of drum that a name tells, one of `DRUMS`, "" if it tells none."""
+def drum_label(name: str) -> str:
+    """The kind of drum in a name, one of `DRUMS`; "" if there is none."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     words = _WORDS.sub(" ", spaced.lower())
     return next((label for label, pattern in _DRUMS.items() if re.search(pattern, words)), "")
 
 
-def of_name(name: str) -> Annotation:
-    """A key and a tempo that stand in a file's name, as in `groove_A minor_120bpm`."""
+def from_name(name: str) -> Annotation:
+    """Key and tempo in a file name, such as `groove_A minor_120bpm`."""
     key, tempo = _KEY.search(name), _TEMPO.search(name)
-    labels = ()
+    labels: tuple[str, ...] = ()
     if key:
         note, accidental, mode = key.groups()
         labels = (_key(note.upper(), accidental or "", mode[0] == "m" and not mode.startswith("maj")),)
     return Annotation(labels, _tempo(next(filter(None, tempo.groups()))) if tempo else 0.0)
 
 
-def of_tags(path: Path) -> Annotation:
-    """Genre, key and tempo of a file's tags; nothing where it has none or they cannot be read."""
+def from_tags(path: Path) -> Annotation:
+    """Genre, key and tempo in a file's tags; empty if it has none or they cannot be read."""
     try:
         tags = TinyTag.get(path)
-    except Exception:  # they may be damaged, and are not needed
+    except Exception:  # damaged tags are ignored
         return Annotation()
     keys = [_SHORT_KEY.fullmatch(str(value).strip()) for value in tags.other.get("initial_key", [])]
     labels = [_key(note, accidental, bool(minor)) for note, accidental, minor in (k.groups() for k in keys if k)]
     tempi = [_tempo(str(value)) for value in tags.other.get("bpm", [])]
-    genre = (tags.genre or "").replace(LABEL_MARK.strip(), " ").strip()
+    genre = (tags.genre or "").replace(LABEL_SEPARATOR.strip(), " ").strip()
     return Annotation((*([genre] if genre else []), *labels), next(filter(None, tempi), 0.0))
 
 
-def table(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
-    """Annotations from labels.csv, with lines `FILE,LABEL,...`; logs how many of its lines match.
+def read_labels(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
+    """Read labels.csv, with lines `FILE,LABEL,...`, and log how many lines match.
 
-    A word such as `120 bpm` is the tempo, every other one a label.
+    A cell such as `120 bpm` is the tempo, every other cell a label.
 
     Args:
-        path: its file.
-        files: of the recordings by their keys.
+        path: labels.csv.
+        files: the recordings' files by key.
 
     Warns:
         UserWarning: some lines match no recording.
@@ -104,7 +104,8 @@ def table(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
     Raises:
         UserError: as `Table.read`, or a line has no label.
     """
-    rows, found = Table.read(path, files, _FORM), {}
+    rows = Table.read(path, files, _FORM)
+    found: dict[str, Annotation] = {}
     for line in rows.lines:
         words, where = [word for word in line.cells if word], f"{path}, line {line.number}"
         if not words:
@@ -113,8 +114,8 @@ def table(path: Path, files: Mapping[str, Path]) -> dict[str, Annotation]:
         labels = tuple(word for word, match in zip(words, matches, strict=True) if not match)
         tempi = [_tempo(match[1] or match[2]) for match in matches if match]
         if 0.0 in tempi:
-            problem = f"has a tempo outside {_TEMPI[0]:g} to {_TEMPI[1]:g} beats a minute"
-            raise UserError(where, problem, f"write a tempo from {_TEMPI[0]:g} to {_TEMPI[1]:g} bpm")
+            problem = f"has a tempo outside {_TEMPO_RANGE[0]:g} to {_TEMPO_RANGE[1]:g} beats per minute"
+            raise UserError(where, problem, f"write a tempo from {_TEMPO_RANGE[0]:g} to {_TEMPO_RANGE[1]:g} bpm")
         found |= dict.fromkeys(line.keys, Annotation(labels, next(iter(tempi), 0.0)))
     rows.report()
     return found
@@ -129,4 +130,4 @@ def _tempo(text: str) -> float:
         tempo = float(text)
     except ValueError:
         return 0.0
-    return tempo if _TEMPI[0] <= tempo <= _TEMPI[1] else 0.0
+    return tempo if _TEMPO_RANGE[0] <= tempo <= _TEMPO_RANGE[1] else 0.0

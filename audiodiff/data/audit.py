@@ -1,6 +1,6 @@
-"""The audit: what is in a manifest, and what is wrong with it. Nothing here is fatal; everything found is listed.
+"""The audit: statistics of a manifest's clips, and a list of suspicious ones. Nothing in it is fatal.
 
-Every file is read once. The thresholds below flag a file for a listener; they do not judge it.
+Every file is read once. The thresholds below flag clips that are worth listening to.
 """
 
 import json
@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from audiodiff.audio.io import read
 from audiodiff.data.manifest import SPLITS, Clip, Manifest
@@ -22,13 +21,13 @@ CLIPPED_LEVEL = 0.999  # of full scale
 CLIPPED_RUN = 3  # samples in a row at that level: a peak that only touches full scale is not clipped
 DC_OFFSET = 0.01  # of full scale
 SILENT_DBFS = -60.0  # a frame below this level is silent
-SILENT_SHARE = 0.5  # of a clip's frames
+SILENT_FRACTION = 0.5  # of a clip's frames
 FRAME_SECONDS = 0.02
 QUIET_DBFS, LOUD_DBFS = -40.0, -6.0  # RMS level of a whole clip
 FINDINGS = {
     "clipping": f"{CLIPPED_RUN} or more samples in a row at full scale",
     "dc": f"mean beyond {DC_OFFSET:g} of full scale",
-    "silence": f"more than {SILENT_SHARE:.0%} of it below {SILENT_DBFS:g} dBFS",
+    "silence": f"more than {SILENT_FRACTION:.0%} of it below {SILENT_DBFS:g} dBFS",
     "level": f"RMS outside {QUIET_DBFS:g} to {LOUD_DBFS:g} dBFS",
     "duplicates": "same samples as another clip",
     "unreadable": "cannot be read, left out",
@@ -37,32 +36,32 @@ FINDINGS = {
 
 
 @dataclass(frozen=True)
-class Measures:
-    """Of one clip: RMS level and peak in dBFS, mean, share of silent frames, samples in clipped runs."""
+class ClipStatistics:
+    """RMS level and peak of one clip in dBFS, mean, fraction of silent frames, number of samples in clipped runs."""
 
     rms_dbfs: float
     peak_dbfs: float
     dc: float
-    silent_share: float
+    silent_fraction: float
     clipped_samples: int
 
     def findings(self) -> list[tuple[str, str]]:
-        """(kind, what was measured) of everything that is beyond its threshold."""
+        """(kind, measurement) of every statistic beyond its threshold."""
         found = []
         if self.clipped_samples:
             found.append(("clipping", f"{self.clipped_samples} samples"))
         if abs(self.dc) > DC_OFFSET:
             found.append(("dc", f"mean {self.dc:+.3f}"))
-        if self.silent_share > SILENT_SHARE:
-            found.append(("silence", f"{self.silent_share:.0%} silent"))
+        if self.silent_fraction > SILENT_FRACTION:
+            found.append(("silence", f"{self.silent_fraction:.0%} silent"))
         if not QUIET_DBFS <= self.rms_dbfs <= LOUD_DBFS:
             found.append(("level", f"RMS {self.rms_dbfs:.1f} dBFS"))
         return found
 
 
 @dataclass(frozen=True)
-class Group:
-    """The sums over a corpus."""
+class CorpusSummary:
+    """Statistics of a corpus."""
 
     clips: int
     hours: float
@@ -81,10 +80,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Audit:
-    """The sums per corpus, and per kind of finding the list of (clip or file, what was found)."""
+    """A summary of each corpus, and for each kind of finding a list of (clip or file, problem)."""
 
     manifest_hash: str
-    corpora: dict[str, Group]
+    corpora: dict[str, CorpusSummary]
     findings: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def save(self, folder: Path) -> Path:
@@ -94,42 +93,46 @@ class Audit:
 
     @classmethod
     def load(cls, folder: Path) -> "Audit":
-        """Read audit.json from `folder`; FileNotFoundError where there is none."""
-        given = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        for group in given["corpora"].values():
-            group["sample_rates"] = {int(rate): count for rate, count in group["sample_rates"].items()}
-        given["corpora"] = {name: Group(**group) for name, group in given["corpora"].items()}
-        return cls(**given)
+        """Load audit.json from `folder`; FileNotFoundError if there is none."""
+        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        for summary in content["corpora"].values():
+            summary["sample_rates"] = {int(rate): count for rate, count in summary["sample_rates"].items()}
+            if "licences" in summary:  # the name of version 0.1
+                summary["licenses"] = summary.pop("licences")
+        content["corpora"] = {name: CorpusSummary(**summary) for name, summary in content["corpora"].items()}
+        return cls(**content)
 
     @classmethod
-    def is_of(cls, manifest: Manifest) -> bool:
-        """Whether the audit beside a manifest is there, undamaged, and speaks of what the manifest says now."""
+    def matches(cls, manifest: Manifest) -> bool:
+        """Whether the audit beside a manifest exists, is undamaged and up to date."""
         try:
             found = cls.load(manifest.root)
-            str(found)  # where damage within would show
+            str(found)  # raises if it is damaged
             return found.manifest_hash == manifest.content_hash()
         except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
             return False
 
     def __str__(self) -> str:
-        """The table for people: a few lines per corpus, one per kind of finding and up to five of each."""
+        """A few lines for each corpus, one for each kind of finding, and up to five findings of each."""
         lines = []
-        for name, group in self.corpora.items():
-            sides = ", ".join(f"{group.clips_by_split[s]} {s} ({60 * group.hours_by_split[s]:.1f} min)" for s in SPLITS)
-            rates = ", ".join(f"{count} at {rate} Hz" for rate, count in group.sample_rates.items())
+        for name, summary in self.corpora.items():
+            splits = ", ".join(
+                f"{summary.clips_by_split[s]} {s} ({60 * summary.hours_by_split[s]:.1f} min)" for s in SPLITS
+            )
+            rates = ", ".join(f"{count} at {rate} Hz" for rate, count in summary.sample_rates.items())
             lines += [
-                f"{name}{' (SYNTHETIC)' if group.synthetic else ''}: {group.hours:.2f} hours, {group.clips} clips;"
-                f" {sides}",
-                f"  {rates}; {group.shortest_seconds:.1f} to {group.longest_seconds:.1f} s;"
-                f" {group.speakers} speaker(s); {group.with_text} with text",
+                f"{name}{' (SYNTHETIC)' if summary.synthetic else ''}: {summary.hours:.2f} hours,"
+                f" {summary.clips} clips; {splits}",
+                f"  {rates}; {summary.shortest_seconds:.1f} to {summary.longest_seconds:.1f} s;"
+                f" {summary.speakers} speaker(s); {summary.with_text} with text",
             ]
-            if group.rms_dbfs is not None:
-                low, middle, high = group.rms_dbfs
+            if summary.rms_dbfs is not None:
+                low, middle, high = summary.rms_dbfs
                 lines.append(
                     f"  RMS {low:.1f} / {middle:.1f} / {high:.1f} dBFS (5%, median, 95%);"
-                    f" peak {group.peak_dbfs:.1f} dBFS"
+                    f" peak {summary.peak_dbfs:.1f} dBFS"
                 )
-            lines.append(f"  license: {'; '.join(group.licenses) or 'not stated'}")
+            lines.append(f"  license: {'; '.join(summary.licenses) or 'not stated'}")
         for kind, explanation in FINDINGS.items():
             found = self.findings.get(kind, [])
             lines.append(f"{kind}: {len(found)} ({explanation})")
@@ -138,19 +141,19 @@ class Audit:
         return "\n".join(lines)
 
 
-def measure(samples: np.ndarray, sample_rate: int) -> Measures:
-    """Measure float samples (T,), or (C, T): one channel behind the other; full scale +-1."""
+def measure(samples: np.ndarray, sample_rate: int) -> ClipStatistics:
+    """Statistics of float samples (T,), or (C, T), whose channels count alike; full scale +-1."""
     x = np.asarray(samples, dtype=np.float64).ravel()
     frame = min(len(x), max(1, round(FRAME_SECONDS * sample_rate)))
     frames = x[: len(x) // frame * frame].reshape(-1, frame)
     quiet = np.mean(frames**2, axis=1) < 10 ** (SILENT_DBFS / 10)
     edges = np.flatnonzero(np.diff(np.abs(x) >= CLIPPED_LEVEL, prepend=False, append=False))
     runs = edges[1::2] - edges[::2]
-    return Measures(
+    return ClipStatistics(
         rms_dbfs=_dbfs(np.sqrt(np.mean(x**2))),
         peak_dbfs=_dbfs(np.abs(x).max()),
         dc=float(x.mean()),
-        silent_share=float(quiet.mean()),
+        silent_fraction=float(quiet.mean()),
         clipped_samples=int(runs[runs >= CLIPPED_RUN].sum()),
     )
 
@@ -158,33 +161,32 @@ def measure(samples: np.ndarray, sample_rate: int) -> Measures:
 def audit(
     manifest: Manifest | str | Path,
     left_out: dict[str, list[tuple[str, str]]] | None = None,
-    progress: Callable[[Iterable[Clip]], Iterable[Clip]] | None = None,
+    progress: Callable[..., Iterable[Clip]] | None = None,
 ) -> Audit:
     """Read and measure every clip of a manifest, or of the folder that holds one.
 
     Args:
         manifest: what to audit.
-        left_out: per kind of finding, what the preparation already reports ("unreadable", "left out").
-        progress: wraps the clips; a tqdm bar by default.
+        left_out: findings of the preparation ("unreadable", "left out"), by kind.
+        progress: wraps the loop over clips, such as `tqdm.tqdm`.
     """
     manifest = manifest if isinstance(manifest, Manifest) else Manifest.load(manifest)
-    progress = progress or (lambda clips: tqdm(clips, desc="audit", unit="clip"))
     findings: dict[str, list] = {kind: list((left_out or {}).get(kind, [])) for kind in FINDINGS}
-    measures: dict[str, Measures] = {}
-    for clip in progress(manifest.clips):
+    statistics: dict[str, ClipStatistics] = {}
+    for clip in progress(manifest.clips, desc="audit", unit="clip") if progress else manifest.clips:
         try:
             audio = read(manifest.path(clip), channels=clip.channels)
         except UserError as error:
             findings["unreadable"].append((clip.id, error.problem))
             continue
-        measures[clip.id] = measure(audio.samples.numpy(), audio.sample_rate)
-        for kind, problem in measures[clip.id].findings():
+        statistics[clip.id] = measure(audio.samples.numpy(), audio.sample_rate)
+        for kind, problem in statistics[clip.id].findings():
             findings[kind].append((clip.id, problem))
     findings["duplicates"] += _duplicates(manifest.clips)
     groups: dict[str, list[Clip]] = defaultdict(list)
     for clip in manifest.clips:
         groups[clip.id.split("/")[0]].append(clip)
-    corpora = {name: _sums(clips, measures) for name, clips in sorted(groups.items())}
+    corpora = {name: _summary(clips, statistics) for name, clips in sorted(groups.items())}
     return Audit(manifest.content_hash(), corpora, findings)
 
 
@@ -197,11 +199,11 @@ def _duplicates(clips: Iterable[Clip]) -> list[tuple[str, str]]:
     return found
 
 
-def _sums(clips: list[Clip], measures: dict[str, Measures]) -> Group:
+def _summary(clips: list[Clip], statistics: dict[str, ClipStatistics]) -> CorpusSummary:
     seconds = {s: [clip.seconds for clip in clips if clip.split == s] for s in SPLITS}
-    measured = [measures[clip.id] for clip in clips if clip.id in measures]
+    measured = [statistics[clip.id] for clip in clips if clip.id in statistics]
     levels = [m.rms_dbfs for m in measured]
-    return Group(
+    return CorpusSummary(
         clips=len(clips),
         hours=sum(clip.seconds for clip in clips) / 3600,
         hours_by_split={s: sum(seconds[s]) / 3600 for s in SPLITS},

@@ -246,7 +246,7 @@ def _prepare(plans: Sequence[Plan], out: Path, split_by: str | None) -> Manifest
             _write_record(wanted, out, {"version": VERSION} | rest)
     if manifest != old:
         manifest.save()
-    if not Audit.is_of(manifest):
+    if not Audit.matches(manifest):
         audit(manifest, _all_left_out(manifest)).save(out)
     return manifest
 

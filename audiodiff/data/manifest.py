@@ -1,12 +1,12 @@
-"""The manifest: which clips there are, what is said in them, whose they are, and on which side of the split they stand.
+"""The manifest: all clips of a data set, with their texts, speakers, licenses and splits.
 
 A manifest is a JSONL file. Its first line is a header, `{"manifest": "audiodiff", "version": 1, "split_by": "clip"}`;
 every further line is one `Clip`. Paths are relative to the manifest's folder, so that it can be moved as a whole.
 
-The split is 90/5/5 and a pure function of names: a clip's side follows from a hash of its id; adding others does
-not move it. Only clips with the same samples are tied: they go to the side of the smallest of their ids. With
-`split_by="speaker"` the hash is taken of the speaker, so that a whole speaker is either trained on or held out. Clips
-that name a piece, such as one drum struck softly and hard, always go where their piece goes.
+The split is 90/5/5 and a pure function of names: a clip's split is derived from a hash of its id, so that adding clips
+does not move it. Clips with the same samples are in the same split, that of the smallest of their ids. With
+`split_by="speaker"` the speaker is hashed, so that all clips of a speaker are in one split. Clips of one piece, such as
+one drum struck softly and hard, are always in one split.
 """
 
 import hashlib
@@ -24,35 +24,34 @@ NAME = "manifest.jsonl"
 VERSION = 1
 SPLITS = ("train", "validation", "test")
 SPLIT_BY = ("clip", "speaker")
-LABEL_MARK = "; "
+LABEL_SEPARATOR = "; "
 # Chosen for the small corpus asterisk-en: 30 clips and over a minute, none of them longer than 11 s, on either side.
 SPLIT_SALT = "audiodiff-547"
-FEWEST_TO_HOLD_OUT = 5  # names of which one is held out whatever their hashes
-_MOST = 1e9  # seconds, hertz, beats a minute
+MIN_NAMES_TO_HOLD_OUT = 5  # of so many names one is held out whatever their hashes
+_MAX_VALUE = 1e9  # seconds, hertz, beats per minute
 _FIX = "prepare the data again with `audiodiff prepare`"
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording.
+    """One clip.
 
     Attributes:
-        id: unique in the manifest, `CORPUS/KEY`; files are named by it, so that it is a relative path without `..`.
-        path: the audio file, relative to the manifest's folder, with forward slashes. It is only read, and may lie
-            anywhere.
+        id: unique in the manifest, `CORPUS/KEY`; also used as a file name: a relative path without `..`.
+        path: the audio file, relative to the manifest's folder, with forward slashes; read-only, and may be anywhere.
         seconds: duration; `round(seconds * sample_rate)` is the number of samples, exactly.
         sample_rate: Hz, of the file.
-        text: what is said, "" where it is not known.
-        speaker: who says it, unique across corpora.
+        text: transcript, "" if unknown.
+        speaker: name, unique across corpora.
         split: "train", "validation" or "test".
-        license: what the corpus' own copyright file says.
+        license: as the corpus states it; see `licenses.license_terms`.
         source: where it comes from, such as the package's name and version.
-        synthetic: made by a machine, not recorded.
-        content: hash of the samples, by which duplicates are known; "" where it was not computed. It names files, too.
-        label: of what kind it is, such as the instrument; several are parted by "; "; "" where it is not known.
-        piece: what it is a part of, unique across corpora, all of it on one side of the split; "" for nothing larger.
+        synthetic: whether it is machine-made.
+        content: hash of the samples, which identifies duplicates; "" if it was not computed. Also used as a file name.
+        label: class, such as the instrument; several are separated by "; "; "" if unknown.
+        piece: the larger work that it is part of, unique across corpora and all in one split; "" if there is none.
         channels: 1, or 2 for a stereo file.
-        tempo: beats a minute; 0 where it is not known.
+        tempo: beats per minute; 0 if unknown.
     """
 
     id: str
@@ -78,16 +77,20 @@ class Clip:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What it is, one by one."""
-        return tuple(self.label.split(LABEL_MARK)) if self.label else ()
+        """All labels."""
+        return tuple(self.label.split(LABEL_SEPARATOR)) if self.label else ()
 
 
-_LATER = {field.name: field.default for field in fields(Clip) if field.name in ("label", "tempo", "piece", "channels")}
+# Fields added after the first version; written only if they differ from the default, so that hashes do not change.
+_OPTIONAL = {
+    field.name: field.default for field in fields(Clip) if field.name in ("label", "tempo", "piece", "channels")
+}
+_OLD_NAMES = {"licence": "license"}  # field names of manifests written of version 0.1
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Clips, and the folder that their paths start from."""
+    """Clips, and the folder that their paths are relative to."""
 
     clips: tuple[Clip, ...]
     root: Path
@@ -99,10 +102,10 @@ class Manifest:
 
     @classmethod
     def load(cls, path: str | Path) -> "Manifest":
-        """Read a manifest from its file or from the folder that holds it.
+        """Load a manifest from its file or its folder.
 
         Raises:
-            UserError: it is missing, or a line is malformed (named by its number and field).
+            UserError: it is missing, or a line is malformed.
         """
         path = Path(path)
         folder = path if path.is_dir() else None
@@ -128,73 +131,76 @@ class Manifest:
         seen: set[str] = set()
         for clip in clips:
             if clip.id in seen:
-                raise UserError(path, f"id {clip.id!r} stands on two lines", _FIX)
+                raise UserError(path, f"id {clip.id!r} is on two lines", _FIX)
             seen.add(clip.id)
         return cls(clips, path.parent, header.get("split_by", "clip"))
 
     def save(self, path: str | Path | None = None) -> Path:
-        """Write to `path` (a file or a folder; default: the root), atomically; the path written is returned.
+        """Write to `path` (a file or a folder; default: the root), atomically; returns the path written.
 
-        The clips' paths are not rewritten: they are meant from `root` on.
+        The clips' paths are not rewritten: they stay relative to `root`.
         """
         path = self.root if path is None else Path(path)
         path = path if path.suffix == ".jsonl" else path / NAME
         header = {"manifest": "audiodiff", "version": VERSION, "split_by": self.split_by}
-        lines = [json.dumps(line, ensure_ascii=False) for line in (header, *map(_told, self.clips))]
+        lines = [json.dumps(line, ensure_ascii=False) for line in (header, *map(_record, self.clips))]
         write_text(path, "\n".join(lines) + "\n")
         return path
 
     def with_splits(self, *splits: str) -> "Manifest":
-        """The clips of these splits alone."""
+        """The clips of these splits."""
         unknown = set(splits) - set(SPLITS)
         if unknown:
             raise UserError(", ".join(sorted(unknown)), "is not a split", f"choose among {', '.join(SPLITS)}")
         return replace(self, clips=tuple(clip for clip in self.clips if clip.split in splits))
 
     def with_labels(self, *labels: str) -> "Manifest":
-        """The clips that have one of these labels; all if none is named."""
+        """The clips that have one of these labels; all clips if none is given."""
         return replace(self, clips=tuple(clip for clip in self.clips if not labels or set(labels) & set(clip.labels)))
 
     def path(self, clip: Clip) -> Path:
-        """Where the clip's audio lies."""
+        """Path of the clip's audio file."""
         return self.root / clip.path
 
     def content_hash(self) -> str:
-        """Hash of everything the manifest says, in any order of its lines; where it lies does not matter."""
-        lines = sorted(json.dumps(_told(clip), sort_keys=True) for clip in self.clips)
+        """Hash of all clips, independent of their order and of the folder."""
+        # Under the old names: checkpoints and reports record the hash.
+        old = {new: old for old, new in _OLD_NAMES.items()}
+        records = ({old.get(name, name): value for name, value in _record(clip).items()} for clip in self.clips)
+        lines = sorted(json.dumps(record, sort_keys=True) for record in records)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def split_of(name: str) -> str:
-    """The side of the split that a clip id (or a speaker) belongs to: 90/5/5 by hash."""
-    share = _share(name)
-    return "train" if share < 0.9 else "validation" if share < 0.95 else "test"
+    """The split of a clip id (or a speaker): 90/5/5 by hash."""
+    position = _position(name)
+    return "train" if position < 0.9 else "validation" if position < 0.95 else "test"
 
 
-def _share(name: str) -> float:
+def _position(name: str) -> float:
     digest = hashlib.sha256(f"{SPLIT_SALT}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def sides(names: Iterable[str]) -> dict[str, str]:
-    """Of each name (of a clip, a piece, a speaker) its side of the split: `split_of`, except where there are few.
+def splits_of(names: Iterable[str]) -> dict[str, str]:
+    """The split of each name (of a clip, a piece, a speaker): `split_of`, except for small sets.
 
-    Something is trained on, and of five names or more one is held out: that which comes nearest to it by its hash. From
-    then on what was trained on is not held out when names are added.
+    At least one name is trained on, and of five or more at least one is held out: the one whose hash is closest to that
+    split. A name that was trained on is not held out when more are added.
     """
-    shares = {name: _share(name) for name in names}
-    found = {name: split_of(name) for name in shares}
-    if shares and "train" not in found.values():
-        found[min(shares, key=shares.get)] = "train"
-    if len(shares) >= FEWEST_TO_HOLD_OUT and set(found.values()) == {"train"}:
-        found[max(shares, key=shares.get)] = "validation"
+    positions = {name: _position(name) for name in names}
+    found = {name: split_of(name) for name in positions}
+    if positions and "train" not in found.values():
+        found[min(positions, key=positions.__getitem__)] = "train"
+    if len(positions) >= MIN_NAMES_TO_HOLD_OUT and set(found.values()) == {"train"}:
+        found[max(positions, key=positions.__getitem__)] = "validation"
     return found
 
 
 def assign_splits(clips: Iterable[Clip], by: str = "clip") -> tuple[Clip, ...]:
-    """Give every clip its side, in order of id: duplicates and pieces together, with `by="speaker"` whole speakers.
+    """Assign a split to every clip, in order of id: one for duplicates, pieces and, with `by="speaker"`, speakers.
 
-    Duplicates in two speakers (or pieces) tie these to each other; the group goes where its smallest name goes.
+    Duplicates in two speakers (or pieces) join these into one group, which gets the split of its smallest name.
     """
     clips = sorted(clips, key=lambda clip: clip.id)
     leader: dict[str, str] = {}
@@ -209,13 +215,13 @@ def assign_splits(clips: Iterable[Clip], by: str = "clip") -> tuple[Clip, ...]:
     for clip, name in zip(clips, names, strict=True):
         a, b = find(name), find(first.setdefault(clip.content, name) if clip.content else name)
         leader[max(a, b)] = min(a, b)
-    side = sides({find(name) for name in names})
-    return tuple(replace(clip, split=side[find(name)]) for clip, name in zip(clips, names, strict=True))
+    split = splits_of({find(name) for name in names})
+    return tuple(replace(clip, split=split[find(name)]) for clip, name in zip(clips, names, strict=True))
 
 
-def _told(clip: Clip) -> dict:
-    """Of the clip what is to be written. Fields that came later are left out where they say nothing."""
-    return {name: value for name, value in asdict(clip).items() if name not in _LATER or value != _LATER[name]}
+def _record(clip: Clip) -> dict:
+    """The fields of a clip to be written."""
+    return {name: value for name, value in asdict(clip).items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
 
 
 def _object(line: str, where: str) -> dict:
@@ -229,27 +235,27 @@ def _object(line: str, where: str) -> dict:
 
 
 def _clip(line: str, where: str) -> Clip:
-    value = _object(line, where)
+    value = {_OLD_NAMES.get(name, name): found for name, found in _object(line, where).items()}
     for field in fields(Clip):
         if field.name not in value:
             if field.name in ("id", "path", "seconds", "sample_rate"):
                 raise UserError(where, f"field {field.name!r} is missing", _FIX)
             continue
-        given = value[field.name]
+        entry = value[field.name]
         allowed = (int, float) if field.type is float else field.type
-        if not isinstance(given, allowed) or (isinstance(given, bool) and field.type is not bool):
-            raise UserError(where, f"field {field.name!r} is {given!r}, not {field.type.__name__}", _FIX)
-        if isinstance(given, str) and not _is_text(given):
-            raise UserError(where, f"field {field.name!r} is {given!r}, which is no text", _FIX)
+        if not isinstance(entry, allowed) or (isinstance(entry, bool) and field.type is not bool):
+            raise UserError(where, f"field {field.name!r} is {entry!r}, not {field.type.__name__}", _FIX)
+        if isinstance(entry, str) and not _is_text(entry):
+            raise UserError(where, f"field {field.name!r} is {entry!r}, which is no text", _FIX)
     unknown = sorted(set(value) - {field.name for field in fields(Clip)})
     if unknown:
-        raise UserError(where, f"field {unknown[0]!r} is not known", _FIX)
+        raise UserError(where, f"unknown field {unknown[0]!r}", _FIX)
     _check_values(value, where)
     return Clip(**value)
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be written as UTF-8: half of a surrogate pair cannot."""
+    """Whether it can be encoded as UTF-8; an unpaired surrogate cannot."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -262,11 +268,13 @@ def _check_values(value: dict, where: str) -> None:
         raise UserError(where, f"field 'split' is {value['split']!r}, not one of {', '.join(SPLITS)}", _FIX)
     if value.get("channels", 1) not in (1, 2):
         raise UserError(where, f"field 'channels' is {value['channels']!r}, not 1 or 2", _FIX)
-    if not 0 <= value.get("tempo", 0) < _MOST:
-        raise UserError(where, f"field 'tempo' is {value['tempo']!r:.40}, not 0 or above and below {_MOST:g}", _FIX)
+    if not 0 <= value.get("tempo", 0) < _MAX_VALUE:
+        raise UserError(
+            where, f"field 'tempo' is {value['tempo']!r:.40}, not 0 or above and below {_MAX_VALUE:g}", _FIX
+        )
     for name in ("seconds", "sample_rate"):
-        if not 0 < value[name] < _MOST:
-            raise UserError(where, f"field {name!r} is {value[name]!r:.40}, not above 0 and below {_MOST:g}", _FIX)
+        if not 0 < value[name] < _MAX_VALUE:
+            raise UserError(where, f"field {name!r} is {value[name]!r:.40}, not above 0 and below {_MAX_VALUE:g}", _FIX)
     for name in ("id", "path"):
         if not value[name]:
             raise UserError(where, f"field {name!r} is empty", _FIX)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from audiodiff.audio.io import EXTENSIONS, Audio, AudioFile, read
 from audiodiff.data import annotation, recordings
-from audiodiff.data.annotation import Annotation, drum_of
+from audiodiff.data.annotation import Annotation, drum_label
 from audiodiff.data.recordings import Recording
 from audiodiff.errors import UserError
 
@@ -36,7 +36,9 @@ def stereo(path: Path | AudioFile, start: int = 0, samples: int | None = None) -
 def sonic_pi(root: Path) -> list[Recording]:
     """Sonic Pi's samples, KIND_NAME.flac: one-shots, and loops and sounds without a label."""
     return [
-        _recording(path.stem, path, "" if path.stem.startswith(("loop", "ambi", "misc")) else drum_of(path.stem), piece)
+        _recording(
+            path.stem, path, "" if path.stem.startswith(("loop", "ambi", "misc")) else drum_label(path.stem), piece
+        )
         for path in sorted(root.glob("*.flac"))
         for piece in [_STROKES.sub("", path.stem)]
     ]
@@ -51,7 +53,7 @@ def hydrogen(root: Path) -> list[Recording]:
         for path in sorted(kit.iterdir()):
             if path.suffix.lower() in EXTENSIONS:
                 name = names.get(path.name) or path.stem
-                label = drum_of(name) or drum_of(path.stem)
+                label = drum_label(name) or drum_label(path.stem)
                 remark = _UNCLEAR.get(kit.name, "")
                 found.append(_recording(f"{kit.name}/{path.stem}", path, label, f"{kit.name}/{name}", kit.name, remark))
     return found
@@ -83,7 +85,7 @@ def folder(root: Path) -> list[Recording]:
         UserError: no such folder, no audio, or a labels.csv that does not fit.
     """
     found, said = recordings.files(root), root / "labels.csv"
-    table = annotation.table(said, found) if said.exists() else {}
+    table = annotation.read_labels(said, found) if said.exists() else {}
     annotated = ((path, _annotated(key, path, root, table.get(key))) for key, path in found.items())
     return [part for path, one in annotated for part in recordings.parts(one, path, stereo)]
 
@@ -92,7 +94,7 @@ def _annotated(key: str, path: Path, root: Path, known: Annotation | None) -> Re
     one = recordings.found_at(key, path, root, read=partial(stereo, path))
     if known is None:
         first = Annotation((one.speaker,) if one.speaker else ())
-        known = first | annotation.of_name(Path(key).name) | annotation.of_tags(path)
+        known = first | annotation.from_name(Path(key).name) | annotation.from_tags(path)
     return replace(one, speaker="", label=known.label, tempo=known.tempo)
 
 

@@ -1,25 +1,26 @@
-"""Where the clips of a manifest come from and on what terms: what a model card has to say of its data."""
+"""Sources, licenses and terms of a manifest's corpora, for model cards."""
 
 from collections import defaultdict
 from dataclasses import dataclass
 
 from audiodiff.data.corpora import attribution
+from audiodiff.data.licenses import Terms, license_terms
 from audiodiff.data.manifest import Clip, Manifest
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """One corpus of a manifest.
+    """Source and license of one corpus of a manifest.
 
     Attributes:
-        corpus: its label.
-        source: package and version, or whatever else it was made from.
-        license: as its copyright file states it.
-        attribution: whom its copyright file names, in its words; "" where it names nobody.
-        hours: of all its clips.
-        training_hours: of those on the training side.
-        speakers: how many it tells apart.
-        synthetic: made by a machine, not recorded.
+        corpus: label of the corpus.
+        source: package and version, or folder.
+        license: all licenses of its clips, as stated by the corpus, separated by "; ".
+        attribution: who is to be named, in the words of its copyright file; "" for nobody.
+        hours: duration of all clips.
+        training_hours: duration of the training split.
+        speakers: number of speakers.
+        synthetic: whether clips are machine-made.
     """
 
     corpus: str
@@ -31,9 +32,14 @@ class Provenance:
     speakers: int
     synthetic: bool
 
+    @property
+    def terms(self) -> Terms:
+        """What the licenses ask for."""
+        return license_terms(self.license)
+
 
 def provenance(manifest: Manifest) -> list[Provenance]:
-    """Of every corpus in a manifest, by its label."""
+    """The provenance of every corpus in a manifest, sorted by label."""
     corpora: dict[str, list[Clip]] = defaultdict(list)
     for clip in manifest.clips:
         corpora[clip.id.split("/")[0]].append(clip)

@@ -1,8 +1,7 @@
-"""Tables of text beside recordings, metadata.csv and labels.csv: which lines are about which recordings.
+"""Tables beside recordings, metadata.csv and labels.csv: matches lines with recordings.
 
-Cells are parted by `|`, a tab, `;` or `,`, whichever lets most recordings be named, and so is the column of names
-found. A name may have a suffix or none and begin with folders or not: `wavs/a.wav`, `a.wav` and `a` are all the same
-if there is but one. With `;` and `,` cells may be quoted.
+Delimiter (`|`, tab, `;` or `,`) and column of names are those that match most recordings. A name may have a suffix or
+folders or not: `wavs/a.wav`, `a.wav` and `a` are the same if there is only one. With `;` and `,` cells may be quoted.
 """
 
 import csv
@@ -21,7 +20,7 @@ from audiodiff.errors import UserError
 _log = logging.getLogger(__name__)
 _DELIMITERS = ("|", "\t", ";", ",")
 _QUOTED = (";", ",")
-_NAME_COLUMNS = 3  # the first of them are tried
+_NAME_COLUMNS = 3  # columns that may hold the names
 _HEADING = re.compile(r"(audio|wav|clip|sound)?[ _-]?(file)?[ _-]?(name|path|file|id|audio|wav|clip)", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{1,4}$")
 
@@ -31,10 +30,10 @@ class Line:
     """One line.
 
     Attributes:
-        number: in the file, counted from 1.
-        name: the cell that names a recording.
-        cells: the others, without white space around them.
-        keys: of the recordings that it is about; empty if it matches none.
+        number: line number, from 1.
+        name: cell that names a recording.
+        cells: the other cells, stripped.
+        keys: keys of the matching recordings; empty if there is none.
     """
 
     number: int
@@ -49,10 +48,10 @@ class Table:
 
     Attributes:
         path: its file.
-        lines: all but the heading and empty ones.
-        heading: of the columns of `Line.cells`; none where the first line is no heading.
-        delimiter: between its cells.
-        recordings: how many there are.
+        lines: all but the heading and empty lines.
+        heading: names of the columns of `Line.cells`; empty if there is no heading.
+        delimiter: between cells.
+        recordings: number of recordings.
     """
 
     path: Path
@@ -66,9 +65,9 @@ class Table:
         """Read a table.
 
         Args:
-            path: its file, in the folder that names start from.
-            files: of the recordings by their keys.
-            form: what its lines look like, for errors.
+            path: its file; names are relative to its folder.
+            files: the recordings' files by key.
+            form: format of a line, for errors.
 
         Raises:
             UserError: it cannot be read, a line names nothing, or no line names a recording.
@@ -81,7 +80,7 @@ class Table:
             rows = [(number, cells) for number, cells in rows if any(cells)]
             several = sum(len(cells) > 1 for _, cells in rows)
             for column in range(_NAME_COLUMNS):
-                # Recordings, not lines: labels repeat where they are a recording's name by chance.
+                # Count recordings, not lines: a label that happens to be a recording's name repeats.
                 named = len({key for _, cells in rows if len(cells) > column for key in index[cells[column]]})
                 choices.append(((named, several, -column), delimiter, column, rows))
         (named, *_), delimiter, column, rows = max(choices, key=lambda choice: choice[0])
@@ -107,7 +106,7 @@ class Table:
         """Log how many lines match how many recordings.
 
         Warns:
-            UserWarning: some match none; names the first of them.
+            UserWarning: some match none.
         """
         named, unmatched = {key for line in self.lines for key in line.keys}, self.unmatched
         count = f"{len(self.lines) - len(unmatched)} of {len(self.lines)} lines match {len(named)} of {self.recordings}"
@@ -120,7 +119,7 @@ class Table:
 
 
 class _Index:
-    """Recordings by the names that a table may give them."""
+    """Keys of recordings by the names that a table may use."""
 
     def __init__(self, files: Mapping[str, Path], root: Path):
         self.whole, self.ends = defaultdict(dict), defaultdict(dict)
@@ -132,7 +131,7 @@ class _Index:
                     self.ends[end][key] = None
 
     def __getitem__(self, name: str) -> list[str]:
-        """Keys of the recordings of just this name, else that end with it, else that it ends with."""
+        """Keys of recordings with this name, else whose path ends with it, else whose path it ends with."""
         name = _normalized(name)
         forms = (name, _SUFFIX.sub("", name))
         for names, index in ((forms, self.whole), (forms, self.ends), (_ends(forms[1]), self.whole)):
@@ -143,7 +142,7 @@ class _Index:
 
 
 def _normalized(name: str) -> str:
-    """A name in one Unicode form (file systems differ), with slashes, and without the folder `.`."""
+    """A name in Unicode form NFC (file systems differ), with forward slashes and without `./`."""
     return unicodedata.normalize("NFC", name.replace("\\", "/")).removeprefix("./")
 
 
@@ -166,6 +165,6 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 def _cells(line: str, delimiter: str) -> list[str]:
     cells = line.split(delimiter)
     if delimiter in _QUOTED:
-        with suppress(csv.Error):  # a cell beyond its limits
+        with suppress(csv.Error):  # a cell above the size limit
             cells = next(csv.reader([line], delimiter=delimiter), [])
     return [cell.strip() for cell in cells]

@@ -1,7 +1,7 @@
 """Texts and speakers of recordings, from metadata.csv.
 
-A line is `NAME|TEXT`, `NAME|TEXT|NORMALIZED` (then the last is taken), or either with a column of speakers. Columns are
-known by a heading, else by what stands in them: a column of single words beside one of longer texts is one of speakers.
+A line is `NAME|TEXT`, `NAME|TEXT|NORMALIZED` (the last is used), or either with a column of speakers. Columns are
+identified by a heading, else by their content: a column of single words beside one of longer texts holds speakers.
 """
 
 import re
@@ -21,7 +21,7 @@ _TEXT = re.compile(r"text|transcri|sentence|normal|utterance", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Transcript:
-    """Text and speaker of a recording; "" for what is not known."""
+    """Text and speaker of a recording; "" if unknown."""
 
     text: str = ""
     speaker: str = ""
@@ -29,7 +29,7 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Transcripts:
-    """Those of recordings by their keys, and those of names that match no recording."""
+    """Transcripts of recordings by key, and transcripts of names that match no recording."""
 
     by_key: dict[str, Transcript]
     unmatched: dict[str, Transcript]
@@ -39,11 +39,11 @@ class Transcripts:
         """Read metadata.csv, and log how many of its lines match.
 
         Args:
-            path: its file.
-            files: of the recordings by their keys.
+            path: metadata.csv.
+            files: the recordings' files by key.
 
         Warns:
-            UserWarning: some match no recording.
+            UserWarning: some lines match no recording.
 
         Raises:
             UserError: as `Table.read`, or a line has no text.
@@ -65,7 +65,7 @@ class Transcripts:
 
 
 def _rows(table: Table) -> list[list[str]]:
-    """The cells of every line; where texts hold delimiters that are not quoted, joined again."""
+    """The cells of every line; texts that contain unquoted delimiters are joined again."""
     rows, mark = [line.cells for line in table.lines], table.delimiter
     if not rows or mark not in (";", ","):
         return rows
@@ -75,7 +75,7 @@ def _rows(table: Table) -> list[list[str]]:
 
 
 def _columns(rows: list[list[str]], heading: list[str]) -> tuple[list[int], int | None]:
-    """The columns of texts, the one to be taken last, and the one of speakers."""
+    """The columns of texts, preferred one last, and the column of speakers."""
     named = [column for column, name in enumerate(heading) if _TEXT.search(name)]
     if named:
         named.sort(key=lambda column: "normal" in heading[column].lower())
@@ -85,6 +85,6 @@ def _columns(rows: list[list[str]], heading: list[str]) -> tuple[list[int], int 
     texts = [column for column in columns if column not in words][:2]
     if not texts:
         return list(columns[:2]), None
-    speakers = [c for c in words if not any(_DECIMAL.fullmatch(row[c]) for row in rows)]  # but lengths or scores
+    speakers = [c for c in words if not any(_DECIMAL.fullmatch(row[c]) for row in rows)]  # not durations or scores
     repeats = [c for c in speakers if len({row[c] for row in rows}) < len(rows)]
     return texts, next((c for c in speakers if c > texts[0] or c in repeats), None)

@@ -36,7 +36,7 @@ from audiodiff.data.annotation import Annotation
     ],
 )
 def test_the_kind_of_drum_is_read_off_names(name, label):
-    assert annotation.drum_of(name) == label
+    assert annotation.drum_label(name) == label
     assert label in ("", *annotation.DRUMS)
 
 
@@ -55,12 +55,12 @@ def test_the_kind_of_drum_is_read_off_names(name, label):
     ],
 )
 def test_key_and_tempo_are_read_off_names(name, labels, tempo):
-    assert annotation.of_name(name) == Annotation(labels, tempo)
+    assert annotation.from_name(name) == Annotation(labels, tempo)
 
 
 @given(st.text(max_size=40))
 def test_any_name_can_be_read(name):
-    found = annotation.of_name(name)
+    found = annotation.from_name(name)
     assert found.tempo == 0 or 20 <= found.tempo <= 400
     assert len(found.labels) <= 1
 
@@ -76,12 +76,12 @@ def test_tags(tmp_path):
     with soundfile.SoundFile(path, "w", 44100, 1, format="OGG") as file:
         file.genre = "Ambient; slow"
         file.write(np.zeros(44100))
-    assert annotation.of_tags(path).labels == ("Ambient  slow",)
+    assert annotation.from_tags(path).labels == ("Ambient  slow",)
     vorbis = path.read_bytes().replace(b"genre=Ambient; slow", b"initialkey=F#m;;;;;"[:19])
     (tmp_path / "b.ogg").write_bytes(vorbis)  # its checksum is wrong: what cannot be read says nothing
-    assert annotation.of_tags(tmp_path / "b.ogg").tempo == 0.0
+    assert annotation.from_tags(tmp_path / "b.ogg").tempo == 0.0
     (tmp_path / "c.mp3").write_bytes(b"no audio")
-    assert annotation.of_tags(tmp_path / "c.mp3") == annotation.of_tags(tmp_path / "none.mp3") == Annotation()
+    assert annotation.from_tags(tmp_path / "c.mp3") == annotation.from_tags(tmp_path / "none.mp3") == Annotation()
 
 
 def test_key_and_tempo_of_tags(tmp_path):
@@ -91,4 +91,4 @@ def test_key_and_tempo_of_tags(tmp_path):
     frames = frame(b"TBPM", b"128") + frame(b"TKEY", b"Bbm") + frame(b"TCON", b"House")
     size = bytes((len(frames) >> shift) & 0x7F for shift in (21, 14, 7, 0))
     (tmp_path / "a.mp3").write_bytes(b"ID3\3\0\0" + size + frames)
-    assert annotation.of_tags(tmp_path / "a.mp3") == Annotation(("House", "Bb minor"), 128.0)
+    assert annotation.from_tags(tmp_path / "a.mp3") == Annotation(("House", "Bb minor"), 128.0)

@@ -16,10 +16,10 @@ def test_measures_of_known_signals():
     assert sine.rms_dbfs == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=1e-6)
     assert sine.peak_dbfs == pytest.approx(20 * np.log10(0.5), abs=1e-6)
     assert sine.dc == pytest.approx(0, abs=1e-12)
-    assert (sine.silent_share, sine.clipped_samples) == (0, 0)
+    assert (sine.silent_fraction, sine.clipped_samples) == (0, 0)
     assert measure(np.full(RATE, 0.25), RATE).dc == 0.25
     half = np.concatenate([np.zeros(RATE // 2), 0.1 * np.ones(RATE // 2)])
-    assert measure(half, RATE).silent_share == 0.5
+    assert measure(half, RATE).silent_fraction == 0.5
     assert measure(np.array([0.5]), RATE).rms_dbfs == pytest.approx(20 * np.log10(0.5))
     assert measure(np.zeros(100), RATE).rms_dbfs == -200
 
@@ -99,8 +99,8 @@ def test_what_breaks_later_is_listed_and_not_fatal(faulty, tmp_path):
 def test_saved_and_printed(faulty, tmp_path):
     manifest = prepare([f"folder:{faulty}"], tmp_path / "out")
     loaded = Audit.load(tmp_path / "out")
-    assert Audit.is_of(manifest)
-    assert not Audit.is_of(Manifest(manifest.clips[1:], manifest.root))
+    assert Audit.matches(manifest)
+    assert not Audit.matches(Manifest(manifest.clips[1:], manifest.root))
     printed = str(loaded)
     assert "faulty: 0.01 hours, 18 clips; " in printed
     assert "18 at 16000 Hz" in printed

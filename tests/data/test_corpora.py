@@ -414,7 +414,7 @@ def test_damaged_records_only_cost_work(prepared, damage):
         (first.root / name).write_bytes(damage)
     assert corpora.attribution(first, "mine") == ""
     assert prepare([f"folder:{root}"], first.root) == first
-    assert Audit.is_of(first) and str(Audit.load(first.root))
+    assert Audit.matches(first) and str(Audit.load(first.root))
 
 
 @pytest.mark.parametrize("change", [{"findings": 3}, {"findings": {"dc": [1]}}, {"corpora": {"mine": {"hours": "x"}}}])
@@ -424,7 +424,7 @@ def test_an_audit_of_the_right_hash_may_be_damaged_too(prepared, change):
     for name, value in change.get("corpora", {}).items():
         value.update(found["corpora"][name] | value)
     (first.root / "audit.json").write_text(json.dumps(found | change))
-    assert not Audit.is_of(first)
+    assert not Audit.matches(first)
     prepare([f"folder:{root}"], first.root)
     assert json.loads((first.root / "audit.json").read_text()) == found
 
@@ -570,7 +570,7 @@ def test_two_processes_prepare_into_one_folder_and_lose_nothing(tmp_path):
     assert (first.returncode, second.returncode) == (0, 0) and "6 clips" in told
     manifest = Manifest.load(tmp_path / "out")
     assert [clip.id for clip in manifest.clips] == [f"{name}/{number}" for name in "ab" for number in range(3)]
-    assert Audit.is_of(manifest) and not (tmp_path / "out" / LOCK).exists()
+    assert Audit.matches(manifest) and not (tmp_path / "out" / LOCK).exists()
 
 
 def test_what_is_prepared_can_lie_where_nobody_may_write(ljspeech, tmp_path, no_decoding, monkeypatch):

@@ -101,7 +101,7 @@ def test_labels_that_are_names_of_recordings_are_no_names(tmp_path, mark):
     files = {name: tmp_path / f"{name}.wav" for name in ("kick", "snare")}
     lines = [f"kick.wav{mark}kick", f"snare.wav{mark}snare", f"old.wav{mark}kick"]
     with pytest.warns(UserWarning, match=r"line 3 names 'old\.wav', which is no audio there"):
-        found = annotation.table(written(tmp_path, *lines, name="labels.csv"), files)
+        found = annotation.read_labels(written(tmp_path, *lines, name="labels.csv"), files)
     assert found == {"kick": Annotation(("kick",)), "snare": Annotation(("snare",))}
 
 
@@ -133,7 +133,7 @@ LABELS = {
 @pytest.mark.parametrize("lines", LABELS.values(), ids=LABELS)
 def test_every_way_of_writing_labels(tmp_path, files, lines, encoding, caplog):
     caplog.set_level("INFO")
-    found = annotation.table(written(tmp_path, *lines, name="labels.csv", encoding=encoding), files)
+    found = annotation.read_labels(written(tmp_path, *lines, name="labels.csv", encoding=encoding), files)
     assert found == {NAMES[0]: Annotation(("kick",), 120.0), NAMES[1]: Annotation(("a b", "A minor"))}
     assert caplog.messages == ["labels.csv: 2 of 2 lines match 2 of 3 recordings"]
 
@@ -155,7 +155,7 @@ def test_every_way_of_writing_labels(tmp_path, files, lines, encoding, caplog):
 def test_a_slip_is_one_line(tmp_path, files, lines, message):
     path = written(tmp_path, *lines, name="labels.csv")
     with pytest.raises(UserError, match=re.escape(f"labels.csv{', ' if 'line' in message[:4] else ': '}{message}")):
-        annotation.table(path, files)
+        annotation.read_labels(path, files)
 
 
 def test_texts_of_other_encodings_are_one_line(tmp_path, files):
@@ -174,7 +174,7 @@ ROWS = st.lists(st.lists(CELL, max_size=5), max_size=5)
 @example(rows=[["", "kick"]], delimiter=",", raw=b"")
 @given(rows=ROWS, delimiter=st.sampled_from("|\t;,"), raw=st.binary(max_size=3))
 @pytest.mark.filterwarnings("ignore:.*which is no audio there")
-@pytest.mark.parametrize("read", [Transcripts.read, annotation.table], ids=["metadata", "labels"])
+@pytest.mark.parametrize("read", [Transcripts.read, annotation.read_labels], ids=["metadata", "labels"])
 def test_any_table_is_read_or_refused_in_one_line(tmp_path_factory, read, rows, delimiter, raw):
     folder = tmp_path_factory.getbasetemp()
     files = {name: folder / "wavs" / f"{name}.wav" for name in NAMES}

@@ -1,0 +1,123 @@
+"""What the licenses of recordings ask of whoever passes on the recordings, or a model that was trained on them.
+
+Statements are read as the corpora write them: a name of a license, maybe with its holder in parentheses,
+"CC-BY-SA-3.0 (2003-2010, Allison Smith)"; several are separated by "; ". Reading them errs on the side of caution: of
+"GPL-2 or MIT" the terms of both are listed, and a statement that names no known license has unknown terms. This is a
+summary for model cards, not legal advice.
+"""
+
+import re
+from dataclasses import dataclass, fields
+from functools import reduce
+from operator import or_
+
+_LABELS = {
+    "attribution": "attribution",
+    "share_alike": "share-alike",
+    "copyleft": "copyleft (GPL)",
+    "noncommercial": "non-commercial",
+    "no_derivatives": "no derivatives",
+    "unknown": "unknown",
+}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The conditions of one license or of several.
+
+    Attributes:
+        attribution: name the holders, or keep their notice (CC-BY, MIT, BSD, Apache, GPL).
+        share_alike: adaptations carry the same license (CC-BY-SA, ODbL, Free Art License).
+        copyleft: derived works carry the same license and come with their source (GPL, LGPL, AGPL, MPL, GFDL).
+        noncommercial: no commercial use (CC-*-NC).
+        no_derivatives: no adaptations (CC-*-ND).
+        unknown: a license is missing or not recognized.
+    """
+
+    attribution: bool = False
+    share_alike: bool = False
+    copyleft: bool = False
+    noncommercial: bool = False
+    no_derivatives: bool = False
+    unknown: bool = False
+
+    def __or__(self, other: "Terms") -> "Terms":
+        """The terms of both."""
+        return Terms(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(self)))
+
+    def __str__(self) -> str:
+        """The conditions in words, "none" if there are none."""
+        return ", ".join(self.names) or "none"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The conditions, one by one."""
+        return tuple(label for name, label in _LABELS.items() if getattr(self, name))
+
+    @property
+    def restricted(self) -> bool:
+        """Whether anything beyond attribution is asked for, or not known."""
+        return self not in (Terms(), Terms(attribution=True))
+
+
+_NOTICE = Terms(attribution=True)
+# Whatever matches adds its terms. Creative Commons' licenses are named by their elements, in any order.
+_CC = r"\b(?:CC|CREATIVE COMMONS)\b(?![ -]?(?:0|ZERO)).*"
+_LICENSES = {
+    re.compile(pattern): terms
+    for pattern, terms in (
+        (r"\bCC[ -]?0\b|COMMONS ZERO|PUBLIC.DOMAIN|\bUNLICENSE\b|\bWTFPL\b|\b0BSD\b", Terms()),
+        (_CC + r"(?:\bBY\b|ATTRIBUTION)", _NOTICE),
+        (_CC + r"(?:\bSA\b|SHARE.?ALIKE)", Terms(share_alike=True)),
+        (_CC + r"(?:\bNC\b|NON.?COMMERCIAL)", Terms(noncommercial=True)),
+        (_CC + r"(?:\bND\b|NO.?DERIV)", Terms(no_derivatives=True)),
+        (r"\b[AL]?GPL|GENERAL PUBLIC|\bGFDL|\bMPL\b|\bEUPL\b", Terms(attribution=True, copyleft=True)),
+        (r"\bODBL\b|\bFREE.ART\b|ART.LIBRE", Terms(attribution=True, share_alike=True)),
+        (r"\bMIT\b|\bEXPAT\b|\bBSD\b|\bAPACHE\b|\bISC\b|\bZLIB\b|\bARTISTIC\b|\bO(?:DC|GA).BY\b", _NOTICE),
+    )
+}
+_DATA_COLUMN = re.compile(r"licen[cs]e", re.IGNORECASE)
+_DATA_LINE = re.compile(r"^Data licen[cs]es: (.+)$", re.MULTILINE)
+
+
+def license_terms(*statements: str) -> Terms:
+    """The terms of all these statements together; without any, they are unknown."""
+    return reduce(or_, (_terms(name) for statement in statements or ("",) for name in _split(statement)))
+
+
+def license_names(*statements: str) -> tuple[str, ...]:
+    """The licenses in these statements, without their holders, sorted, each once."""
+    return tuple(sorted({name for statement in statements for name in _split(statement) if name}))
+
+
+def card_licenses(card: str) -> tuple[str, ...]:
+    """The statements in a model card: the license column of its data table, else its line `Data licenses: ...`.
+
+    Args:
+        card: Markdown, of this version or an earlier one.
+    """
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in card.split("\n") if "|" in line]
+    for number, heads in enumerate(rows):
+        column = next((place for place, head in enumerate(heads) if _DATA_COLUMN.fullmatch(head)), None)
+        if column is not None:
+            table = rows[number + 2 :]
+            table = table[: next((n for n, row in enumerate(table) if len(row) != len(heads)), len(table))]
+            return tuple(row[column] for row in table)
+    line = _DATA_LINE.search(card)
+    return (line[1],) if line else ()
+
+
+def _split(statement: str) -> list[str]:
+    """The licenses of a statement, without what stands in parentheses, which may be nested."""
+    flat, depth = [], 0
+    for letter in statement:
+        depth += letter == "("
+        if depth == 0:
+            flat.append(letter)
+        depth = max(depth - (letter == ")"), 0)
+    return [" ".join(name.split()) for name in "".join(flat).split("; ")]
+
+
+def _terms(name: str) -> Terms:
+    found = [terms for pattern, terms in _LICENSES.items() if pattern.search(name.upper())]
+    return reduce(or_, found) if found else Terms(unknown=True)
