@@ -1,4 +1,4 @@
-"""audiodiff: sound from diffusion models.
+"""audiodiff: diffusion models for audio.
 
 A model is the composition of a schedule (`audiodiff.diffusion.schedules.schedule`), a denoiser
 (`audiodiff.diffusion.denoiser`) and a sampler (`audiodiff.diffusion.samplers.sampler`). What users hold is imported

@@ -1,4 +1,4 @@
-"""Where the configuration lives, which recipes there are, and the guard against misspelt keys.
+"""Config files and recipes: where they are, how Hydra finds them, and the check for unknown keys.
 
 `conf/` is the vocabulary: groups of YAML files, each one `_target_` and its arguments. `recipes/<name>/recipe.yaml` is
 a sentence: a choice of words under one name, asked for with `+recipe=<name>`. Both stand beside the package in a

@@ -1,4 +1,4 @@
-"""What a user did wrong, in one line: the thing at fault, what is wrong with it, and the way out.
+"""User errors: subject, problem and fix, in one line.
 
 Every command catches `UserError`, prints it as one line and ends with a non-zero status; anything else is a bug of ours
 and keeps its traceback.

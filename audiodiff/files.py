@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and folders that one process at a time writes to.
+"""Atomic file writes, and locks on folders.
 
 A file is written beside its target under a temporary name, then renamed.
 """

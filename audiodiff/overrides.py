@@ -1,4 +1,4 @@
-"""Overrides as people type them, made readable for Hydra.
+"""Command-line overrides, quoted for Hydra.
 
 Hydra reads `key=value` by a grammar in which blanks, brackets, commas, `=`, `~` and letters beyond ASCII mean something
 or are refused. The names of files and folders are free of any grammar: values of keys that hold such names are quoted

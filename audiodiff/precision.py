@@ -1,4 +1,4 @@
-"""float64 where there is none: Apple's GPUs compute in float32 at most, so what needs more is computed on the CPU.
+"""float64 computation on devices that lack it (Apple GPUs): it runs on the CPU.
 
 Elsewhere it stays on its device, since copying to the CPU would stall a GPU at every step. What comes back to the
 device goes there in float32, in one step: `tensor.to(device, dtype)` and `tensor.to(like)` convert before they copy.

@@ -1,4 +1,4 @@
-"""Ranges of numbers, as annotations of constructors' arguments: what a configuration is checked against."""
+"""Ranges of numeric constructor arguments, as annotations."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The folders of runs, and what a run was started with, which resuming it goes on with."""
+"""Run folders, and the overrides that a resumed run continues with."""
 
 import functools
 import itertools

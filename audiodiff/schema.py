@@ -1,4 +1,4 @@
-"""Types of a configuration, checked before anything is built of it.
+"""Type checks of a configuration, before anything is built.
 
 The schema is the constructors: what `_target_` names has a signature, and each value of the configuration is checked
 against the annotation of the argument of its name, range included (`audiodiff.ranges`). Keys that are no arguments, and

@@ -1,4 +1,4 @@
-"""The command line: one verb a file. Verbs import what is heavy when they run, so that `--help` answers at once."""
+"""The command line: one verb per file. Heavy imports happen when a verb runs, so `--help` is fast."""
 
 import io
 import sys

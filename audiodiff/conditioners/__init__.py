@@ -1,1 +1,1 @@
-"""Conditions: what a network is conditioned on, one condition a file."""
+"""Conditioners, one per file: from a request or a batch to the conditioning inputs of the network."""

@@ -1,1 +1,1 @@
-"""Corpora on disk: prepared, described by a manifest, audited, and read as crops that depend on (seed, draw) alone."""
+"""Corpora on disk: preparation, manifests, audits, and random crops that depend on (seed, draw) only."""

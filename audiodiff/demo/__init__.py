@@ -1,4 +1,4 @@
-"""The demo: a page for a vocoder, which turns a recording or a saved mel back into sound, and one for a model of music.
+"""The Gradio demo: one page per model type.
 
 `build` makes the page and nothing else: no server is started, so that the same page serves the command line, a hosted
 app and the tests.

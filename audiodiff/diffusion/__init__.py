@@ -1,4 +1,4 @@
-"""The process: from noise to data with few calls of a network.
+"""The diffusion process: schedules, denoisers, objectives, samplers, guidance, editing, likelihood.
 
 A diffusion model is the composition of a **schedule** (how much signal and noise there is at time t), a **denoiser** (a
 network wrapped so that it answers E[x0 | x_t]) and a **sampler** (how to get from noise to data). With t in [0, 1],

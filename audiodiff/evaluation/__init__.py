@@ -1,1 +1,1 @@
-"""Evaluation: held-out clips are synthesized by every system, judged, and laid out in one report."""
+"""Evaluation on held-out clips: metrics, baselines, benchmarks, fitted time grids, reports."""

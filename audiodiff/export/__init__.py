@@ -1,1 +1,1 @@
-"""Writing models for others: publishing under a name."""
+"""Export of models: publishing under a name, with a model card."""

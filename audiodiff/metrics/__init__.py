@@ -1,4 +1,4 @@
-"""Judges: each says one thing about an estimate of a recording, in a number with a unit and a direction.
+"""Metrics, one per file: each scores an estimate of a recording, with a unit and a direction.
 
 A judge's function takes `(reference (T,), estimate (T,), sample_rate in Hz)`, numpy and aligned sample by sample (copy
 synthesis: nothing is shifted, warped or scaled), and brings the pair to the rate it needs. Called through `Judge`, the

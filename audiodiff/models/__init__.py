@@ -1,1 +1,1 @@
-"""Models and how they are saved: composed models, codecs, checkpoints, and the registry of model types."""
+"""Models and their checkpoints: vocoder, audio generator, codec, and the registry of model types."""

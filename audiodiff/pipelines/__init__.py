@@ -1,1 +1,1 @@
-"""What users hold: `Vocoder` and `AudioGenerator`, streaming, and compiled sampling."""
+"""Pipelines: trained models in use (`Vocoder`, `AudioGenerator`), streaming, compiled sampling."""

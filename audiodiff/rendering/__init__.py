@@ -1,1 +1,1 @@
-"""Batch rendering: jobs, sidecars, and files that survive an interruption."""
+"""Batch rendering to files: jobs, sidecar files, resuming after an interruption."""

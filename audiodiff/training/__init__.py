@@ -1,1 +1,1 @@
-"""Training with Lightning: the module, the data module, callbacks and optimization."""
+"""Training with Lightning: the module, tasks, data modules, callbacks."""
