@@ -24,14 +24,14 @@ STARTED_FROM = "started_from"  # in a training record: that of the model whose w
 STAGE = ("stage", "steps", "hours of audio seen", "wall time", "hardware", "data", "audiodiff")
 CORPUS = ("corpus", "source", "license", "hours", "trained on", "speakers", "attribution")
 
-VOCODER = """A mel-conditioned diffusion vocoder of {parameters:,} parameters at {rate} Hz, in half precision.
+VOCODER = """A mel-conditioned diffusion vocoder for {rate} Hz: {parameters:,} parameters, half precision.
 
     from audiodiff import Vocoder
     audio = Vocoder.from_pretrained("{name}").generate(mel)
 
 Mel spec: {spec}"""
 
-MUSIC = """A diffusion model of sound from nothing, of {parameters:,} parameters, in half precision. It makes clips of
+MUSIC = """A diffusion model that generates audio: {parameters:,} parameters, half precision. It generates clips of
 {seconds:.2f} seconds at {rate} Hz with {channels} channel(s){longer}.
 
     audiodiff generate --model {name} --count 8 --out clips
@@ -54,10 +54,10 @@ pipeline_tag: {tag}
 
 {data}
 
-Licenses and names are those of the corpora's own copyright files. What these ask for, attribution and sharing alike
-included, is asked of whoever passes these weights on.
+Licenses and names are quoted from the corpora's copyright files. If you redistribute these weights, follow the terms of
+these licenses, including attribution and share-alike.
 
-## Known failures
+## Known limitations
 
 {notes}
 """
@@ -112,7 +112,7 @@ def _kind(model: VocoderModel | AudioModel, name: str, parameters: int) -> tuple
     fields = {"name": name, "parameters": parameters}
     if isinstance(model, VocoderModel):
         return "audio-to-audio", VOCODER.format(rate=model.mel_spec.sample_rate, spec=model.mel_spec, **fields)
-    longer = ", or longer ones, in windows" if model.codec is not None else ""
+    longer = ", or longer ones in overlapping windows" if model.codec is not None else ""
     told = {"seconds": model.samples / model.sample_rate, "rate": model.sample_rate, "channels": model.channels}
     labels = ", ".join(model.labels) or "none"
     return "unconditional-audio-generation", MUSIC.format(longer=longer, labels=labels, **told, **fields)

@@ -43,7 +43,7 @@ def test_it_is_small_and_its_card_names_data_and_licenses(name):
     assert sum(weight.numel() for weight in weights.values()) <= publish.MOST_PARAMETERS
     assert sum(file.stat().st_size for file in folder.iterdir()) <= publish.MOST_BYTES
     card = (folder / "README.md").read_text(encoding="utf-8")
-    for word in ("## Training", "## Data", "license", "## Known failures"):
+    for word in ("## Training", "## Data", "license", "## Known limitations"):
         assert word in card
 
 

@@ -106,7 +106,7 @@ def test_a_batch_is_its_singles_at_any_length(music):
 def test_it_is_small(name):
     folder = locate(name)
     assert sum(file.stat().st_size for file in folder.iterdir()) < 8 * 2**20
-    assert "## Known failures" in (folder / "README.md").read_text()
+    assert "## Known limitations" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("steps", [10, 20])
