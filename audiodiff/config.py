@@ -10,12 +10,11 @@ configuration first and refuses whatever the primary configuration does not know
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,8 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from audiodiff.errors import UserError
-from audiodiff.overrides import quote, quote_arguments
+from audiodiff.errors import UserError, did_you_mean
+from audiodiff.overrides import quote, quote_arguments, split_arguments
 
 PRIMARY = "train"
 _PACKAGE = Path(__file__).resolve().parent
@@ -78,12 +77,13 @@ def _count(listed: Sequence | None) -> int:
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
-    """The whole configuration of a training run, guarded; interpolations of Hydra's own stay unresolved.
+    """Compose the configuration of a training run; interpolations of Hydra's own stay unresolved.
 
     Raises:
-        UserError: an override that does not parse, or names a recipe, group or key that there is not.
+        UserError: an override does not parse, or names an unknown recipe, group, option or key.
     """
     overrides = [quote(override, groups()) for override in overrides]
+    parse(overrides)
     register()
     GlobalHydra.instance().clear()
     try:
@@ -91,13 +91,42 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
             composed = hydra_compose(PRIMARY, overrides)
             known = set(hydra_compose(PRIMARY))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        if key := re.match(r"Could not override '(\S+)'", str(error)):
-            raise UserError(key[1], f"is no key of the configuration (+{key[1]}= adds one)", _vocabulary()) from error
-        raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
-    unknown = [str(key) for key in composed if key not in known]
-    if unknown:
-        raise UserError(", ".join(unknown), "is no key of the configuration", _vocabulary())
+        raise _explained(error, overrides) from error
+    if unknown := [str(key) for key in composed if key not in known]:
+        fix = did_you_mean(unknown[0], {"recipe", *known}, _vocabulary())
+        raise UserError(", ".join(unknown), "is not a key of the configuration", fix)
     return composed
+
+
+def _explained(error: Exception, overrides: Sequence[str]) -> UserError:
+    """What Hydra refuses, by the key or option at fault, with the nearest match."""
+    text = str(error)
+    if found := re.match(r"Could not override '(\S+?)'", text):
+        problem = f"is not a key of the configuration (+{found[1]}= adds one)"
+        return UserError(found[1], problem, did_you_mean(found[1], _all_keys(overrides), _vocabulary()))
+    if found := re.search(r"Could not find '(?:.*/)?([^/']+)/([^/']+)'", text):
+        group, option = found.groups()
+        options = recipes() if group == "recipe" else [file.stem for file in (conf_folder() / group).glob("*.yaml")]
+        return UserError(f"{group}/{option}", "does not exist", did_you_mean(option, options, _vocabulary()))
+    return UserError(" ".join(overrides), _one_line(error), _vocabulary())
+
+
+def _all_keys(overrides: Sequence[str]) -> set[str]:
+    """Groups and keys of the configuration with the recipe and group options of the command line."""
+    choices = [word for word in overrides if word.split("=")[0].lstrip("+~") in {"recipe", *groups()}]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        try:
+            composed = hydra_compose(PRIMARY, choices)
+        except (HydraException, OmegaConfBaseException, ValueError):
+            composed = hydra_compose(PRIMARY)
+    return {"recipe", *groups(), *_keys(OmegaConf.to_container(composed, resolve=False))}
+
+
+def _keys(node: dict, at: str = "") -> Iterator[str]:
+    for name, value in node.items():
+        yield f"{at}{name}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{at}{name}.")
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -106,10 +135,13 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     Raises:
         UserError: one does not parse.
     """
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except (HydraException, ValueError) as error:
-        raise UserError(" ".join(overrides), _one_line(error), _vocabulary()) from error
+    parsed = []
+    for override in overrides:
+        try:
+            parsed.append(OverridesParser.create().parse_override(override))
+        except (HydraException, ValueError) as error:
+            raise UserError(override, _one_line(error), _vocabulary()) from error
+    return parsed
 
 
 def check(arguments: Sequence[str]) -> list[str]:
@@ -122,7 +154,7 @@ def check(arguments: Sequence[str]) -> list[str]:
         UserError: as `compose`.
     """
     arguments = quote_arguments(arguments, groups())
-    overrides = get_args_parser().parse_args(arguments).overrides
+    _, overrides = split_arguments(arguments)
     compose([_first(override) for override in parse(overrides) if not override.is_hydra_override()])
     return arguments
 

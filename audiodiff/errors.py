@@ -4,8 +4,10 @@ Every command catches `UserError`, prints it as one line and ends with a non-zer
 and keeps its traceback.
 """
 
+import difflib
 import sys
 import warnings
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -31,3 +33,9 @@ def warn_in_one_line() -> None:
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.simplefilter("ignore", category, append=True)
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+
+
+def did_you_mean(name: str, names: Iterable[object], otherwise: str = "") -> str:
+    """The fix for a misspelt name: the nearest of `names` if one is near, then `otherwise`."""
+    found = difflib.get_close_matches(name, map(str, names), 1)
+    return "; ".join([*(f"did you mean {match}?" for match in found), *filter(None, [otherwise])])

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -15,7 +14,7 @@ from yaml import YAMLError
 from audiodiff import config
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
-from audiodiff.overrides import quote, quote_arguments
+from audiodiff.overrides import is_multirun, quote, quote_arguments, split_arguments
 
 OVERRIDES = "overrides.yaml"  # in a run's folder: what it was started with
 
@@ -74,9 +73,9 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: an override that does not parse, another `init_from` than the run's, or no run to resume.
     """
-    parsed = get_args_parser().parse_args(quote_arguments(arguments, config.groups()))
-    explicit = _by_key(parsed.overrides)
-    if "resume" not in explicit or parsed.multirun:
+    options, overrides = split_arguments(quote_arguments(arguments, config.groups()))
+    explicit = _by_key(overrides)
+    if "resume" not in explicit or is_multirun(options):
         return list(arguments)
     folder = _resumed_folder(explicit)
     saved = _by_key(saved_overrides(folder)) if folder else {}
@@ -90,9 +89,8 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
         if _real(asked) != _real(began):
             problem = f"the run {folder} began with {began or 'no other model'}"
             raise UserError(f"init_from={asked}", problem, "leave it out, or start a new run without resume=")
-    flags = [argument for argument in quote_arguments(arguments, config.groups()) if argument not in parsed.overrides]
     lines = {key: override.input_line for key, override in (saved | explicit).items()}
-    return [*flags, *(lines | {"resume": f"resume={QuotedString(str(folder), Quote.double).with_quotes()}"}).values()]
+    return [*options, *(lines | {"resume": f"resume={QuotedString(str(folder), Quote.double).with_quotes()}"}).values()]
 
 
 def _resumed_folder(explicit: Mapping[str, Override]) -> Path | None:

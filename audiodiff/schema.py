@@ -18,12 +18,23 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ConfigDict, InstanceOf, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, InstanceOf, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from audiodiff.diffusion.samplers import presets
-from audiodiff.errors import UserError
+from audiodiff.errors import UserError, did_you_mean
 from audiodiff.ranges import NonNegative, NonNegativeFloat, Positive, Seed
+
+_UNITS = {"weeks", "days", "hours", "minutes", "seconds"}
+
+
+def _duration(value: Any) -> Any:
+    clock = isinstance(value, str) and re.fullmatch(r"\d+(:\d+){3}", value)
+    units = isinstance(value, dict) and value.keys() <= _UNITS
+    if value is None or clock or (units and all(isinstance(n, int | float) and n >= 0 for n in value.values())):
+        return value
+    raise ValueError("should be days:hours:minutes:seconds")
+
 
 KEYS: dict[str, Any] = {
     "name": str,
@@ -35,6 +46,7 @@ KEYS: dict[str, Any] = {
     "sampler.consistency": NonNegative,
     # Not float16, which scales gradients: they would be clipped wrongly. Not bf16-true: spectra need float32.
     "trainer.precision": Literal["32-true", "bf16-mixed", 32, "32", "bf16"] | None,
+    "trainer.max_time": Annotated[Any, AfterValidator(_duration)],
     "trainer.val_check_interval": Positive | Annotated[float, Gt(0), Le(1)],
     "trainer.check_val_every_n_epoch": Positive | None,
     "trainer.log_every_n_steps": NonNegative,
@@ -73,12 +85,12 @@ def build(cfg: DictConfig, key: str, **arguments: Any) -> Any:
         UserError: its constructor, or that of one of its parts, refuses; names the key.
     """
     try:
-        return instantiate(cfg.get(key), **arguments)
+        return instantiate(cfg.get(key), _convert_="all", **arguments)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
         place = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)  # Hydra's own line, not one of OmegaConf's
-        reason = " ".join(str(error.__cause__ or error).replace("\\n", " ").split())
+        reason = " ".join(str(error.__cause__ or error).replace("\\n", " ").split()).split(" full_key: ")[0]
         raise UserError(place[1] if place else key, reason, "set another value") from error
 
 
@@ -105,7 +117,8 @@ def _parameters(node: DictConfig, at: str) -> dict[str, Any]:
     taken, rest = _signature(target)
     unknown = [str(name) for name in node if name not in taken and not str(name).startswith("_")]
     if unknown and not rest:
-        raise UserError(f"{at}.{unknown[0]}", "is no key there", f"choose among {', '.join(taken)}")
+        fix = did_you_mean(unknown[0], taken, f"choose among {', '.join(taken)}")
+        raise UserError(f"{at}.{unknown[0]}", "is not a key there", fix)
     return taken
 
 
@@ -134,15 +147,16 @@ def _check_value(node: DictConfig, name: str, key: str, kind: Any) -> None:
     value = _get(node, name, key)
     plain = OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
     parts = plain if isinstance(plain, list) else [plain]
-    if kind is Any or any(isinstance(part, dict) for part in parts):  # which are checked by their own targets
+    if kind is Any or any(isinstance(part, dict) and "_target_" in part for part in parts):  # checked by their targets
         return
     try:
         valid = _adapter(kind).validate_python(plain)
     except ValidationError as error:
-        reasons = dict.fromkeys(_reason(detail) for detail in error.errors())
-        typed = [reason for reason in reasons if "instance of" not in reason]  # what people can type
-        reasons = typed or list(reasons)
+        details = [detail for detail in error.errors() if "instance of" not in _reason(detail)] or error.errors()
+        reasons = list(dict.fromkeys(_reason(detail) for detail in details))
         fix = f"write {key}=[{plain}]" if isinstance(plain, str) and "should be a list" in reasons else ""
+        fixes = dict.fromkeys(filter(None, map(_allowed, details)))
+        fix = fix or f"set {key} to {' or '.join(fixes) or 'another value'}"
         raise UserError(f"{key}={'null' if plain is None else plain}", " or ".join(reasons), fix) from error
     except PydanticUserError:  # an annotation that pydantic cannot read
         return
@@ -159,10 +173,26 @@ def _adapter(kind: Any) -> TypeAdapter:
 
 def _reason(detail: dict) -> str:
     """One of pydantic's messages, in the words of a configuration: it knows lists alone."""
-    kind, message = detail["type"], detail["msg"].removeprefix("Input ")
+    kind, message = detail["type"], detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
     if kind in ("list_type", "tuple_type", "sequence_str") or "instance of Sequence" in message:
         return "should be a list"
     return "should be a smaller number" if kind == "int_parsing_size" else message
+
+
+def _allowed(detail: dict) -> str:
+    """What one of pydantic's errors lets one set instead; "" where its message says it."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    words = {
+        "greater_than": "a number above {gt}",
+        "greater_than_equal": "{ge} or more",
+        "less_than": "a number below {lt}",
+        "less_than_equal": "{le} or less",
+        "finite_number": "a finite number",
+        "literal_error": "{expected}",
+        "value_error": '"00:00:08:00" or {{minutes: 8}}',
+    }
+    types = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+    return words.get(kind, types.get(kind.split("_")[0], "")).format(**context)
 
 
 def _get(node: DictConfig, name: str, key: str) -> Any:

@@ -1,5 +1,6 @@
 """The vocabulary (conf/), the sentences (recipes/), and the guard against misspelt ones."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,8 @@ def composed(tmp_path_factory):
 
 def test_groups_are_those_of_the_design():
     names = (
-        "model network schedule objective weighting prior source sampler audio data optimizer lr_schedule times "
-        "training trainer callbacks logger debug"
+        "model network schedule objective weighting prior excitation sampler audio data optimizer lr_schedule "
+        "timestep_sampling training trainer callbacks logger debug"
     )
     assert set(GROUPS) == set(names.split())
     assert all(GROUPS.values())
@@ -139,6 +140,22 @@ def test_misspelt_command_lines_are_refused_in_one_line_that_names_the_recipes(a
     assert wrong in line
     assert f"recipes: {', '.join(sorted(RECIPES))}" in line
     assert "groups: audio, callbacks" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["+recipe=speech_mell"], "speech_mel"),
+        (["+recpe=speech_mel"], "recipe"),
+        (["network=stfft"], "stft"),
+        (["trainr=quick"], "trainer"),
+        (["data.batchsize=4"], "data.batch_size"),
+        (["+recipe=drums", "data.longest_second=4"], "data.longest_seconds"),
+    ],
+)
+def test_a_misspelt_name_gets_the_nearest_one(arguments, meant):
+    with pytest.raises(UserError, match=rf"did you mean {re.escape(meant)}\?"):
+        config.check(arguments)
 
 
 @pytest.mark.parametrize(
