@@ -43,6 +43,7 @@ def generate(
     from audiodiff.errors import UserError
     from audiodiff.pipelines.audio_generator import AudioGenerator, UnfitClip, Wish
     from audiodiff.rendering import generation
+    from audiodiff.rendering.jobs import FileOptions
 
     def report(error: UserError) -> None:
         tqdm.write(f"error: {error}", file=sys.stderr)  # above the progress bar, not through it
@@ -50,13 +51,14 @@ def generate(
     given = {name: read(path, channels=2) if path else None for name, path in (("after", after), ("like", like))}
     told = {"labels": tuple(label or ()), "tempo": tempo, "guidance": guidance}
     wish = Wish(seconds, steps, sampler, **told, loop=loop, strength=strength, **given)
-    settings = generation.Settings(wish, count, seed, peak or None, batch_size, format, overwrite)
+    settings = generation.Settings(wish, count, seed, peak or None)
+    files = FileOptions(batch_size=batch_size, format=format, overwrite=overwrite)
     generator = AudioGenerator.from_pretrained(model, device, precision)
     try:
-        outcome = generation.generate(generator, out, settings, report=report)
+        outcome = generation.generate(generator, out, settings, files, report=report)
     except UnfitClip as error:
         raise UserError(after or like, error.problem, error.fix) from error
-    left_out = f", {outcome.left_out} left out" if outcome.left_out else ""
-    print(f"{outcome.generated} generated, {outcome.kept} there already{left_out}: {out}")
-    if outcome.left_out:
+    failed = f", {outcome.failed} failed" if outcome.failed else ""
+    print(f"{outcome.written} generated, {outcome.skipped} skipped (exist){failed}: {out}")
+    if outcome.failed:
         raise typer.Exit(1)

@@ -42,8 +42,9 @@ def render(
     from audiodiff.audio.mel import MelSpec
     from audiodiff.errors import UserError
     from audiodiff.pipelines.vocoder import Vocoder
-    from audiodiff.rendering import jobs
+    from audiodiff.rendering import inputs as rendering_inputs
     from audiodiff.rendering import render as rendering
+    from audiodiff.rendering.jobs import FileOptions
 
     def say(line: object) -> None:
         # Above the progress bar, not through it.
@@ -58,12 +59,13 @@ def render(
     spec = None if mel_spec is None else MelSpec.preset(mel_spec)
     vocoder = Vocoder.from_pretrained(model, device, precision, compile=compile)
     calls = vocoder.model.calls if steps is None else steps
-    settings = rendering.Settings(calls, sampler, seed, consistency, batch_size, format, spec, overwrite)
+    options = rendering.SynthesisOptions(steps=calls, sampler=sampler, seed=seed, consistency=consistency)
+    files = FileOptions(batch_size=batch_size, format=format, overwrite=overwrite)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-        sources = jobs.find_inputs(inputs, out, report)
-        outcome = rendering.render(vocoder, sources, out, settings, report)
-    left_out = f", {len(problems)} left out" if problems else ""
-    print(f"{outcome.rendered} rendered, {outcome.kept} there already{left_out}: {out}")
+        found = rendering_inputs.find_inputs(inputs, out, report)
+        outcome = rendering.render(vocoder, found, out, options, report, files, spec)
+    failed = f", {len(problems)} failed" if problems else ""
+    print(f"{outcome.written} rendered, {outcome.skipped} skipped (exist){failed}: {out}")
     if problems:
         raise typer.Exit(1)

@@ -1,9 +1,6 @@
-"""Many clips from nothing to files, in batches, free to be interrupted.
+"""Batch generation: many clips to files `NNNN.wav`, in batches (`rendering.jobs`).
 
-Clip i of a seed is the same in any count and any batch up to rounding, and stands in a file of its own number beside
-its sidecar (`rendering.sidecar`): the same command, given again, goes on where it was stopped, with the bytes of a run
-that was not (`rendering.batches`), and a larger count adds to it. What was generated with other settings is never
-replaced unless that is asked for.
+Clip i of a seed does not depend on how many clips there are, so that a larger count adds files to a folder.
 """
 
 import hashlib
@@ -13,8 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from audiodiff.audio.io import write_chunks
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
@@ -22,10 +17,10 @@ from audiodiff.files import folder_lock
 from audiodiff.pipelines.audio_generator import PEAK, SILENT, WEAKER, AudioGenerator, Wish, clip_seeds
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.rendering import sidecar
-from audiodiff.rendering.batches import unfinished_batches
+from audiodiff.rendering.jobs import FileOptions, Job, JobWriter, Outcome
 from audiodiff.rendering.spool import Spool
 
-_CLAIM = {"sidecar": "audiodiff generate", "version": 1}
+COMMAND = "audiodiff generate"
 
 
 @dataclass(frozen=True)
@@ -36,167 +31,100 @@ class Settings:
         wish: what the clips are to be.
         count: of clips.
         seed: of all.
-        peak: of each clip, unless it goes on with another; None: as it comes.
-        batch_size: clips at once.
-        format: of the files, "wav" or "flac".
-        overwrite: generate what is there already again, and over files that are not ours.
+        peak: of each clip, unless it continues another; None: unchanged.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: a value that is out of range.
     """
 
     wish: Wish = field(default_factory=Wish)
     count: int = 1
     seed: int = 0
     peak: float | None = PEAK
-    batch_size: int = 8
-    format: str = "wav"
-    overwrite: bool = False
 
     def __post_init__(self):
-        """Refuse what would only fail after the first clip."""
+        """Check the values."""
         presets.build(self.wish.sampler or presets.NAMES[0], 20 if self.wish.steps is None else self.wish.steps)
-        for name in ("count", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name.replace('_', ' ')} {getattr(self, name)}", "is below 1")
+        if self.count < 1:
+            raise UserError(f"count {self.count}", "is below 1", "give 1 or more")
         if self.peak is not None and not 0 < self.peak <= 1:
             raise UserError(f"peak {self.peak:g}", "is not above 0 and at most 1", "1 is full scale")
-        sidecar.check_format(self.format)
 
 
-def _refuse(error: UserError) -> None:
+def _raise(error: UserError) -> None:
     raise error
-
-
-@dataclass(frozen=True)
-class Job:
-    """A clip: the path of its audio, what its sidecar says of how, and whether it is missing."""
-
-    path: Path
-    recipe: dict
-    missing: bool
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How many clips were generated, were there already, and were left out with a report."""
-
-    generated: int
-    kept: int
-    left_out: int
 
 
 def generate(
     generator: AudioGenerator,
     out: str | Path,
     settings: Settings,
+    files: FileOptions = FileOptions(),  # noqa: B008, frozen
     quiet: bool = False,
-    report: Callable[[UserError], None] = _refuse,
+    report: Callable[[UserError], None] = _raise,
 ) -> Outcome:
-    """Generate clips as `out/NNNN.wav`, those that are not there.
+    """Generate clips as `out/NNNN.wav`, those that do not exist.
 
     Args:
         generator: the model.
-        out: folder.
+        out: output folder.
         settings: what to generate.
+        files: how files are written.
         quiet: no progress bar.
-        report: called for every clip that became samples that are not finite; the others are generated. By default
-            the first ends the work.
+        report: called with the error of each clip whose samples are not finite; the others are written. By default the
+            first ends the work.
 
     Raises:
-        UserError: the folder or a file in it cannot be written, another process writes to it, a file is there that is
-            not ours or that was generated with other settings, or as `AudioGenerator.generate`.
+        UserError: the folder or a file in it cannot be written, another process writes to it, a file exists that is
+            not ours or was generated with other settings, or as `AudioGenerator.generate`.
     """
     with folder_lock(out):
-        sidecar.make_folder(Path(out))  # says why where there is none
-        return _generate(generator, Path(out), settings, report, quiet)
+        sidecar.create_folder(Path(out))  # with the reason, where there is none
+        writer, shared, jobs = (
+            JobWriter(COMMAND, generator, Path(out), files, report),
+            _settings(generator, settings),
+            [],
+        )
+        for number, seed in enumerate(clip_seeds(settings.seed, settings.count)):
+            path, own = writer.out / f"{number:04d}.{files.format}", shared | {"clip_seed": seed}
+            jobs.append(Job(path, own, writer.find(path, own)))
+        return writer.run(jobs, partial(_generate, writer, settings), shared["steps"], "generating", quiet)
 
 
-def _generate(
-    generator: AudioGenerator, out: Path, settings: Settings, report: Callable[[UserError], None], quiet: bool
-) -> Outcome:
-    recipe = _recipe(generator, settings)
-    jobs = []
-    for number, seed in enumerate(clip_seeds(settings.seed, settings.count)):
-        path, own = out / f"{number:04d}.{settings.format}", recipe | {"clip_seed": seed}
-        jobs.append(Job(path, own, settings.overwrite or not _is_there(path, own)))
-    missing = sum(job.missing for job in jobs)
-    batches = unfinished_batches(jobs, settings.batch_size)
-    if batches:
-        sidecar.check_writable(out)
-    steps, stored = recipe["nfe"] * sum(map(len, batches)), 0
-    # disable=None: only where somebody watches.
-    with tqdm(total=steps, desc=f"generating {missing} clips", unit="step", disable=quiet or None) as bar:
-        for batch in batches:
-            before = bar.n
-
-            def advance(progress: Progress, before: int = before, clips: int = len(batch)) -> None:
-                bar.update(before + progress.done * clips - bar.n)
-
-            stored += _batch(generator, batch, settings, report, advance)
-    return Outcome(stored, len(jobs) - missing, missing - stored)
-
-
-def _is_there(path: Path, recipe: dict) -> bool:
-    """Whether a clip is there; one generated with other settings is not for us to replace."""
-    found = sidecar.read_sidecar(path, _CLAIM)
-    for name in recipe if found else ():
-        if found.get(name) != recipe[name]:
-            values = (str(value)[:40] for value in (found.get(name), recipe[name]))
-            problem = f"was made with another {name.replace('_', ' ')} ({', not '.join(values)})"
-            raise UserError(path, problem, "choose another --out or add --overwrite")
-    return bool(found)
-
-
-def _recipe(generator: AudioGenerator, settings: Settings) -> dict:
-    """What decides how the clips sound, besides their seeds."""
+def _settings(generator: AudioGenerator, settings: Settings) -> dict:
+    """Sidecar entries of what decides how the clips sound, besides their seeds."""
     wish, model = settings.wish, generator.model
-    told = {
+    entries = {
         "model_hash": generator.model_hash,
         "sampler": wish.sampler or model.sampler,
-        "nfe": model.calls if wish.steps is None else wish.steps,
+        "steps": model.calls if wish.steps is None else wish.steps,
         "seed": settings.seed,
         "seconds": wish.seconds,
         "labels": list(wish.labels),
         "tempo": wish.tempo,
-        "guidance": wish.guidance,
+        "guidance_scale": wish.guidance,
         "loop": wish.loop,
-        "peak": settings.peak,
+        "peak_level": settings.peak,
     }
-    for name in ("after", "like"):
-        given = getattr(wish, name)
-        told[name] = None if given is None else hashlib.sha256(given.samples.numpy().tobytes()).hexdigest()
-    return told | ({} if wish.like is None else {"strength": wish.strength})
+    for name, clip in (("continue_from", wish.after), ("init_audio", wish.like)):
+        entries[name] = None if clip is None else hashlib.sha256(clip.samples.numpy().tobytes()).hexdigest()
+    return entries | ({} if wish.like is None else {"init_noise_level": wish.strength})
 
 
-def _batch(generator: AudioGenerator, batch: Sequence[Job], settings: Settings, report, progress) -> int:
-    """Generate a batch and store its missing clips; how many were stored is returned."""
-    stored = 0
-    started = time.perf_counter()
+def _generate(writer: JobWriter, settings: Settings, batch: Sequence[Job], advance: Callable[[Progress], None]) -> None:
+    """Generate a batch and write its missing clips."""
+    generator, started = writer.pipeline, time.perf_counter()
     peak = settings.peak if settings.wish.after is None else None
     with Spool() as spool:
-        for piece in generator.pieces([job.recipe["clip_seed"] for job in batch], settings.wish, progress):
+        for piece in generator.pieces([job.settings["clip_seed"] for job in batch], settings.wish, advance):
             spool.add(piece)
-        spent = time.perf_counter() - started
+        speed = len(batch) * spool.samples / generator.sample_rate / (time.perf_counter() - started)
         for number, job in enumerate(batch):
             if not job.missing:
                 continue
             if not spool.finite[number]:
                 fix = "use --precision float32" if settings.wish.guidance == 1 else WEAKER
-                report(UserError(job.path, "became samples that are not finite", fix))
+                writer.fail(UserError(job.path, "has samples that are not finite", fix))
                 continue
-            metadata = {
-                "precision": generator.precision,
-                "device": str(generator.device),
-                "batch_size": settings.batch_size,
-                "sample_rate": generator.sample_rate,
-                "samples": spool.samples,
-                "channels": spool.channels,
-                # As in reports: seconds of audio in a second of work, over the batch.
-                "real_time_factor": len(batch) * spool.samples / generator.sample_rate / spent,
-            }
-            clip = spool.clip(number, peak, SILENT)
-            written = partial(write_chunks, pieces=clip, sample_rate=generator.sample_rate)
-            sidecar.write_with_sidecar(job.path, written, _CLAIM, job.recipe | metadata)
-            stored += 1
-    return stored
+            write = partial(write_chunks, pieces=spool.clip(number, peak, SILENT), sample_rate=generator.sample_rate)
+            writer.write(job, write, spool.samples, speed, channels=spool.channels)

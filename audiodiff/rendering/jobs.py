@@ -1,173 +1,170 @@
-"""What there is to render: from the inputs that a user names to clips with a name, an identity and a mel.
+"""Jobs: audio files to write in batches, which may be interrupted and resumed.
 
-An input is a recording, a saved mel, a folder of these (searched to the bottom, links included) or a manifest. A clip's
-*name* is its path below the folder or manifest that it was found in, without suffix: the rendering stands below the
-output folder under the same name. Its *id*, by which it gets its own seed, is that name, or what the manifest calls it:
-what else is rendered, and in which order, does not matter.
+Each file has a sidecar (`rendering.sidecar`) that records how it was made. Files that exist with the requested settings
+are skipped, so rerunning a command resumes it.
+
+In floating point a clip depends on the shape of its batch: the last bit of one 16-bit sample in some thousand does. So
+the list of jobs is cut into batches as a whole, finished ones included, and a batch with a missing file is sampled
+whole, though only missing files are written. A resumed run thus writes the bytes of an uninterrupted one over the same
+inputs, with the same batch size, device and number of threads. A job that fails in every run costs its batch in every
+run.
 """
 
-import hashlib
-import json
-import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TypeVar
 
-from torch import Tensor
+from tqdm import tqdm
 
-from audiodiff.audio import io
-from audiodiff.audio.mel import MelSpec, convert
-from audiodiff.audio.mel import file as mel_file
-from audiodiff.audio.reading.folder import files_below, obstacle
-from audiodiff.data.manifest import Manifest
-from audiodiff.errors import UserError, first_line
-from audiodiff.pipelines.inputs import mel_tensor
-from audiodiff.pipelines.vocoder import Vocoder
+from audiodiff.audio.io import FORMATS
+from audiodiff.errors import UserError
+from audiodiff.pipelines.pipeline import Pipeline, Progress
+from audiodiff.rendering import sidecar
 
-_KINDS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
+JobT = TypeVar("JobT", bound="Job")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """How files are written.
+
+    Attributes:
+        batch_size: clips per batch; the last bit of some samples depends on it.
+        format: "wav" or "flac".
+        overwrite: replace existing files, also those of others.
+
+    Raises:
+        UserError: a value that is out of range.
+    """
+
+    batch_size: int = 8
+    format: str = "wav"
+    overwrite: bool = False
+
+    def __post_init__(self):
+        """Check the values."""
+        if self.batch_size < 1:
+            raise UserError(f"batch size {self.batch_size}", "is below 1", "give 1 or more")
+        if self.format not in FORMATS:
+            raise UserError(f"format {self.format!r}", "unknown format", f"choose one of {', '.join(FORMATS)}")
 
 
 @dataclass(frozen=True)
-class RenderInput:
-    """One clip to render.
+class Job:
+    """One audio file to write.
 
     Attributes:
-        path: the recording or saved mel.
-        id: its seed is drawn by this.
-        name: of the rendering, relative to the output folder, without suffix.
+        path: of the audio file.
+        settings: sidecar entries that decide what the file holds.
+        found: its sidecar, if the file exists with these settings; else empty.
     """
 
     path: Path
-    id: str
-    name: PurePosixPath
+    settings: dict
+    found: dict
 
     @property
-    def is_mel(self) -> bool:
-        """A saved mel, not a recording."""
-        return self.path.suffix.lower() in mel_file.EXTENSIONS
-
-    def digest(self, mel_spec: MelSpec | None = None) -> str:
-        """SHA-256 of all that decides the input's meaning: the file, and for a mel also the spec beside or given.
-
-        Raises:
-            UserError: a file cannot be read.
-        """
-        try:
-            with self.path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
-            beside = mel_file.spec_path(self.path)
-            if self.is_mel and beside.is_file():
-                digest.update(beside.read_bytes())
-        except OSError as error:
-            raise UserError(self.path, f"cannot be read ({error.strerror})") from error
-        if self.is_mel and mel_spec is not None:
-            digest.update(json.dumps(mel_spec.to_dict()).encode())
-        return digest.hexdigest()
-
-    def frames(self, vocoder: Vocoder) -> int:
-        """About how many frames it has, for batching by length: as the header says; if it does not, it is decoded."""
-        if self.is_mel:
-            return mel_file.mel_frames(self.path)
-        with io.AudioFile(self.path) as file:
-            return round(file.seconds * vocoder.sample_rate / vocoder.spec.hop_length)
-
-    def load(self, vocoder: Vocoder, mel_spec: MelSpec | None = None) -> tuple[Tensor, int]:
-        """Its mel (M, F) as the vocoder takes it, and how many samples its rendering has.
-
-        Args:
-            vocoder: that will render it.
-            mel_spec: what saved mels are whose files do not say.
-
-        Raises:
-            UserError: the file cannot be read, is a mel of a spec that cannot be converted, or far above full scale.
-        """
-        if not self.is_mel:
-            recording = io.read(self.path, vocoder.sample_rate)
-            mel = mel_tensor(vocoder.mel(recording), vocoder.spec, str(self.path))
-            return mel, recording.samples.shape[-1]
-        mel, spec = mel_file.load_mel(self.path, mel_spec)
-        if spec != vocoder.spec:
-            try:
-                mel = convert(mel, spec, vocoder.spec)
-            except UserError as error:
-                raise UserError(self.path, error.problem, error.fix) from error
-        return mel_tensor(mel, vocoder.spec, str(self.path)), mel.shape[-1] * vocoder.spec.hop_length
+    def missing(self) -> bool:
+        """Whether the file is to be written."""
+        return not self.found
 
 
-def find_inputs(
-    inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserError], None]
-) -> list[RenderInput]:
-    """All clips of these inputs, in the order of their names.
+@dataclass
+class Outcome:
+    """How many files were written, skipped because they exist, and failed with a report."""
+
+    written: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+
+class JobWriter:
+    """Writes the files of jobs, batch by batch.
 
     Args:
-        inputs: recordings, saved mels, folders, manifests (`.jsonl`).
-        out: where renderings go; nothing below it is an input of a folder around it.
-        report: called for every input that is left out.
+        command: recorded in sidecars, such as "audiodiff render".
+        pipeline: that synthesizes the clips.
+        out: output folder.
+        files: how files are written.
+        report: called with the error of each job that fails.
     """
-    sources: dict[tuple[Path, PurePosixPath], RenderInput] = {}
-    for path in map(Path, inputs):
-        try:
-            for source in _expand(path, Path(out), report):
-                _add(source, sources, report)
-        except UserError as error:
-            report(error)
-        except Exception as error:  # A manifest may be damaged, or made to hurt.
-            report(UserError(path, f"cannot be read ({first_line(error)})"))
-    return sorted(_apart(sources.values(), report), key=lambda source: source.name)
+
+    def __init__(
+        self, command: str, pipeline: Pipeline, out: Path, files: FileOptions, report: Callable[[UserError], None]
+    ):
+        self.command, self.pipeline, self.out, self.files, self.report = command, pipeline, out, files, report
+        self.outcome = Outcome()
+
+    def find(self, path: Path, settings: dict, renewed: Collection[str] = ()) -> dict:
+        """The sidecar of a file that is finished; arguments and errors of `sidecar.read_matching`."""
+        return {} if self.files.overwrite else sidecar.read_matching(path, self.command, settings, renewed)
+
+    def fail(self, error: UserError) -> None:
+        """Report a job that fails."""
+        self.outcome.failed += 1
+        self.report(error)
+
+    def run(
+        self,
+        jobs: Sequence[JobT],
+        synthesize: Callable[[Sequence[JobT], Callable[[Progress], None]], None],
+        steps: int,
+        title: str,
+        quiet: bool,
+    ) -> Outcome:
+        """Synthesize all batches with a missing file.
+
+        Args:
+            jobs: all jobs, in the order of their batches.
+            synthesize: takes a batch and a progress callback, and writes its missing files by `write`.
+            steps: denoising steps of a clip.
+            title: of the progress bar, such as "rendering".
+            quiet: no progress bar.
+        """
+        missing = sum(job.missing for job in jobs)
+        self.outcome.skipped, title = len(jobs) - missing, f"{title} {missing} clips"
+        batches = unfinished_batches(jobs, self.files.batch_size)
+        if batches:
+            sidecar.check_writable(self.out)
+        # disable=None: no progress bar where stderr is not a terminal.
+        with tqdm(total=steps * sum(map(len, batches)), desc=title, unit="step", disable=quiet or None) as bar:
+            for batch in batches:
+                start = bar.n
+
+                def advance(progress: Progress, start: int = start, clips: int = len(batch)) -> None:
+                    bar.update(start + progress.done * clips - bar.n)
+
+                synthesize(batch, advance)
+                bar.update(start + steps * len(batch) - bar.n)
+        return self.outcome
+
+    def write(self, job: Job, write: Callable[[Path], None], samples: int, speed: float, **entries: object) -> None:
+        """Write the audio file of a job by `write`, and its sidecar.
+
+        Args:
+            job: that is finished.
+            write: writes the audio to a path.
+            samples: of the audio.
+            speed: seconds of audio per second of work, over the batch.
+            entries: of the sidecar, besides the job's settings.
+
+        Raises:
+            UserError: as `write`.
+        """
+        execution = {
+            "precision": self.pipeline.precision,
+            "device": str(self.pipeline.device),
+            "batch_size": self.files.batch_size,
+            "sample_rate": self.pipeline.sample_rate,
+            "samples": samples,
+            "real_time_factor": speed,
+        }
+        sidecar.write_with_sidecar(job.path, write, self.command, job.settings | execution | entries)
+        self.outcome.written += 1
 
 
-def _add(source: RenderInput, sources: dict[tuple[Path, PurePosixPath], RenderInput], report: Callable) -> None:
-    try:
-        sources.setdefault((source.path.resolve(), source.name), source)
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in its path, a loop of links
-        report(UserError(source.path, f"cannot be read ({first_line(error)})"))
-
-
-def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:
-    if path.is_dir():
-        yield from _below(path, out, report)
-    elif not path.exists():
-        raise UserError(path, "no such file or folder")
-    elif path.suffix.lower() == ".jsonl":
-        manifest = Manifest.load(path)
-        for clip in manifest.clips:
-            # A manifest may point out of its own folder; what is written never leaves the output folder.
-            parts = [part for part in PurePosixPath(clip.path).parts if part not in ("/", "..")]
-            yield RenderInput(manifest.path(clip), clip.id, PurePosixPath(*parts or "_").with_suffix(""))
-    elif path.suffix.lower() in _KINDS:
-        yield RenderInput(path, path.stem, PurePosixPath(path.stem))
-    else:
-        raise UserError(path, "is neither a recording, a mel nor a manifest", f"expected {' '.join(_KINDS)} .jsonl")
-
-
-def _below(folder: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:
-    place = Path(os.path.realpath(out))
-    if place == Path(os.path.realpath(folder)):
-        raise UserError(folder, "is both input and --out", "choose another --out")
-    wanted = [
-        path.relative_to(folder)
-        for path in files_below(folder, _KINDS)
-        if not Path(os.path.realpath(path)).is_relative_to(place)
-    ]
-    if not wanted:
-        raise UserError(folder, "holds no recording and no mel", f"expected {' '.join(_KINDS)}")
-    for name in wanted:
-        if problem := obstacle(folder / name):
-            report(UserError(folder / name, problem))
-            continue
-        plain = PurePosixPath(name.with_suffix("").as_posix())
-        yield RenderInput(folder / name, str(plain), plain)
-
-
-def _apart(sources: Iterable[RenderInput], report: Callable[[UserError], None]) -> Iterator[RenderInput]:
-    """Those whose name is theirs alone. Of several with one name none is rendered: which, must not depend on order."""
-    named = defaultdict(list)
-    for source in sources:
-        named[source.name].append(source)
-    for name, group in named.items():
-        if len(group) == 1:
-            yield group[0]
-        else:
-            paths = " and ".join(sorted(str(source.path) for source in group))
-            report(UserError(paths, f"would both be rendered to {name}", "rename one or render it to another --out"))
+def unfinished_batches(jobs: Sequence[JobT], size: int) -> list[Sequence[JobT]]:
+    """The batches of at most `size` of the whole list, in order, that have a missing file."""
+    batches = (jobs[start : start + size] for start in range(0, len(jobs), size))
+    return [batch for batch in batches if any(job.missing for job in batch)]

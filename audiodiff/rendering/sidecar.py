@@ -1,52 +1,68 @@
-"""Sidecars: beside each `NAME.wav` that we made stands `NAME.wav.json`, which says how it came about.
+"""Sidecars: beside each `NAME.wav` that was rendered or generated stands `NAME.wav.json`, which records how.
 
-A clip is there when its audio is, and its sidecar says all that is asked for now. An empty sidecar, a claim alone, is
-laid before the audio is written and filled in after it: whenever the work stops, an audio file without a sidecar is
-somebody else's, and is left alone.
+A file counts as finished when its audio exists and its sidecar records the requested settings. Before the audio is
+written, the sidecar names its command alone; it is completed afterwards. Whenever the work stops, an audio file without
+a sidecar is therefore somebody else's and is left alone.
 """
 
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from audiodiff.audio import io
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
 
+VERSION = 2
+# Entry names of version 1, and today's.
+RENAMED = {
+    "nfe": "steps",
+    "guidance": "guidance_scale",
+    "peak": "peak_level",
+    "after": "continue_from",
+    "like": "init_audio",
+    "strength": "init_noise_level",
+}
 
-def make_folder(out: Path) -> None:
-    """Make the folder that files go to.
+
+class SettingsMismatch(UserError):
+    """A file exists that was made with other settings."""
+
+
+def create_folder(out: Path) -> None:
+    """Create the output folder.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be created.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(out, f"cannot be made a folder ({error.strerror})", "choose another --out") from error
+        raise UserError(out, f"cannot be created ({error.strerror})", "choose another --out") from error
 
 
 def check_writable(out: Path) -> None:
-    """Refuse a folder that takes no files, as a UserError: before the work, not after it."""
+    """Check that the output folder takes files, before the work.
+
+    Raises:
+        UserError: it is read-only.
+    """
     if not os.access(out, os.W_OK):
         raise UserError(out, "is read-only", "choose another --out, or allow writing to it")
 
 
-def check_format(format: str) -> None:
-    """Refuse a format of audio files that is not written, as a UserError."""
-    if format not in io.FORMATS:
-        raise UserError(f"format {format!r}", "is not written", f"choose one of {', '.join(io.FORMATS)}")
-
-
 def sidecar_path(audio: Path) -> Path:
-    """Where the sidecar of an audio file lies: NAME.wav.json."""
+    """Path of the sidecar of an audio file: NAME.wav.json."""
     return audio.with_name(audio.name + ".json")
 
 
 def check_name(audio: Path) -> None:
-    """Refuse the path of an audio file whose sidecar the file system has no room to name, as a UserError."""
+    """Check that the file system has room for the name of the sidecar.
+
+    Raises:
+        UserError: the name is too long.
+    """
     try:
         sidecar_path(audio).lstat()
     except OSError as error:
@@ -55,11 +71,15 @@ def check_name(audio: Path) -> None:
             raise UserError(audio, problem, "shorten the input's name, or its folder's") from error
 
 
-def read_sidecar(audio: Path, claim: dict) -> dict:
-    """What the sidecar says of an audio file of our making (`claim`); nothing if the file is not there, or unfinished.
+def read_sidecar(audio: Path, command: str) -> dict:
+    """Read the sidecar of an audio file, under today's entry names; empty if the file is missing or unfinished.
+
+    Args:
+        audio: path of the audio file.
+        command: that wrote it, such as "audiodiff render".
 
     Raises:
-        UserError: the file or its sidecar is there and not of our making, or cannot be read.
+        UserError: the file or its sidecar exists and was not written by this command, or cannot be read.
     """
     sidecar = sidecar_path(audio)
     try:
@@ -68,24 +88,54 @@ def read_sidecar(audio: Path, claim: dict) -> dict:
         raise UserError(sidecar, f"cannot be read ({error.strerror})", "choose another --out") from error
     except (ValueError, RecursionError):
         found = None
-    ours = isinstance(found, dict) and found.items() >= claim.items()
+    found = found if isinstance(found, dict) else {}
+    ours = found.pop("sidecar", None) == command and found.pop("version", None) in (1, VERSION)
     for file in (audio, sidecar):
         if file.exists() and not ours:
-            raise UserError(file, "exists and is not a rendering", "choose another --out or add --overwrite")
-    return {name: found[name] for name in found.keys() - claim.keys()} if ours and audio.is_file() else {}
+            raise UserError(file, f"exists and is not from `{command}`", "choose another --out or add --overwrite")
+    return {RENAMED.get(name, name): value for name, value in found.items()} if ours and audio.is_file() else {}
 
 
-def write_with_sidecar(path: Path, write: Callable[[Path], None], claim: dict, told: dict) -> None:
-    """Have audio written to a path, and its sidecar.
+def read_matching(audio: Path, command: str, settings: dict, renewed: Collection[str] = ()) -> dict:
+    """Read the sidecar of an audio file that was made with these settings; empty if it is to be made.
+
+    Args:
+        audio: path of the audio file.
+        command: that wrote it.
+        settings: entries that must be equal; an entry that is None may be missing.
+        renewed: those of them whose change makes the file outdated: it is to be made again.
+
+    Raises:
+        SettingsMismatch: it was made with other settings.
+        UserError: as `read_sidecar`.
+    """
+    found = read_sidecar(audio, command)
+    different = [name for name, value in settings.items() if found and found.get(name) != value]
+    for name in different:
+        if name not in renewed:
+            before, now = (str(value)[:40] for value in (found.get(name), settings[name]))
+            problem = f"was made with another {name.replace('_', ' ')} ({before}, not {now})"
+            raise SettingsMismatch(audio, problem, "choose another --out or add --overwrite")
+    return {} if different else found
+
+
+def write_with_sidecar(path: Path, write: Callable[[Path], None], command: str, entries: dict) -> None:
+    """Write an audio file and its sidecar.
+
+    Args:
+        path: of the audio file.
+        write: writes the audio to a path.
+        command: that writes it.
+        entries: of the sidecar.
 
     Raises:
         UserError: as `write`.
     """
-    sidecar = sidecar_path(path)
-    write_text(sidecar, json.dumps(claim))
+    sidecar, head = sidecar_path(path), {"sidecar": command, "version": VERSION}
+    write_text(sidecar, json.dumps(head))
     try:
         write(path)
-        write_text(sidecar, json.dumps(claim | told, indent=2) + "\n")
+        write_text(sidecar, json.dumps(head | entries, indent=2) + "\n")
     finally:
         if not path.exists():
             sidecar.unlink(missing_ok=True)

@@ -145,5 +145,5 @@ def test_a_folder_without_a_checkpoint_does_not_hide_a_shipped_model(monkeypatch
 def test_clips_may_go_to_a_folder_of_their_models_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     command = ["generate", "--model", "drums", "--out", "drums", "--seconds", "0.1", "--steps", "10"]
-    assert outcome(command).startswith("1 generated, 0 there already")
-    assert outcome(command).startswith("0 generated, 1 there already")
+    assert outcome(command).startswith("1 generated, 0 skipped")
+    assert outcome(command).startswith("0 generated, 1 skipped")

@@ -85,13 +85,13 @@ def test_folders_files_and_manifests_in_one_run(render, tmp_path):
     manifest.write_text(f"{json.dumps(header)}\n{json.dumps(clip)}\n")
     status, out, told = render(tmp_path / "in", tmp_path / "m.npy", manifest)
     assert (status, told) == (0, [])
-    assert out == f"4 rendered, 0 there already: {tmp_path / 'out'}\n"
+    assert out == f"4 rendered, 0 skipped (exist): {tmp_path / 'out'}\n"
     assert renderings(tmp_path / "out") == ["b.wav", "deep/a.wav", "m.wav", "wavs/c.wav"]
     assert seconds(tmp_path / "out" / "deep" / "a.wav") == (2500, 16000)
     assert seconds(tmp_path / "out" / "b.wav") == (-(-4000 * 16000 // 22050), 16000)
     assert seconds(tmp_path / "out" / "m.wav") == (7 * 256, 16000)
     assert json.loads((tmp_path / "out" / "wavs" / "c.wav.json").read_text())["id"] == "corpus/c"
-    assert render(tmp_path / "in", tmp_path / "m.npy", manifest)[1].startswith("0 rendered, 4 there already")
+    assert render(tmp_path / "in", tmp_path / "m.npy", manifest)[1].startswith("0 rendered, 4 skipped")
 
 
 def test_every_option_reaches_the_sidecar(render, tmp_path):
@@ -101,7 +101,7 @@ def test_every_option_reaches_the_sidecar(render, tmp_path):
     assert (status, told) == (0, [])
     assert seconds(tmp_path / "out" / "bare.flac") == (5 * 256, 16000)
     sidecar = json.loads((tmp_path / "out" / "bare.flac.json").read_text())
-    wanted = {"sampler": "ddpm", "seed": 7, "nfe": 2, "precision": "bfloat16", "device": "cpu", "consistency": 3}
+    wanted = {"sampler": "ddpm", "seed": 7, "steps": 2, "precision": "bfloat16", "device": "cpu", "consistency": 3}
     assert wanted.items() <= sidecar.items()
 
 
@@ -166,7 +166,7 @@ def test_bad_inputs_are_one_line_each_and_the_good_ones_are_rendered(render, tmp
     missing = tmp_path / "nowhere"
     status, out, told = render(root, missing)
     assert status == 1
-    assert out == f"3 rendered, 0 there already, {len(BAD) + 1} left out: {tmp_path / 'out'}\n"
+    assert out == f"3 rendered, 0 skipped (exist), {len(BAD) + 1} failed: {tmp_path / 'out'}\n"
     assert renderings(tmp_path / "out") == [f"good{samples}.wav" for samples in (2000, 3000, 4000)]
     wanted = {root / Path(name).suffix[1:] / name: words for name, (_, words) in BAD.items()}
     for path, words in (wanted | {missing: "no such file or folder"}).items():
@@ -174,7 +174,7 @@ def test_bad_inputs_are_one_line_each_and_the_good_ones_are_rendered(render, tmp
         assert len(lines) == 1 and words in lines[0], (path, told)
     assert len(told) == len(BAD) + 1
     status, out, _ = render(root)
-    assert status == 1 and out.startswith("0 rendered, 3 there already")
+    assert status == 1 and out.startswith("0 rendered, 3 skipped")
 
 
 def spoil_missing(folder):
@@ -250,7 +250,7 @@ def test_no_space_left_is_one_line_and_the_same_command_goes_on(render, tmp_path
     assert status == 1 and out == "" and len(told) == 1 and "No space left on device" in told[0]
     assert len(renderings(tmp_path / "out")) == 1 and len(list((tmp_path / "out").iterdir())) == 2
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
-    assert render(tmp_path / "in")[1].startswith("2 rendered, 1 there already")
+    assert render(tmp_path / "in")[1].startswith("2 rendered, 1 skipped")
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(render, tmp_path, model):

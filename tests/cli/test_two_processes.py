@@ -140,7 +140,7 @@ def test_a_second_command_says_who_is_at_work(words, run, tmp_path):
     assert first.returncode == 0, errors
     assert sorted(path.suffix for path in out.iterdir()) == [".json"] * CLIPS + [".wav"] * CLIPS
     status, printed, lines = run([*words, "--out", out])
-    assert (status, lines) == (0, []) and f", {CLIPS} there already" in printed
+    assert (status, lines) == (0, []) and f", {CLIPS} skipped" in printed
 
 
 def test_a_killed_command_goes_on_to_the_same_bytes(words, run, tmp_path):

@@ -14,6 +14,7 @@ from audiodiff.errors import UserError
 from audiodiff.pipelines.audio_generator import AudioGenerator, Wish, clip_seeds, normalize_peak
 from audiodiff.rendering import sidecar, spool
 from audiodiff.rendering.generation import Settings, generate
+from audiodiff.rendering.jobs import FileOptions
 from audiodiff.rendering.sidecar import sidecar_path
 
 TWO = Wish(steps=2)
@@ -38,17 +39,17 @@ def contents(folder):
 
 def test_files_are_the_clips(generator, tmp_path):
     outcome = generate(generator, tmp_path, Settings(Wish(steps=2, labels=("kick",)), count=3, seed=4), quiet=True)
-    assert (outcome.generated, outcome.kept) == (3, 0)
+    assert (outcome.written, outcome.skipped) == (3, 0)
     expected = generator.generate(clip_seeds(4, 3), steps=2, labels=("kick",)).samples
     for number in range(3):
         found = io.read(tmp_path / f"{number:04d}.wav", channels=2)
         torch.testing.assert_close(found.samples, expected[number], rtol=0, atol=1.01 / 32768)
         told = json.loads(sidecar_path(tmp_path / f"{number:04d}.wav").read_text())
-        assert (told["labels"], told["nfe"], told["clip_seed"]) == (["kick"], 2, clip_seeds(4, 3)[number])
+        assert (told["labels"], told["steps"], told["clip_seed"]) == (["kick"], 2, clip_seeds(4, 3)[number])
 
 
 def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch):
-    generate(generator, tmp_path / "whole", Settings(TWO, count=7, batch_size=7), quiet=True)
+    generate(generator, tmp_path / "whole", Settings(TWO, count=7), FileOptions(batch_size=7), quiet=True)
     calls = []
     made = generator.pieces
 
@@ -60,10 +61,10 @@ def test_a_command_goes_on_where_it_was_stopped(generator, tmp_path, monkeypatch
 
     monkeypatch.setattr(generator, "pieces", stopping)
     with pytest.raises(KeyboardInterrupt):
-        generate(generator, tmp_path / "parts", Settings(TWO, count=7, batch_size=2), quiet=True)
+        generate(generator, tmp_path / "parts", Settings(TWO, count=7), FileOptions(batch_size=2), quiet=True)
     monkeypatch.undo()
-    outcome = generate(generator, tmp_path / "parts", Settings(TWO, count=7, batch_size=3), quiet=True)
-    assert (outcome.generated, outcome.kept) == (3, 4)
+    outcome = generate(generator, tmp_path / "parts", Settings(TWO, count=7), FileOptions(batch_size=3), quiet=True)
+    assert (outcome.written, outcome.skipped) == (3, 4)
     assert contents(tmp_path / "parts").keys() == contents(tmp_path / "whole").keys()
     for number in range(7):
         one, other = (io.read(tmp_path / name / f"{number:04d}.wav").samples for name in ("parts", "whole"))
@@ -81,11 +82,11 @@ def test_what_was_made_otherwise_is_replaced_when_that_is_said(generator, tmp_pa
         with pytest.raises(UserError, match=rf"0000\.wav: was made with another {name} \(.* choose another --out"):
             generate(generator, tmp_path, wanted, quiet=True)
         assert contents(tmp_path) == before
-        assert generate(generator, tmp_path, replace(wanted, overwrite=True), quiet=True).generated == 2
+        assert generate(generator, tmp_path, wanted, FileOptions(overwrite=True), quiet=True).written == 2
         assert contents(tmp_path) != before
-        generate(generator, tmp_path, Settings(TWO, count=2, overwrite=True), quiet=True)
+        generate(generator, tmp_path, Settings(TWO, count=2), FileOptions(overwrite=True), quiet=True)
         assert contents(tmp_path) == before
-    assert generate(generator, tmp_path, Settings(TWO, count=3), quiet=True).kept == 2
+    assert generate(generator, tmp_path, Settings(TWO, count=3), quiet=True).skipped == 2
 
 
 def test_a_clip_that_was_begun_is_made(generator, tmp_path):
@@ -94,7 +95,7 @@ def test_a_clip_that_was_begun_is_made(generator, tmp_path):
     before, sidecar = contents(tmp_path), sidecar_path(tmp_path / "0000.wav")
     claim = {name: value for name, value in json.loads(sidecar.read_text()).items() if name in ("sidecar", "version")}
     sidecar.write_text(json.dumps(claim))
-    assert generate(generator, tmp_path, Settings(TWO, count=1), quiet=True).generated == 1
+    assert generate(generator, tmp_path, Settings(TWO, count=1), quiet=True).written == 1
     assert contents(tmp_path) == before
 
 
@@ -111,7 +112,7 @@ def test_a_sidecar_that_cannot_be_read_is_one_line(generator, tmp_path, monkeypa
 
 def test_files_of_others_are_left_alone(generator, tmp_path):
     (tmp_path / "0001.wav").write_bytes(b"mine")
-    with pytest.raises(UserError, match=r"0001\.wav: exists and is not a rendering"):
+    with pytest.raises(UserError, match=r"0001\.wav: exists and is not from"):
         generate(generator, tmp_path, Settings(TWO, count=2), quiet=True)
     assert (tmp_path / "0001.wav").read_bytes() == b"mine" and not (tmp_path / "0000.wav").exists()
 
@@ -119,7 +120,7 @@ def test_files_of_others_are_left_alone(generator, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        *({"count": 0}, {"batch_size": 0}, {"format": "mp3"}, {"peak": 2.0}),
+        *({"count": 0}, {"peak": 2.0}),
         *({"wish": Wish(steps=0)}, {"wish": Wish(sampler="x")}),
     ],
 )
@@ -178,7 +179,7 @@ def test_a_clip_that_is_not_finite_costs_no_other(folder, tmp_path, monkeypatch,
             yield piece
 
     monkeypatch.setattr(AudioGenerator, "pieces", broken)
-    with pytest.raises(UserError, match=r"0001\.wav: became samples that are not finite"):
+    with pytest.raises(UserError, match=r"0001\.wav: .*not finite"):
         generate(AudioGenerator.from_pretrained(folder), tmp_path / "raised", Settings(TWO, count=3), quiet=True)
     words = ["generate", "--model", folder, "--out", tmp_path / "out", "--count", 3, "--steps", 2, "--batch-size", 2]
     monkeypatch.setattr("sys.argv", ["audiodiff", *map(str, words)])
@@ -186,8 +187,8 @@ def test_a_clip_that_is_not_finite_costs_no_other(folder, tmp_path, monkeypatch,
         with pytest.raises(SystemExit) as ended:
             main()
         printed, errors = capsys.readouterr()
-        assert ended.value.code == 1 and printed.startswith(f"{2 - kept} generated, {kept} there already, 1 left out")
-        assert errors.startswith(f"error: {tmp_path / 'out' / '0001.wav'}: became samples") and errors.count("\n") == 1
+        assert ended.value.code == 1 and printed.startswith(f"{2 - kept} generated, {kept} skipped (exist), 1 failed")
+        assert errors.startswith(f"error: {tmp_path / 'out' / '0001.wav'}: ") and errors.count("\n") == 1
     assert sorted(contents(tmp_path / "out")) == ["0000.wav", "0002.wav"]
 
 
@@ -212,7 +213,7 @@ def test_without_any_scratch_folder_there_is_one_line(monkeypatch):
 
 @pytest.mark.parametrize("format", io.FORMATS)
 def test_a_full_disk_leaves_nothing_half(generator, tmp_path, monkeypatch, limit_files, format):
-    generate(generator, tmp_path, Settings(TWO, count=1, format=format), quiet=True)
+    generate(generator, tmp_path, Settings(TWO, count=1), FileOptions(format=format), quiet=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     store = sidecar.write_with_sidecar
 
@@ -222,7 +223,7 @@ def test_a_full_disk_leaves_nothing_half(generator, tmp_path, monkeypatch, limit
 
     monkeypatch.setattr(sidecar, "write_with_sidecar", store_on_a_full_disk)
     with pytest.raises(UserError, match="cannot be written") as error:
-        generate(generator, tmp_path, Settings(TWO, count=3, format=format), quiet=True)
+        generate(generator, tmp_path, Settings(TWO, count=3), FileOptions(format=format), quiet=True)
     assert "\n" not in str(error.value) and "0001" in error.value.subject
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -242,7 +243,7 @@ def test_an_unfit_clip_is_named(folder, tmp_path, option, monkeypatch, capsys):
 def test_the_verb(folder, tmp_path, capsys):
     arguments = ["generate", "--model", str(folder), "--out", str(tmp_path / "out"), "--count", "2", "--steps", "2"]
     application()([*arguments, "--label", "snare", "--guidance", "2"], standalone_mode=False)
-    assert capsys.readouterr().out.startswith("2 generated, 0 there already")
+    assert capsys.readouterr().out.startswith("2 generated, 0 skipped")
     assert len(contents(tmp_path / "out")) == 2
 
 

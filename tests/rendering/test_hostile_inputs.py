@@ -12,7 +12,8 @@ from audiodiff.audio import io
 from audiodiff.audio.mel.file import save_mel, spec_path
 from audiodiff.pipelines.audio_generator import AudioGenerator, Wish
 from audiodiff.rendering import generation, render, sidecar
-from audiodiff.rendering.jobs import RenderInput, find_inputs
+from audiodiff.rendering.inputs import RenderInput, find_inputs
+from audiodiff.rendering.jobs import FileOptions
 
 NAMES = {
     "80 Japanese letters": "あ" * 80,
@@ -31,9 +32,9 @@ def go(vocoder, recording, tmp_path):
 
     def run(inputs=tmp_path / "in", **settings):
         errors = []
-        settings = render.Settings(**{"steps": 1, "consistency": 0} | settings)
-        sources = find_inputs([inputs], tmp_path / "out", errors.append)
-        return render.render(vocoder, sources, tmp_path / "out", settings, errors.append, quiet=True), errors
+        options, files = render.SynthesisOptions(steps=1, consistency=0), FileOptions(**settings)
+        found = find_inputs([inputs], tmp_path / "out", errors.append)
+        return render.render(vocoder, found, tmp_path / "out", options, errors.append, files, quiet=True), errors
 
     return run
 
@@ -51,10 +52,10 @@ def test_any_name_is_rendered(go, recording, tmp_path, name, format):
         pytest.skip("one letter longer")
     bytes_as(tmp_path / "in" / f"{name}.wav", recording)
     outcome, errors = go(format=format)
-    assert (outcome.rendered, errors) == (2, [])
+    assert (outcome.written, errors) == (2, [])
     metadata = json.loads(sidecar.sidecar_path(tmp_path / "out" / f"{name}.{format}").read_text())
     assert metadata["id"] == name and metadata["samples"] == 1500
-    assert go(format=format)[0].kept == 2
+    assert go(format=format)[0].skipped == 2
     assert len(os.listdir(tmp_path / "out")) == 4
 
 
@@ -63,13 +64,13 @@ def test_a_mel_of_any_name_is_rendered(go, vocoder, recording, tmp_path):
         if len(os.fsencode(name)) < 240:  # there is room for .melspec.json
             save_mel(tmp_path / "in" / f"{name}.npy", vocoder.mel(recording(1500)), vocoder.spec)
     outcome, errors = go()
-    assert (outcome.rendered, errors) == (4, [])
+    assert (outcome.written, errors) == (4, [])
 
 
 def test_a_name_without_room_for_its_sidecar_is_one_line(go, recording, tmp_path):
     bytes_as(tmp_path / "in" / f"{'x' * 251}.wav", recording)
     outcome, (error,) = go()
-    assert (outcome.rendered, outcome.left_out) == (1, 1)
+    assert (outcome.written, outcome.failed) == (1, 1)
     assert "x" * 251 in error.subject and "sidecar" in error.problem and "shorten" in error.fix
 
 
@@ -80,7 +81,7 @@ def test_a_folder_or_file_in_the_way_costs_its_own_clip_only(go, recording, tmp_
     (tmp_path / "out" / "a").write_text("precious")
     for settings in ({}, {"overwrite": True}):
         outcome, errors = go(**settings)
-        assert outcome.left_out == 2 and outcome.rendered + outcome.kept == 1
+        assert outcome.failed == 2 and outcome.written + outcome.skipped == 1
         assert len(errors) == 2 and not any("\n" in str(error) for error in errors)
     assert (tmp_path / "out" / "a").read_text() == "precious"
 
@@ -98,7 +99,7 @@ def test_whatever_a_reader_raises_is_one_line(go, recording, tmp_path, monkeypat
 
     monkeypatch.setattr(RenderInput, stage, broken)
     outcome, (line,) = go()
-    assert (outcome.rendered, outcome.left_out) == (1, 1)
+    assert (outcome.written, outcome.failed) == (1, 1)
     assert line.subject == str(tmp_path / "in" / "bad.wav") and "\n" not in str(line)
     assert "()" not in line.problem  # what has no words is called by its name
 
@@ -127,7 +128,7 @@ def nested(path: Path) -> None:
 def test_hostile_files_are_one_line(go, tmp_path, name):
     HOSTILE[name](tmp_path / "in" / name)
     outcome, (error,) = go()
-    assert (outcome.rendered, outcome.left_out) == (1, 1)
+    assert (outcome.written, outcome.failed) == (1, 1)
     assert name.split(".")[0] in error.subject and "\n" not in str(error)
 
 
@@ -135,15 +136,16 @@ def test_a_nested_sidecar_is_not_ours(go, tmp_path):
     io.write(tmp_path / "out" / "good.wav", io.Audio(torch.zeros(100), 8000))
     nested(sidecar.sidecar_path(tmp_path / "out" / "good.wav"))
     outcome, (error,) = go()
-    assert outcome.left_out == 1 and "is not a rendering" in error.problem
+    assert outcome.failed == 1 and "is not from" in error.problem
 
 
 def test_a_nul_in_a_path_costs_its_own_clip_only(vocoder, recording, tmp_path):
     io.write(tmp_path / "good.wav", recording(1500))
     sources = [RenderInput(tmp_path / f"{name}.wav", name, PurePosixPath(name)) for name in ("good", "b\0d")]
     errors = []
-    outcome = render.render(vocoder, sources, tmp_path / "out", render.Settings(steps=1), errors.append, quiet=True)
-    assert (outcome.rendered, outcome.left_out, len(errors)) == (1, 1, 1) and "null" in errors[0].problem
+    options = render.SynthesisOptions(steps=1)
+    outcome = render.render(vocoder, sources, tmp_path / "out", options, errors.append, quiet=True)
+    assert (outcome.written, outcome.failed, len(errors)) == (1, 1, 1) and "null" in errors[0].problem
 
 
 def test_a_nested_manifest_is_one_line(go, tmp_path):
@@ -155,5 +157,5 @@ def test_a_nested_manifest_is_one_line(go, tmp_path):
 def test_a_folder_that_is_not_utf8_takes_generated_clips(make_music, tmp_path):
     out = tmp_path / os.fsdecode(b"caf\xe9")
     for format in io.FORMATS:
-        settings = generation.Settings(Wish(steps=1), format=format)
-        assert generation.generate(AudioGenerator(make_music()), out, settings, quiet=True).generated == 1
+        settings, files = generation.Settings(Wish(steps=1)), FileOptions(format=format)
+        assert generation.generate(AudioGenerator(make_music()), out, settings, files, quiet=True).written == 1

@@ -7,10 +7,11 @@ from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
 from audiodiff.pipelines.audio_generator import AudioGenerator, Wish
 from audiodiff.pipelines.vocoder import Vocoder
-from audiodiff.rendering import batches, generation, render, sidecar
-from audiodiff.rendering.jobs import find_inputs
+from audiodiff.rendering import generation, jobs, render, sidecar
+from audiodiff.rendering.inputs import find_inputs
 
 CLIPS = 9
+OPTIONS = render.SynthesisOptions(steps=2, consistency=1)
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +22,9 @@ def renderer(tmp_path_factory, tiny, recording):
         io.write(inputs / f"{i}.wav", recording(1500 + 700 * i, seed=i))
 
     def go(out, **settings):
-        settings = render.Settings(steps=2, consistency=1, **{"batch_size": 4} | settings)
-        outcome = render.render(vocoder, find_inputs([inputs], out, fail), out, settings, fail, quiet=True)
-        return outcome.rendered, outcome.kept
+        files = jobs.FileOptions(**{"batch_size": 4} | settings)
+        outcome = render.render(vocoder, find_inputs([inputs], out, fail), out, OPTIONS, fail, files, quiet=True)
+        return outcome.written, outcome.skipped
 
     go.inputs = inputs
     return go
@@ -35,9 +36,9 @@ def generate(make_music):
     generator = AudioGenerator(make_music())
 
     def go(out, **settings):
-        settings = generation.Settings(**{"wish": Wish(steps=2), "count": CLIPS, "batch_size": 4} | settings)
-        outcome = generation.generate(generator, out, settings, quiet=True)
-        return outcome.generated, outcome.kept
+        files = jobs.FileOptions(**{"batch_size": 4} | settings)
+        outcome = generation.generate(generator, out, generation.Settings(Wish(steps=2), CLIPS), files, quiet=True)
+        return outcome.written, outcome.skipped
 
     return go
 
@@ -128,15 +129,15 @@ def test_an_unreadable_clip_is_left_out_of_its_batch_every_time(renderer, tmp_pa
     vocoder = Vocoder(tiny())
 
     def run(out):
-        settings = render.Settings(steps=2, consistency=1, batch_size=4)
-        return render.render(vocoder, find_inputs([inputs], out, fail), out, settings, lines.append, quiet=True)
+        found, files = find_inputs([inputs], out, fail), jobs.FileOptions(batch_size=4)
+        return render.render(vocoder, found, out, OPTIONS, lines.append, files, quiet=True)
 
-    assert run(tmp_path / "whole").left_out == 1
+    assert run(tmp_path / "whole").failed == 1
     stop_after(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts")
     monkeypatch.undo()
-    assert run(tmp_path / "parts").left_out == 1
+    assert run(tmp_path / "parts").failed == 1
     assert audio(tmp_path / "parts") == audio(tmp_path / "whole") and len(audio(tmp_path / "whole")) == 4
     assert len(lines) == 3 and all(line.subject == str(inputs / "3.wav") for line in lines)
 
@@ -147,7 +148,7 @@ def test_batches_are_cut_from_the_whole_list():
             self.number, self.missing = number, missing
 
     clips = [Clip(i, i in (0, 1, 8)) for i in range(10)]
-    found = batches.unfinished_batches(clips, 4)
+    found = jobs.unfinished_batches(clips, 4)
     assert [[clip.number for clip in batch] for batch in found] == [[0, 1, 2, 3], [8, 9]]
 
 

@@ -16,7 +16,7 @@ from audiodiff.audio.mel.file import save_mel, spec_path
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.pipelines.vocoder import Vocoder
-from audiodiff.rendering.jobs import RenderInput, find_inputs
+from audiodiff.rendering.inputs import RenderInput, find_inputs
 
 SPEC = PRESETS["speech_16k"]
 
