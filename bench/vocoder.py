@@ -36,8 +36,8 @@ from vocoder_synthesis import HeldOut, Row, judged, load, render, speeds
 from vocoder_training import Contender, Course, Training, alone, train
 
 from audiodiff import config
+from audiodiff.data.corpora.tones import write_tones
 from audiodiff.data.manifest import Clip, Manifest
-from audiodiff.data.tones import write_tones
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash

@@ -29,37 +29,50 @@ MAX_SAMPLES = 1 << 31  # of all channels, read at once: 8 GiB
 CANCELLED = 1e-4  # share of the channels' energy that is left in their mono mix
 _WRITTEN = {"wav": "WAV", "flac": "FLAC"}
 FORMATS = tuple(_WRITTEN)
+_FEW_CHANNELS = 8  # a last axis of so many or fewer is one of channels, unless the other axis is as short
 _FULL_SCALE = {torch.uint8: 2**7, torch.int16: 2**15, torch.int32: 2**31}  # the integer types of WAV files
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Audio:
-    """A signal and its rate.
+    """A waveform and its sample rate.
 
-    Takes what other libraries load, NumPy arrays, lists and tensors, and holds it as float32 on the CPU. Integers have
-    the full scale of their type, as in a WAV file: they are divided by it, with a warning.
+    Accepts tensors, NumPy arrays and nested lists, and holds float32 on the CPU. Integers are divided by the full scale
+    of their type, as in a WAV file, with a warning.
 
     Attributes:
-        samples: (T,) or (B, T); with channels (C, T) or (B, C, T); finite, full scale +-1.
+        samples: (T,) mono, (C, T) with channels first, or a batch (B, C, T); finite, full scale +-1.
         sample_rate: Hz.
 
     Raises:
-        UserError: samples that are not real numbers, NaN or infinite, or integers of a type that audio does not come in
-            (uint8, int16 and int32 do); a rate that is not a whole number above 0.
+        UserError: another shape, such as (T, C); samples that are not real numbers, NaN or infinite, or of an integer
+            type other than uint8, int16 and int32; a sample rate that is not a positive integer.
     """
 
     samples: Tensor
     sample_rate: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Convert and check."""
         object.__setattr__(self, "samples", _float_samples(self.samples))
         object.__setattr__(self, "sample_rate", whole_number(self.sample_rate, "sample rate", 1))
+
+    def __repr__(self) -> str:
+        """Duration, rate, channels and peak."""
+        batch = f"{len(self.samples)} clips, " if self.samples.ndim == 3 else ""
+        channels = f"{self.channels} channel{'s' * (self.channels != 1)}"
+        peak = self.samples.abs().max().item() if self.samples.numel() else 0.0
+        return f"Audio({batch}{self.seconds:.3f} s, {self.sample_rate} Hz, {channels}, peak {peak:.3f})"
 
     @property
     def seconds(self) -> float:
         """Duration."""
         return self.samples.shape[-1] / self.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Number of channels; 1 for samples (T,)."""
+        return 1 if self.samples.ndim == 1 else self.samples.shape[-2]
 
 
 def _float_samples(samples: ArrayLike | Tensor) -> Tensor:
@@ -67,6 +80,11 @@ def _float_samples(samples: ArrayLike | Tensor) -> Tensor:
     samples = real_tensor(samples, "audio").cpu()
     if samples.ndim == 0:
         raise UserError("audio", "is a single number", "give samples (T,) or (C, T)")
+    if samples.ndim > 3:
+        raise UserError("audio", f"has shape {tuple(samples.shape)}", "give samples (T,), (C, T) or a batch (B, C, T)")
+    if samples.ndim > 1 and 0 < samples.shape[-1] <= _FEW_CHANNELS < samples.shape[-2]:
+        problem = f"has shape {tuple(samples.shape)}, time is the last axis"
+        raise UserError("audio", problem, "transpose it to channels first, (C, T)")
     if not samples.is_floating_point():
         samples = _scaled(samples)
     samples = samples.float()

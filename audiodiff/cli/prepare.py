@@ -26,7 +26,9 @@ def prepare(
     import logging
     import sys
 
-    from audiodiff.data import corpora as data
+    from tqdm import tqdm
+
+    from audiodiff.data import preparation
     from audiodiff.data.audit import Audit
     from audiodiff.errors import UserError
 
@@ -35,7 +37,7 @@ def prepare(
     log.setLevel(logging.INFO)
     log.addHandler(shown)
     try:
-        manifest = data.prepare(corpora, out, split_by, clips, left_out.append)
+        manifest = preparation.prepare(corpora, out, split_by, clips, left_out.append, tqdm)
     finally:
         log.removeHandler(shown)
     print(Audit.load(out))

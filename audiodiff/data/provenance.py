@@ -3,9 +3,9 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from audiodiff.data.corpora import attribution
 from audiodiff.data.licenses import Terms, license_terms
 from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.data.preparation import attribution
 
 
 @dataclass(frozen=True)

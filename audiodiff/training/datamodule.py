@@ -10,13 +10,14 @@ from typing import Literal
 import lightning
 import torch
 from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
 
 from audiodiff.data.audit import NAME as AUDIT
 from audiodiff.data.audit import Audit
-from audiodiff.data.corpora import default_folder, prepare
+from audiodiff.data.corpora.tones import write_tones
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
 from audiodiff.data.manifest import NAME, Manifest
-from audiodiff.data.tones import write_tones
+from audiodiff.data.preparation import default_folder, prepare
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
@@ -166,7 +167,7 @@ class AudioData(ManifestData):
         if not self.tones and folder.is_dir() and not (folder / NAME).exists():
             self.path = str(default_folder(folder))
             print(f"preparing {folder} in {self.path}")
-            manifest = prepare([f"music:{folder}"], self.path)
+            manifest = prepare([f"music:{folder}"], self.path, progress=tqdm)
             for kind in ("unreadable", "left out"):
                 if found := Audit.load(manifest.root).findings.get(kind):
                     (name, why), count = found[0], len(found)

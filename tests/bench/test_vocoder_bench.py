@@ -15,7 +15,7 @@ from vocoder_training import Course, Training, alone, peak_memory, train_for
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
-from audiodiff.data.tones import write_tones
+from audiodiff.data.corpora.tones import write_tones
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError

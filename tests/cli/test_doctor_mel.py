@@ -10,7 +10,7 @@ from audiodiff.audio.mel import PRESETS, MelSpectrogram
 from audiodiff.audio.mel.convention import CONVENTIONS
 from audiodiff.audio.mel.file import load_mel, save_mel
 from audiodiff.cli import main
-from audiodiff.data.tones import tone
+from audiodiff.data.corpora.tones import tone
 
 TACOTRON2 = PRESETS["tacotron2_22k"]
 

@@ -14,7 +14,8 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.audio.reading import pyav
 from audiodiff.cli import main
-from audiodiff.data import recordings
+from audiodiff.data.corpora import folder as corpus_folder
+from audiodiff.data.corpora import speech
 from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
@@ -130,7 +131,7 @@ def test_long_recordings_are_decoded_once_however_many_parts_they_become(monkeyp
     root = tmp_path / "talks"
     root.mkdir()
     Odd("long.ogg", encoded("OGG")).write(root)
-    monkeypatch.setattr(recordings, "LONGEST_SECONDS", 0.5)
+    monkeypatch.setattr(corpus_folder, "LONGEST_SECONDS", 0.5)
     opened = []
     original = audio_file._decoder
     monkeypatch.setattr(audio_file, "_decoder", lambda path: opened.append(path.suffix) or original(path))
@@ -152,6 +153,6 @@ def test_containers_are_decoded_once(monkeypatch, capsys, tmp_path, model):
         monkeypatch.setattr(pyav.PyavDecoder, "read", lambda *a, to=blocks: to.append(original(*a)) or to[-1])
         status, lines = run(monkeypatch, capsys, *words, "--out", tmp_path / words[0])
         assert status == 0 and sum(map(len, blocks)) == whole, lines
-    monkeypatch.setattr(recordings, "LONGEST_SECONDS", 0.3)
-    assert sum(len(part.read().samples) for part in recordings.folder(root)) == whole
-    assert len(recordings.folder(root)) == -(-whole // round(0.3 * 44100))
+    monkeypatch.setattr(corpus_folder, "LONGEST_SECONDS", 0.3)
+    assert sum(len(part.read().samples) for part in speech.folder(root)) == whole
+    assert len(speech.folder(root)) == -(-whole // round(0.3 * 44100))

@@ -3,8 +3,8 @@ import pytest
 import soundfile
 
 from audiodiff.data.audit import FINDINGS, Audit, audit, measure
-from audiodiff.data.corpora import prepare
 from audiodiff.data.manifest import Manifest
+from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
 
 RATE = 16000

@@ -10,7 +10,7 @@ import torch
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
-from audiodiff.data.corpora import PACKAGED
+from audiodiff.data.corpora import registry
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
@@ -216,7 +216,7 @@ def test_language_is_the_corpus_or_what_is_said():
 
 def test_every_corpus_of_speech_has_a_language():
     music = {"sonic-pi-samples", "hydrogen-drumkits", "singularity-music", "wesnoth-music", "scores"}
-    assert CORPORA.keys() == {*PACKAGED, "hibari", "ljspeech", "vctk"} - music
+    assert CORPORA.keys() == {name.removesuffix(":PATH") for name in registry.CORPORA} - {"folder", "music"} - music
     assert all(language(Clip(f"asterisk-{code}/a", "a.flac", 1.0, RATE)) == code for code in ("en", "es", "it"))
 
 

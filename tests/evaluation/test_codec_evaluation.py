@@ -9,8 +9,8 @@ import soundfile
 import torch
 
 from audiodiff.cli import build as application
-from audiodiff.data.corpora import prepare
 from audiodiff.data.manifest import Manifest
+from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
 from audiodiff.evaluation.codec_evaluation import Settings, evaluate, markdown, write_report
 from audiodiff.models.codec import Codec

@@ -10,7 +10,7 @@ import torch
 
 from audiodiff.audio.io import Audio, read
 from audiodiff.cli import build as application
-from audiodiff.data.corpora import prepare
+from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
 from audiodiff.evaluation import generation_evaluation
 from audiodiff.evaluation.generation_evaluation import (

@@ -82,7 +82,7 @@ def test_no_words_is_nan_and_silence_is_all_wrong():
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
 def test_speech_is_understood_without_a_network_and_noise_is_not(monkeypatch):
-    from audiodiff.data.synthetic import _speak
+    from audiodiff.data.corpora.synthetic import _speak
     from audiodiff.metrics.rates import at_rate
 
     text = "Please leave your message after the tone, and press seven when you have finished."

@@ -7,7 +7,7 @@ import torch
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
-from audiodiff.data.tones import tone
+from audiodiff.data.corpora.tones import tone
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.vocoder_model import VocoderModel

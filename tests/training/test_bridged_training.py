@@ -10,7 +10,7 @@ from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import EnergyPrior, RoughPrior
 from audiodiff.audio.spectral import si_sdr
-from audiodiff.data.tones import tone
+from audiodiff.data.corpora.tones import tone
 from audiodiff.diffusion.bridge import Bridge
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine

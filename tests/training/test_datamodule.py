@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from audiodiff.data.tones import write_tones
+from audiodiff.data.corpora.tones import write_tones
 from audiodiff.errors import UserError
 from audiodiff.training import datamodule
 from audiodiff.training.datamodule import ManifestData, OneClipData

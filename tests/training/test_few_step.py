@@ -8,7 +8,7 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.audio.spectral import multi_resolution_stft
 from audiodiff.conditioners.excitation import HarmonicExcitation
-from audiodiff.data.tones import tone
+from audiodiff.data.corpora.tones import tone
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.objective import V

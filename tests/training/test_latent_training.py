@@ -12,8 +12,8 @@ import torch
 
 from audiodiff import config, train
 from audiodiff.audio import io
-from audiodiff.data import corpora
 from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.models.codec import Codec, codec_of
@@ -141,7 +141,7 @@ def test_a_recording_that_changed_is_encoded_again_and_so_is_more_silence(codec,
     prepared = ["data", "mine"]
 
     def encoded(crop=CROP):
-        corpora.prepare([f"music:{mine}"], tmp_path.joinpath(*prepared))
+        prepare([f"music:{mine}"], tmp_path.joinpath(*prepared))
         arguments = {"sample_rate": RATE, "crop_samples": crop, "batch_size": 2, "channels": 2}
         data = LatentData(str(tmp_path.joinpath(*prepared)), codec=str(codec / "model"), **arguments)
         with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from audiodiff import config, train
 from audiodiff.audio import io
 from audiodiff.cli import build as application
-from audiodiff.data.corpora import prepare
+from audiodiff.data.preparation import prepare
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.samplers.sampler import not_finite
 from audiodiff.diffusion.schedules.schedule import Cosine

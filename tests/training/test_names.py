@@ -9,8 +9,8 @@ import soundfile
 import torch
 
 from audiodiff import config, train
-from audiodiff.data.corpora import prepare
 from audiodiff.data.manifest import Manifest
+from audiodiff.data.preparation import prepare
 from audiodiff.training.guard import NonFiniteGuard
 
 pytestmark = pytest.mark.filterwarnings("ignore")

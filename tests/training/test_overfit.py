@@ -29,7 +29,7 @@ from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import PRESETS, MelSpectrogram
 from audiodiff.audio.prior import MelPrior
 from audiodiff.audio.spectral import si_sdr
-from audiodiff.data.tones import tone
+from audiodiff.data.corpora.tones import tone
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.objective import X0, Epsilon, Objective, V

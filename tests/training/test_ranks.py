@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from audiodiff.data.tones import write_tones
+from audiodiff.data.corpora.tones import write_tones
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.learned import LearnedSchedule
 from audiodiff.diffusion.schedules.schedule import Cosine

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.conditioners.excitation import HarmonicExcitation
-from audiodiff.data.tones import tone
+from audiodiff.data.corpora.tones import tone
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.audio_model import AudioModel

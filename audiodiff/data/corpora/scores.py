@@ -1,7 +1,7 @@
-"""Music rendered from scores: Bach's chorales out of music21, played on the sampled instruments of a soundfont.
+"""Music rendered from scores: Bach's chorales from music21, played on the sampled instruments of a soundfont.
 
-For machines that have the package index and nothing else, and for models that are told instrument and tempo: of these
-pieces both are known, since both follow from a piece's name. It is music by a machine, and says so.
+It needs Python packages only. Instrument and tempo are derived from a piece's name, so that both labels are exact, for
+models conditioned on them. The clips are marked as synthetic.
 """
 
 import hashlib
@@ -16,24 +16,31 @@ import torch
 
 from audiodiff.audio.io import Audio
 from audiodiff.data.annotation import Annotation
-from audiodiff.data.recordings import Recording
+from audiodiff.data.corpora.corpus import Corpus, Recording, Request
 from audiodiff.errors import UserError
 
 SAMPLE_RATE = 44100
 INSTRUMENTS = {"piano": 0, "harpsichord": 6, "organ": 19, "guitar": 24, "strings": 48, "choir": 52}  # General MIDI
 TEMPI = range(60, 121, 4)
-SOURCE = "synthetic: music21's corpus on TimGM6mb of pretty_midi, by tinysoundfont"
-LICENSE = "chorales of J. S. Bach (died 1750); encodings as music21's corpus/license.txt says; soundfont GPL-2"
+_SOURCE = "synthetic: music21's corpus on TimGM6mb of pretty_midi, by tinysoundfont"
+_LICENSE = (
+    "public domain (chorales of J. S. Bach); see music21's corpus/license.txt (encodings); GPL-2 (soundfont TimGM6mb)"
+)
 _TAIL_SECONDS = 2.0
 _VELOCITY = 90
 _INSTALL = "pip install music21 pretty_midi && pip install --no-deps tinysoundfont"
 
 
+def open_corpus(request: Request) -> Corpus:
+    """The chorales as a corpus."""
+    return Corpus(recordings(), _SOURCE, _LICENSE, synthetic=True)
+
+
 def recordings() -> list[Recording]:
-    """All chorales, unplayed.
+    """All chorales; each is rendered when it is read.
 
     Raises:
-        UserError: a package is missing; names the command that installs all of them.
+        UserError: a package is missing.
     """
     for package in ("music21", "pretty_midi", "tinysoundfont"):
         if find_spec(package) is None:
@@ -46,13 +53,13 @@ def recordings() -> list[Recording]:
         digest = hashlib.sha256(name.encode()).digest()
         instrument = list(INSTRUMENTS)[digest[0] % len(INSTRUMENTS)]
         tempo = TEMPI[digest[1] % len(TEMPI)]
-        told = Annotation((instrument,), float(tempo))
-        found.append(Recording(name, partial(_played, path, instrument, tempo), label=told.label, tempo=told.tempo))
+        label = Annotation((instrument,)).label
+        found.append(Recording(name, partial(_play, path, instrument, tempo), label=label, tempo=float(tempo)))
     return found
 
 
-def _played(path: Path, instrument: str, tempo: float) -> Audio:
-    """A piece in stereo.
+def _play(path: Path, instrument: str, tempo: float) -> Audio:
+    """Render a piece in stereo.
 
     Raises:
         UserError: it cannot be read as a score, or has no notes.
@@ -61,11 +68,11 @@ def _played(path: Path, instrument: str, tempo: float) -> Audio:
 
     try:
         notes = list(_notes(converter.parse(path), tempo))
-    except Exception as error:  # what its parsers raise is not theirs alone
+    except Exception as error:  # its parsers raise anything
         raise UserError(path, f"cannot be read as a score ({error})") from error
     if not notes:
         raise UserError(path, "has no notes")
-    return Audio(torch.from_numpy(rendered(notes, INSTRUMENTS[instrument])), SAMPLE_RATE)
+    return Audio(torch.from_numpy(synthesize(notes, INSTRUMENTS[instrument])), SAMPLE_RATE)
 
 
 def _notes(score, tempo: float) -> Iterator[tuple[float, float, int]]:
@@ -77,14 +84,14 @@ def _notes(score, tempo: float) -> Iterator[tuple[float, float, int]]:
             yield from ((start, start + length, pitch.midi) for pitch in note.pitches)
 
 
-def rendered(notes: list[tuple[float, float, int]], program: int) -> np.ndarray:
-    """Notes (start and end in seconds, MIDI number) on a General MIDI program: (2, T) float32 at `SAMPLE_RATE`."""
+def synthesize(notes: list[tuple[float, float, int]], program: int) -> np.ndarray:
+    """Play notes (start and end in seconds, MIDI number) on a General MIDI program: (2, T) float32 at `SAMPLE_RATE`."""
     import tinysoundfont
 
     synth = tinysoundfont.Synth(samplerate=SAMPLE_RATE, gain=-6)
     font = synth.sfload(str(resources.files("pretty_midi") / "TimGM6mb.sf2"))
     synth.program_select(0, font, 0, program)
-    # At one time notes end before others begin, so that a repeated note is heard twice.
+    # Simultaneous events: notes end before others begin, so that a repeated note sounds twice.
     events = sorted([(end, 0, key) for _, end, key in notes] + [(start, 1, key) for start, _, key in notes])
     pieces, now = [], 0
     for seconds, begins, key in [*events, (events[-1][0] + _TAIL_SECONDS, 2, 0)]:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from audiodiff.data import scores
-from audiodiff.data.scores import SAMPLE_RATE, rendered
+from audiodiff.data.corpora import scores
+from audiodiff.data.corpora.scores import SAMPLE_RATE, synthesize
 from audiodiff.errors import UserError
 
 pytest.importorskip("music21")
@@ -18,7 +18,7 @@ def pitch(wave: np.ndarray) -> float:
 
 
 def test_notes_sound_when_they_are_written():
-    wave = rendered([(0.0, 0.5, 69), (1.0, 1.5, 81)], scores.INSTRUMENTS["organ"])
+    wave = synthesize([(0.0, 0.5, 69), (1.0, 1.5, 81)], scores.INSTRUMENTS["organ"])
     assert wave.shape == (2, round(3.5 * SAMPLE_RATE)) and wave.dtype == np.float32
     second = SAMPLE_RATE
     assert pitch(wave[:, : second // 2]) / 440 == pytest.approx(round(pitch(wave[:, : second // 2]) / 440), abs=0.02)
@@ -49,4 +49,4 @@ def test_a_missing_package_names_the_command(monkeypatch):
 def test_what_is_no_score_is_named(tmp_path):
     (tmp_path / "a.mxl").write_bytes(b"no score")
     with pytest.raises(UserError, match=r"a\.mxl"):
-        scores._played(tmp_path / "a.mxl", "piano", 60)
+        scores._play(tmp_path / "a.mxl", "piano", 60)

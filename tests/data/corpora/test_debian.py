@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from audiodiff.data import debian
-from audiodiff.data.corpora import prepare
+from audiodiff.data.corpora import debian
+from audiodiff.data.preparation import prepare
 from audiodiff.data.provenance import provenance
 from audiodiff.errors import UserError
 
@@ -146,15 +146,15 @@ def test_without_apt_one_line_names_the_ways_on(tmp_path, monkeypatch):
 def test_license_is_what_the_copyright_file_says(tmp_path, text, files, expected):
     (tmp_path / "usr/share/doc/p").mkdir(parents=True)
     (tmp_path / "usr/share/doc/p/copyright").write_text(text)
-    assert debian.license(tmp_path, "p", files) == expected
+    assert debian.license_of(tmp_path, "p", files) == expected
     assert debian.version(tmp_path, "p") == "unknown version"
 
 
 def test_the_first_name_that_the_copyright_file_knows_counts(tmp_path):
     (tmp_path / "usr/share/doc/p").mkdir(parents=True)
     (tmp_path / "usr/share/doc/p/copyright").write_text("Files: *\nLicense: X\n\nFiles: kit.zip\nLicense: Y\n")
-    assert debian.license(tmp_path, "p", "kit v4.zip", "kit.zip") == "Y (holder not named)"
-    assert debian.license(tmp_path, "p", "kit v4.zip", "kit v.zip") == "X (holder not named)"
+    assert debian.license_of(tmp_path, "p", "kit v4.zip", "kit.zip") == "Y (holder not named)"
+    assert debian.license_of(tmp_path, "p", "kit v4.zip", "kit v.zip") == "X (holder not named)"
 
 
 FREE_TEXT = """\

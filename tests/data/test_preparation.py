@@ -1,6 +1,4 @@
 import errno
-import gzip
-import importlib.util
 import json
 import os
 import shutil
@@ -14,10 +12,11 @@ import pytest
 import soundfile
 
 from audiodiff.audio.io import AudioFile, probe, read
-from audiodiff.data import annotation, corpora, recordings, synthetic
+from audiodiff.data import annotation, preparation
 from audiodiff.data.audit import Audit
-from audiodiff.data.corpora import prepare
+from audiodiff.data.corpora import folder as corpus_folder
 from audiodiff.data.manifest import Manifest
+from audiodiff.data.preparation import default_folder, prepare
 from audiodiff.errors import UserError
 from audiodiff.files import LOCK
 
@@ -37,7 +36,7 @@ def times(folder):
 def no_decoding(monkeypatch):
     """Whatever decodes a source from now on fails the test."""
 
-    monkeypatch.setattr(recordings, "read", lambda *_: pytest.fail("a source was read again"))
+    monkeypatch.setattr(corpus_folder, "read", lambda *_: pytest.fail("a source was read again"))
 
 
 @pytest.fixture
@@ -53,19 +52,6 @@ def ljspeech(tmp_path):
     return root
 
 
-def test_ljspeech(ljspeech, tmp_path):
-    manifest = prepare([f"ljspeech:{ljspeech}"], tmp_path / "out")
-    texts = {clip.id: clip.text for clip in manifest.clips}
-    assert texts == {
-        "ljspeech/LJ001-0000": 'Printing, in fourteen fifty-five, "the only" sense',
-        "ljspeech/LJ001-0001": "second",
-        "ljspeech/LJ001-0002": "",
-    }
-    assert {(c.speaker, c.license, c.sample_rate) for c in manifest.clips} == {("ljspeech/LJ", "public domain", 22050)}
-    assert Manifest.load(tmp_path / "out") == manifest
-    assert Audit.load(tmp_path / "out").findings["unreadable"] == [["ljspeech/LJ001-0009", "no such file"]]
-
-
 def test_prepared_audio_is_the_source(ljspeech, tmp_path):
     manifest = prepare([f"ljspeech:{ljspeech}"], tmp_path / "out")
     for clip in manifest.clips:
@@ -73,39 +59,6 @@ def test_prepared_audio_is_the_source(ljspeech, tmp_path):
         assert manifest.path(clip).suffix == ".flac"
         assert np.array_equal(read(manifest.path(clip)).samples, read(source).samples)
         assert clip.samples == probe(source).samples
-
-
-def test_vctk(tmp_path):
-    root = tmp_path / "VCTK-Corpus-0.92"
-    audio = root / "wav48_silence_trimmed"
-    first = sound(audio / "p225/p225_001_mic1.flac", rate=48000, seed=1)
-    sound(audio / "p225/p225_001_mic2.flac", rate=48000, seed=2)
-    sound(audio / "p226/p226_003_mic2.flac", rate=48000, seed=3)
-    sound(audio / "p315/p315_001_mic1.flac", rate=48000, seed=4)
-    for speaker, number, text in (("p225", "001", "Please call Stella."), ("p226", "003", "Six spoons.\n")):
-        path = root / f"txt/{speaker}/{speaker}_{number}.txt"
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
-    manifest = prepare([f"vctk:{root}"], tmp_path / "out", split_by="speaker")
-    assert [(clip.id, clip.speaker, clip.text) for clip in manifest.clips] == [
-        ("vctk/p225/p225_001", "vctk/p225", "Please call Stella."),
-        ("vctk/p226/p226_003", "vctk/p226", "Six spoons."),
-        ("vctk/p315/p315_001", "vctk/p315", ""),
-    ]
-    assert np.abs(read(manifest.path(manifest.clips[0])).samples.numpy() - first).max() < 1e-4  # microphone 1
-
-
-def test_vctk_of_names_that_are_not_utf8(tmp_path):
-    sound(tmp_path / "new.wav")
-    (tmp_path / "vctk/wav48/p1").mkdir(parents=True)
-    (tmp_path / "new.wav").rename(tmp_path / "vctk/wav48/p1" / os.fsdecode(b"caf\xe9.wav"))
-    manifest = prepare([f"vctk:{tmp_path / 'vctk'}"], tmp_path / "out")
-    assert [clip.id for clip in Manifest.load(tmp_path / "out").clips] == ["vctk/p1/caf?"] and len(manifest) == 1
-
-
-def test_vctk_080(tmp_path):
-    sound(tmp_path / "v/wav48/p225/p225_001.wav", rate=48000)
-    assert [clip.id for clip in prepare([f"vctk:{tmp_path / 'v'}"], tmp_path / "out").clips] == ["vctk/p225/p225_001"]
 
 
 def test_folder_with_texts_speakers_formats_and_faults(tmp_path):
@@ -146,9 +99,9 @@ def test_second_run_does_nothing(ljspeech, tmp_path, no_decoding, monkeypatch):
     monkeypatch.undo()
     first = prepare([f"ljspeech:{ljspeech}"], out)
     before = times(out)
-    monkeypatch.setattr(recordings, "read", None)
-    monkeypatch.setattr(corpora.music, "stereo", None)
-    monkeypatch.setattr(corpora, "audit", None)
+    monkeypatch.setattr(corpus_folder, "read", None)
+    monkeypatch.setattr(preparation, "read_stereo", None)
+    monkeypatch.setattr(preparation, "audit", None)
     assert prepare([f"ljspeech:{ljspeech}"], out) == first
     assert times(out) == before
 
@@ -164,14 +117,14 @@ def test_an_interrupted_run_goes_on(ljspeech, tmp_path, monkeypatch):
         calls.append(path)
         real_write(path, audio)
 
-    real_write = corpora.write
-    monkeypatch.setattr(corpora, "write", interrupted)
+    real_write = preparation.write
+    monkeypatch.setattr(preparation, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare([f"ljspeech:{ljspeech}"], out)
     assert not (out / "manifest.jsonl").exists()
     kept = {path: path.stat().st_ino for path in out.rglob("*.flac")}
     assert len(kept) == 2
-    monkeypatch.setattr(corpora, "write", real_write)
+    monkeypatch.setattr(preparation, "write", real_write)
     assert prepare([f"ljspeech:{ljspeech}"], out).clips == whole.clips
     assert {path: path.stat().st_ino for path in kept} == kept  # atomic writing would have made new ones
 
@@ -272,118 +225,6 @@ def test_an_output_below_a_file(tmp_path, ljspeech):
         prepare([f"ljspeech:{ljspeech}"], tmp_path / "file/out")
 
 
-def test_festvox_layout(tmp_path):
-    sound(tmp_path / "voice/wav/ru_0001.wav")
-    sound(tmp_path / "voice/wav/ru_0002.wav")
-    (tmp_path / "voice/etc").mkdir()
-    (tmp_path / "voice/etc/txt.done.data").write_text('( ru_0001 "Прядь, "волнистых" вол+ос." )\n', encoding="utf-8")
-    found = recordings.festvox(tmp_path / "voice")
-    assert [(r.key, r.text, r.speaker) for r in found] == [
-        ("ru_0001", 'Прядь, "волнистых" вол+ос.', "voice"),
-        ("ru_0002", "", "voice"),
-    ]
-    assert found[0].read().sample_rate == 16000
-
-
-def test_fillets_layout(tmp_path):
-    for name in ("city/cs/hi", "city/cs/mute", "share/jokes/cs/joke", "city/nl/hi"):
-        sound(tmp_path / f"sound/{name}.ogg", rate=22050)
-    (tmp_path / "script/city").mkdir(parents=True)
-    (tmp_path / "script/share").mkdir()
-    (tmp_path / "script/city/dialogs_cs.lua").write_text(
-        'dialogId("hi", "font_big", "Say \\"hi\\"")\ndialogStr(\n"Řekni \\"ahoj\\"")\n'
-        'dialogId("mute", "", "")\ndialogStr("")\n',
-        encoding="utf-8",
-    )
-    (tmp_path / "script/share/x_dialogs_cs.lua").write_text('dialogId("joke", "font_small", "Ha")\ndialogStr("Cha")\n')
-    found = recordings.fillets(tmp_path / "sound", tmp_path / "script")
-    assert [(r.key, r.text, r.speaker) for r in found] == [
-        ("city/hi", 'Řekni "ahoj"', "font_big"),
-        ("city/mute", "", ""),
-        ("share/jokes/joke", "Cha", "font_small"),
-    ]
-
-
-def test_fillets_levels_in_noise_are_left_out(tmp_path):
-    for name in ("city/cs/hi", "keys/cs/key", "linux/cs/tux"):
-        sound(tmp_path / f"sound/{name}.ogg", rate=22050)
-    found = recordings.fillets(tmp_path / "sound", tmp_path / "script")
-    assert {r.key: bool(r.remark) for r in found} == {"city/hi": False, "keys/key": True, "linux/tux": True}
-
-
-@pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not installed")
-def test_asterisk_layout_and_g722(tmp_path):
-    import av
-
-    clean = 0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-    for name in ("hello", "letters/at", "silence/1", "empty"):
-        path = tmp_path / f"sounds/en_voice/{name}.g722"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if name == "empty":
-            path.touch()
-            continue
-        with av.open(str(path), "w", format="g722") as container:
-            stream = container.add_stream("g722", rate=16000, layout="mono")
-            frame = av.AudioFrame.from_ndarray((clean * 32767).astype(np.int16)[None], format="s16", layout="mono")
-            frame.sample_rate = 16000
-            for packet in (*stream.encode(frame), *stream.encode(None)):
-                container.mux(packet)
-    texts = tmp_path / "texts.gz"
-    with gzip.open(texts, "wt", encoding="utf-8") as file:
-        file.write("; a comment: here\n\nhello: Hello (you) there. <beep>\nletters/at: at [@]\nsilence/1: (1 second)\n")
-    found = {r.key: r for r in recordings.asterisk(tmp_path / "sounds", texts)}
-    assert {key: r.text for key, r in found.items()} == {
-        "hello": "Hello (you) there.",
-        "letters/at": "at",
-        "silence/1": "",
-        "empty": "",
-    }
-    assert {key for key, r in found.items() if r.remark} == {"silence/1"}
-    assert found["hello"].speaker == "en_voice"
-    audio = found["hello"].read()
-    assert audio.sample_rate == 16000
-    assert audio.seconds == pytest.approx(1, abs=0.02)
-    spectrum = np.abs(np.fft.rfft(audio.samples.numpy()[:16000] * np.hanning(len(audio.samples[:16000]))))
-    assert abs(int(spectrum.argmax()) - 440) <= 1
-    tone = spectrum[430:451].__pow__(2).sum()
-    assert tone > 100 * (np.square(spectrum).sum() - tone)  # G.722's noise lies far below a pure tone
-    with pytest.raises(UserError):
-        found["empty"].read()
-
-
-def test_sentences_are_many_and_different():
-    lines = synthetic.sentences()
-    assert len(lines) >= 60
-    assert len(set(lines)) == len(lines)
-    assert all(20 < len(line) < 100 and line[0].isupper() and line[-1] in ".?!" for line in lines)
-    assert len(set(synthetic.texts(len(lines) ** 2))) == len(lines) ** 2
-    assert synthetic.texts(150)[:100] == synthetic.texts(100)
-    for wrong in (0, -1, len(lines) ** 2 + 1):
-        with pytest.raises(UserError, match="--clips"):
-            synthetic.texts(wrong)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
-def test_hibari_is_marked_synthetic_everywhere_and_reproducible(tmp_path):
-    manifest = prepare(["hibari"], tmp_path / "a", clips=3)
-    assert [clip.text for clip in manifest.clips] == synthetic.sentences()[:3]
-    for clip in manifest.clips:
-        assert clip.synthetic
-        assert "synthetic" in clip.speaker
-        assert "synthetic" in clip.license
-        assert "synthetic" in clip.source
-        assert 1 < clip.seconds < 15
-    assert "SYNTHETIC" in str(Audit.load(tmp_path / "a"))
-    shutil.rmtree(tmp_path / "a/hibari")
-    assert prepare(["hibari"], tmp_path / "a", clips=3) == manifest
-    kept = times(tmp_path / "a/hibari")
-    more = prepare(["hibari"], tmp_path / "a", clips=4)
-    assert [clip.id for clip in more.clips][:3] == [clip.id for clip in manifest.clips]
-    assert {path: when for path, when in times(tmp_path / "a/hibari").items() if path.suffix == ".flac"}.items() >= {
-        path: when for path, when in kept.items() if path.suffix == ".flac"
-    }.items()
-
-
 DAMAGE = {
     "cut": b'{"version": 2, "made_fr',
     "no text": b"\xff\xfe\x00",
@@ -412,7 +253,7 @@ def test_damaged_records_only_cost_work(prepared, damage):
     root, first = prepared
     for name in ("mine/corpus.json", "audit.json"):
         (first.root / name).write_bytes(damage)
-    assert corpora.attribution(first, "mine") == ""
+    assert preparation.attribution(first, "mine") == ""
     assert prepare([f"folder:{root}"], first.root) == first
     assert Audit.matches(first) and str(Audit.load(first.root))
 
@@ -439,17 +280,6 @@ def test_names_that_lead_out_of_the_folder_are_left_out(ljspeech, tmp_path):
     assert left_out == dict.fromkeys(
         ("ljspeech/../victim", "ljspeech//etc/passwd", "ljspeech/a\0b"), "its name leads out of the folder"
     )
-
-
-def test_the_key_of_a_file_does_not_move_to_another_one(tmp_path):
-    for name in ("a.mp3", "b.wav", "b_mp3.flac"):
-        (tmp_path / name).touch()
-    assert set(recordings.files(tmp_path)) == {"a", "b", "b_mp3"}
-    for name in ("a.flac", "b.mp3"):
-        (tmp_path / name).touch()
-    found = recordings.files(tmp_path)
-    assert {"a_mp3": tmp_path / "a.mp3", "a_flac": tmp_path / "a.flac"}.items() < found.items()
-    assert not {"a", "b", "b_mp3"} & set(found) and sorted(found.values()) == sorted(tmp_path.iterdir())
 
 
 def test_texts_beside_that_are_none_and_that_cannot_be_read(tmp_path, monkeypatch):
@@ -534,20 +364,20 @@ def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):
     shutil.copytree(tmp_path / "there", folder)
     manifest = prepare([f"folder:{folder}"], tmp_path / "out", split_by="speaker")
     assert [(clip.id, clip.speaker) for clip in manifest.clips] == [("caf?/a", "caf?")]
-    monkeypatch.setattr(recordings, "read", None)
+    monkeypatch.setattr(corpus_folder, "read", None)
     assert prepare([f"folder:{folder}"], tmp_path / "out") == manifest == Manifest.load(tmp_path / "out")
 
 
 HELD = """
 import sys
-from audiodiff.data import corpora
-inner = corpora._prepare_corpus
+from audiodiff.data import preparation
+inner = preparation._prepare_corpus
 def held(*arguments):
     print("ready", flush=True)
     input()
     return inner(*arguments)
-corpora._prepare_corpus = held
-corpora.prepare([sys.argv[1]], sys.argv[2])
+preparation._prepare_corpus = held
+preparation.prepare([sys.argv[1]], sys.argv[2])
 """
 
 
@@ -584,3 +414,78 @@ def test_what_is_prepared_can_lie_where_nobody_may_write(ljspeech, tmp_path, no_
     monkeypatch.setattr(os, "open", refused)
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert prepare([f"ljspeech:{ljspeech}"], tmp_path / "out") == first and times(tmp_path / "out") == before
+
+
+def test_an_interrupted_preparation_goes_on_in_its_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root, place = tmp_path / "songs", default_folder(tmp_path / "songs")
+    for number in range(3):
+        sound(root / f"{number}.wav", seed=number)
+
+    def interrupted(path, audio):
+        assert default_folder(root) == place  # as another process finds it
+        real_write(path, audio)
+        if len(list(place.rglob("*.flac"))) == 2:
+            raise KeyboardInterrupt
+
+    real_write = preparation.write
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(preparation, "write", interrupted)
+        prepare([f"music:{root}"], place)
+    assert default_folder(root) == place and default_folder(tmp_path / "elsewhere/songs") != place
+    assert len(prepare([f"music:{root}"], place)) == 3
+
+
+def test_two_folders_of_one_name_are_prepared_in_two_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = tmp_path / "x/songs", tmp_path / "y/songs"
+    for root in (first, second):
+        sound(root / "a.wav")
+    assert default_folder(first) == default_folder(second) == Path("data/songs")
+    prepare([f"music:{first}"], default_folder(first))
+    assert default_folder(first) == Path("data/songs") != default_folder(second)
+    assert default_folder(second).parent == Path("data") and default_folder(second) == default_folder(second)
+    prepare([f"music:{second}"], default_folder(second))
+    prepare([f"folder:{tmp_path / 'x'}"], Path("data/songs"))  # not of this folder alone any more
+    assert default_folder(first) not in (Path("data/songs"), default_folder(second))
+    sound(tmp_path / "speech/a.wav")
+    prepare([f"folder:{tmp_path / 'speech'}"], Path("data/speech"))  # the same folder, as speech
+    assert default_folder(tmp_path / "speech") != Path("data/speech")
+    (tmp_path / "data/other").mkdir()
+    (tmp_path / "data/other/mine").touch()
+    assert default_folder(tmp_path / "z/other") != Path("data/other")
+
+
+def test_what_cannot_be_taken_is_named_and_the_rest_goes_on(tmp_path):
+    """A file that is no audio, a link to nothing, and a table that is somebody else's; names that are no UTF-8 are."""
+    songs = tmp_path / "songs"
+    sound(songs / "a.wav")
+    for number, name in enumerate((b"na\xefve.wav", b"na\xeeve.wav", b"na\xedve.wav"), 1):
+        sound(songs / "new.wav", seed=number)
+        (songs / "new.wav").rename(songs / os.fsdecode(name))
+    (songs / "b.m4a").write_bytes(b"something")
+    (songs / "c.flac").symlink_to(songs / "gone.flac")
+    (songs / "metadata.csv").write_text("no bar in here\n")
+    for kind, label in (("music", "music"), ("folder", "songs")):
+        if kind == "folder":
+            (songs / "metadata.csv").unlink()
+        lines = []
+        manifest = prepare([f"{kind}:{songs}"], tmp_path / kind, report=lines.append)
+        ids = [clip.id for clip in manifest.clips]
+        assert (
+            len(set(ids)) == 4
+            and ids[0] == f"{label}/a"
+            and all(id.startswith(f"{label}/na?ve_wav-") for id in ids[1:])
+        )
+        assert len({clip.content for clip in manifest.clips}) == 4
+        found = Audit.load(tmp_path / kind).findings
+        assert [name for name, _ in found["unreadable"]] == [f"{label}/b"]
+        assert found["left out"] == [[f"{label}/c", "is a link to nothing"]]
+        assert [error.subject for error in lines] == [f"{label}/b", f"{label}/c"]
+
+
+def test_of_a_folder_of_which_nothing_can_be_read_the_first_is_named(tmp_path):
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "songs/b.m4a").write_bytes(b"something")
+    with pytest.raises(UserError, match=r"none of its 1 recordings can be used; the first: is not readable audio"):
+        prepare([f"music:{tmp_path / 'songs'}"], tmp_path / "out")

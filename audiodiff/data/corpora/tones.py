@@ -1,4 +1,4 @@
-"""Synthetic clips for smoke runs and tests: harmonic tones of gliding pitch and moving formant. Nothing is fetched."""
+"""Synthetic clips for smoke runs and tests: harmonic tones with a gliding pitch and a moving formant."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from audiodiff.data.manifest import Clip, Manifest
 
 
 def tone(seed: int, samples: int, sample_rate: int) -> torch.Tensor:
-    """(samples,) one voice-like tone, a pure function of its arguments."""
+    """One voice-like tone (samples,), a pure function of its arguments."""
     generator = torch.Generator().manual_seed(seed)
     start, end, formant = torch.rand(3, generator=generator).tolist()
     time = torch.linspace(0, 1, samples)
@@ -29,9 +29,14 @@ def tone(seed: int, samples: int, sample_rate: int) -> torch.Tensor:
 def write_tones(
     folder: str | Path, clips: int = 12, seconds: float = 1.5, sample_rate: int = 16000, labels: Sequence[str] = ()
 ) -> Manifest:
-    """Write `clips` tones as FLAC with a manifest: two thirds to train on, the rest held out; marked synthetic.
+    """Write `clips` tones as FLAC with a manifest: two thirds in the training split, the rest held out.
 
-    Of `labels` each clip has one, in turns.
+    Args:
+        folder: of the manifest.
+        clips: how many.
+        seconds: duration of each.
+        sample_rate: Hz.
+        labels: assigned to the clips in turn.
     """
     folder = Path(folder)
     entries = []

@@ -37,7 +37,7 @@ def test_any_real_array_becomes_float32(shape, dtype, container, rate):
     assert audio.samples.dtype == torch.float32 and not audio.samples.requires_grad
     np.testing.assert_array_equal(audio.samples.numpy(), values.astype(np.float32))
     assert audio.sample_rate == 16000 and type(audio.sample_rate) is int
-    assert audio.seconds == 7 / 16000
+    assert audio.seconds == 7 / 16000 and audio.channels == (1 if len(shape) == 1 else shape[-2])
 
 
 @settings(max_examples=30, deadline=None)
@@ -69,12 +69,42 @@ def test_integers_are_scaled_by_the_full_scale_of_their_type(level, dtype, conta
         (np.array([0.1, np.nan]), "holds NaN or infinite samples"),
         (torch.tensor([[0.1, -np.inf], [0.0, np.inf]]), "holds NaN or infinite samples"),
         (torch.tensor([1e300], dtype=torch.float64), "holds NaN or infinite samples"),
+        (np.zeros((48000, 2)), "time is the last axis; transpose it"),
+        (np.zeros((4, 48000, 1)), "time is the last axis; transpose it"),
+        (np.zeros((1, 1, 1, 8)), r"has shape \(1, 1, 1, 8\)"),
     ],
 )
 def test_samples_that_are_refused(samples, words):
     with pytest.raises(UserError, match=f"^audio: .*{words}") as caught:
         Audio(samples, 16000)
     assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=st.lists(st.integers(0, 60), max_size=5).map(tuple))
+def test_shapes_are_accepted_or_refused_in_one_line(shape):
+    try:
+        audio = Audio(np.zeros(shape), 1000)
+    except UserError as error:
+        assert error.subject == "audio" and error.fix and "\n" not in str(error)
+        assert not 1 <= len(shape) <= 3 or shape[-1] <= 8 < shape[-2]
+    else:
+        assert tuple(audio.samples.shape) == shape and audio.seconds == shape[-1] / 1000
+        assert repr(audio).startswith("Audio(")
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((22050,), "Audio(0.500 s, 44100 Hz, 1 channel, peak 0.250)"),
+        ((1, 22050), "Audio(0.500 s, 44100 Hz, 1 channel, peak 0.250)"),
+        ((2, 22050), "Audio(0.500 s, 44100 Hz, 2 channels, peak 0.250)"),
+        ((3, 2, 22050), "Audio(3 clips, 0.500 s, 44100 Hz, 2 channels, peak 0.250)"),
+        ((2, 0), "Audio(0.000 s, 44100 Hz, 2 channels, peak 0.000)"),
+    ],
+)
+def test_repr_tells_duration_rate_channels_and_peak(shape, expected):
+    assert repr(Audio(np.full(shape, -0.25), 44100)) == expected
 
 
 @pytest.mark.parametrize("rate", [0, -16000, 22050.5, np.nan, np.inf, None, "16000", "high", np.array([8000, 16000])])
@@ -94,7 +124,6 @@ def test_one_signal_is_written(tmp_path, shape):
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ((50, 2), "transpose them: channels come first"),
         ((3, 50), "write each clip to a file of its own"),
         ((2, 2, 50), "write each clip to a file of its own"),
         ((4, 1, 50), "write each clip to a file of its own"),

@@ -1,7 +1,7 @@
-"""How music lies on disk: one-shots of instruments with their names, and whole pieces.
+"""Layouts of music corpora: one-shots of instruments and whole pieces.
 
-A one-shot's label is the kind of instrument, read off its name; what it is a part of is the instrument itself, whose
-other strokes sound nearly the same and stand on the same side of the split.
+A one-shot's label is the kind of instrument, from its name. Its piece is the instrument itself, whose other strokes
+sound nearly the same and must be on the same side of the split.
 """
 
 import re
@@ -11,25 +11,26 @@ from functools import partial
 from pathlib import Path
 
 from audiodiff.audio.io import EXTENSIONS, Audio, AudioFile, read
-from audiodiff.data import annotation, recordings
+from audiodiff.data import annotation
 from audiodiff.data.annotation import Annotation, drum_label
-from audiodiff.data.recordings import Recording
+from audiodiff.data.corpora.corpus import Recording
+from audiodiff.data.corpora.folder import audio_files, file_recording, recording, split_long
 from audiodiff.errors import UserError
 
 _STROKES = re.compile(r"[\s_-]*(softest|soft|med|medium|hardest|hard|normal)?[\s_-]*\d*$", re.IGNORECASE)
-# Kits of which Debian's copyright file and the author's own papers name different licenses.
+# Kits whose license differs between Debian's copyright file and the author's own papers.
 _UNCLEAR = {"rumpf_kit_z01_h2": "its own README and Debian's copyright file name different licenses"}
 
 
-def stereo(path: Path | AudioFile, start: int = 0, samples: int | None = None) -> Audio:
-    """A file with its two channels (2, T), or as one (1, T) if it has not just two, from `start` on.
+def read_stereo(path: Path | AudioFile, start: int = 0, samples: int | None = None) -> Audio:
+    """Read a file as (2, T) if it has two channels, else as (1, T).
 
     Raises:
         UserError: as `io.read`.
     """
     if not isinstance(path, AudioFile):
         with AudioFile(path) as file:
-            return stereo(file, start, samples)
+            return read_stereo(file, start, samples)
     return read(path, start=start, samples=samples, channels=2 if path.channels == 2 else 1)
 
 
@@ -54,13 +55,13 @@ def hydrogen(root: Path) -> list[Recording]:
             if path.suffix.lower() in EXTENSIONS:
                 name = names.get(path.name) or path.stem
                 label = drum_label(name) or drum_label(path.stem)
-                remark = _UNCLEAR.get(kit.name, "")
-                found.append(_recording(f"{kit.name}/{path.stem}", path, label, f"{kit.name}/{name}", kit.name, remark))
+                reason = _UNCLEAR.get(kit.name, "")
+                found.append(_recording(f"{kit.name}/{path.stem}", path, label, f"{kit.name}/{name}", kit.name, reason))
     return found
 
 
 def _instruments(description: Path) -> dict[str, str]:
-    """Of each file the first instrument that plays it."""
+    """The first instrument that uses each file."""
     try:
         tree = ElementTree.parse(description)
     except ElementTree.ParseError as error:
@@ -68,30 +69,30 @@ def _instruments(description: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for instrument in tree.iter():
         if instrument.tag.rpartition("}")[2] == "instrument":
-            of = {child.tag.rpartition("}")[2]: child.text or "" for child in instrument.iter()}
+            texts = {child.tag.rpartition("}")[2]: child.text or "" for child in instrument.iter()}
             for child in instrument.iter():
                 if child.tag.rpartition("}")[2] == "filename" and child.text:
-                    names.setdefault(Path(child.text).name, of.get("name", "").strip())
+                    names.setdefault(Path(child.text).name, texts.get("name", "").strip())
     return names
 
 
 def folder(root: Path) -> list[Recording]:
-    """Any audio below `root`, as `recordings.files` finds it, with its two channels.
+    """Any audio below `root`, with its two channels.
 
-    What a file is: what labels.csv says of it, lines `FILE,LABEL,...` of which one may be a tempo such as `120 bpm`; a
-    file that stands in none is of its first folder, and of the genre, key and tempo in its name and tags.
+    Labels come from labels.csv, with lines `FILE,LABEL,...` of which one may be a tempo such as `120 bpm`. Files that
+    are not in it are labeled with their first folder, and with the genre, key and tempo in their names and tags.
 
     Raises:
-        UserError: no such folder, no audio, or a labels.csv that does not fit.
+        UserError: no such folder, no audio, or a labels.csv that does not match.
     """
-    found, said = recordings.files(root), root / "labels.csv"
-    table = annotation.read_labels(said, found) if said.exists() else {}
-    annotated = ((path, _annotated(key, path, root, table.get(key))) for key, path in found.items())
-    return [part for path, one in annotated for part in recordings.parts(one, path, stereo)]
+    files, labels = audio_files(root), root / "labels.csv"
+    table = annotation.read_labels(labels, files) if labels.exists() else {}
+    annotated = ((path, _annotate(key, path, root, table.get(key))) for key, path in files.items())
+    return [part for path, one in annotated for part in split_long(one, path, read_stereo)]
 
 
-def _annotated(key: str, path: Path, root: Path, known: Annotation | None) -> Recording:
-    one = recordings.found_at(key, path, root, read=partial(stereo, path))
+def _annotate(key: str, path: Path, root: Path, known: Annotation | None) -> Recording:
+    one = file_recording(key, path, root, read=partial(read_stereo, path))
     if known is None:
         first = Annotation((one.speaker,) if one.speaker else ())
         known = first | annotation.from_name(Path(key).name) | annotation.from_tags(path)
@@ -99,7 +100,7 @@ def _annotated(key: str, path: Path, root: Path, known: Annotation | None) -> Re
 
 
 def pieces(root: Path) -> list[Recording]:
-    """Whole pieces below a folder, each its own."""
+    """Whole pieces below a folder, one a file."""
     return [
         _recording(path.relative_to(root).with_suffix("").as_posix(), path)
         for path in sorted(root.rglob("*"))
@@ -107,6 +108,6 @@ def pieces(root: Path) -> list[Recording]:
     ]
 
 
-def _recording(key: str, path: Path, label: str = "", piece: str = "", group: str = "", remark: str = "") -> Recording:
-    sounds = partial(stereo, path)
-    return recordings.recording(key, path, speaker=group, read=sounds, remark=remark, label=label, piece=piece)
+def _recording(key: str, path: Path, label: str = "", piece: str = "", group: str = "", reason: str = "") -> Recording:
+    read_file = partial(read_stereo, path)
+    return recording(key, path, speaker=group, read=read_file, exclude_reason=reason, label=label, piece=piece)

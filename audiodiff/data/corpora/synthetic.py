@@ -1,6 +1,6 @@
-"""Synthetic speech from a package: hibari-tts, a text-to-speech model whose weights come inside its wheel.
+"""Synthetic speech by hibari-tts, a text-to-speech model whose weights come inside its wheel.
 
-For machines without apt. It is speech by a machine about sentences of ours, and says so in every field that names it.
+It needs Python packages only. The clips are marked as synthetic.
 """
 
 import hashlib
@@ -10,16 +10,24 @@ from importlib import metadata, resources
 import torch
 
 from audiodiff.audio.io import Audio
-from audiodiff.data.recordings import Recording
+from audiodiff.data.corpora.corpus import Corpus, Recording, Request
 from audiodiff.errors import UserError
 
 VOICE = "heart"
 SPEEDS = (0.9, 1.1)
 
 
+def open_corpus(request: Request) -> Corpus:
+    """`request.clips` utterances as a corpus."""
+    release = package()
+    license = f"{release.metadata['License'] or release.metadata['License-Expression']} (the model's; synthetic speech)"
+    found = recordings(request.clips)
+    return Corpus(found, f"synthetic: hibari-tts {release.version}", license, synthetic=True)
+
+
 def sentences() -> list[str]:
-    """The sentences, one a line in sentences.txt."""
-    return (resources.files("audiodiff.data") / "sentences.txt").read_text(encoding="utf-8").splitlines()
+    """The lines of sentences.txt."""
+    return (resources.files("audiodiff.data.corpora") / "sentences.txt").read_text(encoding="utf-8").splitlines()
 
 
 def package() -> metadata.Distribution:
@@ -35,10 +43,10 @@ def package() -> metadata.Distribution:
 
 
 def texts(clips: int) -> list[str]:
-    """`clips` different texts: every sentence once, then pairs of a sentence with the next, with the one after, ...
+    """`clips` different texts: every sentence once, then pairs of each sentence with the next, the one after that, ...
 
     Raises:
-        UserError: there are not so many.
+        UserError: `clips` is out of range.
     """
     lines = sentences()
     if not 1 <= clips <= len(lines) ** 2:
@@ -51,7 +59,7 @@ def texts(clips: int) -> list[str]:
 
 
 def recordings(clips: int) -> list[Recording]:
-    """`clips` utterances; pace (within `SPEEDS`) and seed follow from the text, whose hash is in the key."""
+    """`clips` utterances; speaking rate (within `SPEEDS`) and seed are derived from a hash of the text."""
     release = package().version
     found = []
     for number, text in enumerate(texts(clips)):

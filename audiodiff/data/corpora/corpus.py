@@ -1,0 +1,72 @@
+"""A corpus: recordings that have not been decoded yet, their source and their license."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiodiff.audio.io import Audio
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording of a corpus. Nothing is decoded until `read` is called.
+
+    Attributes:
+        key: name within the corpus, unique there; with slashes for folders, without a suffix.
+        read: returns the samples; raises UserError if they cannot be read.
+        text: transcript, "" if unknown.
+        speaker: name within the corpus, "" if unknown.
+        modified_ns: time of last modification of its file, nanoseconds; None if the key identifies the content.
+        exclude_reason: why the recording is left out, "" if it is not.
+        label: as in `manifest.Clip`, "" if unknown.
+        tempo: beats per minute, 0 if unknown.
+        piece: the larger work that it is part of, within the corpus; "" if there is none.
+        license: its own license; "" if it has that of the corpus.
+    """
+
+    key: str
+    read: Callable[[], Audio]
+    text: str = ""
+    speaker: str = ""
+    modified_ns: int | None = None
+    exclude_reason: str = ""
+    label: str = ""
+    tempo: float = 0.0
+    piece: str = ""
+    license: str = ""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An opened corpus.
+
+    Attributes:
+        recordings: all of them, also those to be left out.
+        source: where they come from, such as package and version.
+        license: as the corpus states it.
+        copyright_file: file that states the license, copied beside the clips.
+        synthetic: whether the recordings are machine-made.
+        attribution: who is to be named.
+    """
+
+    recordings: list[Recording]
+    source: str
+    license: str
+    copyright_file: Path | None = None
+    synthetic: bool = False
+    attribution: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `audiodiff prepare` was asked for.
+
+    Attributes:
+        folder: the user's folder, of corpora that take one (`music:PATH`).
+        clips: number of clips, of corpora that are synthesized.
+        downloads: folder for downloads, removed afterwards.
+    """
+
+    folder: Path = Path()
+    clips: int = 0
+    downloads: Path = Path()

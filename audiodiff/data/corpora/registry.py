@@ -1,0 +1,88 @@
+"""The table of corpora: their names on the command line and how each is opened."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from audiodiff.audio.io import EXTENSIONS
+from audiodiff.audio.reading.folder import files_below
+from audiodiff.data.corpora import debian, music, scores, speech, synthetic
+from audiodiff.data.corpora.corpus import Corpus, Recording, Request
+from audiodiff.data.corpora.folder import utf8_name
+from audiodiff.errors import UserError
+
+DEFAULT_CLIPS = 200  # of synthetic speech: about 20 minutes
+
+
+def _open_folder(layout: Callable[[Path], list[Recording]], source: str, license: str, request: Request) -> Corpus:
+    return Corpus(layout(request.folder), f"{source}, {utf8_name(request.folder.name or 'root')}", license)
+
+
+CORPORA: dict[str, Callable[[Request], Corpus]] = {
+    "festvox-ru": debian.festvox_ru,
+    **{f"asterisk-{language}": partial(debian.asterisk, language) for language in ("en", "fr", "es", "it", "ru")},
+    "fillets-cs": debian.fillets_cs,
+    "sonic-pi-samples": debian.sonic_pi,
+    "hydrogen-drumkits": debian.hydrogen,
+    "singularity-music": debian.singularity,
+    "wesnoth-music": debian.wesnoth,
+    "scores": scores.open_corpus,
+    "hibari": synthetic.open_corpus,
+    # Corpora that the user has; the licenses are those stated in the corpora's own READMEs.
+    "ljspeech:PATH": partial(_open_folder, speech.ljspeech, "LJSpeech", "public domain"),
+    "vctk:PATH": partial(_open_folder, speech.vctk, "VCTK", "CC-BY-4.0"),
+    "folder:PATH": partial(_open_folder, speech.folder, "the user's folder", "not stated"),
+    "music:PATH": partial(_open_folder, music.folder, "the user's folder", "not stated"),
+}
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A corpus to prepare, before anything is fetched.
+
+    Attributes:
+        label: name of its folder, and first part of its clips' ids.
+        inputs: what it is prepared from; while this is unchanged, nothing has to be prepared again.
+        open: opens the corpus, given a folder for downloads.
+    """
+
+    label: str
+    inputs: dict[str, str]
+    open: Callable[[Path], Corpus]
+
+
+def resolve(name: str, clips: int = DEFAULT_CLIPS) -> Preparation:
+    """The corpus of a name, such as `asterisk-en` or `music:PATH`.
+
+    Raises:
+        UserError: there is no such corpus, or PATH is missing or not a folder.
+    """
+    kind, _, path = name.partition(":")
+    key = f"{kind}:PATH" if path else name
+    if key not in CORPORA:
+        raise UserError(name, "is not a corpus", f"choose among {', '.join(CORPORA)}")
+    label, inputs, request = kind, {"corpus": kind}, Request(clips=clips)
+    if name == "hibari":
+        inputs["texts"] = content_hash(synthetic.texts(clips))
+    if path:
+        folder = Path(path).expanduser().resolve()
+        if not folder.is_dir():
+            raise UserError(folder, "no such folder", f"give {kind}: the path of the corpus")
+        label = utf8_name(folder.name or "root") if kind == "folder" else kind
+        inputs |= {"path": str(folder), "files": content_hash(_listing(folder))}
+        request = replace(request, folder=folder)
+    return Preparation(label, inputs, lambda downloads: CORPORA[key](replace(request, downloads=downloads)))
+
+
+def content_hash(value: list) -> str:
+    """Short hash of a list of JSON values."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def _listing(root: Path) -> list:
+    """Name, size and time of modification of every file below `root` that could matter."""
+    files = [path for path in files_below(root, {*EXTENSIONS, ".txt", ".csv"}) if path.is_file()]
+    return [(path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]

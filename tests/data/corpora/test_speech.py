@@ -1,0 +1,159 @@
+import gzip
+import importlib.util
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiodiff.audio.io import read
+from audiodiff.data.audit import Audit
+from audiodiff.data.corpora import speech
+from audiodiff.data.manifest import Manifest
+from audiodiff.data.preparation import prepare
+from audiodiff.errors import UserError
+
+
+def sound(path, seconds=0.6, rate=16000, seed=0, level=0.1, channels=1, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = level * np.random.default_rng(seed).standard_normal((round(seconds * rate), channels)).clip(-3, 3)
+    soundfile.write(path, data, rate, **options)
+    return data.mean(1)
+
+
+@pytest.fixture
+def ljspeech(tmp_path):
+    root = tmp_path / "LJSpeech-1.1"
+    for number in range(3):
+        sound(root / f"wavs/LJ001-000{number}.wav", rate=22050, seed=number)
+    (root / "metadata.csv").write_text(
+        'LJ001-0000|Printing, in 1455, "the only" sense|Printing, in fourteen fifty-five, "the only" sense\n'
+        "LJ001-0001|second|\nLJ001-0009|not there|not there\n",
+        encoding="utf-8",
+    )
+    return root
+
+
+def test_ljspeech(ljspeech, tmp_path):
+    manifest = prepare([f"ljspeech:{ljspeech}"], tmp_path / "out")
+    texts = {clip.id: clip.text for clip in manifest.clips}
+    assert texts == {
+        "ljspeech/LJ001-0000": 'Printing, in fourteen fifty-five, "the only" sense',
+        "ljspeech/LJ001-0001": "second",
+        "ljspeech/LJ001-0002": "",
+    }
+    assert {(c.speaker, c.license, c.sample_rate) for c in manifest.clips} == {("ljspeech/LJ", "public domain", 22050)}
+    assert Manifest.load(tmp_path / "out") == manifest
+    assert Audit.load(tmp_path / "out").findings["unreadable"] == [["ljspeech/LJ001-0009", "no such file"]]
+
+
+def test_vctk(tmp_path):
+    root = tmp_path / "VCTK-Corpus-0.92"
+    audio = root / "wav48_silence_trimmed"
+    first = sound(audio / "p225/p225_001_mic1.flac", rate=48000, seed=1)
+    sound(audio / "p225/p225_001_mic2.flac", rate=48000, seed=2)
+    sound(audio / "p226/p226_003_mic2.flac", rate=48000, seed=3)
+    sound(audio / "p315/p315_001_mic1.flac", rate=48000, seed=4)
+    for speaker, number, text in (("p225", "001", "Please call Stella."), ("p226", "003", "Six spoons.\n")):
+        path = root / f"txt/{speaker}/{speaker}_{number}.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    manifest = prepare([f"vctk:{root}"], tmp_path / "out", split_by="speaker")
+    assert [(clip.id, clip.speaker, clip.text) for clip in manifest.clips] == [
+        ("vctk/p225/p225_001", "vctk/p225", "Please call Stella."),
+        ("vctk/p226/p226_003", "vctk/p226", "Six spoons."),
+        ("vctk/p315/p315_001", "vctk/p315", ""),
+    ]
+    assert np.abs(read(manifest.path(manifest.clips[0])).samples.numpy() - first).max() < 1e-4  # microphone 1
+
+
+def test_vctk_of_names_that_are_not_utf8(tmp_path):
+    sound(tmp_path / "new.wav")
+    (tmp_path / "vctk/wav48/p1").mkdir(parents=True)
+    (tmp_path / "new.wav").rename(tmp_path / "vctk/wav48/p1" / os.fsdecode(b"caf\xe9.wav"))
+    manifest = prepare([f"vctk:{tmp_path / 'vctk'}"], tmp_path / "out")
+    assert [clip.id for clip in Manifest.load(tmp_path / "out").clips] == ["vctk/p1/caf?"] and len(manifest) == 1
+
+
+def test_vctk_080(tmp_path):
+    sound(tmp_path / "v/wav48/p225/p225_001.wav", rate=48000)
+    assert [clip.id for clip in prepare([f"vctk:{tmp_path / 'v'}"], tmp_path / "out").clips] == ["vctk/p225/p225_001"]
+
+
+def test_festvox_layout(tmp_path):
+    sound(tmp_path / "voice/wav/ru_0001.wav")
+    sound(tmp_path / "voice/wav/ru_0002.wav")
+    (tmp_path / "voice/etc").mkdir()
+    (tmp_path / "voice/etc/txt.done.data").write_text('( ru_0001 "Прядь, "волнистых" вол+ос." )\n', encoding="utf-8")
+    found = speech.festvox(tmp_path / "voice")
+    assert [(r.key, r.text, r.speaker) for r in found] == [
+        ("ru_0001", 'Прядь, "волнистых" вол+ос.', "voice"),
+        ("ru_0002", "", "voice"),
+    ]
+    assert found[0].read().sample_rate == 16000
+
+
+def test_fillets_layout(tmp_path):
+    for name in ("city/cs/hi", "city/cs/mute", "share/jokes/cs/joke", "city/nl/hi"):
+        sound(tmp_path / f"sound/{name}.ogg", rate=22050)
+    (tmp_path / "script/city").mkdir(parents=True)
+    (tmp_path / "script/share").mkdir()
+    (tmp_path / "script/city/dialogs_cs.lua").write_text(
+        'dialogId("hi", "font_big", "Say \\"hi\\"")\ndialogStr(\n"Řekni \\"ahoj\\"")\n'
+        'dialogId("mute", "", "")\ndialogStr("")\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "script/share/x_dialogs_cs.lua").write_text('dialogId("joke", "font_small", "Ha")\ndialogStr("Cha")\n')
+    found = speech.fillets(tmp_path / "sound", tmp_path / "script")
+    assert [(r.key, r.text, r.speaker) for r in found] == [
+        ("city/hi", 'Řekni "ahoj"', "font_big"),
+        ("city/mute", "", ""),
+        ("share/jokes/joke", "Cha", "font_small"),
+    ]
+
+
+def test_fillets_levels_in_noise_are_left_out(tmp_path):
+    for name in ("city/cs/hi", "keys/cs/key", "linux/cs/tux"):
+        sound(tmp_path / f"sound/{name}.ogg", rate=22050)
+    found = speech.fillets(tmp_path / "sound", tmp_path / "script")
+    assert {r.key: bool(r.exclude_reason) for r in found} == {"city/hi": False, "keys/key": True, "linux/tux": True}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not installed")
+def test_asterisk_layout_and_g722(tmp_path):
+    import av
+
+    clean = 0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    for name in ("hello", "letters/at", "silence/1", "empty"):
+        path = tmp_path / f"sounds/en_voice/{name}.g722"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name == "empty":
+            path.touch()
+            continue
+        with av.open(str(path), "w", format="g722") as container:
+            stream = container.add_stream("g722", rate=16000, layout="mono")
+            frame = av.AudioFrame.from_ndarray((clean * 32767).astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate = 16000
+            for packet in (*stream.encode(frame), *stream.encode(None)):
+                container.mux(packet)
+    texts = tmp_path / "texts.gz"
+    with gzip.open(texts, "wt", encoding="utf-8") as file:
+        file.write("; a comment: here\n\nhello: Hello (you) there. <beep>\nletters/at: at [@]\nsilence/1: (1 second)\n")
+    found = {r.key: r for r in speech.asterisk(tmp_path / "sounds", texts)}
+    assert {key: r.text for key, r in found.items()} == {
+        "hello": "Hello (you) there.",
+        "letters/at": "at",
+        "silence/1": "",
+        "empty": "",
+    }
+    assert {key for key, r in found.items() if r.exclude_reason} == {"silence/1"}
+    assert found["hello"].speaker == "en_voice"
+    audio = found["hello"].read()
+    assert audio.sample_rate == 16000
+    assert audio.seconds == pytest.approx(1, abs=0.02)
+    spectrum = np.abs(np.fft.rfft(audio.samples.numpy()[:16000] * np.hanning(len(audio.samples[:16000]))))
+    assert abs(int(spectrum.argmax()) - 440) <= 1
+    tone = spectrum[430:451].__pow__(2).sum()
+    assert tone > 100 * (np.square(spectrum).sum() - tone)  # G.722's noise lies far below a pure tone
+    with pytest.raises(UserError):
+        found["empty"].read()
