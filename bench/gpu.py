@@ -1,21 +1,21 @@
-"""Speed of whole sampling calls on a GPU: eager, compiled and captured, against what its matrix products allow.
+"""Speed of sampling on a GPU: eager, compiled and as a CUDA graph, against the bound set by its matrix products.
 
 `python bench/gpu.py` needs a CUDA device and nothing but this package; it prints its tables and writes
-`bench/results/gpu.md` and `gpu.json`. With `--device cpu` it shows that it runs, and writes `gpu_cpu.*` instead.
+`bench/results/gpu.md` and `gpu.json`. With `--device cpu` it checks that it runs, and writes `gpu_cpu.*` instead.
 
-The network is that of `conf/network/stft.yaml`, at 16 kHz, with fresh weights. A call goes from noise to data; drawing
-the noise, coloring and mel consistency are left out. The four ways of running it are those of `pipelines.compiled`:
-the network as it is or through `torch.compile`, the call launched kernel by kernel or captured in a CUDA graph. What is
-captured is lengthened to its bucket and masked, as `Vocoder` does.
+The network is that of `conf/network/stft.yaml`, at 16 kHz, with random weights. A sampling call goes from noise to data;
+drawing the noise, the prior and mel consistency are not included. The four modes are those of `pipelines.compiled`: the
+network as it is or through `torch.compile`, the call launched kernel by kernel or captured in a CUDA graph. A captured
+call is padded to its bucket and masked, as in `Vocoder`.
 
-- *real-time factor*: seconds of computing per second of audio. All ways take turns; median of the rounds.
-- *launches*: what the host hands to the device in a call, copies included; *kernels*: what then runs on the device.
+- *real-time factor*: seconds of computation per second of audio. All modes take turns; median of the rounds.
+- *launches*: launches by the host in a call, copies included; *kernels*: kernels that run on the device.
 - *of the bound*: the network's matrix products (counted by `torch.utils.flop_counter`, convolutions included, Fourier
-  transforms not) in the time that they would take at the rate of one large matrix product of the same precision,
-  measured in the same run, as a share of the time of the call.
-- *off eager*: largest difference from the eager call, relative to its peak.
+  transforms not) at the rate of one large matrix product of the same precision, measured in the same run: their time as
+  a share of the time of the call.
+- *difference*: largest difference from the eager call, relative to its peak.
 
-"tf32" is float32 with products of fewer digits, which PyTorch permits convolutions by default on recent GPUs.
+"tf32" is float32 with matrix products in TensorFloat-32, which PyTorch allows for convolutions by default.
 """
 
 import argparse
@@ -59,14 +59,14 @@ LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpyAsync", "cud
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured where.
+    """Settings of the benchmark.
 
     Args:
-        device: on which.
-        seconds: of audio in each clip.
-        batches: clips at once.
-        steps: network calls.
-        rounds: of which the median counts.
+        device: device to run on.
+        seconds: length of each clip.
+        batches: batch sizes.
+        steps: sampler steps.
+        rounds: number of measurements; the median is reported.
     """
 
     device: torch.device
@@ -78,20 +78,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row:
-    """One way of running one batch in one precision; counts are None where there are no kernels."""
+    """Result of one mode, batch size and precision; counts are None on a CPU."""
 
     precision: str
     batch: int
-    way: str
+    mode: str
     real_time_factor: float
     launches: int | None
     kernels: int | None
     of_the_bound: float
-    off_eager: float
+    difference: float
 
 
 def build(device: torch.device) -> Denoiser:
-    """The default vocoder network with weights that make it do something."""
+    """The default vocoder network with random weights, so that its output is not zero."""
     torch.manual_seed(0)
     network = Network(StftFrontend(), BANDS, HOP, channels=[384, 384], blocks=[3, 3])
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.01)
@@ -99,39 +99,39 @@ def build(device: torch.device) -> Denoiser:
 
 
 def precise(name: str, device: torch.device) -> Callable[[], AbstractContextManager]:
-    """Choose the arithmetic of products, and the context for the network."""
+    """Set the precision of matrix products; returns the context for the network."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
     return partial(torch.autocast, device.type, torch.bfloat16) if name == "bfloat16" else nullcontext
 
 
 def product_rate(name: str, device: torch.device) -> float:
-    """Multiplications and additions a second in one large matrix product."""
+    """FLOP/s of one large matrix product."""
     side = SIDE[device.type]
     dtype = torch.bfloat16 if name == "bfloat16" else torch.float32
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    found = [seconds_of(lambda: a @ b, device) for _ in range(12)]
-    return 2 * side**3 / statistics.median(found[2:])
+    seconds = [seconds_of(lambda: a @ b, device) for _ in range(12)]
+    return 2 * side**3 / statistics.median(seconds[2:])
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    """Wall time until the device is done."""
-    finish(device)
+    """Wall time of a call, until the device is done."""
+    synchronize(device)
     started = time.perf_counter()
     work()
-    finish(device)
+    synchronize(device)
     return time.perf_counter() - started
 
 
-def finish(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait for the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def ways(
+def modes(
     denoiser: Denoiser, context: Callable[[], AbstractContextManager], setting: Setting, batch: int
 ) -> dict[str, Callable[[], Tensor]]:
-    """The ways of running a call, each a function of no arguments; its answer is (batch, 1, samples)."""
+    """Sampling calls by mode, functions without arguments that return (batch, 1, samples)."""
     frames = round(setting.seconds * SAMPLE_RATE / HOP)
     samples, longer = frames * HOP, bucket(frames)
     x1 = torch.randn(batch, 1, longer * HOP, device=setting.device)
@@ -144,115 +144,117 @@ def ways(
         with context():
             return sampler(denoiser, x1[..., :samples], plain)
 
-    found = {"eager": partial(launched, denoiser), "compiled": partial(launched, compiled)}
+    calls = {"eager": partial(launched, denoiser), "compiled": partial(launched, compiled)}
     if setting.device.type == "cuda":
         record = CudaRecorder(setting.device)
-        for way, network in (("captured", denoiser), ("compiled and captured", compiled)):
+        for mode, network in (("CUDA graph", denoiser), ("compiled, CUDA graph", compiled)):
             call = RecordedSampling(network, context, record)
-            found[way] = partial(call, SAMPLER, sampler, x1, padded, torch.randn_like)
-    return found
+            calls[mode] = partial(call, SAMPLER, sampler, x1, padded, torch.randn_like)
+    return calls
 
 
 def launches(work: Callable[[], object], device: torch.device) -> tuple[int | None, int | None]:
-    """What the host launches and what runs on the device in one call."""
+    """Launches by the host and kernels on the device in one call."""
     if device.type != "cuda":
         return None, None
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         work()
-        finish(device)
-    events = seen.events()
+        synchronize(device)
+    events = profiler.events()
     kernels = [e for e in events if e.device_type == DeviceType.CUDA and not e.name.startswith(("Memcpy", "Memset"))]
     return sum(e.name.startswith(LAUNCHES) for e in events), len(kernels)
 
 
 @torch.inference_mode()
 def measure(setting: Setting) -> tuple[list[Row], dict[str, float]]:
-    """All rows, and the rate of the large matrix product in each precision."""
+    """All rows, and the FLOP/s of the large matrix product in each precision."""
     denoiser, device = build(setting.device), setting.device
     rows, rates = [], {}
     for precision in PRECISIONS[device.type]:
-        # Compilations of another precision count towards the number that PyTorch allows.
+        # Compilations of other precisions count towards PyTorch's recompilation limit.
         torch._dynamo.reset()
         context = precise(precision, device)
         rates[precision] = product_rate(precision, device)
         for batch in setting.batches:
-            works = ways(denoiser, context, setting, batch)
+            calls = modes(denoiser, context, setting, batch)
             with FlopCounterMode(display=False) as counter:
-                works["eager"]()
-            least = counter.get_total_flops() / rates[precision]
-            rows += compare(works, setting, precision, batch, least)
+                calls["eager"]()
+            bound = counter.get_total_flops() / rates[precision]
+            rows += compare(calls, setting, precision, batch, bound)
     return rows, rates
 
 
 def compare(
-    works: dict[str, Callable[[], Tensor]], setting: Setting, precision: str, batch: int, least: float
+    calls: dict[str, Callable[[], Tensor]], setting: Setting, precision: str, batch: int, bound: float
 ) -> list[Row]:
-    """One row for each way; `least` is the time of the matrix products alone, in seconds."""
-    answers = {way: work() for way, work in works.items()}
-    times = {way: [] for way in works}
+    """One row for each mode; `bound` is the time of the matrix products alone, in seconds."""
+    outputs = {mode: call() for mode, call in calls.items()}
+    times = {mode: [] for mode in calls}
     for _ in range(setting.rounds):
-        for way, work in works.items():
-            times[way].append(seconds_of(work, setting.device))
-    eager = answers["eager"]
+        for mode, call in calls.items():
+            times[mode].append(seconds_of(call, setting.device))
+    eager = outputs["eager"]
     audio = batch * eager.shape[-1] / SAMPLE_RATE
     rows = []
-    for way, work in works.items():
-        spent = statistics.median(times[way])
-        off = (answers[way][..., : eager.shape[-1]] - eager).abs().max() / eager.abs().max()
-        counts = launches(work, setting.device)
-        rows.append(Row(precision, batch, way, spent / audio, *counts, least / spent, float(off)))
+    for mode, call in calls.items():
+        seconds = statistics.median(times[mode])
+        difference = (outputs[mode][..., : eager.shape[-1]] - eager).abs().max() / eager.abs().max()
+        counts = launches(call, setting.device)
+        rows.append(Row(precision, batch, mode, seconds / audio, *counts, bound / seconds, float(difference)))
     return rows
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown; how much faster than eager is that of the same precision and batch."""
+    """Markdown table; speedups are relative to eager with the same precision and batch size."""
     lines = [
-        "| precision | batch | way | real-time factor | vs eager | launches | kernels | of the bound | off eager |",
+        "| precision | batch | mode | real-time factor | vs eager | launches | kernels | of the bound | difference |",
         "|---|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
-    eager = {(row.precision, row.batch): row.real_time_factor for row in rows if row.way == "eager"}
+    eager = {(row.precision, row.batch): row.real_time_factor for row in rows if row.mode == "eager"}
     for row in rows:
-        faster = eager[row.precision, row.batch] / row.real_time_factor
+        speedup = eager[row.precision, row.batch] / row.real_time_factor
         counts = ("–" if count is None else str(count) for count in (row.launches, row.kernels))
         lines.append(
-            f"| {row.precision} | {row.batch} | {row.way} | {row.real_time_factor:.5f} | {faster:.2f}x | "
-            f"{' | '.join(counts)} | {100 * row.of_the_bound:.0f}% | {row.off_eager:.0e} |"
+            f"| {row.precision} | {row.batch} | {row.mode} | {row.real_time_factor:.5f} | {speedup:.2f}x | "
+            f"{' | '.join(counts)} | {100 * row.of_the_bound:.0f}% | {row.difference:.0e} |"
         )
     return "\n".join(lines)
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = "(default: %(default)s)"
-    parser.add_argument("--device", default="cuda", help=f"cuda, cuda:1, cpu {default}")
-    parser.add_argument("--seconds", type=float, default=4.0, help=f"length of a clip {default}")
-    parser.add_argument("--batches", type=int, nargs="+", default=(1, 16), help=f"clips at once {default}")
-    parser.add_argument("--steps", type=int, default=6, help=f"network calls {default}")
-    parser.add_argument("--rounds", type=int, default=21, help=f"measurements of each {default}")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of the results {default}")
+    parser.add_argument("--device", default="cuda", help=f"device: cuda, cuda:1, cpu {default}")
+    parser.add_argument("--seconds", type=float, default=4.0, help=f"length of a clip in seconds {default}")
+    parser.add_argument("--batches", type=int, nargs="+", default=(1, 16), help=f"batch sizes {default}")
+    parser.add_argument("--steps", type=int, default=6, help=f"sampler steps {default}")
+    parser.add_argument(
+        "--rounds", type=int, default=21, help=f"measurements per mode; the median is reported {default}"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"output folder {default}")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, print, write."""
-    given = arguments()
-    device = torch.device(given.device)
-    setting = Setting(device, given.seconds, given.batches, given.steps, given.rounds)
+    args = arguments()
+    device = torch.device(args.device)
+    setting = Setting(device, args.seconds, args.batches, args.steps, args.rounds)
     rows, rates = measure(setting)
-    where = environment.describe(device) | {"cuda": torch.version.cuda}
-    told = " · ".join(f"{key} {value}" for key, value in where.items() if value is not None)
+    versions = environment.describe(device) | {"cuda": torch.version.cuda}
+    facts = " · ".join(f"{key} {value}" for key, value in versions.items() if value is not None)
     bound = ", ".join(f"{name} {rate / 1e12:.3g}" for name, rate in rates.items())
-    how = (
-        f"{setting.steps} calls of {SAMPLER}, clips of {setting.seconds:g} s, median of {setting.rounds} rounds. "
+    method = (
+        f"{setting.steps} steps of {SAMPLER}, clips of {setting.seconds:g} s, median of {setting.rounds} rounds. "
         f"Measured rate of a large matrix product, in TFLOP/s: {bound}."
     )
     text = table(rows)
-    print(f"{how}\n\n{text}")
-    stem = given.out / ("gpu" if device.type == "cuda" else f"gpu_{device.type}")
-    title = f"# Speed of sampling calls on {where['device']}"
-    write_text(stem.with_suffix(".md"), f"{title}\n\n{told}\n\n{how}\n\n{text}\n")
-    record = {"environment": where, "rates": rates, "rows": [asdict(row) for row in rows]}
+    print(f"{method}\n\n{text}")
+    stem = args.out / ("gpu" if device.type == "cuda" else f"gpu_{device.type}")
+    title = f"# Speed of sampling on {versions['device']}"
+    write_text(stem.with_suffix(".md"), f"{title}\n\n{facts}\n\n{method}\n\n{text}\n")
+    record = {"environment": versions, "rates": rates, "rows": [asdict(row) for row in rows]}
     write_text(stem.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
     print(f"written: {stem}.md, .json")
 

@@ -1,10 +1,10 @@
-"""How many threads, and how they wait: torch's OpenMP threads on a machine that is idle, and on one that is not.
+"""Number of OpenMP threads and their waiting policy, on an idle machine and next to a busy process.
 
-Between two parallel regions OpenMP threads spin for a while before they sleep. Spinning makes the next region start at
-once where a core is free, and takes the core from whoever holds the work where none is. `python bench/threads.py`
-starts one process per setting (`OMP_NUM_THREADS`, `GOMP_SPINCOUNT`, `OMP_WAIT_POLICY`, which OpenMP reads once) beside
-none and beside one process that computes all the time, and takes the median time of `Vocoder.generate` for clips of one
-and five seconds and of a training step of the vocoder. Writes `bench/results/threads.md`.
+Between two parallel regions OpenMP threads spin for a while before they sleep. With a free core for each thread,
+spinning makes the next region start immediately; without, it takes time from the thread that has work.
+`python bench/threads.py` starts one process per setting (`OMP_NUM_THREADS`, `GOMP_SPINCOUNT`, `OMP_WAIT_POLICY`, which
+OpenMP reads once), alone and next to one busy process, and measures the median time of `Vocoder.generate` for clips of
+one and five seconds and of a training step of the vocoder. It writes `bench/results/threads.md`.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SETTINGS = {
     "2, GOMP_SPINCOUNT=300": {"GOMP_SPINCOUNT": "300"},
     "2, OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
 }
-OURS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 BUSY = "import numpy as np\na = np.random.rand(256, 256)\nwhile True: a @ a"
 WORKLOADS = ("1 s", "5 s", "training step")
 TEXT = """# Threads
@@ -36,7 +36,7 @@ TEXT = """# Threads
 {facts}
 
 Median seconds of `Vocoder.generate` (`speech-16k`, default settings) for clips of one and five seconds, and of a
-training step of it (8 crops of 16384 samples), beside none and beside one other process that computes all the time.
+training step (8 crops of 16384 samples), alone and next to one busy process.
 
 | | {head} |
 |---|{rule}|
@@ -44,7 +44,7 @@ training step of it (8 crops of 16384 samples), beside none and beside one other
 """
 
 
-def work(repetitions: int) -> dict[str, float]:
+def run_workloads(repetitions: int) -> dict[str, float]:
     """Median seconds of each workload, in this process."""
     import torch
 
@@ -67,7 +67,7 @@ def work(repetitions: int) -> dict[str, float]:
         mel = torch.randn(vocoder.spec.n_mels, frames, generator=generator) - 5
         return lambda: vocoder.generate(mel)
 
-    found = {f"{seconds} s": median(synthesis(seconds)) for seconds in (1, 5)}
+    seconds_of = {f"{seconds} s": median(synthesis(seconds)) for seconds in (1, 5)}
     model = Vocoder.from_pretrained("speech-16k").model.train().requires_grad_(True)
     waveform = 0.1 * torch.randn(8, 16384, generator=generator)
     noise = torch.randn(8, 1, 16384, generator=generator)
@@ -77,30 +77,34 @@ def work(repetitions: int) -> dict[str, float]:
         model.zero_grad()
         model.estimate(waveform, noise, t).loss.mean().backward()
 
-    return found | {"training step": median(step)}
+    return seconds_of | {"training step": median(step)}
 
 
-def measured(setting: dict[str, str], busy: int, repetitions: int) -> dict[str, float]:
-    """`work` in a process of its own, with this environment, beside `busy` others."""
-    plain = {name: value for name, value in os.environ.items() if name not in OURS}
-    others = [subprocess.Popen([sys.executable, "-c", BUSY], env=plain | {"OMP_NUM_THREADS": "1"}) for _ in range(busy)]
+def measure(setting: dict[str, str], busy: int, repetitions: int) -> dict[str, float]:
+    """`run_workloads` in a new process with this environment, next to `busy` busy processes."""
+    plain = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    busy_processes = [
+        subprocess.Popen([sys.executable, "-c", BUSY], env=plain | {"OMP_NUM_THREADS": "1"}) for _ in range(busy)
+    ]
     try:
         command = [sys.executable, __file__, "--work", "--repetitions", str(repetitions)]
         return json.loads(subprocess.run(command, env=plain | setting, capture_output=True, check=True).stdout)
     finally:
-        for other in others:
-            other.kill()
-            other.wait()
+        for process in busy_processes:
+            process.kill()
+            process.wait()
 
 
 def main() -> None:
     """Measure all settings and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=5, help="runs of which the median is taken")
+    parser.add_argument(
+        "--repetitions", type=int, default=5, help="runs per workload; the median is reported (default: %(default)s)"
+    )
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
-        print(json.dumps(work(arguments.repetitions)))
+        print(json.dumps(run_workloads(arguments.repetitions)))
         return
     from audiodiff.evaluation import environment
     from audiodiff.files import write_text
@@ -109,11 +113,11 @@ def main() -> None:
     for name, setting in SETTINGS.items():
         cells = []
         for busy in (0, 1):
-            found = measured(setting, busy, arguments.repetitions)
-            cells += [f"{found[workload]:.3f}" for workload in WORKLOADS]
+            seconds = measure(setting, busy, arguments.repetitions)
+            cells += [f"{seconds[workload]:.3f}" for workload in WORKLOADS]
         rows.append(f"| {name} | {' | '.join(cells)} |")
         print(rows[-1], flush=True)
-    head = [f"{workload}, {place}" for place in ("idle", "one busy") for workload in WORKLOADS]
+    head = [f"{workload}, {place}" for place in ("idle", "one busy process") for workload in WORKLOADS]
     facts = environment.describe()
     line = f"{facts['date']}, {facts['cpu']}, {facts['cpu_cores']} cores, torch {facts['torch']}."
     text = TEXT.format(facts=line, head=" | ".join(head), rule="--:|" * (len(head) - 1) + "--:", rows="\n".join(rows))
