@@ -3,7 +3,7 @@
 `python bench/gpu.py` needs a CUDA device and nothing but this package; it prints its tables and writes
 `bench/results/gpu.md` and `gpu.json`. With `--device cpu` it checks that it runs, and writes `gpu_cpu.*` instead.
 
-The network is that of `conf/network/stft.yaml`, at 16 kHz, with random weights. A sampling call goes from noise to data;
+The network is that of `conf/network/stft.yaml` at 16 kHz, with random weights. A sampling call goes from noise to data;
 drawing the noise, the prior and mel consistency are not included. The four modes are those of `pipelines.compiled`: the
 network as it is or through `torch.compile`, the call launched kernel by kernel or captured in a CUDA graph. A captured
 call is padded to its bucket and masked, as in `Vocoder`.
