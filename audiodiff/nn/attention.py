@@ -1,4 +1,8 @@
-"""Self-attention over frames, for the bottom of the U-Net where frames are few."""
+"""Attention of feature frames: on each other, and on tokens. For the low levels of the U-Net, where frames are few.
+
+Both are residual branches with a norm before them and multi-head scaled dot-product attention inside (Vaswani et al.
+2017, arXiv 1706.03762), zero at initialization.
+"""
 
 import torch
 from einops import rearrange
@@ -8,20 +12,21 @@ from audiodiff.nn.layers import ChannelNorm
 
 
 class SelfAttention(nn.Module):
-    """Pre-norm multi-head self-attention (Vaswani et al. 2017) as a residual branch, zero at initialization.
+    """Self-attention over frames.
 
-    Order in time comes from the convolutions around it: there is no position code, so any length is as good as another.
+    The convolutions around it encode positions: there is no position code, so it takes any length.
 
     Args:
         channels: C, in and out; a multiple of `heads`.
-        heads: attention heads.
+        heads: number of attention heads.
+
+    Raises:
+        ValueError: channels is not a multiple of heads.
     """
 
     def __init__(self, channels: int, heads: int = 4):
         super().__init__()
-        if channels % heads:
-            raise ValueError(f"channels={channels} is not a multiple of heads={heads}")
-        self.heads = heads
+        self.heads = check_heads(channels, heads)
         self.norm = ChannelNorm()
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.project = nn.Conv1d(channels, channels, 1)
@@ -36,3 +41,56 @@ class SelfAttention(nn.Module):
         allowed = None if mask is None else mask[:, None].to(torch.bool)
         attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return x + self.project(rearrange(attended, "b heads f c -> b (heads c) f"))
+
+
+class CrossAttention(nn.Module):
+    """Attention of frames on tokens, such as an encoded text.
+
+    Tokens are joined by one of zeros, key and value (`add_zero_attn` of `nn.MultiheadAttention`), and nothing after it
+    has a bias: a clip without a valid token gets x back, which is what a network without tokens computes.
+
+    Args:
+        channels: C, in and out; a multiple of `heads`.
+        token_channels: D of the tokens.
+        heads: number of attention heads.
+
+    Raises:
+        ValueError: channels is not a multiple of heads.
+    """
+
+    def __init__(self, channels: int, token_channels: int, heads: int = 4):
+        super().__init__()
+        self.heads = check_heads(channels, heads)
+        self.norm = ChannelNorm()
+        self.query = nn.Conv1d(channels, channels, 1)
+        self.key_value = nn.Linear(token_channels, 2 * channels, bias=False)
+        self.project = nn.Conv1d(channels, channels, 1, bias=False)
+        nn.init.zeros_(self.project.weight)
+
+    def forward(self, x: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            x: (B, C, F) frames.
+            tokens: (B, N, D).
+            mask: (B, N) bool, True where a token is valid; None: all are.
+
+        Returns:
+            (B, C, F)
+        """
+        if mask is not None:
+            # Not only left out of the sums: what is masked may be anything, and infinity times zero is NaN.
+            tokens = tokens.masked_fill(~mask[..., None], 0)
+            mask = nn.functional.pad(mask, (0, 1), value=True)[:, None, None]
+        query = rearrange(self.query(self.norm(x)), "b (heads c) f -> b heads f c", heads=self.heads)
+        tokens = nn.functional.pad(tokens, (0, 0, 0, 1))  # the token of zeros
+        key, value = rearrange(self.key_value(tokens), "b n (two heads c) -> two b heads n c", two=2, heads=self.heads)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return x + self.project(rearrange(attended, "b heads f c -> b (heads c) f"))
+
+
+def check_heads(channels: int, heads: int) -> int:
+    """The number of heads, if it divides the channels. Raises ValueError otherwise."""
+    if channels % heads:
+        raise ValueError(f"channels={channels} is not a multiple of heads={heads}")
+    return heads

@@ -1,5 +1,6 @@
-"""What a network is told besides its input."""
+"""What a network is conditioned on, in the few forms that it reads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,16 +9,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Condition:
-    """Conditioning signals of a batch.
+    """Conditioning tensors of a batch.
 
     Args:
-        frames: (B, M, F) a signal on a slower clock, such as a normalized mel. Clips shorter than the longest of the
-            batch hold their last frame.
+        frames: (B, M, F) on a slower clock, such as a normalized mel. Clips shorter than the longest of the batch hold
+            their last frame.
+        signal: (B, S, T) on the clock of the input itself, such as an excitation.
+        tokens: (B, N, D) for cross-attention, such as an encoded text. A network sees no order in them: position codes
+            are part of the tokens.
+        token_mask: (B, N) bool, True where a token is valid. None: all are. A row without a valid token is
+            unconditional.
+        global_embedding: (B, E) added to the embedding of the noise level, such as a class label's. Zeros are
+            unconditional.
         samples: (B,) int64, valid samples of each clip; what lies beyond is masked. None: all are valid.
-        signal: (B, S, T) signals on the clock of the input itself, such as an excitation.
-        labels: (B, K) ones for what holds of each clip, such as its instrument, and zeros for what does not or is not
-            said.
-        numbers: (B, N) positive numbers that hold of each clip, such as its tempo, NaN for those that are not said.
+        labels: (B, K) one for each label that applies to a clip, such as its instrument, else zero.
+        numbers: (B, N) positive numbers, such as a clip's tempo; NaN where unknown.
     """
 
     frames: Tensor | None = None
@@ -25,13 +31,47 @@ class Condition:
     signal: Tensor | None = None
     labels: Tensor | None = None
     numbers: Tensor | None = None
+    tokens: Tensor | None = None
+    token_mask: Tensor | None = None
+    global_embedding: Tensor | None = None
+
+    @classmethod
+    def merge(cls, conditions: Sequence["Condition"]) -> "Condition":
+        """One condition of several: frames and signals side by side, tokens one after the other, embeddings added.
+
+        Raises:
+            ValueError: two of them have `samples`.
+        """
+        frames, signal, embeddings, samples = (
+            [value for condition in conditions if (value := getattr(condition, name)) is not None]
+            for name in ("frames", "signal", "global_embedding", "samples")
+        )
+        with_tokens = [condition for condition in conditions if condition.tokens is not None]
+        if len(samples) > 1:
+            raise ValueError(f"{len(samples)} conditions have samples: give the valid lengths once")
+        return cls(
+            frames=torch.cat(frames, dim=1) if frames else None,
+            signal=torch.cat(signal, dim=1) if signal else None,
+            tokens=torch.cat([condition.tokens for condition in with_tokens], dim=1) if with_tokens else None,
+            token_mask=torch.cat([condition.valid_tokens() for condition in with_tokens], dim=1)
+            if any(condition.token_mask is not None for condition in with_tokens)
+            else None,
+            global_embedding=sum(embeddings[1:], embeddings[0]) if embeddings else None,
+            samples=samples[0] if samples else None,
+        )
+
+    def valid_tokens(self) -> Tensor | None:
+        """The token mask (B, N), all True where none is given; None without tokens."""
+        if self.tokens is None or self.token_mask is not None:
+            return self.token_mask
+        return torch.ones(self.tokens.shape[:2], dtype=torch.bool, device=self.tokens.device)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is given, by name."""
+        """The tensors that are present, by field name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def repeated(self, times: int) -> "Condition":
-        """The batch so many times, one after the other."""
+        """The batch repeated `times` times, one after the other."""
         return replace(self, **{name: torch.cat([tensor] * times) for name, tensor in self.tensors().items()})
 
     def to(self, device: torch.device | str) -> "Condition":

@@ -17,12 +17,16 @@ class Network(nn.Module):
 
     Args:
         frontend: samples to frames and back.
-        condition: channels M of the conditioning frames; 0 for none.
+        condition: M, channels of the conditioning frames; 0 for none.
         condition_hop: samples between conditioning frames; frame k is centered at sample k x condition_hop.
-        channels, blocks, dilation_cycle, embedding, attention_levels, gradient_checkpointing: of the U-Net.
-        num_outputs: signals that it predicts, each of the input's channels: 2 for a mean and its variance.
-        labels: K, properties of clips that it can be told.
-        numbers: N, numbers of clips that it can be told.
+        channels, blocks, dilation_cycle, embedding, attention_levels, gradient_checkpointing: of the `UNet1d`.
+        num_outputs: number of predicted signals, each of the input's channels: 2 for a mean and its variance.
+        labels: K, number of class labels.
+        numbers: N, number of scalars.
+        token_channels, attention_heads: of the `UNet1d`.
+
+    Raises:
+        ValueError: num_outputs below 1, or as `UNet1d`.
     """
 
     def __init__(
@@ -39,47 +43,48 @@ class Network(nn.Module):
         labels: NonNegative = 0,
         numbers: NonNegative = 0,
         gradient_checkpointing: bool = False,
+        token_channels: NonNegative = 0,
+        attention_heads: Positive = 4,
     ):
         super().__init__()
         if num_outputs < 1:
-            raise ValueError(f"a network answers at least one signal, got num_outputs = {num_outputs}")
+            raise ValueError(f"a network predicts at least one signal, got num_outputs = {num_outputs}")
         self.frontend, self.condition, self.condition_hop = frontend, condition, condition_hop
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
-        self.embedding, self.attention_levels, self.num_outputs, self.gradient_checkpointing = (
-            embedding,
-            attention_levels,
-            num_outputs,
-            gradient_checkpointing,
-        )
+        self.embedding, self.num_outputs, self.gradient_checkpointing = embedding, num_outputs, gradient_checkpointing
+        self.attention_levels, self.attention_heads = attention_levels, attention_heads
+        self.token_channels = token_channels
         self.labels, self.numbers = labels, numbers
         self.label = nn.Linear(labels, embedding, bias=False) if labels else None
         self.number = NumberEmbedding(numbers, embedding) if numbers else None
         self.unet = UNet1d(
             frontend.in_features,
             num_outputs * frontend.out_features,
-            condition,
-            channels,
-            blocks,
-            dilation_cycle,
-            embedding,
-            attention_levels,
-            gradient_checkpointing,
+            condition=condition,
+            channels=channels,
+            blocks=blocks,
+            dilation_cycle=dilation_cycle,
+            embedding=embedding,
+            attention_levels=attention_levels,
+            gradient_checkpointing=gradient_checkpointing,
+            token_channels=token_channels,
+            attention_heads=attention_heads,
         )
 
     @property
     def receptive_field(self) -> int | None:
-        """Samples to each side beyond which nothing of the input or the condition matters; None: everything matters.
+        """Half-width in samples: input and conditioning frames beyond it do not matter; None: everything matters.
 
-        A sample is made from frames around it, each of them told by frames around that, each of these made from samples
-        and read between two conditioning frames.
+        An output sample is a sum over frames around it, each a function of frames around that, each of these analyzed
+        from samples and interpolated between two conditioning frames.
         """
         front, unet = self.frontend, self.unet.receptive_field
-        told = max(front.receptive_field, self.condition_hop if self.condition else 0)
-        return None if unet is None else front.receptive_field + unet * front.stride + told
+        inputs = max(front.receptive_field, self.condition_hop if self.condition else 0)
+        return None if unet is None else front.receptive_field + unet * front.stride + inputs
 
     @property
     def grid(self) -> int:
-        """Samples that it may be shifted by: a stretch of a signal that begins at a multiple has the same frames."""
+        """Shift equivariance in samples: a stretch of a signal that begins at a multiple has the same frames."""
         return math.lcm(self.frontend.stride * self.unet.stride, self.condition_hop)
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
@@ -88,8 +93,8 @@ class Network(nn.Module):
         Args:
             x: (B, C, T) noisy signal.
             log_snr: (B,) noise levels, finite.
-            cond: conditioning frames (B, M, F), which hold their last frame beyond their end, as many signals
-                (B, S, T) as the front end asks for, and valid samples.
+            cond: frames (B, M, F), which hold their last frame beyond their end, and as many signals (B, S, T) as the
+                front end has; tokens, a global embedding and valid lengths are optional.
 
         Raises:
             ValueError: the condition's batch, channels or presence does not fit.
@@ -110,16 +115,21 @@ class Network(nn.Module):
             valid = valid if cond.samples is None else self.frontend.frames(cond.samples)
             mask = length_mask(valid, padded, features.dtype)
         condition = None if cond.frames is None else self._align(cond.frames, padded).to(features.dtype)
-        output = self.unet(pad_frames(features, padded), log_snr, condition, mask, self._told(cond))[..., :frames]
+        tokens = None if cond.tokens is None else cond.tokens.to(features.dtype)
+        embedding = self._global_embedding(cond)
+        output = self.unet(pad_frames(features, padded), log_snr, condition, mask, embedding, tokens, cond.token_mask)[
+            ..., :frames
+        ]
         parts = output.chunk(self.num_outputs, dim=1)
         decoded = torch.cat([self.frontend.decode(part, state, samples) for part in parts], dim=1)
         return decoded if cond.samples is None else decoded * length_mask(cond.samples, samples, decoded.dtype)
 
-    def _told(self, cond: Condition) -> Tensor | None:
-        """(B, embedding), what holds of each clip as a whole."""
-        told = [] if self.label is None else [self.label(cond.labels.to(self.label.weight.dtype))]
-        told += [] if self.number is None else [self.number(cond.numbers)]
-        return sum(told) if told else None
+    def _global_embedding(self, cond: Condition) -> Tensor | None:
+        """(B, embedding), the sum of the condition's and those of labels and numbers; None if there is none."""
+        parts = [] if self.label is None else [self.label(cond.labels.to(self.label.weight.dtype))]
+        parts += [] if self.number is None else [self.number(cond.numbers)]
+        parts += [] if cond.global_embedding is None else [cond.global_embedding.to(self.unet.conv_in.weight.dtype)]
+        return sum(parts[1:], parts[0]) if parts else None
 
     def _align(self, condition: Tensor, frames: int) -> Tensor:
         """(B, M, F) to (B, M, frames): read at the centers of the front end's frames, by linear interpolation."""
@@ -141,8 +151,15 @@ class Network(nn.Module):
             value = getattr(cond, name)
             given = 0 if value is None else value.shape[1]
             if given != count:
-                raise ValueError(f"the network is told {count} {name}, got {given}")
-        for name in ("frames", "samples", "signal", "labels", "numbers"):  # spelt out for torch.compile
+                raise ValueError(f"the network takes {count} {name}, got {given}")
+        if cond.tokens is not None and cond.tokens.shape[-1] != self.token_channels:
+            widths = f"{self.token_channels} channels, got {cond.tokens.shape[-1]}"
+            raise ValueError(f"the network takes tokens of {widths}")
+        if cond.global_embedding is not None and cond.global_embedding.shape[-1] != self.embedding:
+            widths = f"{self.embedding} channels, got {cond.global_embedding.shape[-1]}"
+            raise ValueError(f"the network takes a global embedding of {widths}")
+        # Spelled out for torch.compile.
+        for name in ("frames", "samples", "signal", "labels", "numbers", "tokens", "token_mask", "global_embedding"):
             value = getattr(cond, name)
             if value is not None and value.shape[0] != x.shape[0]:
                 raise ValueError(f"cond.{name} has a batch of {value.shape[0]}, the input of {x.shape[0]}")

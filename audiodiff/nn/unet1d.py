@@ -1,15 +1,18 @@
-"""The 1-D U-Net: dilated residual blocks at several frame rates, told the noise level and the condition at each.
+"""The 1-D U-Net: dilated residual blocks at several frame rates, conditioned on the noise level at each.
 
 Level 0 is the finest. Going down, each level runs its blocks and halves the frames; going up, it doubles them, adds
 what the same level had on the way down, and runs its blocks again (Ronneberger et al. 2015, in one dimension).
 Dilations cycle through 1, 2, 4, ... within a level, so a level of n blocks sees about 2^n frames to each side.
+
+Conditions enter in three ways: frames through every block, a global embedding with that of the noise level, and tokens
+by cross-attention at the lowest levels.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from audiodiff.nn.attention import SelfAttention
+from audiodiff.nn.attention import CrossAttention, SelfAttention
 from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, apply_mask
 from audiodiff.ranges import NonNegative, Positive
 
@@ -24,11 +27,17 @@ class UNet1d(nn.Module):
         channels: width of each level, finest first.
         blocks: residual blocks of each level (on the way down, and again on the way up except at the bottom).
         dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level; in `DILATION_CYCLES`.
-        embedding: width of the noise-level embedding.
-        attention_levels: self-attention at so many of the lowest levels: at the bottom once, above it on both ways.
-        gradient_checkpointing: whether training forgets what is inside of blocks, and computes it again on the way
-            back: a third more time, and memory for one block and what lies between blocks (Chen et al.
-            2016, arXiv 1604.06174).
+        embedding: width of the noise-level embedding, and of the global one.
+        attention_levels: number of levels with self-attention, lowest first: after the blocks of the bottom, and of
+            the way down and the way up of the levels above.
+        gradient_checkpointing: recompute blocks in the backward pass: a third more time, and memory for one block and
+            what lies between blocks (Chen et al. 2016, arXiv 1604.06174).
+        token_channels: D of the tokens for cross-attention; 0 for none. It follows self-attention, and is at the bottom
+            where `attention_levels` is 0.
+        attention_heads: number of heads of both; divides the channels of these levels.
+
+    Raises:
+        ValueError: levels, a dilation cycle, an attention or heads that do not fit.
     """
 
     def __init__(
@@ -42,6 +51,8 @@ class UNet1d(nn.Module):
         embedding: Positive = 128,
         attention_levels: NonNegative = 0,
         gradient_checkpointing: bool = False,
+        token_channels: NonNegative = 0,
+        attention_heads: Positive = 4,
     ):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
@@ -53,12 +64,10 @@ class UNet1d(nn.Module):
         if dilation_cycle not in DILATION_CYCLES:
             raise ValueError(f"dilation_cycle={dilation_cycle} is not in 1 to {DILATION_CYCLES[-1]}")
         if attention_levels > len(channels):
-            raise ValueError(f"attention_levels={attention_levels}, there are {len(channels)}")
-        self.embedding, self.attention_levels, self.gradient_checkpointing = (
-            embedding,
-            attention_levels,
-            gradient_checkpointing,
-        )
+            raise ValueError(f"attention_levels={attention_levels}, there are {len(channels)} levels")
+        self.embedding, self.gradient_checkpointing = embedding, gradient_checkpointing
+        self.attention_levels, self.attention_heads = attention_levels, attention_heads
+        self.token_channels = token_channels
 
         def level(i: int) -> nn.ModuleList:
             return nn.ModuleList(
@@ -72,14 +81,22 @@ class UNet1d(nn.Module):
         self.down = nn.ModuleList(level(i) for i in range(bottom))
         self.downsample = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
         self.bottom = level(bottom)
-        self.attention = nn.ModuleDict({"bottom": SelfAttention(channels[bottom])} if attention_levels else {})
+        places = {"bottom": channels[bottom]}
         for i in range(bottom + 1 - max(attention_levels, 1), bottom):
-            self.attention.update({f"{way}{i}": SelfAttention(channels[i]) for way in ("down", "up")})
+            places |= {f"{way}{i}": channels[i] for way in ("down", "up")}
+        self.attention = nn.ModuleDict()
+        if attention_levels:
+            self.attention.update({place: SelfAttention(width, attention_heads) for place, width in places.items()})
         self.upsample = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
         self.up = nn.ModuleList(level(i) for i in range(bottom))
         self.conv_out = nn.Conv1d(channels[0], out_features, 1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
+        self.cross_attention = nn.ModuleDict()
+        if token_channels:
+            self.cross_attention.update(
+                {place: CrossAttention(width, token_channels, attention_heads) for place, width in places.items()}
+            )
 
     @property
     def stride(self) -> int:
@@ -106,7 +123,9 @@ class UNet1d(nn.Module):
         log_snr: Tensor,
         condition: Tensor | None = None,
         mask: Tensor | None = None,
-        clip: Tensor | None = None,
+        global_embedding: Tensor | None = None,
+        tokens: Tensor | None = None,
+        token_mask: Tensor | None = None,
     ) -> Tensor:
         """Run the U-Net.
 
@@ -115,7 +134,9 @@ class UNet1d(nn.Module):
             log_snr: (B,) noise levels.
             condition: (B, condition, F) aligned with x.
             mask: (B, 1, F) or None.
-            clip: (B, embedding), what holds of the clip as a whole, told along with the noise level; or None.
+            global_embedding: (B, embedding), added to that of the noise level; or None.
+            tokens: (B, N, token_channels) for cross-attention; None is unconditional.
+            token_mask: (B, N) bool, True where a token is valid; None: all are.
 
         Returns:
             (B, out_features, F)
@@ -124,32 +145,40 @@ class UNet1d(nn.Module):
             given = 0 if condition is None else condition.shape[1]
             raise ValueError(f"the network takes {self.condition} conditioning channels, got {given}")
         embedding = self.noise_level(log_snr)
-        embedding = nn.functional.silu(embedding if clip is None else embedding + clip)
+        embedding = nn.functional.silu(embedding if global_embedding is None else embedding + global_embedding)
         conditions, masks = [condition], [mask]
         for _ in self.down:
             conditions.append(None if condition is None else nn.functional.avg_pool1d(conditions[-1], 2))
             # A maximum of pairs, not max_pool1d: pooling would fix the length in a compiled network.
             masks.append(None if mask is None else torch.maximum(masks[-1][..., ::2], masks[-1][..., 1::2]))
 
+        def run(place: str, blocks: nn.ModuleList, hidden: Tensor, level: int) -> Tensor:
+            hidden = self._blocks(blocks, hidden, embedding, conditions[level], masks[level])
+            if place in self.attention:
+                hidden = self.attention[place](hidden, masks[level])
+            if place in self.cross_attention and tokens is not None:
+                hidden = self.cross_attention[place](hidden, tokens, token_mask)
+            return hidden
+
         hidden, skips = self.conv_in(x), []
         for i, (blocks, downsample) in enumerate(zip(self.down, self.downsample, strict=True)):
-            hidden = self._level(f"down{i}", blocks, hidden, embedding, conditions[i], masks[i])
+            hidden = run(f"down{i}", blocks, hidden, i)
             skips.append(hidden)
             hidden = downsample(hidden, masks[i])
-        hidden = self._level("bottom", self.bottom, hidden, embedding, conditions[-1], masks[-1])
+        hidden = run("bottom", self.bottom, hidden, -1)
         for i in reversed(range(len(self.down))):
             hidden = (self.upsample[i](hidden) + skips[i]) * 2**-0.5
-            hidden = self._level(f"up{i}", self.up[i], hidden, embedding, conditions[i], masks[i])
+            hidden = run(f"up{i}", self.up[i], hidden, i)
         return apply_mask(self.conv_out(nn.functional.silu(hidden)), mask)
 
-    def _level(self, name: str, blocks: nn.ModuleList, hidden: Tensor, *told: Tensor | None) -> Tensor:
-        """Run a level's blocks, told embedding, condition and mask, and its attention if it has any."""
+    def _blocks(self, blocks: nn.ModuleList, hidden: Tensor, *inputs: Tensor | None) -> Tensor:
+        """Run residual blocks on the hidden frames, with embedding, condition and mask."""
         for block in blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(block, hidden, *told, use_reentrant=False)
+                hidden = checkpoint(block, hidden, *inputs, use_reentrant=False)
             else:
-                hidden = block(hidden, *told)
-        return self.attention[name](hidden, told[-1]) if name in self.attention else hidden
+                hidden = block(hidden, *inputs)
+        return hidden
 
 
 def pad_frames(x: Tensor, frames: int) -> Tensor:

@@ -292,9 +292,9 @@ def test_what_is_not_told_adds_nothing():
 @pytest.mark.parametrize(("labels", "given_labels"), [(0, torch.zeros(2, 1)), (3, None), (3, torch.zeros(2, 2))])
 def test_labels_that_do_not_fit(labels, given_labels):
     x, log_snr, _ = inputs(2, 300)
-    with pytest.raises(ValueError, match=rf"told {labels} labels, got"):
+    with pytest.raises(ValueError, match=rf"{labels} labels, got"):
         build("stft", condition=0, labels=labels)(x, log_snr, Condition(labels=given_labels))
-    with pytest.raises(ValueError, match="told 0 numbers, got 1"):
+    with pytest.raises(ValueError, match="0 numbers, got 1"):
         build("stft", condition=0)(x, log_snr, Condition(numbers=torch.ones(2, 1)))
 
 
@@ -302,7 +302,7 @@ def test_labels_that_do_not_fit(labels, given_labels):
 def test_attention_at_so_many_of_the_lowest_levels(levels):
     network = build("stft", levels=3, attention_levels=levels)
     assert len(network.unet.attention) == 2 * levels - 1 and network.receptive_field is None
-    with pytest.raises(ValueError, match="attention_levels=4, there are 3"):
+    with pytest.raises(ValueError, match=r"attention_levels=4.* 3"):
         build("stft", levels=3, attention_levels=4)
 
 
