@@ -9,7 +9,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := metrics,corpora,dev
+EXTRAS := all,dev
 STAMP := $(VENV)/.installed
 SPEECH := data/asterisk-en
 # A process a core; a process that runs out of tests takes some of another's. Each has one torch thread (tests/conftest.py).
@@ -52,10 +52,11 @@ test-slow: $(STAMP)  ## the tests that `make test` leaves out
 mutate: $(STAMP)  ## does a test notice each wrong number of the process? ten minutes on two cores
 	$(BIN)/python tests/mutate.py
 
-lint: $(STAMP)  ## ruff (rules and format) and the floors of the house
+lint: $(STAMP)  ## ruff (rules and format), import layers, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 clean:  ## remove caches and builds; data, runs and .venv stay
 	rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage outputs multirun

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from audiodiff.errors import UserError
+from audiodiff.extras import require
 
 RECORD, TABLE, PLOT = "curve.json", "curve.md", "curve.png"
 
@@ -31,6 +32,8 @@ def curve(
     language: Annotated[str, typer.Option(help="Of clips whose corpus does not tell, such as en.")] = "",
 ) -> None:
     """Sweep samplers and numbers of network calls; what was measured before is kept, so it goes on where it stopped."""
+    require("metrics")
+    require("report")
     import torch
 
     from audiodiff.evaluation import card, plot, report, table

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from audiodiff.extras import require
+
 
 def demo(
     model: Annotated[
@@ -19,6 +21,7 @@ def demo(
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:
     """Open a page: with a vocoder for recordings and saved mels, with a model of music for clips from nothing."""
+    require("demo")
     # Nothing about a visit leaves this machine.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from audiodiff.demo import launch

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from audiodiff.errors import UserError
+from audiodiff.extras import require
 
 
 def evaluate(
@@ -23,6 +24,8 @@ def evaluate(
     baselines: Annotated[bool, typer.Option(help="Judge systems that need no training beside the network.")] = True,
 ) -> None:
     """Judge a model on held-out recordings; the report's path is the last line printed."""
+    require("metrics")
+    require("report")
     from audiodiff.models import checkpoint
     from audiodiff.models.audio_model import AudioModel
     from audiodiff.models.codec import Codec

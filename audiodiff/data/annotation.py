@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinytag import TinyTag
-
 from audiodiff.data.manifest import LABEL_SEPARATOR
 from audiodiff.data.table import Table
 from audiodiff.errors import UserError
+from audiodiff.extras import load_module
 
 # The first match counts: "snare rimshot" is a snare, "bass drum" a kick, "ride bell" a cymbal.
 _DRUMS = {
@@ -78,8 +77,9 @@ def from_name(name: str) -> Annotation:
 
 def from_tags(path: Path) -> Annotation:
     """Genre, key and tempo in a file's tags; empty if it has none or they cannot be read."""
+    tinytag = load_module("tinytag")
     try:
-        tags = TinyTag.get(path)
+        tags = tinytag.TinyTag.get(path)
     except Exception:  # damaged tags are ignored
         return Annotation()
     keys = [_SHORT_KEY.fullmatch(str(value).strip()) for value in tags.other.get("initial_key", [])]

@@ -22,8 +22,8 @@ from typing import Literal
 
 import numpy as np
 
+from audiodiff.extras import load_module, locate
 from audiodiff.metrics import cepstral, dnsmos, pesq, pitch, speaker, stft, stoi, transcript
-from audiodiff.metrics.extras import locate, require
 
 __all__ = ["ALL", "JUDGES", "MIN_SECONDS", "Judge", "require_all"]
 
@@ -196,6 +196,6 @@ def require_all(names: Iterable[str] = tuple(JUDGES)) -> None:
     """
     for name in names:
         for package in _IMPORTS.get(name, ()):
-            require(package)
+            load_module(package)
         if name == "speaker":
             locate("resemblyzer")

@@ -8,7 +8,7 @@ rate), orthonormal but for a mean square in place of a sum, that is sqrt(2) c_m.
 
 import numpy as np
 
-from audiodiff.metrics.extras import require
+from audiodiff.extras import load_module
 from audiodiff.metrics.world import envelope
 
 ORDER = 24
@@ -18,7 +18,7 @@ MIN_FRAMES = 10
 
 def mel_cepstrum(power: np.ndarray, sample_rate: int) -> np.ndarray:
     """Coded mel cepstra (frames, 1 + ORDER) of a power envelope (frames, bins): coefficient m >= 1 is sqrt(2) c_m."""
-    return require("pyworld").code_spectral_envelope(power.copy(), sample_rate, 1 + ORDER)
+    return load_module("pyworld").code_spectral_envelope(power.copy(), sample_rate, 1 + ORDER)
 
 
 def distortion(coded: np.ndarray, coded_hat: np.ndarray) -> np.ndarray:

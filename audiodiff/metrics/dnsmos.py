@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from audiodiff.metrics.extras import require
+from audiodiff.extras import load_module
 from audiodiff.metrics.rates import at_rate
 
 SAMPLE_RATE = 16000
@@ -21,7 +21,7 @@ WINDOW = int(9.01 * SAMPLE_RATE)
 @cache
 def _listener() -> Any:
     """speechmos' judge, loaded once a process; one thread a session, since clips are judged in parallel."""
-    dnsmos, runtime = require("speechmos.dnsmos"), require("onnxruntime")
+    dnsmos, runtime = load_module("speechmos.dnsmos"), load_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     folder = Path(dnsmos.__file__).parent / "dnsmos_models"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from audiodiff.metrics.extras import require
+from audiodiff.extras import load_module
 from audiodiff.metrics.rates import at_rate
 
 SAMPLE_RATE = 16000
@@ -14,7 +14,7 @@ def pesq_wb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> fl
 
     A silent estimate gets `WORST`. NaN where PESQ finds no utterance in the pair, or less than its quarter of a second.
     """
-    pesq = require("pesq")
+    pesq = load_module("pesq")
     if not estimate.any():
         return WORST
     reference, estimate = (at_rate(x, sample_rate, SAMPLE_RATE) for x in (reference, estimate))

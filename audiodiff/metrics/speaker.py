@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from audiodiff.metrics.extras import locate
+from audiodiff.extras import locate
 from audiodiff.metrics.rates import at_rate
 
 SAMPLE_RATE = 16000

