@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from audiodiff import config
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
+from audiodiff.audio.loudness import normalize_peak
 from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation import environment, generation_evaluation
 from audiodiff.files import write_text
-from audiodiff.pipelines.audio_generator import AudioGenerator, normalize_peak
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.training.music import MusicTraining
 
 RESULTS = Path(__file__).parent / "results" / "music.md"

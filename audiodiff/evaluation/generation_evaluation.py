@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from audiodiff.audio.io import Audio, write
+from audiodiff.audio.loudness import normalize_peak
 from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
@@ -46,7 +47,7 @@ from audiodiff.metrics.distribution import (
     nearest,
     subsampled,
 )
-from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds, normalize_peak
+from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
 
 Place = tuple[Clip, int]  # a recording and the sample at which a stretch of it begins
 DISTANCES = {"Frechet": frechet, "kernel": kernel}

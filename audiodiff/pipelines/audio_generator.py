@@ -17,6 +17,7 @@ from torch import Tensor
 
 from audiodiff.audio.arrays import whole_number
 from audiodiff.audio.io import Audio, resample
+from audiodiff.audio.loudness import normalize_peak
 from audiodiff.diffusion.editing import Inpainting, SDEdit
 from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
@@ -34,7 +35,7 @@ LONGEST = 24 * 3600  # seconds of a clip
 STRONGEST = 100  # guidance
 WEAKER = "lower the guidance (2 to 4 are usual), or use float32"  # where a guided clip is not finite
 SLIGHTEST = 1e-3  # strength of a variation
-SILENT = 1e-6  # of full scale: what stays below is not raised
+_MIN_LEVEL = 1e-6  # root mean square that a signal is divided by at least
 _LEAD_SECONDS = 1.0  # before a loop's beginning, so that filters have come to rest
 _FADE_SECONDS = 0.02  # from a given clip to what a codec makes of its end
 
@@ -274,7 +275,7 @@ class AudioGenerator(Pipeline):
         z = self.model.normalize(waveform[None].to(self.device))[0]
         if self.model.codec is not None:
             return z, 1.0
-        level = float(z.square().mean().sqrt().clamp(min=SILENT))
+        level = float(z.square().mean().sqrt().clamp(min=_MIN_LEVEL))
         return z / level, level
 
     def _audio(self, z: Tensor, samples: int, loop: bool = False) -> Iterator[Tensor]:
@@ -319,13 +320,6 @@ class AudioGenerator(Pipeline):
             raise UserError(f"guidance {wish.guidance:g}", "has nothing to go to", fix)
         unguided = self.model.condition(clips, (), length)
         return ClassifierFree(denoiser, wish.guidance, unguided), condition
-
-
-def normalize_peak(waveforms: Tensor, peak: float) -> Tensor:
-    """Clips (B, C, T) without their means and at this peak; what is silent stays so."""
-    waveforms = waveforms - waveforms.mean(-1, keepdim=True)
-    highest = waveforms.abs().amax((-2, -1), keepdim=True)
-    return torch.where(highest > SILENT, waveforms * (peak / highest.clamp(min=SILENT)), waveforms)
 
 
 def clip_seeds(seed: int, count: int) -> list[int]:

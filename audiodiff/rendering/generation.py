@@ -14,7 +14,7 @@ from audiodiff.audio.io import write_chunks
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
-from audiodiff.pipelines.audio_generator import PEAK, SILENT, WEAKER, AudioGenerator, Wish, clip_seeds
+from audiodiff.pipelines.audio_generator import PEAK, WEAKER, AudioGenerator, Wish, clip_seeds
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.jobs import FileOptions, Job, JobWriter, Outcome
@@ -126,5 +126,5 @@ def _generate(writer: JobWriter, settings: Settings, batch: Sequence[Job], advan
                 fix = "use --precision float32" if settings.wish.guidance == 1 else WEAKER
                 writer.fail(UserError(job.path, "has samples that are not finite", fix))
                 continue
-            write = partial(write_chunks, pieces=spool.clip(number, peak, SILENT), sample_rate=generator.sample_rate)
+            write = partial(write_chunks, pieces=spool.clip(number, peak), sample_rate=generator.sample_rate)
             writer.write(job, write, spool.samples, speed, channels=spool.channels)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiodiff.audio.loudness import peak_gain
 from audiodiff.errors import UserError
 
 _BLOCK = 2**20  # values that are read back at once
@@ -67,17 +68,16 @@ class Spool:
                 torch.maximum(self._high, piece.amax(-1)),
             )
 
-    def clip(self, number: int, peak: float | None, silent: float) -> Iterator[Tensor]:
-        """One clip (C, T) piece by piece, without its mean and at its peak if one is given.
+    def clip(self, number: int, peak: float | None) -> Iterator[Tensor]:
+        """One clip (C, T) piece by piece, normalized as by `loudness.normalize_peak`.
 
         Args:
             number: of the clip.
-            peak: that it is brought to; None: as it came.
-            silent: peak below which it is not raised.
+            peak: level to normalize to; None: not normalized.
         """
         mean = (self._sums[number] / max(self.samples, 1)).float()
         highest = torch.maximum(self._high[number] - mean, mean - self._low[number]).max()
-        gain = 1.0 if peak is None or highest <= silent else float(peak / highest)
+        gain = 1.0 if peak is None else float(peak_gain(highest, peak))
         offset = torch.zeros_like(mean) if peak is None else mean
         file = self._files[number]
         file.seek(0)

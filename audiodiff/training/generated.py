@@ -14,9 +14,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
-from audiodiff.audio.loudness import normalize_rms, peak_dbfs, rms_dbfs
+from audiodiff.audio.loudness import normalize_peak, normalize_rms, peak_dbfs, rms_dbfs
 from audiodiff.diffusion.samplers.sampler import NotFinite
-from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds, normalize_peak
+from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
 from audiodiff.ranges import Positive
 from audiodiff.training.export import Kind, export
 from audiodiff.training.figure import average_spectra, keep, spectrogram_grid

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.audio.loudness import normalize_rms
 from audiodiff.diffusion.clips import clip_mean, column
 from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
@@ -104,8 +105,8 @@ class MusicTraining(DiffusionTraining):
         """Crops (B, C, T) at unit power, if crops are levelled; only the first `samples` (B,) count, if given."""
         if not self.levelled:
             return signal
-        power = column(clip_mean(signal.square(), samples), signal).sqrt()
-        return torch.where(power > _QUIET, signal / power.clamp(min=_QUIET), signal)
+        rms = column(clip_mean(signal.square(), samples), signal).sqrt()
+        return normalize_rms(signal, rms=rms, silence=_QUIET)
 
     def _condition(self, batch: dict, clips: int, random: BatchRandom) -> Condition:
         told = {}

@@ -6,7 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiodiff.audio.loudness import load_torchaudio, lufs, normalize_rms, peak_dbfs, rms_dbfs
+from audiodiff.audio.loudness import (
+    load_torchaudio,
+    lufs,
+    normalize_peak,
+    normalize_rms,
+    peak_dbfs,
+    peak_gain,
+    rms_dbfs,
+)
 from audiodiff.errors import UserError
 
 
@@ -53,6 +61,35 @@ def test_normalize_leaves_silence():
     both = torch.stack([torch.zeros(100), torch.ones(100)])
     out = normalize_rms(both, -20.0)
     assert not out[0].any() and out[1].max().item() == pytest.approx(0.1)
+
+
+@given(shape=st.sampled_from([(50,), (3, 50), (3, 2, 50)]), level=st.floats(-60, 0), seed=st.integers(0, 100))
+def test_normalize_rms_scales_each_clip_as_a_whole(shape, level, seed):
+    signal = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    out = normalize_rms(signal, level)
+    clips = out.flatten(1) if len(shape) == 3 else out
+    assert rms_dbfs(clips).flatten().tolist() == pytest.approx([level] * (1 if len(shape) == 1 else 3))
+    assert (out / signal).flatten(1 if len(shape) == 3 else 0).std(-1).max() < 1e-6 or len(shape) == 2
+
+
+def test_normalize_rms_at_a_measured_level():
+    signal = torch.tensor([[[3.0, 4.0, 0.0, 0.0]], [[1e-5, 0.0, 0.0, 0.0]]])
+    rms = torch.tensor([5.0, 1e-5]).reshape(2, 1, 1)  # of the valid samples only
+    out = normalize_rms(signal, rms=rms, silence=1e-4)
+    assert torch.equal(out[0], signal[0] / 5) and torch.equal(out[1], signal[1])
+
+
+@given(peak=st.floats(0.01, 1), offset=st.floats(-0.5, 0.5), seed=st.integers(0, 100))
+def test_normalize_peak_removes_the_offset_and_reaches_the_peak(peak, offset, seed):
+    signal = torch.randn(3, 2, 50, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + offset
+    signal[2] = offset
+    out = normalize_peak(signal, peak)
+    assert out.abs().amax((-2, -1))[:2].tolist() == pytest.approx([peak] * 2)
+    assert out.mean(-1).abs().max() < 1e-12 and out[2].abs().max() < 1e-12
+
+
+def test_peak_gain_does_not_amplify_silence():
+    assert peak_gain(torch.tensor([0.5, 0.0, 1e-6]), 0.25).tolist() == [0.5, 1.0, 1.0]
 
 
 def test_a_torchaudio_that_does_not_load_is_one_line(monkeypatch):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
+from audiodiff.audio.loudness import normalize_peak
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
@@ -18,7 +19,7 @@ from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.pipelines.audio_generator import AudioGenerator, Wish, clip_seeds, normalize_peak
+from audiodiff.pipelines.audio_generator import AudioGenerator, Wish, clip_seeds
 
 RATE, SAMPLES = 8000, 1600
 LABELS = ("kick", "snare")

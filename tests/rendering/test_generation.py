@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from audiodiff.audio import io
+from audiodiff.audio.loudness import normalize_peak
 from audiodiff.cli import build as application
 from audiodiff.cli import main
 from audiodiff.errors import UserError
-from audiodiff.pipelines.audio_generator import AudioGenerator, Wish, clip_seeds, normalize_peak
+from audiodiff.pipelines.audio_generator import AudioGenerator, Wish, clip_seeds
 from audiodiff.rendering import sidecar, spool
 from audiodiff.rendering.generation import Settings, generate
 from audiodiff.rendering.jobs import FileOptions
@@ -139,7 +140,7 @@ def test_a_spool_levels_as_whole_clips_are(peak, monkeypatch):
         assert (kept.samples, kept.channels) == (1000, 2) and kept.finite.all()
         expected = clips if peak is None else normalize_peak(clips, peak)
         for number in (2, 0, 0):
-            found = torch.cat(list(kept.clip(number, peak, 1e-6)), dim=-1)
+            found = torch.cat(list(kept.clip(number, peak)), dim=-1)
             torch.testing.assert_close(found, expected[number])
         broken = torch.zeros(3, 2, 1)
         broken[1] = torch.nan
@@ -151,7 +152,7 @@ def test_scratch_files_take_what_fits(limit_files):
     with limit_files(2000), spool.Spool() as scratch:
         for _ in range(5):
             scratch.add(torch.ones(1, 1, 100))
-        assert sum(piece.shape[-1] for piece in scratch.clip(0, None, 0.0)) == 500
+        assert sum(piece.shape[-1] for piece in scratch.clip(0, None)) == 500
 
 
 @pytest.mark.parametrize("samples", [1, 100_000])

@@ -1,10 +1,8 @@
-"""Mel spectrograms: the spec that says which kind one is, computing, converting, reading and diagnosing them."""
+"""Mel spectrograms: their specs, computing them, converting, loading and diagnosing mels."""
 
+from audiodiff.audio.mel.spec import PRESETS, MelSpec, convert
 from audiodiff.audio.mel.spectrogram import (
-    PRESETS,
-    MelSpec,
     MelSpectrogram,
-    convert,
     filterbank,
     full_scale,
     interpolation,

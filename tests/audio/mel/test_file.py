@@ -118,7 +118,7 @@ def test_files_that_are_no_mels(tmp_path):
     ("text", "line"),
     [
         ("{", "not JSON"),
-        ("[]", "expected fields"),
+        ("[]", "to_dict"),
         (json.dumps({**SPEC.to_dict(), "n_fft": -1}), "n_fft"),
         (json.dumps({**SPEC.to_dict(), "color": 1}), "unknown fields: color"),
     ],
