@@ -1,9 +1,9 @@
-"""Few network calls against many: how much further from recordings is what a model of music makes in ten?
+"""Few steps against many: how much further from recordings are clips of a generator with ten steps?
 
-`python bench/calls.py --model music --data data/music` makes the same seeds with few calls, on the time grid that the
-model keeps and on the sampler's own, and with many, and holds each against the held-out recordings. Differences from
-many calls are between the same seeds and the same recordings, and their 95 % confidence intervals are those of pairs:
-halves of the seeds are drawn together (the delete-half jackknife). Writes `bench/results/calls_MODEL.md`.
+`python bench/calls.py --model music --data data/music` generates the same seeds with few steps, on the model's stored
+time grid and on the sampler's default grid, and with many steps, and compares each with held-out recordings.
+Differences from many steps are paired (same seeds, same recordings); their 95 % confidence intervals come from the
+delete-half jackknife over seeds. It writes `bench/results/calls_MODEL.md`.
 """
 
 import argparse
@@ -21,21 +21,21 @@ from audiodiff.metrics.distribution import HALVES, LEAST_PER_DIMENSION, Axes, Sp
 from audiodiff.pipelines.audio_generator import AudioGenerator
 
 RESULTS = Path(__file__).parent / "results"
-TEXT = """# Few network calls against many, of the same seeds
+TEXT = """# Few steps against many, with the same seeds
 
 `python bench/calls.py --model {options.model} --data {options.data} --clips {options.clips}`
 
 {facts}
 
-{clips} clips a row against {held_out} held-out stretches, in {dimensions} dimensions; the floor, of as many training
-stretches, is {floor}. Differences are from {many} calls, with 95 % confidence intervals.
+{clips} clips per row against {held_out} held-out segments, in {dimensions} dimensions; the floor, for as many training
+segments, is {floor}. Differences are from {many} steps, with 95 % confidence intervals.
 
 {table}
 """
 
 
 def paired(distance, few: np.ndarray, many: np.ndarray, real: np.ndarray, seed: int = 0) -> Spread:
-    """How much further `few` (N, K) is from `real` (M, K) than `many`, whose rows are of the same seeds."""
+    """Paired difference of the distances of `few` and `many` (N, K) to `real` (M, K), with its interval."""
     rng = np.random.default_rng(seed)
 
     def apart(chosen: np.ndarray) -> float:
@@ -46,7 +46,7 @@ def paired(distance, few: np.ndarray, many: np.ndarray, real: np.ndarray, seed: 
 
 
 def rows(generator: AudioGenerator, settings: Settings, calls: list[int], many: int) -> dict[str, Body]:
-    """What is heard of the same seeds, by what was done."""
+    """Features of the clips of the same seeds, by number of steps and grid."""
     model, found = generator.model, {}
     ways = [(count, count, model) for count in calls]
     ways += [(f"{count}, the sampler's own grid", count, model.replaced(grids=[])) for count in calls]
@@ -59,7 +59,7 @@ def rows(generator: AudioGenerator, settings: Settings, calls: list[int], many: 
 
 
 def main() -> None:
-    """Make, compare, write."""
+    """Generate, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="music")
     parser.add_argument("--data", default="data/music")

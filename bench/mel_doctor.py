@@ -1,10 +1,10 @@
-"""`audiodiff doctor mel` on real speech: how often the likeliest convention is the true one, and its model's fit.
+"""Accuracy of `audiodiff doctor mel` on real speech, and the fit of its statistical model.
 
-`python bench/mel_doctor.py` makes mels of clips of `--data` in every published convention, asks for a diagnosis of
-each, and writes bench/results/mel_doctor.md: the share of clips whose convention stands first, and how often each field
-that is "found" or "likely" is right. `--fit` first fits audiodiff/audio/mel/doctor.json to other corpora, whose
-speakers must not be those of `--data`: for each figure of `mel_texture` a linear function of the guess, and the
-covariance of what is left, widened for level, tilt and shape, in which recordings differ more than those corpora do.
+`python bench/mel_doctor.py` computes mels of clips of `--data` in every published convention, diagnoses each, and
+writes bench/results/mel_doctor.md: the share of clips whose convention is ranked first, and how often each "found" or
+"likely" field is correct. `--fit` first fits audiodiff/audio/mel/doctor.json to other corpora, whose speakers must not
+be in `--data`: for each figure of `mel.texture` a linear function of the hypothesis, and the covariance of the
+residual, widened for level, tilt and shape, in which recordings differ more than those corpora do.
 """
 
 import argparse
@@ -36,7 +36,7 @@ FITTED_TO = ["data/asterisk-es", "data/asterisk-ru", "data/fillets-cs"]
 
 
 def clips(folders: list[str], count: int, seed: int) -> Iterator[Path]:
-    """`count` clips longer than a second of each corpus."""
+    """`count` clips of each corpus that are longer than a second."""
     for folder in folders:
         manifest = Manifest.load(ROOT / folder / "manifest.jsonl")
         long = [clip for clip in manifest.clips if clip.seconds > 1]
@@ -44,13 +44,13 @@ def clips(folders: list[str], count: int, seed: int) -> Iterator[Path]:
 
 
 def linear_mel(path: Path, spec: MelSpec) -> torch.Tensor:
-    """(M, F), mono."""
+    """Linear mel (M, F) of a file, mixed to mono."""
     samples = read(path, spec.sample_rate).samples
     return MelSpectrogram(spec).linear(samples if samples.ndim == 1 else samples.mean(0))
 
 
 def fit(count: int, seed: int) -> None:
-    """Measure the figures of right guesses and write the model."""
+    """Measure the figures of correct hypotheses and write the model."""
     draw, covariates, figures = random.Random(seed), [], []
     specs = [guess.spec for bands in (64, 80, 100, 128) for guess in guesses(bands) if guess.scaling == Scaling()]
     for path in clips(FITTED_TO, count, seed):
@@ -70,8 +70,8 @@ def fit(count: int, seed: int) -> None:
     files.write_text(MODEL, json.dumps(content) + "\n")
 
 
-def judge(path: Path) -> tuple[Counter, Counter]:
-    """Of one clip in every convention: what stood first, and how often each field was right."""
+def diagnose_clip(path: Path) -> tuple[Counter, Counter]:
+    """One clip in every convention: the convention ranked first, and how often each field is correct."""
     torch.set_num_threads(1)
     first, fields = Counter(), Counter()
     for name, convention in CONVENTIONS.items():
@@ -90,15 +90,15 @@ def judge(path: Path) -> tuple[Counter, Counter]:
 
 
 def measure(folders: list[str], count: int, seed: int, jobs: int) -> str:
-    """The table."""
+    """Measure all clips; returns the Markdown tables."""
     with Pool(jobs) as pool:
-        counted = pool.map(judge, clips(folders, count, seed), chunksize=1)
+        counted = pool.map(diagnose_clip, clips(folders, count, seed), chunksize=1)
     total, first, fields = len(counted), Counter(), Counter()
     for of_clip, of_fields in counted:
         first.update(of_clip)
         fields.update(of_fields)
     lines = [f"{total} clips of {', '.join(folders)} in each of {len(CONVENTIONS)} conventions.", ""]
-    lines += ["| convention | first, or tied first | else first |", "|---|---|---|"]
+    lines += ["| convention | ranked first, or tied | otherwise first |", "|---|---|---|"]
     for name in CONVENTIONS:
         rest = [(key[1], n) for key, n in first.items() if isinstance(key, tuple) and key[0] == name]
         wrong = ", ".join(f"{best} {n}" for best, n in rest if name not in best.split(" = "))
@@ -115,12 +115,12 @@ def measure(folders: list[str], count: int, seed: int, jobs: int) -> str:
 
 
 def main() -> None:
-    """Fit if asked to, then measure."""
+    """Fit if requested, then measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", nargs="+", default=DATA)
-    parser.add_argument("--clips", type=int, default=36, help="of each corpus")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--data", nargs="+", default=DATA, help="prepared corpora")
+    parser.add_argument("--clips", type=int, default=36, help="clips per corpus (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes (default: %(default)s)")
+    parser.add_argument("--fit", action="store_true", help="fit the model first")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.fit:

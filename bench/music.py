@@ -1,12 +1,12 @@
-"""Music from nothing, learned in equal time: our waveform recipe beside `audio-diffusion-pytorch`.
+"""Unconditional music after equal training time: our waveform recipe and `audio-diffusion-pytorch`.
 
 `python bench/music.py --data data/music --minutes 12` trains both on the same crops, in the same order, for the same
-processor time on one thread (so that what else runs beside does not count), generates clips of the same seeds, judges
-them as `audiodiff evaluate` does, and writes `bench/results/music.md`.
+processor time on one thread (so other load does not matter), generates clips with the same seeds, computes the metrics
+of `audiodiff evaluate`, and writes `bench/results/music.md`.
 
-Ours is `+recipe=music_uncond`. The peer is the U-Net, v-diffusion and sampler of the package (Schneider et al. 2023,
-arXiv 2301.11757) as its README composes them, with the widths brought down to our number of parameters; its optimizer
-is the paper's, AdamW at 1e-4 with betas (0.95, 0.999). Crops are at unit power and weights are averaged for both.
+Ours is `+recipe=music_uncond`. The other is the U-Net, v-diffusion and sampler of the package (Schneider et al. 2023,
+arXiv 2301.11757) as its README composes them, with widths reduced to our number of parameters; its optimizer
+is the paper's, AdamW at 1e-4 with betas (0.95, 0.999). Both have crops at unit power and averaged weights.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from audiodiff.training.music import MusicTraining
 
 RESULTS = Path(__file__).parent / "results" / "music.md"
 PEER = "audio-diffusion-pytorch"
-TEXT = """# Music from nothing, learned in equal time
+TEXT = """# Unconditional music after equal training time
 
 `python bench/music.py --data {options.data} --minutes {options.minutes:g} --clips {options.clips}`
 
 {facts}
 
-{options.minutes:g} minutes of processor time on one thread for each; {options.clips} clips of {options.steps} calls
-against {report.held_out_clips} held-out stretches, over subsets of {report.subset} in {report.dimensions} dimensions of
+{options.minutes:g} minutes of processor time on one thread for each; {options.clips} clips with {options.steps} steps
+against {report.held_out_clips} held-out segments, over subsets of {report.subset} in {report.dimensions} dimensions of
 {embedding}: median and middle 95 %.
 
 {doc}
@@ -53,16 +53,16 @@ against {report.held_out_clips} held-out stretches, over subsets of {report.subs
 def trained(
     model: nn.Module, loss: Callable[[dict, int], Tensor], crops, batch: int, minutes: float, optimizer, rate
 ) -> tuple[nn.Module, int]:
-    """The averaged model after so many minutes of processor time, and its number of steps.
+    """Train for a given processor time; returns the averaged model and the number of training steps.
 
     Args:
-        model: whose weights are trained.
-        loss: of a batch at a step.
+        model: the model to train.
+        loss: function of a batch and the step.
         crops: the dataset.
-        batch: crops a step.
-        minutes: of this process.
-        optimizer: of the model's parameters.
-        rate: from step and progress to a share of the learning rate.
+        batch: batch size.
+        minutes: processor time of this process.
+        optimizer: optimizer of the model's parameters.
+        rate: function of step and progress; factor of the learning rate.
     """
     full = optimizer.param_groups[0]["lr"]
     average, started, step = copy.deepcopy(model), time.process_time(), 0
@@ -87,7 +87,7 @@ def trained(
 
 
 def ours(cfg, data, minutes: float) -> tuple[AudioGenerator, int]:
-    """Our recipe."""
+    """Train our recipe."""
     torch.manual_seed(0)
     model = instantiate(cfg.model)
     module = MusicTraining(model, None, None)
@@ -105,7 +105,7 @@ def ours(cfg, data, minutes: float) -> tuple[AudioGenerator, int]:
 
 
 class Peer:
-    """A model of the package as a generator."""
+    """A model of audio-diffusion-pytorch with the interface of a generator."""
 
     def __init__(self, model: nn.Module, samples: int, channels: int, sample_rate: int):
         self.net, self.sample_rate, self.device = model.eval(), sample_rate, torch.device("cpu")
@@ -114,14 +114,14 @@ class Peer:
 
     @torch.no_grad()
     def generate(self, seeds, steps: int, sampler=None) -> Audio:
-        """Clips, each of noise of its own seed."""
+        """Generate one clip per seed."""
         shape = (self.model.channels, self.model.samples)
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         return Audio(normalize_peak(self.net.sample(noise, num_steps=steps), 0.9), self.sample_rate)
 
 
 def peer(cfg, data, minutes: float) -> tuple[Peer, int]:
-    """The package's."""
+    """Train the model of audio-diffusion-pytorch."""
     from audio_diffusion_pytorch import DiffusionModel, UNetV0, VDiffusion, VSampler
 
     torch.manual_seed(0)
@@ -150,14 +150,16 @@ def peer(cfg, data, minutes: float) -> tuple[Peer, int]:
 
 
 def main() -> None:
-    """Train, judge, write."""
+    """Train, evaluate, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default="data/music")
-    parser.add_argument("--minutes", type=float, default=12.0, help="of processor time for each")
+    parser.add_argument(
+        "--minutes", type=float, default=12.0, help="processor time of each training (default: %(default)s)"
+    )
     parser.add_argument("--clips", type=int, default=96)
-    parser.add_argument("--steps", type=int, default=50, help="network calls a clip")
+    parser.add_argument("--steps", type=int, default=50, help="sampler steps (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("overrides", nargs="*", help="of our recipe; crops and batch are the peer's as well")
+    parser.add_argument("overrides", nargs="*", help="overrides of our recipe; crops and batch size apply to both")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -193,7 +195,7 @@ def main() -> None:
 
 
 def fresh(cfg, generator: AudioGenerator):
-    """Our model as it was before training."""
+    """Our model at initialization."""
     torch.manual_seed(0)
     model = instantiate(cfg.model)
     model.spectrum = generator.model.spectrum

@@ -1,15 +1,15 @@
-"""Speed of the three front ends beside DiffWave, on the CPU, in one run.
+"""Speed of the three front ends and of DiffWave, on the CPU, in one run.
 
-`python bench/network.py` measures, prints a table and writes it to `bench/results/network.md`. Two numbers a network:
+`python bench/network.py` measures, prints a table and writes it to `bench/results/network.md`. Two numbers per network:
 
-- *training*: seconds of audio trained on per second. One step is what a step is everywhere: mean square error of the
-  prediction, backward, Adam. What surrounds it in a recipe (mel, prior, spectral loss, reading) is left out, of all.
-- *real-time factor per call*: seconds of computing per second of audio for one network call without gradients. Below 1
-  is faster than the audio lasts; a clip sampled in six calls costs six of these.
+- *training*: seconds of audio per second of training. A training step is the mean square error of the prediction, the
+  backward pass and Adam. The rest of a recipe (mel, prior, spectral loss, reading) is not included, for any network.
+- *real-time factor per step*: seconds of computation per second of audio for one network evaluation without gradients.
+  Below 1 is faster than real time; sampling in six steps costs six times as much.
 
-Networks are those of `conf/network` at 16 kHz; the identity front end works on mel frames of the same clock; `diffwave`
-(Kong et al. 2021, the package of that name) has its default size at its own 22.05 kHz. All see clips equally long.
-Measurements take turns, network after network, so that a disturbance hits all; the median of the rounds counts.
+Networks are those of `conf/network` at 16 kHz; the identity front end works on mel frames at the same rate; `diffwave`
+(Kong et al. 2021, the package of that name) has its default size at its own 22.05 kHz. All clips have the same length.
+Measurements alternate between the networks, so that other load affects all of them; the median is reported.
 """
 
 import argparse
@@ -41,13 +41,13 @@ BASELINE = "diffwave"
 
 @dataclass(frozen=True)
 class Contender:
-    """A network and its inputs for clips of some seconds.
+    """A network and its inputs for clips of a given length.
 
     Args:
         name: row of the table.
-        network: what is measured.
-        inputs: from batch and seconds to the tensors that `predict` is called with, the noisy signal first.
-        predict: one call of the network.
+        network: the network to measure.
+        inputs: from batch size and seconds to the arguments of `predict`, the noisy signal first.
+        predict: one evaluation of the network.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Contender:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the network has."""
+        """Number of parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
 
 def vocoder(name: str) -> Contender:
-    """A network of conf/network on waveforms, told a mel."""
+    """A network of conf/network on waveforms, conditioned on a mel."""
     cfg = config.compose([f"network={name}"])
     network, rate, hop = instantiate(cfg.network), cfg.audio.sample_rate, cfg.audio.hop_length
 
@@ -75,7 +75,7 @@ def vocoder(name: str) -> Contender:
 
 
 def mel_network() -> Contender:
-    """The identity front end on mels, as wide and deep as the STFT one."""
+    """The identity front end on mels, with the width and depth of the STFT one."""
     cfg = config.compose(["network=stft"])
     network = Network(IdentityFrontend(cfg.audio.n_mels), channels=cfg.network.channels, blocks=cfg.network.blocks)
 
@@ -87,7 +87,7 @@ def mel_network() -> Contender:
 
 
 def diffwave() -> Contender:
-    """The peer, at its default size."""
+    """DiffWave at its default size."""
     network, hop = DiffWave(diffwave_params), diffwave_params.hop_samples
 
     def inputs(batch: int, seconds: float) -> tuple[Tensor, ...]:
@@ -106,22 +106,22 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def training_step(contender: Contender, batch: int, seconds: float) -> Callable[[], None]:
-    """One optimizer step, ready to be called again and again."""
+    """A function that runs one optimizer step."""
     optimizer = torch.optim.Adam(contender.network.parameters(), lr=1e-4)
     arguments = contender.inputs(batch, seconds)
     target = torch.randn_like(arguments[0])
 
     def step() -> None:
         optimizer.zero_grad()
-        made = contender.predict(*arguments)
-        (made.reshape(target.shape) - target).square().mean().backward()
+        prediction = contender.predict(*arguments)
+        (prediction.reshape(target.shape) - target).square().mean().backward()
         optimizer.step()
 
     return step
 
 
 def network_call(contender: Contender, seconds: float) -> Callable[[], None]:
-    """One call without gradients on one clip."""
+    """A function that evaluates the network once on one clip, without gradients."""
     arguments = contender.inputs(1, seconds)
 
     def call() -> None:
@@ -132,18 +132,18 @@ def network_call(contender: Contender, seconds: float) -> Callable[[], None]:
 
 
 def measure(works: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, after one call to warm up; they take turns."""
+    """Median seconds of each function, after one warm-up call; measurements alternate."""
     for work in works.values():
         work()
     times = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
             times[name].append(seconds_of(work))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def environment() -> str:
-    """What the numbers depend on."""
+    """Date, hardware and versions."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -156,11 +156,11 @@ def environment() -> str:
 
 
 def table(contenders: list[Contender], steps: dict[str, float], calls: dict[str, float], audio: tuple) -> str:
-    """Markdown; ratios are to the baseline of the same run, above 1 is faster."""
+    """Markdown table; ratios are to the baseline of the same run, above 1 is faster."""
     trained, called = audio
     vs = f"against {BASELINE}"
     lines = [
-        f"| network | parameters | training, audio s per s | {vs} | real-time factor per call | {vs} |",
+        f"| network | parameters | training, audio s per s | {vs} | real-time factor per step | {vs} |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for contender in contenders:
@@ -174,7 +174,7 @@ def table(contenders: list[Contender], steps: dict[str, float], calls: dict[str,
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="tiny clips, one round, nothing written: does it run?")
+    parser.add_argument("--quick", action="store_true", help="tiny clips, one round, no output: checks that it runs")
     quick = parser.parse_args().quick
     batch, crop, clip, rounds = (1, 0.2, 0.2, 1) if quick else (4, 1.0, 4.0, 7)
 
@@ -186,7 +186,8 @@ def main() -> None:
     print(text)
     if quick:
         return
-    how = f"Training on {batch} clips of {crop:g} s a step, calls on one clip of {clip:g} s; median of {rounds} rounds."
+    sizes = f"Training steps on {batch} clips of {crop:g} s, evaluation on one clip of {clip:g} s"
+    how = f"{sizes}; median of {rounds} rounds."
     write_text(RESULTS, f"# Speed of the networks on the CPU\n\n{environment()}\n\n{how}\n\n{text}\n")
     print(f"written: {RESULTS}")
 

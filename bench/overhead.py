@@ -1,16 +1,16 @@
-"""What a solver's step costs beside the network: ours against the schedulers of diffusers, on the CPU, in one run.
+"""Cost of a sampler step without the network: ours against the schedulers of diffusers, on the CPU, in one run.
 
 `python bench/overhead.py` measures, prints a table and writes it to `bench/results/overhead.md`. The network is a
-stored tensor, taken for the estimate of x0 by both (diffusers' `prediction_type="sample"`, its leanest). The two of a
-pair have the same method, order and number of calls. Their costs are told apart:
+stored tensor, which both take as the estimate of x0 (diffusers' `prediction_type="sample"`, its cheapest). The two of a
+pair have the same method, order and number of steps. Three costs are measured:
 
-- *step*: the way from noise to data, divided by its steps. Ours includes watching that the state stays finite, which
-  diffusers leaves to its user.
-- *table*: what a call computes of its times before the first step, `Sampler.table` and `set_timesteps`;
+- *step*: sampling from noise to data, divided by the number of steps. Ours includes the check that the state is finite,
+  which diffusers leaves to its user.
+- *table*: what is computed before the first step, `Sampler.table` and `set_timesteps`;
 - *call*: both, for all steps.
 
-One thread, whose own processor time is counted, so that other work on the machine matters little. The two of a pair
-take turns, and so do the pairs; the ratio is that of the medians, below 1 is ours ahead.
+Processor time of one thread is measured, so other load on the machine matters little. Measurements alternate within and
+between the pairs; ratios are those of the medians, below 1 means that ours is faster.
 """
 
 import argparse
@@ -42,11 +42,11 @@ CLIP = {"lambda_min_clipped": -5.1}
 
 
 class Pair(NamedTuple):
-    """One method, ours and theirs.
+    """One method in both packages.
 
     Args:
-        ours: name of the preset.
-        theirs: the scheduler, fresh.
+        ours: name of our preset.
+        theirs: makes a new scheduler.
     """
 
     ours: str
@@ -54,7 +54,7 @@ class Pair(NamedTuple):
 
 
 def ddim() -> diffusers.SchedulerMixin:
-    """The deterministic one."""
+    """Deterministic DDIM."""
     return diffusers.DDIMScheduler(clip_sample=False, **COSINE)
 
 
@@ -64,7 +64,7 @@ def dpm(order: int) -> Callable[[], diffusers.SchedulerMixin]:
 
 
 def unipc(order: int) -> Callable[[], diffusers.SchedulerMixin]:
-    """Predictor and corrector."""
+    """UniPC with predictor and corrector."""
     return lambda: diffusers.UniPCMultistepScheduler(solver_order=order, **COSINE)
 
 
@@ -78,7 +78,7 @@ PAIRS = (
 
 
 class Stored:
-    """A denoiser that costs nothing: the same tensor at every call."""
+    """A denoiser without cost: it returns the same tensor at every call."""
 
     schedule, t_max = Cosine(), 1.0
 
@@ -97,37 +97,37 @@ class Cost(NamedTuple):
     step: float
 
     def of_call(self, steps: int) -> float:
-        """Of the whole."""
+        """Seconds of a call with all steps."""
         return self.table + steps * self.step
 
 
 def ours(name: str, x1: Tensor, x0: Tensor, steps: int) -> Cost:
-    """One call of our sampler."""
+    """Cost of one call of our sampler."""
     sampler, denoiser = presets.build(name, steps), Stored(x0)
-    begun = time.thread_time()
+    started = time.thread_time()
     table = sampler.table(denoiser)
     ready = time.thread_time()
     _, finite = integrate(table, denoiser, x1)
     refuse_not_finite(finite)
-    return Cost(ready - begun, (time.thread_time() - ready) / steps)
+    return Cost(ready - started, (time.thread_time() - ready) / steps)
 
 
 def theirs(scheduler: diffusers.SchedulerMixin, x1: Tensor, x0: Tensor, steps: int) -> Cost:
-    """One call of a scheduler of diffusers."""
-    begun = time.thread_time()
+    """Cost of one sampling run with a scheduler of diffusers."""
+    started = time.thread_time()
     scheduler.set_timesteps(steps)
     ready = time.thread_time()
     x = x1
     for t in scheduler.timesteps:
         x = scheduler.step(x0, t, x).prev_sample
-    return Cost(ready - begun, (time.thread_time() - ready) / steps)
+    return Cost(ready - started, (time.thread_time() - ready) / steps)
 
 
 class Row(NamedTuple):
     """Medians of one pair at one shape, in seconds."""
 
     name: str
-    peer: str
+    scheduler: str
     shape: tuple[int, ...]
     ours: Cost
     theirs: Cost
@@ -135,38 +135,38 @@ class Row(NamedTuple):
 
 @torch.inference_mode()
 def measure(shapes: tuple[tuple[int, ...], ...], steps: int, rounds: int) -> list[Row]:
-    """Every pair at every shape; all take turns."""
+    """Measure every pair at every shape, alternating between them."""
     cases = []
     for shape in shapes:
         x1, x0 = torch.randn(shape), 0.1 * torch.randn(shape)
         cases += [(pair, pair.theirs(), x1, x0) for pair in PAIRS]
-    found: list[tuple[list[Cost], list[Cost]]] = [([], []) for _ in cases]
+    measured: list[tuple[list[Cost], list[Cost]]] = [([], []) for _ in cases]
     for turn in range(rounds + 1):
-        for (pair, scheduler, x1, x0), (mine, peers) in zip(cases, found, strict=True):
+        for (pair, scheduler, x1, x0), (mine, others) in zip(cases, measured, strict=True):
             costs = ours(pair.ours, x1, x0, steps), theirs(scheduler, x1, x0, steps)
-            # The first turn warms up.
+            # The first turn is a warm-up.
             if turn:
                 mine.append(costs[0])
-                peers.append(costs[1])
+                others.append(costs[1])
     return [
-        Row(pair.ours, type(scheduler).__name__, tuple(x1.shape), median(mine), median(peers))
-        for (pair, scheduler, x1, _), (mine, peers) in zip(cases, found, strict=True)
+        Row(pair.ours, type(scheduler).__name__, tuple(x1.shape), median(mine), median(others))
+        for (pair, scheduler, x1, _), (mine, others) in zip(cases, measured, strict=True)
     ]
 
 
 def median(costs: list[Cost]) -> Cost:
-    """Of each kind of cost by itself."""
+    """Median of each kind of cost."""
     return Cost(*map(statistics.median, zip(*costs, strict=True)))
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown, in microseconds."""
+    """Markdown table, in microseconds."""
     lines = [
         "| ours | diffusers | state | step, ours | theirs | ratio | table, ours | theirs | call, ratio |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|",
     ]
-    for name, peer, shape, mine, other in rows:
-        cells = [name, peer, "x".join(map(str, shape))]
+    for name, scheduler, shape, mine, other in rows:
+        cells = [name, scheduler, "x".join(map(str, shape))]
         cells += [*microseconds(mine.step, other.step), f"{mine.step / other.step:.2f}"]
         cells += [*microseconds(mine.table, other.table), f"{mine.of_call(STEPS) / other.of_call(STEPS):.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
@@ -174,14 +174,14 @@ def table(rows: list[Row]) -> str:
 
 
 def microseconds(*seconds: float) -> list[str]:
-    """Rounded."""
+    """Microseconds, rounded."""
     return [f"{1e6 * value:.0f}" for value in seconds]
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two rounds, nothing written: does it run?")
+    parser.add_argument("--quick", action="store_true", help="two rounds, no output: checks that it runs")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -191,10 +191,10 @@ def main() -> None:
     print(text)
     if quick:
         return
-    where = environment.describe() | {"diffusers": diffusers.__version__}
-    told = " · ".join(f"{key} {value}" for key, value in where.items() if value is not None)
-    how = f"Microseconds of one thread; {STEPS} steps a call, float32; median of {rounds} rounds."
-    write_text(RESULTS, f"# Cost of a solver's step without the network\n\n{told}\n\n{how}\n\n{text}\n")
+    versions = environment.describe() | {"diffusers": diffusers.__version__}
+    facts = " · ".join(f"{key} {value}" for key, value in versions.items() if value is not None)
+    method = f"Microseconds of one thread; {STEPS} steps per call, float32; median of {rounds} rounds."
+    write_text(RESULTS, f"# Cost of a sampler step without the network\n\n{facts}\n\n{method}\n\n{text}\n")
     print(f"written: {RESULTS}")
 
 

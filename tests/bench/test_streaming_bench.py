@@ -21,11 +21,12 @@ def test_pieces_of_a_mel_are_the_mel():
 def test_every_chunk_has_its_row(monkeypatch):
     monkeypatch.setattr(streaming, "CONSISTENCY", 2)
     vocoder = streaming.small()
-    rows = streaming.work_table(vocoder, torch.cat(list(streaming.mels(0.1)), -1), (32, 64), rounds=1).splitlines()
+    mel = torch.cat(list(streaming.mels(0.1)), -1)
+    rows = streaming.computation_table(vocoder, mel, (32, 64), rounds=1).splitlines()
     cells = [[float(cell) for cell in row.strip("|").split("|")] for row in rows[2:]]
     assert [row[0] for row in cells] == [32, 64]
     assert all(row[5] < 1e-5 for row in cells)
     reach, hop = vocoder.model.network.receptive_field, vocoder.spec.hop_length
     assert cells[0][3] == pytest.approx(1 + 2 * reach / (32 * hop), abs=0.01)
-    halo = vocoder.stream([], streaming.CALLS, consistency=2).halo
+    halo = vocoder.stream([], streaming.STEPS, consistency=2).halo
     assert cells[1][2] == pytest.approx((64 * hop + halo) / 16000, abs=0.01)
