@@ -9,10 +9,23 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from audiodiff import __version__
+from audiodiff.cli import renamed
 from audiodiff.errors import UserError, warn_in_one_line
 
 INTERRUPTED = 130
-VERBS = ("train", "render", "generate", "evaluate", "curve", "fit-grid", "prepare", "publish", "demo", "info", "doctor")
+VERBS = (
+    "train",
+    "render",
+    "generate",
+    "evaluate",
+    "benchmark",
+    "fit-grid",
+    "prepare",
+    "publish",
+    "demo",
+    "info",
+    "doctor",
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -22,16 +35,17 @@ def _print_version(wanted: bool) -> None:
 
 
 def build() -> typer.Typer:
-    """The application: each verb is the function of its own name in the module of its own name, _ for -.
+    """Build the application: each verb is the function of its name in the module of its name, with _ for -.
 
-    A module with `SUBVERBS` makes a group: the verb alone runs its function, followed by a name that of `SUBVERBS`.
+    A module with `SUBVERBS` becomes a group: the verb alone runs its function; followed by a name of `SUBVERBS`, that
+    function.
     """
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        help="Train, judge and use diffusion models of sound.",
+        help="Train, evaluate and use diffusion models for audio.",
     )
     app.callback()(_options)
     for verb in VERBS:
@@ -45,8 +59,15 @@ def build() -> typer.Typer:
                 group.command(below)(function)
             app.add_typer(group, name=verb, **settings)
         else:
-            app.command(verb, **settings)(getattr(module, name))
+            app.command(verb, cls=renamed.Command, **settings)(getattr(module, name))
+    for verb in renamed.VERBS:
+        ignored = {"allow_extra_args": True, "ignore_unknown_options": True}
+        app.command(verb, hidden=True, context_settings=ignored, add_help_option=False)(_refuse_verb)
     return app
+
+
+def _refuse_verb(context: typer.Context) -> None:
+    renamed.refuse(renamed.VERBS, [context.info_name or ""])
 
 
 def _options(
@@ -54,11 +75,11 @@ def _options(
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
     ] = False,
 ) -> None:
-    """Train, judge and use diffusion models of sound."""
+    """Train, evaluate and use diffusion models for audio."""
 
 
 def main() -> None:
-    """Entry point of the console script: bad input becomes one line and status 1, Ctrl-C becomes 130."""
+    """Entry point of the console script: bad input prints one line and exits with status 1, Ctrl-C with 130."""
     warn_in_one_line()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for paths that are not UTF-8
@@ -73,5 +94,5 @@ def main() -> None:
     except (KeyboardInterrupt, Abort):
         status = INTERRUPTED
     if status == INTERRUPTED:  # which Typer answers by itself where it catches Ctrl-C first
-        print("stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        print("interrupted; finished files are kept, rerun the same command to resume", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)

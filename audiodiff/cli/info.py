@@ -1,4 +1,4 @@
-"""`audiodiff info`: what a checkpoint folder is."""
+"""`audiodiff info`: what a checkpoint folder holds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +9,11 @@ import typer
 
 def info(
     model: Annotated[
-        Path, typer.Argument(help="Checkpoint folder, such as runs/speech_mel/<date_time>/model, or a shipped model.")
+        Path,
+        typer.Argument(help="Model folder, such as runs/speech_mel/<date_time>/model, or the name of a shipped model."),
     ],
 ) -> None:
-    """Show what a model is: parts, mel spec, sampler, training, size, hash. The weights are loaded and fitted too."""
+    """Show a model's components, mel spec, sampler, training, licenses, size and hash. Checks that its weights load."""
     for name, value in facts(model):
         typer.echo(f"{name:12}  {value}")
 
@@ -25,11 +26,10 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
     """
     from audiodiff.models import checkpoint
     from audiodiff.models.registry import MODEL_TYPES
-    from audiodiff.models.vocoder_model import VocoderModel
 
     folder = checkpoint.locate(folder)
     found = checkpoint.load(folder)
-    model = MODEL_TYPES.get(found.type, VocoderModel).from_checkpoint(found, folder)
+    model = MODEL_TYPES[found.type].from_checkpoint(found, folder)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     yield "folder", str(folder)
     yield "type", model.TYPE
@@ -38,16 +38,29 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
     yield "hash", found.digest
     for name in model.ARGUMENTS:
         if name != "grids":
-            yield name, written(checkpoint.describe(getattr(model, name)))
+            yield name, format_component(checkpoint.describe(getattr(model, name)))
     for grid in getattr(model, "grids", ()):
-        yield "grid", f"{grid.sampler}, {grid.steps} calls: {' '.join(f'{t:.4g}' for t in grid.times)}"
+        yield "grid", f"{grid.sampler}, {grid.steps} steps: {' '.join(f'{t:.4g}' for t in grid.times)}"
+    yield from _licenses(folder, found.training)
     for name, value in found.training.items():
-        yield "training", f"{name} = {written(value)}"
+        yield "training", f"{name} = {format_component(value)}"
 
 
-def written(value: Any) -> str:
-    """A described component as the call that makes it, a plain value as it is."""
+def _licenses(folder: Path, training: dict) -> Iterator[tuple[str, str]]:
+    """Licenses of the training data, and what they ask for; nothing for a model without a record and a card."""
+    from audiodiff.data.licenses import license_names, license_terms
+    from audiodiff.models.training_record import data_licenses
+
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    if statements := data_licenses(training, text):
+        yield "licenses", f"trained on audio under {', '.join(license_names(*statements)) or 'no stated license'}"
+        yield "terms", str(license_terms(*statements))
+
+
+def format_component(value: Any) -> str:
+    """A described component as the call that creates it, a plain value as it is."""
     if isinstance(value, dict):
-        arguments = ", ".join(f"{name}={written(item)}" for name, item in value.items() if name != "type")
+        arguments = ", ".join(f"{name}={format_component(item)}" for name, item in value.items() if name != "type")
         return f"{value['type']}({arguments})" if "type" in value else arguments
     return str(value)

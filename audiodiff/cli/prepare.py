@@ -1,4 +1,4 @@
-"""`audiodiff prepare`: corpora become FLAC files, a manifest and an audit."""
+"""`audiodiff prepare`: convert corpora to FLAC files with a manifest and an audit."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,19 +10,22 @@ def prepare(
     corpora: Annotated[
         list[str],
         typer.Argument(
-            help="festvox-ru, asterisk-en, asterisk-es, asterisk-fr, asterisk-it, asterisk-ru, fillets-cs (real "
-            "speech, by apt), hibari (synthetic speech), ljspeech:PATH, vctk:PATH, folder:PATH (any speech); "
-            "sonic-pi-samples, hydrogen-drumkits, singularity-music, wesnoth-music (music, by apt), scores (chorales, "
-            "synthetic), music:PATH (any music)."
+            help="Speech: festvox-ru, asterisk-en, asterisk-es, asterisk-fr, asterisk-it, asterisk-ru, fillets-cs "
+            "(downloaded by apt), hibari (synthetic), ljspeech:PATH, vctk:PATH, folder:PATH (any recordings). Music: "
+            "sonic-pi-samples, hydrogen-drumkits, singularity-music, wesnoth-music (downloaded by apt), scores "
+            "(synthetic chorales), music:PATH (any recordings)."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the manifest; corpora already there stay.")] = Path("data"),
+    out: Annotated[Path, typer.Option(help="Output folder; corpora that it holds are kept.")] = Path("data"),
     split_by: Annotated[
-        str | None, typer.Option(help="clip, or speaker: whole speakers are held out. Default: as before, else clip.")
+        str | None, typer.Option(help="clip, or speaker to hold out whole speakers (default: as before, else clip).")
     ] = None,
     clips: Annotated[int, typer.Option(help="Number of utterances of the synthetic corpus hibari.")] = 200,
 ) -> None:
-    """Prepare corpora and audit them. What is prepared already is not done again. Status 1 if files are left out."""
+    """Download or import corpora, write a manifest, audit the audio. Finished corpora and files are skipped.
+
+    Exits with status 1 if a file had to be skipped because it cannot be read.
+    """
     import logging
     import sys
 
@@ -32,18 +35,18 @@ def prepare(
     from audiodiff.data.audit import Audit
     from audiodiff.errors import UserError
 
-    left_out: list[UserError] = []
+    skipped: list[UserError] = []
     log, shown = logging.getLogger("audiodiff"), logging.StreamHandler(sys.stdout)
     log.setLevel(logging.INFO)
     log.addHandler(shown)
     try:
-        manifest = preparation.prepare(corpora, out, split_by, clips, left_out.append, tqdm)
+        manifest = preparation.prepare(corpora, out, split_by, clips, skipped.append, tqdm)
     finally:
         log.removeHandler(shown)
     print(Audit.load(out))
-    for error in left_out:
+    for error in skipped:
         print(f"error: {error}", file=sys.stderr)
-    also = f", {len(left_out)} left out" if left_out else ""
+    also = f", {len(skipped)} skipped" if skipped else ""
     print(f"{len(manifest)} clips in {out / 'manifest.jsonl'}{also}")
-    if left_out:
+    if skipped:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`audiodiff publish`: a training run's model becomes one that is shipped with the package."""
+"""`audiodiff publish`: write the model of a training run as one that is shipped with the package."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,28 +8,31 @@ import typer
 
 def publish(
     model: Annotated[Path, typer.Argument(help="Model folder of a run, such as runs/speech_mel/<date_time>/model.")],
-    data: Annotated[list[Path], typer.Option(help="Manifest that it was trained on; repeatable.")],
-    notes: Annotated[Path, typer.Option(help="Markdown file that says what is known to fail.")],
-    out: Annotated[Path, typer.Option(help="Folder for it, such as audiodiff/pretrained/NAME.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model there.")] = False,
+    data: Annotated[list[Path], typer.Option(help="Manifest that it was trained on; repeat for several.")],
+    notes: Annotated[Path, typer.Option(help="Markdown file with the model's known limitations.")],
+    out: Annotated[Path, typer.Option(help="Output folder, such as audiodiff/pretrained/NAME.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model.")] = False,
 ) -> None:
-    """Write a model in half precision, with a card of its training, data, licenses and curve; none that is large."""
+    """Export a model for release: half-precision weights and a card with training, data, licenses and benchmark.
+
+    Refuses models above 8 million parameters or 16 MiB.
+    """
     from audiodiff.data.manifest import Manifest
     from audiodiff.errors import UserError
-    from audiodiff.export import publish
+    from audiodiff.export.publish import publish
 
     try:
         text = notes.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(notes, f"cannot be read ({error})", "give a Markdown file") from error
-    folder = publish.publish(model, out, [Manifest.load(path) for path in data], text, overwrite)
-    carry_curve(model, folder)
+    folder = publish(model, out, [Manifest.load(path) for path in data], text, overwrite)
+    copy_benchmark(model, folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 2**20:.1f} MiB")
 
 
-def carry_curve(model: Path, folder: Path) -> None:
-    """Give a published model the curve of the one that it was made of, if there is one, and say of what it is."""
+def copy_benchmark(model: Path, folder: Path) -> None:
+    """Copy the benchmark of a run's model, if there is one, to the published model, with the hash of its weights."""
     from shutil import copyfile
 
     from audiodiff.evaluation import card
@@ -37,13 +40,13 @@ def carry_curve(model: Path, folder: Path) -> None:
     from audiodiff.models import checkpoint
 
     source = checkpoint.locate(model)
-    for file in sorted(source.glob("curve.*")):
+    for file in sorted(source.glob("benchmark.*")):
         with atomic_write(folder / file.name) as temporary:
             copyfile(file, temporary)
-    told = source / "README.md"
-    _, _, rest = (told.read_text(encoding="utf-8") if told.is_file() else "").partition(card.BEGIN)
-    curve, end, _ = rest.partition(card.END)
+    readme = source / "README.md"
+    _, _, rest = (readme.read_text(encoding="utf-8") if readme.is_file() else "").partition(card.BEGIN)
+    table, end, _ = rest.partition(card.END)
     if end:
         digest = checkpoint.load(source).digest[:12]
-        note = f"Measured before the weights were brought to half precision, on checkpoint {digest}."
-        card.put(f"{note}\n\n{curve.strip()}", folder / "README.md")
+        note = f"Measured before conversion to half precision, on checkpoint {digest}."
+        card.put(f"{note}\n\n{table.strip()}", folder / "README.md")

@@ -70,7 +70,7 @@ class Settings:
             if name not in ALL:
                 raise UserError(f"judge {name!r}", "unknown", f"choose among {', '.join(ALL)}")
         if min(self.calls, default=0) < 1:
-            raise UserError("calls", "are numbers from 1 on", "give some, such as --calls 4,6,10")
+            raise UserError("calls", "are numbers from 1 on", "give some, such as --steps 4,6,10")
         samplers = tuple(dict.fromkeys(self.samplers or (vocoder.model.sampler, *SAMPLERS)))
         for name in samplers:
             vocoder.model.sampler_for(max(self.calls), name)

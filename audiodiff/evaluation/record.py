@@ -147,7 +147,7 @@ class Record:
                 return cls(model)
             return cls(model, told["environment"], [_block_from_json(one) for one in told["blocks"]])
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            problem = f"is not a record of `audiodiff curve` ({type(error).__name__}: {error})"
+            problem = f"is not a record of `audiodiff benchmark` ({type(error).__name__}: {error})"
             raise UserError(path, problem, "move it away or name another folder with --out") from error
 
 

@@ -15,9 +15,9 @@ def markdown(record: Record, plot: str = "") -> str:
     model, made = record.model, record.environment
     parts = [
         "## Quality and speed",
-        f"By `audiodiff curve` (audiodiff {made['audiodiff']}, torch {made['torch']}) on {made['date'][:10]}; model "
-        f"`{model['hash'][:12]}`, {model['parameters'] / 1e6:.1f} M parameters, {model['consistency']} iterations of "
-        "mel consistency after the network. Numbers are means over clips ± half the width of their "
+        f"By `audiodiff benchmark` (audiodiff {made['audiodiff']}, torch {made['torch']}) on {made['date'][:10]}; "
+        f"model `{model['hash'][:12]}`, {model['parameters'] / 1e6:.1f} M parameters, {model['consistency']} "
+        "iterations of mel consistency after the network. Numbers are means over clips ± half the width of their "
         f"{LEVEL:.0%} interval (bootstrap over clips). Speed is seconds of audio per second of work, median over clips "
         "made one at a time, mel given, mel consistency included; in brackets the real-time factor, its inverse. "
         f"Measured on {_hardware(record)}.",

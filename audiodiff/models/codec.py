@@ -18,6 +18,7 @@ from audiodiff.audio.arrays import real_tensor, whole_number
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.models.training_record import CODEC
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
@@ -25,7 +26,6 @@ from audiodiff.ranges import Positive
 TILE = 256  # latent frames at once: some seconds, so that memory does not grow with the length
 PREFIX = "codec."  # of its weights within a model that works on latents
 FASTEST = 10**6  # Hz
-RECORD = "codec"  # in such a model's training record: the codec's own
 
 
 class Codec(PretrainedModel):
@@ -131,7 +131,7 @@ def codec_of(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
         "channels": model.frontend.channels // network.latents,
     }
     weights = {name.removeprefix(PREFIX): value for name, value in found.weights.items() if name.startswith(PREFIX)}
-    training = found.training.get(RECORD, {})
+    training = found.training.get(CODEC, {})
     return replace(found, type=Codec.TYPE, arguments=arguments, weights=weights, training=training)
 
 

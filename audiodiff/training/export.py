@@ -9,13 +9,10 @@ import torch
 
 from audiodiff import __version__
 from audiodiff.evaluation import environment
-from audiodiff.export.publish import STARTED_FROM, training_stages
-from audiodiff.models.codec import RECORD
+from audiodiff.export.model_card import metadata
+from audiodiff.models.training_record import CODEC, STARTED_FROM, data_licenses, training_stages
 
-CARD = """---
-library_name: audiodiff
-pipeline_tag: {tag}
----
+CARD = """{metadata}
 # {title}
 
 Trained with audiodiff {version} for {steps} optimizer steps on {data}: {audio_hours:.2f} hours of audio seen in
@@ -70,10 +67,11 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
     if module.started_from:
         training[STARTED_FROM] = module.started_from
     if trainer.datamodule.codec_training:
-        training[RECORD] = trainer.datamodule.codec_training
+        training[CODEC] = trainer.datamodule.codec_training
     stages = training_stages(training)
-    licenses = sorted({license for _, record in stages for license in record.get("licenses", ())})
+    licenses = data_licenses(training)
     words = {"licenses": "; ".join(licenses) or "not stated", "earlier": format_stages(stages)}
+    words["metadata"] = metadata(kind.tag, licenses)
     module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**training | asdict(kind) | words))
 
 

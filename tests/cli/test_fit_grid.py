@@ -68,8 +68,8 @@ def test_fits_checks_and_stores(command, model, data, tmp_path):
     fitted = tmp_path / "fitted"
     status, out, err = command("fit-grid", 4, 6, 6, "--model", model, "--data", data, "--out", fitted, "--check", 1)
     assert (status, err) == (0, []) and out[-1] == str(fitted) and len(out) == 3
-    assert out[0].startswith("v_3m, 4 calls: error on the spectrum ") and "distance to many calls" in out[0]
-    assert out[1].startswith("v_2m_pc, 6 calls: ") and out[1].endswith(("; stored", "; not stored"))
+    assert out[0].startswith("v_3m, 4 steps: error on the spectrum ") and "distance to many steps" in out[0]
+    assert out[1].startswith("v_2m_pc, 6 steps: ") and out[1].endswith(("; stored", "; not stored"))
     assert {file.name: file.read_bytes() for file in model.iterdir()} == before
     assert (fitted / "README.md").read_text() == "# A card\n"
     vocoder = Vocoder.from_pretrained(fitted)
@@ -87,7 +87,7 @@ def test_in_place_without_a_check(command, model, data):
     assert found.validated is None and [(grid.sampler, grid.steps) for grid in found.grids] == [("v_2m_pc", 6)]
     told = command("info", model)[1]
     times = " ".join(f"{t:.4g}" for t in found.grids[0].times)
-    assert f"grid          v_2m_pc, 6 calls: {times}" in told
+    assert f"grid          v_2m_pc, 6 steps: {times}" in told
     assert "validated     None" in told and not any(line.startswith("grids") for line in told)
 
 
@@ -116,7 +116,7 @@ def test_a_model_of_music_keeps_its_grids(command, data, tmp_path):
     AudioModel(network, Cosine(), V(), 8000, 2000, sampler="dpmpp_2m").save_pretrained(folder, {"steps": 3}, "# Card\n")
     status, out, err = command("fit-grid", 6, 8, "--model", folder, "--data", data, "--clips", 4, "--check", 2)
     assert (status, err) == (0, []) and out[-1] == str(folder)
-    assert all("distance to many calls" in line for line in out[:2])
+    assert all("distance to many steps" in line for line in out[:2])
     found = AudioModel.from_pretrained(folder)
     assert found.validated == (6, 8) and len(found.grids) == sum(line.endswith("; stored") for line in out)
     assert (folder / "README.md").read_text() == "# Card\n"

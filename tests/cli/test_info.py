@@ -10,6 +10,7 @@ from audiodiff.cli import main
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.diffusion.weighting import MinSNR
+from audiodiff.models import checkpoint
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -92,3 +93,16 @@ def test_a_missing_folder_is_one_line(info, tmp_path):
     status, out, err = info(tmp_path / "nowhere")
     assert status == 1 and out == ""
     assert err.startswith(f"error: {tmp_path / 'nowhere'}: no such model folder") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", checkpoint.shipped())
+def test_says_what_the_licenses_of_the_training_audio_ask_for(info, name):
+    lines = info(name)[1].splitlines()
+    (licenses,) = (line for line in lines if line.startswith("licenses "))
+    (terms,) = (line for line in lines if line.startswith("terms "))
+    assert "GPL-2" in licenses and "CC-BY-SA-3.0" in licenses
+    assert "share-alike" in terms and "copyleft (GPL)" in terms
+
+
+def test_a_model_without_a_record_of_licenses_says_nothing_of_them(info, folder):
+    assert not any(line.startswith(("licenses", "terms")) for line in info(folder)[1].splitlines())

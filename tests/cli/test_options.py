@@ -51,7 +51,7 @@ def arguments(verb: str, folder) -> list[str]:
         "generate": ["--model", music, "--out", out, "--overwrite", "--label=kick", "--seconds", "0.1", "--steps=2"],
         "render": [tone, "--model", vocoder, "--out", out, "--overwrite", "--steps", "2"],
         "evaluate": ["--model", vocoder, "--data", data, "--report", out],
-        "curve": ["--model", vocoder, "--data", data, "--out", out],
+        "benchmark": ["--model", vocoder, "--data", data, "--out", out],
         "fit-grid": ["4", "--model", vocoder, "--data", data, "--out", out],
         "prepare": [f"folder:{folder / 'absent'}", "--out", out],
         "demo": ["--model", str(folder / "absent")],
@@ -75,7 +75,7 @@ def options(verb: str) -> list[str]:
     name = verb.replace("-", "_")
     hints = get_type_hints(getattr(import_module(f"audiodiff.cli.{name}"), name))
     numeric = (option for option, kind in hints.items() if {int, float} & {kind, *get_args(kind)})
-    return [f"--{option.replace('_', '-')}" for option in numeric if (verb, option) != ("fit-grid", "calls")]
+    return [f"--{option.replace('_', '-')}" for option in numeric if (verb, option) != ("fit-grid", "steps")]
 
 
 CASES = [(verb, option) for verb in VERBS for option in options(verb)]
@@ -89,7 +89,7 @@ def test_numbers_that_cannot_be_are_one_line(verb, option, inputs):
 
 
 def test_every_verb_with_numbers_is_swept():
-    assert {verb for verb, _ in CASES} == {"generate", "render", "evaluate", "curve", "fit-grid", "prepare", "demo"}
+    assert {verb for verb, _ in CASES} == {"generate", "render", "evaluate", "benchmark", "fit-grid", "prepare", "demo"}
     assert len(CASES) > 20
 
 

@@ -24,7 +24,7 @@ def test_prints_the_audit_and_where_the_manifest_is(tmp_path, capsys):
     assert outputs[0] == outputs[1]
     assert re.search(r"^mine: 0\.00 hours, 1 clips;", outputs[0])
     assert "unreadable: 1 " in outputs[0]
-    assert outputs[0].endswith(f"1 clips in {tmp_path / 'out' / 'manifest.jsonl'}, 1 left out\n")
+    assert outputs[0].endswith(f"1 clips in {tmp_path / 'out' / 'manifest.jsonl'}, 1 skipped\n")
 
 
 def test_prints_how_many_lines_of_a_table_match(tmp_path, capsys):

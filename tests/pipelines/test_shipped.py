@@ -40,8 +40,8 @@ def test_the_speech_vocoder_is_shipped():
 def test_it_is_small_and_its_card_names_data_and_licenses(name):
     folder = checkpoint.locate(name)
     weights = checkpoint.load(folder).weights
-    assert sum(weight.numel() for weight in weights.values()) <= publish.MOST_PARAMETERS
-    assert sum(file.stat().st_size for file in folder.iterdir()) <= publish.MOST_BYTES
+    assert sum(weight.numel() for weight in weights.values()) <= publish.MAX_PARAMETERS
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= publish.MAX_BYTES
     card = (folder / "README.md").read_text(encoding="utf-8")
     for word in ("## Training", "## Data", "license", "## Known limitations"):
         assert word in card

@@ -1,4 +1,4 @@
-"""`audiodiff curve` from end to end."""
+"""`audiodiff benchmark` from end to end."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import torch
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import main
-from audiodiff.cli.curve import manifests, numbers
+from audiodiff.cli.benchmark import integers, manifests
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
@@ -64,17 +64,17 @@ def data(tmp_path):
 @pytest.mark.slow
 def test_writes_table_picture_record_and_card_and_replaces_them(command, model, data):
     digest = Vocoder.from_pretrained(model).model_hash
-    words = ["curve", "--model", model, "--data", data, "--samplers", "ddim", "--judges", "mr_stft,pesq"]
-    status, out, err = command(*words, "--calls", "1,2")
+    words = ["benchmark", "--model", model, "--data", data, "--samplers", "ddim", "--metrics", "mr_stft,pesq"]
+    status, out, err = command(*words, "--steps", "1,2")
     assert status == 0, err
-    assert out[-1] == str(model / "curve.md") and out[0].startswith("voices, ddim, 1 against 2 calls: PESQ-WB ")
-    status, out, _ = command(*words, "--calls", "2 3")
+    assert out[-1] == str(model / "benchmark.md") and out[0].startswith("voices, ddim, 1 against 2 calls: PESQ-WB ")
+    status, out, _ = command(*words, "--steps", "2 3")
     assert status == 0 and len(out) == 3
-    card, text = (model / "README.md").read_text(), (model / "curve.md").read_text()
+    card, text = (model / "README.md").read_text(), (model / "benchmark.md").read_text()
     assert card.startswith("# A card\n") and card.count("## Quality and speed") == 1 and text.strip() in card
     assert [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| ddim")][:3] == ["1", "2", "3"]
-    assert (model / "curve.png").stat().st_size > 10_000
-    assert list(json.loads((model / "curve.json").read_text())["blocks"][0]["rows"])[-3:] == [
+    assert (model / "benchmark.png").stat().st_size > 10_000
+    assert list(json.loads((model / "benchmark.json").read_text())["blocks"][0]["rows"])[-3:] == [
         "ddim/1",
         "ddim/2",
         "ddim/3",
@@ -84,20 +84,23 @@ def test_writes_table_picture_record_and_card_and_replaces_them(command, model, 
 
 @pytest.mark.slow
 def test_elsewhere_the_card_is_left_alone(command, model, data, tmp_path):
-    words = ["curve", "--model", model, "--data", f"mine={data}", "--samplers", "ddim", "--judges", "mr_stft"]
-    status, out, err = command(*words, "--calls", 1, "--limit", 1, "--out", tmp_path / "out")
+    words = ["benchmark", "--model", model, "--data", f"mine={data}", "--samplers", "ddim", "--metrics", "mr_stft"]
+    status, out, err = command(*words, "--steps", 1, "--limit", 1, "--out", tmp_path / "out")
     assert status == 0, err
-    assert out == [str(tmp_path / "out" / "curve.md")] and "### mine" in (tmp_path / "out" / "curve.md").read_text()
-    assert (model / "README.md").read_text() == "# A card\n" and not (model / "curve.json").exists()
+    assert (
+        out == [str(tmp_path / "out" / "benchmark.md")]
+        and "### mine" in (tmp_path / "out" / "benchmark.md").read_text()
+    )
+    assert (model / "README.md").read_text() == "# A card\n" and not (model / "benchmark.json").exists()
 
 
 def test_refuses_in_one_line(command, model, data, tmp_path):
-    good = {"--model": model, "--data": data, "--out": tmp_path / "out", "--judges": "mr_stft"}
-    wrong = ({"--model": tmp_path}, {"--data": tmp_path}, {"--calls": "six"}, {"--calls": 0}, {"--limit": 0})
-    for bad in (*wrong, {"--samplers": "nope"}, {"--judges": "nope"}, {"--split": "nope"}):
-        status, _, err = command("curve", *(item for pair in (good | bad).items() for item in pair))
+    good = {"--model": model, "--data": data, "--out": tmp_path / "out", "--metrics": "mr_stft"}
+    wrong = ({"--model": tmp_path}, {"--data": tmp_path}, {"--steps": "six"}, {"--steps": 0}, {"--limit": 0})
+    for bad in (*wrong, {"--samplers": "nope"}, {"--metrics": "nope"}, {"--split": "nope"}):
+        status, _, err = command("benchmark", *(item for pair in (good | bad).items() for item in pair))
         assert status == 1 and err.startswith("error: ") and err.count("\n") == 1, (bad, err)
-    assert not (tmp_path / "out" / "curve.json").exists()
+    assert not (tmp_path / "out" / "benchmark.json").exists()
 
 
 def test_data_has_its_folders_name_unless_named(data):
@@ -108,4 +111,4 @@ def test_data_has_its_folders_name_unless_named(data):
 
 
 def test_lists_take_commas_and_blanks():
-    assert numbers("6,200") == numbers("6 200") == numbers(" 6, 200 ") == (6, 200)
+    assert integers("6,200") == integers("6 200") == integers(" 6, 200 ") == (6, 200)

@@ -1,0 +1,157 @@
+"""Model cards: the README.md of a published model, written from its training record and its manifests."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+from audiodiff.data.licenses import license_names, license_terms
+from audiodiff.data.manifest import Manifest
+from audiodiff.data.provenance import Provenance, provenance
+from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.codec import Codec
+from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.models.vocoder_model import VocoderModel
+
+STAGE = ("stage", "steps", "hours of audio seen", "wall time", "hardware", "data", "audiodiff")
+CORPUS = ("corpus", "source", "license", "hours", "trained on", "speakers", "attribution")
+# Tags of a hub, by the terms of `data.licenses.Terms` that they tell of.
+TERM_TAGS = {
+    "share_alike": "share-alike",
+    "copyleft": "gpl",
+    "noncommercial": "non-commercial",
+    "no_derivatives": "no-derivatives",
+    "unknown": "unknown-license",
+}
+
+VOCODER = """A mel-conditioned diffusion vocoder for {rate} Hz: {parameters:,} parameters, half precision.
+
+    from audiodiff import Vocoder
+    audio = Vocoder.from_pretrained("{name}").generate(mel)
+
+Mel spec: {spec}"""
+
+GENERATOR = """A diffusion model that generates audio: {parameters:,} parameters, half precision. It generates clips of
+{seconds:.2f} seconds at {rate} Hz with {channels} channel(s){longer}.
+
+    audiodiff generate --model {name} --count 8 --out clips
+
+Labels: {labels}"""
+
+CARD = """{metadata}
+# {name}
+
+{description}
+
+## Training
+
+{stages}
+
+## Data
+
+{data}
+
+Licenses and names are quoted from the corpora's copyright files. If you redistribute these weights, follow the terms of
+these licenses, including attribution and share-alike.
+
+## Known limitations
+
+{limitations}
+"""
+
+
+def metadata(pipeline_tag: str, licenses: Sequence[str]) -> str:
+    """The front matter of a card, which says by license and tags what the training data asks for.
+
+    Args:
+        pipeline_tag: task of the model, as the Hugging Face hub names it.
+        licenses: license statements of the training data.
+    """
+    lines = ["library_name: audiodiff", f"pipeline_tag: {pipeline_tag}"]
+    terms = license_terms(*licenses)
+    if terms.restricted:
+        lines.append("license: other")
+        if names := license_names(*licenses):
+            lines.append(f"license_name: {json.dumps('; '.join(names))}")
+        lines.append(f"tags: [{', '.join(tag for term, tag in TERM_TAGS.items() if getattr(terms, term))}]")
+    return "\n".join(["---", *lines, "---"])
+
+
+def _describe_vocoder(model: VocoderModel, name: str, parameters: int) -> str:
+    return VOCODER.format(rate=model.mel_spec.sample_rate, spec=model.mel_spec, name=name, parameters=parameters)
+
+
+def _describe_generator(model: AudioModel, name: str, parameters: int) -> str:
+    return GENERATOR.format(
+        name=name,
+        parameters=parameters,
+        seconds=model.samples / model.sample_rate,
+        rate=model.sample_rate,
+        channels=model.channels,
+        longer=", or longer ones in overlapping windows" if model.codec is not None else "",
+        labels=", ".join(model.labels) or "none",
+    )
+
+
+# By model type, the task by the hub's name and the description of a model; None: not published by itself.
+CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] = {
+    VocoderModel.TYPE: ("audio-to-audio", _describe_vocoder),
+    AudioModel.TYPE: ("unconditional-audio-generation", _describe_generator),
+    Codec.TYPE: None,
+}
+
+
+def model_card(
+    model: PretrainedModel,
+    name: str,
+    stages: Sequence[tuple[str, dict]],
+    licenses: Sequence[str],
+    manifests: Sequence[Manifest],
+    limitations: str,
+) -> str:
+    """Write the card of a model whose type has one.
+
+    Args:
+        model: to be published.
+        name: under which it is.
+        stages: its training, as `models.training_record.training_stages` lists it.
+        licenses: license statements of its training data.
+        manifests: all that it was trained on.
+        limitations: known limitations, Markdown.
+    """
+    pipeline_tag, describe = CARDS[model.TYPE]
+    return CARD.format(
+        name=name,
+        metadata=metadata(pipeline_tag, licenses),
+        description=describe(model, name, sum(parameter.numel() for parameter in model.parameters())),
+        stages=_table(STAGE, (_stage(number, *stage) for number, stage in enumerate(stages, 1))),
+        data=_table(CORPUS, (_corpus(corpus) for manifest in manifests for corpus in provenance(manifest))),
+        limitations=limitations.strip(),
+    )
+
+
+def _stage(number: int, part: str, record: dict) -> tuple[str, ...]:
+    return (
+        f"{number}, {part}" if part else str(number),
+        f"{record['steps']:,}",
+        f"{record['audio_hours']:.1f}",
+        f"{record['minutes'] / 60:.1f} h" if record["minutes"] >= 60 else f"{record['minutes']:.0f} min",
+        str(record.get("hardware", record["device"])),
+        f"{record['data']} ({record['manifest_hash']})",
+        str(record["version"]),
+    )
+
+
+def _corpus(corpus: Provenance) -> tuple[str, ...]:
+    return (
+        corpus.corpus + (" (SYNTHETIC)" if corpus.synthetic else ""),
+        corpus.source,
+        corpus.license,
+        f"{corpus.hours:.2f}",
+        f"{corpus.training_hours:.2f}",
+        str(corpus.speakers),
+        corpus.attribution,
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in line)} |" for line in lines)

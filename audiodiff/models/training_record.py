@@ -1,0 +1,27 @@
+"""The training record of a checkpoint: how its model was trained, and the records of what that started from."""
+
+from audiodiff.data.licenses import card_licenses
+
+STARTED_FROM = "started_from"  # key of the record of the model whose weights a run started with
+CODEC = "codec"  # key of the record of the codec that a model generates latents of
+
+
+def training_stages(training: dict, part: str = "") -> list[tuple[str, dict]]:
+    """The records of all runs that led to a model, the first one first, each with what it trained ("": the model)."""
+    if not training:
+        return []
+    stages = training_stages(training.get(CODEC, {}), CODEC)
+    earlier = training_stages(training.get(STARTED_FROM, {}), part)  # maybe about the same codec
+    return [*stages, *(stage for stage in earlier if stage not in stages), (part, training)]
+
+
+def data_licenses(training: dict, card: str = "") -> tuple[str, ...]:
+    """The license statements of all audio that led to a model, sorted, each once.
+
+    Args:
+        training: the record of a checkpoint.
+        card: text of the model's card, read where the record has no licenses.
+    """
+    records = [record for _, record in training_stages(training)]
+    recorded = {text for record in records for text in record.get("licenses", record.get("licences", ()))}
+    return tuple(sorted(recorded or card_licenses(card)))
