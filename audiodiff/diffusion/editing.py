@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from audiodiff.diffusion.guidance.gradient import amplitudes, gradient, recordable, regular_t_max
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, start_time
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
 
@@ -30,7 +30,7 @@ class Inpainting(Wrapper):
             exact for white data; where neighbors are alike it says the same thing several times, and half is nearer.
     """
 
-    def __init__(self, denoiser: HasPosteriorMean, known: Tensor, mask: Tensor, weight: float = 0.5):
+    def __init__(self, denoiser: DenoiserLike, known: Tensor, mask: Tensor, weight: float = 0.5):
         super().__init__(denoiser)
         self.known, self.mask, self.weight = known, mask, weight
 
@@ -73,7 +73,7 @@ class SDEdit(Wrapper):
         ValueError: another time.
     """
 
-    def __init__(self, denoiser: HasPosteriorMean, t_max: float):
+    def __init__(self, denoiser: DenoiserLike, t_max: float):
         super().__init__(denoiser)
         if not 0 < t_max <= start_time(denoiser):
             raise ValueError(f"a start lies above 0 and at most at {start_time(denoiser):.6g}, got {t_max:.6g}")

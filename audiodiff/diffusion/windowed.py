@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from audiodiff.diffusion.clips import map_tensors
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean
+from audiodiff.diffusion.samplers.sampler import DenoiserLike
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
 
@@ -38,7 +38,7 @@ class Windowed(Wrapper):
     """
 
     def __init__(
-        self, denoiser: HasPosteriorMean, window: int, overlap: float = 0.25, loop: bool = False, at_once: int = 8
+        self, denoiser: DenoiserLike, window: int, overlap: float = 0.25, loop: bool = False, at_once: int = 8
     ):
         super().__init__(denoiser)
         if window < 1 or at_once < 1 or not 0 <= overlap < 1:

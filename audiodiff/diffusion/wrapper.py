@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from audiodiff.diffusion.clips import check_clips
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, estimate, start_time
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, estimate, start_time
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.variance import Posterior
 
@@ -24,7 +24,7 @@ class Wrapper(ABC):
         denoiser: what is asked; itself wrapped, maybe.
     """
 
-    def __init__(self, denoiser: HasPosteriorMean):
+    def __init__(self, denoiser: DenoiserLike):
         self.denoiser = denoiser
 
     @property

@@ -77,7 +77,7 @@ def fits(
         if own.stochastic:
             raise UserError(f"sampler {name}", "adds noise: no grid can be fitted to it", "choose another --sampler")
         schedule, start = denoiser.schedule, own.grid_for(denoiser)
-        times = fitted_grid.fit(own, schedule, on, denoiser.t_max)
+        times = fitted_grid.fit_grid(own, schedule, on, denoiser.t_max)
         errors = tuple(fitted_grid.error(own, schedule, grid, on) for grid in (start, times))
         grid, distances = StoredGrid(name, count, times.tolist()), None
         if making:

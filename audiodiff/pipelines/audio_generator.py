@@ -21,7 +21,7 @@ from audiodiff.audio.loudness import normalize_peak
 from audiodiff.diffusion.editing import Inpainting, SDEdit
 from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, NotFinite
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, NotFinite
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
@@ -303,9 +303,7 @@ class AudioGenerator(Pipeline):
             raise UserError(f"seconds {seconds}", "is no length", "give a number above 0")
         return max(round(samples / self.model.stride), 1) * self.model.stride if wish.loop else samples
 
-    def _told(
-        self, denoiser: HasPosteriorMean, clips: int, samples: int, wish: Wish
-    ) -> tuple[HasPosteriorMean, Condition]:
+    def _told(self, denoiser: DenoiserLike, clips: int, samples: int, wish: Wish) -> tuple[DenoiserLike, Condition]:
         """The denoiser, guided if it is to be, and what it is told."""
         length, wanted = {"seconds": samples / self.sample_rate}, {}
         if wish.tempo is not None:

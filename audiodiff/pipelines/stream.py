@@ -33,7 +33,8 @@ from audiodiff.audio.io import Audio
 from audiodiff.audio.prior import StandardPrior
 from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.ancestral import Ancestral
-from audiodiff.diffusion.samplers.sampler import Sampler, Step, combine, not_finite
+from audiodiff.diffusion.samplers.sampler import Sampler, combine, not_finite
+from audiodiff.diffusion.samplers.table import Step
 from audiodiff.errors import UserError
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.condition import Condition

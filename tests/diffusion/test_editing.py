@@ -24,8 +24,9 @@ def noise(count: int, seed: int = 0) -> torch.Tensor:
 def test_what_is_known_is_kept(sampler):
     known, share = noise(3, 1), torch.zeros(FRAMES, dtype=torch.float64)
     share[:10] = 1
-    walk = presets.build(sampler, 8)
-    made = walk(Inpainting(oracle(), known, share), noise(3), noise=lambda step: noise(3, 10 + step))
+    made = presets.build(sampler, 8)(
+        Inpainting(oracle(), known, share), noise(3), noise=lambda step: noise(3, 10 + step)
+    )
     torch.testing.assert_close(made[..., :10], known[..., :10], rtol=0, atol=1e-9)
     assert not torch.allclose(made[..., 10:], known[..., 10:], atol=0.1)
 

@@ -90,6 +90,7 @@ def test_new_cross_attention_changes_nothing_and_learns(batch):
     assert layer.project.weight.grad.any()
 
 
+@pytest.mark.slow
 def test_cross_attention_compiles(batch):
     x, log_snr, tokens, mask = batch
     network = build()

@@ -133,7 +133,7 @@ def error(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spectrum
 
 
 @torch.no_grad()
-def fit(
+def fit_grid(
     sampler: Sampler, schedule: Schedule, spectrum: Spectrum, t_max: float | None = None, quiet: float = QUIET
 ) -> Tensor:
     """The grid on which a sampler is most accurate for a spectrum. Takes seconds, at 50 network calls too.

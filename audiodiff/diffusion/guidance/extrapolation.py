@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.diffusion.clips import check_clips, clip_mean, column, join_clips
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, estimate, start_time
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, estimate, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
 # The most clips that one evaluation of two conditions is given. Processor seconds of guided drums in four steps, one
@@ -43,7 +43,7 @@ class Guidance(Wrapper):
         weight: how strongly.
     """
 
-    def __init__(self, denoiser: HasPosteriorMean, weight: float):
+    def __init__(self, denoiser: DenoiserLike, weight: float):
         super().__init__(denoiser)
         self.weight = weight
 
@@ -53,7 +53,7 @@ class _Extrapolation(Guidance):
 
     def __init__(
         self,
-        denoiser: HasPosteriorMean,
+        denoiser: DenoiserLike,
         weight: float,
         rescale: float,
         interval: tuple[float, float] | None,
@@ -124,7 +124,7 @@ class ClassifierFree(_Extrapolation):
 
     def __init__(
         self,
-        denoiser: HasPosteriorMean,
+        denoiser: DenoiserLike,
         weight: float,
         unconditional: Any = None,
         rescale: float = 0.0,
@@ -170,8 +170,8 @@ class Autoguidance(_Extrapolation):
 
     def __init__(
         self,
-        denoiser: HasPosteriorMean,
-        worse: HasPosteriorMean,
+        denoiser: DenoiserLike,
+        worse: DenoiserLike,
         weight: float,
         rescale: float = 0.0,
         interval: tuple[float, float] | None = None,

@@ -21,7 +21,7 @@ from torch import Tensor
 from audiodiff.diffusion.clips import check_clips, column, map_tensors
 from audiodiff.diffusion.denoiser import EPSILON_LOG_SNR_MIN
 from audiodiff.diffusion.guidance.extrapolation import Guidance
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, start_time
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, start_time
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.wrapper import Time
 
@@ -39,9 +39,7 @@ class ClassifierGuidance(Guidance):
             not depend on x_t by differentiable steps, or a condition of another number of clips than x_t.
     """
 
-    def __init__(
-        self, denoiser: HasPosteriorMean, log_prob: Callable[[Tensor, Time, Any], Tensor], weight: float = 1.0
-    ):
+    def __init__(self, denoiser: DenoiserLike, log_prob: Callable[[Tensor, Time, Any], Tensor], weight: float = 1.0):
         super().__init__(denoiser, weight)
         self.log_prob = log_prob
 
@@ -73,7 +71,7 @@ class EmbeddingGuidance(Guidance):
 
     def __init__(
         self,
-        denoiser: HasPosteriorMean,
+        denoiser: DenoiserLike,
         similarity: Callable[[Tensor, Any], Tensor],
         weight: float,
         through_denoiser: bool = True,
@@ -154,7 +152,7 @@ def tweedie_factor(schedule: Schedule, t: Time, like: Tensor) -> Tensor | float:
     return sigma**2 / alpha
 
 
-def regular_t_max(denoiser: HasPosteriorMean) -> float:
+def regular_t_max(denoiser: DenoiserLike) -> float:
     """The denoiser's time to start from, log_snr being -10 there at the lowest."""
     return min(start_time(denoiser), float(denoiser.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
 

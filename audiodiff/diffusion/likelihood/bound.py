@@ -24,7 +24,7 @@ from torch import Tensor
 from audiodiff.diffusion.clips import check_clips
 from audiodiff.diffusion.grids import grid as grids
 from audiodiff.diffusion.likelihood.flow import LOG_SNR_MAX, log_angle, time_at
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, Noise, estimate, start_time
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, Noise, estimate, start_time
 from audiodiff.diffusion.schedules.schedule import Level
 from audiodiff.diffusion.variance import Posterior
 from audiodiff.precision import double
@@ -32,7 +32,7 @@ from audiodiff.precision import double
 VARIANCES = ("small", "large", "learned")
 
 
-def bound_grid(denoiser: HasPosteriorMean, steps: int, log_snr_max: float = LOG_SNR_MAX) -> Tensor:
+def bound_grid(denoiser: DenoiserLike, steps: int, log_snr_max: float = LOG_SNR_MAX) -> Tensor:
     """A grid for `variational_bound`: (steps,) float64 times from t_max down to where log_snr = log_snr_max.
 
     Uniform in log tan(phi / 2), tan phi = sigma / alpha: even in the logarithm of the noise near the data.
@@ -53,7 +53,7 @@ def bound_grid(denoiser: HasPosteriorMean, steps: int, log_snr_max: float = LOG_
 
 
 def variational_bound(
-    denoiser: HasPosteriorMean,
+    denoiser: DenoiserLike,
     x0: Tensor,
     grid: Tensor,
     noise: Noise,
@@ -113,7 +113,7 @@ def _prior(x0: Tensor, level: Level) -> Tensor:
 
 
 def _step_answer(
-    denoiser: HasPosteriorMean, x_t: Tensor, start: Level, stop: Level, cond: Any, variance: str
+    denoiser: DenoiserLike, x_t: Tensor, start: Level, stop: Level, cond: Any, variance: str
 ) -> tuple[Tensor, Tensor]:
     """E[x0 | x_t], and where the step's log variance lies from small (0) to large (1); each like x_t."""
     if variance != "learned":

@@ -24,12 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from audiodiff.diffusion.clips import check_clips, map_tensors
 from audiodiff.diffusion.guidance.gradient import recordable
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, Noise, estimate, start_time
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, Noise, estimate, start_time
 from audiodiff.diffusion.schedules.schedule import Schedule
 
 # The noise level that counts as data: 6e-6 of the signal's, a fifth of one step of 16 bits.
@@ -37,7 +36,7 @@ LOG_SNR_MAX = 24.0
 
 
 def log_likelihood(
-    denoiser: HasPosteriorMean,
+    denoiser: DenoiserLike,
     x0: Tensor,
     cond: Any = None,
     noise: Noise | None = None,
@@ -70,6 +69,8 @@ def log_likelihood(
         ValueError: fewer than one probe, a log_snr_max that is not above the denoiser's start, a condition of another
             number of clips than x0, an answer of the denoiser that is not finite, or too rough to be solved for.
     """
+    from scipy.integrate import solve_ivp
+
     if probes < 1:
         raise ValueError(f"the estimate of a trace needs at least one probe, got {probes}")
     check_clips(cond, x0)
@@ -156,7 +157,7 @@ def time_at(schedule: Schedule, s: float) -> float:
 
 
 def _answer_and_trace(
-    denoiser: HasPosteriorMean, z: Tensor, t: float, cond: Any, directions: Tensor
+    denoiser: DenoiserLike, z: Tensor, t: float, cond: Any, directions: Tensor
 ) -> tuple[Tensor, Tensor]:
     """E[x0 | x_t] at x_t = scale z, (B, C, T), and the trace of its Jacobian with respect to z, (B,)."""
     with torch.inference_mode(False), torch.enable_grad():

@@ -33,15 +33,15 @@ from audiodiff.diffusion.samplers.ancestral import first_order_step
 from audiodiff.diffusion.samplers.integral import Integral
 from audiodiff.diffusion.samplers.sampler import (
     Callback,
-    HasPosteriorMean,
+    DenoiserLike,
     Noise,
-    Step,
     combine,
     estimate,
     not_finite,
     start_time,
 )
 from audiodiff.diffusion.samplers.singlestep import MIDPOINT, THIRD, Tableau, stage_row, stage_rows
+from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 from audiodiff.precision import float64_device
 
@@ -113,7 +113,7 @@ class Adaptive:
 
     def __call__(
         self,
-        denoiser: HasPosteriorMean,
+        denoiser: DenoiserLike,
         x1: Tensor,
         cond: Any = None,
         noise: Noise | None = None,
@@ -126,7 +126,7 @@ class Adaptive:
         return self.integrate(denoiser, x1, cond, callback)[0]
 
     def integrate(
-        self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any = None, callback: Callback | None = None
+        self, denoiser: DenoiserLike, x1: Tensor, cond: Any = None, callback: Callback | None = None
     ) -> tuple[Tensor, Tensor]:
         """(x0 (B, C, T), (B,) the network calls that each clip has needed). Raises as the class says.
 
@@ -150,7 +150,7 @@ class Adaptive:
 
     def _adapt(
         self,
-        denoiser: HasPosteriorMean,
+        denoiser: DenoiserLike,
         x: Tensor,
         cond: Any,
         ends: tuple[Level, Level],
@@ -208,7 +208,7 @@ class Adaptive:
         return trials
 
     def _try(
-        self, denoiser: HasPosteriorMean, x: Tensor, trials: Sequence[_Trial], cond: Any
+        self, denoiser: DenoiserLike, x: Tensor, trials: Sequence[_Trial], cond: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The solutions of higher and lower order behind the trial steps, and the last E[x0 | x_t]."""
         state, features = x, []
@@ -235,7 +235,7 @@ def _level_at(schedule: Schedule, log_snr: float) -> Level:
     return schedule.level(float(schedule.t_from_log_snr(log_snr)))
 
 
-def _ddim(denoiser: HasPosteriorMean, x: Tensor, start: Level, stop: Level, cond: Any) -> Tensor:
+def _ddim(denoiser: DenoiserLike, x: Tensor, start: Level, stop: Level, cond: Any) -> Tensor:
     step = first_order_step(start, stop)
     return combine((*step.carry, *step.weights), (x, estimate(denoiser, x, start.t, cond)))
 

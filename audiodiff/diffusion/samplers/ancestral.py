@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from audiodiff.diffusion.clips import check_output
-from audiodiff.diffusion.samplers.sampler import Callback, HasPosteriorMean, Noise, Sampler, Step, gain_to_data
+from audiodiff.diffusion.samplers.sampler import Callback, DenoiserLike, Noise, Sampler, gain_to_data
+from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 from audiodiff.diffusion.variance import Posterior
 
@@ -89,7 +90,7 @@ class Ancestral(Sampler):
         return Step(start.t, (step.carry,), (step.gain,), noise=noise)
 
     def integrate(
-        self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
+        self, denoiser: DenoiserLike, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
         """As `Sampler.integrate`."""
         if self.variance != "learned":
@@ -106,7 +107,7 @@ class Ancestral(Sampler):
         return x, torch.isfinite(torch.stack(sums))
 
     @staticmethod
-    def _posterior(denoiser: HasPosteriorMean, x: Tensor, t: float, s: float, cond: Any) -> tuple[Tensor, Tensor]:
+    def _posterior(denoiser: DenoiserLike, x: Tensor, t: float, s: float, cond: Any) -> tuple[Tensor, Tensor]:
         mean, log_variance = denoiser.posterior(x, t, s, cond) if hasattr(denoiser, "posterior") else (None, None)
         if log_variance is None:
             raise ValueError("this denoiser has learned no variance: choose small or large")

@@ -22,8 +22,9 @@ from torch import Tensor
 from audiodiff.diffusion.grids import grid as grids
 from audiodiff.diffusion.samplers import integral as integrals
 from audiodiff.diffusion.samplers.integral import Integral
-from audiodiff.diffusion.samplers.sampler import Sampler, Step
+from audiodiff.diffusion.samplers.sampler import Sampler
 from audiodiff.diffusion.samplers.singlestep import EULER, HEUN, interval_rows
+from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 
 # Up to here churn adds no more noise than there is.

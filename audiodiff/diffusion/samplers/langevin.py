@@ -31,7 +31,8 @@ from torch import Tensor
 from audiodiff.diffusion.clips import clip_mean
 from audiodiff.diffusion.grids import grid as grids
 from audiodiff.diffusion.samplers.ancestral import first_order_step
-from audiodiff.diffusion.samplers.sampler import Callback, HasPosteriorMean, Noise, Sampler, Step, combine, estimate
+from audiodiff.diffusion.samplers.sampler import Callback, DenoiserLike, Noise, Sampler, combine, estimate
+from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 
 
@@ -91,7 +92,7 @@ class PredictorCorrector(Sampler):
         return table[: -self.corrections]
 
     def integrate(
-        self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
+        self, denoiser: DenoiserLike, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
         """As `Sampler.integrate`."""
         if self.fixed:

@@ -36,7 +36,8 @@ from audiodiff.diffusion.grids import grid as grids
 from audiodiff.diffusion.samplers import integral as integrals
 from audiodiff.diffusion.samplers.ancestral import first_order_step
 from audiodiff.diffusion.samplers.integral import Integral
-from audiodiff.diffusion.samplers.sampler import HasPosteriorMean, Sampler, Step, integrate, refuse_not_finite
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, Sampler, integrate, refuse_not_finite
+from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 
 MAX_ORDER = 4
@@ -137,7 +138,7 @@ class Multistep(Sampler):
         return _add(corrected, [0.0, *(-w for w in weights)])
 
 
-def invert(sampler: Multistep, denoiser: HasPosteriorMean, x0: Tensor, cond: Any = None) -> Tensor:
+def invert(sampler: Multistep, denoiser: DenoiserLike, x0: Tensor, cond: Any = None) -> Tensor:
     """The state at the sampler's first time from which it makes x0: its ODE walked backwards on the same grid.
 
     Exact only as the steps shrink, to the sampler's order. Where the grid ends at t = 0, its last interval is left out:

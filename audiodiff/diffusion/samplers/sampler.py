@@ -13,13 +13,14 @@ from a device, so it can be compiled as a whole and captured in a CUDA graph (`i
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from audiodiff.diffusion.clips import check_output
 from audiodiff.diffusion.grids import grid as grids
+from audiodiff.diffusion.samplers.table import Step, Table
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
 
@@ -29,21 +30,29 @@ Callback = Callable[[int, int, Tensor, Tensor], None]
 """Called after each network call with (calls done before it, nfe, x, E[x0 | x] that led there)."""
 
 
-class HasPosteriorMean(Protocol):
-    """What a sampler asks of a denoiser: a `Denoiser`, an oracle, a wrapper around either, or one of somebody else's.
+class DenoiserLike(Protocol):
+    """What a sampler needs of a denoiser: a `Denoiser`, an oracle, a wrapper around either, or any function.
 
-    It may also have `t_max`, the time to start from (`start_time`), and `posterior`, for a learned variance.
+    A `schedule` and a call are enough. Two more attributes are used where a denoiser has them: `t_max`, the time to
+    start from (`start_time`), and `posterior`, for a learned variance.
     """
 
-    schedule: Schedule
+    @property
+    def schedule(self) -> Schedule:
+        """Signal and noise at t."""
 
     def __call__(self, x_t: Tensor, t: float, cond: Any = None) -> Tensor:
         """E[x0 | x_t], like x_t."""
 
 
-def start_time(denoiser: HasPosteriorMean) -> float:
-    """The time to start from: the denoiser's `t_max`, or the schedule's where it states none."""
-    return getattr(denoiser, "t_max", denoiser.schedule.t_max)
+def schedule_of(denoiser: DenoiserLike | Schedule) -> Schedule:
+    """A denoiser's schedule; a schedule itself."""
+    return denoiser if isinstance(denoiser, Schedule) else denoiser.schedule
+
+
+def start_time(denoiser: DenoiserLike | Schedule) -> float:
+    """The time to start from: the denoiser's `t_max`, or the schedule's where it has none."""
+    return getattr(denoiser, "t_max", schedule_of(denoiser).t_max)
 
 
 def estimate(denoiser: Callable[[Tensor, Any, Any], Tensor], x_t: Tensor, t: Tensor | float, cond: Any) -> Tensor:
@@ -55,23 +64,8 @@ def estimate(denoiser: Callable[[Tensor, Any, Any], Tensor], x_t: Tensor, t: Ten
     return check_output(denoiser(x_t, t, cond), x_t.shape, x_t.dtype, "the denoiser")
 
 
-class Step(NamedTuple):
-    """One row of a sampler's table; see the module's docstring for the letters. Newest first."""
-
-    t: float
-    carry: tuple[float, ...]
-    weights: tuple[float, ...]
-    feature: tuple[float, float] = (0.0, 1.0)
-    noise: float = 0.0
-
-    def times(self, gain: float) -> "Step":
-        """The row that leads to a multiple of the state."""
-        carry, weights = (tuple(gain * factor for factor in row) for row in (self.carry, self.weights))
-        return self._replace(carry=carry, weights=weights, noise=gain * self.noise)
-
-
 class Sampler(ABC):
-    """A integrate along a fixed grid of times.
+    """A sampler on a fixed grid of times: it integrates from noise to data.
 
     Args:
         nfe: number of network calls, >= 1.
@@ -106,33 +100,35 @@ class Sampler(ABC):
     def steps(self, schedule: Schedule, grid: Tensor) -> list[Step]:
         """The table of this sampler on a checked grid (intervals + 1,)."""
 
-    def table(self, denoiser: HasPosteriorMean) -> list[Step]:
-        """The table for a denoiser: on the sampler's grid, else on the default one from the denoiser's t_max.
+    def table(self, denoiser: DenoiserLike | Schedule) -> Table:
+        """The steps for a denoiser or for any denoiser of a schedule; `print` shows them as equations.
+
+        They are those on the sampler's grid, else on the default one from the denoiser's t_max.
 
         Raises:
             ValueError: the grid starts above the denoiser's t_max.
         """
-        grid = self.grid_for(denoiser)
-        *rows, last = self.steps(denoiser.schedule, grid)
-        gain = gain_to_data(denoiser.schedule, float(grid[-1]))
-        return [*rows, last if gain == 1 else last.times(gain)]
+        grid, schedule = self.grid_for(denoiser), schedule_of(denoiser)
+        *rows, last = self.steps(schedule, grid)
+        gain = gain_to_data(schedule, float(grid[-1]))
+        return Table([*rows, last if gain == 1 else last.times(gain)])
 
-    def grid_for(self, denoiser: HasPosteriorMean) -> Tensor:
-        """The times that a call walks: (intervals + 1,), float64. Raises as `table`."""
+    def grid_for(self, denoiser: DenoiserLike | Schedule) -> Tensor:
+        """The times of the steps and of the end: (intervals + 1,), float64. Raises as `table`."""
         t_max = start_time(denoiser)
         if self.grid is None:
-            return self.default_grid(denoiser.schedule, t_max)
+            return self.default_grid(schedule_of(denoiser), t_max)
         if float(self.grid[0]) > t_max:
             raise ValueError(f"the grid starts at {float(self.grid[0]):.6g}, the denoiser at {t_max:.6g}")
         return self.grid
 
-    def noise_scale(self, denoiser: HasPosteriorMean) -> float:
+    def noise_scale(self, denoiser: DenoiserLike) -> float:
         """Standard deviation of the noise that a call begins with; 1 where variance is preserved. Raises as `table`."""
         return denoiser.schedule.level(float(self.grid_for(denoiser)[0])).scale
 
     def __call__(
         self,
-        denoiser: HasPosteriorMean,
+        denoiser: DenoiserLike,
         x1: Tensor,
         cond: Any = None,
         noise: Noise | None = None,
@@ -161,7 +157,7 @@ class Sampler(ABC):
         return x
 
     def integrate(
-        self, denoiser: HasPosteriorMean, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
+        self, denoiser: DenoiserLike, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
         """The call without its look at the device: (x0, (nfe,) whether the state was finite after each call)."""
         return integrate(self.table(denoiser), denoiser, x1, cond, noise, callback)

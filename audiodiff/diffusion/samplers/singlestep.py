@@ -30,7 +30,8 @@ from audiodiff.diffusion.grids import grid as grids
 from audiodiff.diffusion.samplers import integral as integrals
 from audiodiff.diffusion.samplers.ancestral import first_order_step
 from audiodiff.diffusion.samplers.integral import Integral
-from audiodiff.diffusion.samplers.sampler import Sampler, Step
+from audiodiff.diffusion.samplers.sampler import Sampler
+from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiodiff.diffusion.grids import fitted as fitted_grid
-from audiodiff.diffusion.grids.fitted import Spectrum, error, exact_gain, fit, gain
+from audiodiff.diffusion.grids.fitted import Spectrum, error, exact_gain, fit_grid, gain
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.samplers import presets
 from audiodiff.diffusion.samplers.ancestral import DDIM
@@ -97,14 +97,16 @@ def test_a_tenth_of_the_error_is_relative():
     spectrum, grid = power_law(4), times(1, 0.5, 0)
     assert error(DDIM(2), Cosine(), grid, spectrum) == error(DDIM(2), Cosine(), grid, spectrum, 0.1)
     sampler = Multistep(4, 2, "v")
-    usual, tenth, none = (fit(sampler, Cosine(), spectrum, **given) for given in ({}, {"quiet": 0.1}, {"quiet": 0.0}))
+    usual, tenth, none = (
+        fit_grid(sampler, Cosine(), spectrum, **given) for given in ({}, {"quiet": 0.1}, {"quiet": 0.0})
+    )
     assert torch.allclose(usual, tenth, rtol=0, atol=1e-7) and not torch.allclose(usual, none, rtol=0, atol=1e-3)
 
 
 @cache
 def fitted(name: str, calls: int) -> torch.Tensor:
     """A preset's grid for five decades, on the cosine schedule."""
-    return fit(presets.build(name, calls), Cosine(), power_law(5))
+    return fit_grid(presets.build(name, calls), Cosine(), power_law(5))
 
 
 def noisy():
@@ -114,7 +116,7 @@ def noisy():
 @pytest.mark.parametrize("sampler", noisy(), ids=["sde", "eta"])
 def test_noise_has_no_gain(sampler):
     with pytest.raises(ValueError, match="only a deterministic sampler has a gain"):
-        fit(sampler, Cosine(), power_law(3))
+        fit_grid(sampler, Cosine(), power_law(3))
 
 
 GAINS = [
@@ -157,7 +159,7 @@ def test_the_schedule_does_not_matter(schedule):
     sampler, spectrum = Multistep(6, 2, "v", corrector=True), power_law(4)
     t = [float(s.t_from_log_snr(-6.0)) for s in (Cosine(), schedule)]
     here, there = (
-        angles(s, fit(sampler, s, spectrum, start)) for s, start in zip((Cosine(), schedule), t, strict=True)
+        angles(s, fit_grid(sampler, s, spectrum, start)) for s, start in zip((Cosine(), schedule), t, strict=True)
     )
     torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-6)
 
@@ -189,12 +191,12 @@ def test_fits_are_what_they_were(name, calls):
 def test_the_fit_starts_from_the_samplers_own_grid():
     spectrum, schedule = power_law(4), Cosine()
     own = times(0.95, 0.6, 0.3, 0.1, 0.02)
-    grid = fit(Multistep(4, 2, "v", corrector=True, grid=own), schedule, spectrum, t_max=0.5)
+    grid = fit_grid(Multistep(4, 2, "v", corrector=True, grid=own), schedule, spectrum, t_max=0.5)
     assert grid[0] == 0.95 and grid[-1] == 0.02
     sampler = Multistep(4, 2, "v", corrector=True)
     assert error(sampler, schedule, grid, spectrum) < error(sampler, schedule, own, spectrum)
-    assert fit(sampler, schedule, spectrum, t_max=0.5)[0] == 0.5
-    assert fit(sampler, LinearBeta(), spectrum)[0] == LinearBeta().t_max
+    assert fit_grid(sampler, schedule, spectrum, t_max=0.5)[0] == 0.5
+    assert fit_grid(sampler, LinearBeta(), spectrum)[0] == LinearBeta().t_max
 
 
 def test_an_uneven_start_is_made_half_as_uneven_first():
@@ -208,13 +210,13 @@ def test_an_uneven_start_is_made_half_as_uneven_first():
 
 
 def test_one_interval_leaves_nothing_to_fit():
-    assert fit(DDIM(1), Cosine(), power_law(3)).tolist() == [1, 0]
+    assert fit_grid(DDIM(1), Cosine(), power_law(3)).tolist() == [1, 0]
 
 
 def test_where_every_grid_is_exact_there_is_nothing_to_gain():
     """v of a single mode of variance 1 is 0 throughout."""
     sampler, spectrum = Multistep(3, 2, "v"), Spectrum(times(1))
-    assert error(sampler, Cosine(), fit(sampler, Cosine(), spectrum), spectrum) < 1e-14
+    assert error(sampler, Cosine(), fit_grid(sampler, Cosine(), spectrum), spectrum) < 1e-14
 
 
 def test_two_intervals_are_fitted_exactly():
@@ -227,11 +229,11 @@ def test_two_intervals_are_fitted_exactly():
         return math.log(error(sampler, schedule, grid, spectrum) ** 2) + (-grid.diff()).log().diff().item() ** 2
 
     best = min((times(1, place, 0) for place in places.tolist()), key=value)
-    assert fit(sampler, schedule, spectrum)[1] == pytest.approx(best[1].item(), abs=5e-3)
+    assert fit_grid(sampler, schedule, spectrum)[1] == pytest.approx(best[1].item(), abs=5e-3)
 
 
 def test_a_learned_schedule_gives_numbers():
-    grid = fit(Multistep(4, 2, "v"), LearnedSchedule(), power_law(2))
+    grid = fit_grid(Multistep(4, 2, "v"), LearnedSchedule(), power_law(2))
     assert not grid.requires_grad and (grid.diff() < 0).all()
 
 
@@ -248,7 +250,7 @@ def test_a_fit_never_makes_things_worse(name, calls, variances, cuts, quiet):
     for own in (None, times(1.0, *sorted(cuts, reverse=True)[1:calls], 0.0)):
         sampler.grid = own
         start = sampler.default_grid(schedule, 1.0) if own is None else own
-        grid = fit(sampler, schedule, spectrum, quiet=quiet)
+        grid = fit_grid(sampler, schedule, spectrum, quiet=quiet)
         assert error(sampler, schedule, grid, spectrum, quiet) <= error(sampler, schedule, start, spectrum, quiet)
         assert grid[0] == 1 and grid[-1] == 0 and (grid.diff() < 0).all()
         assert torch.equal(grid, start) or evenness(schedule, grid) <= 3 * (1 + 1e-6)
@@ -294,8 +296,8 @@ def test_silence_counts_as_sixty_decibels_below_the_mean():
         (lambda: Spectrum.of_powers(times(1, -1)), "not below 0"),
         (lambda: Spectrum.of_powers(times(1, math.nan)), "finite"),
         (lambda: Spectrum.of_powers(times(1), 0), "at least one mode, got 0"),
-        (lambda: fit(DDIM(2), Cosine(), Spectrum(times(1)), quiet=1.5), "share from 0 to 1, got 1.5"),
-        (lambda: fit(DDIM(2), Cosine(), Spectrum(times(1)), quiet=-0.1), "share from 0 to 1, got -0.1"),
+        (lambda: fit_grid(DDIM(2), Cosine(), Spectrum(times(1)), quiet=1.5), "share from 0 to 1, got 1.5"),
+        (lambda: fit_grid(DDIM(2), Cosine(), Spectrum(times(1)), quiet=-0.1), "share from 0 to 1, got -0.1"),
     ],
 )
 def test_what_is_no_spectrum(make, words):
@@ -307,5 +309,5 @@ def test_the_search_stops_where_no_step_helps(monkeypatch):
     """A sampler whose error does not depend on its grid leaves only the evenness to gain."""
     flat = torch.ones(1, dtype=torch.float64)
     monkeypatch.setattr(fitted_grid, "_residuals", lambda *_: flat)
-    grid = fit(Multistep(5, 2, "v"), Cosine(), power_law(3))
+    grid = fit_grid(Multistep(5, 2, "v"), Cosine(), power_law(3))
     assert torch.allclose(grid, Multistep(5, 2, "v").default_grid(Cosine(), 1.0))

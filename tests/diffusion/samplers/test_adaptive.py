@@ -38,7 +38,7 @@ def test_error_follows_the_tolerance(order, predict, gaussian, x1):
     errors, calls = [], []
     tolerances = (1e-2, 2e-3, 4e-4) if order == 2 else (1e-2, 5e-4, 2.5e-5)
     for tolerance in tolerances:
-        answer, count = Adaptive(order, predict, tolerance, tolerance, **WIDE).walk(gaussian, x1)
+        answer, count = Adaptive(order, predict, tolerance, tolerance, **WIDE).integrate(gaussian, x1)
         errors.append(_rms(answer - gaussian.flow(x1, 1.0, 0.0)))
         calls.append(float(count.double().mean()))
         assert errors[-1] < 5 * tolerance
@@ -103,7 +103,7 @@ def test_equals_the_published_algorithm(order, predict, mixture, x1):
     x = start.alpha * x0 + start.sigma * x
     x, calls, trials = _published(mixture, x, predict, order, atol, rtol)
     expected = mixture(x, float(Cosine().t_from_log_snr(10.0)))
-    answer, count = Adaptive(order, predict).walk(mixture, x1[:1])
+    answer, count = Adaptive(order, predict).integrate(mixture, x1[:1])
     assert count.tolist() == [calls + 2]
     assert not all(taken for *_, taken in trials), "the test is to see a step refused"
     assert torch.allclose(answer, expected, rtol=0, atol=1e-8)
@@ -112,10 +112,10 @@ def test_equals_the_published_algorithm(order, predict, mixture, x1):
 @pytest.mark.parametrize("order, predict", MEMBERS)
 def test_batch_is_singles(order, predict, mixture, x1):
     solver = Adaptive(order, predict)
-    batch, calls = solver.walk(mixture, x1[:6])
+    batch, calls = solver.integrate(mixture, x1[:6])
     assert len(set(calls.tolist())) > 1
     for i in range(6):
-        single, count = solver.walk(mixture, x1[i : i + 1])
+        single, count = solver.integrate(mixture, x1[i : i + 1])
         assert torch.allclose(single, batch[i : i + 1], rtol=0, atol=1e-12)
         assert count.tolist() == calls[i : i + 1].tolist()
 
@@ -123,7 +123,7 @@ def test_batch_is_singles(order, predict, mixture, x1):
 @pytest.mark.parametrize("order, predict", MEMBERS)
 def test_calls_are_counted_and_times_are_each_clips_own(order, predict, mixture, x1):
     spy = Spy(mixture)
-    _, calls = Adaptive(order, predict).walk(spy, x1[:5], "mel")
+    _, calls = Adaptive(order, predict).integrate(spy, x1[:5], "mel")
     assert calls.dtype == torch.int64
     assert len(spy.asked) == int(calls.max()) and {cond for _, cond in spy.asked} == {"mel"}
     assert spy.asked[0][0] == 1.0 and spy.asked[-1][0] == pytest.approx(float(Cosine().t_from_log_snr(10.0)))
@@ -144,7 +144,7 @@ def test_the_schedule_does_not_matter(order, predict, mixture, x1):
         spy = Spy(mixture)
         spy.t_max = float(schedule.t_from_log_snr(-9.0))
         x = x1[:4] * float(schedule.scale(spy.t_max))
-        found.append(Adaptive(order, predict).walk(spy, x))
+        found.append(Adaptive(order, predict).integrate(spy, x))
         assert len(spy.asked) == int(found[-1][1].max())
     for answer, calls in found[1:]:
         assert torch.allclose(answer, found[0][0], rtol=0, atol=1e-6) and torch.equal(calls, found[0][1])
@@ -163,7 +163,7 @@ def test_every_objective_samples_from_its_own_start(objective, mixture, x1):
 def test_a_handful_of_calls_is_enough(mixture, x1):
     """As many as published, for the error that is published: 84 calls for 2e-4 on a mixture of 16 dimensions."""
     exact = Adaptive(3, "x0", 1e-5, 1e-5, **WIDE)(mixture, x1[:4])
-    answer, calls = Adaptive(3, "x0", 1e-3, 1e-3).walk(mixture, x1[:4])
+    answer, calls = Adaptive(3, "x0", 1e-3, 1e-3).integrate(mixture, x1[:4])
     assert float(calls.double().mean()) < 90
     assert float((answer - exact).flatten(1).square().mean(1).sqrt().median()) < 2e-4
 
@@ -185,7 +185,7 @@ def test_the_first_step_and_its_growth(gaussian, x1):
             return torch.full_like(x_t, 2.5)
 
     spy = Spy(Point())
-    answer, calls = Adaptive(2, first_step=0.3).walk(spy, x1[:2])
+    answer, calls = Adaptive(2, first_step=0.3).integrate(spy, x1[:2])
     assert torch.allclose(answer, torch.full_like(answer, 2.5), rtol=0, atol=1e-12)
     assert calls.tolist() == [10, 10]
     places = [float(Cosine().half_log_snr(t[0])) for t, _ in spy.asked[1:-1]]
@@ -195,7 +195,7 @@ def test_the_first_step_and_its_growth(gaussian, x1):
 def test_a_start_behind_the_end_is_the_end(gaussian, x1):
     spy = Spy(gaussian)
     spy.t_max = float(Cosine().t_from_log_snr(11.0))
-    answer, calls = Adaptive().walk(spy, x1[:2])
+    answer, calls = Adaptive().integrate(spy, x1[:2])
     assert calls.tolist() == [1, 1] and torch.equal(answer, gaussian(x1[:2], spy.t_max))
 
 
@@ -206,9 +206,9 @@ def test_padding_does_not_count(mixture, x1):
         def __call__(self, x_t, t, cond=None):
             return torch.cat([mixture(x_t[..., :6], t), 0 * x_t[..., 6:]], -1)
 
-    alone, calls = Adaptive().walk(mixture, x1[:3])
+    alone, calls = Adaptive().integrate(mixture, x1[:3])
     padded = torch.cat([x1[:3], torch.randn(3, 1, 4, dtype=torch.float64)], -1)
-    answer, counted = Adaptive().walk(Padded(), padded, SimpleNamespace(samples=torch.full((3,), 6)))
+    answer, counted = Adaptive().integrate(Padded(), padded, SimpleNamespace(samples=torch.full((3,), 6)))
     assert torch.allclose(answer[..., :6], alone, rtol=0, atol=1e-9) and torch.equal(counted, calls)
     assert not torch.allclose(Adaptive()(Padded(), padded)[..., :6], alone, rtol=0, atol=1e-9)
 
@@ -216,7 +216,7 @@ def test_padding_does_not_count(mixture, x1):
 def test_callback_hears_of_every_trial(gaussian, x1):
     told = []
     solver = Adaptive(3)
-    _, calls = solver.walk(gaussian, x1[:2], callback=lambda *news: told.append(news))
+    _, calls = solver.integrate(gaussian, x1[:2], callback=lambda *news: told.append(news))
     assert [news[0] for news in told] == list(range(3, int(calls.max()) - 1, 3)) and told[0][1] == 1000
     assert told[-1][2].shape == told[-1][3].shape == (2, 1, 6)
     via_call = []
@@ -233,11 +233,11 @@ def test_no_state_is_left_between_calls(gaussian, mixture, x1):
 
 
 def test_the_number_of_calls_is_bounded(mixture, x1):
-    needed = int(Adaptive().walk(mixture, x1[:2])[1].max())
-    assert int(Adaptive(max_calls=needed).walk(mixture, x1[:2])[1].max()) == needed
+    needed = int(Adaptive().integrate(mixture, x1[:2])[1].max())
+    assert int(Adaptive(max_calls=needed).integrate(mixture, x1[:2])[1].max()) == needed
     spy = Spy(mixture)
     with pytest.raises(ValueError, match=f"not done after {needed - 4} network calls: raise atol"):
-        Adaptive(max_calls=needed - 1).walk(spy, x1[:2])
+        Adaptive(max_calls=needed - 1).integrate(spy, x1[:2])
     assert len(spy.asked) <= needed - 1
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from audiodiff.diffusion.samplers.presets import NAMES, PRESETS, build
-from audiodiff.diffusion.samplers.sampler import walk
+from audiodiff.diffusion.samplers.sampler import integrate
 from audiodiff.diffusion.schedules.adapted import ScaledInput, ShiftedLogSNR
 from audiodiff.diffusion.schedules.discrete import DiscreteSchedule, cosine_betas, linear_betas, zero_terminal_snr
 from audiodiff.diffusion.schedules.learned import LearnedSchedule
@@ -66,7 +66,7 @@ def _output_stds(sampler, schedule, t_max):
     table = sampler.table(denoiser)
     unit = torch.eye(len(table) + 1, dtype=torch.float64)[..., None].expand(-1, -1, len(STDS))
     start = sampler.noise_scale(denoiser) * unit[:, 0]
-    return walk(table, denoiser, start, None, lambda step: unit[:, step + 1])[0].square().sum(0).sqrt()
+    return integrate(table, denoiser, start, None, lambda step: unit[:, step + 1])[0].square().sum(0).sqrt()
 
 
 def _check(name, steps):

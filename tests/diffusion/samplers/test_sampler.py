@@ -11,7 +11,8 @@ from audiodiff.diffusion.objective import X0, Epsilon, V
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.samplers.ancestral import DDIM
 from audiodiff.diffusion.samplers.presets import PRESETS, build
-from audiodiff.diffusion.samplers.sampler import Sampler, Step, combine, gain_to_data, walk
+from audiodiff.diffusion.samplers.sampler import Sampler, combine, gain_to_data, integrate
+from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.adapted import ScaledInput, ShiftedLogSNR
 from audiodiff.diffusion.schedules.schedule import Cosine, LinearBeta
 
@@ -53,7 +54,7 @@ def test_a_row_combines_states_features_and_noise():
         Step(0.2, (1.0, 0.0), (0.5, 0.0, -2.0), (1.0, -1.0), 0.0),
     ]
     x1, z = torch.tensor([1.0], dtype=torch.float64), torch.tensor([4.0], dtype=torch.float64)
-    answer, finite = walk(rows, denoiser, x1, noise=lambda n: z * (n + 1))
+    answer, finite = integrate(rows, denoiser, x1, noise=lambda n: z * (n + 1))
     f_0 = 0.5 * 1 + (1 + 9)
     x_1 = 2 * 1 + 3 * f_0 + 0.25 * 4
     f_1 = x_1 + 5
@@ -231,7 +232,7 @@ def test_the_walk_reads_no_tensor(name, objective):
     x1 = torch.empty(2, 1, 8, device="meta")
     denoiser = Denoiser(lambda x_t, log_snr, cond: x_t * log_snr[:, None, None], Cosine(), objective())
     table = build(name, 4).table(denoiser)
-    answer, finite = walk(table, denoiser, x1, noise=lambda step: torch.empty_like(x1))
+    answer, finite = integrate(table, denoiser, x1, noise=lambda step: torch.empty_like(x1))
     assert answer.shape == x1.shape and answer.is_meta and finite.shape == (4,)
 
 
@@ -241,10 +242,10 @@ def test_a_whole_call_compiles_into_one_graph(name):
     layer = torch.nn.Conv1d(1, 1, 3, padding=1)
     denoiser = Denoiser(lambda x_t, log_snr, cond: layer(x_t) * log_snr[:, None, None].tanh(), Cosine(), V())
     x1, z = batch_noise([0, 1], 1, 32), batch_noise([2, 3], 1, 32)
-    compiled = torch.compile(walk, fullgraph=True, dynamic=False, backend="eager")
+    compiled = torch.compile(integrate, fullgraph=True, dynamic=False, backend="eager")
     for nfe in (4, 6):
         table = build(name, nfe).table(denoiser)
-        eager, _ = walk(table, denoiser, x1, noise=lambda step: z)
+        eager, _ = integrate(table, denoiser, x1, noise=lambda step: z)
         answer, finite = compiled(table, denoiser, x1, noise=lambda step: z)
         assert torch.allclose(answer, eager, rtol=0, atol=1e-6) and finite.all()
 
