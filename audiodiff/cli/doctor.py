@@ -1,7 +1,7 @@
-"""`audiodiff doctor`: is this machine fit, and if not, which command mends it? `doctor mel` looks at a file instead.
+"""`audiodiff doctor`: check this installation, and name the command that fixes it. `doctor mel` inspects a file.
 
-Each check answers with one line. `fail` is what no verb works without; `warn` closes one door (an extra, a corpus, the
-GPU) and leaves the others open, so that only `fail` gives a non-zero status.
+Each check prints one line. `fail`: no verb works without it. `warn`: one feature is missing (an extra, a corpus, the
+GPU). Only `fail` leads to a non-zero status.
 """
 
 import os
@@ -27,7 +27,7 @@ NEEDED_GB, WANTED_GB = 0.2, 5.0
 
 
 class Check(NamedTuple):
-    """One line of the doctor's answer; `fix` is empty where nothing needs mending."""
+    """One line of the output; `fix` is empty where there is nothing to fix."""
 
     state: Literal["ok", "warn", "fail"]
     name: str
@@ -36,7 +36,7 @@ class Check(NamedTuple):
 
 
 def doctor(context: typer.Context) -> None:
-    """Examine this machine: versions, torch with torchaudio, GPU, threads, audio formats, compiler, extras, disk."""
+    """Check this installation: versions, torch with torchaudio, GPU, threads, audio formats, extras, compiler, disk."""
     if context.invoked_subcommand is not None:
         return
     checks = []
@@ -51,7 +51,7 @@ def doctor(context: typer.Context) -> None:
 
 
 def examine() -> Iterator[Check]:
-    """All checks in the order in which one would mend them."""
+    """Run all checks, in the order in which to fix them."""
     yield python()
     yield from packages()
     yield torch_pair()
@@ -71,7 +71,7 @@ def python() -> Check:
 
 
 def packages() -> Iterator[Check]:
-    """What the package needs by itself, each with its version."""
+    """Every package of the core, with its version."""
     from packaging.requirements import Requirement
 
     for line in metadata.requires(DISTRIBUTION) or ():
@@ -79,15 +79,15 @@ def packages() -> Iterator[Check]:
         if requirement.marker is None:
             found, unmet = installed(requirement)
             if unmet:
-                yield Check("fail", requirement.name, unmet, f"mend it with `{INSTALL}`")
+                yield Check("fail", requirement.name, unmet, f"fix it with `{INSTALL}`")
             elif found in POISONED.get(requirement.name, ()):
-                yield Check("fail", requirement.name, f"{found} is a malicious release", f"mend it with `{INSTALL}`")
+                yield Check("fail", requirement.name, f"{found} is a malicious release", f"fix it with `{INSTALL}`")
             else:
                 yield Check("ok", requirement.name, found)
 
 
 def installed(requirement) -> tuple[str, str]:
-    """(version found, what is wrong with it) for a `packaging` Requirement; one of the two is empty."""
+    """(installed version, problem) of a `packaging` Requirement; one of the two is empty."""
     try:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
@@ -98,7 +98,7 @@ def installed(requirement) -> tuple[str, str]:
 
 
 def torch_pair() -> Check:
-    """torchaudio declares no torch requirement, so the two are compared and then made to work together."""
+    """torch and torchaudio, which declares no torch requirement: compare their versions and run both."""
     try:
         import torch
         import torchaudio
@@ -106,15 +106,15 @@ def torch_pair() -> Check:
         version = {name: metadata.version(name).partition("+")[0] for name in ("torch", "torchaudio")}
         torchaudio.functional.resample(torch.zeros(160), 16000, 8000)
     except Exception as error:  # a library that does not load can raise anything
-        return Check("fail", "torch pair", one_line(error), f"mend it with `{PAIR}`")
+        return Check("fail", "torch pair", one_line(error), f"fix it with `{PAIR}`")
     finding = " and ".join(f"{name} {number}" for name, number in version.items())
     if version["torch"] != version["torchaudio"]:
-        return Check("warn", "torch pair", f"{finding} load, but are no pair", f"mend it with `{PAIR}`")
+        return Check("warn", "torch pair", f"{finding} load but are of different versions", f"fix it with `{PAIR}`")
     return Check("ok", "torch pair", f"{finding} load together")
 
 
 def gpu() -> Check:
-    """A card that the driver shows and torch does not see is worth a word; no card at all is not."""
+    """The GPU; a warning where the driver shows one that torch does not see."""
     try:
         import torch
 
@@ -125,35 +125,38 @@ def gpu() -> Check:
         return Check("warn", "gpu", one_line(error), "the CPU is used")
     if shutil.which("nvidia-smi"):
         return Check(
-            "warn", "gpu", "nvidia-smi is here, but torch sees no card", "compare the driver with torch's CUDA"
+            "warn",
+            "gpu",
+            "nvidia-smi is installed, but torch sees no GPU",
+            "compare the driver's CUDA version with torch's",
         )
-    return Check("ok", "gpu", "none: everything runs on the CPU")
+    return Check("ok", "gpu", "none, the CPU is used")
 
 
 def threads() -> Check:
-    """Threads that wait for each other lose more than they gain where other processes keep a core busy."""
+    """Threads of torch; several are slower than one where other processes keep cores busy."""
     try:
         import torch
 
         count, cores = torch.get_num_threads(), os.cpu_count() or 1
-        busy = os.getloadavg()[0]  # processes that want a core, on the average of the last minute
+        busy = os.getloadavg()[0]  # runnable processes, average of the last minute
     except (ImportError, OSError, AttributeError) as error:  # Windows has no load average
         return Check("ok", "threads", f"load unknown: {one_line(error)}")
-    finding = f"{count} of torch on {cores} cores, of which other processes keep {busy:.1f} busy"
+    finding = f"{count} of torch on {cores} cores, {busy:.1f} of them busy with other processes"
     if count > 1 and busy + count > cores + 0.5:
-        return Check("warn", "threads", finding, "one thread is faster beside them: set OMP_NUM_THREADS=1")
+        return Check("warn", "threads", finding, "one thread is faster then: set OMP_NUM_THREADS=1")
     return Check("ok", "threads", finding)
 
 
 def audio_formats() -> Iterator[Check]:
-    """Write half a second of a tone in each format and read it back, through the package's own reader."""
+    """Each audio format: write half a second of a tone and read it back."""
     try:
         import numpy as np
         import soundfile
 
         from audiodiff.audio.io import read
     except Exception as error:
-        yield Check("fail", "audio files", one_line(error), f"mend it with `{INSTALL}`")
+        yield Check("fail", "audio files", one_line(error), f"fix it with `{INSTALL}`")
         return
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)
     with tempfile.TemporaryDirectory() as folder:
@@ -164,15 +167,15 @@ def audio_formats() -> Iterator[Check]:
                 soundfile.write(path, tone, 16000)
                 level = read(path).samples.abs().max().item()
                 if not 0.4 < level < 0.6:
-                    raise ValueError(f"a tone of peak 0.5 comes back with peak {level:.2f}")
+                    raise ValueError(f"a tone of peak 0.5 is read with peak {level:.2f}")
                 yield Check("ok", name, "reads and writes" if needed else "reads")
             except Exception as error:
-                fix = f"mend it with `{INSTALL}`" if needed else "convert such files to WAV or FLAC"
+                fix = f"fix it with `{INSTALL}`" if needed else "convert such files to WAV or FLAC"
                 yield Check("fail" if needed else "warn", name, one_line(error), fix)
 
 
 def extras() -> Iterator[Check]:
-    """Each optional extra: complete, or what it lacks."""
+    """Each optional extra: complete, or what is missing."""
     from packaging.requirements import Requirement
 
     requirements = [Requirement(line) for line in metadata.requires(DISTRIBUTION) or ()]
@@ -180,45 +183,45 @@ def extras() -> Iterator[Check]:
         wanted = [r for r in requirements if r.marker and r.marker.evaluate({"extra": extra})]
         unmet = [f"{r.name} {problem}" for r in wanted if (problem := installed(r)[1])]
         if unmet:
-            fix = f'install it with `pip install -c constraints.txt -e ".[{extra}]"` if you want it'
+            fix = f'to use it: `pip install -c constraints.txt -e ".[{extra}]"`'
             yield Check("warn", f"extra {extra}", ", ".join(unmet), fix)
         else:
             yield Check("ok", f"extra {extra}", ", ".join(r.name for r in wanted))
 
 
 def compiler() -> Check:
-    """pesq and pyworld are compiled where the index has no wheel for this Python."""
+    """A C compiler: pesq and pyworld are compiled where the index has no wheel for this Python."""
     if path := shutil.which("gcc"):
         return Check("ok", "compiler", path)
     return Check("warn", "compiler", "no gcc", "the extra `metrics` needs it: `apt-get install gcc`")
 
 
 def apt() -> Check:
-    """Debian's packages are where the corpora of real speech come from."""
+    """apt, which downloads the corpora of real speech, packages of Debian."""
     missing = [program for program in ("apt-get", "dpkg-deb") if not shutil.which(program)]
     if missing:
         fix = "prepare `hibari` or `folder:PATH` instead of asterisk, festvox and fillets"
         return Check("warn", "apt", f"no {' and no '.join(missing)}", fix)
-    return Check("ok", "apt", "fetches the corpora that are Debian packages")
+    return Check("ok", "apt", "downloads the corpora that are Debian packages")
 
 
 def disk(folder: Path) -> Check:
-    """Free space where runs and data go; a corpus and a run want a few GB."""
+    """Free disk space: a corpus and a run need a few GB."""
     free = shutil.disk_usage(folder).free / 1e9
     finding = f"{free:.1f} GB free in {folder}"
     if free < WANTED_GB:
         state = "fail" if free < NEEDED_GB else "warn"
-        return Check(state, "disk", finding, f"{WANTED_GB:.0f} GB are comfortable: free some or work elsewhere")
+        return Check(state, "disk", finding, f"free some: {WANTED_GB:.0f} GB are recommended")
     return Check("ok", "disk", finding)
 
 
 def writable(folder: Path) -> Check:
-    """Can `runs/` and `data/` be made here?"""
+    """Whether `runs/` and `data/` can be created in this folder."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        return Check("fail", "write access", f"{folder}: {error.strerror}", "change to a folder of your own")
+        return Check("fail", "write access", f"{folder}: {error.strerror}", "change to a folder that you may write to")
     return Check("ok", "write access", str(folder))
 
 

@@ -1,4 +1,4 @@
-"""`audiodiff doctor mel`: what kind of mel is this file, and can it become another kind?"""
+"""`audiodiff doctor mel`: guess the mel spec of a file, and convert it to another."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,47 +12,54 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 WORTH_SHOWING = 0.001
-# A likelier guess than this is taken for what the file is, if it looks like speech (mean squared deviation).
+# A guess of at least this belief is taken, if the array looks like speech (mean squared deviation).
 SURE, UNLIKE_SPEECH = 0.9, 3.0
 
 
 def mel(
-    file: Annotated[Path, typer.Argument(help="A mel: .npy, .npz, .pt, .pth or .safetensors, with or without a spec.")],
+    file: Annotated[
+        Path, typer.Argument(help="Saved mel: .npy, .npz, .pt, .pth or .safetensors, with or without a spec.")
+    ],
     source: Annotated[
-        str | None, typer.Option("--from", help="What the mel is, where its numbers leave it open: tacotron2_22k, ...")
+        str | None, typer.Option("--from", help="Mel spec of the file, such as tacotron2_22k (default: guessed).")
     ] = None,
-    to: Annotated[str | None, typer.Option(help="Convert to this spec, such as speech_16k.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to, .npy (with its .melspec.json) or .safetensors.")] = None,
+    to: Annotated[str | None, typer.Option(help="Mel spec to convert to, such as speech_16k.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output file: .npy (with its .melspec.json) or .safetensors.")
+    ] = None,
     approximate: Annotated[
-        bool, typer.Option("--approximate", help="Allow another window or clock: interpolate frequencies and frames.")
+        bool,
+        typer.Option(
+            "--approximate", help="Also convert between different windows or hop lengths (interpolates; lossy)."
+        ),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Name the spec that a mel was probably made with, from its numbers alone, and convert it to another."""
+    """Guess which mel spec an array was computed with, and optionally convert it to another."""
     from audiodiff.audio.mel.array import read_array
     from audiodiff.audio.mel.doctor import convention, diagnose
     from audiodiff.errors import UserError
 
     given = None if source is None else convention(source)
-    checked(file, to, out, overwrite)
+    check_conversion(file, to, out, overwrite)
     array, stated = read_array(file)
     try:
         diagnosis = diagnose(array)
-        typer.echo("\n".join(report(file, diagnosis)))
-        known = named(diagnosis, given, stated)
+        typer.echo("\n".join(format_report(file, diagnosis)))
+        known = resolve_convention(diagnosis, given, stated)
         if to is not None:
-            typer.echo("\n".join(converted(diagnosis, known, to, out, approximate)))
+            typer.echo("\n".join(convert(diagnosis, known, to, out, approximate)))
     except UserError as error:
         if error.subject == "mel":
             raise UserError(file, error.problem, error.fix) from error
         raise
 
 
-def checked(file: Path, to: str | None, out: Path | None, overwrite: bool) -> None:
-    """Refuse before anything is read what could not be written.
+def check_conversion(file: Path, to: str | None, out: Path | None, overwrite: bool) -> None:
+    """Check the options of a conversion, before anything is read.
 
     Raises:
-        UserError: `--to` without `--out` or the reverse, an unknown or squeezed target, a file that is there already.
+        UserError: `--to` without `--out` or the reverse, an unknown or rescaled target, an existing file.
     """
     from audiodiff.audio.mel.convention import Scaling
     from audiodiff.audio.mel.doctor import convention
@@ -62,22 +69,21 @@ def checked(file: Path, to: str | None, out: Path | None, overwrite: bool) -> No
     if to is None and out is None:
         return
     if to is None or out is None:
-        raise UserError("doctor mel", "--to and --out belong together", "give both to convert")
+        raise UserError("doctor mel", "--to and --out are needed together", "type: --to SPEC --out FILE")
     if convention(to).scaling != Scaling():
-        raise UserError(
-            f"mel spec {to!r}", "squeezes its numbers, which a .melspec.json cannot say", "convert to another"
-        )
+        problem = "rescales its values, which a .melspec.json cannot express"
+        raise UserError(f"mel spec {to!r}", problem, "choose another --to")
     if out.suffix not in EXTENSIONS:
-        raise UserError(out, "mels are not written in this format", f"use {' or '.join(EXTENSIONS)}")
+        raise UserError(out, "unknown mel format", f"use {' or '.join(EXTENSIONS)}")
     touched = [out] + ([spec_path(out)] if out.suffix == ".npy" else [])
     if file.resolve() in [path.resolve() for path in touched]:
-        raise UserError(out, "is the input", "choose another name")
+        raise UserError(out, "is the input file", "choose another --out")
     if not overwrite and (there := [path for path in touched if path.exists()]):
-        raise UserError(there[0], "is there already", "choose another name or give --overwrite")
+        raise UserError(there[0], "exists", "choose another --out or add --overwrite")
 
 
-def report(file: Path, diagnosis: "Diagnosis") -> list[str]:
-    """What is known of each field, then the specs that fit."""
+def format_report(file: Path, diagnosis: "Diagnosis") -> list[str]:
+    """Lines about each field, then about the specs that fit."""
     bands, frames = diagnosis.stored.shape
     lines = [
         f"{file}: {bands} bands, {frames} frames, from {diagnosis.stored.min():.4g} to {diagnosis.stored.max():.4g}"
@@ -89,34 +95,36 @@ def report(file: Path, diagnosis: "Diagnosis") -> list[str]:
     if not diagnosis.ranking:
         lines.append("no known spec fits")
     elif diagnosis.ranking[0].distance >= UNLIKE_SPEECH:
-        lines.append("under no spec do these numbers look like speech: all but the range is guesswork")
+        lines.append("the values do not look like speech under any spec: all but the range is uncertain")
     for rank in diagnosis.ranking[:SHOWN]:
         if rank.belief >= WORTH_SHOWING:
-            tie = " (cannot be told apart)" if len(rank.names) > 1 else ""
-            lines.append(f"{rank.belief:6.1%}  {titled(rank)}{tie}: {rank.reason}")
+            tie = " (indistinguishable)" if len(rank.names) > 1 else ""
+            lines.append(f"{rank.belief:6.1%}  {title(rank)}{tie}: {rank.reason}")
     return lines
 
 
-def titled(rank: "Rank") -> str:
-    """The names of tied conventions, or what an unpublished guess consists of."""
+def title(rank: "Rank") -> str:
+    """The names of tied conventions, or the parameters of an unpublished guess."""
     spec = rank.guess.spec
     if rank.names[0]:
         return " = ".join(rank.names)
-    clock = f"{spec.sample_rate} Hz, window {spec.win_length}, hop {spec.hop_length}, to {spec.f_max:g} Hz"
-    return f"unpublished: {clock}, {spec.mel_scale}, norm {spec.norm}, power {spec.power}, base {spec.log_base}"
+    parameters = f"{spec.sample_rate} Hz, window {spec.win_length}, hop {spec.hop_length}, to {spec.f_max:g} Hz"
+    return f"unpublished: {parameters}, {spec.mel_scale}, norm {spec.norm}, power {spec.power}, base {spec.log_base}"
 
 
-def named(diagnosis: "Diagnosis", given: "Convention | None", stated: "MelSpec | None") -> "Convention | None":
-    """What the caller says that the mel is, else what its file says, else what its numbers leave no doubt of.
+def resolve_convention(
+    diagnosis: "Diagnosis", given: "Convention | None", stated: "MelSpec | None"
+) -> "Convention | None":
+    """The convention that the user names, else that of the file, else the one that is guessed with certainty.
 
     Raises:
-        UserError: caller and file disagree, or what they say is not true of the numbers' bands.
+        UserError: user and file disagree, or the array has another number of bands.
     """
     from audiodiff.audio.mel.convention import CONVENTIONS, Convention
     from audiodiff.errors import UserError
 
     if given and stated and (differences := stated.differences(given.spec)):
-        raise UserError("mel", f"says itself that it is of another spec than --from: {'; '.join(differences)}")
+        raise UserError("mel", f"its file states another spec than --from: {'; '.join(differences)}", "remove --from")
     known = given or (Convention("its .melspec.json", stated) if stated else None)
     if known:
         bands = diagnosis.stored.shape[0]
@@ -130,11 +138,11 @@ def named(diagnosis: "Diagnosis", given: "Convention | None", stated: "MelSpec |
     return None
 
 
-def converted(diagnosis: "Diagnosis", known: "Convention | None", to: str, out: Path, approximate: bool) -> list[str]:
-    """Convert, write, and say how well it went.
+def convert(diagnosis: "Diagnosis", known: "Convention | None", to: str, out: Path, approximate: bool) -> list[str]:
+    """Convert and write the mel; lines about the result.
 
     Raises:
-        UserError: it is not known what the mel is, or the conversion is not possible.
+        UserError: its spec is ambiguous, or the conversion is not possible.
     """
     import torch
 
@@ -146,17 +154,15 @@ def converted(diagnosis: "Diagnosis", known: "Convention | None", to: str, out: 
     if known is None:
         names = [name for rank in diagnosis.ranking[:SHOWN] for name in rank.names if name]
         few = f": {', '.join(names)}" if names else ""
-        raise UserError("mel", "its numbers do not say for certain what it is", f"name it with --from{few}")
+        raise UserError("mel", "its mel spec is ambiguous", f"add --from NAME{few}")
     target = convention(to).spec
     log_mel = known.scaling.undo(torch.from_numpy(diagnosis.stored))
     result = convert_mel(log_mel, known.spec, target, approximate)
     save_mel(out, result.mel, target)
     lines = ["", f"{known.name} -> {to}, {result.kind}: {out}"]
     if known.scaling.shift is None:
-        lines.append("note: its level was taken relative to its loudest cell; the true level is not known")
+        lines.append("note: levels were relative to the loudest cell; the absolute level is unknown")
     lines += [f"note: {note}" for note in result.notes]
     mean, worst = round_trip(log_mel, known.spec, target)
-    lines.append(
-        f"there and back again it differs by {mean:.3g} dB on average, {worst:.3g} dB in the worst 5 % of cells"
-    )
+    lines.append(f"converted back it differs by {mean:.3g} dB on average, {worst:.3g} dB in the worst 5 % of cells")
     return lines

@@ -25,11 +25,11 @@ def test_a_fit_machine_gets_status_0_and_a_line_for_every_check(answer):
     assert all(line.startswith(("ok ", "warn ")) for line in lines)
 
 
-def test_what_is_needed_and_missing_fails_with_the_command_that_mends_it(answer, monkeypatch):
+def test_what_is_needed_and_missing_fails_with_the_command_that_fixes_it(answer, monkeypatch):
     monkeypatch.setattr(doctor.metadata, "requires", lambda _: ["no-such-thing>=3", "numpy>=999", "einops>=0.1"])
     result = answer()
     assert result.exit_code == 1
-    assert "fail  no-such-thing   is not installed; mend it with `pip install" in result.output
+    assert "fail  no-such-thing   is not installed; fix it with `pip install" in result.output
     assert "is installed, >=999 is needed" in result.output
     assert "2 of" in result.output.splitlines()[-1]
 
@@ -41,7 +41,7 @@ def test_a_missing_extra_only_warns(answer, monkeypatch):
     assert "warn  extra metrics" in result.output and '-e ".[metrics]"' in result.output
 
 
-def test_malicious_release_is_told_from_its_neighbors(monkeypatch):
+def test_malicious_releases_are_recognized(monkeypatch):
     monkeypatch.setattr(doctor.metadata, "requires", lambda _: ["lightning>=2"])
     states = {}
     for version in ("2.6.1", "2.6.2", "2.6.3", "2.6.4"):
