@@ -42,12 +42,12 @@ def fit_grid(
         presets.build(sampler or pipeline.model.sampler, count)
     spectrum, synthesize = measure(pipeline, Manifest.load(data), clips, check)
     fits = []
-    for fit in grid_fitting.fits(pipeline, spectrum, dict.fromkeys(steps), sampler, synthesize):
+    for fit in grid_fitting.fit_grids(pipeline, spectrum, dict.fromkeys(steps), sampler, synthesize):
         fits.append(fit)
         print(f"{fit.grid.sampler}, {fit.grid.steps} steps: {summary(fit)}", flush=True)
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    grid_fitting.keep(pipeline.model, fits).save_pretrained(out or model, pipeline.training, text)
+    grid_fitting.store(pipeline.model, fits).save_pretrained(out or model, pipeline.training, text)
     print(out or model)
 
 
@@ -56,17 +56,17 @@ def _of_vocoder(vocoder, manifest, clips: int, check: int):
     from audiodiff.evaluation import grid_fitting, modes
 
     rate = vocoder.sample_rate
-    held_out = modes.recordings(manifest, ("validation", "test"), check, rate) if check else []
-    spectrum = modes.spectrum(vocoder, modes.recordings(manifest, ("train",), clips, rate))
-    return spectrum, grid_fitting.resynthesis(vocoder, held_out) if check else None
+    held_out = modes.load_recordings(manifest, ("validation", "test"), check, rate) if check else []
+    spectrum = modes.measure_spectrum(vocoder, modes.load_recordings(manifest, ("train",), clips, rate))
+    return spectrum, grid_fitting.sample_recordings(vocoder, held_out) if check else None
 
 
 def _of_generator(generator, manifest, clips: int, check: int):
     """The spectrum of a generator's training data, and the generation of clips that validates its grids."""
     from audiodiff.evaluation import grid_fitting, modes
 
-    spectrum = modes.spectrum(generator, modes.crops(manifest, clips, generator))
-    return spectrum, grid_fitting.from_seeds(check) if check else None
+    spectrum = modes.measure_spectrum(generator, modes.load_crops(manifest, clips, generator))
+    return spectrum, grid_fitting.sample_seeds(check) if check else None
 
 
 def summary(fit) -> str:

@@ -1,4 +1,4 @@
-"""Where and with what a result was made."""
+"""The environment of a result: date, versions, hardware."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ import audiodiff
 
 
 def revision() -> str | None:
-    """Commit of the source tree this package runs from, "+ changes" if files differ from it; None outside one."""
+    """Git commit of the source tree that the package runs from, with "+ changes" if it is dirty; None if installed."""
     package = Path(audiodiff.__file__).parent
 
     def git(*arguments: str) -> str:
@@ -20,7 +20,7 @@ def revision() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "__init__.py")  # else it is installed inside somebody's own repository
+        git("ls-files", "--error-unmatch", "__init__.py")  # fails if it is installed inside another repository
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "--short=12", "HEAD") + (" + changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
@@ -37,7 +37,7 @@ def processor() -> str:
 
 
 def describe(device: str | torch.device = "cpu") -> dict[str, str | int | None]:
-    """Date, versions and hardware, ready for JSON."""
+    """Describe the environment: date, versions and hardware, as JSON values."""
     device = torch.device(device)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

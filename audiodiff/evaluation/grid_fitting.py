@@ -1,8 +1,8 @@
-"""Time grids fitted to a model's data and checked on its network.
+"""Fit time grids to the spectrum of a model's data and validate them on its network.
 
-A fit knows Gaussian modes (`evaluation.modes`) and no network. So each is checked: clips are made from the same noise
-with many network calls, with few on the sampler's own grid, and with few on the fitted one, and the fitted grid is
-worth keeping if it brings them nearer to those of many calls.
+A fit only knows the variances of Gaussian modes (`evaluation.modes`), not the network. Each fitted grid is therefore
+validated: clips are sampled from the same noise with many steps, with few steps on the sampler's default grid, and with
+few steps on the fitted grid. The fitted grid is stored if its clips are closer to those of many steps.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,21 +22,21 @@ from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
 from audiodiff.pipelines.pipeline import Pipeline
 from audiodiff.pipelines.vocoder import Vocoder
 
-MANY_CALLS = 100
+REFERENCE_STEPS = 100
 
-# Clips (T,) that a synthesiser makes with a sampler and a number of network calls, always from the same noise.
-Making = Callable[[Pipeline, str, int], list[Tensor]]
+# Clips (T,) sampled by a pipeline with a sampler and a number of steps, each time from the same noise.
+Sampling = Callable[[Pipeline, str, int], list[Tensor]]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit came to.
+    """Result of a fit.
 
     Attributes:
-        grid: fitted.
-        errors: on the spectrum (`fitted_grid.error`), of the sampler's own grid and of this one.
-        distances: multi-resolution STFT distance to many calls, of the sampler's own grid and of this one; None where
-            it was not checked.
+        grid: the fitted grid.
+        errors: `fitted_grid.error` on the spectrum, of the sampler's default grid and of the fitted one.
+        distances: multi-resolution STFT distance to `REFERENCE_STEPS` steps, of the default grid and of the fitted one;
+            None without validation.
     """
 
     grid: StoredGrid
@@ -45,87 +45,87 @@ class Fit:
 
     @property
     def better(self) -> bool:
-        """Whether the check speaks for it; without one, whether its error is lower."""
-        before, after = self.distances or self.errors
-        return after < before
+        """Whether the fitted grid has the smaller distance (without validation: the smaller error)."""
+        default, fitted = self.distances or self.errors
+        return fitted < default
 
 
-def fits(
-    synthesiser: Pipeline,
-    on: Spectrum,
-    calls: Iterable[int],
+def fit_grids(
+    pipeline: Pipeline,
+    spectrum: Spectrum,
+    steps: Iterable[int],
     sampler: str | None = None,
-    making: Making | None = None,
+    sampling: Sampling | None = None,
 ) -> Iterator[Fit]:
-    """Fit a grid for each number of network calls, and check it.
+    """Fit a grid for each number of steps, and validate it.
 
     Args:
-        synthesiser: its network, schedule and start.
-        on: the spectrum.
-        calls: network calls.
-        sampler: name, deterministic; None: the model's own.
-        making: of the clips to check with: `resynthesis` or `from_seeds`; None: no check.
+        pipeline: provides the network, the schedule and the start time.
+        spectrum: variances of the data's modes.
+        steps: numbers of steps to fit a grid for.
+        sampler: name of a deterministic sampler; None: the model's own.
+        sampling: samples the clips of the validation (`sample_recordings`, `sample_seeds`); None: no validation.
 
     Raises:
-        UserError: an unknown or a stochastic sampler, or too few calls for it.
+        UserError: an unknown or a stochastic sampler, or too few steps for it.
     """
-    plain, denoiser = _with(synthesiser, ()), synthesiser.model.denoiser
-    limits = making(plain, "recommended", MANY_CALLS) if making else []
-    for count in calls:
-        name = chosen(sampler or synthesiser.model.sampler, count)
-        own = build(name, count)
-        if own.stochastic:
-            raise UserError(f"sampler {name}", "adds noise: no grid can be fitted to it", "choose another --sampler")
-        schedule, start = denoiser.schedule, own.grid_for(denoiser)
-        times = fitted_grid.fit_grid(own, schedule, on, denoiser.t_max)
-        errors = tuple(fitted_grid.error(own, schedule, grid, on) for grid in (start, times))
+    plain, denoiser = _with_grids(pipeline, ()), pipeline.model.denoiser
+    references = sampling(plain, "recommended", REFERENCE_STEPS) if sampling else []
+    for count in steps:
+        name = chosen(sampler or pipeline.model.sampler, count)
+        default = build(name, count)
+        if default.stochastic:
+            raise UserError(f"sampler {name}", "is stochastic: no grid can be fitted to it", "choose another --sampler")
+        schedule, start = denoiser.schedule, default.grid_for(denoiser)
+        times = fitted_grid.fit_grid(default, schedule, spectrum, denoiser.t_max)
+        errors = tuple(fitted_grid.error(default, schedule, grid, spectrum) for grid in (start, times))
         grid, distances = StoredGrid(name, count, times.tolist()), None
-        if making:
-            both = (plain, _with(synthesiser, (grid,)))
-            distances = tuple(_distance(making(one, name, count), limits) for one in both)
+        if sampling:
+            candidates = (plain, _with_grids(pipeline, (grid,)))
+            distances = tuple(_mean_distance(sampling(one, name, count), references) for one in candidates)
         yield Fit(grid, errors, distances)
 
 
-def resynthesis(vocoder: Vocoder, waveforms: Sequence[Tensor]) -> Making:
-    """Of recordings (T,) at the vocoder's rate, without mel consistency, which would hide differences."""
+def sample_recordings(vocoder: Vocoder, waveforms: Sequence[Tensor]) -> Sampling:
+    """Resynthesize recordings (T,) at the vocoder's rate, without mel consistency, which would hide differences."""
     mels = [vocoder.mel(Audio(waveform, vocoder.sample_rate)) for waveform in waveforms]
 
-    def made(by: Vocoder, sampler: str, calls: int) -> list[Tensor]:
-        clips = (by.generate(mel, calls, seed, sampler, consistency=0) for seed, mel in enumerate(mels))
+    def sample(pipeline: Vocoder, sampler: str, steps: int) -> list[Tensor]:
+        clips = (pipeline.generate(mel, steps, seed, sampler, consistency=0) for seed, mel in enumerate(mels))
         return [clip.samples for clip in clips]
 
-    return made
+    return sample
 
 
-def from_seeds(count: int) -> Making:
-    """Of so many clips out of noise, as they come; a channel is a clip."""
+def sample_seeds(count: int) -> Sampling:
+    """Generate `count` clips from noise at the level that the model gives them; each channel counts as a clip."""
 
-    def made(by: AudioGenerator, sampler: str, calls: int) -> list[Tensor]:
-        clips = (by.generate(seed, steps=calls, sampler=sampler, peak=None) for seed in clip_seeds(0, count))
+    def sample(pipeline: AudioGenerator, sampler: str, steps: int) -> list[Tensor]:
+        clips = (pipeline.generate(seed, steps=steps, sampler=sampler, peak=None) for seed in clip_seeds(0, count))
         return [channel for clip in clips for channel in clip.samples]
 
-    return made
+    return sample
 
 
-def keep(model: DiffusionModel, found: Sequence[Fit]) -> DiffusionModel:
-    """The model with the grids that are better; those it had for the same samplers and numbers of calls are dropped.
+def store(model: DiffusionModel, fits: Sequence[Fit]) -> DiffusionModel:
+    """The model with the grids that are better; its earlier grids for the same samplers and steps are dropped.
 
-    It counts as validated from the least to the most calls that were checked, and wherever it was before.
+    Its validated range of steps is extended to all numbers of steps that were validated.
     """
-    keys = {(fit.grid.sampler, fit.grid.steps) for fit in found}
+    keys = {(fit.grid.sampler, fit.grid.steps) for fit in fits}
     others = [grid for grid in model.grids if (grid.sampler, grid.steps) not in keys]
-    grids = [*others, *(fit.grid for fit in found if fit.better)]
-    checked = [fit.grid.steps for fit in found if fit.distances] + list(model.validated or ())
-    return model.replaced(grids=grids, validated=(min(checked), max(checked)) if checked else None)
+    grids = [*others, *(fit.grid for fit in fits if fit.better)]
+    validated = [fit.grid.steps for fit in fits if fit.distances] + list(model.validated or ())
+    return model.replaced(grids=grids, validated=(min(validated), max(validated)) if validated else None)
 
 
-def _with(synthesiser: Pipeline, grids: Sequence[StoredGrid]) -> Pipeline:
-    """The same network with these grids alone."""
-    model = synthesiser.model.replaced(grids=grids, validated=None)
-    return type(synthesiser)(model, synthesiser.device, synthesiser.precision)
+def _with_grids(pipeline: Pipeline, grids: Sequence[StoredGrid]) -> Pipeline:
+    """The same network with only these grids."""
+    model = pipeline.model.replaced(grids=grids, validated=None)
+    return type(pipeline)(model, pipeline.device, pipeline.precision)
 
 
-def _distance(made: Sequence[Tensor], limits: Sequence[Tensor]) -> float:
-    """Mean over clips."""
-    each = [float(multi_resolution_stft(x[None], y[None])) for x, y in zip(made, limits, strict=True)]
+def _mean_distance(clips: Sequence[Tensor], references: Sequence[Tensor]) -> float:
+    """Multi-resolution STFT distance, averaged over clips."""
+    each = [float(multi_resolution_stft(x[None], y[None])) for x, y in zip(clips, references, strict=True)]
     return sum(each) / len(each)

@@ -1,4 +1,4 @@
-"""Which language a clip is in: known by its corpus, since a manifest does not say."""
+"""Languages of corpora; manifests do not state them."""
 
 from audiodiff.data.manifest import Clip
 
@@ -16,6 +16,6 @@ CORPORA = {
 }
 
 
-def language(clip: Clip, otherwise: str = "") -> str:
-    """ISO 639-1 code of what is spoken; `otherwise` where the corpus does not tell."""
-    return CORPORA.get(clip.id.partition("/")[0], otherwise)
+def language(clip: Clip, default: str = "") -> str:
+    """ISO 639-1 code of the language of a clip; `default` if its corpus is not in `CORPORA`."""
+    return CORPORA.get(clip.id.partition("/")[0], default)

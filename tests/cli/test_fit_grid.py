@@ -13,7 +13,7 @@ from audiodiff.cli import main
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
-from audiodiff.evaluation import grid_fitting as grids
+from audiodiff.evaluation import grid_fitting
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.vocoder_model import VocoderModel
@@ -31,7 +31,7 @@ def command(monkeypatch, capsys):
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["audiodiff", *map(str, words)])
-        monkeypatch.setattr(grids, "MANY_CALLS", 12)
+        monkeypatch.setattr(grid_fitting, "REFERENCE_STEPS", 12)
         with pytest.raises(SystemExit) as ended:
             main()
         out, err = capsys.readouterr()
@@ -95,7 +95,7 @@ def test_in_place_without_a_check(command, model, data):
     ("words", "said"),
     [
         (["--sampler", "magic"], "sampler 'magic'"),
-        (["--sampler", "ddpm"], "sampler ddpm: adds noise"),
+        (["--sampler", "ddpm"], "sampler ddpm"),
         (["--sampler", "v_4m_pc"], "3 network calls: v_4m_pc needs at least 4"),
         (["--device", "abacus"], "device abacus"),
     ],

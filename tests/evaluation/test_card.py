@@ -1,4 +1,4 @@
-"""The card's part that a program keeps up."""
+"""The benchmark between two marks of a model card."""
 
 import pytest
 
@@ -17,15 +17,15 @@ def test_first_appended_then_replaced(tmp_path):
     assert path.read_text() == once.replace("first", "second") + "\nMore words.\n"
 
 
-def test_no_card_is_made_one(tmp_path):
+def test_a_missing_card_is_created(tmp_path):
     card.put("text", tmp_path / "README.md")
     assert (tmp_path / "README.md").read_text() == f"{card.BEGIN}\n\ntext\n\n{card.END}\n"
 
 
 @pytest.mark.parametrize("broken", [card.BEGIN, card.END, f"{card.END}\n{card.BEGIN}"])
-def test_half_a_part_is_refused_and_kept(tmp_path, broken):
+def test_broken_marks_are_refused_and_the_card_is_unchanged(tmp_path, broken):
     path = tmp_path / "README.md"
     path.write_text(broken)
-    with pytest.raises(UserError, match="in this order"):
+    with pytest.raises(UserError, match="audiodiff"):
         card.put("text", path)
     assert path.read_text() == broken

@@ -1,4 +1,4 @@
-"""The spectrum of what a model of music diffuses: its crops, and the modes of waveforms and of latents."""
+"""Spectrum of a generator's data: its crops, and the modes of waveforms and of latents."""
 
 import math
 from dataclasses import replace
@@ -29,39 +29,39 @@ def manifest(tmp_path_factory, recording):
     return Manifest(tuple(clips), root)
 
 
-def begins_a_clip(crop, manifest, which) -> bool:
+def is_start_of_a_clip(crop, manifest, indices) -> bool:
     """Whether a crop (C, T) is the start of one of these clips, on all channels."""
-    files = [soundfile.read(manifest.path(manifest.clips[i]), dtype="float32")[0] for i in which]
+    files = [soundfile.read(manifest.path(manifest.clips[i]), dtype="float32")[0] for i in indices]
     heads = [torch.from_numpy(samples)[: crop.shape[-1]] for samples in files]
     return any(torch.equal(crop, head.expand_as(crop)) for head in heads)
 
 
-def test_crops_are_of_the_models_kinds_and_length(manifest, make_music):
-    told = AudioGenerator(make_music(channels=2, labels=("kick",)), training={"from_start": True})
-    found = modes.crops(manifest, 6, told)
+def test_crops_have_the_models_labels_and_length(manifest, make_music):
+    labeled = AudioGenerator(make_music(channels=2, labels=("kick",)), training={"from_start": True})
+    found = modes.load_crops(manifest, 6, labeled)
     assert len(found) == 6 and {tuple(crop.shape) for crop in found} == {(2, 1600)}
-    assert all(begins_a_clip(crop, manifest, (0, 1)) for crop in found)
-    untold = AudioGenerator(make_music(channels=1, labels=()))
-    assert not all(begins_a_clip(crop, manifest, range(5)) for crop in modes.crops(manifest, 6, untold))
-    with pytest.raises(UserError, match="holds no clips"):
-        modes.crops(manifest, 6, AudioGenerator(make_music(labels=("cymbal",))))
+    assert all(is_start_of_a_clip(crop, manifest, (0, 1)) for crop in found)
+    unlabeled = AudioGenerator(make_music(channels=1, labels=()))
+    assert not all(is_start_of_a_clip(crop, manifest, range(5)) for crop in modes.load_crops(manifest, 6, unlabeled))
+    with pytest.raises(UserError, match="no clips"):
+        modes.load_crops(manifest, 6, AudioGenerator(make_music(labels=("cymbal",))))
 
 
 def test_the_modes_of_a_waveform_are_its_bins_at_unit_power(make_music):
-    """Powers of white noise are exponentially distributed, of mean 1 whatever its level was."""
+    """Powers of white noise are exponentially distributed, of mean 1 at any level."""
     generator = AudioGenerator(make_music(channels=1, labels=(), spectrum=None))
     noise = [0.01 * torch.randn(1, 64000, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
-    found = modes.spectrum(generator, noise)
+    found = modes.measure_spectrum(generator, noise)
     assert float((found.weights * found.variances).sum()) == pytest.approx(1, abs=0.03)
     assert float(found.variances[31:33].mean()) == pytest.approx(math.log(2), abs=0.05)
 
 
 def test_the_modes_of_latents_are_frequencies_of_their_principal_axes(make_latent_music, monkeypatch):
-    """What stands still, the same in all channels but for a factor, is one mode that holds all the power."""
+    """Constant latents, proportional in all channels, are a single mode with all the power."""
     generator = AudioGenerator(make_latent_music())
     still = torch.tensor([1.0, -2, 3, -4, 5, -6, 7, -8])[:, None].expand(-1, 1000)
     monkeypatch.setattr(generator, "diffused", lambda audio: still)
-    found = modes.spectrum(generator, [torch.ones(2, 16000)])
+    found = modes.measure_spectrum(generator, [torch.ones(2, 16000)])
     powers = 8 * 501
     total = found.variances * found.weights * powers
     assert float(total[-1]) == pytest.approx(1000 * 204, rel=1e-3)
@@ -79,8 +79,8 @@ def test_on_principal_axes_channels_are_uncorrelated(seed, channels):
     assert float((seen - seen.diagonal().diag()).abs().max()) < 1e-4 * float(seen.diagonal().max())
 
 
-def test_what_is_diffused_is_what_the_process_makes(make_music, make_latent_music, recording):
-    """At the model's rate and channels, whatever those of the recording are."""
+def test_diffused_signals_have_the_models_channels_length_and_unit_power(make_music, make_latent_music, recording):
+    """Whatever the recording's sample rate, channels and level."""
     sound = recording(2 * 1600, 2 * RATE)
     for model in (make_music(channels=2), make_latent_music(channels=2)):
         diffused = AudioGenerator(model).diffused(sound)
@@ -91,6 +91,6 @@ def test_what_is_diffused_is_what_the_process_makes(make_music, make_latent_musi
 
 
 def test_silence_has_no_spectrum(make_latent_music):
-    with pytest.raises(UserError, match="2 recordings: are silent"):
-        modes.spectrum(AudioGenerator(make_latent_music()), [torch.zeros(2, 1600)] * 2)
-    assert modes.spectrum(AudioGenerator(make_latent_music()), [torch.ones(2, 1600)] * 2)
+    with pytest.raises(UserError, match="silent"):
+        modes.measure_spectrum(AudioGenerator(make_latent_music()), [torch.zeros(2, 1600)] * 2)
+    assert modes.measure_spectrum(AudioGenerator(make_latent_music()), [torch.ones(2, 1600)] * 2)

@@ -14,7 +14,7 @@ from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.objective import X0, Epsilon, V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.evaluation.modes import spectrum
+from audiodiff.evaluation.modes import measure_spectrum
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -150,10 +150,10 @@ def test_what_does_not_fit_is_refused_in_words(tiny):
 def test_a_grid_is_fitted_to_what_the_process_runs_on(tiny, recording):
     """To the waveform with a bridge, to the waveform without its mean without one."""
     waveform = recording(16000).samples
-    bridged, shifted = (spectrum(Vocoder(tiny(prior="rough", bridge=b)), [waveform]) for b in (1.0, None))
+    bridged, shifted = (measure_spectrum(Vocoder(tiny(prior="rough", bridge=b)), [waveform]) for b in (1.0, None))
     model = tiny(prior="rough")
     model.prior = model.prior.shape
-    assert torch.equal(bridged.variances, spectrum(Vocoder(model), [waveform]).variances)
+    assert torch.equal(bridged.variances, measure_spectrum(Vocoder(model), [waveform]).variances)
     assert not torch.allclose(bridged.variances, shifted.variances, rtol=0.05)
 
 

@@ -8,7 +8,7 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
 from audiodiff.audio.loudness import normalize_rms
 from audiodiff.audio.spectral import multi_resolution_stft
-from audiodiff.evaluation import grid_fitting as grids
+from audiodiff.evaluation import grid_fitting
 from audiodiff.models.checkpoint import locate
 from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
 
@@ -80,7 +80,7 @@ def test_ten_calls_are_near_to_many(name, nearer):
     """On the grid that the model keeps, by the sound of the same seeds; the sampler's own grid is further off."""
     generator = AudioGenerator.from_pretrained(name)
     plain = AudioGenerator(generator.model.replaced(grids=[]))
-    making = grids.from_seeds(8)
+    making = grid_fitting.sample_seeds(8)
     sampler = generator.model.sampler
     limit = making(plain, "recommended", 50)
     kept, own = (
