@@ -1,7 +1,7 @@
-"""One torch thread for every test process and for what it starts.
+"""One torch thread per test process and its subprocesses.
 
-OpenMP threads spin while they wait: beside another busy process, a test process with two threads takes
-several times as long as with one thread each. Set before torch is loaded; a value that is already set wins.
+OpenMP threads spin while they wait: beside another busy process, a test process with two threads takes several times as
+long as with one. Set before torch is loaded; a value in the environment is kept.
 """
 
 import os
@@ -17,9 +17,9 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 @pytest.fixture
 def limit_files():
-    """`with limit_files(size)`: writing more than so many bytes to a file fails.
+    """`with limit_files(size)`: writing more than `size` bytes to a file fails.
 
-    A block, and not the rest of the test: pytest writes its own report before fixtures are torn down.
+    A context manager, since pytest writes its own report before fixtures are torn down.
     """
     resource = pytest.importorskip("resource")
 

@@ -28,8 +28,8 @@ ALLOWED = {
     "train": {"train"},
     "training": {"train"},
 }
-# Corpora that ask for packages by themselves, and name them.
-ON_DEMAND = {"music21", "pretty_midi", "tinysoundfont", "resampy", "torch_xla", "packaging"}
+# Of a corpus that names them where they are missing.
+ON_DEMAND = {"music21", "pretty_midi", "tinysoundfont"}
 
 
 def distributions(requirements):

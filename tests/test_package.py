@@ -5,15 +5,22 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
+from importlib.metadata import distribution, version
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import audiodiff
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
+from audiodiff.data.licenses import card_licenses, license_names, license_terms
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.vocoder_model import VocoderModel
@@ -21,6 +28,16 @@ from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# By model.
+NOTICE = dict(
+    re.findall(
+        r"^audiodiff/pretrained/(\S+)\n(.*?)(?=^audiodiff/pre|\Z)",
+        (ROOT / "NOTICE").read_text(),
+        re.DOTALL | re.MULTILINE,
+    )
+)
+SHIPPED = sorted(path.name for path in (ROOT / "audiodiff/pretrained").iterdir() if path.is_dir())
 
 
 def python(code: str, *flags: str) -> str:
@@ -38,7 +55,7 @@ def test_import_is_light():
 @pytest.mark.parametrize(
     "statement", ["from audiodiff import Vocoder", "import audiodiff.nn.unet1d", "import audiodiff"]
 )
-def test_whoever_loads_torch_through_us_has_threads_that_sleep_soon(statement, monkeypatch):
+def test_importing_the_package_limits_spinning_of_threads(statement, monkeypatch):
     read = "import os; print(os.environ['GOMP_SPINCOUNT'])"
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     assert python(f"{statement}; {read}") == "3000"
@@ -46,8 +63,8 @@ def test_whoever_loads_torch_through_us_has_threads_that_sleep_soon(statement, m
     assert python(f"{statement}; {read}") == "70"
 
 
-def test_vocoder_needs_no_training_and_no_demo():
-    loaded = python("import sys; from audiodiff import Vocoder, MelSpec, Audio; print(*sys.modules)").split()
+def test_importing_the_public_names_imports_no_extra():
+    loaded = python("import sys; from audiodiff import *; print(*sys.modules)").split()
     assert not {"lightning", "hydra", "gradio"} & set(loaded)
 
 
@@ -61,14 +78,14 @@ def tiny(tmp_path_factory):
     return folder
 
 
-# Each takes from 0.3 to 2 s to import, and none is needed to make sound of a mel.
+# Each takes 0.3 to 2 s to import, and none is needed to synthesize from a mel.
 SLOW = {"lightning", "hydra", "gradio", "matplotlib", "torchaudio", "numba", "scipy", "sympy", "torch._dynamo"}
-SPEAK = "v = Vocoder.from_pretrained({!r}); v.generate(torch.full((v.spec.n_mels, 5), -5.0), 4)"
+SYNTHESIZE = "v = Vocoder.from_pretrained({!r}); v.generate(torch.full((v.spec.n_mels, 5), -5.0), 4)"
 
 
-def test_loading_a_vocoder_and_making_sound_imports_nothing_slow(tiny):
+def test_loading_a_vocoder_and_synthesizing_imports_nothing_slow(tiny):
     modules = python(
-        f"import sys, torch; from audiodiff import Vocoder; {SPEAK.format(str(tiny))}; print(*sys.modules)"
+        f"import sys, torch; from audiodiff import Vocoder; {SYNTHESIZE.format(str(tiny))}; print(*sys.modules)"
     )
     assert "audiodiff.pipelines.vocoder" in modules.split()
     assert not SLOW & set(modules.split())
@@ -91,27 +108,35 @@ def test_help_answers_within_a_second_of_importing_torch():
     assert min(seconds("-m", "audiodiff", "--help") for _ in range(2)) < torch_alone + 1
 
 
-def test_version_is_the_changelogs_and_semantic():
-    from importlib.metadata import version
-
+def test_version_is_single_sourced_and_semantic():
     assert re.fullmatch(r"\d+\.\d+\.\d+", audiodiff.__version__)
     assert version("audiodiff-synthesis") == audiodiff.__version__
     assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_constraints_are_exact_and_cover_what_is_declared():
-    import tomllib
-
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
+def test_constraints_are_exact_and_cover_the_dependencies():
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    pins = {canonicalize_name(name): pin for name, pin in (line.split("==") for line in lines)}
     assert pins["torch"] == pins["torchaudio"] == "2.11.0"
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = map(Requirement, chain(project["dependencies"], *project["optional-dependencies"].values()))
-    for requirement in (one for one in declared if one.name != project["name"]):
+    declared = map(Requirement, chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()))
+    for requirement in (one for one in declared if one.name != PROJECT["name"]):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_notice_names_the_licenses_of_the_training_data(model):
+    card = (ROOT / "audiodiff/pretrained" / model / "README.md").read_text()
+    statements, section = card_licenses(card), NOTICE[model]
+    assert statements and f"    trained on audio under: {'; '.join(license_names(*statements))}\n" in section
+    assert f"    terms: {license_terms(*statements)}\n" in section
+    for corpus in re.findall(r"^\| (\S+) \| Debian", card, re.MULTILINE):
+        assert f"\n{corpus} (" in section
+    for license, _, holder in (part.partition(" (") for part in "; ".join(statements).split("; ")):
+        assert license == "CC0" or holder.removesuffix(")") in " ".join(section.split())
+
+
+def test_notice_has_no_model_that_is_not_shipped():
+    assert list(NOTICE) == SHIPPED
 
 
 def built(source: Path, folder: Path) -> Path:
@@ -140,30 +165,71 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_wheel_holds_the_package_its_configuration_and_its_license(wheel):
+def test_wheel_has_package_configuration_models_and_licenses(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for name in (path.relative_to(ROOT).as_posix() for path in (ROOT / "audiodiff/pretrained").glob("*/*")):
-        assert name in names
-    for folder in ("conf", "recipes"):
-        shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
-        assert shipped and {f"audiodiff/{name}" for name in shipped} <= set(names)
-    assert "audiodiff/cli/doctor.py" in names and any(name.endswith("licenses/LICENSE") for name in names)
-    assert not [name for name in names if name.split("/")[0] not in ("audiodiff", wheel_info(wheel))]
+    for folder in ("audiodiff", "conf", "recipes"):
+        paths = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file()]
+        shipped = {path.as_posix() for path in paths if "__pycache__" not in path.parts}
+        prefix = "" if folder == "audiodiff" else "audiodiff/"
+        assert shipped and {prefix + name for name in shipped} <= set(names)
+    info = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
+    assert {"audiodiff/py.typed", f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= set(names)
+    assert {name.split("/")[0] for name in names} == {"audiodiff", info}
+
+
+def closure(requirements):
+    """Names of the distributions that `pip install` of these requirements brings along."""
+    found, todo = set(), [Requirement(line) for line in requirements]
+    while todo:
+        requirement = todo.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if key in found:
+            continue
+        found.add(key)
+        for child in map(Requirement, distribution(requirement.name).requires or ()):
+            extras = {"", *requirement.extras}
+            if child.marker is None or any(child.marker.evaluate({"extra": extra}) for extra in extras):
+                todo.append(child)
+    return {name for name, _ in found}
+
+
+@pytest.fixture(scope="module")
+def core_venv(wheel, tmp_path_factory):
+    """A virtual environment with what `pip install .` installs, linked from this one: no download, no gigabytes."""
+    folder = tmp_path_factory.mktemp("core")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    for name in closure(PROJECT["dependencies"]):
+        installed = distribution(name)
+        for top in {file.parts[0] for file in installed.files or ()} - {"..", "__pycache__"}:
+            if not (site / top).exists():
+                (site / top).symlink_to(installed.locate_file(top))
+    pip = [sys.executable, "-m", "pip", "--python", folder / "bin/python", "install", "--quiet", "--no-deps", wheel]
+    subprocess.run(pip, check=True, capture_output=True)
+    return folder
 
 
 @pytest.mark.slow
-def test_wheel_answers_from_anywhere(wheel, tmp_path):
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import audiodiff; print(audiodiff.__file__)"
-    assert python(code, "-P").startswith(str(tmp_path))
+def test_core_install_renders_with_a_shipped_model(core_venv, tmp_path):
+    for name in ("lightning", "hydra", "gradio", "matplotlib", "tensorboard"):
+        code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is not None)"
+        subprocess.run([core_venv / "bin/python", "-c", code], check=True)
+    soundfile.write(tmp_path / "tone.wav", 0.1 * np.sin(np.arange(4000) * 0.1), 16000)
+    verbs = (["render", "tone.wav", "--model", "speech-16k", "--out", "out"], ["generate", "--model", "drums"])
+    for words in (*verbs, ["info", "speech-16k"], ["doctor"]):
+        done = subprocess.run([core_venv / "bin/audiodiff", *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert soundfile.info(tmp_path / "out" / "tone.wav").frames == 4000
+    done = subprocess.run([core_venv / "bin/audiodiff", "train"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install lightning" in done.stderr
 
 
 @pytest.mark.slow
-def test_a_shipped_model_speaks_from_the_wheel_without_a_network(tiny, tmp_path):
+def test_wheel_loads_a_shipped_model_without_a_network(tiny, tmp_path):
     source = tmp_path / "source"
     for name in ("audiodiff", "conf", "recipes"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source)
     shutil.copytree(tiny, source / "audiodiff/pretrained/tiny")
     zipfile.ZipFile(built(source, tmp_path)).extractall(tmp_path / "site")
@@ -174,11 +240,7 @@ socket.socket.connect = socket.getaddrinfo = None  # any use of it fails
 import torch
 from audiodiff import Vocoder
 from audiodiff.models.checkpoint import locate
-{SPEAK.format("tiny")}
+{SYNTHESIZE.format("tiny")}
 print(locate("tiny"))
 """
     assert python(code, "-P") == str(tmp_path / "site/audiodiff/pretrained/tiny")
-
-
-def wheel_info(wheel: Path) -> str:
-    return "-".join(wheel.name.split("-")[:2]) + ".dist-info"

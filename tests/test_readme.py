@@ -1,16 +1,20 @@
-"""Whatever the pages tell a reader to type exists: targets, verbs, options, recipes, files, names."""
+"""Commands and code on the pages are valid: targets, verbs, options, files, names; the README's Python runs."""
 
 import ast
 import importlib
 import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+import soundfile
 from typer.main import get_command
 
 from audiodiff.cli import build
@@ -21,7 +25,7 @@ PAGES = sorted(
     + [page for pattern in ("recipes/*/README.md", "docs/*.md", "demo/*.md") for page in ROOT.glob(pattern)]
 )
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
-# Programs that are not ours; what they are given is their affair.
+# Other programs, whose arguments are not checked.
 FOREIGN = {"git", "cd", "apt-get", "export", "tensorboard", "pre-commit"}
 
 
@@ -32,7 +36,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """(page, command line): comments gone, continued lines joined, lists of commands taken apart."""
+    """(page, command line), without comments; continued lines are joined, `a && b` is split."""
     found = []
     for page, text in blocks("bash"):
         for line in text.replace("\\\n", " ").splitlines():
@@ -46,8 +50,8 @@ def commands() -> list[tuple[str, str]]:
 
 def run_make(words):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    asked = [word for word in words if "=" not in word and not word.startswith("-")]
-    assert asked and set(asked) <= targets
+    targets_named = [word for word in words if "=" not in word and not word.startswith("-")]
+    assert targets_named and set(targets_named) <= targets
 
 
 def run_audiodiff(words):
@@ -83,7 +87,7 @@ def run_pip(words):
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for named in re.findall(r"\[([^]]+)]", " ".join(words)):
         assert set(named.split(",")) <= set(extras)
-    # The index's project of this name is somebody else's.
+    # The package index has another project of this name.
     assert "audiodiff" not in words
 
 
@@ -112,13 +116,13 @@ def test_command_exists(page, command):
     program = words[0].removeprefix(".venv/bin/")
     if (ROOT / program).is_file():
         return
-    assert program in RUN or program in FOREIGN, f"{page}: nobody knows {program!r}"
+    assert program in RUN or program in FOREIGN, f"{page}: unknown program {program!r}"
     if program in RUN:
         RUN[program](words[1:])
 
 
 @pytest.mark.parametrize("page, snippet", blocks("python"))
-def test_snippet_compiles_and_names_what_exists(page, snippet):
+def test_snippet_compiles_and_its_imports_exist(page, snippet):
     tree = ast.parse(snippet, page)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -130,21 +134,31 @@ def test_snippet_compiles_and_names_what_exists(page, snippet):
                 assert hasattr(module, name.name) or importlib.util.find_spec(f"{node.module}.{name.name}")
 
 
+def test_python_of_the_readme_runs(tmp_path):
+    """All blocks in one process, from top to bottom, beside the recordings that they read."""
+    soundfile.write(tmp_path / "speech.wav", 0.1 * np.sin(np.arange(8000) * 0.05), 16000)
+    soundfile.write(tmp_path / "song.wav", 0.1 * np.sin(np.arange(44100) * 0.05), 22050)
+    script = "\n".join(text for page, text in blocks("python") if page == "README.md")
+    assert script
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(page):
+def test_links_resolve(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         link = urlsplit(target)
         if not link.scheme and link.path:
             assert (page.parent / link.path).exists(), target
 
 
-def test_readme_names_the_test_command_that_ci_runs():
-    """`.ci/run` types the first fenced line of the README that runs the tests."""
-    typed = [line for page, line in commands() if page == "README.md"]
-    assert [line for line in typed if re.match(r"(make test|(\.venv/bin/)?pytest)( |$)", line)]
+def test_readme_has_the_test_command_that_ci_runs():
+    """`.ci/run` runs the first fenced line of the README that is a test command."""
+    lines = [line for page, line in commands() if page == "README.md"]
+    assert [line for line in lines if re.match(r"(make test|(\.venv/bin/)?pytest)( |$)", line)]
 
 
-def test_pages_never_send_readers_to_the_other_project():
+def test_pages_install_this_project_and_not_its_namesake():
     for page in PAGES:
         assert not re.search(r"pip install (-\S+ )*audiodiff\b(?!-synthesis)", page.read_text(encoding="utf-8"))
 
@@ -166,7 +180,7 @@ def test_pages_never_send_readers_to_the_other_project():
         "frobnicate",
     ],
 )
-def test_wrong_commands_are_noticed(command):
+def test_invalid_commands_are_found(command):
     from typer.exceptions import TyperException
 
     from audiodiff.errors import UserError

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from audiodiff.data.licenses import license_names
 from audiodiff.export.model_card import CARDS, metadata
 from audiodiff.models import checkpoint
 from audiodiff.models.registry import MODEL_TYPES
@@ -32,12 +31,8 @@ def test_every_model_type_has_a_card_or_says_that_it_has_none():
 
 
 @pytest.mark.parametrize("name", checkpoint.shipped())
-def test_a_shipped_models_card_and_the_notice_name_its_licenses(name):
+def test_a_shipped_models_card_names_its_licenses(name):
     folder = checkpoint.locate(name)
     found, card = checkpoint.load(folder), (folder / "README.md").read_text(encoding="utf-8")
     licenses = data_licenses(found.training, card)
     assert card.startswith(metadata(CARDS[found.type][0], licenses) + "\n") and "tags: [share-alike, gpl]" in card
-    _, _, section = (ROOT / "NOTICE").read_text(encoding="utf-8").partition(f"audiodiff/pretrained/{name}\n")
-    listed = section.split("\n\n")[0]
-    assert all(license in listed for license in license_names(*licenses))
-    assert "share-alike" in listed and "copyleft (GPL)" in listed
