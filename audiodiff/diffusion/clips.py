@@ -1,11 +1,13 @@
-"""What is done clip by clip, whatever else is in the batch."""
+"""Operations on batches of clips: means, linear combinations, conditions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+Amplitude = Tensor | float
 
 
 def clip_mean(values: Tensor, samples: Tensor | None = None) -> Tensor:
@@ -17,8 +19,31 @@ def clip_mean(values: Tensor, samples: Tensor | None = None) -> Tensor:
     return (values * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
 
 
-def column(values: Tensor, like: Tensor) -> Tensor:
-    """(B,) or () as a tensor that broadcasts against `like`."""
+def combine(factors: Sequence[Amplitude], tensors: Sequence[Tensor], fused: bool = False) -> Tensor:
+    """The linear combination, in the dtype of the tensors; a term whose factor is the number 0 is left out.
+
+    Args:
+        factors: numbers, or tensors that broadcast.
+        tensors: one for each factor; more are ignored.
+        fused: whether a term is multiplied and added in one pass, with one rounding. Factors are then numbers.
+    """
+    total: Tensor | None = None
+    for factor, tensor in zip(factors, tensors, strict=False):
+        if isinstance(factor, Tensor):
+            factor = factor.to(tensor)
+        elif factor == 0:
+            continue
+        if total is None:
+            total = tensor if not isinstance(factor, Tensor) and factor == 1 else factor * tensor
+        else:
+            total = torch.add(total, tensor, alpha=factor) if fused else total + factor * tensor
+    return torch.zeros_like(tensors[0]) if total is None else total
+
+
+def column(values: Tensor | Sequence[float], like: Tensor) -> Tensor:
+    """(B,) values, or one for all clips (), as a tensor that broadcasts against `like`."""
+    if not isinstance(values, Tensor):
+        values = torch.tensor(values, dtype=torch.float64)
     return values.to(like).reshape((-1,) + (1,) * (like.ndim - 1))
 
 

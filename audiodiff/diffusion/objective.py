@@ -29,19 +29,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from audiodiff.diffusion.clips import Amplitude, combine
 from audiodiff.diffusion.weighting import LOG_SNR_MAX, Weighting
-
-Amplitude = Tensor | float
-
-
-def combine(factors: tuple[Amplitude, Amplitude], signals: tuple[Tensor, Tensor]) -> Tensor:
-    """The linear combination of two signals, in their dtype; a signal whose factor is the number 0 is left out."""
-    terms = [
-        (factor.to(signal) if isinstance(factor, Tensor) else factor) * signal
-        for factor, signal in zip(factors, signals, strict=True)
-        if isinstance(factor, Tensor) or factor != 0
-    ]
-    return sum(terms[1:], terms[0])
 
 
 def amplitude_scale(alpha: Amplitude, sigma: Amplitude) -> Amplitude:

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.objective import Amplitude, Objective, combine
+from audiodiff.diffusion.clips import Amplitude, combine
+from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Level
 from audiodiff.diffusion.weighting import Weighting
 

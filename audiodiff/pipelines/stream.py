@@ -31,9 +31,10 @@ from torch import Tensor
 from audiodiff.audio.consistency import MOMENTUM, project
 from audiodiff.audio.io import Audio
 from audiodiff.audio.prior import StandardPrior
+from audiodiff.diffusion.clips import combine
 from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.ancestral import Ancestral
-from audiodiff.diffusion.samplers.sampler import Sampler, combine, not_finite
+from audiodiff.diffusion.samplers.sampler import Sampler, not_finite
 from audiodiff.diffusion.samplers.table import Step
 from audiodiff.errors import UserError
 from audiodiff.models.vocoder_model import VocoderModel
@@ -218,8 +219,8 @@ class Stream(Iterator[Audio]):
             told, states, features = rows[:signals], [*rows[signals : signals + have]], [*rows[signals + have :]]
             with self.context():
                 x0 = self.model.denoiser(states[0][None, None], step.t, self._condition(told, start))[0, 0]
-            features = [combine(step.feature, (states[0], x0)), *features]
-            x = combine((*step.carry, *step.weights), (*states[: len(step.carry)], *features))
+            features = [combine(step.feature, (states[0], x0), fused=True), *features]
+            x = combine((*step.carry, *step.weights), (*states[: len(step.carry)], *features), fused=True)
             if step.noise:
                 x = torch.add(x, self._noise(n, start, len(x)), alpha=step.noise)
             self._refuse_not_finite(x, n, start)

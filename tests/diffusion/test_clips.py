@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff.diffusion.clips import check_output, clip_mean, column, join_clips
+from audiodiff.diffusion.clips import check_output, clip_mean, column, combine, join_clips
 
 VALUES = torch.randn(3, 2, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -74,3 +74,19 @@ def test_conditions_that_cannot_be_joined(first, second):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_answers_come_back_in_the_dtype_of_the_state(dtype):
     assert check_output(torch.ones(2, 1, 4, dtype=dtype), (2, 1, 4), torch.float32, "it").dtype == torch.float32
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_combine(fused):
+    a, b = torch.tensor([2.0]), torch.tensor([3.0])
+    assert combine((1.0, 0.0), (a, b), fused) is a
+    assert combine((0.0, 0.0), (a, b), fused).tolist() == [0.0]
+    assert combine((0.0, -2.0), (a, b), fused).tolist() == [-6.0]
+    assert combine((0.5, -2.0), (a, b), fused).tolist() == [-5.0]
+    assert combine((0.0,), (a,), fused).tolist() == [0.0]
+
+
+def test_combine_takes_a_factor_for_each_clip():
+    a, b = torch.ones(2, 1, 3), torch.full((2, 1, 3), 2.0)
+    factors = (torch.tensor([1.0, 2.0], dtype=torch.float64).reshape(2, 1, 1), 0.5)
+    assert torch.equal(combine(factors, (a, b)), torch.tensor([2.0, 3.0]).reshape(2, 1, 1).expand(2, 1, 3))

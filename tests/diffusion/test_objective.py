@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V, amplitude_scale, combine
+from audiodiff.diffusion.clips import combine
+from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V, amplitude_scale
 from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
 
 OBJECTIVES = [Epsilon, X0, V, Score, Flow]

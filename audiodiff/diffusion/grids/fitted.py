@@ -22,15 +22,15 @@ are the unknowns; neighbors differ by a factor of RATIO at most; and what is min
 
     log error^2 + EVENNESS mean_n log^2(d_n / d_(n-1)).
 
-As log E^2 <= log E_k^2 + E^2 / E_k^2 - 1, what lowers the sum of squares E^2 / E_k^2 lowers the logarithm, too: each
-iteration takes the step of Levenberg and Marquardt for that sum at the present error E_k. Slopes are differences, and
-nothing is random.
+The logarithm of a sum of squares is a loss function of `scipy.optimize.least_squares`, which takes steps of Levenberg
+and Marquardt in a trust region. Derivatives are finite differences, and nothing is random.
 """
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,9 +44,11 @@ EVENNESS = 1.0
 MODES = 64
 # A millionth of the mean power, -60 dB: nobody hears what is below.
 FAINTEST = 1e-6
-# Of what is minimized: a thousandth of the error is not worth another iteration.
+# The fit ends where an iteration gains less of what is minimized: a thousandth of the error.
 GAIN_ENOUGH = 2e-3
-ROUNDING = torch.finfo(torch.float64).eps
+# Added to what is minimized, above -log ROUNDING: `least_squares` stops at a share of a positive cost.
+OFFSET = 100.0
+ROUNDING = float(torch.finfo(torch.float64).eps)
 NUDGE = ROUNDING ** (1 / 3)
 
 
@@ -158,7 +160,7 @@ def fit_grid(
     if len(start) == 2:
         return start
     problem = _Problem(sampler, schedule, spectrum, quiet, start)
-    found = problem.grid(_descend(problem))
+    found = problem.grid(problem.solve())
     return min(start, found, key=lambda grid: error(sampler, schedule, grid, spectrum, quiet))
 
 
@@ -211,17 +213,44 @@ class _Problem:
         return torch.cat([self.start[:1], times, self.start[-1:]])
 
     def residuals(self, coefficients: Tensor) -> Tensor:
-        """(M,), whose sum of squares is the error's square."""
-        return _residuals(self.sampler, self.schedule, self.grid(coefficients), self.spectrum, self.quiet)
+        """(M + N - 1,): those whose sum of squares is the error's square, then those of the evenness."""
+        errors = _residuals(self.sampler, self.schedule, self.grid(coefficients), self.spectrum, self.quiet)
+        return torch.cat([errors, math.sqrt(EVENNESS / len(self.slopes)) * (self.slopes @ coefficients)])
 
-    def jacobian(self, coefficients: Tensor, residuals: Tensor) -> Tensor:
-        """(M, K) by differences from these residuals."""
+    def jacobian(self, coefficients: Tensor) -> Tensor:
+        """(M + N - 1, K) by finite differences."""
         nudges = NUDGE * torch.eye(len(coefficients), dtype=torch.float64)
+        residuals = self.residuals(coefficients)
         return torch.stack([(self.residuals(coefficients + nudge) - residuals) / NUDGE for nudge in nudges], 1)
 
-    def value(self, coefficients: Tensor, residuals: Tensor) -> float:
-        """What is minimized."""
-        return float(_square(residuals).log() + EVENNESS * (self.slopes @ coefficients).square().mean())
+    def loss(self, squares: np.ndarray) -> np.ndarray:
+        """(3, M + N - 1): the loss of squared residuals and its derivatives, as `least_squares` takes them.
+
+        Its sum is what is minimized. Many grids can be exact for a single mode; none may count for infinitely much.
+        """
+        modes = len(self.spectrum.variances)
+        error = squares[:modes].sum() + ROUNDING
+        loss = np.stack([squares, np.ones_like(squares), np.zeros_like(squares)])
+        loss[:2, :modes] = [[(math.log(error) + OFFSET) / modes], [1 / error]]
+        return loss
+
+    def solve(self) -> Tensor:
+        """The coefficients from which no iteration gains much."""
+        from scipy.optimize import least_squares
+
+        first = self.first()
+
+        def residuals(change: np.ndarray) -> np.ndarray:
+            coefficients = first + torch.from_numpy(change)
+            residuals = self.residuals(coefficients).numpy()
+            return np.full_like(residuals, math.inf) if self.uneven(coefficients) else residuals
+
+        def jacobian(change: np.ndarray) -> np.ndarray:
+            return self.jacobian(first + torch.from_numpy(change)).numpy()
+
+        start = np.zeros(len(first))
+        found = least_squares(residuals, start, jacobian, loss=self.loss, ftol=GAIN_ENOUGH / OFFSET)
+        return first + torch.from_numpy(found.x)
 
 
 def _residuals(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spectrum, quiet: float) -> Tensor:
@@ -229,38 +258,3 @@ def _residuals(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spe
     power = (spectrum.weights * exact.square()).sum()
     factor = (spectrum.weights * ((1 - quiet) / power + quiet / exact.square())).sqrt()
     return factor * (gain(sampler, schedule, grid, spectrum.variances) - exact)
-
-
-def _square(residuals: Tensor) -> Tensor:
-    """The error's square. Many grids can be exact for a single mode; none may count for infinitely much."""
-    return residuals.square().sum() + ROUNDING
-
-
-def _descend(problem: _Problem) -> Tensor:
-    """Coefficients from which no step gains much."""
-    found = problem.first()
-    residuals = problem.residuals(found)
-    value, before, damping = problem.value(found, residuals), math.inf, 1.0
-    evening = math.sqrt(EVENNESS / len(problem.slopes)) * problem.slopes
-    while before - value > GAIN_ENOUGH:
-        before, size = value, _square(residuals).sqrt()
-        rows = torch.cat([problem.jacobian(found, residuals) / size, evening])
-        target = torch.cat([residuals / size, evening @ found])
-        step = torch.ones_like(found)
-        while value == before and bool((found - step != found).any()):
-            step = _damped(rows, target, damping)
-            damping *= 4
-            if problem.uneven(found - step):
-                continue
-            there = problem.residuals(found - step)
-            lower = problem.value(found - step, there)
-            if lower < value:
-                found, residuals, value = found - step, there, lower
-                damping /= 40
-    return found
-
-
-def _damped(rows: Tensor, target: Tensor, damping: float) -> Tensor:
-    """What comes nearest to rows @ step = target and is not long: the step of Levenberg and Marquardt."""
-    short = math.sqrt(damping) * torch.eye(rows.shape[1])
-    return torch.linalg.lstsq(torch.cat([rows, short]), torch.cat([target, target.new_zeros(len(short))])).solution

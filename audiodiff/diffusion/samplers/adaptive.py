@@ -28,14 +28,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.clips import clip_mean
+from audiodiff.diffusion.clips import clip_mean, column, combine
 from audiodiff.diffusion.samplers.ancestral import first_order_step
 from audiodiff.diffusion.samplers.integral import Integral
 from audiodiff.diffusion.samplers.sampler import (
     Callback,
     DenoiserLike,
     Noise,
-    combine,
     estimate,
     not_finite,
     start_time,
@@ -171,7 +170,7 @@ class Adaptive:
             if not all(math.isfinite(errors[i]) for i in going):
                 raise not_finite(f"call {max(calls)}")
             taken = {i for i in going if errors[i] <= 1}
-            x = torch.where(_column([i in taken for i in range(len(x))], x, torch.bool), higher, x)
+            x = torch.where(column([i in taken for i in range(len(x))], x).bool(), higher, x)
             going -= {i for i in taken if trials[i].stop is last}
             starts = [trials[i].stop if i in taken else trials[i].start for i in sorted(going)]
             lengths = [self._next_length(trials[i], errors[i]) for i in sorted(going)]
@@ -223,9 +222,7 @@ class Adaptive:
     def _errors(
         self, x: Tensor, higher: Tensor, lower: Tensor, trials: Sequence[_Trial], samples: Tensor | None
     ) -> list[float]:
-        before, after = (
-            _column([1 / getattr(trial, end).scale for trial in trials], x, x.dtype) for end in ("start", "stop")
-        )
+        before, after = (column([1 / getattr(trial, end).scale for trial in trials], x) for end in ("start", "stop"))
         size = torch.maximum((x * before).abs(), (lower * after).abs())
         error = (higher - lower) * after / (self.rtol * size).clamp(min=self.atol)
         return clip_mean(error.square(), samples).sqrt().tolist()
@@ -237,7 +234,7 @@ def _level_at(schedule: Schedule, log_snr: float) -> Level:
 
 def _ddim(denoiser: DenoiserLike, x: Tensor, start: Level, stop: Level, cond: Any) -> Tensor:
     step = first_order_step(start, stop)
-    return combine((*step.carry, *step.weights), (x, estimate(denoiser, x, start.t, cond)))
+    return combine((*step.carry, *step.weights), (x, estimate(denoiser, x, start.t, cond)), fused=True)
 
 
 def _solution(rows: Sequence[Step], x: Tensor, features: Sequence[Tensor]) -> Tensor:
@@ -246,10 +243,5 @@ def _solution(rows: Sequence[Step], x: Tensor, features: Sequence[Tensor]) -> Te
 
 def _mix(factors: Sequence[Sequence[float]], tensors: Sequence[Tensor]) -> Tensor:
     """The linear combination of tensors (B, ...) with factors of each clip's own."""
-    columns = zip(*factors, strict=True)
-    return sum(_column(column, tensor, tensor.dtype) * tensor for column, tensor in zip(columns, tensors, strict=False))
-
-
-def _column(values: Sequence[float], like: Tensor, dtype: torch.dtype) -> Tensor:
-    """One number a clip, (B, 1, ...), to go with `like`."""
-    return torch.tensor(values, dtype=dtype, device=like.device).reshape(-1, *(1,) * (like.ndim - 1))
+    terms = [column(row, tensor) * tensor for row, tensor in zip(zip(*factors, strict=True), tensors, strict=False)]
+    return sum(terms[1:], terms[0])

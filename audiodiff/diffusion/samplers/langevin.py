@@ -28,10 +28,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.clips import clip_mean
+from audiodiff.diffusion.clips import clip_mean, combine
 from audiodiff.diffusion.grids import grid as grids
 from audiodiff.diffusion.samplers.ancestral import first_order_step
-from audiodiff.diffusion.samplers.sampler import Callback, DenoiserLike, Noise, Sampler, combine, estimate
+from audiodiff.diffusion.samplers.sampler import Callback, DenoiserLike, Noise, Sampler, estimate
 from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 
@@ -105,7 +105,8 @@ class PredictorCorrector(Sampler):
                 level = denoiser.schedule.level(row.t)
                 x = self._correct(x, x0_hat, level, noise(n), getattr(cond, "samples", None))
             else:
-                x = combine((*row.carry, *row.weights), (x, combine(row.feature, (x, x0_hat))))
+                feature = combine(row.feature, (x, x0_hat), fused=True)
+                x = combine((*row.carry, *row.weights), (x, feature), fused=True)
                 x = torch.add(x, noise(n), alpha=row.noise) if row.noise else x
             sums.append(x.sum())
             if callback is not None:
@@ -114,7 +115,7 @@ class PredictorCorrector(Sampler):
 
     def _correct(self, x: Tensor, x0_hat: Tensor, level: Level, z: Tensor, samples: Tensor | None) -> Tensor:
         """A Langevin step whose length is measured on each clip."""
-        pull = combine((level.alpha, -1.0), (x0_hat, x))  # sigma^2 times the score
+        pull = combine((level.alpha, -1.0), (x0_hat, x), fused=True)  # sigma^2 times the score
         z = z.to(x)
         ratio = clip_mean(z.square(), samples) / clip_mean(pull.square(), samples)
         share = (2 * self.snr**2 * level.sigma**2 * ratio).to(x).reshape(-1, *(1,) * (x.ndim - 1))

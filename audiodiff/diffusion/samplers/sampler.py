@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.clips import check_output
+from audiodiff.diffusion.clips import check_output, combine
 from audiodiff.diffusion.grids import grid as grids
 from audiodiff.diffusion.samplers.table import Step, Table
 from audiodiff.diffusion.schedules.schedule import Schedule
@@ -193,8 +193,8 @@ def integrate(
     for n, step in enumerate(table):
         x0_hat = estimate(denoiser, x, step.t, cond)
         states = [x, *states[: states_kept - 1]]
-        features = [combine(step.feature, (x, x0_hat)), *features[: features_kept - 1]]
-        x = combine((*step.carry, *step.weights), (*states[: len(step.carry)], *features))
+        features = [combine(step.feature, (x, x0_hat), fused=True), *features[: features_kept - 1]]
+        x = combine((*step.carry, *step.weights), (*states[: len(step.carry)], *features), fused=True)
         if step.noise:
             x = torch.add(x, noise(n), alpha=step.noise)
         # One pass over the state where isfinite would take two and a mask; an infinite sum is none of a sound signal.
@@ -225,15 +225,3 @@ def not_finite(step: str) -> NotFinite:
     """What to raise where the state is not finite after a step."""
     problem = f"not finite after {step}: the network answered NaN or infinity"
     return NotFinite("the sampled signal", problem, "use float32, or export the model again")
-
-
-def combine(factors: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
-    """The linear combination; terms with factor 0 are left out (the factors are numbers of the grid)."""
-    terms = [(factor, tensor) for factor, tensor in zip(factors, tensors, strict=False) if factor]
-    if not terms:
-        return torch.zeros_like(tensors[0])
-    (factor, tensor), *rest = terms
-    total = tensor if factor == 1 else factor * tensor
-    for factor, tensor in rest:
-        total = torch.add(total, tensor, alpha=factor)
-    return total

@@ -53,12 +53,6 @@ def _check_times(t: Tensor | float) -> None:
         raise ValueError(f"times must lie in [0, 1], got {given.tolist()}")
 
 
-def _constant_when_compiled(function: Callable) -> Callable:
-    """Mark a function as `torch.compiler.assume_constant_result` does, which loads the compiler to do it: 1.5 s."""
-    function._dynamo_marked_constant = True
-    return function
-
-
 class Schedule(ABC):
     """A noise schedule. Every method takes numbers or tensors of any shape and keeps the shape.
 
@@ -95,9 +89,13 @@ class Schedule(ABC):
         _check_times(t)
         return _in_float64(lambda t: torch.hypot(self._alpha(t), self._sigma(t)), t, dtype)
 
-    @_constant_when_compiled
     def level(self, t: float) -> Level:
         """The schedule at one time, as numbers; a constant to `torch.compile`."""
+        if torch.compiler.is_compiling():
+            from audiodiff.diffusion.schedules import compilation  # noqa: F401
+        return self._level(t)
+
+    def _level(self, t: float) -> Level:
         with torch.no_grad():
             return Level(float(self.alpha(t)), float(self.sigma(t)), float(self.log_snr(t)), float(t))
 

@@ -184,8 +184,13 @@ PINNED = {
 
 
 @pytest.mark.parametrize(("name", "calls"), PINNED)
-def test_fits_are_what_they_were(name, calls):
-    assert fitted(name, calls).tolist() == pytest.approx(PINNED[name, calls], abs=2e-7)
+def test_fits_are_as_good_as_those_of_another_optimizer(name, calls):
+    """Grids of an optimizer written for this problem: the minimum is flat in the grid, and the error the same."""
+    ours, other = fitted(name, calls), times(*PINNED[name, calls])
+    torch.testing.assert_close(ours, other, rtol=0, atol=0.02)
+    sampler = presets.build(name, calls)
+    errors = [error(sampler, Cosine(), grid, power_law(5)) for grid in (ours, other)]
+    assert errors[0] < 1.01 * errors[1]
 
 
 def test_the_fit_starts_from_the_samplers_own_grid():

@@ -11,7 +11,7 @@ from audiodiff.diffusion.objective import X0, Epsilon, V
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.samplers.ancestral import DDIM
 from audiodiff.diffusion.samplers.presets import PRESETS, build
-from audiodiff.diffusion.samplers.sampler import Sampler, combine, gain_to_data, integrate
+from audiodiff.diffusion.samplers.sampler import Sampler, gain_to_data, integrate
 from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.adapted import ScaledInput, ShiftedLogSNR
 from audiodiff.diffusion.schedules.schedule import Cosine, LinearBeta
@@ -63,15 +63,6 @@ def test_a_row_combines_states_features_and_noise():
     x_3 = x_2 + 0.5 * f_2 - 2 * f_0
     assert float(answer) == pytest.approx(x_3, rel=1e-15) and finite.tolist() == [True] * 3
     assert [(t, float(x)) for t, x in asked] == [(0.9, 1.0), (0.5, x_1), (0.2, x_2)]
-
-
-def test_combine():
-    a, b = torch.tensor([2.0]), torch.tensor([3.0])
-    assert combine((1.0, 0.0), (a, b)) is a
-    assert combine((0.0, 0.0), (a, b)).tolist() == [0.0]
-    assert combine((0.0, -2.0), (a, b)).tolist() == [-6.0]
-    assert combine((0.5, -2.0), (a, b)).tolist() == [-5.0]
-    assert combine((0.0,), (a,)).tolist() == [0.0]
 
 
 def test_a_plain_row_asks_for_x0_and_adds_no_noise():
