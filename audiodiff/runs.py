@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from audiodiff import config
+from audiodiff import __version__, config
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
 from audiodiff.overrides import is_multirun, quote, quote_arguments, split_arguments
@@ -67,8 +67,7 @@ def _new_folder(runs: str, stamp: str) -> str:
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
     """A command line with `resume=`, completed by what the run was started with; what it says itself comes first.
 
-    Any other command line is returned as it is, and so is one whose run is not there. What Hydra saved of a run of an
-    older version is copied to `overrides.yaml` first: Hydra replaces it at every start, a refused one too.
+    Any other command line is returned unchanged, and so is one whose run does not exist.
 
     Raises:
         UserError: an override that does not parse, another `init_from` than the run's, or no run to resume.
@@ -81,8 +80,6 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     saved = _by_key(saved_overrides(folder)) if folder else {}
     if not saved:
         return list(arguments)
-    if not (folder / OVERRIDES).exists():
-        save_overrides(folder, [override.input_line for override in saved.values()])
     if "init_from" in explicit:
         began = saved["init_from"].value() if "init_from" in saved else None
         asked = explicit.pop("init_from").value()
@@ -113,19 +110,25 @@ def _real(name: str | None) -> str | None:
 
 
 def saved_overrides(folder: Path) -> list[str]:
-    """The overrides that a run was started with; those that Hydra saved where an older version started it."""
-    for file in (folder / OVERRIDES, folder / ".hydra" / "overrides.yaml"):
-        try:
-            return [quote(str(text), config.groups()) for text in OmegaConf.load(file)]
-        except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException):
-            continue
-    return []
+    """The overrides that a run was started with; none before its first checkpoint.
+
+    Raises:
+        UserError: a run of an earlier version.
+    """
+    try:
+        saved = OmegaConf.load(folder / OVERRIDES)
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException):
+        return []
+    if not OmegaConf.is_dict(saved):  # a list, as earlier versions wrote it
+        problem = "is a run of an earlier version, whose configuration had other names"
+        raise UserError(folder, problem, f"start a new run with init_from={folder / 'model'}")
+    return [quote(str(text), config.groups()) for text in saved.overrides]
 
 
 def save_overrides(folder: Path, overrides: Sequence[str]) -> None:
     """Write what `saved_overrides` reads, without `resume`."""
     lasting = [override.input_line for key, override in _by_key(overrides).items() if key != "resume"]
-    write_text(folder / OVERRIDES, OmegaConf.to_yaml(lasting))
+    write_text(folder / OVERRIDES, OmegaConf.to_yaml({"version": __version__, "overrides": lasting}))
 
 
 def _by_key(overrides: Sequence[str]) -> dict[str, Override]:

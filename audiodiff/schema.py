@@ -53,7 +53,7 @@ KEYS: dict[str, Any] = {
     "trainer.gradient_clip_val": NonNegativeFloat | None,
 }
 # Groups that every run is made of.
-NEEDED = ("data", "model", "training", "callbacks", "trainer")
+NEEDED = ("data", "model", "task", "training", "callbacks", "trainer")
 _OPTIONS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 

@@ -84,12 +84,15 @@ def _report_thread(arguments: threading.ExceptHookArgs) -> None:
 
 def _run(cfg: DictConfig) -> float:
     import torch
+    from lightning.pytorch.utilities import rank_zero_only
 
     warn_in_one_line()
     threading.excepthook = _report_thread
     torch.set_flush_denormal(True)  # silence leads to denormal numbers, which are slow
     try:
-        return run(cfg, Path(cfg.folder), HydraConfig.get().overrides.task)
+        loss = run(cfg, Path(cfg.folder), HydraConfig.get().overrides.task)
+        rank_zero_only(print)(f"model: {Path(cfg.folder, 'model')}")
+        return loss
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
@@ -123,7 +126,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
 
     import lightning
     from lightning.pytorch.callbacks import LambdaCallback
-    from lightning.pytorch.utilities import rank_zero_only
+    from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
     from audiodiff import schema
     from audiodiff.training.callbacks import newest_checkpoint
@@ -132,29 +135,29 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     schema.check(cfg)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     resume = newest_checkpoint(folder) if cfg.resume else None
+    description = load_description(resume, folder) if resume else {}
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    schema.build(cfg, "prepare")
     data = schema.build(cfg, "data")
-    data.setup("fit")
     model = schema.build(cfg, "model")
+    data.setup("fit")
     started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
     module = schema.build(cfg, "training", model=model)
     clips = data.prepared().with_splits("train")
     module.started_from = started_from
     module.training_clips = {"path": str(data.path), "clips": len(clips), "hash": clips.content_hash()}
     if resume:
-        restore(load_description(resume, folder / "model"), module, folder)
+        restore(description, module, folder)
     callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]
-    if overrides is not None:  # with every checkpoint: a start that fails leaves those of the checkpoints there are
+    if overrides is not None:  # with every checkpoint: a failed start keeps the overrides of existing checkpoints
         save = rank_zero_only(lambda *_: runs.save_overrides(folder, overrides))
         callbacks.insert(0, LambdaCallback(on_save_checkpoint=save))
     trainer = schema.build(cfg, "trainer", callbacks=callbacks, logger=schema.build(cfg, "logger") or False)
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
     if resume and resume.stem == f"step={trainer.global_step:09d}":
         limits = "raise trainer.max_steps or trainer.max_time"
-        rank_zero_only(print)(f"nothing left to train: {folder} is at step {trainer.global_step}; {limits}")
-    results = trainer.validate(module, datamodule=data, verbose=False)
-    rank_zero_only(print)(f"model: {folder / 'model'}")
-    return results[0]["validation/loss"]
+        rank_zero_warn(f"nothing left to train: {folder} is at step {trainer.global_step}; {limits}")
+    return trainer.validate(module, datamodule=data, verbose=False)[0]["validation/loss"]
 
 
 def start(model: "DiffusionModel", name: str) -> dict:

@@ -28,7 +28,8 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation import environment, generation_evaluation
 from audiodiff.files import write_text
 from audiodiff.pipelines.audio_generator import AudioGenerator
-from audiodiff.training.music import MusicTraining
+from audiodiff.training.module import TrainingModule
+from audiodiff.training.tasks.denoising import DenoisingTask
 
 RESULTS = Path(__file__).parent / "results" / "music.md"
 PEER = "audio-diffusion-pytorch"
@@ -90,15 +91,15 @@ def ours(cfg, data, minutes: float) -> tuple[AudioGenerator, int]:
     """Train our recipe."""
     torch.manual_seed(0)
     model = instantiate(cfg.model)
-    module = MusicTraining(model, None, None)
+    module = TrainingModule(model, DenoisingTask(gain=(0.8, 1.2)), None, None)
     crops = data.crops
-    some = (module.level(crops[draw]["waveform"][None])[0] for draw in range(64))
+    some = (module.task.normalize(crops[draw]["waveform"][None])[0] for draw in range(64))
     model.spectrum = AverageSpectrum.from_signals(some, model.sample_rate)
     optimizer = instantiate(cfg.optimizer)(model.parameters())
     rate = instantiate(cfg.lr_schedule).factor
 
     def loss(batch: dict, step: int) -> Tensor:
-        return module.step(batch, f"draw {step}", (0.8, 1.2))["loss"]
+        return module.compute_loss(batch, f"draw {step}")["loss"]
 
     average, steps = trained(model, loss, crops, cfg.data.batch_size, minutes, optimizer, rate)
     return AudioGenerator(average), steps
@@ -138,10 +139,10 @@ def peer(cfg, data, minutes: float) -> tuple[Peer, int]:
         sampler_t=VSampler,
     )
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, betas=(0.95, 0.999), eps=1e-6, weight_decay=1e-3)
-    level = MusicTraining.level
+    normalize = DenoisingTask().normalize
 
     def loss(batch: dict, step: int) -> Tensor:
-        return model(level(SimpleNamespace(levelled=True), batch["waveform"]))
+        return model(normalize(batch["waveform"]))
 
     average, steps = trained(
         model, loss, data.crops, cfg.data.batch_size, minutes, optimizer, lambda step, _: min(1.0, (step + 1) / 100)

@@ -25,9 +25,10 @@ LISTS = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
 # Composing takes a while: the i-th composition takes the i-th file of every group (the last one of a shorter group).
 # What goes together, and with nothing else: by its first line a model of a kind.
 FAMILIES = (
-    ("model=music", "network=music", "data=music", "training=music", "callbacks=music"),
-    ("model=codec", "network=autoencoder", "data=music", "training=autoencoder", "callbacks=autoencoder"),
-    ("model=latent_music", "network=latent", "data=latents", "training=music", "callbacks=music"),
+    ("model=audio", "network=music", "data=audio", "task=denoising", "callbacks=audio"),
+    ("model=codec", "network=autoencoder", "data=audio", "task=codec", "callbacks=codec"),
+    ("model=latent_audio", "network=latent", "data=latents", "task=denoising", "callbacks=audio"),
+    ("model=vocoder", "task=few_step", "sampler=ddim"),
 )
 KEPT = {choice for family in FAMILIES for choice in family}
 ALONE = {
@@ -54,7 +55,7 @@ def composed(tmp_path_factory):
 def test_groups_are_those_of_the_design():
     names = (
         "model network schedule objective weighting prior excitation sampler audio data optimizer lr_schedule "
-        "timestep_sampling training trainer callbacks logger debug"
+        "timestep_sampling task training trainer callbacks logger prepare debug"
     )
     assert set(GROUPS) == set(names.split())
     assert all(GROUPS.values())
@@ -150,7 +151,7 @@ def test_misspelt_command_lines_are_refused_in_one_line_that_names_the_recipes(a
         (["network=stfft"], "stft"),
         (["trainr=quick"], "trainer"),
         (["data.batchsize=4"], "data.batch_size"),
-        (["+recipe=drums", "data.longest_second=4"], "data.longest_seconds"),
+        (["+recipe=drums", "data.max_second=4"], "data.max_seconds"),
     ],
 )
 def test_a_misspelt_name_gets_the_nearest_one(arguments, meant):

@@ -50,7 +50,7 @@ def try_to_build(cfg, key: str) -> None:
     cfg = copy.deepcopy(cfg)  # Hydra resolves some interpolations in place
     if group in BUILT:
         schema.build(cfg, group)
-    elif group in ("training", "times", "optimizer", "lr_schedule"):
+    elif group in ("training", "task", "timestep_sampling", "optimizer", "lr_schedule"):
         schema.build(cfg, "training", model=schema.build(cfg, "model")).configure_optimizers()
     else:
         schema.build(cfg, "model")
@@ -118,7 +118,7 @@ def test_every_key_takes_a_wrong_value_or_refuses_it_in_one_line(recipe, codec, 
         ("speech_mel", "optimizer.lr={a:1}", "optimizer.lr={'a': 1}: should be a valid number"),
         ("speech_mel", "sampler.name=euler", "sampler.name=euler: should be 'ddpm'"),
         ("speech_mel", "sampler.name=heun sampler.steps=1", "heun needs at least 2"),
-        ("speech_mel", "training.gain=1", "training.gain=1: should be a list"),
+        ("speech_mel", "task.gain=1", "task.gain=1: should be a list"),
         ("speech_mel", "schedule=null", "schedule"),
         ("speech_mel", "network=null", "network"),
         ("speech_mel", "data=null", "data: is needed"),
@@ -161,7 +161,7 @@ def test_an_optimizer_that_refuses_is_named(override, codec):
         module.configure_optimizers()
 
 
-SMOKE = ("debug=smoke", "network.channels=[8,8]", "callbacks.progress=null", "+trainer.enable_progress_bar=false")
+SMOKE = ("debug=smoke", "network.channels=[8,8]", "callbacks.progress_bar=null", "+trainer.enable_progress_bar=false")
 
 
 @pytest.mark.parametrize(
@@ -177,10 +177,10 @@ def test_parts_that_may_be_left_out_are(overrides, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "samples", "words"),
     [
-        ("speech_mel", 255, "data.crop_samples 255: is shorter than a frame of the mel (256 samples)"),
-        ("speech_few_step", 100, "data.crop_samples 100: is shorter than a frame"),
-        ("autoencoder", 1500, "data.crop_samples 1500: is no multiple of 1024"),
-        ("music_latent", 1500, "data.crop_samples 1500: is no multiple of 1024"),
+        ("speech_mel", 255, "data.crop_samples 255: is shorter than a mel frame"),
+        ("speech_few_step", 100, "data.crop_samples 100: is shorter than a mel frame"),
+        ("autoencoder", 1500, "data.crop_samples 1500: is not a multiple of 1024"),
+        ("music_latent", 1500, "data.crop_samples 1500: is not a multiple of 1024"),
     ],
 )
 def test_crops_that_hold_no_frame_are_refused_before_the_first_step(recipe, samples, words, tmp_path):
@@ -191,7 +191,7 @@ def test_crops_that_hold_no_frame_are_refused_before_the_first_step(recipe, samp
 
 def test_a_run_that_diverged_ends_in_one_line(tmp_path):
     cfg = config.compose(["+recipe=speech_mel", *SMOKE, "optimizer.lr=1e308", f"folder={tmp_path}"])
-    with pytest.raises(UserError, match=r"diverged: there are weights that are not finite; lower optimizer.lr"):
+    with pytest.raises(UserError, match=r"diverged: .*; lower optimizer.lr"):
         train.run(cfg, tmp_path)
 
 
@@ -214,6 +214,7 @@ def test_smoke_needs_no_data_for_any_recipe(recipe, tmp_path):
 def test_smoke_makes_its_data(recipe, tmp_path):
     cfg = config.compose([f"+recipe={recipe}", "debug=smoke", f"folder={tmp_path}"])
     schema.check(cfg)
+    schema.build(cfg, "prepare")
     data = schema.build(cfg, "data")
     data.setup("fit")
     assert len(data.crops.manifest) and data.crops.samples == 8192

@@ -246,7 +246,7 @@ def test_a_run_folder_that_cannot_be_is_one_line(folder, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_a_checkpoint_and_the_run_goes_on_from_it(tmp_path):
-    options = ("trainer.max_steps=100000", "trainer.val_check_interval=100000", "callbacks.checkpoints.every=3")
+    options = ("trainer.max_steps=100000", "trainer.val_check_interval=100000", "callbacks.checkpoints.every_n_steps=3")
     process = subprocess.Popen(
         [sys.executable, str(SHIM), *SMOKE, *options, "data.workers=1"],
         cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -263,7 +263,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_run_goes_on_from_it(tmp_path):
     assert process.returncode not in (0, None)
     assert "Traceback" not in error
     run = only_run(tmp_path)
-    said = re.search(r"stopped at step (\d+); the same command with resume=(\S+) goes on", out)
+    said = re.search(r"stopped at step (\d+); add resume=(\S+) to the same command", out)
     assert said, out + error
     steps = int(said[1])
     assert max(path.name for path in (run / "checkpoints").iterdir()) == f"step={steps:09d}.ckpt"

@@ -1,5 +1,6 @@
 """What happens around the training steps: averaging, measuring, checkpointing."""
 
+import logging
 import signal
 import threading
 import time
@@ -8,13 +9,15 @@ from pathlib import Path
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
-from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, Positive, UnitInterval
 from audiodiff.training.checkpoint_io import is_whole
 from audiodiff.training.module import clips_in, progress
+
+logger = logging.getLogger(__name__)
 
 
 class ExponentialMovingAverage(WeightAveraging):
@@ -44,11 +47,11 @@ class LossByTimestep(Callback):
 
     Args:
         bins: how many, evenly over [0, 1].
-        every: steps between two entries in the log.
+        every_n_steps: steps between two entries in the log.
     """
 
-    def __init__(self, bins: Positive = 8, every: Positive = 50):
-        self.bins, self.every = bins, every
+    def __init__(self, bins: Positive = 8, every_n_steps: Positive = 50):
+        self.bins, self.every_n_steps = bins, every_n_steps
         self.sums, self.counts = torch.zeros(bins), torch.zeros(bins)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
@@ -58,7 +61,7 @@ class LossByTimestep(Callback):
         index = (outputs["t"].float().cpu() * self.bins).long().clamp(0, self.bins - 1)
         self.sums.index_add_(0, index, outputs["clip_loss"].float().cpu())
         self.counts.index_add_(0, index, torch.ones(len(index)))
-        if trainer.global_step % self.every == 0:
+        if trainer.global_step % self.every_n_steps == 0:
             for i in range(self.bins):
                 if self.counts[i]:
                     low, high = i / self.bins, (i + 1) / self.bins
@@ -67,7 +70,7 @@ class LossByTimestep(Callback):
             self.counts.zero_()
 
 
-class Progress(TQDMProgressBar):
+class ProgressBar(TQDMProgressBar):
     """The bar: loss, seconds of audio trained on per second, and the time left."""
 
     def __init__(self, refresh_rate: NonNegative = 10):
@@ -94,17 +97,17 @@ class Throughput(Callback):
     """Seconds of audio trained on per second of wall time, over the last steps.
 
     Args:
-        every: steps between two measurements.
+        every_n_steps: steps between two measurements.
     """
 
-    def __init__(self, every: Positive = 20):
-        self.every, self.since, self.audio = every, None, 0.0
+    def __init__(self, every_n_steps: Positive = 20):
+        self.every_n_steps, self.since, self.audio = every_n_steps, None, 0.0
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
         """Count, and log every so often."""
         now = time.monotonic()
         self.since = self.since or now
-        if trainer.global_step % self.every == 0 and now > self.since and self.audio:
+        if trainer.global_step % self.every_n_steps == 0 and now > self.since and self.audio:
             module.log("audio_s_per_s", self.audio / (now - self.since), prog_bar=True)
             self.since, self.audio = now, 0.0
         self.audio += trainer.world_size * clips_in(batch) * trainer.datamodule.crop_samples / module.model.sample_rate
@@ -117,11 +120,11 @@ class Checkpoints(Checkpoint):
 
     Args:
         folder: of the run; they go to `<folder>/checkpoints`.
-        every: steps between two.
+        every_n_steps: steps between two.
     """
 
-    def __init__(self, folder: str, every: Positive = 500):
-        self.folder, self.every = folder, every
+    def __init__(self, folder: str, every_n_steps: Positive = 500):
+        self.folder, self.every_n_steps = folder, every_n_steps
         self.interrupted, self.replaced, self.last_step = False, None, None
 
     def on_train_start(self, trainer, module) -> None:
@@ -135,12 +138,12 @@ class Checkpoints(Checkpoint):
         interrupted = self.interrupted
         if trainer.world_size > 1:  # all ranks stop at one step
             interrupted = trainer.strategy.reduce_boolean_decision(interrupted, all=False)
-        if interrupted or trainer.global_step % self.every == 0:
+        if interrupted or trainer.global_step % self.every_n_steps == 0:
             self._save(trainer)
         if interrupted:
-            rank_zero_only(print)(
-                f"\nstopped at step {trainer.global_step}; the same command with resume={self.folder} goes on"
-            )
+            if trainer.is_global_zero:
+                step = trainer.global_step
+                logger.info("stopped at step %d; add resume=%s to the same command to resume", step, self.folder)
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer, module) -> None:

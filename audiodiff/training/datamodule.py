@@ -1,5 +1,6 @@
-"""From a prepared manifest to batches."""
+"""Data modules: from a prepared manifest to batches."""
 
+import logging
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -14,31 +15,32 @@ from tqdm import tqdm
 
 from audiodiff.data.audit import NAME as AUDIT
 from audiodiff.data.audit import Audit
-from audiodiff.data.corpora.tones import write_tones
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
 from audiodiff.data.manifest import NAME, Manifest
 from audiodiff.data.preparation import default_folder, prepare
 from audiodiff.errors import UserError
-from audiodiff.files import folder_lock
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
+
+logger = logging.getLogger(__name__)
 
 
 class ManifestData(lightning.LightningDataModule):
-    """Random crops of the training clips as one endless epoch; whole held-out clips to validate on.
+    """Random mono crops of the training clips as one endless epoch; whole held-out clips for validation.
 
     Args:
-        path: a manifest file, or the folder that `audiodiff prepare` made.
+        path: a manifest file, or the folder that `audiodiff prepare` wrote.
         sample_rate: Hz.
         crop_samples: length of a training crop.
-        batch_size: crops a step, of which each device takes an equal share.
+        batch_size: crops per step, shared evenly by the devices.
         workers: processes that read crops; 0 reads in the training process.
-        validation_clips: held-out clips that validation sees, the first of the split.
+        validation_clips: number of held-out clips, the first of their split.
         seed: of the stream of crops.
-        corpora: that are prepared there where nothing else is said.
-        tones: make synthetic tones at `path` where nothing is: for smoke runs, which need no prepared data.
+        corpora: to suggest in the error when nothing is prepared at `path`.
+        clip: id of a single clip to train and validate on; empty: the first training clip that is at least as long as
+            a crop; None: all clips.
 
     Attributes:
-        codec_training: the training record of the codec whose latents the data is; empty where it is no latents.
+        codec_training: training record of the codec whose latents the data is; empty for waveforms.
     """
 
     def __init__(
@@ -51,66 +53,57 @@ class ManifestData(lightning.LightningDataModule):
         validation_clips: Positive = 8,
         seed: NonNegative = 0,
         corpora: str = "asterisk-en",
-        tones: bool = False,
+        clip: str | None = None,
     ):
         super().__init__()
-        self.codec_training: dict = {}
-        self.corpora = corpora
         self.path, self.sample_rate, self.crop_samples, self.batch_size = path, sample_rate, crop_samples, batch_size
-        self.workers, self.validation_clips, self.seed, self.tones = workers, validation_clips, seed, tones
-
-    def manifest(self) -> Manifest:
-        """Those of the prepared clips that are trained and validated on: all; raises as `prepared`."""
-        return self.prepared()
+        self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
+        self.corpora, self.clip = corpora, clip
+        self.codec_training: dict = {}
 
     def prepared(self) -> Manifest:
-        """The prepared data.
+        """Load the manifest of the prepared data.
 
         Raises:
-            UserError: nothing is prepared there; names the command that prepares it.
+            UserError: nothing is prepared; names the command that prepares it.
         """
-        if self.tones:
-            return self._tones()
         if not Path(self.path).exists():
             command = shlex.join(["audiodiff", "prepare", *self.corpora.split(), "--out", str(self.path)])
-            raise UserError(
-                self.path, "no data is prepared there", f"run `{command}`, or set data.path to a folder of recordings"
-            )
+            fix = f"run `{command}`, or set data.path to a folder of recordings"
+            raise UserError(self.path, "no data is prepared there", fix)
         return Manifest.load(self.path)
 
-    def _tones(self) -> Manifest:
-        """The tones, which the first of several processes makes, or whatever is prepared there."""
-        path = Path(self.path)
-        with folder_lock(path, wait=True):
-            found = {file.name for file in path.iterdir() if not file.name.startswith(".")} if path.is_dir() else set()
-            if path.is_file() or found - {"tones"}:
-                return Manifest.load(path)
-            return write_tones(path, labels=getattr(self, "labels", ()))
+    def manifest(self) -> Manifest:
+        """Load the manifest and select the clips to train and validate on.
+
+        Raises:
+            UserError: nothing is prepared, or there is no such clip.
+        """
+        return self._with_clip(self.prepared())
 
     def setup(self, stage: str) -> None:
-        """Read what there is, before the first of fitting and validating."""
+        """Build the datasets once; no audio is read yet."""
         if not hasattr(self, "crops"):
             self.read()
 
     def read(self) -> None:
-        """Read the manifest; nothing is loaded yet."""
+        """Build `crops` to train on and `held_out` to validate on."""
         manifest = self.manifest()
-        held_out = manifest.with_splits("validation")
-        held_out = held_out if len(held_out) else manifest
-        self.crops = CropDataset(manifest.with_splits("train"), self.sample_rate, self.crop_samples, self.seed)
+        self.crops = CropDataset(self._split(manifest, "train"), self.sample_rate, self.crop_samples, self.seed)
+        held_out = self._split(manifest, "validation")
         first = Manifest(held_out.clips[: self.validation_clips], held_out.root, held_out.split_by)
         self.held_out = ClipDataset(first, self.sample_rate)
 
     def train_dataloader(self) -> DataLoader:
-        """This rank's share of batches, from where the run stands; without a length, since the stream has none.
+        """Endless batches of this rank, from the run's next draw on.
 
         Raises:
-            UserError: a batch that ranks cannot share evenly.
+            UserError: the ranks cannot share a batch evenly.
         """
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
         if self.batch_size % ranks:
             fix = f"set data.batch_size={-(-self.batch_size // ranks) * ranks}"
-            raise UserError(f"data.batch_size {self.batch_size}", f"is no multiple of the {ranks} devices", fix)
+            raise UserError(f"data.batch_size {self.batch_size}", f"is not a multiple of the {ranks} devices", fix)
         return DataLoader(
             self.crops,
             batch_size=self.batch_size // ranks,
@@ -123,22 +116,37 @@ class ManifestData(lightning.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader:
-        """Held-out clips one by one, cut to whole conditioning frames by the model."""
+        """Whole held-out clips, one per batch."""
         return DataLoader(self.held_out, batch_size=1)
+
+    def _with_clip(self, manifest: Manifest) -> Manifest:
+        if self.clip is None:
+            return manifest
+        training = manifest.with_splits("train").clips
+        long_enough = [clip for clip in training if clip.seconds * self.sample_rate >= self.crop_samples]
+        chosen = [clip for clip in manifest.clips if clip.id == self.clip] if self.clip else long_enough[:1]
+        if not chosen:
+            raise UserError("data.clip", f"no clip {self.clip!r} in {self.path}", "set an id of its manifest.jsonl")
+        return replace(manifest, clips=tuple(chosen))
+
+    def _split(self, manifest: Manifest, name: str) -> Manifest:
+        """The clips of a split; all clips of a single-clip run, and for validation where none are held out."""
+        split = manifest.with_splits(name)
+        return manifest if self.clip is not None or (name == "validation" and not len(split)) else split
 
 
 class AudioData(ManifestData):
-    """Random crops for a model without a mel, in training and in validation.
+    """Random crops for a model without a mel, for training and validation.
 
     Args:
-        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed: as for `ManifestData`; validation
-            sees one crop of each clip.
-        channels: 1, or 2 for stereo; mono files are heard on both sides.
-        from_start: crops begin where their clips begin, as one-shots do.
-        labels: that are told apart.
-        scalars: that clips are told by, of "seconds" and "tempo".
-        others: whether clips that have none of the labels are there as well.
-        longest_seconds: clips beyond are left out.
+        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed, corpora, clip: as for
+            `ManifestData`; validation uses one crop of each clip.
+        channels: 1, or 2 for stereo; mono files are duplicated.
+        from_start: whether crops start where their clips start, as one-shots do.
+        labels: that the model is conditioned on; other clips are left out.
+        scalars: that the model is conditioned on, of "seconds" and "tempo".
+        include_unlabeled: whether to include clips with none of the labels.
+        max_seconds: longer clips are left out.
     """
 
     def __init__(
@@ -148,114 +156,81 @@ class AudioData(ManifestData):
         from_start: bool = False,
         labels: Sequence[str] = (),
         scalars: Sequence[str] = (),
-        others: bool = False,
-        longest_seconds: PositiveFloat | None = None,
+        include_unlabeled: bool = False,
+        max_seconds: PositiveFloat | None = None,
         **options,
     ):
         super().__init__(*arguments, **options)
         self.channels, self.from_start = channels, from_start
-        self.labels, self.scalars, self.others = tuple(labels), tuple(scalars), others
-        self.longest_seconds = longest_seconds
+        self.labels, self.scalars, self.include_unlabeled = tuple(labels), tuple(scalars), include_unlabeled
+        self.max_seconds = max_seconds
 
     def prepared(self) -> Manifest:
-        """The prepared data; a folder of audio that is not prepared yet is prepared, below `data/`.
+        """Load the manifest; a folder of audio without one is prepared first, below `data/`.
 
         Raises:
-            UserError: as `ManifestData.prepared`, or of the folder nothing can be used.
+            UserError: as `ManifestData.prepared`, or no file of the folder is usable.
         """
         folder = Path(self.path)
-        if not self.tones and folder.is_dir() and not (folder / NAME).exists():
-            self.path = str(default_folder(folder))
-            print(f"preparing {folder} in {self.path}")
-            manifest = prepare([f"music:{folder}"], self.path, progress=tqdm)
-            for kind in ("unreadable", "left out"):
-                if found := Audit.load(manifest.root).findings.get(kind):
-                    (name, why), count = found[0], len(found)
-                    told = f"{count} recording{'s' * (count > 1)} {kind}, such as {name}: {why}"
-                    warnings.warn(f"{folder}: {told} (all in {manifest.root / AUDIT})", stacklevel=2)
-            return manifest
-        return super().prepared()
+        if not folder.is_dir() or (folder / NAME).exists():
+            return super().prepared()
+        self.path = str(default_folder(folder))
+        logger.info("preparing %s in %s", folder, self.path)
+        manifest = prepare([f"music:{folder}"], self.path, progress=tqdm)
+        for kind in ("unreadable", "left out"):
+            if found := Audit.load(manifest.root).findings.get(kind):
+                (name, why), count = found[0], len(found)
+                summary = f"{count} recording{'s' * (count > 1)} {kind}, such as {name}: {why}"
+                warnings.warn(f"{folder}: {summary} (all in {manifest.root / AUDIT})", stacklevel=2)
+        return manifest
 
     def manifest(self) -> Manifest:
-        """Those of the prepared clips that are asked for.
+        """Load the manifest and select the clips by label and length.
 
         Raises:
-            UserError: nothing is prepared, or none of it is asked for; names what there is.
+            UserError: nothing is prepared or selected; names the labels of the data.
         """
         whole = self.prepared()
-        there = {label for clip in whole.clips for label in clip.labels}
-        told = f"labels there: {', '.join(sorted(there)) or 'none'}"
-        if missing := [label for label in self.labels if label not in there]:
-            raise UserError(self.path, f"holds no clip of data.labels {', '.join(missing)}", told)
-        kept = tuple(
-            clip
-            for clip in (whole if self.others else whole.with_labels(*self.labels)).clips
-            if self.longest_seconds is None or clip.seconds <= self.longest_seconds
-        )
-        if not kept:
-            raise UserError(self.path, "holds no clip of these labels and lengths", told)
-        return replace(whole, clips=kept)
+        known = {label for clip in whole.clips for label in clip.labels}
+        fix = f"choose among its labels: {', '.join(sorted(known)) or 'none'}"
+        if missing := [label for label in self.labels if label not in known]:
+            raise UserError(self.path, f"has no clip of data.labels {', '.join(missing)}", fix)
+        selected = whole if self.include_unlabeled else whole.with_labels(*self.labels)
+        limit = float("inf") if self.max_seconds is None else self.max_seconds
+        if not (clips := tuple(clip for clip in selected.clips if clip.seconds <= limit)):
+            raise UserError(self.path, "has no clip of these labels and lengths", fix)
+        return self._with_clip(replace(whole, clips=clips))
 
     def read(self) -> None:
-        """Read the manifest; nothing is loaded yet.
+        """Build `crops` to train on and `held_out` to validate on.
 
         Warns:
-            UserWarning: recordings are shorter than a crop.
+            UserWarning: recordings are shorter than a crop, or none are held out.
         """
         manifest = self.manifest()
-        if not len(manifest.with_splits("train")):
-            raise UserError(self.path, "holds no clip to train on", "prepare more recordings, or ask for more labels")
+        if self.clip is None and not len(manifest.with_splits("train")):
+            raise UserError(self.path, "has no clip to train on", "prepare more recordings, or set more data.labels")
         seconds = self.crop_samples / self.sample_rate
         short = sum(clip.seconds < seconds for clip in manifest.clips)
         if short and not self.from_start:
             problem = f"{short} of {len(manifest)} recordings are shorter than a crop of {seconds:.1f} s"
-            warnings.warn(f"{self.path}: {problem}, and silence follows them: set data.crop_samples", stacklevel=2)
-        held_out = manifest.with_splits("validation")
-        if not len(held_out):
-            warnings.warn(f"{self.path} holds nothing to validate on: training clips are taken", stacklevel=2)
-        self.crops = self._crops(manifest.with_splits("train"))
-        self.held_out = self._crops(held_out if len(held_out) else manifest)
+            warnings.warn(f"{self.path}: {problem} and padded with silence: set data.crop_samples", stacklevel=2)
+        if self.clip is None and not len(manifest.with_splits("validation")):
+            warnings.warn(f"{self.path} has no validation clips: training clips are used instead", stacklevel=2)
+        self.crops = self._crops(self._split(manifest, "train"))
+        self.held_out = self._crops(self._split(manifest, "validation"))
 
-    def _crops(self, manifest: Manifest) -> CropDataset:
-        return CropDataset(*self._crop_arguments(manifest))
-
-    def _crop_arguments(self, manifest: Manifest) -> tuple:
-        told = (self.channels, self.from_start, self.labels, self.scalars)
-        return (manifest, self.sample_rate, self.crop_samples, self.seed, *told)
+    def _crops(self, manifest: Manifest, dataset: type[CropDataset] = CropDataset, **options) -> CropDataset:
+        crop = (manifest, self.sample_rate, self.crop_samples, self.seed, self.channels, self.from_start)
+        return dataset(*crop, self.labels, self.scalars, **options)
 
     def validation_crops(self) -> Subset:
         """One crop of each of `validation_clips` held-out clips, the same every time."""
         return Subset(self.held_out, self.held_out.one_of_each(self.validation_clips))
 
     def val_dataloader(self) -> DataLoader:
-        """The crops that are validated on."""
+        """Batches of the validation crops."""
         return DataLoader(self.validation_crops(), batch_size=self.batch_size)
-
-
-class OneClipData(ManifestData):
-    """One clip, over and over: what a model must be able to learn by heart.
-
-    Args:
-        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed: as for `ManifestData`.
-        clip: its id; empty for the first training clip that is at least as long as a crop.
-    """
-
-    def __init__(
-        self, path: str, sample_rate: Positive, crop_samples: Positive, batch_size: Positive, clip: str = "", **options
-    ):
-        super().__init__(path, sample_rate, crop_samples, batch_size, **options)
-        self.clip = clip
-
-    def manifest(self) -> Manifest:
-        """The chosen clip alone, for training and for validation."""
-        whole = self.prepared()
-        long_enough = [
-            c for c in whole.clips if c.split == "train" and c.seconds * self.sample_rate >= self.crop_samples
-        ]
-        chosen = [c for c in whole.clips if c.id == self.clip] if self.clip else long_enough[:1]
-        if not chosen:
-            raise UserError("data.clip", f"no clip {self.clip!r} in {self.path}", "name one from its manifest.jsonl")
-        return Manifest(tuple(chosen), whole.root, whole.split_by)
 
 
 def _single_thread(worker: int) -> None:

@@ -20,46 +20,42 @@ from audiodiff.errors import UserError
 from audiodiff.files import atomic_write, folder_lock, short_name
 from audiodiff.models import checkpoint
 from audiodiff.models.codec import Codec, codec_of
-from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.training.datamodule import AudioData
 
 _PIECE_SECONDS = 60.0  # that are read at once
 
 
 class LatentCrops(CropDataset):
-    """As `CropDataset`, with `latents` (Z, samples / stride) in the place of the waveform.
+    """As `CropDataset`, with `latents` (Z, samples / stride) instead of the waveform.
 
     Args:
-        latents: folder of the files that `encoded` wrote.
-        stride: samples of a latent frame; crops begin and end with whole ones.
         arguments: those of `CropDataset`.
+        latents: folder of the files that `encode` wrote.
+        stride: samples of a latent frame; crops start and end with whole frames.
     """
 
-    def __init__(self, latents: Path, stride: int, *arguments):
+    def __init__(self, *arguments, latents: Path, stride: int):
         super().__init__(*arguments)
         self.latents, self.stride = latents, stride
 
     def __getitem__(self, draw: int) -> dict:
-        """A crop of latents, with what there is to say of it."""
+        """A crop of latents with its metadata."""
         clip, frames = self.clip(draw), self.samples // self.stride
         whole = np.load(latent_file(self.latents, self.manifest, clip, self.sample_rate, self.samples), mmap_mode="r")
         start = min(self.start(draw) // self.stride, whole.shape[-1] - frames)
-        there = min(self.samples, self.length(clip) - start * self.stride)
+        valid = min(self.samples, self.length(clip) - start * self.stride)
         crop = torch.from_numpy(np.array(whole[:, start : start + frames], np.float32))
-        return {"latents": crop} | self.told(clip, draw, there)
+        return {"latents": crop} | self.told(clip, draw, valid)
 
 
 class LatentData(AudioData):
     """Crops of the latents of a codec.
 
     Args:
-        codec: folder of a codec, or of a model that has one; with `tones` an untrained one is made where there is none.
-        accelerator: that recordings are encoded on, as of Lightning's trainer; anything but a CUDA device is the CPU.
         arguments: those of `AudioData`; `sample_rate` and `channels` are the codec's, `crop_samples` a multiple of its
             stride.
-
-    Raises:
-        UserError: the codec is missing, or is one of another rate or number of channels.
+        codec: folder of a codec, or of a model that has one.
+        accelerator: device to encode on, as for Lightning's trainer; anything but a CUDA device is the CPU.
     """
 
     def __init__(self, *arguments, codec: str, accelerator: str = "auto", **options):
@@ -67,25 +63,22 @@ class LatentData(AudioData):
         self.codec, self.accelerator = codec, accelerator
 
     def read(self) -> None:
-        """Encode what is not encoded yet, and see to it that the codec is the one that was meant."""
-        if self.tones:
-            with folder_lock(self.codec, wait=True):
-                if not (Path(self.codec) / "config.json").exists():
-                    network = Autoencoder(channels=[8, 8], blocks=[1, 1])
-                    Codec(network, self.sample_rate, self.channels).save_pretrained(self.codec)
+        """Load the codec and encode recordings that are not encoded yet.
+
+        Raises:
+            UserError: the codec is missing, or has another sample rate or number of channels.
+        """
         found = codec_of(checkpoint.load(self.codec))
         codec = Codec.from_checkpoint(found, self.codec)
-        self.autoencoder = codec.network
-        self.codec_training = found.training
+        self.autoencoder, self.codec_training, self.stride = codec.network, found.training, codec.stride
         for name in ("sample_rate", "channels"):
-            mine, its = getattr(self, name), getattr(codec, name)
-            if mine != its:
-                raise UserError(f"data.{name} {mine}", f"the codec {self.codec} has {its}", f"set data.{name}={its}")
+            own, other = getattr(self, name), getattr(codec, name)
+            if own != other:
+                raise UserError(f"data.{name} {own}", f"codec {self.codec} has {other}", f"set data.{name}={other}")
         if self.crop_samples % codec.stride:
-            problem = f"is no multiple of {codec.stride}, the samples of a latent frame"
-            whole = max(round(self.crop_samples / codec.stride), 1) * codec.stride
-            raise UserError(f"data.crop_samples {self.crop_samples}", problem, f"set data.crop_samples={whole}")
-        self.stride = codec.stride
+            problem = f"is not a multiple of {codec.stride}, the samples of a latent frame"
+            samples = max(round(self.crop_samples / codec.stride), 1) * codec.stride
+            raise UserError(f"data.crop_samples {self.crop_samples}", problem, f"set data.crop_samples={samples}")
         manifest = self.manifest()
         self.latents = manifest.root / ".latents" / codec_hash(found)[:12]
         device = "cuda" if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
@@ -93,7 +86,7 @@ class LatentData(AudioData):
         super().read()
 
     def _crops(self, manifest: Manifest) -> CropDataset:
-        return LatentCrops(self.latents, self.stride, *self._crop_arguments(manifest))
+        return super()._crops(manifest, LatentCrops, latents=self.latents, stride=self.stride)
 
 
 def codec_hash(found: checkpoint.Checkpoint) -> str:

@@ -1,7 +1,7 @@
-"""Whether a run that is resumed goes on training what it has trained.
+"""Check that a resumed run trains what it trained before.
 
-What weights mean depends on the model around them and on the data. Every checkpoint of a run says both, and resuming is
-refused where they are others now. What a run finds for itself, or takes from the model that it starts from, is
+The meaning of weights depends on the model around them and on the data. Every checkpoint of a run records both, and
+resuming is refused where they have changed. What a run measures, or takes over from the model that it starts from, is
 restored: the average spectrum and the time grids.
 """
 
@@ -16,82 +16,84 @@ from audiodiff.errors import UserError
 from audiodiff.models.checkpoint import build, describe
 
 if TYPE_CHECKING:
-    from audiodiff.training.module import Training
+    from audiodiff.training.module import TrainingModule
 
-# Arguments of a model that may change while it is trained: its weights do not depend on them ...
+# Arguments of a model that may change during training: its weights do not depend on them ...
 _FREE = {"sampler", "consistency", "validated", "samples", "network.gradient_checkpointing"}
 # ... or the run determines them.
 _RESTORED = {"spectrum", "grids"}
-_MOST_NAMED = 5
+_MAX_CHANGES = 5
 
 
-def describe_run(module: "Training") -> dict[str, Any]:
-    """What a run trains, as JSON: the model's type and arguments, how it is trained, and on which clips."""
+def describe_run(module: "TrainingModule") -> dict[str, Any]:
+    """Describe what a run trains as JSON: type and arguments of the model, the task and the training clips."""
     model = module.model
-    arguments = {name: describe(getattr(model, name)) for name in model.ARGUMENTS}
     return {
         "type": model.TYPE,
-        "model": arguments,
-        "training": type(module).__name__,
+        "model": {name: describe(getattr(model, name)) for name in model.ARGUMENTS},
+        "task": type(module.task).__name__,
         "data": module.training_clips,
     }
 
 
-def load_description(checkpoint: Path, exported: Path) -> dict[str, Any]:
-    """What the run of a checkpoint trains; of an older version's, what the model says that it exported; {} if neither.
+def earlier_version(folder: Path) -> UserError:
+    """The refusal to resume a run of an earlier version, whose parameters had another order and other names."""
+    problem = "is a run of an earlier version, which cannot be resumed exactly"
+    return UserError(folder, problem, f"start a new run with init_from={folder / 'model'}")
+
+
+def load_description(checkpoint: Path, folder: Path) -> dict[str, Any]:
+    """Load the description of a run from one of its checkpoints.
 
     Args:
-        checkpoint: a whole one.
-        exported: folder of the run's model.
+        checkpoint: an undamaged one.
+        folder: of the run.
+
+    Raises:
+        UserError: an earlier version wrote it.
     """
-    found = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    if "run" in found:
-        run = found["run"]
-        return run | {"data": {"hash": run["data"]}} if isinstance(run["data"], str) else run
-    try:
-        config = json.loads((exported / "config.json").read_text(encoding="utf-8"))
-        return {"type": config["type"], "model": config["model"], "data": {"hash": config["training"]["manifest_hash"]}}
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
+    run = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True).get("run", {})
+    if "task" not in run:
+        raise earlier_version(folder)
+    return run
 
 
-def restore(run: dict[str, Any], module: "Training", folder: Path) -> None:
-    """Check that a module trains what a run trains, and give its model what the run determined.
+def restore(run: dict[str, Any], module: "TrainingModule", folder: Path) -> None:
+    """Check that a module trains what a run trained, and restore what the run determined.
 
     Args:
-        run: as of `load_description`.
+        run: as returned by `load_description`.
         module: as configured now.
         folder: of the run.
 
     Raises:
-        UserError: the model, its training or the clips differ from the run's; names what does.
+        UserError: model, task or clips differ; names the differences.
     """
     now, model = describe_run(module), module.model
     new_run = f"or start a new run with init_from={folder / 'model'}"
     if changes := list(_changes(_fixed_parts(run), _fixed_parts(now))):
-        more = f" and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
-        problem = f"differs from the run (run -> now: {'; '.join(changes[:_MOST_NAMED])}{more})"
-        raise UserError(folder, problem, f"leave these as they were, {new_run}")
-    then, clips = run.get("data", {}), now["data"]
-    if "hash" in then and then["hash"] != clips.get("hash"):
-        counts = f"{then.get('clips', 'unknown')} clips then, {clips['clips']} now"
+        more = f" and {len(changes) - _MAX_CHANGES} more" if len(changes) > _MAX_CHANGES else ""
+        problem = f"differs from the run (run -> now: {'; '.join(changes[:_MAX_CHANGES])}{more})"
+        raise UserError(folder, problem, f"leave these unchanged, {new_run}")
+    before, clips = run["data"], now["data"]
+    if before["hash"] != clips["hash"]:
+        counts = f"{before['clips']} clips then, {clips['clips']} now"
         problem = f"the training clips are not those of the run {folder} ({counts})"
         raise UserError(clips["path"], problem, f"prepare the same clips again, {new_run}")
-    for name in _RESTORED & set(run.get("model", ())) & set(model.ARGUMENTS):
+    for name in _RESTORED & set(run["model"]) & set(model.ARGUMENTS):
         value = build(run["model"][name])
         setattr(model, name, tuple(value) if isinstance(value, list) else value)
 
 
 def _fixed_parts(run: dict[str, Any]) -> dict[str, Any]:
-    """What may not change, without the level of nesting that nobody types."""
-    arguments = {name: value for name, value in run.get("model", {}).items() if name not in _RESTORED}
-    named = {"type": "model", "training": "training"}
-    return {name: run[key] for key, name in named.items() if key in run} | arguments
+    """What may not change, without the level of nesting that is not a configuration key."""
+    arguments = {name: value for name, value in run["model"].items() if name not in _RESTORED}
+    return {"model": run["type"], "task": run["task"]} | arguments
 
 
-def _changes(then: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:
-    """`name then -> now` of all that differs and may not, but for arguments that an older version did not have."""
-    for name, value in then.items():
+def _changes(before: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:
+    """Format each fixed value that differs as `name before -> now`."""
+    for name, value in before.items():
         other = now.get(name)
         if f"{within}{name}" in _FREE:
             continue

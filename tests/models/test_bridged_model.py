@@ -20,7 +20,8 @@ from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
 from audiodiff.pipelines.vocoder import Vocoder
-from audiodiff.training.few_step import FewStepTraining
+from audiodiff.training.module import TrainingModule
+from audiodiff.training.tasks.few_step import FewStepTask
 
 HOP = PRESETS["speech_16k"].hop_length
 KINDS = [("rough", None), ("rough", 1.0), ("rough, mel", 0.5)]
@@ -161,8 +162,8 @@ def test_a_grid_is_fitted_to_what_the_process_runs_on(tiny, recording):
 def test_few_calls_are_trained_through_the_bridge(tiny, recording, prior, bridge):
     model = tiny(prior=prior, bridge=bridge, consistency=1).train()
     waveform = torch.stack([recording(4096, seed=seed).samples for seed in range(2)])
-    training = FewStepTraining(model, None, None, calls=(2,))
-    training.step({"waveform": waveform}, "draw 0", (1.0, 1.0))["loss"].backward()
+    training = TrainingModule(model, FewStepTask(steps=(2,)), None, None)
+    training.compute_loss({"waveform": waveform}, "draw 0")["loss"].backward()
     gradients = [parameter.grad for parameter in model.network.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
     assert sum(gradient.abs().sum() for gradient in gradients) > 0

@@ -18,8 +18,10 @@ from audiodiff.errors import UserError
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.training.module import VocoderTraining, faded
+from audiodiff.training.module import TrainingModule
 from audiodiff.training.optim import WarmupCosine
+from audiodiff.training.tasks.task import fade_edges
+from audiodiff.training.tasks.vocoder import VocoderTask
 
 BRIDGE = ("prior=rough", "model.bridge=1.0", "network.frontend.signals=2")
 
@@ -61,14 +63,14 @@ def test_a_clip_is_learned_by_heart():
     spec = PRESETS["speech_16k"]
     network = Network(StftFrontend(signals=1), spec.n_mels, spec.hop_length, [96, 96], [2, 2])
     model = VocoderModel(network, Cosine(), V(), spec, RoughPrior(spec, EnergyPrior(spec)), bridge=1.0)
-    clip = faded(tone(1, 8192, spec.sample_rate)[None], spec.hop_length)
-    training = VocoderTraining(model, None, None, spectral=0.0, gain=(1.0, 1.0))
+    clip = fade_edges(tone(1, 8192, spec.sample_rate)[None], spec.hop_length)
+    training = TrainingModule(model, VocoderTask(gain=(1.0, 1.0), stft_weight=0.0), None, None)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, betas=(0.9, 0.99))
     rate = WarmupCosine(warmup_steps=20)
     for step in range(150):
         optimizer.param_groups[0]["lr"] = 2e-3 * rate.factor(step, step / 150)
         optimizer.zero_grad()
-        training.step({"waveform": clip.expand(8, -1)}, f"draw {step}", training.gain)["loss"].backward()
+        training.compute_loss({"waveform": clip.expand(8, -1)}, f"draw {step}")["loss"].backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
     for calls in (1, 2, 6):

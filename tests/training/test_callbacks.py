@@ -25,7 +25,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     options = [
         f"folder={folder}", f"trainer.max_steps={STEPS}", "trainer.val_check_interval=5", "trainer.log_every_n_steps=1",
-        "+callbacks.loss_by_timestep.every=5", "+callbacks.throughput.every=2", "callbacks.checkpoints.every=3",
+        "callbacks.loss_by_timestep.every_n_steps=5", "callbacks.throughput.every_n_steps=2",
+        "callbacks.checkpoints.every_n_steps=3",
         "data.batch_size=8", "data.crop_samples=4096", "lr_schedule.warmup_steps=2", "optimizer.lr=1e-2",
     ]  # fmt: skip
     train.run(config.compose(["+recipe=speech_mel", "debug=smoke", *options]), folder)
@@ -81,7 +82,12 @@ def test_checkpoints_are_the_last_two_and_the_end_and_need_no_pickle(run):
 def test_resuming_leaves_no_checkpoint_more(run, tmp_path):
     shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
     for steps in (11, 13):
-        options = [f"folder={tmp_path}", f"trainer.max_steps={steps}", "resume=last", "callbacks.checkpoints.every=1"]
+        options = [
+            f"folder={tmp_path}",
+            f"trainer.max_steps={steps}",
+            "resume=last",
+            "callbacks.checkpoints.every_n_steps=1",
+        ]
         shape = ["data.batch_size=8", "data.crop_samples=4096", "callbacks.samples.clips=0"]
         train.run(config.compose(["+recipe=speech_mel", "debug=smoke", *options, *shape]), tmp_path)
         names = sorted(file.stem for file in (tmp_path / "checkpoints").iterdir())
@@ -200,7 +206,7 @@ def test_time_bound_is_kept_and_the_learning_rate_comes_down_to_its_floor(tmp_pa
     options = [
         f"folder={tmp_path}", "trainer.max_steps=-1", f'trainer.max_time="00:00:00:{seconds}"',
         "data.crop_samples=4096",
-        "trainer.val_check_interval=100000", "lr_schedule.warmup_steps=2", "callbacks.checkpoints.every=100000",
+        "trainer.val_check_interval=100000", "lr_schedule.warmup_steps=2", "callbacks.checkpoints.every_n_steps=100000",
     ]  # fmt: skip
     cfg = config.compose(["+recipe=speech_mel", "debug=smoke", *options])
     started = time.monotonic()

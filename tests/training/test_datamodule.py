@@ -8,8 +8,9 @@ import torch
 
 from audiodiff.data.corpora.tones import write_tones
 from audiodiff.errors import UserError
-from audiodiff.training import datamodule
-from audiodiff.training.datamodule import ManifestData, OneClipData
+from audiodiff.training import smoke
+from audiodiff.training.datamodule import ManifestData
+from audiodiff.training.smoke import prepare_tones
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,9 @@ def test_ranks_share_the_batches_of_one(tones, ranks):
 
 
 def test_a_batch_that_devices_cannot_share_is_named(tones):
-    with pytest.raises(UserError, match=r"data.batch_size 3: is no multiple of the 2 devices; set data.batch_size=4"):
+    with pytest.raises(
+        UserError, match=r"data.batch_size 3: is not a multiple of the 2 devices; set data.batch_size=4"
+    ):
         loader(ManifestData(tones, 16000, 2048, 3), ranks=2)
 
 
@@ -64,19 +67,19 @@ def test_training_and_held_out_clips_are_apart(tones):
 
 
 def test_one_clip_is_the_first_long_enough_or_the_one_asked_for(tones):
-    data = OneClipData(tones, 16000, 4096, 2)
+    data = ManifestData(tones, 16000, 4096, 2, clip="")
     data.setup("fit")
     assert [clip.id for clip in data.crops.manifest.clips] == ["tones/001"]
     assert [clip.id for clip in data.held_out.manifest.clips] == ["tones/001"]
-    data = OneClipData(tones, 16000, 4096, 2, clip="tones/004")
+    data = ManifestData(tones, 16000, 4096, 2, clip="tones/004")
     data.setup("fit")
     assert set(next(loader(data))["clip"]) == {"tones/004"}
 
 
 @pytest.mark.parametrize("options", [{"clip": "tones/999"}, {"crop_samples": 10**6}])
 def test_clip_that_there_is_not_is_named(tones, options):
-    data = OneClipData(tones, 16000, **{"crop_samples": 4096, "batch_size": 2} | options)
-    with pytest.raises(UserError, match=r"data.clip: no clip .* name one from its manifest.jsonl"):
+    data = ManifestData(tones, 16000, **{"crop_samples": 4096, "batch_size": 2, "clip": ""} | options)
+    with pytest.raises(UserError, match=r"data.clip: no clip .* manifest.jsonl"):
         data.setup("fit")
 
 
@@ -86,28 +89,17 @@ def test_unprepared_data_names_the_command(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*waiting for process")
-def test_tones_are_made_by_one_of_several_processes(tmp_path, monkeypatch):
-    folder, made = tmp_path / "made", []
-    monkeypatch.setattr(datamodule, "write_tones", lambda path, **_: made.append(path) or write_tones(path, clips=3))
+def test_tones_are_written_by_one_of_several_processes_and_only_once(tmp_path, monkeypatch):
+    folder, written = tmp_path / "tones", []
+    monkeypatch.setattr(smoke, "write_tones", lambda path, **_: written.append(path) or write_tones(path, clips=3))
     (folder / "tones").mkdir(parents=True)  # as a killed process leaves it
-    data = [ManifestData(folder, 16000, 4096, 2, tones=True) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        manifests = list(pool.map(ManifestData.prepared, data))
-    assert made == [folder] and len({manifest.content_hash() for manifest in manifests}) == 1
-    assert ManifestData(folder / "manifest.jsonl", 16000, 4096, 2, tones=True).prepared().clips == manifests[0].clips
+        list(pool.map(prepare_tones, [folder] * 3))
+    prepare_tones(folder / "manifest.jsonl")
+    assert written == [folder] and len(ManifestData(folder, 16000, 4096, 2).manifest()) == 3
 
 
-def test_tones_are_not_made_among_other_files(tmp_path):
+def test_tones_are_not_written_among_other_files(tmp_path):
     (tmp_path / "song.wav").touch()
-    with pytest.raises(UserError, match="no such manifest"):
-        ManifestData(tmp_path, 16000, 4096, 2, tones=True).prepared()
+    prepare_tones(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
-
-
-def test_tones_are_made_once(tmp_path):
-    data = ManifestData(tmp_path / "made", 16000, 4096, 2, tones=True)
-    made = data.manifest()
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "made").rglob("*.flac")}
-    assert data.manifest().content_hash() == made.content_hash()
-    assert len(before) == len(made) == 12
-    assert before == {path: path.stat().st_mtime_ns for path in before}

@@ -16,22 +16,23 @@ from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend
 from audiodiff.nn.network import Network
 from audiodiff.training.guard import NonFiniteGuard
-from audiodiff.training.module import VocoderTraining
-from audiodiff.training.music import MusicTraining
+from audiodiff.training.module import TrainingModule
 from audiodiff.training.optim import WarmupCosine
+from audiodiff.training.tasks.denoising import DenoisingTask
+from audiodiff.training.tasks.vocoder import VocoderTask
 
 NAN = torch.tensor(float("nan"))
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-class Fragile(VocoderTraining):
+class Fragile(VocoderTask):
     """Its loss is not a number on chosen draws."""
 
     broken: tuple[int, ...] = ()
 
-    def step(self, waveform, key, gain, times=None):
-        outputs = super().step(waveform, key, gain, times)
-        if key in [f"draw {draw}" for draw in self.broken]:
+    def loss(self, model, batch, random):
+        outputs = super().loss(model, batch, random)
+        if int(batch["draw"][0]) in self.broken:
             outputs["loss"] = outputs["loss"] * NAN
         return outputs
 
@@ -58,7 +59,7 @@ def fit(module, batches, folder, **options):
 
 def test_step_that_is_not_finite_changes_no_weight_and_keeps_its_batch(make_training, batches, tmp_path):
     module = make_training(Fragile, guard=NonFiniteGuard(tmp_path, patience=2))
-    module.broken = (4,)
+    module.task.broken = (4,)
     weights = fit(module, batches, tmp_path)
     moved = [not torch.equal(a, b) for a, b in pairwise(weights)]
     assert moved == [True, False, True, True, True]
@@ -76,7 +77,8 @@ def test_latents_that_are_not_finite_are_skipped_and_saved(tmp_path):
     autoencoder = Autoencoder(latents=4, hop_length=32, channels=[8, 8], blocks=[1, 1])
     model = AudioModel(network, Cosine(), V(), 8000, 2048, labels=["low", "high"], autoencoder=autoencoder)
     guard = NonFiniteGuard(tmp_path)
-    module = MusicTraining(model, functools.partial(torch.optim.SGD, lr=0.1), WarmupCosine(2), guard=guard)
+    optimizer = functools.partial(torch.optim.SGD, lr=0.1)
+    module = TrainingModule(model, DenoisingTask(), optimizer, WarmupCosine(2), guard=guard)
     module.on_fit_start = lambda: None  # which looks at the data
     batches = [
         {"latents": torch.randn(2, 4, 32), "labels": torch.eye(2), "draw": torch.tensor([2 * i, 2 * i + 1]),
@@ -93,7 +95,7 @@ def test_latents_that_are_not_finite_are_skipped_and_saved(tmp_path):
 
 def test_several_in_a_row_end_the_run_with_one_line(make_training, batches, tmp_path):
     module = make_training(Fragile, guard=NonFiniteGuard(tmp_path, patience=2))
-    module.broken = (2, 6, 8, 10)
+    module.task.broken = (2, 6, 8, 10)
     with pytest.raises(UserError) as caught:
         fit(module, batches, tmp_path)
     line = str(caught.value)

@@ -2,7 +2,6 @@
 
 import functools
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,15 +22,16 @@ from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.training.datamodule import AudioData
-from audiodiff.training.music import MusicTraining
+from audiodiff.training.module import TrainingModule
 from audiodiff.training.optim import WarmupCosine
+from audiodiff.training.tasks.denoising import DenoisingTask
 
 RATE, SAMPLES = 8000, 2048
 LABELS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
 TINY = (
     *("network.channels=[8,8]", "network.blocks=[1,1]", "network.frontend.n_fft=256", "network.frontend.hop_length=64"),
     *(f"data.sample_rate={RATE}", f"data.crop_samples={SAMPLES}", "data.batch_size=4", "data.workers=0"),
-    *("data.labels=[low,high]", "training.measured=4", "trainer.accelerator=cpu"),
+    *("data.labels=[low,high]", "task.spectrum_crops=4", "trainer.accelerator=cpu"),
     *("callbacks.samples.clips=3", "callbacks.samples.steps=2", "trainer.precision=32-true"),
 )
 
@@ -55,11 +55,12 @@ def data(strokes, **options) -> AudioData:
     return AudioData(str(strokes), **arguments | options)
 
 
-def training(channels=1, labels=("low", "high"), **options) -> MusicTraining:
+def training(channels=1, labels=("low", "high"), seed=0, **options) -> TrainingModule:
     torch.manual_seed(0)
     network = Network(StftFrontend(channels, 256, 64), 0, 1, [8], [1], embedding=8, labels=len(labels))
     model = AudioModel(network, Cosine(), V(), RATE, SAMPLES, labels=labels)
-    return MusicTraining(model, functools.partial(torch.optim.AdamW, lr=1e-2), WarmupCosine(2), **options)
+    task = DenoisingTask(**{"gain": (1.0, 1.0)} | options)
+    return TrainingModule(model, task, functools.partial(torch.optim.AdamW, lr=1e-2), WarmupCosine(2), seed)
 
 
 def test_crops_say_what_they_are(strokes):
@@ -82,10 +83,10 @@ def test_without_from_start_crops_begin_anywhere(strokes):
 
 def test_clips_that_are_not_asked_for_are_left_out(strokes):
     assert {clip.label for clip in data(strokes, labels=("low",)).manifest().clips} == {"low"}
-    with pytest.raises(UserError, match=r"no clip of data.labels gong.*labels there: high, low"):
+    with pytest.raises(UserError, match=r"no clip of data.labels gong.*high, low"):
         data(strokes, labels=("gong",)).manifest()
     with pytest.raises(UserError, match="no clip of these labels"):
-        data(strokes, longest_seconds=0.1).manifest()
+        data(strokes, max_seconds=0.1).manifest()
 
 
 def test_where_nothing_is_prepared_the_corpora_are_named(tmp_path):
@@ -95,36 +96,36 @@ def test_where_nothing_is_prepared_the_corpora_are_named(tmp_path):
 
 
 def test_a_step_is_a_pure_function_of_seed_and_key():
-    module = training(seed=3)
+    module = training(seed=3, gain=(0.5, 1.2))
     batch = {"waveform": torch.randn(4, 1, SAMPLES), "labels": LABELS}
-    first = module.step(batch, "draw 0", (0.5, 1.0))
+    first = module.compute_loss(batch, "draw 0")
     torch.manual_seed(99)
-    assert torch.equal(module.step(batch, "draw 0", (0.5, 1.0))["loss"], first["loss"])
-    assert not torch.equal(module.step(batch, "draw 1", (0.5, 1.0))["loss"], first["loss"])
+    assert torch.equal(module.compute_loss(batch, "draw 0")["loss"], first["loss"])
+    assert not torch.equal(module.compute_loss(batch, "draw 1")["loss"], first["loss"])
 
 
 def test_untrained_loss_is_that_of_saying_nothing():
     """A zero network asked for v is wrong by v itself, of unit variance as its parts are: by 1."""
     module = training(labels=())
     batch = {"waveform": torch.randn(16, 1, SAMPLES)}
-    assert float(module.step(batch, "draw 0", (1.0, 1.0))["loss"].detach()) == pytest.approx(1.0, abs=0.03)
+    assert float(module.compute_loss(batch, "draw 0")["loss"].detach()) == pytest.approx(1.0, abs=0.03)
 
 
-@pytest.mark.parametrize("levelled", [True, False])
-def test_levels_do_not_matter_where_they_are_taken_off(levelled):
-    module = training(labels=(), levelled=levelled)
+@pytest.mark.parametrize("normalized", [True, False])
+def test_levels_do_not_matter_where_they_are_taken_off(normalized):
+    module = training(labels=(), normalize_rms=normalized)
     wave = torch.randn(4, 1, SAMPLES)
-    losses = [module.step({"waveform": k * wave}, "draw 0", (1.0, 1.0))["loss"] for k in (1.0, 0.01)]
-    assert torch.allclose(*losses) == levelled
-    assert not module.level(torch.zeros(2, 1, 8)).any()
+    losses = [module.compute_loss({"waveform": k * wave}, "draw 0")["loss"] for k in (1.0, 0.01)]
+    assert torch.allclose(*losses) == normalized
+    assert not module.task.normalize(torch.zeros(2, 1, 8)).any()
 
 
 @pytest.mark.parametrize(("share", "found"), [(0.0, LABELS), (1.0, torch.zeros(4, 2))])
 def test_labels_are_left_out_by_their_share(share, found):
-    module, told = training(unlabelled=share), []
+    module, told = training(condition_dropout=share), []
     inner = module.model.denoiser.network.forward
     module.model.denoiser.network.forward = lambda x, level, cond: told.append(cond.labels) or inner(x, level, cond)
-    module.step({"waveform": torch.randn(4, 1, SAMPLES), "labels": LABELS}, "draw 0", (1.0, 1.0))
+    module.compute_loss({"waveform": torch.randn(4, 1, SAMPLES), "labels": LABELS}, "draw 0")
     assert torch.equal(told[0], found)
 
 
@@ -139,39 +140,36 @@ def test_one_crop_of_each_held_out_clip_is_validated_on(strokes):
 
 
 @pytest.mark.parametrize("masked", [True, False])
-@pytest.mark.parametrize("levelled", [True, False])
-def test_what_lies_beyond_a_clip_does_not_count_where_it_is_masked(masked, levelled):
-    module = training(labels=(), masked=masked, levelled=levelled)
+@pytest.mark.parametrize("normalized", [True, False])
+def test_what_lies_beyond_a_clip_does_not_count_where_it_is_masked(masked, normalized):
+    module = training(labels=(), mask_padding=masked, normalize_rms=normalized)
     torch.nn.init.normal_(module.model.network.unet.conv_out.weight, std=0.1)
     wave, ends = torch.randn(4, 1, SAMPLES), torch.tensor([SAMPLES, 500, 1200, SAMPLES])
     beyond = torch.arange(SAMPLES) >= ends[:, None, None]
     losses = [
-        module.step({"waveform": wave + more * beyond, "samples": ends, "clip": list("abcd")}, "draw 0", (1.0, 1.0))[
-            "loss"
-        ]
+        module.compute_loss({"waveform": wave + more * beyond, "samples": ends, "clip": list("abcd")}, "draw 0")["loss"]
         for more in (0.0, 1.0)
     ]
     assert torch.allclose(*losses) == masked
 
 
 def test_levels_are_those_of_what_is_not_masked():
-    module, ends = training(labels=(), masked=True), torch.tensor([SAMPLES, 500, 1200, 1])
+    module, ends = training(labels=(), mask_padding=True), torch.tensor([SAMPLES, 500, 1200, 1])
     wave = torch.randn(4, 1, SAMPLES) * (torch.arange(SAMPLES) < ends[:, None, None])
-    level = module.level(wave, ends)
+    level = module.task.normalize(wave, ends)
     powers = [float(row[0, :end].square().mean()) for row, end in zip(level, ends, strict=True)]
     assert powers == pytest.approx([1.0] * 4)
-    assert torch.equal(module.level(wave), module.level(wave, torch.full((4,), SAMPLES)))
+    assert torch.equal(module.task.normalize(wave), module.task.normalize(wave, torch.full((4,), SAMPLES)))
 
 
 @pytest.mark.parametrize("masked", [True, False])
 def test_the_average_spectrum_is_that_of_what_is_not_masked(strokes, masked):
-    module = training(masked=masked, measured=4, levelled=False)
+    module = training(mask_padding=masked, spectrum_crops=4, normalize_rms=False)
     spectra = []
     for samples in (2 * SAMPLES, 4 * SAMPLES):  # the strokes are shorter: what is more is silence behind them
         module.model.spectrum, crops = None, data(strokes, crop_samples=samples, from_start=True)
         crops.setup("fit")
-        module._trainer = SimpleNamespace(datamodule=crops)
-        module.on_fit_start()
+        module.task.prepare(module.model, crops)
         spectra.append(torch.tensor(module.model.spectrum.decibels))
     assert torch.allclose(*spectra, atol=0.5) == masked
 
@@ -185,7 +183,7 @@ def run(strokes, folder, *words) -> AudioGenerator:
 @pytest.fixture(scope="module")
 def trained(strokes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    return folder, run(strokes, folder, "trainer.max_steps=4", "callbacks.checkpoints.every=2")
+    return folder, run(strokes, folder, "trainer.max_steps=4", "callbacks.checkpoints.every_n_steps=2")
 
 
 def test_the_recipe_trains_a_model_that_makes_sound(trained):
@@ -252,13 +250,13 @@ def test_training_learns_the_sound_and_what_labels_mean(strokes, tmp_path):
     loudest = torch.fft.rfft(clips).abs().argmax(-1).flatten() * RATE / SAMPLES
     at_home = ((loudest > 80) & (loudest < 160)) | ((loudest > 1900) & (loudest < 2500))
     assert at_home.float().mean() > 0.7
-    told = training(unlabelled=0.0)
+    told = training(condition_dropout=0.0)
     told.model = generator.model
     module = data(strokes, from_start=True)
     module.setup("fit")
     items = [module.crops[draw] for draw in range(32)]
     batch = {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in ("waveform", "labels")}
     right, wrong = (
-        told.step(batch | {"labels": labels}, "a", (1.0, 1.0)) for labels in (batch["labels"], 1 - batch["labels"])
+        told.compute_loss(batch | {"labels": labels}, "a") for labels in (batch["labels"], 1 - batch["labels"])
     )
     assert float((wrong["clip_loss"] - right["clip_loss"]).mean()) > 0.01 * float(right["clip_loss"].mean())

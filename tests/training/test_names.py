@@ -64,7 +64,7 @@ def test_a_vocoder_is_trained_validated_and_resumed(recordings, tmp_path):
 
 def test_a_codec_and_a_model_of_its_latents_are_trained(recordings, tmp_path):
     small = (f"data.sample_rate={RATE}", "data.crop_samples=2048", "data.channels=1", *TINY)
-    codec = ("network.latents=4", "network.hop_length=32", "callbacks.samples.measured=2")
+    codec = ("network.latents=4", "network.hop_length=32", "callbacks.samples.statistics_crops=2")
     run("autoencoder", recordings, tmp_path / "codec", *small, *codec)
     assert len(list((tmp_path / "codec/samples/step_000000001").glob("*.wav"))) == 8
     latent = ("network.frontend.channels=4", "callbacks.samples.clips=2", "callbacks.samples.steps=2")

@@ -40,8 +40,10 @@ from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.pipelines.vocoder import Vocoder
-from audiodiff.training.module import VocoderTraining, faded
+from audiodiff.training.module import TrainingModule
 from audiodiff.training.optim import WarmupCosine
+from audiodiff.training.tasks.task import fade_edges
+from audiodiff.training.tasks.vocoder import VocoderTask
 
 SPEC = PRESETS["speech_16k"]
 RATE, SAMPLES, BATCH = 2e-3, 8192, 8
@@ -89,12 +91,12 @@ def sampled_waveform(model: VocoderModel, clip: Tensor) -> float:
 def train_on_a_waveform(frontend: str, objective: Objective, steps: int) -> tuple[VocoderModel, Tensor]:
     torch.manual_seed(0)
     model = VocoderModel(NETWORKS[frontend](), Cosine(), objective, SPEC, MelPrior(SPEC))
-    clip = faded(tone(1, SAMPLES, SPEC.sample_rate)[None], SPEC.hop_length)  # as training will
-    module = VocoderTraining(model, None, None, spectral=0.0, gain=(1.0, 1.0))
+    clip = fade_edges(tone(1, SAMPLES, SPEC.sample_rate)[None], SPEC.hop_length)  # as training will
+    module = TrainingModule(model, VocoderTask(gain=(1.0, 1.0), stft_weight=0.0), None, None)
     learn(
         model.network,
         steps,
-        lambda step: module.step({"waveform": clip.expand(BATCH, -1)}, f"draw {step}", module.gain)["loss"],
+        lambda step: module.compute_loss({"waveform": clip.expand(BATCH, -1)}, f"draw {step}")["loss"],
     )
     return model, clip
 

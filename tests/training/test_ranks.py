@@ -19,15 +19,15 @@ from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
-from audiodiff.training.autoencoder import AutoencoderTraining
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.datamodule import AudioData, ManifestData
-from audiodiff.training.few_step import FewStepTraining
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.latents import LatentData
-from audiodiff.training.module import VocoderTraining
-from audiodiff.training.music import MusicTraining
+from audiodiff.training.module import TrainingModule
 from audiodiff.training.optim import WarmupCosine
+from audiodiff.training.tasks.codec import CodecTask
+from audiodiff.training.tasks.denoising import DenoisingTask
+from audiodiff.training.tasks.few_step import FewStepTask
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 STEPS, SAMPLES = 3, 2048
@@ -40,31 +40,33 @@ def tones(tmp_path_factory):
 
 
 def vocoder(make_training, **options):
-    return make_training(VocoderTraining, times=LossSecondMoment(bins=2, history=2), **options)
+    return make_training(timestep_sampling=LossSecondMoment(bins=2, history=2), **options)
 
 
 def few_step(make_training, **options):
-    return make_training(FewStepTraining, calls=(1, 2), sampler="ddim", consistency=1, mel=0.5, **options)
+    return make_training(FewStepTask, steps=(1, 2), sampler="ddim", consistency=1, mel_weight=0.5, **options)
 
 
 def music(make_training, **options):
     torch.manual_seed(0)
     network = Network(StftFrontend(1, 256, 64), 0, 1, [8], [1], embedding=8, numbers=1)
     model = AudioModel(network, Cosine(), V(), 16000, SAMPLES, numbers=["seconds"])
-    return MusicTraining(model, SGD, WarmupCosine(2), unlabelled=0.5, measured=2, **options)
+    return TrainingModule(
+        model, DenoisingTask(condition_dropout=0.5, spectrum_crops=2), SGD, WarmupCosine(2), **options
+    )
 
 
 def autoencoder(make_training, **options):
     torch.manual_seed(0)
     network = Autoencoder(latents=4, hop_length=32, channels=[8, 8], blocks=[1, 1], phases=True)
-    return AutoencoderTraining(Codec(network, 16000, 2), SGD, WarmupCosine(2), **options)
+    return TrainingModule(Codec(network, 16000, 2), CodecTask(), SGD, WarmupCosine(2), **options)
 
 
 def latent(make_training, **options):
     torch.manual_seed(0)
     network = Network(IdentityFrontend(4), 0, 1, [8], [1], embedding=8)
     model = AudioModel(network, LearnedSchedule(sigmoids=4), V(VariationalBound()), 16000, SAMPLES, autoencoder=coder())
-    return MusicTraining(model, SGD, WarmupCosine(2), levelled=False, **options)
+    return TrainingModule(model, DenoisingTask(normalize_rms=False), SGD, WarmupCosine(2), **options)
 
 
 def coder() -> Autoencoder:
@@ -82,7 +84,7 @@ def data_of(kind: str, tones) -> ManifestData:
         Codec(coder(), 16000, 1).save_pretrained(tones / "codec")
         return LatentData(str(tones), 16000, SAMPLES, 4, seed=3, channels=1, codec=str(tones / "codec"))
     channels, numbers = (1, ["seconds"]) if kind == "music" else (2, [])
-    return AudioData(str(tones), 16000, SAMPLES, 4, seed=3, channels=channels, numbers=numbers)
+    return AudioData(str(tones), 16000, SAMPLES, 4, seed=3, channels=channels, scalars=numbers)
 
 
 class Recorder(lightning.Callback):

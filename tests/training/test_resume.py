@@ -42,7 +42,7 @@ def run(
     }  # fmt: skip
     options = [
         "+recipe=speech_mel", "debug=smoke", f"trainer.max_steps={STEPS}", "trainer.val_check_interval=4",
-        f"callbacks.checkpoints.every={EVERY}", "data.workers=2", "data.crop_samples=4096", "optimizer.lr=1e-2",
+        f"callbacks.checkpoints.every_n_steps={EVERY}", "data.workers=2", "data.crop_samples=4096", "optimizer.lr=1e-2",
         "lr_schedule.warmup_steps=3", "+callbacks.recorder._target_=recorder.Recorder", *arguments,
     ]  # fmt: skip
     options = options if new else ["+recipe=speech_mel", *arguments]

@@ -24,11 +24,13 @@ from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
-from audiodiff.training import reconstructed
-from audiodiff.training.autoencoder import AutoencoderTraining
-from audiodiff.training.few_step import FewStepTraining
-from audiodiff.training.module import Training, VocoderTraining, limit_losses
-from audiodiff.training.music import MusicTraining
+from audiodiff.training import codec_samples
+from audiodiff.training.module import TrainingModule
+from audiodiff.training.tasks.codec import CodecTask
+from audiodiff.training.tasks.denoising import DenoisingTask
+from audiodiff.training.tasks.few_step import FewStepTask
+from audiodiff.training.tasks.task import limit_losses
+from audiodiff.training.tasks.vocoder import VocoderTask
 
 SPEC = PRESETS["speech_16k"]
 RATE, CLIPS, SAMPLES = SPEC.sample_rate, 8, 8192
@@ -62,38 +64,42 @@ def awake(network: nn.Module) -> nn.Module:
     return network
 
 
-def vocoder(kind=VocoderTraining, prior=None, bridge=None, **options) -> VocoderTraining:
+def train(model, task) -> TrainingModule:
+    return TrainingModule(model, task, None, None)
+
+
+def vocoder(task=VocoderTask, prior=None, bridge=None, **options) -> TrainingModule:
     prior = prior or MelPrior(SPEC)
     signals = 1 + (bridge is not None)
     network = awake(Network(StftFrontend(1, 1024, 256, signals), SPEC.n_mels, 256, [8], [1], embedding=8))
     source = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=8, blocks=1, bins=24), SPEC)
     model = VocoderModel(network, Cosine(), V(), SPEC, prior, consistency=2, source=source, bridge=bridge)
-    return kind(model, None, None, spectral=1.0, **options)
+    return train(model, task(gain=(1.0, 1.0), stft_weight=1.0, **options))
 
 
-def music(**options) -> MusicTraining:
+def music(**options) -> TrainingModule:
     network = awake(Network(StftFrontend(1, 256, 64), 0, 1, [8], [1], embedding=8))
-    return MusicTraining(AudioModel(network, Cosine(), V(), RATE, SAMPLES), None, None, **options)
+    return train(AudioModel(network, Cosine(), V(), RATE, SAMPLES), DenoisingTask(gain=(1.0, 1.0), **options))
 
 
-class LatentTraining(MusicTraining):
-    """Of the latents that a codec makes of the clips."""
+class LatentTask(DenoisingTask):
+    """On the latents of the clips."""
 
-    def step(self, batch: dict, *arguments) -> dict[str, Tensor]:
+    def loss(self, model, batch: dict, random) -> dict[str, Tensor]:
         with torch.no_grad():
-            latents = self.model.codec.encode(batch.pop("waveform"))
-        return super().step(batch | {"latents": latents}, *arguments)
+            latents = model.codec.encode(batch.pop("waveform"))
+        return super().loss(model, batch | {"latents": latents}, random)
 
 
-def latents() -> LatentTraining:
+def latents() -> TrainingModule:
     autoencoder = Autoencoder(4, 64, [8, 8], [1, 1])
     network = awake(Network(IdentityFrontend(4), 0, 1, [8], [1], embedding=8))
     model = AudioModel(network, Cosine(), V(), RATE, SAMPLES, autoencoder=autoencoder)
-    return LatentTraining(model, None, None, levelled=False)
+    return train(model, LatentTask(gain=(1.0, 1.0), normalize_rms=False))
 
 
-def codec(phases: bool) -> AutoencoderTraining:
-    return AutoencoderTraining(Codec(Autoencoder(4, 64, [8, 8], [1, 1], phases=phases), RATE, 1), None, None)
+def codec(phases: bool) -> TrainingModule:
+    return train(Codec(Autoencoder(4, 64, [8, 8], [1, 1], phases=phases), RATE, 1), CodecTask(gain=(1.0, 1.0)))
 
 
 TASKS = {
@@ -102,11 +108,11 @@ TASKS = {
     "vocoder, mel": vocoder,
     "vocoder, rough": functools.partial(vocoder, prior=RoughPrior(SPEC)),
     "bridge": functools.partial(vocoder, prior=RoughPrior(SPEC, EnergyPrior(SPEC)), bridge=1.0),
-    "few-step": functools.partial(vocoder, FewStepTraining, calls=(2,), mel=1.0),
-    "few-step, no repulsion": functools.partial(vocoder, FewStepTraining, calls=(2,), repulsion=0.0),
+    "few-step": functools.partial(vocoder, FewStepTask, steps=(2,), mel_weight=1.0),
+    "few-step, no repulsion": functools.partial(vocoder, FewStepTask, steps=(2,), repulsion=0.0),
     "music": music,
-    "music, not levelled": functools.partial(music, levelled=False),
-    "music, masked": functools.partial(music, masked=True),
+    "music, not levelled": functools.partial(music, normalize_rms=False),
+    "music, masked": functools.partial(music, mask_padding=True),
     "latents": latents,
     "codec": functools.partial(codec, True),
     "codec without phases": functools.partial(codec, False),
@@ -114,20 +120,20 @@ TASKS = {
 
 
 @functools.cache
-def built(task: str) -> tuple[Training, float, float]:
+def built(task: str) -> tuple[TrainingModule, float, float]:
     """A task, and its loss and gradient on the clips as they are."""
     torch.manual_seed(0)
     training = TASKS[task]()
     return training, *measure(training, clips())
 
 
-def measure(training: Training, waveform: Tensor, short: bool = False) -> tuple[float, float]:
+def measure(training: TrainingModule, waveform: Tensor, short: bool = False) -> tuple[float, float]:
     """Loss of a batch of clips (8, T), and the norm of its gradient."""
-    if not isinstance(training, VocoderTraining):
+    if not isinstance(training.model, VocoderModel):
         waveform = waveform[:, None]
     training.model.zero_grad()
     ends = torch.tensor([SHORT if short else SAMPLES] + [SAMPLES] * (CLIPS - 1))
-    loss = training.step({"waveform": waveform, "samples": ends}, "draw 0", (1.0, 1.0))["loss"]
+    loss = training.compute_loss({"waveform": waveform, "samples": ends}, "draw 0")["loss"]
     loss.backward()
     gradients = [weight.grad for weight in training.model.parameters() if weight.grad is not None]
     return float(loss.detach()), float(torch.stack([gradient.norm() for gradient in gradients]).norm())
@@ -170,14 +176,14 @@ class Crops(list):
 @pytest.mark.parametrize("silent", [True, False])
 def test_a_codec_is_validated_where_all_held_out_crops_are_silent(silent, monkeypatch, tmp_path):
     """Nothing can be said relative to silence: no distance is logged, and the run goes on."""
-    monkeypatch.setattr(reconstructed, "export", lambda *_: None)
+    monkeypatch.setattr(codec_samples, "export", lambda *_: None)
     training, logged = codec(True), {}
     training.log = lambda name, value, **_: logged.update({name: value})
     crops = Crops({"waveform": clip[None]} for clip in clips())
     held_out = Crops({"waveform": clip[None] * (not silent)} for clip in clips()[:2])
     data = SimpleNamespace(validation_crops=lambda: held_out, crops=crops)
     trainer = SimpleNamespace(sanity_checking=False, is_global_zero=True, datamodule=data, global_step=1)
-    reconstructed.Reconstructed(tmp_path, clips=1, measured=4).on_validation_epoch_end(trainer, training)
+    codec_samples.CodecSamples(tmp_path, clips=1, statistics_crops=4).on_validation_epoch_end(trainer, training)
     assert ("coded/stft" in logged) != silent
     assert all(torch.as_tensor(value).isfinite() for value in logged.values())
 

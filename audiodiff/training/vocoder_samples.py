@@ -22,7 +22,7 @@ USE = """    from audiodiff import Vocoder
 Mel spec: {spec}"""
 
 
-class HeldOut(Callback):
+class VocoderSamples(Callback):
     """At each validation: render held-out clips with the averaged weights, then export the model to `<folder>/model`.
 
     Args:

@@ -23,7 +23,7 @@ USE = """    from audiodiff.models.codec import Codec
 {codec.sample_rate} Hz, {codec.channels} channel(s), one latent number for {codec.compression:g} samples."""
 
 
-class Reconstructed(Callback):
+class CodecSamples(Callback):
     """At each validation: code crops with the averaged weights, measure the latents, and export to `<folder>/model`.
 
     Logged are `coded/stft` (the multi-resolution STFT distance) and `coded/si_sdr` (dB), means over held-out crops, and
@@ -32,12 +32,12 @@ class Reconstructed(Callback):
     Args:
         folder: of the run. Audio and spectrograms go to `<folder>/samples/step_<n>/`.
         clips: how many are written.
-        measured: training crops that the mean and deviation of the latents are measured on.
+        statistics_crops: training crops that the mean and deviation of the latents are measured on.
         data: what the codec was trained on, for its card.
     """
 
-    def __init__(self, folder: str, clips: NonNegative = 4, measured: Positive = 64, data: str = ""):
-        self.folder, self.clips, self.measured, self.data = Path(folder), clips, measured, data
+    def __init__(self, folder: str, clips: NonNegative = 4, statistics_crops: Positive = 64, data: str = ""):
+        self.folder, self.clips, self.statistics_crops, self.data = Path(folder), clips, statistics_crops, data
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Code and export. Weight averaging must stand later in the list of callbacks: it has yet to swap back."""
@@ -45,7 +45,7 @@ class Reconstructed(Callback):
             return
         codec, data = module.model, trainer.datamodule
         with torch.inference_mode():
-            crops = [data.crops[draw]["waveform"] for draw in range(self.measured)]
+            crops = [data.crops[draw]["waveform"] for draw in range(self.statistics_crops)]
             latents = standardize(codec, crops)
             real = torch.stack([crop["waveform"] for crop in data.validation_crops()]).to(module.device)
             made = codec.decode(codec.encode(real), real.shape[-1])

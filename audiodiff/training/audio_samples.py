@@ -27,7 +27,7 @@ USE = """    from audiodiff import AudioGenerator
 {seconds:.2f} seconds at {model.sample_rate} Hz, {model.channels} channel(s). Labels: {labels}"""
 
 
-class Generated(Callback):
+class AudioSamples(Callback):
     """At each validation: generate clips with the averaged weights, then export the model to `<folder>/model`.
 
     Logged are `data/rms_dbfs` and `generated/rms_dbfs`, `data/crest` and `generated/crest` in dB, how far peaks rise

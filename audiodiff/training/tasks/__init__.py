@@ -1,0 +1,1 @@
+"""Training tasks, one per file: what a training step minimizes."""
