@@ -2,7 +2,7 @@
 
 `python bench/ablation.py --data data/asterisk-en --minutes 5` trains the recipe as it is configured and each variant of
 `VARIANTS` on the same crops for the same time, renders the same held-out clips with the same number of calls, with mel
-consistency and without, asks every judge, and writes `bench/results/ablation.md` and `ablation.json` with the mean
+consistency and without, asks every metric, and writes `bench/results/ablation.md` and `ablation.json` with the mean
 difference from the recipe, clip by clip. What is done already is kept in `--work`, so an interrupted bench goes on.
 """
 
@@ -22,7 +22,7 @@ from hydra.utils import instantiate
 from vocoder import check, kept
 from vocoder_ours import clock, network, row_name
 from vocoder_report import TRUTH, gains_table, plain, quality_table, training_table
-from vocoder_synthesis import Row, judged, load, render
+from vocoder_synthesis import Row, load, render, scored
 from vocoder_training import Course, Training, alone, train
 
 from audiodiff import config
@@ -129,13 +129,13 @@ def trained(ablation: Ablation, course: Course, work: Path) -> Training:
     return Training(**kept(work / ablation.name / "training.json", begin))
 
 
-def judge(ablation: Ablation, course: Course, work: Path, held_out, workers: int | None) -> dict[str, Row]:
+def metric(ablation: Ablation, course: Course, work: Path, held_out, workers: int | None) -> dict[str, Row]:
     """The variant's two rows by name."""
 
     def made(name: str) -> dict:
         print(f"rendering: {ablation.variant.name}, {name}", flush=True)
         waveforms, label, note, memory = alone(render, ablation, name, course, work, held_out)
-        return asdict(Row(name, ablation.name, label, note, memory, judged(waveforms, held_out, workers)))
+        return asdict(Row(name, ablation.name, label, note, memory, scored(waveforms, held_out, workers)))
 
     rows = work / ablation.name / "rows"
     return {name: Row(**kept(rows / f"{name}.json", partial(made, name))) for name in ablation.rows}
@@ -144,7 +144,7 @@ def judge(ablation: Ablation, course: Course, work: Path, held_out, workers: int
 def truth(held_out, workers: int | None) -> Row:
     """The recordings themselves."""
     system = ground_truth()
-    scores = judged(list(held_out.recordings), held_out, workers)
+    scores = scored(list(held_out.recordings), held_out, workers)
     return Row(TRUTH, TRUTH, system.label, system.note, 0.0, scores)
 
 
@@ -162,7 +162,7 @@ def page(rows: dict[str, dict[str, Row]], trainings: dict[str, Training], record
     parts = ["# What each choice of the vocoder is worth", where, how, "\n".join(changes), "## Training"]
     parts += [training_table(trainings), f"## {CALLS} calls, network alone", table(alone_, recording)]
     parts += [
-        "Gain over the recipe (above 0 is better, whatever the judge; * an interval that is off 0):",
+        "Gain over the recipe (above 0 is better, whatever the metric; * an interval that is off 0):",
         gains_table(alone_, BASELINE.name),
     ]
     parts += [
@@ -187,7 +187,7 @@ def arguments() -> argparse.Namespace:
         help="variant beside the recipe, repeatable (default: all)",
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help=f"of every process {default}")
-    parser.add_argument("--workers", type=int, help="processes that judge (default: one a core)")
+    parser.add_argument("--workers", type=int, help="processes that metric (default: one a core)")
     parser.add_argument("--seed", type=int, default=0, help=f"of everything {default}")
     parser.add_argument(
         "--work", type=Path, default=Path("runs/bench_ablation"), help=f"what is done already {default}"
@@ -198,7 +198,7 @@ def arguments() -> argparse.Namespace:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Train, judge, write; the page is written anew after every variant."""
+    """Train, metric, write; the page is written anew after every variant."""
     torch.set_num_threads(given.threads)
     require_all()
     recipe = (*RECIPE, f'data.path="{given.data}"', f"seed={given.seed}", *given.overrides)
@@ -224,7 +224,7 @@ def run(given: argparse.Namespace) -> None:
             vocoder = Vocoder.from_pretrained(given.work / ablation.name / "model")
             held_out = load(vocoder, manifest, clips, given.seed)
             recording = truth(held_out, given.workers)
-        rows[variant.name] = judge(ablation, course, given.work, held_out, given.workers)
+        rows[variant.name] = metric(ablation, course, given.work, held_out, given.workers)
         text = page(rows, trainings, recording, how)
         given.out.mkdir(parents=True, exist_ok=True)
         write_text(given.out / "ablation.md", text)

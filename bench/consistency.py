@@ -22,7 +22,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import torch
 from torch import Tensor
 from vocoder_report import TRUTH, gains_table, plain, quality_table
-from vocoder_synthesis import HeldOut, Row, judged, load
+from vocoder_synthesis import HeldOut, Row, load, scored
 
 from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.noise import batch_noise
@@ -95,7 +95,7 @@ def measure(vocoder: Vocoder, held_out: HeldOut, workers: int | None) -> tuple[d
         one = system(vocoder, place)
         print(one.label, flush=True)
         waveforms, seconds = synthesize(one, *held_out.tensors())
-        rows[one.label] = Row(one.label, "audiodiff", one.label, "", 0.0, judged(waveforms, held_out, workers))
+        rows[one.label] = Row(one.label, "audiodiff", one.label, "", 0.0, scored(waveforms, held_out, workers))
         speed[one.label] = sum(held_out.seconds) / float(seconds.sum())
     return rows, speed
 
@@ -107,20 +107,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="speech-16k", help=f"a vocoder {default}")
     parser.add_argument("--data", default="data/asterisk-en", help=f"a folder that audiodiff prepare made {default}")
     parser.add_argument("--clips", type=int, default=20, help=f"at most so many held-out clips {default}")
-    parser.add_argument("--workers", type=int, help="processes that judge (default: one a core)")
+    parser.add_argument("--workers", type=int, help="processes that metric (default: one a core)")
     parser.add_argument("--seed", type=int, default=0, help=f"of the noise {default}")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of the results {default}")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Render, judge, write."""
+    """Render, metric, write."""
     given = arguments()
     require_all()
     vocoder, manifest = Vocoder.from_pretrained(given.model), Manifest.load(given.data)
     clips, _ = choose(manifest, Settings(limit=given.clips))
     held_out = load(vocoder, manifest, clips, given.seed)
-    truth = Row(TRUTH, TRUTH, "Ground truth", "", 0.0, judged(list(held_out.recordings), held_out, given.workers))
+    truth = Row(TRUTH, TRUTH, "Ground truth", "", 0.0, scored(list(held_out.recordings), held_out, given.workers))
     rows, speed = measure(vocoder, held_out, given.workers)
     where = environment.describe("cpu") | {"model": vocoder.model_hash[:12]}
     how = (
@@ -133,7 +133,7 @@ def main() -> None:
         " · ".join(f"{key} {value}" for key, value in where.items() if value is not None),
         how,
         quality_table({TRUTH: truth} | rows),
-        f"Gain over {base} (above 0 is better, whatever the judge; * an interval that is off 0):",
+        f"Gain over {base} (above 0 is better, whatever the metric; * an interval that is off 0):",
         gains_table(rows, base),
         "Times faster than real time: " + "; ".join(f"{label} – {factor:.0f}" for label, factor in speed.items()) + ".",
     ]

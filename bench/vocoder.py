@@ -1,12 +1,12 @@
-"""Vocoders trained alike and judged alike: ours, DiffWave and Vocos, beside what is to be had without training.
+"""Vocoders trained alike and scored alike: ours, DiffWave and Vocos, beside what is to be had without training.
 
 `python bench/vocoder.py --data data/asterisk-en --minutes 8` trains our recipe, the `diffwave` package and a generator
 out of the `vocos` package on the same crops for the same wall time, renders the same held-out clips with all of them,
-with Griffin-Lim, WORLD and shaped noise, asks every judge, times everything in one process, and writes
+with Griffin-Lim, WORLD and shaped noise, asks every metric, times everything in one process, and writes
 `bench/results/vocoder.md` and `vocoder.json`, with a verdict on each aim. What was adapted stands at the head of
 `vocoder_diffwave.py` and `vocoder_vocos.py`, and in the results.
 
-What is trained and judged is kept in `--work`: an interrupted bench goes on with what is missing, and one with other
+What is trained and scored is kept in `--work`: an interrupted bench goes on with what is missing, and one with other
 settings is refused. Speed is measured at the end, anew each time. Further arguments are overrides of our recipe; batch,
 crops and mel spec are the recipe's for everybody: `data.batch_size=16`, `trainer.precision=bf16-mixed`.
 """
@@ -32,7 +32,7 @@ import vocoder_report
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from vocoder_ours import Ours, Untrained, trained
-from vocoder_synthesis import HeldOut, Row, judged, load, render, speeds
+from vocoder_synthesis import HeldOut, Row, load, render, scored, speeds
 from vocoder_training import Contender, Course, Training, alone, train
 
 from audiodiff import config
@@ -58,10 +58,10 @@ class Bench:
     Args:
         contenders: in the order of the tables; ours among them.
         course: what they are given.
-        clips: to judge.
+        clips: to metric.
         manifest: that the clips are of.
         work: the folder of what is done already.
-        workers: processes that judge.
+        workers: processes that metric.
         timed: clips to measure speed on.
         rounds: measurements of speed.
     """
@@ -106,8 +106,8 @@ class Bench:
         training = alone(train, contender, self.course, folder)
         return training and asdict(training)
 
-    def judge(self) -> dict[str, Row]:
-        """All systems by name, rendered and judged, not yet timed."""
+    def metric(self) -> dict[str, Row]:
+        """All systems by name, rendered and scored, not yet timed."""
         held_out, found = self._held_out(), {}
         for one in self.contenders:
             for name in one.rows:
@@ -118,7 +118,7 @@ class Bench:
     def _row(self, contender: Contender, name: str, held_out: HeldOut) -> dict:
         print(f"rendering {name}", flush=True)
         waveforms, *told = alone(render, contender, name, self.course, self.work, held_out)
-        return asdict(Row(name, contender.name, *told, judged(waveforms, held_out, self.workers)))
+        return asdict(Row(name, contender.name, *told, scored(waveforms, held_out, self.workers)))
 
     def time(self, rows: dict[str, Row]) -> None:
         """Fill in the speeds: on the CPU, and on a GPU if there is one."""
@@ -138,7 +138,7 @@ class Bench:
         return (
             f"Everybody was trained for {course.seconds / 60:.3g} minutes of wall time on the same crops of "
             f"{course.data} ({course.batch_size} of {course.crop_samples} samples a step, seed {course.seed}, "
-            f"{course.threads} threads, on {course.device}), ours by `{' '.join(course.recipe)}`. Judged on "
+            f"{course.threads} threads, on {course.device}), ours by `{' '.join(course.recipe)}`. Scored on "
             f"{len(self.clips)} held-out clips ({seconds:.0f} s; list SHA-256 "
             f"`{clip_list_hash(list(self.clips))}`), everybody told the same mels; speed on "
             f"{min(self.timed, len(self.clips))} of them, of all lengths, median of {self.rounds} rounds."
@@ -218,7 +218,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=8.0, help=f"of training, for each {default}")
     parser.add_argument("--clips", type=int, help="at most so many held-out clips (default: all)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help=f"of every process {default}")
-    parser.add_argument("--workers", type=int, help="processes that judge (default: one a core)")
+    parser.add_argument("--workers", type=int, help="processes that metric (default: one a core)")
     parser.add_argument("--device", default="cpu", help=f"to train and to render on {default}")
     parser.add_argument("--seed", type=int, default=0, help=f"of everything {default}")
     parser.add_argument("--work", type=Path, default=Path("runs/bench_vocoder"), help=f"what is done already {default}")
@@ -229,11 +229,11 @@ def arguments() -> argparse.Namespace:
 
 
 def run(given: argparse.Namespace, work: Path) -> None:
-    """Train, judge, time; print, and write unless it is quick."""
+    """Train, metric, time; print, and write unless it is quick."""
     torch.set_num_threads(given.threads)
     require_all()
     bench = prepare(given, work)
-    trainings, rows = bench.train(), bench.judge()
+    trainings, rows = bench.train(), bench.metric()
     bench.time(rows)
     where = environment.describe(given.device) | {name: version(name) for name in PACKAGES}
     text = vocoder_report.page(rows, trainings, where, bench.how(), bench.notes())

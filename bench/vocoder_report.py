@@ -13,7 +13,7 @@ from vocoder_training import Training
 
 from audiodiff.evaluation.statistics import LEVEL
 from audiodiff.files import write_text
-from audiodiff.metrics import JUDGES
+from audiodiff.metrics import REPORT_METRICS
 
 HEADLINE = 4
 TRUTH = "ground_truth"
@@ -36,19 +36,19 @@ class Aim:
 
 
 def quality_aims(rows: Mapping[str, Row]) -> list[Aim]:
-    """Ours at the headline's calls against everybody else on every judge, by means of differences clip by clip."""
+    """Ours at the headline's calls against everybody else on every metric, by means of differences clip by clip."""
     ours = rows[row_name(HEADLINE)]
     rivals = [row for row in rows.values() if row.contender != ours.contender and row.name != TRUTH]
-    return [_quality_aim(ours, rivals, judge) for judge in JUDGES]
+    return [_quality_aim(ours, rivals, metric) for metric in REPORT_METRICS]
 
 
-def _quality_aim(ours: Row, rivals: Sequence[Row], judge: str) -> Aim:
-    told = JUDGES[judge]
+def _quality_aim(ours: Row, rivals: Sequence[Row], metric: str) -> Aim:
+    told = REPORT_METRICS[metric]
     statement = f"{told.label}: {HEADLINE} calls are better than everybody else"
-    gains = {row.label: ours.gain(row, judge) for row in rivals}
+    gains = {row.label: ours.gain(row, metric) for row in rivals}
     known = {name: gain for name, gain in gains.items() if gain.clips}
     if not known:
-        return Aim(statement, None, "no clip was judged")
+        return Aim(statement, None, "no clip was scored")
     name, gain = min(known.items(), key=lambda item: item[1].mean)
     worse = [other for other, found in known.items() if not found.mean > 0]
     spans = ", an interval that holds 0" if gain.low <= 0 <= gain.high else ""
@@ -97,12 +97,14 @@ def training_table(trainings: Mapping[str, Training]) -> str:
 
 def quality_table(rows: Mapping[str, Row]) -> str:
     """Markdown, a line a system: means with their intervals."""
-    heads = [f"{one.label}{f' ({one.unit})' if one.unit else ''} {_arrow(one.better)}" for one in JUDGES.values()]
+    heads = [
+        f"{one.label}{f' ({one.unit})' if one.unit else ''} {_arrow(one.better)}" for one in REPORT_METRICS.values()
+    ]
     lines = _head(["system", *heads])
     for row in rows.values():
         cells = []
-        for name, judge in JUDGES.items():
-            found, digits = row.interval(name), judge.decimals
+        for name, metric in REPORT_METRICS.items():
+            found, digits = row.interval(name), metric.decimals
             whole = f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
             cells.append(whole if found.clips else "–")
         lines.append(_line([row.label, *cells]))
@@ -111,10 +113,10 @@ def quality_table(rows: Mapping[str, Row]) -> str:
 
 def gains_table(rows: Mapping[str, Row], base: str) -> str:
     """Markdown: how much better each is than the row `base`, clip by clip; * where the interval is off zero."""
-    lines = _head(["", *(judge.label for judge in JUDGES.values())])
+    lines = _head(["", *(metric.label for metric in REPORT_METRICS.values())])
     for name, row in rows.items():
         if name != base:
-            found = [row.gain(rows[base], judge) for judge in JUDGES]
+            found = [row.gain(rows[base], metric) for metric in REPORT_METRICS]
             lines.append(
                 _line([name, *(f"{one.mean:+.3g}{'' if one.low <= 0 <= one.high else ' *'}" for one in found)])
             )
@@ -192,8 +194,8 @@ def plain(value: object) -> object:
 
 
 def _row(row: Row) -> dict:
-    judged = {name: asdict(row.interval(name)) | {"by_clip": row.scores[name]} for name in row.scores}
-    return asdict(row) | {"scores": judged}
+    scored = {name: asdict(row.interval(name)) | {"by_clip": row.scores[name]} for name in row.scores}
+    return asdict(row) | {"scores": scored}
 
 
 def _factor(value: float | None) -> str:

@@ -1,6 +1,6 @@
-"""Held-out clips by every system: rendered in a process of its own each, judged, and timed side by side.
+"""Held-out clips by every system: rendered in a process of its own each, scored, and timed side by side.
 
-Rendering for the judges tells the memory that a system needs: the most that its process held, libraries included.
+Rendering for the metrics tells the memory that a system needs: the most that its process held, libraries included.
 Speed is measured apart, in one process for all: a few clips of all lengths, clip after clip through every system before
 the next, so that a disturbance hits all of them; the median of the rounds counts.
 """
@@ -20,10 +20,10 @@ from audiodiff.audio import io
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.evaluation.evaluate import synthesize
-from audiodiff.evaluation.scoring import Case, judge_all
+from audiodiff.evaluation.scoring import Pair, score_all
 from audiodiff.evaluation.statistics import Interval, bootstrap
 from audiodiff.evaluation.systems import System
-from audiodiff.metrics import JUDGES
+from audiodiff.metrics import REPORT_METRICS
 from audiodiff.pipelines.vocoder import Vocoder
 
 
@@ -65,7 +65,7 @@ class Row:
         label: how it is called.
         note: what it is, in plain words.
         memory: peak of the process that rendered, MiB.
-        scores: [judge] -> one a clip, NaN where undefined.
+        scores: [metric] -> one a clip, NaN where undefined.
         speed: seconds of work per second of audio, by kind of device.
     """
 
@@ -77,14 +77,14 @@ class Row:
     scores: dict[str, list[float]]
     speed: dict[str, float] = field(default_factory=dict)
 
-    def interval(self, judge: str) -> Interval:
+    def interval(self, metric: str) -> Interval:
         """Mean over clips with its bootstrap interval."""
-        return bootstrap(np.array(self.scores[judge], np.float64))
+        return bootstrap(np.array(self.scores[metric], np.float64))
 
-    def gain(self, other: "Row", judge: str) -> Interval:
-        """How much better than the other, clip by clip: above 0 is better, whatever the judge's direction."""
-        sign = 1 if JUDGES[judge].better == "higher" else -1
-        mine, theirs = (np.array(row.scores[judge], np.float64) for row in (self, other))
+    def gain(self, other: "Row", metric: str) -> Interval:
+        """How much better than the other, clip by clip: above 0 is better, whatever the metric's direction."""
+        sign = 1 if REPORT_METRICS[metric].better == "higher" else -1
+        mine, theirs = (np.array(row.scores[metric], np.float64) for row in (self, other))
         return bootstrap(sign * (mine - theirs))
 
 
@@ -108,14 +108,14 @@ def render(
     return waveforms, system.label, system.note, peak_memory()
 
 
-def judged(waveforms: list[np.ndarray], held_out: HeldOut, workers: int | None) -> dict[str, list[float]]:
-    """[judge] -> score of every clip."""
-    cases = [
-        Case(recording, {"": made}, held_out.sample_rate)
+def scored(waveforms: list[np.ndarray], held_out: HeldOut, workers: int | None) -> dict[str, list[float]]:
+    """[metric] -> score of every clip."""
+    pairs = [
+        Pair(recording, {"": made}, held_out.sample_rate)
         for recording, made in zip(held_out.recordings, waveforms, strict=True)
     ]
-    verdicts = list(judge_all(cases, workers))
-    return {judge: [verdict.scores[""][judge] for verdict in verdicts] for judge in JUDGES}
+    scored = list(score_all(pairs, workers))
+    return {metric: [verdict.scores[""][metric] for verdict in scored] for metric in REPORT_METRICS}
 
 
 def speeds(

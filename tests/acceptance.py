@@ -1,6 +1,6 @@
 """`python tests/acceptance.py REPORT.json`: hold a report of `make speech` against what it must show.
 
-What must hold gives status 1 if it does not: every row is there, enough clips were judged, all figures are finite, and
+What must hold gives status 1 if it does not: every row is there, enough clips were scored, all figures are finite, and
 training improved on the untrained network. What is aimed at is printed, reached or not.
 """
 
@@ -20,20 +20,20 @@ ROWS = (
     "network_consistency",
 )
 CLIPS = 50
-# Judges that see whether the network learned anything, however briefly it was trained.
+# Metrics that see whether the network learned anything, however briefly it was trained.
 QUALITY = ("pesq", "stoi")
 
 
-def mean(report: dict, row: str, judge: str) -> float:
+def mean(report: dict, row: str, metric: str) -> float:
     """A row's mean over clips; NaN where the report has none."""
-    value = report["rows"].get(row, {}).get("scores", {}).get(judge, {}).get("mean")
+    value = report["rows"].get(row, {}).get("scores", {}).get(metric, {}).get("mean")
     return math.nan if value is None else value
 
 
-def lead(report: dict, row: str, other: str, judge: str) -> float:
-    """By how much `row` is better than `other`, in the judge's unit; below 0 where it is worse."""
-    sign = 1 if report["judges"][judge]["better"] == "higher" else -1
-    return sign * (mean(report, row, judge) - mean(report, other, judge))
+def lead(report: dict, row: str, other: str, metric: str) -> float:
+    """By how much `row` is better than `other`, in the metric's unit; below 0 where it is worse."""
+    sign = 1 if report["metrics"][metric]["better"] == "higher" else -1
+    return sign * (mean(report, row, metric) - mean(report, other, metric))
 
 
 def failures(report: dict) -> list[str]:
@@ -41,28 +41,28 @@ def failures(report: dict) -> list[str]:
     found = [f"the row {row} is missing" for row in ROWS if row not in report["rows"]]
     clips = report["data"]["clips"]
     if clips < CLIPS:
-        found.append(f"{clips} clips were judged, {CLIPS} are asked for")
+        found.append(f"{clips} clips were scored, {CLIPS} are asked for")
     for row in report["rows"]:
-        for judge in report["judges"]:
-            if not math.isfinite(mean(report, row, judge)):
-                found.append(f"{row} has no finite {judge}")
-    for judge in QUALITY:
-        if not lead(report, "network", "untrained", judge) > 0:
-            found.append(f"training did not raise {judge}")
+        for metric in report["metrics"]:
+            if not math.isfinite(mean(report, row, metric)):
+                found.append(f"{row} has no finite {metric}")
+    for metric in QUALITY:
+        if not lead(report, "network", "untrained", metric) > 0:
+            found.append(f"training did not raise {metric}")
     return found
 
 
 def aims(report: dict) -> list[tuple[str, bool]]:
     """(what is aimed at, with the figures; whether it is reached)."""
-    wanted = [("network_consistency", "griffin_lim", judge, 0) for judge in report["judges"]]
-    wanted += [("network_consistency", "noise_consistency", judge, 0) for judge in ("dnsmos", "voicing_f1")]
+    wanted = [("network_consistency", "griffin_lim", metric, 0) for metric in report["metrics"]]
+    wanted += [("network_consistency", "noise_consistency", metric, 0) for metric in ("dnsmos", "voicing_f1")]
     wanted += [("network", "untrained", "pesq", 0.3)]
     return [
         (
-            f"{row} better than {other} on {judge}{f' by {by}' if by else ''}: {lead(report, row, other, judge):+.3f}",
-            lead(report, row, other, judge) > by,
+            f"{row} better than {other} on {metric}{f' by {by}' if by else ''}: {lead(report, row, other, metric):+.3f}",
+            lead(report, row, other, metric) > by,
         )
-        for row, other, judge, by in wanted
+        for row, other, metric, by in wanted
     ]
 
 

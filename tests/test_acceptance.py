@@ -6,7 +6,7 @@ import json
 import acceptance
 import pytest
 
-JUDGES = {
+REPORT_METRICS = {
     "pesq": "higher",
     "stoi": "higher",
     "dnsmos": "higher",
@@ -18,14 +18,14 @@ JUDGES = {
 
 @pytest.fixture
 def report():
-    """Each row is better than the one before it, on every judge."""
+    """Each row is better than the one before it, on every metric."""
     order = ["noise", "untrained", "griffin_lim", "world", "noise_consistency", "network", "network_consistency"]
     rows = {
-        name: {"scores": {j: {"mean": float(i if way == "higher" else -i)} for j, way in JUDGES.items()}}
+        name: {"scores": {j: {"mean": float(i if way == "higher" else -i)} for j, way in REPORT_METRICS.items()}}
         for i, name in enumerate([*order, "ground_truth"])
     }
-    judges = {name: {"better": way} for name, way in JUDGES.items()}
-    return {"rows": rows, "judges": judges, "data": {"clips": 54}}
+    metrics = {name: {"better": way} for name, way in REPORT_METRICS.items()}
+    return {"rows": rows, "metrics": metrics, "data": {"clips": 54}}
 
 
 def test_a_good_report_is_accepted(report, tmp_path, capsys):
@@ -53,7 +53,7 @@ def test_what_must_hold_is_held(report):
         return acceptance.failures(other)
 
     assert "the row world is missing" in spoilt(lambda r: r["rows"].pop("world"))
-    assert spoilt(lambda r: r["data"].update(clips=49)) == ["49 clips were judged, 50 are asked for"]
+    assert spoilt(lambda r: r["data"].update(clips=49)) == ["49 clips were scored, 50 are asked for"]
     for value in (None, float("nan")):
         assert spoilt(lambda r, v=value: r["rows"]["noise"]["scores"]["stoi"].update(mean=v)) == [
             "noise has no finite stoi"

@@ -1,11 +1,11 @@
 """The curve of a model: quality and speed over samplers and numbers of network calls, on one or several sets of clips.
 
 Rows are worked on one after another: all clips are synthesized, one at a time and while nothing else is done, so that
-the speed is measured; then they are judged in parallel; then the record is written. What the record has is not done
+the speed is measured; then they are scored in parallel; then the record is written. What the record has is not done
 again. A sampler that stands for another ("recommended" at two calls is ddim) takes over that one's row.
 
 The network's rows are what `Vocoder.generate` gives by default, mel consistency included if the model has it. Clips are
-judged as made on the CPU; a GPU is timed.
+scored as made on the CPU; a GPU is timed.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ from audiodiff.errors import UserError
 from audiodiff.evaluation import environment, evaluate
 from audiodiff.evaluation.language import language
 from audiodiff.evaluation.record import Block, Record, Row, Speed
-from audiodiff.evaluation.scoring import Case, Jury
+from audiodiff.evaluation.scoring import MetricPool, Pair
 from audiodiff.evaluation.systems import System, ground_truth, without_network
-from audiodiff.metrics import ALL, require_all, transcript
+from audiodiff.metrics import METRICS, require_all, transcript
 from audiodiff.pipelines.vocoder import Vocoder
 
 SAMPLERS = ("ddim", "dpmpp_2m")  # beside the model's own
@@ -44,7 +44,7 @@ class Settings:
     Attributes:
         samplers: names; none: the model's own and `SAMPLERS`.
         calls: numbers of network calls.
-        judges: names, keys of `metrics.ALL`.
+        metrics: names, keys of `metrics.METRICS`.
         seed: clip `id` is made from the noise of `clip_seed(seed, id)`, in every system that starts from noise.
         splits: of the manifests.
         limit: at most so many clips of each manifest, drawn by a hash of their ids; None: all.
@@ -53,7 +53,7 @@ class Settings:
 
     samplers: tuple[str, ...] = ()
     calls: tuple[int, ...] = CALLS
-    judges: tuple[str, ...] = tuple(ALL)
+    metrics: tuple[str, ...] = tuple(METRICS)
     seed: int = 0
     splits: tuple[str, ...] = ("validation", "test")
     limit: int | None = None
@@ -63,19 +63,19 @@ class Settings:
         """Itself with the samplers filled in and everything once.
 
         Raises:
-            UserError: an unknown judge, a number of calls below one, a sampler that is unknown, that this model cannot
+            UserError: an unknown metric, a number of calls below one, a sampler that is unknown, that this model cannot
                 do, or that can do with none of these numbers of calls.
         """
-        for name in self.judges:
-            if name not in ALL:
-                raise UserError(f"judge {name!r}", "unknown", f"choose among {', '.join(ALL)}")
+        for name in self.metrics:
+            if name not in METRICS:
+                raise UserError(f"metric {name!r}", "unknown", f"choose among {', '.join(METRICS)}")
         if min(self.calls, default=0) < 1:
             raise UserError("calls", "are numbers from 1 on", "give some, such as --steps 4,6,10")
         samplers = tuple(dict.fromkeys(self.samplers or (vocoder.model.sampler, *SAMPLERS)))
         for name in samplers:
             vocoder.model.sampler_for(max(self.calls), name)
-        judges = tuple(name for name in ALL if name in self.judges)
-        return replace(self, samplers=samplers, calls=tuple(sorted(set(self.calls))), judges=judges)
+        metrics = tuple(name for name in METRICS if name in self.metrics)
+        return replace(self, samplers=samplers, calls=tuple(sorted(set(self.calls))), metrics=metrics)
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,18 @@ def sweep(
         data: manifests by the name of their block.
         settings: what is swept.
         path: of the record, a JSON file.
-        workers: processes that judge; None: one a core; 0: this one.
+        workers: processes that metric; None: one a core; 0: this one.
         quiet: no progress bars.
 
     Raises:
-        UserError: a judge's package is missing, no clips, a clip that cannot be read, bad settings.
+        UserError: a metric's package is missing, no clips, a clip that cannot be read, bad settings.
     """
     settings = settings.checked(vocoder)
-    require_all(settings.judges)
+    require_all(settings.metrics)
     record = Record.load(path, _model(vocoder))
     record.environment = environment.describe() | {"gpu": on_gpu and environment.describe(on_gpu.device)["device"]}
     chosen = {name: evaluate.choose(manifest, _choice(settings))[0] for name, manifest in data.items()}
-    with Jury(workers) as jury:
+    with MetricPool(workers) as pool:
         for name, clips in chosen.items():
             block = record.block(_block(name, clips, settings))
             block.date = record.environment["date"]
@@ -131,7 +131,7 @@ def sweep(
             for key, new, cpu, gpu in tqdm(rows, desc=name, unit="row", disable=quiet):
                 row = block.rows.setdefault(key, new)
                 _take_over(row, block)
-                _work(row, block, held_out, cpu, settings.judges, jury)
+                _work(row, block, held_out, cpu, settings.metrics, pool)
                 if gpu and "cuda" not in row.speed:
                     _, spent = _synthesize(gpu, held_out)
                     row.speed["cuda"] = _speed(spent, held_out, record.environment["gpu"])
@@ -172,21 +172,21 @@ def _stands_for(row: Row) -> str:
     return presets.chosen(row.sampler, row.calls)
 
 
-def _work(row: Row, block: Block, held_out: HeldOut, system: System, judges: Sequence[str], jury: Jury) -> None:
-    """Fill in what the row lacks of these judges and of the speed on the CPU."""
-    judges = [name for name in judges if name not in row.scores]
+def _work(row: Row, block: Block, held_out: HeldOut, system: System, metrics: Sequence[str], pool: MetricPool) -> None:
+    """Fill in what the row lacks of these metrics and of the speed on the CPU."""
+    metrics = [name for name in metrics if name not in row.scores]
     untimed = system.timed and "cpu" not in row.speed
-    if not (judges or untimed):
+    if not (metrics or untimed):
         return
     waveforms, spent = _synthesize(system, held_out)
     if untimed:
         row.speed["cpu"] = _speed(spent, held_out, environment.processor(), torch.get_num_threads())
     clips = zip(held_out.recordings, waveforms, held_out.said, strict=True)
-    cases = [Case(x.numpy(), {system.name: made}, held_out.sample_rate, said) for x, made, said in clips]
-    verdicts = list(jury(cases, judges)) if judges else []
-    for name in judges:
-        row.scores[name] = np.array([verdict.scores[system.name][name] for verdict in verdicts])
-        block.weights[name] = np.array([verdict.weights[name] for verdict in verdicts])
+    pairs = [Pair(x.numpy(), {system.name: made}, held_out.sample_rate, said) for x, made, said in clips]
+    scored = list(pool(pairs, metrics)) if metrics else []
+    for name in metrics:
+        row.scores[name] = np.array([verdict.scores[system.name][name] for verdict in scored])
+        block.weights[name] = np.array([verdict.weights[name] for verdict in scored])
 
 
 def _synthesize(system: System, held_out: HeldOut) -> tuple[list[np.ndarray], np.ndarray]:

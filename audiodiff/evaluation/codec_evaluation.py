@@ -1,4 +1,4 @@
-"""A codec judged: how much of held-out recordings comes back, for how many bits a second.
+"""A codec scored: how much of held-out recordings comes back, for how many bits a second.
 
 Latents are real numbers; what they cost is what they are written down in. A row each says what comes back of them as
 they are, and rounded to a few bits: evenly between -4 and 4, outside of which a standard normal number hardly lies. For

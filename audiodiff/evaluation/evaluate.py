@@ -1,8 +1,8 @@
-"""The evaluation itself: choose held-out clips, synthesize them with every system, judge, and count.
+"""The evaluation itself: choose held-out clips, synthesize them with every system, metric, and count.
 
-Synthesis comes first and alone, one clip at a time, so that its speed is measured while nothing is judged: seconds of
-audio per second of work, over all clips together; the mel is given, mel consistency is included. Judging follows, in
-parallel. What is judged is what a file would hold: the recording's length, clipped at full scale.
+Synthesis comes first and alone, one clip at a time, so that its speed is measured while nothing is scored: seconds of
+audio per second of work, over all clips together; the mel is given, mel consistency is included. Scoring follows, in
+parallel. What is scored is what a file would hold: the recording's length, clipped at full scale.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.scoring import Case, Verdict, judge_all
+from audiodiff.evaluation.scoring import Pair, Scores, score_all
 from audiodiff.evaluation.statistics import Interval, bootstrap
 from audiodiff.evaluation.systems import System, systems
-from audiodiff.metrics import JUDGES, require_all
+from audiodiff.metrics import REPORT_METRICS, require_all
 from audiodiff.pipelines.vocoder import Vocoder
 
 MIN_SECONDS = 0.5
@@ -53,20 +53,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """A system's results: scores[judge] (clips,), NaN where undefined; speed, seconds of audio a second, or None."""
+    """A system's results: scores[metric] (clips,), NaN where undefined; speed, seconds of audio a second, or None."""
 
     system: System
     scores: dict[str, np.ndarray]
     waveforms: list[np.ndarray]
     speed: float | None
 
-    def interval(self, judge: str) -> Interval:
+    def interval(self, metric: str) -> Interval:
         """Mean over clips with its bootstrap interval."""
-        return bootstrap(self.scores[judge])
+        return bootstrap(self.scores[metric])
 
-    def gain(self, other: "Row", judge: str) -> Interval:
+    def gain(self, other: "Row", metric: str) -> Interval:
         """Mean of this row's score minus the other's, clip by clip, with its interval."""
-        return bootstrap(self.scores[judge] - other.scores[judge])
+        return bootstrap(self.scores[metric] - other.scores[metric])
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class Evaluation:
     rows: dict[str, Row]
     environment: dict
     model: dict
-    judge_seconds: dict[str, float]
+    metric_seconds: dict[str, float]
     seconds: dict[str, float]
 
 
 def choose(manifest: Manifest, settings: Settings) -> tuple[list[Clip], int]:
-    """Clips to judge, in the order of their ids, and how many of the splits were too short to judge.
+    """Clips to metric, in the order of their ids, and how many of the splits were too short to metric.
 
     Raises:
         UserError: no clip is left, or the limit is below 1.
@@ -121,18 +121,18 @@ def evaluate(
     workers: int | None = None,
     quiet: bool = False,
 ) -> Evaluation:
-    """Synthesize and judge.
+    """Synthesize and metric.
 
     Args:
         vocoder: under judgement.
         untrained: the same model with fresh weights, or None.
         manifest: where the held-out clips are.
         settings: what decides the numbers.
-        workers: processes that judge; None: one a core; 0: this one.
+        workers: processes that metric; None: one a core; 0: this one.
         quiet: no progress bars.
 
     Raises:
-        UserError: a judge's package is missing, no clips, a clip that cannot be read, an unknown sampler.
+        UserError: a metric's package is missing, no clips, a clip that cannot be read, an unknown sampler.
     """
     require_all()
     clips, left_out = choose(manifest, settings)
@@ -144,12 +144,12 @@ def evaluate(
     chosen = systems(vocoder, untrained, settings.steps, settings.sampler, settings.baselines)
     with tqdm(total=len(chosen) * len(clips), desc="synthesizing", unit="clip", disable=quiet) as bar:
         made = {one.name: synthesize(one, recordings, mels, seeds, bar.update) for one in chosen}
-    judging = time.perf_counter()
+    scoring = time.perf_counter()
     versions = [{name: waveforms[i] for name, (waveforms, _) in made.items()} for i in range(len(clips))]
-    cases = [Case(x.numpy(), estimates, rate) for x, estimates in zip(recordings, versions, strict=True)]
-    verdicts = list(tqdm(judge_all(cases, workers), total=len(cases), desc="judging", unit="clip", disable=quiet))
+    pairs = [Pair(x.numpy(), estimates, rate) for x, estimates in zip(recordings, versions, strict=True)]
+    scored = list(tqdm(score_all(pairs, workers), total=len(pairs), desc="scoring", unit="clip", disable=quiet))
     end = time.perf_counter()
-    audio_seconds, judged = sum(map(len, recordings)) / rate, len(clips) * len(chosen)
+    audio_seconds, scored = sum(map(len, recordings)) / rate, len(clips) * len(chosen)
     return Evaluation(
         settings,
         clips,
@@ -157,11 +157,11 @@ def evaluate(
         clip_list_hash(clips),
         manifest.content_hash(),
         rate,
-        {one.name: _row(one, *made[one.name], verdicts, audio_seconds) for one in chosen},
+        {one.name: _row(one, *made[one.name], scored, audio_seconds) for one in chosen},
         environment.describe(vocoder.device),
         _describe(vocoder, settings),
-        {name: sum(verdict.seconds[name] for verdict in verdicts) / judged for name in JUDGES},
-        {"synthesis": judging - start, "judging": end - judging},
+        {name: sum(verdict.seconds[name] for verdict in scored) / scored for name in REPORT_METRICS},
+        {"synthesis": scoring - start, "scoring": end - scoring},
     )
 
 
@@ -186,9 +186,9 @@ def synthesize(
 
 
 def _row(
-    system: System, waveforms: list[np.ndarray], spent: np.ndarray, verdicts: list[Verdict], audio_seconds: float
+    system: System, waveforms: list[np.ndarray], spent: np.ndarray, scored: list[Scores], audio_seconds: float
 ) -> Row:
-    scores = {name: np.array([verdict.scores[system.name][name] for verdict in verdicts]) for name in JUDGES}
+    scores = {name: np.array([verdict.scores[system.name][name] for verdict in scored]) for name in REPORT_METRICS}
     return Row(system, scores, waveforms, audio_seconds / spent.sum() if system.timed else None)
 
 

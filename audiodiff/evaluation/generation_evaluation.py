@@ -1,4 +1,4 @@
-"""A model of music judged: how far what it makes is from held-out recordings, and whether it copies what it learnt.
+"""A model of music scored: how far what it makes is from held-out recordings, and whether it copies what it learnt.
 
 There is no recording that a generated clip should equal, so bodies of clips are compared, in an embedding
 (`metrics.timbre`) brought to the principal axes of the training clips. Each row's distance is to the held-out clips,
@@ -11,7 +11,7 @@ nearest training clip is held against that from each held-out clip: copies are n
 longer pieces, held-out ones are of other pieces, and real ones of the same pieces would be nearer as well: the training
 clips' own row says how near a training clip is to the nearest other one.
 
-A model that works on a codec's latents is judged with its codec, and so is its network at initialization. One more row,
+A model that works on a codec's latents is scored with its codec, and so is its network at initialization. One more row,
 of training clips that went through the codec and back, says how near its latents let anything come; that these are near
 to training clips is no copying.
 """

@@ -1,4 +1,4 @@
-"""A record as a picture: for every block, one panel a judge and one for speed, over the number of network calls.
+"""A record as a picture: for every block, one panel a metric and one for speed, over the number of network calls.
 
 Samplers are lines with their intervals as bands; what takes no calls is a horizontal line. Axes follow the samplers and
 the ground truth: a system far off (bare noise, say) is not drawn where it would press the others together.
@@ -14,7 +14,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from audiodiff.evaluation.record import Block, Record, Row
 from audiodiff.evaluation.table import DEVICES, ordered
 from audiodiff.files import atomic_write
-from audiodiff.metrics import ALL
+from audiodiff.metrics import METRICS
 
 COLUMNS = 5
 WIDTH, HEIGHT = 3.1, 2.5  # inches a panel
@@ -38,7 +38,7 @@ def draw(record: Record, path: Path) -> None:
 def figure(record: Record) -> Figure:
     """The picture."""
     blocks = record.shown
-    panels = [len(block.judges) + 1 for block in blocks]
+    panels = [len(block.metrics) + 1 for block in blocks]
     rows = [-(-count // COLUMNS) for count in panels]
     whole = Figure(figsize=(COLUMNS * WIDTH, sum(HEIGHT * count + 0.9 for count in rows)), layout="constrained")
     parts = whole.subfigures(len(blocks), 1, squeeze=False, height_ratios=[HEIGHT * count + 0.9 for count in rows])
@@ -46,12 +46,12 @@ def figure(record: Record) -> Figure:
         title = f"{block.name}: {len(block.clips)} clips, {block.seconds / 60:.1f} minutes"
         part.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         axes = part.subplots(count, COLUMNS, squeeze=False).ravel()
-        for ax, judge in zip(axes, block.judges, strict=False):
-            _quality(ax, block, judge)
-        _speed(axes[len(block.judges)], block)
-        for ax in axes[len(block.judges) + 1 :]:
+        for ax, metric in zip(axes, block.metrics, strict=False):
+            _quality(ax, block, metric)
+        _speed(axes[len(block.metrics)], block)
+        for ax in axes[len(block.metrics) + 1 :]:
             ax.set_axis_off()
-        _legend(part, axes[: len(block.judges) + 1])
+        _legend(part, axes[: len(block.metrics) + 1])
     return whole
 
 
@@ -60,17 +60,17 @@ def _samplers(block: Block) -> dict[str, list[Row]]:
     return {name: [row for row in rows if row.sampler == name] for name in dict.fromkeys(row.sampler for row in rows)}
 
 
-def _quality(ax: Axes, block: Block, judge: str) -> None:
+def _quality(ax: Axes, block: Block, metric: str) -> None:
     own = []
     for i, (sampler, rows) in enumerate(_samplers(block).items()):
-        rows = [row for row in rows if judge in row.scores]
-        intervals = [block.interval(row, judge) for row in rows]
+        rows = [row for row in rows if metric in row.scores]
+        intervals = [block.interval(row, metric) for row in rows]
         calls, color = [row.calls for row in rows], COLOURS[i % len(COLOURS)]
         means, low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("mean", "low", "high"))
         ax.fill_between(calls, low, high, color=color, alpha=0.15, linewidth=0)
         ax.plot(calls, means, color=color, marker=MARKERS[i % len(MARKERS)], markersize=4, label=sampler)
         own += [*low, *high]
-    levels = {name: block.interval(block.rows[name], judge).mean for name in LEVELS if name in block.rows}
+    levels = {name: block.interval(block.rows[name], metric).mean for name in LEVELS if name in block.rows}
     core = np.array([*own, levels.get("ground_truth", np.nan)])
     core = core[np.isfinite(core)]
     for name, level in levels.items():
@@ -79,9 +79,9 @@ def _quality(ax: Axes, block: Block, judge: str) -> None:
         ax.plot([], [], color=color, linestyle=style, label=block.rows[name].label)
         if near:
             ax.axhline(level, color=color, linestyle=style, linewidth=1.2, zorder=1)
-    arrow = "higher is better" if ALL[judge].better == "higher" else "lower is better"
-    unit = f", {ALL[judge].unit}" if ALL[judge].unit else ""
-    _dress(ax, block, f"{ALL[judge].label}{unit}", arrow)
+    arrow = "higher is better" if METRICS[metric].better == "higher" else "lower is better"
+    unit = f", {METRICS[metric].unit}" if METRICS[metric].unit else ""
+    _dress(ax, block, f"{METRICS[metric].label}{unit}", arrow)
 
 
 def _speed(ax: Axes, block: Block) -> None:

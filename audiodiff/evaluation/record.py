@@ -1,7 +1,7 @@
 """What a sweep has found so far, kept as one JSON file, so that a sweep goes on where it stopped.
 
 A record belongs to one model. Its blocks belong to one list of clips (ids, texts and contents) and one seed each, and
-hold a row for each system: the score of every judge on every clip, from which all means, intervals and differences
+hold a row for each system: the score of every metric on every clip, from which all means, intervals and differences
 follow, and the speed on every kind of device, with the hardware it was measured on. Numbers are kept to six digits.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from audiodiff.errors import UserError
 from audiodiff.evaluation.statistics import LEVEL, RESAMPLES, Interval, bootstrap
 from audiodiff.files import write_text
-from audiodiff.metrics import ALL
+from audiodiff.metrics import METRICS
 
 VERSION = 1
 _NUMBERS = re.compile(r"\[\s(?:[-+.\deE,\s]|null)+\]")  # a list of them, to be put on one line
@@ -41,7 +41,7 @@ class Row:
         note: what it is, in plain words.
         sampler: name; "" where there is no network.
         calls: network calls; 0 where there is no network.
-        scores: [judge] -> (clips,), NaN where undefined.
+        scores: [metric] -> (clips,), NaN where undefined.
         speed: by kind of device, "cpu" and "cuda".
     """
 
@@ -67,7 +67,7 @@ class Block:
         splits: that the clips are of.
         words: where the words come from that the word error rate counts: clips by "text", "recording" and "none".
         date: when it was last worked on.
-        weights: [judge] -> (clips,), how much each clip counts in that judge's mean.
+        weights: [metric] -> (clips,), how much each clip counts in that metric's mean.
         rows: by name.
     """
 
@@ -84,18 +84,20 @@ class Block:
     rows: dict[str, Row] = field(default_factory=dict)
 
     @property
-    def judges(self) -> list[str]:
-        """Names of the judges that have scored any clip of any row, in their usual order."""
+    def metrics(self) -> list[str]:
+        """Names of the metrics that have scored any clip of any row, in their usual order."""
         scores = [row.scores for row in self.rows.values()]
-        return [name for name in ALL if any(np.isfinite(one[name]).any() for one in scores if name in one)]
+        return [name for name in METRICS if any(np.isfinite(one[name]).any() for one in scores if name in one)]
 
-    def interval(self, row: Row, judge: str) -> Interval:
-        """Mean of a row's scores with its interval; of no clips where it was not judged."""
-        return bootstrap(row.scores.get(judge, np.empty(0)), self.weights.get(judge) if judge in row.scores else None)
+    def interval(self, row: Row, metric: str) -> Interval:
+        """Mean of a row's scores with its interval; of no clips where it was not scored."""
+        return bootstrap(
+            row.scores.get(metric, np.empty(0)), self.weights.get(metric) if metric in row.scores else None
+        )
 
-    def gain(self, row: Row, other: Row, judge: str) -> Interval:
+    def gain(self, row: Row, other: Row, metric: str) -> Interval:
         """Mean of a row's score minus the other's, clip by clip, with its interval."""
-        return bootstrap(row.scores[judge] - other.scores[judge], self.weights[judge])
+        return bootstrap(row.scores[metric] - other.scores[metric], self.weights[metric])
 
 
 @dataclass
@@ -121,12 +123,12 @@ class Record:
     def save(self, path: Path) -> None:
         """Write it, atomically."""
         means = {"level": LEVEL, "resamples": RESAMPLES, "over": "clips", "kind": "percentile"}
-        judges = {
-            name: {key: getattr(judge, key) for key in ("label", "unit", "better", "meaning")}
-            for name, judge in ALL.items()
+        metrics = {
+            name: {key: getattr(metric, key) for key in ("label", "unit", "better", "meaning")}
+            for name, metric in METRICS.items()
         }
         told = {"curve": "audiodiff", "version": VERSION, "model": self.model, "environment": self.environment}
-        told |= {"bootstrap": means, "judges": judges, "blocks": [_block_to_json(block) for block in self.blocks]}
+        told |= {"bootstrap": means, "metrics": metrics, "blocks": [_block_to_json(block) for block in self.blocks]}
         text = json.dumps(_rounded(told), indent=1, ensure_ascii=False, allow_nan=False)
         write_text(path, _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
 
@@ -155,8 +157,8 @@ def _block_to_json(block: Block) -> dict:
     told = asdict(block)
     for row, found in zip(told["rows"].values(), block.rows.values(), strict=True):
         row["scores"] = {
-            judge: asdict(block.interval(found, judge)) | {"by_clip": list(scores)}
-            for judge, scores in found.scores.items()
+            metric: asdict(block.interval(found, metric)) | {"by_clip": list(scores)}
+            for metric, scores in found.scores.items()
         }
     return told
 
@@ -164,10 +166,10 @@ def _block_to_json(block: Block) -> dict:
 def _block_from_json(told: dict) -> Block:
     rows = {}
     for name, row in told.pop("rows").items():
-        scores = {judge: np.array(found["by_clip"], np.float64) for judge, found in row.pop("scores").items()}
+        scores = {metric: np.array(found["by_clip"], np.float64) for metric, found in row.pop("scores").items()}
         speed = {kind: Speed(**found) for kind, found in row.pop("speed").items()}
         rows[name] = Row(**row, scores=scores, speed=speed)
-    weights = {judge: np.array(found, np.float64) for judge, found in told.pop("weights").items()}
+    weights = {metric: np.array(found, np.float64) for metric, found in told.pop("weights").items()}
     return Block(**told, weights=weights, rows=rows)
 
 

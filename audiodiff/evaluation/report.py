@@ -13,7 +13,7 @@ from audiodiff.evaluation.figures import sound, spectrogram_pair
 from audiodiff.evaluation.page import page
 from audiodiff.evaluation.statistics import LEVEL, RESAMPLES, Interval
 from audiodiff.files import write_texts
-from audiodiff.metrics import JUDGES, Judge
+from audiodiff.metrics import REPORT_METRICS, Metric
 
 VERSION = 1
 EXAMPLES = 8
@@ -75,30 +75,34 @@ def summary(evaluation: Evaluation) -> dict:
                 "sample_rate": evaluation.sample_rate,
             },
             "bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "over": "clips", "kind": "percentile"},
-            "judges": {
-                name: {key: getattr(judge, key) for key in ("label", "unit", "better", "meaning")}
-                for name, judge in JUDGES.items()
+            "metrics": {
+                name: {key: getattr(metric, key) for key in ("label", "unit", "better", "meaning")}
+                for name, metric in REPORT_METRICS.items()
             },
             "rows": {
                 name: {
                     "label": row.system.label,
                     "note": row.system.note,
                     "real_time_factor": row.speed,
-                    "scores": {judge: asdict(row.interval(judge)) for judge in JUDGES},
+                    "scores": {metric: asdict(row.interval(metric)) for metric in REPORT_METRICS},
                 }
                 for name, row in rows.items()
             },
             "differences": [
-                {"row": a, "other": b, "scores": {judge: asdict(rows[a].gain(rows[b], judge)) for judge in JUDGES}}
+                {
+                    "row": a,
+                    "other": b,
+                    "scores": {metric: asdict(rows[a].gain(rows[b], metric)) for metric in REPORT_METRICS},
+                }
                 for a, b in _comparisons(evaluation)
             ],
             "clips": [
                 {key: getattr(clip, key) for key in ("id", "split", "seconds", "text")}
-                | {"scores": {name: {j: float(row.scores[j][i]) for j in JUDGES} for name, row in rows.items()}}
+                | {"scores": {name: {j: float(row.scores[j][i]) for j in REPORT_METRICS} for name, row in rows.items()}}
                 for i, clip in enumerate(evaluation.clips)
             ],
             "seconds": evaluation.seconds,
-            "judge_seconds_per_clip": evaluation.judge_seconds,
+            "metric_seconds_per_clip": evaluation.metric_seconds,
         }
     )
 
@@ -109,11 +113,11 @@ def html(evaluation: Evaluation) -> str:
     return page("Vocoder report", "\n".join(section(evaluation) for section in sections))
 
 
-def verdict(judge: Judge, gain: Interval) -> str:
+def verdict(metric: Metric, gain: Interval) -> str:
     """What a difference says: "better" or "worse" if its interval leaves out 0, else "open"."""
     if not gain.clips or gain.low <= 0 <= gain.high:
         return "open"
-    return "better" if (gain.low > 0) == (judge.better == "higher") else "worse"
+    return "better" if (gain.low > 0) == (metric.better == "higher") else "worse"
 
 
 def examples(evaluation: Evaluation) -> list[int]:
@@ -140,8 +144,8 @@ def _comparisons(evaluation: Evaluation) -> list[tuple[str, str]]:
     return [(a, b) for a, b in COMPARISONS if a in evaluation.rows and b in evaluation.rows]
 
 
-def _number(judge: Judge, value: float, signed: bool = False) -> str:
-    text = f"{value:+.{judge.decimals}f}" if signed else f"{value:.{judge.decimals}f}"
+def _number(metric: Metric, value: float, signed: bool = False) -> str:
+    text = f"{value:+.{metric.decimals}f}" if signed else f"{value:.{metric.decimals}f}"
     return "–" if math.isnan(value) else text.replace("-", "−")
 
 
@@ -149,8 +153,8 @@ def _head(evaluation: Evaluation) -> str:
     clips, rows, model = evaluation.clips, evaluation.rows, evaluation.model
     best, truth = rows["network_consistency"], rows["ground_truth"]
     said = ", ".join(
-        f"{JUDGES[name].label} <b>{_number(JUDGES[name], best.interval(name).mean)}</b>"
-        f" (recordings: {_number(JUDGES[name], truth.interval(name).mean)})"
+        f"{REPORT_METRICS[name].label} <b>{_number(REPORT_METRICS[name], best.interval(name).mean)}</b>"
+        f" (recordings: {_number(REPORT_METRICS[name], truth.interval(name).mean)})"
         for name in ("pesq", "stoi", "dnsmos", "voicing_f1")
     )
     minutes = sum(clip.seconds for clip in clips) / 60
@@ -176,8 +180,8 @@ def _head(evaluation: Evaluation) -> str:
 
 def _tally(row: Row, other: Row) -> str:
     named: dict[str, list[str]] = {"better": [], "worse": [], "open": []}
-    for name, judge in JUDGES.items():
-        named[verdict(judge, row.gain(other, name))].append(judge.label)
+    for name, metric in REPORT_METRICS.items():
+        named[verdict(metric, row.gain(other, name))].append(metric.label)
     parts = (
         ("better on", "good", named["better"]),
         ("worse on", "bad", named["worse"]),
@@ -188,19 +192,21 @@ def _tally(row: Row, other: Row) -> str:
 
 
 def _scores(evaluation: Evaluation) -> str:
-    intervals = {name: {judge: row.interval(judge) for judge in JUDGES} for name, row in evaluation.rows.items()}
+    intervals = {
+        name: {metric: row.interval(metric) for metric in REPORT_METRICS} for name, row in evaluation.rows.items()
+    }
     ends, clips = {}, len(evaluation.clips)
-    for judge in JUDGES:
-        judged = [one[judge] for one in intervals.values() if one[judge].clips]
-        ends[judge] = (min((i.low for i in judged), default=0.0), max((i.high for i in judged), default=1.0))
+    for metric in REPORT_METRICS:
+        scored = [one[metric] for one in intervals.values() if one[metric].clips]
+        ends[metric] = (min((i.low for i in scored), default=0.0), max((i.high for i in scored), default=1.0))
     head = "".join(
-        f"<th>{escape(judge.label)}<small>{'↑' if judge.better == 'higher' else '↓'} {judge.better} is better"
-        f"{', ' + judge.unit if judge.unit else ''}</small></th>"
-        for judge in JUDGES.values()
+        f"<th>{escape(metric.label)}<small>{'↑' if metric.better == 'higher' else '↓'} {metric.better} is better"
+        f"{', ' + metric.unit if metric.unit else ''}</small></th>"
+        for metric in REPORT_METRICS.values()
     )
     body = ""
     for name, row in evaluation.rows.items():
-        cells = "".join(_score_cell(JUDGES[j], i, ends[j], clips) for j, i in intervals[name].items())
+        cells = "".join(_score_cell(REPORT_METRICS[j], i, ends[j], clips) for j, i in intervals[name].items())
         speed = "–" if row.speed is None else f"<b>{row.speed:.{0 if row.speed >= 10 else 1}f}×</b>"
         ours = ' class="ours"' if name in OURS else ""
         body += f"<tr{ours}><th>{escape(row.system.label)}</th>{cells}<td>{speed}</td></tr>\n"
@@ -212,17 +218,17 @@ def _scores(evaluation: Evaluation) -> str:
     )
 
 
-def _score_cell(judge: Judge, interval: Interval, ends: tuple[float, float], clips: int) -> str:
+def _score_cell(metric: Metric, interval: Interval, ends: tuple[float, float], clips: int) -> str:
     if not interval.clips:
-        return "<td>–<small>no clip can be judged</small></td>"
+        return "<td>–<small>no clip can be scored</small></td>"
     width = (ends[1] - ends[0]) or 1.0
     low, mean, high = (100 * (value - ends[0]) / width for value in (interval.low, interval.mean, interval.high))
     few = "" if interval.clips == clips else f"<small>{interval.clips} of {clips} clips</small>"
     return (
-        f"<td><b>{_number(judge, interval.mean)}</b>"
+        f"<td><b>{_number(metric, interval.mean)}</b>"
         f'<div class="track"><i style="left:{low:.1f}%;width:{high - low:.1f}%"></i>'
         f'<b style="left:{mean:.1f}%"></b></div>'
-        f"<small>{_number(judge, interval.low)} – {_number(judge, interval.high)}</small>{few}</td>"
+        f"<small>{_number(metric, interval.low)} – {_number(metric, interval.high)}</small>{few}</td>"
     )
 
 
@@ -237,23 +243,23 @@ def _differences(evaluation: Evaluation) -> str:
     pairs = _comparisons(evaluation)
     if not pairs:
         return ""
-    head = "".join(f"<th>{escape(judge.label)}</th>" for judge in JUDGES.values())
+    head = "".join(f"<th>{escape(metric.label)}</th>" for metric in REPORT_METRICS.values())
     css = {"better": "good", "worse": "bad", "open": "open"}
     words = {"better": "better", "worse": "worse", "open": "undecided"}
     body = ""
     for a, b in pairs:
         row, other = evaluation.rows[a], evaluation.rows[b]
         body += f"<tr><th>{escape(row.system.label)}<small> against</small> {escape(other.system.label)}</th>"
-        for name, judge in JUDGES.items():
+        for name, metric in REPORT_METRICS.items():
             gain = row.gain(other, name)
-            said = verdict(judge, gain)
+            said = verdict(metric, gain)
             body += (
-                f'<td class="{css[said]}"><b>{_number(judge, gain.mean, True)}</b><small>{words[said]}</small>'
-                f"<small>{_number(judge, gain.low, True)} to {_number(judge, gain.high, True)}</small></td>"
+                f'<td class="{css[said]}"><b>{_number(metric, gain.mean, True)}</b><small>{words[said]}</small>'
+                f"<small>{_number(metric, gain.low, True)} to {_number(metric, gain.high, True)}</small></td>"
             )
         body += "</tr>\n"
     return (
-        "<h2>Differences</h2>\n<p>The same clips judged twice: first system minus second, clip by clip, with the 95 % "
+        "<h2>Differences</h2>\n<p>The same clips scored twice: first system minus second, clip by clip, with the 95 % "
         "interval of the mean. Where the interval holds zero, these clips do not decide it.</p>\n"
         f'<div class="card scroll"><table><thead><tr><th>Comparison</th>{head}</tr></thead><tbody>\n{body}</tbody>'
         "</table></div>"
@@ -286,27 +292,31 @@ def _listen(evaluation: Evaluation) -> str:
 
 
 def _explanations(evaluation: Evaluation) -> str:
-    said = "".join(f"<dt>{escape(judge.label)}</dt><dd>{escape(judge.meaning)}</dd>" for judge in JUDGES.values())
-    return f"<h2>What each judge says</h2>\n<p>None of them is a listener.</p>\n<dl>{said}</dl>"
+    said = "".join(
+        f"<dt>{escape(metric.label)}</dt><dd>{escape(metric.meaning)}</dd>" for metric in REPORT_METRICS.values()
+    )
+    return f"<h2>What each metric says</h2>\n<p>None of them is a listener.</p>\n<dl>{said}</dl>"
 
 
 def _method(evaluation: Evaluation) -> str:
     environment, seconds, checked = evaluation.environment, evaluation.seconds, evaluation.model["validated"]
-    judges = ", ".join(f"{JUDGES[name].label} {1000 * value:.0f}" for name, value in evaluation.judge_seconds.items())
+    metrics = ", ".join(
+        f"{REPORT_METRICS[name].label} {1000 * value:.0f}" for name, value in evaluation.metric_seconds.items()
+    )
     facts = {
         "Clips": f"{len(evaluation.clips)} of {' and '.join(evaluation.settings.splits)}; "
         f"{evaluation.left_out} shorter than half a second left out",
         "Clip list (SHA-256)": evaluation.clip_list_hash,
         "Manifest": evaluation.manifest_hash,
         "Intervals": f"percentile bootstrap over clips, {RESAMPLES} resamples, {LEVEL:.0%}; every clip counts once",
-        "Not judged": "where a judge has nothing to go by (no shared voiced frame, too short), the clip is left out of "
+        "Not scored": "where a metric has nothing to go by (no shared voiced frame, too short), the clip is left out of "
         "that mean and the cell says how many remain; a silent result is not left out",
         "Speed": f"seconds of audio per second of work, one clip at a time, {environment['threads']} threads, "
         f"{environment['device']}; the mel is given, mel consistency is included",
         "Time grid": "stored in the model" if evaluation.model["grid"] else "the sampler's own",
         "Network calls that the model was checked with": "{} to {}".format(*checked) if checked else "not recorded",
-        "Time": f"synthesis {seconds['synthesis']:.0f} s, judging {seconds['judging']:.0f} s",
-        "Judges, ms per clip": judges,
+        "Time": f"synthesis {seconds['synthesis']:.0f} s, scoring {seconds['scoring']:.0f} s",
+        "Metrics, ms per clip": metrics,
         "Model": evaluation.model["hash"],
         "Training": json.dumps(_clean(evaluation.model["training"]), ensure_ascii=False),
         **{name.replace("_", " "): value for name, value in environment.items()},

@@ -1,4 +1,4 @@
-"""Judging many clips on several processes, each of one thread; what a judge loads is loaded once a process."""
+"""Scoring many clips on several processes, each of one thread; what a metric loads is loaded once a process."""
 
 import multiprocessing
 import os
@@ -11,12 +11,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from audiodiff.metrics import ALL, JUDGES
+from audiodiff.metrics import METRICS, REPORT_METRICS
 
 
 @dataclass(frozen=True)
-class Case:
-    """One clip to judge.
+class Pair:
+    """One clip to metric.
 
     Attributes:
         reference: the recording (T,), in [-1, 1].
@@ -32,29 +32,29 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Scores of a clip as [system][judge]; the seconds each judge took for all systems; how much the clip counts."""
+class Scores:
+    """Scores of a clip as [system][metric]; the seconds each metric took for all systems; how much the clip counts."""
 
     scores: dict[str, dict[str, float]]
     seconds: dict[str, float] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
 
 
-def judge(case: Case, names: Sequence[str] = tuple(JUDGES)) -> Verdict:
-    """Ask the judges of these names about every system's version of one clip."""
+def metric(case: Pair, names: Sequence[str] = tuple(REPORT_METRICS)) -> Scores:
+    """Ask the metrics of these names about every system's version of one clip."""
     scores: dict[str, dict[str, float]] = {system: {} for system in case.estimates}
     seconds = dict.fromkeys(names, 0.0)
     for system, estimate in case.estimates.items():
         for name in names:
             start = time.perf_counter()
-            scores[system][name] = ALL[name](case.reference, estimate, case.sample_rate, case.said)
+            scores[system][name] = METRICS[name](case.reference, estimate, case.sample_rate, case.said)
             seconds[name] += time.perf_counter() - start
-    weights = {name: ALL[name].weight(case.reference, case.sample_rate, case.said) for name in names}
-    return Verdict(scores, seconds, weights)
+    weights = {name: METRICS[name].weight(case.reference, case.sample_rate, case.said) for name in names}
+    return Scores(scores, seconds, weights)
 
 
-class Jury:
-    """Processes that judge, until the `with` block ends; between two rounds they wait and cost nothing.
+class MetricPool:
+    """Processes that metric, until the `with` block ends; between two rounds they wait and cost nothing.
 
     Args:
         workers: how many; None: one a core; 0: this process.
@@ -68,7 +68,7 @@ class Jury:
             count = workers or _cores()
             self._executor = ProcessPoolExecutor(count, context, torch.set_num_threads, (1,))
 
-    def __enter__(self) -> "Jury":
+    def __enter__(self) -> "MetricPool":
         """Itself."""
         return self
 
@@ -77,9 +77,9 @@ class Jury:
         if self._executor:
             self._executor.shutdown(cancel_futures=True)
 
-    def __call__(self, cases: Iterable[Case], names: Sequence[str] = tuple(JUDGES)) -> Iterator[Verdict]:
-        """Verdicts in the order of `cases`."""
-        return (self._executor.map if self._executor else map)(partial(judge, names=tuple(names)), cases)
+    def __call__(self, pairs: Iterable[Pair], names: Sequence[str] = tuple(REPORT_METRICS)) -> Iterator[Scores]:
+        """Verdicts in the order of `pairs`."""
+        return (self._executor.map if self._executor else map)(partial(metric, names=tuple(names)), pairs)
 
 
 def _cores() -> int:
@@ -87,7 +87,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def judge_all(cases: Iterable[Case], workers: int | None = None) -> Iterator[Verdict]:
-    """Verdicts of `JUDGES` in the order of `cases`, by a jury of its own."""
-    with Jury(workers) as jury:
-        yield from jury(cases)
+def score_all(pairs: Iterable[Pair], workers: int | None = None) -> Iterator[Scores]:
+    """Verdicts of `REPORT_METRICS` in the order of `pairs`, by a pool of its own."""
+    with MetricPool(workers) as pool:
+        yield from pool(pairs)

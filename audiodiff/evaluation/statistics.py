@@ -1,6 +1,6 @@
 """How sure a mean over clips is: percentile bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993).
 
-The clips are the sample: each counts once, however long it is, unless a judge counts something else (words): then the
+The clips are the sample: each counts once, however long it is, unless a metric counts something else (words): then the
 mean is weighted, which makes it the ratio of two sums, and the draws are still of whole clips. Systems are compared on
 differences clip by clip, which takes out what makes a clip hard for every system.
 """
@@ -15,7 +15,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `clips` clips and the ends of its interval; all NaN where no clip was judged."""
+    """A mean over `clips` clips and the ends of its interval; all NaN where no clip was scored."""
 
     mean: float
     low: float
@@ -37,8 +37,8 @@ def bootstrap(
     """
     values = np.asarray(values, np.float64)
     weights = np.ones_like(values) if weights is None else np.asarray(weights, np.float64)
-    judged = np.isfinite(values)
-    values, weights = values[judged], weights[judged]
+    scored = np.isfinite(values)
+    values, weights = values[scored], weights[scored]
     if not len(values):
         return Interval(np.nan, np.nan, np.nan, 0)
     drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))

@@ -118,7 +118,7 @@ def without_network(vocoder: Vocoder) -> list[System]:
             "world",
             "WORLD",
             "A classical vocoder's copy synthesis. It hears the recording (pitch, envelope, aperiodicity every 5 "
-            "ms), not its mel, and shares its analysis with the pitch judges.",
+            "ms), not its mel, and shares its analysis with the pitch metrics.",
             lambda x, *_: torch.from_numpy(world.resynthesize(x.numpy(), spec.sample_rate)),
         ),
         System("noise", "Mel-shaped noise", "No network: white noise with the mel's spectral envelope.", noise),

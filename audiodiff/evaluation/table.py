@@ -4,7 +4,7 @@ import math
 
 from audiodiff.evaluation.record import Block, Record, Row
 from audiodiff.evaluation.statistics import LEVEL, Interval
-from audiodiff.metrics import ALL
+from audiodiff.metrics import METRICS
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 COMPARED = "pesq"
@@ -30,7 +30,7 @@ def markdown(record: Record, plot: str = "") -> str:
 
 def comparisons(block: Block) -> list[str]:
     """For each sampler and number of calls, in a sentence: what it gains or loses against the most calls."""
-    name = ALL[COMPARED].label
+    name = METRICS[COMPARED].label
     return [
         f"{block.name}, {few.sampler}, {few.calls} against {many.calls} calls: {name} {_difference(gain)}, "
         f"{gain.clips} clips"
@@ -50,8 +50,8 @@ def _words(block: Block) -> str:
     if not any("wer" in row.scores for row in block.rows.values()):
         return ""
     count = block.words
-    judged = count["text"] + count["recording"]
-    if not judged:
+    scored = count["text"] + count["recording"]
+    if not scored:
         return " No clip is known to be English, so the word error rate is left open."
     parts = [f"{count['text']} clips against their texts"] if count["text"] else []
     if count["recording"]:
@@ -63,19 +63,19 @@ def _words(block: Block) -> str:
 
 
 def _table(block: Block) -> str:
-    judges = block.judges
+    metrics = block.metrics
     devices = [kind for kind in DEVICES if any(kind in row.speed for row in block.rows.values())]
     heads = [
-        f"{ALL[name].label}{f' ({ALL[name].unit})' if ALL[name].unit else ''} "
-        f"{'↑' if ALL[name].better == 'higher' else '↓'}"
-        for name in judges
+        f"{METRICS[name].label}{f' ({METRICS[name].unit})' if METRICS[name].unit else ''} "
+        f"{'↑' if METRICS[name].better == 'higher' else '↓'}"
+        for name in metrics
     ]
     lines = [
         _line("System", "Calls", *heads, *(f"{DEVICES[kind]}, times real time" for kind in devices)),
         _line("---", *["---:"] * (1 + len(heads) + len(devices))),
     ]
     for row in ordered(block):
-        scores = (_score(block.interval(row, name), name) for name in judges)
+        scores = (_score(block.interval(row, name), name) for name in metrics)
         lines.append(_line(row.label, str(row.calls or "–"), *scores, *(_speed(row, kind) for kind in devices)))
     return "\n".join(lines)
 
@@ -97,7 +97,7 @@ def _lost(block: Block) -> list[str]:
         most = next(iter(mine.values()))[1].calls
         cells = (_difference(mine[count][0]) if count in mine else "–" for count in calls)
         lines.append(_line(sampler, str(most), *cells))
-    said = f"{ALL[COMPARED].label} with so many calls minus that with the most, clip by clip, with its interval:"
+    said = f"{METRICS[COMPARED].label} with so many calls minus that with the most, clip by clip, with its interval:"
     return [said, "\n".join(lines)]
 
 
@@ -119,22 +119,26 @@ def _hardware(record: Record) -> str:
 
 
 def _judges(record: Record) -> str:
-    names = [name for name in ALL if any(name in block.judges for block in record.shown)]
-    return "\n".join(f"- **{ALL[name].label}**: {ALL[name].meaning}" for name in names)
+    names = [name for name in METRICS if any(name in block.metrics for block in record.shown)]
+    return "\n".join(f"- **{METRICS[name].label}**: {METRICS[name].meaning}" for name in names)
 
 
 def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _number(value: float, judge: str, signed: bool = False) -> str:
-    return f"{value:{'+' if signed else ''}.{ALL[judge].decimals}f}".replace("-", "−") if math.isfinite(value) else "–"
+def _number(value: float, metric: str, signed: bool = False) -> str:
+    return (
+        f"{value:{'+' if signed else ''}.{METRICS[metric].decimals}f}".replace("-", "−")
+        if math.isfinite(value)
+        else "–"
+    )
 
 
-def _score(interval: Interval, judge: str) -> str:
+def _score(interval: Interval, metric: str) -> str:
     if not interval.clips:
         return "–"
-    return f"{_number(interval.mean, judge)} ± {_number((interval.high - interval.low) / 2, judge)}"
+    return f"{_number(interval.mean, metric)} ± {_number((interval.high - interval.low) / 2, metric)}"
 
 
 def _difference(gain: Interval) -> str:

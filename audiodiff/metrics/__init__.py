@@ -1,19 +1,19 @@
 """Metrics, one per file: each scores an estimate of a recording, with a unit and a direction.
 
-A judge's function takes `(reference (T,), estimate (T,), sample_rate in Hz)`, numpy and aligned sample by sample (copy
-synthesis: nothing is shifted, warped or scaled), and brings the pair to the rate it needs. Called through `Judge`, the
-pair is checked once, and what no judge can answer is NaN, not a made-up number: a silent reference, or a clip shorter
+A metric's function takes `(reference (T,), estimate (T,), sample_rate in Hz)`, numpy and aligned sample by sample (copy
+synthesis: nothing is shifted, warped or scaled), and brings the pair to the rate it needs. Called through `Metric`, the
+pair is checked once, and what no metric can answer is NaN, not a made-up number: a silent reference, or a clip shorter
 than a quarter of a second. A silent *estimate* of an audible reference is a real failure and gets a real, bad score.
-Where a judge has nothing to compare (no frame voiced in both, say), it answers NaN too; whoever averages has to say how
-many clips were judged.
+Where a metric has nothing to compare (no frame voiced in both, say), it answers NaN too; whoever averages has to say how
+many clips were scored.
 
-Most judges need the two signals alone. The word error rate also needs to know what is said, and is a rate over all
-words: its mean over clips is weighted by `Judge.weight`.
+Most metrics need the two signals alone. The word error rate also needs to know what is said, and is a rate over all
+words: its mean over clips is weighted by `Metric.weight`.
 
-`JUDGES` are those that answer within a fraction of a second, of which every report is made; `ALL` adds those that have
+`REPORT_METRICS` are those that answer within a fraction of a second, of which every report is made; `METRICS` adds those that have
 a network listen for who speaks and what is said.
 
-The packages behind the judges are the extra `metrics`; a missing one is a `UserError` that names the command.
+The packages behind the metrics are the extra `metrics`; a missing one is a `UserError` that names the command.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,14 +25,14 @@ import numpy as np
 from audiodiff.extras import load_module, locate
 from audiodiff.metrics import cepstral, dnsmos, pesq, pitch, speaker, stft, stoi, transcript
 
-__all__ = ["ALL", "JUDGES", "MIN_SECONDS", "Judge", "require_all"]
+__all__ = ["METRICS", "MIN_SECONDS", "REPORT_METRICS", "Metric", "require_all"]
 
 MIN_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Judge:
-    """One judge: how it is called, what it says in plain words, which direction is good, and how it is computed.
+class Metric:
+    """One metric: how it is called, what it says in plain words, which direction is good, and how it is computed.
 
     `count` is None where each clip counts once and what is said does not matter. Else `function` takes the text as its
     last argument, and a clip counts by `count(reference, sample_rate, said)`.
@@ -48,13 +48,13 @@ class Judge:
     count: Callable[[np.ndarray, int, str], float] | None = None
 
     def __call__(self, reference: np.ndarray, estimate: np.ndarray, sample_rate: int, said: str | None = None) -> float:
-        """Judge `estimate` (T,) of `reference` (T,), both at `sample_rate` Hz, within [-1, 1]; NaN if undefined.
+        """Metric `estimate` (T,) of `reference` (T,), both at `sample_rate` Hz, within [-1, 1]; NaN if undefined.
 
         `said` is the text where it is English, "" where that is all that is known, None where not even that is.
 
         Raises:
             ValueError: the arrays are not both (T,), of one length and finite.
-            UserError: the package behind the judge is not installed.
+            UserError: the package behind the metric is not installed.
         """
         reference, estimate = np.asarray(reference, np.float32), np.asarray(estimate, np.float32)
         if reference.ndim != 1 or reference.shape != estimate.shape:
@@ -74,8 +74,8 @@ class Judge:
         return 0.0 if said is None else self.count(np.asarray(reference, np.float32), sample_rate, said)
 
 
-_JUDGES = (
-    Judge(
+_REPORT_METRICS = (
+    Metric(
         "pesq",
         "PESQ-WB",
         "MOS",
@@ -86,7 +86,7 @@ _JUDGES = (
         "4.64). It compares loudness in narrow bands over time, so it rewards a right mel spectrogram; it says "
         "little about whether the result has a voice.",
     ),
-    Judge(
+    Metric(
         "stoi",
         "STOI",
         "",
@@ -97,7 +97,7 @@ _JUDGES = (
         "recording (Taal et al. 2011, up to 5 kHz; 1 is identical)? High where the words can be understood, however "
         "rough they sound.",
     ),
-    Judge(
+    Metric(
         "dnsmos",
         "DNSMOS overall",
         "MOS",
@@ -108,7 +108,7 @@ _JUDGES = (
         "al. 2022, P.835 overall). It never sees the recording: the recording's own score is the mark to reach, and "
         "going above it means cleaner, not truer.",
     ),
-    Judge(
+    Metric(
         "mcd",
         "Mel-cepstral distortion",
         "dB",
@@ -118,7 +118,7 @@ _JUDGES = (
         "How far the spectral envelope (the shape of the mouth) is off: mel cepstra 1 to 24 of WORLD's envelope "
         "every 5 ms, frame against frame without warping, over frames within 50 dB of the recording's loudest.",
     ),
-    Judge(
+    Metric(
         "f0_rmse",
         "Pitch error",
         "cents",
@@ -129,7 +129,7 @@ _JUDGES = (
         "cents are a semitone). It says nothing of frames where the voice was lost: read it together with voicing "
         "F1.",
     ),
-    Judge(
+    Metric(
         "voicing_f1",
         "Voicing F1",
         "",
@@ -139,7 +139,7 @@ _JUDGES = (
         "Is the result voiced where the recording is, and only there (DIO's decision every 5 ms; 1 is perfect)? "
         "Noise with the right mel has no steady pitch, so this shows whether a voice was added.",
     ),
-    Judge(
+    Metric(
         "mr_stft",
         "Multi-resolution STFT",
         "",
@@ -150,9 +150,9 @@ _JUDGES = (
         "(Yamamoto et al. 2020; 0 is identical). It punishes missing detail and noise between the harmonics alike.",
     ),
 )
-JUDGES: dict[str, Judge] = {judge.name: judge for judge in _JUDGES}
+REPORT_METRICS: dict[str, Metric] = {metric.name: metric for metric in _REPORT_METRICS}
 _LISTENERS = (
-    Judge(
+    Metric(
         "speaker",
         "Speaker similarity",
         "",
@@ -163,7 +163,7 @@ _LISTENERS = (
         "identical, about 0.9 another sentence of the same person, about 0.5 another person). It hears little above "
         "the voice's color: a buzzing copy of a voice still is that voice.",
     ),
-    Judge(
+    Metric(
         "wer",
         "Word error rate",
         "%",
@@ -176,7 +176,7 @@ _LISTENERS = (
         transcript.count,
     ),
 )
-ALL: dict[str, Judge] = JUDGES | {judge.name: judge for judge in _LISTENERS}
+METRICS: dict[str, Metric] = REPORT_METRICS | {metric.name: metric for metric in _LISTENERS}
 _IMPORTS = {
     "pesq": ("pesq",),
     "stoi": ("pystoi",),
@@ -188,8 +188,8 @@ _IMPORTS = {
 }
 
 
-def require_all(names: Iterable[str] = tuple(JUDGES)) -> None:
-    """Find every package that these judges need.
+def require_all(names: Iterable[str] = tuple(REPORT_METRICS)) -> None:
+    """Find every package that these metrics need.
 
     Raises:
         UserError: one of them is missing; names it and the command that installs it.

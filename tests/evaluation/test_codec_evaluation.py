@@ -1,4 +1,4 @@
-"""Codecs judged: what comes back whole is told from what does not, and bits are counted."""
+"""Codecs scored: what comes back whole is told from what does not, and bits are counted."""
 
 import json
 import math

@@ -21,9 +21,9 @@ from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.evaluation import report
 from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash, evaluate
-from audiodiff.evaluation.scoring import Case, judge_all
+from audiodiff.evaluation.scoring import Pair, score_all
 from audiodiff.evaluation.statistics import Interval
-from audiodiff.metrics import JUDGES
+from audiodiff.metrics import REPORT_METRICS
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -93,7 +93,7 @@ def written(evaluation, tmp_path_factory):
 def test_every_row_is_there_and_judged(evaluation):
     assert list(evaluation.rows) == ROWS
     for row in evaluation.rows.values():
-        assert set(row.scores) == set(JUDGES)
+        assert set(row.scores) == set(REPORT_METRICS)
         assert all(len(scores) == 2 for scores in row.scores.values())
         assert [len(waveform) for waveform in row.waveforms] == [19200, 16000]
         assert all(np.abs(waveform).max() <= 1 for waveform in row.waveforms)
@@ -143,13 +143,13 @@ def test_json_holds_all_the_numbers(evaluation, written):
     assert found["model"]["hash"] and found["model"]["sampler"] == "recommended" and found["model"]["consistency"] == 8
     assert found["environment"]["torch"] == torch.__version__
     for name, row in found["rows"].items():
-        for judge, score in row["scores"].items():
-            values = [clip["scores"][name][judge] for clip in found["clips"]]
-            judged = [value for value in values if value is not None]
-            assert score["clips"] == len(judged)
-            if judged:
+        for metric, score in row["scores"].items():
+            values = [clip["scores"][name][metric] for clip in found["clips"]]
+            scored = [value for value in values if value is not None]
+            assert score["clips"] == len(scored)
+            if scored:
                 assert (
-                    score["mean"] == pytest.approx(np.mean(judged)) and score["low"] <= score["mean"] <= score["high"]
+                    score["mean"] == pytest.approx(np.mean(scored)) and score["low"] <= score["mean"] <= score["high"]
                 )
     assert {(one["row"], one["other"]) for one in found["differences"]} == set(report.COMPARISONS)
 
@@ -160,8 +160,8 @@ def test_page_is_whole_and_fetches_nothing(written):
     assert not re.search(r"""(src|href)\s*=(?!"data:)|url\(|@import|https?://""", page)
     assert page.count("<audio") == 2 * len(ROWS) and page.count("<img") == 2
     assert "&lt;c/one&gt; &amp; so on" in page and "<c/one>" not in page
-    for judge in JUDGES.values():
-        assert judge.label in page
+    for metric in REPORT_METRICS.values():
+        assert metric.label in page
     assert "Fewer than 50 clips" in page
 
 
@@ -197,7 +197,7 @@ def test_a_clip_no_judge_can_score_is_said_so(evaluation):
         row.scores["f0_rmse"][:] = [math.nan, 30.0]
         assert "1 of 2 clips" in report.html(evaluation)
         row.scores["f0_rmse"][:] = math.nan
-        assert "no clip can be judged" in report.html(evaluation)
+        assert "no clip can be scored" in report.html(evaluation)
         found = json.loads(json.dumps(report.summary(evaluation), allow_nan=False))
         assert found["rows"]["network"]["scores"]["f0_rmse"] == {"mean": None, "low": None, "high": None, "clips": 0}
     finally:
@@ -205,7 +205,7 @@ def test_a_clip_no_judge_can_score_is_said_so(evaluation):
 
 
 @pytest.mark.parametrize(
-    ("judge", "low", "high", "said"),
+    ("metric", "low", "high", "said"),
     [
         ("pesq", 0.1, 0.2, "better"),
         ("pesq", -0.2, -0.1, "worse"),
@@ -214,8 +214,8 @@ def test_a_clip_no_judge_can_score_is_said_so(evaluation):
         ("mcd", -0.1, 0.1, "open"),
     ],
 )
-def test_verdict_follows_the_judges_direction(judge, low, high, said):
-    assert report.verdict(JUDGES[judge], Interval((low + high) / 2, low, high, 50)) == said
+def test_verdict_follows_the_judges_direction(metric, low, high, said):
+    assert report.verdict(REPORT_METRICS[metric], Interval((low + high) / 2, low, high, 50)) == said
 
 
 def test_examples_run_from_short_to_long(evaluation):
@@ -240,12 +240,12 @@ def test_no_clips_is_one_line(manifest, settings):
 @pytest.mark.slow
 def test_processes_judge_as_one_does():
     rng = np.random.default_rng(0)
-    cases = []
+    pairs = []
     for f0 in (130, 170, 210):
         clean = buzz(1.0, f0)
-        cases.append(Case(clean, {"a": clean, "b": clean + rng.normal(0, 0.01, len(clean)).astype(np.float32)}, RATE))
-    alone = [verdict.scores for verdict in judge_all(cases, workers=0)]
-    together = [verdict.scores for verdict in judge_all(cases, workers=2)]
+        pairs.append(Pair(clean, {"a": clean, "b": clean + rng.normal(0, 0.01, len(clean)).astype(np.float32)}, RATE))
+    alone = [verdict.scores for verdict in score_all(pairs, workers=0)]
+    together = [verdict.scores for verdict in score_all(pairs, workers=2)]
     for one, other in zip(alone, together, strict=True):
         for system in one:
             assert one[system] == pytest.approx(other[system], rel=1e-5, nan_ok=True)

@@ -1,4 +1,4 @@
-"""How many processes judge."""
+"""How many processes metric."""
 
 import os
 

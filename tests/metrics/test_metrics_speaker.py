@@ -1,4 +1,4 @@
-"""Whose voice is it: the network against its own package, and what the judge owes."""
+"""Whose voice is it: the network against its own package, and what the metric owes."""
 
 import importlib.util
 import math
@@ -10,7 +10,7 @@ import torch
 
 from audiodiff import extras
 from audiodiff.errors import UserError
-from audiodiff.metrics import ALL, require_all, speaker
+from audiodiff.metrics import METRICS, require_all, speaker
 
 RATE = speaker.SAMPLE_RATE
 
@@ -52,14 +52,14 @@ def test_spans_cover_the_clip_and_overlap_by_half(frames, spans):
 def test_another_voice_is_further_off_than_the_same_one_in_noise():
     same, other = voice(120, 700), voice(260, 2600)
     noisy = same + 0.002 * np.random.default_rng(0).standard_normal(len(same)).astype(np.float32)
-    judge = ALL["speaker"]
-    assert judge(same, same, RATE) == pytest.approx(1, abs=1e-5)
-    assert judge(same, other, RATE) < judge(same, noisy, RATE) < 1
+    metric = METRICS["speaker"]
+    assert metric(same, same, RATE) == pytest.approx(1, abs=1e-5)
+    assert metric(same, other, RATE) < metric(same, noisy, RATE) < 1
 
 
 def test_level_matters_only_above_the_quietest():
     soft, softer = voice(120, 700, level=0.02), voice(120, 700, level=0.01)
-    assert ALL["speaker"](soft, softer, RATE) == pytest.approx(1, abs=1e-4)
+    assert METRICS["speaker"](soft, softer, RATE) == pytest.approx(1, abs=1e-4)
 
 
 def test_embeddings_have_length_one_and_no_negative_part():
@@ -69,17 +69,17 @@ def test_embeddings_have_length_one_and_no_negative_part():
 
 def test_silence_and_shortness():
     sound = voice(150, 800, 1.0)
-    silence, judge = np.zeros_like(sound), ALL["speaker"]
-    assert judge(sound, silence, RATE) == 0
-    assert math.isnan(judge(silence, sound, RATE)) and math.isnan(judge(sound[:3000], sound[:3000], RATE))
+    silence, metric = np.zeros_like(sound), METRICS["speaker"]
+    assert metric(sound, silence, RATE) == 0
+    assert math.isnan(metric(silence, sound, RATE)) and math.isnan(metric(sound[:3000], sound[:3000], RATE))
 
 
 def test_other_rates_are_brought_to_16_khz():
     from audiodiff.metrics.rates import at_rate
 
     one, other = voice(120, 700), voice(160, 1100)
-    at_24k = ALL["speaker"](at_rate(one, RATE, 24000), at_rate(other, RATE, 24000), 24000)
-    assert at_24k == pytest.approx(ALL["speaker"](one, other, RATE), abs=0.02)
+    at_24k = METRICS["speaker"](at_rate(one, RATE, 24000), at_rate(other, RATE, 24000), 24000)
+    assert at_24k == pytest.approx(METRICS["speaker"](one, other, RATE), abs=0.02)
 
 
 def test_missing_weights_name_the_command(monkeypatch):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiodiff.metrics import ALL, transcript
+from audiodiff.metrics import METRICS, transcript
 
-WER, RATE = ALL["wer"], 16000
+WER, RATE = METRICS["wer"], 16000
 
 
 @cache

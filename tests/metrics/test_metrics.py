@@ -1,4 +1,4 @@
-"""What every judge owes: identity, direction, and an honest answer where there is nothing to judge."""
+"""What every metric owes: identity, direction, and an honest answer where there is nothing to metric."""
 
 import math
 
@@ -10,15 +10,15 @@ from scipy.signal import lfilter
 
 from audiodiff import extras
 from audiodiff.errors import UserError
-from audiodiff.metrics import JUDGES, require_all
+from audiodiff.metrics import REPORT_METRICS, require_all
 from audiodiff.metrics.pesq import WORST
 
 RATE = 16000
-INTRUSIVE = [name for name in JUDGES if name != "dnsmos"]
+INTRUSIVE = [name for name in REPORT_METRICS if name != "dnsmos"]
 
 
 def voice(seconds: float = 3.0, rate: int = RATE, seed: int = 0) -> np.ndarray:
-    """Vowels with a gliding pitch, hisses and pauses: enough of speech for judges of speech."""
+    """Vowels with a gliding pitch, hisses and pauses: enough of speech for metrics of speech."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     pulses = np.diff(np.floor(np.cumsum(130 + 40 * np.sin(2 * np.pi * 0.7 * time)) / rate), prepend=0)
@@ -51,84 +51,84 @@ def clean() -> np.ndarray:
     [("pesq", 4.644), ("stoi", 1), ("mcd", 0), ("f0_rmse", 0), ("voicing_f1", 1), ("mr_stft", 0)],
 )
 def test_identity(name, best, clean):
-    assert JUDGES[name](clean, clean, RATE) == pytest.approx(best, abs=1e-3)
+    assert REPORT_METRICS[name](clean, clean, RATE) == pytest.approx(best, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", REPORT_METRICS)
 def test_more_noise_is_worse(name, clean):
-    judge = JUDGES[name]
-    scores = [judge(clean, np.clip(noisy(clean, snr), -1, 1), RATE) for snr in (40, 20, 0)]
+    metric = REPORT_METRICS[name]
+    scores = [metric(clean, np.clip(noisy(clean, snr), -1, 1), RATE) for snr in (40, 20, 0)]
     if name == "f0_rmse":  # what is still voiced under noise may be the clearest part: only the ends compare
-        scores = [judge(clean, clean, RATE), scores[1]]
-    worse = np.diff(scores) < 0 if judge.better == "higher" else np.diff(scores) > 0
+        scores = [metric(clean, clean, RATE), scores[1]]
+    worse = np.diff(scores) < 0 if metric.better == "higher" else np.diff(scores) > 0
     assert worse.all(), scores
 
 
 def test_dnsmos_does_not_hear_the_reference(clean):
-    judge = JUDGES["dnsmos"]
-    assert judge(clean, clean, RATE) == judge(noisy(clean, 0), clean, RATE)
+    metric = REPORT_METRICS["dnsmos"]
+    assert metric(clean, clean, RATE) == metric(noisy(clean, 0), clean, RATE)
 
 
 def test_dnsmos_is_that_of_its_package_from_one_window_on():
     from speechmos import dnsmos
 
     long = voice(10.2)
-    assert JUDGES["dnsmos"](long, long, RATE) == pytest.approx(dnsmos.run(long, RATE)["ovrl_mos"], abs=1e-4)
+    assert REPORT_METRICS["dnsmos"](long, long, RATE) == pytest.approx(dnsmos.run(long, RATE)["ovrl_mos"], abs=1e-4)
 
 
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", REPORT_METRICS)
 def test_silent_reference_and_short_clip_are_undefined(name, clean):
-    judge, silence = JUDGES[name], np.zeros_like(clean)
-    assert math.isnan(judge(silence, clean, RATE))
-    assert math.isnan(judge(clean[:3999], clean[:3999], RATE))
-    assert math.isnan(judge(clean[:0], clean[:0], RATE))
+    metric, silence = REPORT_METRICS[name], np.zeros_like(clean)
+    assert math.isnan(metric(silence, clean, RATE))
+    assert math.isnan(metric(clean[:3999], clean[:3999], RATE))
+    assert math.isnan(metric(clean[:0], clean[:0], RATE))
 
 
 @pytest.mark.parametrize("name", INTRUSIVE)
 def test_silent_estimate_is_a_failure_not_a_gap(name, clean):
-    judge = JUDGES[name]
-    silent, bad = (judge(clean, x, RATE) for x in (np.zeros_like(clean), noisy(clean, 10)))
+    metric = REPORT_METRICS[name]
+    silent, bad = (metric(clean, x, RATE) for x in (np.zeros_like(clean), noisy(clean, 10)))
     if name == "f0_rmse":  # nothing is voiced in both; voicing F1 says so
         assert math.isnan(silent)
         return
-    assert silent < bad if judge.better == "higher" else silent > bad
+    assert silent < bad if metric.better == "higher" else silent > bad
 
 
 def test_silent_estimate_gets_the_ends_of_the_scales(clean):
     silence = np.zeros_like(clean)
-    assert JUDGES["pesq"](clean, silence, RATE) == WORST
-    assert JUDGES["stoi"](clean, silence, RATE) == pytest.approx(0, abs=1e-6)
-    assert JUDGES["voicing_f1"](clean, silence, RATE) == 0
+    assert REPORT_METRICS["pesq"](clean, silence, RATE) == WORST
+    assert REPORT_METRICS["stoi"](clean, silence, RATE) == pytest.approx(0, abs=1e-6)
+    assert REPORT_METRICS["voicing_f1"](clean, silence, RATE) == 0
 
 
 def test_quiet_but_long_enough_for_stoi_alone(clean):
     spoken = clean.copy()
     spoken[3000:] = 0  # what is left after removing silence is below STOI's span of 384 ms
-    assert math.isnan(JUDGES["stoi"](spoken, spoken, RATE))
+    assert math.isnan(REPORT_METRICS["stoi"](spoken, spoken, RATE))
 
 
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", REPORT_METRICS)
 def test_misuse_is_refused(name, clean):
-    judge, broken = JUDGES[name], clean.copy()
+    metric, broken = REPORT_METRICS[name], clean.copy()
     broken[7] = np.nan
     for estimate in (clean[:-1], clean[None], broken):
         with pytest.raises(ValueError, match=name):
-            judge(clean, estimate, RATE)
+            metric(clean, estimate, RATE)
 
 
 @pytest.mark.parametrize("name", ["pesq", "stoi", "dnsmos"])
 def test_other_sample_rates_are_brought_to_the_judges_own(name, clean):
     from audiodiff.metrics.rates import at_rate
 
-    judge, estimate = JUDGES[name], np.clip(noisy(clean, 15), -1, 1)
-    at_24k = judge(at_rate(clean, RATE, 24000), np.clip(at_rate(estimate, RATE, 24000), -1, 1), 24000)
-    assert at_24k == pytest.approx(judge(clean, estimate, RATE), rel=0.03)
+    metric, estimate = REPORT_METRICS[name], np.clip(noisy(clean, 15), -1, 1)
+    at_24k = metric(at_rate(clean, RATE, 24000), np.clip(at_rate(estimate, RATE, 24000), -1, 1), 24000)
+    assert at_24k == pytest.approx(metric(clean, estimate, RATE), rel=0.03)
 
 
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", REPORT_METRICS)
 def test_table_is_complete(name):
-    judge = JUDGES[name]
-    assert judge.name == name and judge.label and len(judge.meaning) > 60 and judge.better in ("higher", "lower")
+    metric = REPORT_METRICS[name]
+    assert metric.name == name and metric.label and len(metric.meaning) > 60 and metric.better in ("higher", "lower")
 
 
 def test_missing_package_names_the_command(monkeypatch, clean):
@@ -141,7 +141,7 @@ def test_missing_package_names_the_command(monkeypatch, clean):
         require_all()
     for name, package in {"pesq": "pesq", "stoi": "pystoi", "mcd": "pyworld"}.items():
         with pytest.raises(UserError, match=package):
-            JUDGES[name](clean, clean * 0.9, RATE)
+            REPORT_METRICS[name](clean, clean * 0.9, RATE)
 
 
 def test_broken_package_says_what_it_lacks(monkeypatch):
@@ -160,4 +160,4 @@ def test_whatever_comes_gets_a_number_or_nan(samples, level, kind, other):
     shapes = (np.zeros(samples), rng.standard_normal(samples), np.ones(samples), voice(1)[:samples])
     reference, estimate = (np.clip(level * shapes[k][:samples], -1, 1).astype(np.float32) for k in (kind, other))
     for name in INTRUSIVE:
-        assert not math.isinf(JUDGES[name](reference, estimate, RATE))
+        assert not math.isinf(REPORT_METRICS[name](reference, estimate, RATE))
