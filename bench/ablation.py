@@ -29,7 +29,7 @@ from audiodiff import config
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash
+from audiodiff.evaluation.held_out import choose, clip_list_hash
 from audiodiff.evaluation.systems import System, ground_truth
 from audiodiff.files import write_text
 from audiodiff.metrics import require_all
@@ -207,7 +207,7 @@ def run(given: argparse.Namespace) -> None:
     seconds = given.minutes * 60
     course = Course(given.data, spec, crops, batch, seconds, given.seed, given.threads, "cpu", recipe)
     manifest = Manifest.load(given.data)
-    clips, _ = choose(manifest, Settings(limit=given.clips))
+    clips, _ = choose(manifest, limit=given.clips)
     digest = clip_list_hash(list(clips))
     check(given.work, {"recipe": list(recipe), "seconds": seconds, "clips": digest, "data": manifest.content_hash()})
     how = (

@@ -28,8 +28,8 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.samplers import presets
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash, synthesize
-from audiodiff.evaluation.systems import System
+from audiodiff.evaluation.held_out import choose, clip_list_hash
+from audiodiff.evaluation.systems import System, synthesize
 from audiodiff.files import write_text
 from audiodiff.metrics import require_all
 from audiodiff.pipelines.vocoder import Vocoder
@@ -118,7 +118,7 @@ def main() -> None:
     given = arguments()
     require_all()
     vocoder, manifest = Vocoder.from_pretrained(given.model), Manifest.load(given.data)
-    clips, _ = choose(manifest, Settings(limit=given.clips))
+    clips, _ = choose(manifest, limit=given.clips)
     held_out = load(vocoder, manifest, clips, given.seed)
     truth = Row(TRUTH, TRUTH, "Ground truth", "", 0.0, scored(list(held_out.recordings), held_out, given.workers))
     rows, speed = measure(vocoder, held_out, given.workers)

@@ -40,7 +40,7 @@ from audiodiff.data.corpora.tones import write_tones
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.evaluate import Settings, choose, clip_list_hash
+from audiodiff.evaluation.held_out import choose, clip_list_hash
 from audiodiff.files import write_text
 from audiodiff.metrics import require_all
 
@@ -204,7 +204,7 @@ def prepare(given: argparse.Namespace, work: Path) -> Bench:
         recipe,
     )
     manifest = Manifest.load(given.data)
-    clips, _ = choose(manifest, Settings(limit=given.clips))
+    clips, _ = choose(manifest, limit=given.clips)
     bench = Bench(contenders(), course, clips, manifest, work, given.workers, rounds=1 if given.quick else 3)
     check(work, bench.settings())
     return bench

@@ -19,10 +19,9 @@ from vocoder_training import Contender, Course, peak_memory
 from audiodiff.audio import io
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
-from audiodiff.evaluation.evaluate import synthesize
 from audiodiff.evaluation.scoring import Pair, score_all
 from audiodiff.evaluation.statistics import Interval, bootstrap
-from audiodiff.evaluation.systems import System
+from audiodiff.evaluation.systems import System, synthesize
 from audiodiff.metrics import REPORT_METRICS
 from audiodiff.pipelines.vocoder import Vocoder
 

@@ -57,13 +57,11 @@ def aims(report: dict) -> list[tuple[str, bool]]:
     wanted = [("network_consistency", "griffin_lim", metric, 0) for metric in report["metrics"]]
     wanted += [("network_consistency", "noise_consistency", metric, 0) for metric in ("dnsmos", "voicing_f1")]
     wanted += [("network", "untrained", "pesq", 0.3)]
-    return [
-        (
-            f"{row} better than {other} on {metric}{f' by {by}' if by else ''}: {lead(report, row, other, metric):+.3f}",
-            lead(report, row, other, metric) > by,
-        )
-        for row, other, metric, by in wanted
-    ]
+    found = []
+    for row, other, metric, by in wanted:
+        gain = lead(report, row, other, metric)
+        found.append((f"{row} better than {other} on {metric}{f' by {by}' if by else ''}: {gain:+.3f}", gain > by))
+    return found
 
 
 def main(path: Path) -> int:

@@ -49,7 +49,7 @@ def benchmark(
     from audiodiff.evaluation import card, plot, report, table
     from audiodiff.evaluation.benchmark import Settings, sweep
     from audiodiff.files import write_text
-    from audiodiff.metrics import ALL
+    from audiodiff.metrics import METRICS
     from audiodiff.models import checkpoint
     from audiodiff.pipelines.vocoder import Vocoder
 
@@ -59,7 +59,7 @@ def benchmark(
     settings = Settings(
         words(samplers),
         integers(steps),
-        words(metrics) or tuple(ALL),
+        words(metrics) or tuple(METRICS),
         seed,
         tuple(split or Settings.splits),
         limit,
@@ -68,7 +68,7 @@ def benchmark(
     vocoder = Vocoder.from_pretrained(model)
     on_gpu = Vocoder.from_pretrained(model, "cuda") if torch.cuda.is_available() else None
     folder = out or model
-    report.claim(folder)
+    report.make_folder(folder)
     for earlier, name in EARLIER.items():
         if (folder / earlier).exists() and not (folder / name).exists():
             (folder / earlier).rename(folder / name)

@@ -16,7 +16,7 @@ _FAINTEST = -70.0  # LUFS
 
 @dataclass(frozen=True)
 class Body:
-    """Of each of N clips that are neither silent nor broken.
+    """Of each of N clips that are neither silent nor not finite.
 
     Attributes:
         embeddings: (N, D), of `metrics.timbre`.
@@ -26,7 +26,7 @@ class Body:
         regular: (N,) how regular they are.
         numbers: (N,) which they were, counted from 0 with all others.
         silent: how many of those there were.
-        broken: how many had samples that are not finite.
+        not_finite: how many had samples that are not finite.
     """
 
     embeddings: np.ndarray
@@ -36,15 +36,15 @@ class Body:
     regular: np.ndarray
     numbers: np.ndarray
     silent: int
-    broken: int
+    not_finite: int
 
     @classmethod
     def heard(cls, clips: Iterable[np.ndarray], sample_rate: int) -> Self:
         """Of clips (C, T)."""
-        rows, silent, broken = [], 0, 0
+        rows, silent, not_finite = [], 0, 0
         for number, clip in enumerate(clips):
             if not np.isfinite(clip).all():
-                broken += 1
+                not_finite += 1
                 continue
             try:
                 embedding = timbre.embedding(clip, sample_rate)
@@ -56,7 +56,7 @@ class Body:
             loudness, rhythm = _loudness(clip / peak, sample_rate), beat(clip / peak, sample_rate)
             rows.append((embedding, crest, loudness, *rhythm, number))
         columns = zip(*rows, strict=True) if rows else [()] * 6
-        return cls(*map(np.array, columns), silent, broken)
+        return cls(*map(np.array, columns), silent, not_finite)
 
     def __len__(self) -> int:
         """N."""

@@ -14,7 +14,7 @@ _INK = "#808080"  # readable on white and on black
 
 
 def sound(samples: np.ndarray, sample_rate: int) -> str:
-    """(T,) as 16-bit FLAC: lossless, since a codec's own artifacts must not be mistaken for the vocoder's."""
+    """(T,) or (T, C) as 16-bit FLAC: lossless, since a codec's own artifacts must not be mistaken for the vocoder's."""
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, sample_rate, format="FLAC", subtype="PCM_16")
     return _uri("audio/flac", buffer.getvalue())

@@ -16,17 +16,15 @@ of training clips that went through the codec and back, says how near its latent
 to training clips is no copying.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from math import gcd
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from audiodiff.audio.io import Audio, write
+from audiodiff.audio.io import Audio
 from audiodiff.audio.loudness import normalize_peak
 from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
@@ -34,8 +32,9 @@ from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.clip_features import Body
-from audiodiff.evaluation.evaluate import clip_list_hash
-from audiodiff.files import write_texts
+from audiodiff.evaluation.figures import sound
+from audiodiff.evaluation.held_out import SPLITS, clip_list_hash
+from audiodiff.evaluation.report import Cell, Example, Report, Section, Table
 from audiodiff.metrics import timbre
 from audiodiff.metrics.distribution import (
     LEAST_PER_DIMENSION,
@@ -76,7 +75,7 @@ class Settings:
     steps: int = 20
     sampler: str | None = None
     seed: int = 0
-    splits: tuple[str, ...] = ("validation", "test")
+    splits: tuple[str, ...] = SPLITS
     limit: int = 1000
 
 
@@ -85,7 +84,7 @@ class Row:
     """One body of clips.
 
     Attributes:
-        clips: that were heard; silent and broken ones are not.
+        clips: that were heard; silent ones and those that are not finite are left out.
         silent: without sound.
         distances: to the held-out clips, by name, with their confidence intervals.
         nearest: to the training clips, of training clips to the nearest other one.
@@ -93,7 +92,7 @@ class Row:
         crest_db: median of peaks above the average power.
         loudness: in LUFS, of clips brought to one peak.
         beat: how regular it is (`metrics.rhythm`), None of clips that are too short to have one.
-        broken: clips with samples that are not finite.
+        not_finite: clips with NaN or infinite samples.
     """
 
     clips: int
@@ -104,7 +103,7 @@ class Row:
     crest_db: float
     loudness: Spread
     beat: Spread | None
-    broken: int = 0
+    not_finite: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,8 @@ class Neighbor:
 
 
 @dataclass(frozen=True)
-class Report:
-    """All that was found.
+class Evaluation:
+    """Results.
 
     Attributes:
         rows: by body.
@@ -178,14 +177,14 @@ def evaluate(generator: AudioGenerator, untrained: AudioGenerator | None, manife
     bodies = {name: Body.heard(some, generator.sample_rate) for name, some in clips.items()}
     for name, body in bodies.items():
         if len(body) < FEWEST:
-            whole = len(body) + body.silent + body.broken
-            problem = f"{body.silent} of {whole} clips are silent, {body.broken} hold NaN or infinite samples"
+            whole = len(body) + body.silent + body.not_finite
+            problem = f"{body.silent} of {whole} clips are silent, {body.not_finite} hold NaN or infinite samples"
             raise UserError(name, problem, "train longer, or ask for more")
     real = Body.heard(recordings(manifest, held_out, generator), generator.sample_rate)
     size = min(len(real), *map(len, bodies.values()))
     axes = Axes.of(bodies[TRAINING].embeddings, size // LEAST_PER_DIMENSION)
     apart, placed = axes(real.embeddings), {name: axes(body.embeddings) for name, body in bodies.items()}
-    report = Report(
+    evaluation = Evaluation(
         rows={name: _row(body, placed[name], placed[TRAINING], apart, size) for name, body in bodies.items()},
         held_out=Spread.of(nearest(apart, placed[TRAINING])[0]),
         held_out_clips=len(real),
@@ -198,7 +197,7 @@ def evaluate(generator: AudioGenerator, untrained: AudioGenerator | None, manife
         settings=settings,
         clip_list_hash=clip_list_hash(list(dict.fromkeys(clip for clip, _ in held_out))),
     )
-    return report, examples
+    return evaluation, examples
 
 
 def places(generator: AudioGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
@@ -290,7 +289,7 @@ def _row(body: Body, placed: np.ndarray, training: np.ndarray, real: np.ndarray,
     near, variety = Spread.of(nearest(placed, training)[0]), _spread(placed) / _spread(training)
     regular = Spread.of(body.regular) if np.isfinite(body.tempo).any() else None
     crest, loudness = float(np.median(body.crest_db)), Spread.of(body.loudness)
-    return Row(len(body), body.silent, distances, near, variety, crest, loudness, regular, body.broken)
+    return Row(len(body), body.silent, distances, near, variety, crest, loudness, regular, body.not_finite)
 
 
 def _spread(points: np.ndarray) -> float:
@@ -299,72 +298,84 @@ def _spread(points: np.ndarray) -> float:
     return float(distances.sum() / (len(points) * (len(points) - 1)))
 
 
-def markdown(report: Report) -> str:
-    """The report for people."""
-    head = [
-        "",
-        "clips (silent)",
-        *(f"{name} distance ↓" for name in DISTANCES),
-        "nearest training clip",
-        "variety",
-        "crest, dB",
-        "loudness, LUFS",
-        "beat",
-    ]
-    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
-    for name, row in report.rows.items():
-        count = f"{row.clips} ({row.silent}{f', {row.broken} not finite' if row.broken else ''})"
-        cells = [name, count, *(str(row.distances[kind]) for kind in DISTANCES)]
-        cells += [str(row.nearest), f"{row.variety:.2f}", f"{row.crest_db:.1f}"]
-        cells += [str(row.loudness), str(row.beat or "–")]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines.append(f"| held-out clips | {report.held_out_clips} | | | {report.held_out} | | | | |")
-    times = ", ".join(f"{name} {ratio:.2f}" for name, ratio in report.ratio.items())
-    parts = [
-        "# What the model makes beside recordings",
-        " · ".join(f"{key} {value}" for key, value in report.facts.items() if value is not None),
-        f"{report.settings.count} clips, {report.settings.steps} calls, seed {report.settings.seed}; distances to the "
-        f"held-out clips (list SHA-256 `{report.clip_list_hash}`) over subsets of {report.subset} in "
-        f"{report.dimensions} dimensions, with 95 % confidence intervals; of all else median and middle 95 %.",
-        "\n".join(lines),
-        f"Times the floor: {times}. In the median generated clips are {nearness(report)}.",
-        "Distances to one half of the held-out clips, over halves drawn again and again:",
-        "\n".join(_halves_table(report)),
-        "What the clips beside this report are nearest to, of the training clips:",
-        "\n".join(_neighbors_table(report)),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _halves_table(report: Report) -> list[str]:
-    rows = [f"| {name} | {' | '.join(map(str, found.values()))} |" for name, found in report.halves.items()]
-    return [f"| | {' | '.join(DISTANCES)} |", "|---|" + "--:|" * len(DISTANCES), *rows]
-
-
-def _neighbors_table(report: Report) -> list[str]:
-    rows = [
-        f"| {one.clip:04d} | {one.nearest}, at {one.seconds:.1f} s | {one.distance:.2f} |"
-        for one in report.neighbors
-        if one.clip < EXAMPLES
-    ]
-    return ["| clip | training clip | distance |", "|---|---|--:|", *rows]
-
-
-def nearness(report: Report) -> str:
-    """Whether a model copies, in words: of what lies nearer than held-out clips the training clips say more."""
-    mine, training = (report.rows[name].nearest.median for name in (GENERATED, TRAINING))
-    if mine >= report.held_out.median:
+def nearness(evaluation: Evaluation) -> str:
+    """Whether a model copies, in words: training clips are compared to what lies nearer than held-out clips."""
+    mine, training = (evaluation.rows[name].nearest.median for name in (GENERATED, TRAINING))
+    if mine >= evaluation.held_out.median:
         return "no nearer to training clips than held-out clips are"
     if mine >= training:
         return "nearer to training clips than held-out clips are, but no nearer than training clips are to each other"
     return "nearer to training clips than these are to each other, and than held-out clips are: it may copy"
 
 
-def write_report(report: Report, clips: Sequence[np.ndarray], sample_rate: int, folder: Path) -> Path:
-    """Write report.md, report.json and some clips; the path of report.md is returned."""
-    folder = Path(folder)
-    text = json.dumps(asdict(report) | {"ratio": report.ratio}, indent=1, ensure_ascii=False)
-    for number, clip in enumerate(normalize_peak(torch.from_numpy(np.stack(clips)), 0.9)):
-        write(folder / "clips" / f"{number:04d}.wav", Audio(clip, sample_rate))
-    write_texts({folder / "report.json": text + "\n", folder / "report.md": markdown(report)})
-    return folder / "report.md"
+def generation_report(evaluation: Evaluation, clips: Sequence[np.ndarray], sample_rate: int) -> Report:
+    """The report of an evaluation, with some generated clips (C, T)."""
+    settings = evaluation.settings
+    audio = [Audio(clip, sample_rate) for clip in normalize_peak(torch.from_numpy(np.stack(clips)), 0.9)]
+    ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in evaluation.ratio.items())
+    neighbors = {one.clip: one for one in evaluation.neighbors}
+    examples = [
+        Example(
+            f"{number:04d}",
+            f"nearest training clip: {neighbors[number].nearest}" if number in neighbors else "silent",
+            {"Generated": sound(clip.samples.T.numpy(), sample_rate)},
+        )
+        for number, clip in enumerate(audio)
+    ]
+    return Report(
+        title="Generator evaluation",
+        facts=" · ".join(f"{key} {value}" for key, value in evaluation.facts.items() if value is not None),
+        lead=[
+            f"{settings.count} clips, {settings.steps} steps, seed {settings.seed}. Times the distance of training "
+            f"clips: {ratios}. In the median, generated clips are {nearness(evaluation)}."
+        ],
+        sections=[
+            Section(
+                "Distances",
+                f"Distances to the held-out clips (list SHA-256 {evaluation.clip_list_hash}) over subsets of "
+                f"{evaluation.subset} in {evaluation.dimensions} dimensions, with 95 % confidence intervals; of all "
+                "other columns the median and the middle 95 %.",
+                _distances(evaluation),
+            ),
+            Section(
+                "Halves", "Distances to one half of the held-out clips, over random halves.", _halves_table(evaluation)
+            ),
+            Section("Nearest training clips", table=_neighbors_table(evaluation), examples=examples),
+        ],
+        data=asdict(evaluation) | {"ratio": evaluation.ratio},
+        clips={f"{number:04d}.wav": clip for number, clip in enumerate(audio)},
+    )
+
+
+def _distances(evaluation: Evaluation) -> Table:
+    columns = ["Clips", "Number (silent)", *(f"{name} distance ↓" for name in DISTANCES), "Nearest training clip"]
+    columns += ["Variety", "Crest, dB", "Loudness, LUFS", "Beat"]
+    rows = {}
+    for name, row in evaluation.rows.items():
+        texts = [f"{row.clips} ({row.silent}{f', {row.not_finite} not finite' if row.not_finite else ''})"]
+        texts += [str(row.distances[kind]) for kind in DISTANCES]
+        texts += [
+            str(row.nearest),
+            f"{row.variety:.2f}",
+            f"{row.crest_db:.1f}",
+            str(row.loudness),
+            str(row.beat or "–"),
+        ]
+        rows[name] = [Cell(text) for text in texts]
+    texts = [str(evaluation.held_out_clips), "", "", str(evaluation.held_out), "", "", "", ""]
+    rows["held-out clips"] = [Cell(text) for text in texts]
+    return Table([(name, "") for name in columns], rows, [GENERATED])
+
+
+def _halves_table(evaluation: Evaluation) -> Table:
+    rows = {name: [Cell(str(value)) for value in found.values()] for name, found in evaluation.halves.items()}
+    return Table([("Clips", ""), *((name, "") for name in DISTANCES)], rows, [GENERATED])
+
+
+def _neighbors_table(evaluation: Evaluation) -> Table:
+    shown = [one for one in evaluation.neighbors if one.clip < EXAMPLES]
+    rows = {
+        f"{one.clip:04d}": [Cell(f"{one.nearest}, at {one.seconds:.1f} s"), Cell(f"{one.distance:.2f}")]
+        for one in shown
+    }
+    return Table([("Clip", ""), ("Training clip", ""), ("Distance", "")], rows)

@@ -1,6 +1,6 @@
-"""A record as a picture: for every block, one panel a metric and one for speed, over the number of network calls.
+"""A record as a picture: for every block, one panel a metric and one for speed, over the number of steps.
 
-Samplers are lines with their intervals as bands; what takes no calls is a horizontal line. Axes follow the samplers and
+Samplers are lines with their intervals as bands; what has no steps is a horizontal line. Axes follow the samplers and
 the ground truth: a system far off (bare noise, say) is not drawn where it would press the others together.
 """
 
@@ -56,7 +56,7 @@ def figure(record: Record) -> Figure:
 
 
 def _samplers(block: Block) -> dict[str, list[Row]]:
-    rows = [row for row in ordered(block) if row.calls]
+    rows = [row for row in ordered(block) if row.steps]
     return {name: [row for row in rows if row.sampler == name] for name in dict.fromkeys(row.sampler for row in rows)}
 
 
@@ -65,10 +65,10 @@ def _quality(ax: Axes, block: Block, metric: str) -> None:
     for i, (sampler, rows) in enumerate(_samplers(block).items()):
         rows = [row for row in rows if metric in row.scores]
         intervals = [block.interval(row, metric) for row in rows]
-        calls, color = [row.calls for row in rows], COLOURS[i % len(COLOURS)]
+        steps, color = [row.steps for row in rows], COLOURS[i % len(COLOURS)]
         means, low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("mean", "low", "high"))
-        ax.fill_between(calls, low, high, color=color, alpha=0.15, linewidth=0)
-        ax.plot(calls, means, color=color, marker=MARKERS[i % len(MARKERS)], markersize=4, label=sampler)
+        ax.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
+        ax.plot(steps, means, color=color, marker=MARKERS[i % len(MARKERS)], markersize=4, label=sampler)
         own += [*low, *high]
     levels = {name: block.interval(block.rows[name], metric).mean for name in LEVELS if name in block.rows}
     core = np.array([*own, levels.get("ground_truth", np.nan)])
@@ -90,7 +90,7 @@ def _speed(ax: Axes, block: Block) -> None:
             timed = [row for row in rows if kind in row.speed]
             speeds = [1 / row.speed[kind].median for row in timed]
             marker = MARKERS[i % len(MARKERS)]
-            ax.plot([row.calls for row in timed], speeds, style, color=COLOURS[i % len(COLOURS)], marker=marker, ms=4)
+            ax.plot([row.steps for row in timed], speeds, style, color=COLOURS[i % len(COLOURS)], marker=marker, ms=4)
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter("{x:g}")
@@ -98,13 +98,13 @@ def _speed(ax: Axes, block: Block) -> None:
 
 
 def _dress(ax: Axes, block: Block, title: str, note: str) -> None:
-    calls = sorted({row.calls for row in block.rows.values() if row.calls})
+    steps = sorted({row.steps for row in block.rows.values() if row.steps})
     ax.set_xscale("log")
-    ax.set_xticks(calls, [str(count) for count in calls])
+    ax.set_xticks(steps, [str(count) for count in steps])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_title(title, fontsize=10, loc="left")
-    ax.set_xlabel(f"network calls ({note})", fontsize=8)
+    ax.set_xlabel(f"steps ({note})", fontsize=8)
     ax.tick_params(labelsize=8, length=3)
     ax.grid(alpha=0.25, linewidth=0.6)
     for side in ("top", "right"):

@@ -1,4 +1,4 @@
-"""Scoring many clips on several processes, each of one thread; what a metric loads is loaded once a process."""
+"""Scoring many clips on several processes, each of one thread; a metric's network is loaded once per process."""
 
 import multiprocessing
 import os
@@ -16,48 +16,48 @@ from audiodiff.metrics import METRICS, REPORT_METRICS
 
 @dataclass(frozen=True)
 class Pair:
-    """One clip to metric.
+    """A recording and what systems made of it.
 
     Attributes:
         reference: the recording (T,), in [-1, 1].
-        estimates: each system's version of it (T,), in [-1, 1].
+        estimates: the version (T,) of each system, in [-1, 1].
         sample_rate: of both, in Hz.
-        said: the text if it is English, "" if it is English of unknown text, None if it is not known to be English.
+        text: what is said if it is English, "" if it is English of unknown text, None if it may not be English.
     """
 
     reference: np.ndarray
     estimates: dict[str, np.ndarray]
     sample_rate: int
-    said: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a clip as [system][metric]; the seconds each metric took for all systems; how much the clip counts."""
+    """Scores of a clip, [system][metric]; seconds per metric for all systems; how much the clip counts per metric."""
 
     scores: dict[str, dict[str, float]]
     seconds: dict[str, float] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
 
 
-def metric(case: Pair, names: Sequence[str] = tuple(REPORT_METRICS)) -> Scores:
-    """Ask the metrics of these names about every system's version of one clip."""
-    scores: dict[str, dict[str, float]] = {system: {} for system in case.estimates}
+def score(pair: Pair, names: Sequence[str] = tuple(REPORT_METRICS)) -> Scores:
+    """Score every system's version of one clip by the metrics of these names."""
+    scores: dict[str, dict[str, float]] = {system: {} for system in pair.estimates}
     seconds = dict.fromkeys(names, 0.0)
-    for system, estimate in case.estimates.items():
+    for system, estimate in pair.estimates.items():
         for name in names:
             start = time.perf_counter()
-            scores[system][name] = METRICS[name](case.reference, estimate, case.sample_rate, case.said)
+            scores[system][name] = METRICS[name](pair.reference, estimate, pair.sample_rate, pair.text)
             seconds[name] += time.perf_counter() - start
-    weights = {name: METRICS[name].weight(case.reference, case.sample_rate, case.said) for name in names}
+    weights = {name: METRICS[name].weight(pair.reference, pair.sample_rate, pair.text) for name in names}
     return Scores(scores, seconds, weights)
 
 
 class MetricPool:
-    """Processes that metric, until the `with` block ends; between two rounds they wait and cost nothing.
+    """Processes that score, until the `with` block ends; idle ones cost nothing.
 
     Args:
-        workers: how many; None: one a core; 0: this process.
+        workers: how many; None: one per core; 0: this process.
     """
 
     def __init__(self, workers: int | None = None):
@@ -65,21 +65,20 @@ class MetricPool:
         if workers != 0:
             # Spawned, not forked: torch's threads do not survive a fork.
             context = multiprocessing.get_context("spawn")
-            count = workers or _cores()
-            self._executor = ProcessPoolExecutor(count, context, torch.set_num_threads, (1,))
+            self._executor = ProcessPoolExecutor(workers or _cores(), context, torch.set_num_threads, (1,))
 
     def __enter__(self) -> "MetricPool":
-        """Itself."""
+        """Return the pool."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the processes; what was not begun is dropped."""
+        """End the processes; pending work is dropped."""
         if self._executor:
             self._executor.shutdown(cancel_futures=True)
 
     def __call__(self, pairs: Iterable[Pair], names: Sequence[str] = tuple(REPORT_METRICS)) -> Iterator[Scores]:
-        """Verdicts in the order of `pairs`."""
-        return (self._executor.map if self._executor else map)(partial(metric, names=tuple(names)), pairs)
+        """Scores in the order of `pairs`."""
+        return (self._executor.map if self._executor else map)(partial(score, names=tuple(names)), pairs)
 
 
 def _cores() -> int:
@@ -88,6 +87,6 @@ def _cores() -> int:
 
 
 def score_all(pairs: Iterable[Pair], workers: int | None = None) -> Iterator[Scores]:
-    """Verdicts of `REPORT_METRICS` in the order of `pairs`, by a pool of its own."""
+    """Scores by `REPORT_METRICS` in the order of `pairs`, by a pool of its own."""
     with MetricPool(workers) as pool:
         yield from pool(pairs)

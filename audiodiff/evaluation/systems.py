@@ -5,9 +5,11 @@ The others bracket the network: what a mel alone is worth (Griffin-Lim; shaped n
 what the same architecture is worth before training, and what training added, with and without mel consistency.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -129,3 +131,23 @@ def without_network(vocoder: Vocoder) -> list[System]:
             consistent,
         ),
     ]
+
+
+def synthesize(
+    system: System,
+    recordings: Sequence[Tensor],
+    mels: Sequence[Tensor],
+    seeds: Sequence[int],
+    tick: Callable[[], object] = lambda: None,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """All clips by one system, each (T,) as long as its recording, and the seconds each took (clips,)."""
+    system.synthesize(recordings[0], mels[0], seeds[0])  # warm-up: memory, plans of transforms, kernels
+    waveforms, seconds = [], []
+    for recording, mel, seed in zip(recordings, mels, seeds, strict=True):
+        start = time.perf_counter()
+        waveform = system.synthesize(recording, mel, seed)
+        seconds.append(time.perf_counter() - start)
+        waveform = torch.nn.functional.pad(waveform, (0, max(0, len(recording) - len(waveform))))
+        waveforms.append(waveform[: len(recording)].clamp(-1, 1).numpy())
+        tick()
+    return waveforms, np.array(seconds)

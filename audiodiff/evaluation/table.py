@@ -1,17 +1,16 @@
-"""A record as Markdown: for every block a table of all rows, and what few calls of a sampler lose against many."""
-
-import math
+"""A benchmark's record in Markdown: a table per block, and what few steps of a sampler lose against many."""
 
 from audiodiff.evaluation.record import Block, Record, Row
+from audiodiff.evaluation.report import DISCLAIMER, Cell, Table, markdown_table
 from audiodiff.evaluation.statistics import LEVEL, Interval
 from audiodiff.metrics import METRICS
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
-COMPARED = "pesq"
+COMPARED = METRICS["pesq"]
 
 
 def markdown(record: Record, plot: str = "") -> str:
-    """The whole text; `plot` is where the picture lies, seen from the text."""
+    """The whole text; `plot` is the path of the picture, relative to the text."""
     model, made = record.model, record.environment
     parts = [
         "## Quality and speed",
@@ -19,94 +18,85 @@ def markdown(record: Record, plot: str = "") -> str:
         f"model `{model['hash'][:12]}`, {model['parameters'] / 1e6:.1f} M parameters, {model['consistency']} "
         "iterations of mel consistency after the network. Numbers are means over clips ± half the width of their "
         f"{LEVEL:.0%} interval (bootstrap over clips). Speed is seconds of audio per second of work, median over clips "
-        "made one at a time, mel given, mel consistency included; in brackets the real-time factor, its inverse. "
-        f"Measured on {_hardware(record)}.",
-        *([f"![Quality and speed over network calls]({plot})"] if plot else []),
+        "synthesized one at a time, mel given, mel consistency included; in brackets the real-time factor, its "
+        f"inverse. Measured on {_hardware(record)}. {DISCLAIMER}",
+        *([f"![Quality and speed over steps]({plot})"] if plot else []),
         *(part for block in record.shown for part in _block(block)),
-        _judges(record),
+        _meanings(record),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def comparisons(block: Block) -> list[str]:
-    """For each sampler and number of calls, in a sentence: what it gains or loses against the most calls."""
-    name = METRICS[COMPARED].label
+    """For each sampler and number of steps, in a sentence: what it gains or loses against the most steps."""
     return [
-        f"{block.name}, {few.sampler}, {few.calls} against {many.calls} calls: {name} {_difference(gain)}, "
+        f"{block.name}, {few.sampler}, {few.steps} against {many.steps} steps: {COMPARED.label} {_difference(gain)}, "
         f"{gain.clips} clips"
         for few, many, gain in _losses(block)
     ]
 
 
 def _block(block: Block) -> list[str]:
-    said = (
+    facts = (
         f"{len(block.clips)} clips ({block.seconds / 60:.1f} minutes) of {' and '.join(block.splits)}; seed "
         f"{block.seed}; clip list SHA-256 `{block.clip_list_sha256}`."
     )
-    return [f"### {block.name}", said + _words(block), _table(block), *_lost(block)]
+    return [f"### {block.name}", facts + _words(block), _scores(block), *_loss_table(block)]
 
 
 def _words(block: Block) -> str:
     if not any("wer" in row.scores for row in block.rows.values()):
         return ""
     count = block.words
-    scored = count["text"] + count["recording"]
-    if not scored:
-        return " No clip is known to be English, so the word error rate is left open."
+    if not count["text"] + count["recording"]:
+        return " No clip is known to be English, so there is no word error rate."
     parts = [f"{count['text']} clips against their texts"] if count["text"] else []
     if count["recording"]:
-        parts.append(f"{count['recording']} against what is heard in the recording")
+        parts.append(f"{count['recording']} against the transcript of the recording")
     if count["none"]:
         parts.append(f"{count['none']} not known to be English are left out")
     total = round(block.weights["wer"].sum())
     return f" Word error rate over {total} words: {', '.join(parts)}."
 
 
-def _table(block: Block) -> str:
-    metrics = block.metrics
+def _scores(block: Block) -> str:
     devices = [kind for kind in DEVICES if any(kind in row.speed for row in block.rows.values())]
-    heads = [
-        f"{METRICS[name].label}{f' ({METRICS[name].unit})' if METRICS[name].unit else ''} "
-        f"{'↑' if METRICS[name].better == 'higher' else '↓'}"
-        for name in metrics
-    ]
-    lines = [
-        _line("System", "Calls", *heads, *(f"{DEVICES[kind]}, times real time" for kind in devices)),
-        _line("---", *["---:"] * (1 + len(heads) + len(devices))),
-    ]
-    for row in ordered(block):
-        scores = (_score(block.interval(row, name), name) for name in metrics)
-        lines.append(_line(row.label, str(row.calls or "–"), *scores, *(_speed(row, kind) for kind in devices)))
+    headings = ["System", "Steps", *(METRICS[name].heading for name in block.metrics)]
+    headings += [f"{DEVICES[kind]}, times real time" for kind in devices]
+    lines = [f"| {' | '.join(headings)} |", f"| --- | {' | '.join(['---:'] * (len(headings) - 1))} |"]
+    for row in ordered(block):  # several rows of a sampler have one label
+        cells = [row.label, str(row.steps or "–"), *(_score(block.interval(row, name), name) for name in block.metrics)]
+        lines.append(f"| {' | '.join([*cells, *(_speed(row, kind) for kind in devices)])} |")
     return "\n".join(lines)
 
 
 def ordered(block: Block) -> list[Row]:
-    """Rows without a network first, then by sampler and calls."""
+    """Rows without a network first, then by sampler and steps."""
     samplers = list(dict.fromkeys(row.sampler for row in block.rows.values()))
-    return sorted(block.rows.values(), key=lambda row: (row.calls > 0, samplers.index(row.sampler), row.calls))
+    return sorted(block.rows.values(), key=lambda row: (row.steps > 0, samplers.index(row.sampler), row.steps))
 
 
-def _lost(block: Block) -> list[str]:
+def _loss_table(block: Block) -> list[str]:
     losses = _losses(block)
     if not losses:
         return []
-    calls = sorted({few.calls for few, _, _ in losses})
-    lines = [_line("Sampler", "Against", *map(str, calls)), _line("---", *["---:"] * (1 + len(calls)))]
+    steps = sorted({few.steps for few, _, _ in losses})
+    rows = {}
     for sampler in dict.fromkeys(few.sampler for few, _, _ in losses):
-        mine = {few.calls: (gain, many) for few, many, gain in losses if few.sampler == sampler}
-        most = next(iter(mine.values()))[1].calls
-        cells = (_difference(mine[count][0]) if count in mine else "–" for count in calls)
-        lines.append(_line(sampler, str(most), *cells))
-    said = f"{METRICS[COMPARED].label} with so many calls minus that with the most, clip by clip, with its interval:"
-    return [said, "\n".join(lines)]
+        gains = {few.steps: gain for few, _, gain in losses if few.sampler == sampler}
+        most = next(many.steps for few, many, _ in losses if few.sampler == sampler)
+        texts = (_difference(gains[count]) if count in gains else "–" for count in steps)
+        rows[sampler] = [Cell(str(most)), *map(Cell, texts)]
+    text = f"{COMPARED.label} with fewer steps minus that with the most, clip by clip, with its interval:"
+    return [text, markdown_table(Table([("Sampler", ""), ("Most steps", ""), *((str(n), "") for n in steps)], rows))]
 
 
 def _losses(block: Block) -> list[tuple[Row, Row, Interval]]:
-    """(few, many, PESQ of few minus PESQ of many) for every sampler and every number of calls below its most."""
+    """(few, many, PESQ of few minus PESQ of many) for every sampler and every number of steps below its most."""
     found = []
-    for sampler in dict.fromkeys(row.sampler for row in block.rows.values() if row.calls):
-        rows = [row for row in ordered(block) if row.sampler == sampler and COMPARED in row.scores]
-        found += [(few, rows[-1], block.gain(few, rows[-1], COMPARED)) for few in rows[:-1]]
+    for sampler in dict.fromkeys(row.sampler for row in block.rows.values() if row.steps):
+        rows = [row for row in ordered(block) if row.sampler == sampler and COMPARED.name in row.scores]
+        found += [(few, rows[-1], block.gain(few, rows[-1], COMPARED.name)) for few in rows[:-1]]
     return found
 
 
@@ -118,31 +108,20 @@ def _hardware(record: Record) -> str:
     return " and ".join(found)
 
 
-def _judges(record: Record) -> str:
+def _meanings(record: Record) -> str:
     names = [name for name in METRICS if any(name in block.metrics for block in record.shown)]
     return "\n".join(f"- **{METRICS[name].label}**: {METRICS[name].meaning}" for name in names)
 
 
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _number(value: float, metric: str, signed: bool = False) -> str:
-    return (
-        f"{value:{'+' if signed else ''}.{METRICS[metric].decimals}f}".replace("-", "−")
-        if math.isfinite(value)
-        else "–"
-    )
-
-
-def _score(interval: Interval, metric: str) -> str:
+def _score(interval: Interval, name: str) -> str:
     if not interval.clips:
         return "–"
-    return f"{_number(interval.mean, metric)} ± {_number((interval.high - interval.low) / 2, metric)}"
+    metric = METRICS[name]
+    return f"{metric.format(interval.mean)} ± {metric.format((interval.high - interval.low) / 2)}"
 
 
 def _difference(gain: Interval) -> str:
-    mean, low, high = (_number(value, COMPARED, True) for value in (gain.mean, gain.low, gain.high))
+    mean, low, high = (COMPARED.format(value, signed=True) for value in (gain.mean, gain.low, gain.high))
     return f"{mean} ({low} to {high})"
 
 

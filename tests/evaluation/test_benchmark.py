@@ -27,7 +27,7 @@ from audiodiff.pipelines.vocoder import Vocoder
 
 RATE = 16000
 FIXED = ["ground_truth", "griffin_lim", "world", "noise", "noise_consistency"]
-FEW = Settings(samplers=("recommended", "ddim"), calls=(3, 1), metrics=("mr_stft", "pesq"))
+FEW = Settings(samplers=("recommended", "ddim"), steps=(3, 1), metrics=("mr_stft", "pesq"))
 
 
 def write_clips(root, corpus: str, count: int) -> Manifest:
@@ -85,7 +85,7 @@ def test_every_row_stands_in_every_block(swept):
         assert block.metrics == ["pesq", "mr_stft"]
         for name, row in block.rows.items():
             assert all(len(scores) == clips for scores in row.scores.values())
-            assert set(row.speed) == (set() if name == "ground_truth" else {"cpu", "cuda"} if row.calls else {"cpu"})
+            assert set(row.speed) == (set() if name == "ground_truth" else {"cpu", "cuda"} if row.steps else {"cpu"})
             for speed in row.speed.values():
                 assert 0 < speed.median < math.inf and 0 < speed.pooled < math.inf
         assert block.rows["ground_truth"].scores["mr_stft"].max() == 0
@@ -187,9 +187,9 @@ def test_foreign_file_is_not_overwritten(tmp_path, text):
     [
         {"metrics": ("nope",)},
         {"samplers": ("nope",)},
-        {"calls": (0,)},
-        {"calls": ()},
-        {"samplers": ("heun",), "calls": (1,)},
+        {"steps": (0,)},
+        {"steps": ()},
+        {"samplers": ("heun",), "steps": (1,)},
         {"samplers": ("ddpm_learned",)},
     ],
 )
@@ -200,8 +200,8 @@ def test_wrong_settings_end_before_any_work(vocoder, data, tmp_path, wrong):
 
 
 def test_samplers_by_default_and_rows_that_cannot_be(vocoder):
-    settings = Settings(calls=(4, 1, 4)).checked(vocoder)
-    assert settings.samplers == ("recommended", "ddim", "dpmpp_2m") and settings.calls == (1, 4)
+    settings = Settings(steps=(4, 1, 4)).resolve(vocoder)
+    assert settings.samplers == ("recommended", "ddim", "dpmpp_2m") and settings.steps == (1, 4)
     names = [key for key, *_ in benchmark._systems(vocoder, None, settings)]
     assert names[-5:] == ["recommended/1", "recommended/4", "ddim/1", "ddim/4", "dpmpp_2m/4"]
 
@@ -252,12 +252,12 @@ def test_table_says_what_was_measured():
     head = next(line for line in lines if line.startswith("| System"))
     assert (
         head
-        == "| System | Calls | PESQ-WB (MOS) ↑ | Word error rate (%) ↓ | CPU, times real time | GPU, times real time |"
+        == "| System | Steps | PESQ-WB (MOS) ↑ | Word error rate (%) ↓ | CPU, times real time | GPU, times real time |"
     )
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ddim")]
     assert rows[0][:3] == ["ddim", "6", "3.00 ± 0.00"] and rows[0][4:] == ["25 (0.04)", "2.0 (0.5)"]
     assert rows[1][:2] == ["ddim", "200"] and rows[1][4:] == ["–", "–"]
-    assert "![Quality and speed over network calls](curve.png)" in text
+    assert "![Quality and speed over steps](curve.png)" in text
     for said in (
         "`" + "f" * 64 + "`",
         "seed 3",
@@ -267,13 +267,13 @@ def test_table_says_what_was_measured():
         "2026-01-02",
     ):
         assert said in text
-    assert "over 10 words: 2 clips against their texts, 1 against what is heard in the recording." in text
+    assert "over 10 words: 2 clips against their texts, 1 against the transcript of the recording." in text
     assert rows[2][:2] == ["ddim", "200"] and rows[2][2].startswith("−0.30 (−0.")
 
 
 def test_few_calls_against_many_in_one_sentence():
     (said,) = table.comparisons(example().blocks[0])
-    assert said == "voices, ddim, 6 against 200 calls: PESQ-WB −0.30 (−0.40 to −0.20), 3 clips"
+    assert said == "voices, ddim, 6 against 200 steps: PESQ-WB −0.30 (−0.40 to −0.20), 3 clips"
 
 
 def test_picture_has_a_panel_for_every_judge_and_one_for_speed(swept, tmp_path):

@@ -36,7 +36,7 @@ def test_clicks_have_a_tempo():
 def test_what_is_not_heard_is_counted():
     against = tone() * np.array([[1], [-1]], np.float32)  # nothing is left where channels are mixed
     body = Body.heard([np.zeros((2, RATE), np.float32), tone(), against, np.full((2, RATE), np.nan)], RATE)
-    assert len(body) == 1 and body.silent == 2 and body.broken == 1
+    assert len(body) == 1 and body.silent == 2 and body.not_finite == 1
     assert len(Body.heard([], RATE)) == 0 == Body.heard([], RATE).silent
 
 

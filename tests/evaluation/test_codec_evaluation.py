@@ -12,7 +12,8 @@ from audiodiff.cli import build as application
 from audiodiff.data.manifest import Manifest
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
-from audiodiff.evaluation.codec_evaluation import Settings, evaluate, markdown, write_report
+from audiodiff.evaluation.codec_evaluation import UNQUANTIZED, Settings, codec_report, evaluate
+from audiodiff.evaluation.report import markdown, write
 from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
 
@@ -47,12 +48,12 @@ def codec(kind=Codec) -> Codec:
 
 def test_what_comes_back_whole_is_told_from_what_does_not(data):
     whole, broken = (evaluate(codec(kind), data, Settings(limit=5)).rows for kind in (Perfect, Codec))
-    name = "latents as they are"
-    assert whole[name].stft.mean < 1e-2 and whole[name].si_sdr.mean > 60
-    assert broken[name].stft.mean > 0.5 and broken[name].si_sdr.mean < 5
-    ratios = [whole[f"latents of {bits} bits"].si_sdr.mean for bits in (8, 6, 4)]
+    name = UNQUANTIZED
+    assert whole[name].scores["stft"].mean < 1e-2 and whole[name].scores["si_sdr"].mean > 60
+    assert broken[name].scores["stft"].mean > 0.5 and broken[name].scores["si_sdr"].mean < 5
+    ratios = [whole[f"latents of {bits} bits"].scores["si_sdr"].mean for bits in (8, 6, 4)]
     assert ratios == sorted(ratios, reverse=True) and ratios[0] - ratios[1] == pytest.approx(20 * math.log10(4), abs=2)
-    assert whole["as many plain samples of 16 bits"].si_sdr.mean > 20  # low tones need no more
+    assert whole["as many plain samples of 16 bits"].scores["si_sdr"].mean > 20  # low tones need no more
 
 
 def test_bits_are_counted(data):
@@ -60,13 +61,14 @@ def test_bits_are_counted(data):
     numbers = 4 * 2 * RATE / 64  # latents, channels, frames a second
     assert report.facts["latent_numbers_per_s"] == numbers == 2 * RATE / codec().compression
     assert report.rows["latents of 4 bits"].kbit_per_s == pytest.approx(4 * numbers / 1000)
-    assert report.rows["latents as they are"].kbit_per_s is None and report.clips == 2
+    assert report.rows[UNQUANTIZED].kbit_per_s is None and report.clips == 2
 
 
 def test_the_report(data, tmp_path):
-    report = evaluate(codec(), data, Settings(limit=2))
-    path = write_report(report, RATE, tmp_path)
-    assert path.read_text() == markdown(report) and "| latents of 8 bits | 8.0 |" in path.read_text()
+    report = codec_report(evaluate(codec(), data, Settings(limit=2)), RATE)
+    page, text = write(report, tmp_path), (tmp_path / "report.md").read_text()
+    assert text == markdown(report) and "| latents of 8 bits | 8.0 |" in text
+    assert page.read_text().count("<audio") == 4
     assert json.loads((tmp_path / "report.json").read_text())["clips"] == 2
     assert len(list((tmp_path / "clips").glob("*.wav"))) == 4
 
@@ -75,7 +77,7 @@ def test_the_verbs(data, tmp_path, capsys):
     codec().save_pretrained(tmp_path / "codec")
     words = ["evaluate", "--model", tmp_path / "codec", "--data", data.root, "--report", tmp_path / "r", "--limit", "2"]
     application()(list(map(str, words)), standalone_mode=False)
-    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "r" / "report.md")
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "r" / "report.html")
     application()(["info", str(tmp_path / "codec")], standalone_mode=False)
     assert "autoencoder(latents=4" in capsys.readouterr().out
 
@@ -133,5 +135,5 @@ class Elsewhere(Codec):
 
 def test_recordings_go_to_the_device_of_the_codec_and_come_back(data):
     report = evaluate(codec(Elsewhere).to("meta"), data, Settings(limit=1, baselines=False))
-    assert all(row.stft.mean > 0.5 for row in report.rows.values())
+    assert all(row.scores["stft"].mean > 0.5 for row in report.rows.values())
     assert type(report.examples[0][2]) is torch.Tensor

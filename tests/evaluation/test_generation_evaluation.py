@@ -21,10 +21,10 @@ from audiodiff.evaluation.generation_evaluation import (
     UNTRAINED,
     Settings,
     evaluate,
-    markdown,
+    generation_report,
     nearness,
-    write_report,
 )
+from audiodiff.evaluation.report import markdown, write
 from audiodiff.metrics.distribution import Spread
 from audiodiff.pipelines.audio_generator import clip_seeds
 
@@ -77,16 +77,16 @@ def test_real_is_near_and_noise_is_far(data):
     assert report.rows[GENERATED].nearest.median > 0.5 * report.held_out.median
     assert report.rows[UNTRAINED].crest_db < 15 < report.rows[TRAINING].crest_db
     assert report.rows[GENERATED].variety == pytest.approx(1, abs=0.25)
-    assert "no nearer to training clips" in markdown(report)
+    assert "no nearer to training clips" in markdown(generation_report(report, clips, RATE))
 
 
 def test_copies_are_found_out(data):
     trained_on = data.with_splits("train").clips
     copies = maker(lambda seed: read(data.path(trained_on[seed % len(trained_on)])).samples.numpy())
-    report, _ = evaluate(copies, None, data, SETTINGS)
+    report, clips = evaluate(copies, None, data, SETTINGS)
     assert report.ratio["Frechet"] < 1.5
     assert report.rows[GENERATED].nearest.median < 0.1 * report.held_out.median
-    assert "it may copy" in markdown(report)
+    assert "it may copy" in markdown(generation_report(report, clips, RATE))
 
 
 def test_halves_of_the_held_out_clips_are_nearest_to_each_other(data):
@@ -101,12 +101,13 @@ def test_each_clip_is_told_its_nearest_training_clip(data):
     copied = maker(
         lambda seed: 0.0 * stroke(0) if seed % 5 == 0 else read(data.path(trained_on[seed % 50])).samples.numpy()
     )
-    report, _ = evaluate(copied, None, data, SETTINGS)
+    report, clips = evaluate(copied, None, data, SETTINGS)
     seeds = clip_seeds(0, SETTINGS.count)
     assert [one.clip for one in report.neighbors] == [number for number, seed in enumerate(seeds) if seed % 5]
     for one in report.neighbors:
         assert one.nearest == trained_on[seeds[one.clip] % 50].id and one.distance < 1e-6 and one.seconds == 0
-    assert f"| {report.neighbors[0].clip:04d} | {report.neighbors[0].nearest}, at 0.0 s | 0.00 |" in markdown(report)
+    text = markdown(generation_report(report, clips, RATE))
+    assert f"| {report.neighbors[0].clip:04d} | {report.neighbors[0].nearest}, at 0.0 s | 0.00 |" in text
 
 
 def test_real_clips_are_as_near_to_each_other_as_held_out_ones_to_them(data):
@@ -150,9 +151,9 @@ def test_one_clip_over_and_over_has_no_variety(data):
 
 
 def test_it_is_written(data, tmp_path):
-    report, clips = evaluate(maker(stroke), None, data, SETTINGS)
-    path = write_report(report, clips, RATE, tmp_path)
-    assert path.read_text() == markdown(report)
+    report = generation_report(*evaluate(maker(stroke), None, data, SETTINGS), RATE)
+    write(report, tmp_path)
+    assert (tmp_path / "report.md").read_text() == markdown(report)
     told = json.loads((tmp_path / "report.json").read_text())
     assert told["rows"][GENERATED]["clips"] == 64 and told["ratio"].keys() == generation_evaluation.DISTANCES.keys()
     assert len(list((tmp_path / "clips").glob("*.wav"))) == 16
@@ -175,6 +176,6 @@ def test_too_little_to_judge(data, make, labels, settings, message):
 @pytest.mark.parametrize("limit", [10, 0, -1])
 def test_the_verb_refuses_too_few_clips_by_the_name_of_its_option(data, tmp_path, limit):
     words = ["evaluate", "--model", "drums", "--data", data.root, "--report", tmp_path / "r", "--limit", limit]
-    with pytest.raises(UserError, match=f"^--limit {limit}: is below 20.*give --limit 20 or more$"):
+    with pytest.raises(UserError, match=f"^--limit {limit}: is below 20.*set --limit 20 or more$"):
         application()(list(map(str, words)), standalone_mode=False)
     assert not (tmp_path / "r").exists()

@@ -7,7 +7,7 @@ from audiodiff.audio.prior import MelPrior
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
-from audiodiff.evaluation.evaluate import Settings, _describe
+from audiodiff.evaluation.vocoder_evaluation import Settings, _describe
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
