@@ -222,8 +222,8 @@ def test_every_corpus_of_speech_has_a_language():
 
 def example(metrics=("pesq", "wer")) -> Record:
     """Three clips of 8, 1 and 1 words; many calls are better by 0.2, 0.3 and 0.4 in PESQ."""
-    block = Block("voices", "0" * 64, 3, ["a", "b", "c"], "f" * 64, 90.0, ["test"], {"text": 2, "recording": 1})
-    block.words["none"] = 0
+    words = {"text": 2, "recording": 1, "none": 0}
+    block = Block("voices", 3, ["a", "b", "c"], "f" * 64, 90.0, ["test"], "0" * 64, words)
     block.weights = {"pesq": np.ones(3), "wer": np.array([8.0, 1, 1])}
     wer = np.array([0.0, 100, 0])
     rows = {

@@ -99,7 +99,7 @@ def test_options_that_a_codec_has_no_use_for_are_refused(data, tmp_path, option)
     words = ["evaluate", "--model", tmp_path / "codec", "--data", data.root, "--report", tmp_path / "r", *option]
     with pytest.raises(UserError, match=f"{option[0]} {option[1]}: a codec") as error:
         application()(list(map(str, words)), standalone_mode=False)
-    assert error.value.fix == f"leave {option[0]} out" and not (tmp_path / "r").exists()
+    assert error.value.fix == f"remove {option[0]}" and not (tmp_path / "r").exists()
 
 
 def test_without_baselines_the_codec_stands_alone(data, tmp_path, capsys):
