@@ -25,7 +25,7 @@ from audiodiff.audio.io import read
 from audiodiff.audio.mel import MelSpec, MelSpectrogram
 from audiodiff.audio.mel.convention import CONVENTIONS, Scaling
 from audiodiff.audio.mel.doctor import detect_floor, diagnose, guesses, scaling_name
-from audiodiff.audio.mel.texture import FIGURES, Texture, bank
+from audiodiff.audio.mel.texture import FEATURES, Texture, filterbank_theory
 from audiodiff.data.manifest import Manifest
 
 ROOT = Path(__file__).parents[1]
@@ -50,23 +50,23 @@ def linear_mel(path: Path, spec: MelSpec) -> torch.Tensor:
 
 
 def fit(count: int, seed: int) -> None:
-    """Measure the figures of correct hypotheses and write the model."""
-    draw, covariates, figures = random.Random(seed), [], []
+    """Measure the features of correct hypotheses and write the model."""
+    draw, covariates, features = random.Random(seed), [], []
     specs = [guess.spec for bands in (64, 80, 100, 128) for guess in guesses(bands) if guess.scaling == Scaling()]
     for path in clips(FITTED_TO, count, seed):
         for spec in draw.sample(specs, 24):
             spec = replace(spec, log_base="e", log_floor=10 ** (draw.uniform(-9, -4.5) - 2 * (spec.power == 2)))
             stored = spec.compress(linear_mel(path, spec) * 10 ** draw.uniform(-0.5, 0.3)).double().numpy()
-            figures.append(Texture(stored, detect_floor(stored)).figures(spec, Scaling()))
-            covariates.append(bank(spec).covariates)
-    known = np.isfinite(figures).all(1)
-    inputs, outputs = np.array(covariates)[known], np.array(figures)[known]
+            features.append(Texture(stored, detect_floor(stored)).features(spec, Scaling()))
+            covariates.append(filterbank_theory(spec).covariates)
+    known = np.isfinite(features).all(1)
+    inputs, outputs = np.array(covariates)[known], np.array(features)[known]
     weights = np.linalg.solve(inputs.T @ inputs + 1e-2 * np.eye(inputs.shape[1]), inputs.T @ outputs).T
     covariance = np.cov((outputs - inputs @ weights.T).T)
     for name, deviation in WIDER.items():
-        covariance[FIGURES.index(name), FIGURES.index(name)] += deviation**2
+        covariance[FEATURES.index(name), FEATURES.index(name)] += deviation**2
     rounded = [[[float(f"{x:.5g}") for x in row] for row in matrix] for matrix in (weights, covariance)]
-    content = {"figures": FIGURES, "weights": rounded[0], "covariance": rounded[1]}
+    content = {"features": FEATURES, "weights": rounded[0], "covariance": rounded[1]}
     files.write_text(MODEL, json.dumps(content) + "\n")
 
 
@@ -104,10 +104,10 @@ def measure(folders: list[str], count: int, seed: int, jobs: int) -> str:
         wrong = ", ".join(f"{best} {n}" for best, n in rest if name not in best.split(" = "))
         lines.append(f"| {name} | {first[name] / total:.0%} | {wrong} |")
     lines.append(f"| all | {sum(first[name] for name in CONVENTIONS) / total / len(CONVENTIONS):.1%} | |")
-    lines += ["", "| field | found (right) | likely (right) | cannot be told |", "|---|---|---|---|"]
+    lines += ["", "| field | found (right) | likely (right) | unknown |", "|---|---|---|---|"]
     for field in dict.fromkeys(key[0] for key in fields):
         cells = []
-        for state in ("found", "likely", "cannot be told"):
+        for state in ("found", "likely", "unknown"):
             right, count = fields[field, state, True], fields[field, state, True] + fields[field, state, False]
             cells.append(f"{count} ({right / count:.1%})" if count else "0")
         lines.append(f"| {field} | {' | '.join(cells)} |")

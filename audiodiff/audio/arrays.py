@@ -1,6 +1,6 @@
-"""Arrays and numbers of other libraries as tensors and integers."""
+"""Conversion of arrays and numbers of other libraries to tensors and integers."""
 
-from typing import SupportsFloat
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +11,14 @@ from audiodiff.errors import UserError
 
 
 def real_tensor(values: Tensor | ArrayLike, subject: str) -> Tensor:
-    """Real numbers in a tensor without a gradient: of a tensor its own memory, of anything else a copy.
+    """Convert real numbers to a tensor without gradient; a tensor shares its memory, anything else is copied.
 
     Args:
         values: a tensor on any device, an array of any byte order and strides, or nested lists.
-        subject: that errors name.
+        subject: name of the values in errors.
 
     Raises:
-        UserError: it is ragged, or of something else than integers and real numbers.
+        UserError: ragged lists, or other types than integers and real numbers.
     """
     if isinstance(values, Tensor):
         tensor = values.detach()
@@ -29,15 +29,15 @@ def real_tensor(values: Tensor | ArrayLike, subject: str) -> Tensor:
         except (TypeError, ValueError, OverflowError) as error:
             raise UserError(subject, "is not an array of numbers", "give a tensor, a NumPy array or lists") from error
     if tensor.is_complex() or tensor.dtype == torch.bool:
-        raise UserError(subject, f"holds {tensor.dtype}, not real numbers")
+        raise UserError(subject, f"holds {tensor.dtype}, not real numbers", "convert it to float32")
     return tensor
 
 
-def whole_number(value: SupportsFloat, subject: str, least: int | None = None) -> int:
-    """A whole number of at least `least`: of Python, NumPy or PyTorch, 4.0 too, as on the command line.
+def whole_number(value: Any, subject: str, least: int | None = None) -> int:
+    """Convert a Python, NumPy or PyTorch number to an integer of at least `least`; 4.0 is accepted.
 
     Raises:
-        UserError: another type or number.
+        UserError: not a whole number, or below `least`.
     """
     try:
         if getattr(value, "ndim", 0) or isinstance(value, str) or (number := int(value)) != value:
@@ -45,5 +45,5 @@ def whole_number(value: SupportsFloat, subject: str, least: int | None = None) -
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise UserError(f"{subject} {value!r:.60}", "is not a whole number", "give an integer, such as 4") from error
     if least is not None and number < least:
-        raise UserError(f"{subject} {number}", f"is below {least}")
+        raise UserError(f"{subject} {number}", f"is below {least}", f"give {least} or more")
     return number

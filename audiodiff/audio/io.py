@@ -1,8 +1,8 @@
-"""Audio files: reading what `reading.formats` lists, writing WAV and FLAC.
+"""Audio files: reads the formats in `reading.formats`, writes WAV and FLAC.
 
-Samples are float32 with full scale at +-1, mixed to mono unless channels are asked for. Pieces of WAV, FLAC and other
-formats with exact places are read by seeking: a second from the middle of an hour costs a second. Of MP3, Ogg and what
-FFmpeg decodes, all that comes before has to be decoded.
+Samples are float32 with full scale +-1, mixed to mono by default. Parts of WAV, FLAC and other formats with exact
+positions are read by seeking: a second from the middle of an hour costs a second. In MP3, Ogg and formats decoded by
+FFmpeg, everything before the part has to be decoded.
 """
 
 import warnings
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO, FileIO
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -26,9 +27,9 @@ from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
 
 MAX_SAMPLES = 1 << 31  # of all channels, read at once: 8 GiB
-CANCELLED = 1e-4  # share of the channels' energy that is left in their mono mix
-_WRITTEN = {"wav": "WAV", "flac": "FLAC"}
-FORMATS = tuple(_WRITTEN)
+CANCELED = 1e-4  # fraction of the channels' energy that is left in their mono mix
+_ENCODINGS = {"wav": "WAV", "flac": "FLAC"}
+FORMATS = tuple(_ENCODINGS)
 _FEW_CHANNELS = 8  # a last axis of so many or fewer is one of channels, unless the other axis is as short
 _FULL_SCALE = {torch.uint8: 2**7, torch.int16: 2**15, torch.int32: 2**31}  # the integer types of WAV files
 
@@ -94,7 +95,7 @@ def _float_samples(samples: ArrayLike | Tensor) -> Tensor:
 
 
 def _scaled(samples: Tensor) -> Tensor:
-    """Integers divided by the full scale of their type; unsigned ones are centered at half of it."""
+    """Divide integers by the full scale of their type; uint8 is centered at 128."""
     if samples.dtype not in _FULL_SCALE:
         known = ", ".join(str(dtype).removeprefix("torch.") for dtype in _FULL_SCALE)
         problem = f"{samples.dtype} samples have no full scale ({known} do)"
@@ -106,7 +107,7 @@ def _scaled(samples: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file holds: samples per channel, sample_rate in Hz, channels, seconds."""
+    """Length and format of a file: samples per channel, sample rate in Hz, channels, seconds."""
 
     samples: int
     sample_rate: int
@@ -119,7 +120,7 @@ class AudioInfo:
 
 
 def probe(path: str | Path) -> AudioInfo:
-    """Rate, channels and length; decoded once where the header does not say how long it is.
+    """Length and format of a file; it is decoded if its header does not state the length.
 
     Raises:
         UserError: missing, empty, not audio, or shorter than its header says.
@@ -135,50 +136,51 @@ def read(
     samples: int | None = None,
     channels: int | None = None,
 ) -> Audio:
-    """Read a file, or a piece of it, as float32. A piece is the slice of the whole.
+    """Read a file, or a slice of it, as float32.
 
     Args:
-        path: of a file in one of the formats of `reading.formats`; or one that is open, which is left open.
-        sample_rate: Hz; resampled to it where the file has another. None: the file's own.
-        start: first sample of the piece, at the file's own rate.
-        samples: length of the piece, at the file's own rate; less comes back where the file ends. None: all there is.
-        channels: None for mono samples (T,), into which all channels are mixed; 1 or 2 for (channels, T): a mono file
-            twice, of a file with more channels than two its mono mix twice.
+        path: a file in one of the formats of `reading.formats`; or an open one, which stays open.
+        sample_rate: Hz to resample to; None: that of the file.
+        start: first sample of the slice, at the file's rate.
+        samples: length of the slice, at the file's rate; shorter if the file ends before. None: up to the end.
+        channels: None for mono (T,), a mix of all channels; 1 or 2 for (channels, T). Two channels of a file that does
+            not have just two are its mono mix twice.
 
     Raises:
         UserError: missing, empty, not audio, truncated, no samples (from `start` on), NaN or infinite samples, or more
             than `MAX_SAMPLES`.
 
     Warns:
-        UserWarning: more than two channels or a rate above 48 kHz, which few would feed to a model on purpose; channels
-            that cancel each other in the mono mix; what is odd about the file.
+        UserWarning: more than two channels or a rate above 48 kHz, which is rarely intended; channels that cancel each
+            other in the mono mix; an odd file.
     """
     if start < 0 or (samples is not None and samples < 1):
-        raise ValueError(f"no piece of a file: start = {start}, samples = {samples}")
+        raise ValueError(f"start = {start} and samples = {samples} are not a slice of a file")
     if channels not in (None, 1, 2):
-        raise ValueError(f"a file is read as one channel or two, not {channels}")
+        raise ValueError(f"channels = {channels} is not None, 1 or 2")
     if not isinstance(path, AudioFile):
         with AudioFile(path) as file:
             return read(file, sample_rate, start, samples, channels)
     file = path
     if file.channels > 2 or file.sample_rate > 48000:
-        problem = f"{file.channels} channels at {file.sample_rate} Hz, which is rarely meant"
+        problem = f"{file.channels} channels at {file.sample_rate} Hz, which is rarely intended"
         warnings.warn(f"{file.path}: {problem}", stacklevel=2)
     if file.remark:
         warnings.warn(f"{file.path}: {file.remark}", stacklevel=2)
     signal = _signal(file, start, samples, channels == 2 and file.channels == 2, sample_rate or file.sample_rate)
     if not len(signal):
         raise UserError(file.path, f"holds {file.samples} samples" + (f", no sample {start}" if start else ""))
-    signal = torch.from_numpy(np.ascontiguousarray(signal.T))
-    if channels is not None and signal.ndim == 1:
-        signal = signal.expand(channels, -1)
+    waveform = torch.from_numpy(np.ascontiguousarray(signal.T))
+    if channels is not None and waveform.ndim == 1:
+        waveform = waveform.expand(channels, -1)
     rate = file.sample_rate
-    return Audio(signal, rate) if sample_rate is None else Audio(resample(signal, rate, sample_rate), sample_rate)
+    return Audio(waveform, rate) if sample_rate is None else Audio(resample(waveform, rate, sample_rate), sample_rate)
 
 
 def _signal(file: AudioFile, start: int, samples: int | None, stereo: bool, to_rate: int) -> np.ndarray:
-    """A piece of a file as (T, 2), or mixed to mono (T,)."""
-    blocks, total, before, mixed = [], 0, 0.0, 0.0
+    """A slice of a file as (T, 2), or mixed to mono (T,)."""
+    blocks: list[np.ndarray] = []
+    total, energy, mixed_energy = 0, 0.0, 0.0
     most = MAX_SAMPLES / max(to_rate / file.sample_rate, 1) / (2 if stereo else 1)
     for block in file.blocks(start, samples):
         if not np.isfinite(block).all():
@@ -186,21 +188,21 @@ def _signal(file: AudioFile, start: int, samples: int | None, stereo: bool, to_r
         if not stereo:
             mono = block.mean(1)
             if file.channels > 1:
-                before += np.vdot(block, block).item() / file.channels
-                mixed += np.vdot(mono, mono).item()
+                energy += np.vdot(block, block).item() / file.channels
+                mixed_energy += np.vdot(mono, mono).item()
             block = mono
         total += len(block)
         if total > most:
             problem = f"is longer than can be read at once ({most / file.sample_rate / 3600:.3g} hours)"
             raise UserError(file.path, problem, "cut it into pieces")
         blocks.append(block)
-    if mixed < CANCELLED * before:
+    if mixed_energy < CANCELED * energy:
         warnings.warn(f"{file.path}: its channels cancel each other in the mono mix", stacklevel=3)
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [np.zeros(0, np.float32)])
 
 
 def resample(samples: Tensor, from_rate: int, to_rate: int) -> Tensor:
-    """Change the rate of (..., T) from and to Hz, band-limited (soxr, high quality): -> (..., ceil(T * to / from))."""
+    """Resample (..., T), rates in Hz, band-limited (soxr, high quality): -> (..., ceil(T * to_rate / from_rate))."""
     if from_rate == to_rate:
         return samples
     out = librosa.resample(samples.numpy(), orig_sr=from_rate, target_sr=to_rate, res_type="soxr_hq")
@@ -208,7 +210,7 @@ def resample(samples: Tensor, from_rate: int, to_rate: int) -> Tensor:
 
 
 def resample_for_flac(audio: Audio) -> Audio:
-    """The signal at a rate that a FLAC file can have: 65535 Hz or any below, or a multiple of 10 Hz up to 655350 Hz."""
+    """Resample to a rate that FLAC supports, if necessary: up to 65535 Hz, or a multiple of 10 Hz up to 655350 Hz."""
     rate = audio.sample_rate
     storable = rate if rate < 1 << 16 else min(rate, 655350) // 10 * 10
     return audio if storable == rate else Audio(resample(audio.samples, rate, storable), storable)
@@ -219,24 +221,22 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
 
     Args:
         path: of the file.
-        audio: samples (T,) or (C, T), of one channel or two, or a batch of one such signal, and their rate.
+        audio: (T,) or (C, T) with one or two channels, or a batch of one.
         format: "wav" or "flac"; None: by the suffix.
 
     Raises:
-        UserError: another format, several signals or channels, a rate that the format lacks, or a disk that refuses.
+        UserError: another format, several signals or channels, an unsupported sample rate, or a full or read-only disk.
     """
     path = Path(path)
     encoding = _encoding(path, format)
     samples = audio.samples[0] if audio.samples.ndim == 3 and len(audio.samples) == 1 else audio.samples
     if samples.ndim != 1 and not (samples.ndim == 2 and len(samples) in (1, 2)):
-        problem = f"a file takes one signal (T,) or (C, T), C <= 2, got {tuple(samples.shape)}"
-        frames_first = samples.ndim == 2 and samples.shape[1] <= 2
-        fix = "transpose them: channels come first" if frames_first else "write each clip to a file of its own"
-        raise UserError(path, problem, fix)
-    # Encoded in memory: libsndfile itself does not say why a disk refuses.
+        problem = f"cannot hold samples of shape {tuple(samples.shape)}, only one signal (T,) or (C, T) with C <= 2"
+        raise UserError(path, problem, "write each clip to a file of its own")
+    # Encoded in memory, since libsndfile does not report why writing failed.
     encoded = BytesIO()
     try:
-        soundfile.write(encoded, _steps(path, samples), audio.sample_rate, "PCM_16", format=encoding)
+        soundfile.write(encoded, _to_int16(path, samples), audio.sample_rate, "PCM_16", format=encoding)
     except soundfile.LibsndfileError as error:
         raise _unwritable(path, audio.sample_rate, error) from error
     with atomic_write(path) as temporary:
@@ -244,7 +244,7 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
 
 
 def write_chunks(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -> None:
-    """Write one signal that comes piece by piece (C, T), as `write`; no more than a piece is held in memory.
+    """Write one signal that arrives in chunks (C, T), as `write` does; only one chunk is held in memory.
 
     Raises:
         UserError: as `write`.
@@ -256,7 +256,7 @@ def write_chunks(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
         try:
             with soundfile.SoundFile(disk, "w", sample_rate, len(first), "PCM_16", format=encoding) as file:
                 for piece in chain([first], pieces):
-                    file.write(_steps(path, piece))
+                    file.write(_to_int16(path, piece))
                     if disk.error:
                         break
         except soundfile.LibsndfileError as error:
@@ -266,11 +266,11 @@ def write_chunks(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
 
 
 def _encoding(path: Path, format: str | None = None) -> str:
-    """What libsndfile calls the format, "wav" or "flac", or that of the suffix."""
+    """libsndfile's name of a format, or of that of the suffix."""
     name = (format or path.suffix.lstrip(".")).lower()
-    if name not in _WRITTEN:
-        raise UserError(path, f"audio is not written as {name!r}", "use .wav or .flac")
-    return _WRITTEN[name]
+    if name not in _ENCODINGS:
+        raise UserError(path, f"{name!r} is not a format that audio is written in", "use .wav or .flac")
+    return _ENCODINGS[name]
 
 
 def _unwritable(path: Path, sample_rate: int, error: soundfile.LibsndfileError) -> UserError:
@@ -279,15 +279,15 @@ def _unwritable(path: Path, sample_rate: int, error: soundfile.LibsndfileError) 
 
 
 class _Disk(FileIO):
-    """A file that libsndfile writes to, which keeps the error of the disk.
+    """A file for libsndfile to write to that stores the error of the disk.
 
-    libsndfile does not say what the error was, and of the last block of a FLAC not even that there was one.
+    libsndfile does not report which error it was, and of the last block of a FLAC not even that there was one.
     """
 
     error: OSError | None = None
 
-    def write(self, content: bytes) -> int:
-        """Write all of `content`, or keep the error and drop it."""
+    def write(self, content: Any) -> int:
+        """Write all of `content`, or store the error and drop it."""
         rest = memoryview(content)
         try:
             while rest and self.error is None:
@@ -297,12 +297,12 @@ class _Disk(FileIO):
         return len(content)
 
 
-def _steps(path: Path, samples: Tensor) -> np.ndarray:
-    """Samples (T,) or (C, T) as 16-bit steps (T,) or (T, C)."""
+def _to_int16(path: Path, samples: Tensor) -> np.ndarray:
+    """Quantize samples (T,) or (C, T) to 16 bits, (T,) or (T, C)."""
     samples = samples.detach().cpu().float()
     if not samples.isfinite().all():
-        raise UserError(path, "NaN or infinite samples cannot be written")
+        raise UserError(path, "NaN or infinite samples cannot be written", "check the model's output")
     if samples.numel() and (peak := samples.abs().max().item()) > 1:
         warnings.warn(f"{path}: peak {peak:.2f} is above full scale and is clipped", stacklevel=3)
-    # Rounded here: libsndfile rounds for FLAC, but for WAV it floors, half a step too low on average.
+    # Rounded here: libsndfile rounds for FLAC but floors for WAV, half a step too low on average.
     return (samples.clamp(-1, 1) * 32768).round().clamp(max=32767).to(torch.int16).numpy().T

@@ -97,9 +97,9 @@ def format_report(file: Path, diagnosis: "Diagnosis") -> list[str]:
     elif diagnosis.ranking[0].distance >= UNLIKE_SPEECH:
         lines.append("the values do not look like speech under any spec: all but the range is uncertain")
     for rank in diagnosis.ranking[:SHOWN]:
-        if rank.belief >= WORTH_SHOWING:
+        if rank.probability >= WORTH_SHOWING:
             tie = " (indistinguishable)" if len(rank.names) > 1 else ""
-            lines.append(f"{rank.belief:6.1%}  {title(rank)}{tie}: {rank.reason}")
+            lines.append(f"{rank.probability:6.1%}  {title(rank)}{tie}: {rank.reason}")
     return lines
 
 
@@ -133,7 +133,7 @@ def resolve_convention(
         return known
     best = diagnosis.ranking[0] if diagnosis.ranking else None
     speech = best is not None and best.distance < UNLIKE_SPEECH
-    if speech and best.belief >= SURE and len(best.names) == 1 and best.names[0]:
+    if speech and best.probability >= SURE and len(best.names) == 1 and best.names[0]:
         return CONVENTIONS[best.names[0]]
     return None
 

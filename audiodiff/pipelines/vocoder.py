@@ -88,7 +88,7 @@ class Vocoder(Pipeline):
                 (`compile` on a CUDA device).
 
         Returns:
-            Audio with samples (T,) for one mel, (B, T) for a batch, a list of Audio for a list.
+            Audio with samples (T,) for one mel, (B, 1, T) for a batch, a list of Audio for a list.
 
         Raises:
             UserError: a mel that is empty, not finite, of another spec, or so loud that the audio is not finite; an
@@ -108,7 +108,7 @@ class Vocoder(Pipeline):
             )
         if many:
             return [Audio(clip, self.sample_rate) for clip in samples]
-        return Audio(torch.stack(samples) if mel.ndim == 3 else samples[0], self.sample_rate)
+        return Audio(torch.stack(samples)[:, None] if mel.ndim == 3 else samples[0], self.sample_rate)
 
     def stream(
         self,

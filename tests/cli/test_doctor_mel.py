@@ -122,8 +122,8 @@ def test_a_bad_file_is_one_line(doctor, tmp_path, kind):
     [
         (["--to", "speech_16k"], "--out FILE"),
         (["--out", "b.npy"], "--to SPEC"),
-        (["--to", "nope", "--out", "b.npy"], "there is none of this name"),
-        (["--from", "nope"], "there is none of this name"),
+        (["--to", "nope", "--out", "b.npy"], "choose among"),
+        (["--from", "nope"], "choose among"),
         (["--to", "diffwave_22k", "--out", "b.npy"], "diffwave_22k"),
         (["--to", "speech_16k", "--out", "b.txt"], "use .npy or .safetensors"),
         (["--to", "speech_16k", "--out", "a.npy", "--overwrite"], "is the input"),

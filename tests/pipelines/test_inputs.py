@@ -93,7 +93,7 @@ def test_a_mel_of_any_type_makes_the_same_audio(vocoder, expected, kind, number,
     if container.endswith("batch"):
         batch = MEL[None] if container == "batch" else np.asarray(MEL[None])
         made = vocoder.generate(batch, **options)
-        assert torch.equal(made.samples, expected[None])
+        assert torch.equal(made.samples, expected[None, None])
         return
     many = {"list": [mel], "tuple": (mel,), "generator": (one for one in [mel])}[container]
     made = vocoder.generate(many, **options)
@@ -244,7 +244,7 @@ def test_a_recording_of_any_layout_is_resynthesized_whole(vocoder, recording, ra
         assert vocoder.diffused(audio).shape == (1, len(plain))
 
 
-@pytest.mark.parametrize("shape", [(0,), (1, 0), (3, 50), (50, 2), (1, 2, 50), (2, 1, 50)])
+@pytest.mark.parametrize("shape", [(0,), (1, 0), (3, 50), (1, 2, 50), (2, 1, 50)])
 def test_recordings_of_other_shapes_are_refused(vocoder, shape):
     for ask in (vocoder.mel, vocoder.diffused, vocoder.resynthesize):
         with pytest.raises(UserError, match=r"audio: has samples of shape \(") as caught:
@@ -261,9 +261,8 @@ def test_given_clips_of_any_layout(music, recording, field):
     made = music.generate(1, steps=2, **{field: Audio(clip, 8000)}, **options).samples
     for layout in (clip.numpy(), clip[None], clip.expand(2, -1), clip[None, None]):
         assert torch.equal(music.generate(1, steps=2, **{field: Audio(layout, 8000)}, **options).samples, made)
-    for bad in (np.ones((2, 1, 50)), np.ones((50, 2))):
-        with pytest.raises(UserError, match=r"the given clip: has (samples of shape|50 channels)"):
-            music.generate(1, steps=2, **{field: Audio(bad, 8000)}, **options)
+    with pytest.raises(UserError, match=r"the given clip: has samples of shape"):
+        music.generate(1, steps=2, **{field: Audio(np.ones((2, 1, 50)), 8000)}, **options)
     with pytest.raises(UserError, match=f"{field}: is of type str, not Audio"):
         music.generate(1, **{field: "clip.wav"})
 

@@ -107,7 +107,7 @@ def test_a_process_of_growing_variance_starts_at_its_own_level(tiny, recording):
 def test_one_mel_a_batch_and_a_list(vocoder, recording):
     mel = vocoder.mel(recording(4000))
     assert vocoder.generate(mel, 2).samples.shape == (16 * HOP,)
-    assert vocoder.generate(torch.stack([mel, mel]), 2).samples.shape == (2, 16 * HOP)
+    assert vocoder.generate(torch.stack([mel, mel]), 2).samples.shape == (2, 1, 16 * HOP)
     assert [audio.samples.shape for audio in vocoder.generate([mel], 2)] == [(16 * HOP,)]
     assert vocoder.generate([], 2) == []
 

@@ -192,5 +192,5 @@ def test_another_logarithm_is_converted(vocoder, recording, tmp_path):
 
 def test_another_mel_is_refused_by_the_fields_that_differ(vocoder, tmp_path):
     source = save_bare(tmp_path / "taco.npy", np.zeros((80, 5)), PRESETS["tacotron2_22k"])
-    with pytest.raises(UserError, match=r"taco\.npy: is of another mel spec: sample_rate: 22050 != 16000"):
+    with pytest.raises(UserError, match=r"taco\.npy: has another mel spec: sample_rate: 22050 != 16000"):
         source.load(vocoder)

@@ -1,12 +1,12 @@
-"""Arrays that other programs saved as mels: no spec, any layout, in one of the formats that people use.
+"""Mels saved by other programs: without a spec, in any layout, in the common formats.
 
-Unlike `mel_file`, which reads what a vocoder can be given, this reads numbers to be looked at.
+They are for diagnosis; `file` loads mels for a vocoder.
 """
 
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -14,20 +14,20 @@ from safetensors import SafetensorError, safe_open
 
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.mel.file import parse_spec, read_spec, spec_path
-from audiodiff.audio.npy import MOST_BYTES, read_npy
+from audiodiff.audio.npy import MAX_BYTES, read_npy
 from audiodiff.errors import UserError, first_line
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 
 
 def read_array(path: str | Path) -> tuple[np.ndarray, MelSpec | None]:
-    """The numbers of a saved array, as they are, and the spec that the file or a NAME.melspec.json beside it states.
+    """Load an array unchanged, and its spec if the file or a NAME.melspec.json beside it has one.
 
     Args:
-        path: `.npy`, `.npz`, `.pt`, `.pth` or `.safetensors`; of several arrays, the one called `mel`.
+        path: `.npy`, `.npz`, `.pt`, `.pth` or `.safetensors`; of several arrays, the one named `mel`.
 
     Raises:
-        UserError: no such file, another format, damaged, a pickle of more than tensors, no array of real numbers.
+        UserError: no such file, another format, damaged, a pickle of anything but tensors, no array of real numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,8 +39,8 @@ def read_array(path: str | Path) -> tuple[np.ndarray, MelSpec | None]:
     except UserError:
         raise
     except SafetensorError as error:
-        raise UserError(path, f"is not a whole safetensors file ({error})", "save it again") from error
-    except Exception as error:  # An unpickler, even of tensors alone, and damaged archives raise anything.
+        raise UserError(path, f"is not a complete safetensors file ({error})", "save it again") from error
+    except Exception as error:  # unpicklers, even of tensors alone, and damaged archives raise anything
         problem = f"cannot be read ({first_line(error)[:120]})"
         raise UserError(path, problem, "save one array of numbers again") from error
     return _only(path, content), stated
@@ -62,25 +62,25 @@ def _content(path: Path) -> tuple[Any, MelSpec | None]:
 
 
 def _read_npz(file: BinaryIO) -> dict[str, np.ndarray]:
-    """The arrays of an archive; what it unpacks to is bounded."""
+    """Load the arrays of an archive, whose unpacked size is limited."""
     arrays = {}
     with zipfile.ZipFile(file) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-            raise ValueError(f"it unpacks to more than the {MOST_BYTES} bytes that are read at once")
+        if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+            raise ValueError(f"it unpacks to more than {MAX_BYTES} bytes")
         for member in archive.infolist():
             with archive.open(member) as content:
-                arrays[member.filename.removesuffix(".npy")] = read_npy(content, member.file_size)
+                arrays[member.filename.removesuffix(".npy")] = read_npy(cast(BinaryIO, content), member.file_size)
     return arrays
 
 
 def _only(path: Path, content: Any) -> np.ndarray:
     if isinstance(content, Mapping):
         if "mel" not in content and len(content) != 1:
-            raise UserError(path, f"holds {len(content)} things, none called 'mel'", "save one array of numbers")
+            raise UserError(path, f"holds {len(content)} entries, none named 'mel'", "save one array of numbers")
         content = content["mel"] if "mel" in content else next(iter(content.values()))
     if isinstance(content, torch.Tensor):
-        if content.numel() * 4 > MOST_BYTES:  # a single number may claim any shape
-            raise UserError(path, f"holds {content.numel()} numbers, more than are read at once", "cut it into pieces")
+        if content.numel() * 4 > MAX_BYTES:  # an expanded number may have any shape
+            raise UserError(path, f"holds {content.numel()} numbers, which is too many", "split it into several files")
         content = (content.float() if content.is_floating_point() else content).detach().numpy()
     if not isinstance(content, np.ndarray) or content.dtype.kind not in "fiu":
         raise UserError(path, "holds no array of real numbers", "save one array of numbers")

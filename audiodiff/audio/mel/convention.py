@@ -1,7 +1,7 @@
-"""Published ways of making mels: a `MelSpec`, and what was done to its numbers before they were stored.
+"""Published mel conventions: a `MelSpec`, and a scaling of its numbers.
 
-Most pipelines store the log-mel itself; some squeeze it into a range first (`Scaling`). The table names each by the
-project whose files look like this, with the place where its numbers stand.
+Most projects store the log-mel itself; some scale it to a range first (`Scaling`). Each convention is named after the
+project that stores such mels, with the file that defines it.
 """
 
 from dataclasses import dataclass, replace
@@ -18,33 +18,33 @@ class Scaling:
     Attributes:
         gain: stored units per unit of the log-mel.
         shift: stored value of a log-mel of 0; None: such that the clip's loudest cell is `high`.
-        low: smallest value that is stored.
-        high: largest value that is stored.
-        span: cells more than this many stored units below the clip's loudest were raised to that; None: were not.
+        low: smallest stored value.
+        high: largest stored value.
+        dynamic_range: cells more than this many stored units below the clip's loudest are clipped to that; None: not.
     """
 
     gain: float = 1.0
     shift: float | None = 0.0
     low: float = float("-inf")
     high: float = float("inf")
-    span: float | None = None
+    dynamic_range: float | None = None
 
     def apply(self, mel: Tensor) -> Tensor:
-        """Log-mel -> stored numbers, any shape."""
+        """Scale a log-mel of any shape."""
         stored = self.gain * mel
         stored = stored + (self.high - stored.max() if self.shift is None else self.shift)
-        if self.span is not None:
-            stored = stored.clamp(min=(stored.max() - self.span).item())
+        if self.dynamic_range is not None:
+            stored = stored.clamp(min=(stored.max() - self.dynamic_range).item())
         return stored.clamp(self.low, self.high)
 
     def undo(self, stored: Tensor) -> Tensor:
-        """Stored numbers -> log-mel; where `shift` is not known, that of a clip whose loudest cell is 0."""
+        """Invert `apply`, except for clipping; with `shift` None the loudest cell becomes 0."""
         return (stored - (self.high if self.shift is None else self.shift)) / self.gain
 
 
 @dataclass(frozen=True)
 class Convention:
-    """One published kind of mel: its name, spec, scaling, and where it is written down."""
+    """One published kind of mel: name, spec, scaling, and the file that defines it."""
 
     name: str
     spec: MelSpec
@@ -121,13 +121,13 @@ _PUBLISHED = (
     Convention(
         "whisper_80",
         _WHISPER,
-        Scaling(0.25, 1.0, span=2.0),
+        Scaling(0.25, 1.0, dynamic_range=2.0),
         "openai/whisper whisper/audio.py: log10 of powers, at most 8 below the loudest, + 4, / 4",
     ),
     Convention(
         "whisper_128",
         replace(_WHISPER, n_mels=128),
-        Scaling(0.25, 1.0, span=2.0),
+        Scaling(0.25, 1.0, dynamic_range=2.0),
         "openai/whisper whisper/audio.py with the 128 bands of large-v3",
     ),
     Convention(
@@ -144,7 +144,7 @@ _PUBLISHED = (
             log_floor=1e-10,
             padding="constant",
         ),
-        Scaling(1.0, None, high=0.0, span=80.0),
+        Scaling(1.0, None, high=0.0, dynamic_range=80.0),
         "librosa.power_to_db(librosa.feature.melspectrogram(y), ref=numpy.max), all defaults",
     ),
 )

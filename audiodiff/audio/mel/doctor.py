@@ -1,15 +1,15 @@
-"""Which spec was a mel made with, when nothing but its numbers is known?
+"""Diagnosis of a mel: the most probable specs, from its numbers alone.
 
-Every guess, a published convention (`mel_convention.CONVENTIONS`) or a common combination that nobody published, is
-judged by three things: the range (numbers below its floor or beyond its clipping refute it; a smallest number that
-repeats is a floor, and its logarithm gives the base away), the texture (`mel_texture`: what is left after undoing the
-guess must look like speech seen through its bank), and how common it is. The figures of the texture follow, given the
-right guess, about a multivariate Student distribution, whose tails allow for voices and rooms unlike those it was
-fitted to. Bayes' rule makes shares of belief of these, and a field's belief is the sum over all guesses that agree.
+Every guess, a published convention (`convention.CONVENTIONS`) or a common unpublished combination, gets a probability
+by Bayes' rule from three things: the range (numbers below its floor or above its clipping level exclude it; a smallest
+number that repeats is a floor, whose logarithm reveals the base), the texture (`texture`: after undoing the guess, the
+rest must look like speech seen through its filter bank), and a prior. Given the right guess, the features of the
+texture approximately follow a multivariate Student distribution, whose tails allow for voices and rooms unlike those
+that it was fitted to. The probability of a field's value is the sum over all guesses that have it.
 
-Some things no numbers tell: padding and the place of the frames (`center`) leave no mark but half a frame's delay;
-decibels of magnitudes and of powers differ by hardly a tenth of a decibel in shape; where no silence reaches the floor,
-the floor is unknown. Guesses that differ in such things alone share their belief and are reported as tied.
+Some fields cannot be inferred: padding and the position of the frames (`center`) have no effect but half a frame's
+delay; decibels of magnitudes and of powers differ by hardly a tenth of a decibel in shape; if no silence reaches the
+floor, the floor is unknown. Guesses that differ only in such fields share their probability and are reported as tied.
 """
 
 import json
@@ -25,41 +25,42 @@ import numpy as np
 
 from audiodiff.audio.mel import PRESETS, MelSpec, filterbank
 from audiodiff.audio.mel.convention import CONVENTIONS, Convention, Scaling
-from audiodiff.audio.mel.texture import FIGURES, Texture, bank, log_unit
+from audiodiff.audio.mel.texture import FEATURES, Texture, filterbank_theory, log_unit
 from audiodiff.errors import UserError
 
 COMMON_BANDS = (40, 64, 72, 80, 96, 100, 120, 128, 160, 192, 229, 256)
-FEWEST_FRAMES = 16
+MIN_FRAMES = 16
 _FOUND, _LIKELY = 0.98, 0.7
-# What the fields of a spec are called that leave no mark in the numbers.
-_MARKLESS = ("center", "padding", "power_offset")
-_CLOCK = ("sample_rate", "n_fft", "win_length", "hop_length")
+# Fields of a spec without an effect on the numbers.
+_UNOBSERVABLE = ("center", "padding", "power_offset")
+_FRAMING = ("sample_rate", "n_fft", "win_length", "hop_length")
 _BANK = ("f_min", "f_max", "mel_scale", "norm")
-_UNPUBLISHED = math.log(1e-3)  # of each combination that nobody published
-_ODD_FLOOR = math.log(1e-4)  # of a floor that is no power of ten
-_FREEDOM = 8.0  # of the Student distribution
+_UNPUBLISHED = math.log(1e-3)  # log prior of each unpublished combination
+_ODD_FLOOR = math.log(1e-4)  # log prior of a floor that is not a power of ten
+_FREEDOM = 8.0  # degrees of freedom of the Student distribution
+_State = Literal["found", "likely", "unknown"]
 
-# Ranges that mels were squeezed into by more than one project; the log-mel is in decibels, but for the last.
-SQUEEZED = {
+# Scalings used by more than one project; the log-mel is in decibels, except for the last.
+COMMON_SCALINGS = {
     "none": Scaling(),
     "0 to 1, from -100 to 0 dB": Scaling(0.01, 1.0, 0.0, 1.0),
     "0 to 1, from -80 to 20 dB": Scaling(0.01, 0.8, 0.0, 1.0),
     "-4 to 4, from -80 to 20 dB": Scaling(0.08, 2.4, -4.0, 4.0),
-    "dB below the loudest, at most 80": Scaling(1.0, None, high=0.0, span=80.0),
-    "(log10 + 4) / 4, at most 2 below the loudest": Scaling(0.25, 1.0, span=2.0),
+    "dB below the loudest, at most 80": Scaling(1.0, None, high=0.0, dynamic_range=80.0),
+    "(log10 + 4) / 4, at most 2 below the loudest": Scaling(0.25, 1.0, dynamic_range=2.0),
 }
 
 
 class Evidence(NamedTuple):
-    """What is known of one field: its value, how surely, and from what."""
+    """Inferred value of one field, its certainty and the reason."""
 
-    state: Literal["found", "likely", "cannot be told"]
+    state: _State
     value: Any
     reason: str
 
 
 class Guess(NamedTuple):
-    """One explanation of the numbers; `name` is empty where nobody published it."""
+    """One explanation of the numbers; `name` is "" if it is unpublished."""
 
     name: str
     spec: MelSpec
@@ -67,26 +68,26 @@ class Guess(NamedTuple):
 
 
 class Rank(NamedTuple):
-    """Tied guesses, their common belief in [0, 1], and how they fit: in words, and as mean squared deviation.
+    """Tied guesses and their total probability, with their fit in words and as a mean squared deviation.
 
-    The latter is about 1 for speech; beliefs are relative, and say little where even the best guess lies far off.
+    The deviation is about 1 for speech. Probabilities are relative: they mean little if even the best guess fits badly.
     """
 
     names: tuple[str, ...]
     guess: Guess
-    belief: float
+    probability: float
     reason: str
     distance: float
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the numbers of one mel show.
+    """Result of a diagnosis.
 
     Attributes:
         stored: the numbers as bands x frames, (M, F), float64.
-        fields: evidence by field, those of `MelSpec` and "layout", "scaling".
-        ranking: guesses from the likeliest to the least, ties together.
+        fields: evidence by field: those of `MelSpec`, "layout" and "scaling".
+        ranking: guesses by decreasing probability, ties together.
     """
 
     stored: np.ndarray
@@ -95,29 +96,28 @@ class Diagnosis:
 
 
 def diagnose(array: np.ndarray) -> Diagnosis:
-    """Judge a mel by its numbers alone.
+    """Infer the spec of a mel from its numbers.
 
     Args:
         array: (M, F), (F, M), or one of these with a first axis of length 1.
 
     Raises:
-        UserError: not one mel, too short, constant, or not finite.
+        UserError: another shape, too short, constant, or not finite.
     """
     array = _checked(array)
-    turned = array.T
     common = [axis for axis in (0, 1) if array.shape[axis] in COMMON_BANDS]
     if len(common) == 1:
-        stored = array if common[0] == 0 else turned
-        state, reason = "found", f"{len(stored)} is a usual number of bands, {stored.shape[1]} is none"
-        return _judged(stored, Evidence(state, _layout(common[0]), reason))
-    sides = [(_best(x), axis, x) for axis, x in enumerate((array, turned)) if x.shape[1] >= FEWEST_FRAMES]
-    sides = [side for side in sides if side[0] > -math.inf]
-    if not sides:
-        raise UserError("mel", f"neither axis of {array.shape[0]} x {array.shape[1]} can be bands")
-    best, axis, stored = max(sides, key=lambda side: side[0])
-    margin = best - min(side[0] for side in sides) if len(sides) > 1 else math.inf
-    state = "found" if margin > 10 else "likely" if margin > 2 else "cannot be told"
-    return _judged(stored, Evidence(state, _layout(axis), "read this way the numbers look more like speech"))
+        stored = array if common[0] == 0 else array.T
+        reason = f"{len(stored)} is a common number of bands, {stored.shape[1]} is not"
+        return _diagnose(stored, Evidence("found", _layout(common[0]), reason))
+    layouts = [(_best(x), axis, x) for axis, x in enumerate((array, array.T)) if x.shape[1] >= MIN_FRAMES]
+    layouts = [layout for layout in layouts if layout[0] > -math.inf]
+    if not layouts:
+        raise UserError("mel", f"neither axis of {array.shape[0]} x {array.shape[1]} can be bands", "check its shape")
+    best, axis, stored = max(layouts, key=lambda layout: layout[0])
+    margin = best - min(layout[0] for layout in layouts) if len(layouts) > 1 else math.inf
+    state: _State = "found" if margin > 10 else "likely" if margin > 2 else "unknown"
+    return _diagnose(stored, Evidence(state, _layout(axis), "in this layout the numbers look more like speech"))
 
 
 def _layout(axis: int) -> str:
@@ -128,19 +128,19 @@ def _checked(array: np.ndarray) -> np.ndarray:
     array = array[0] if array.ndim == 3 and len(array) == 1 else array
     shape = " x ".join(map(str, array.shape))
     if array.ndim != 2:
-        raise UserError("mel", f"has shape {shape or 'of a single number'}", "expected one array of bands x frames")
-    if array.size == 0 or max(array.shape) < FEWEST_FRAMES:
-        raise UserError("mel", f"has {shape} numbers", f"{FEWEST_FRAMES} frames are needed to tell anything")
+        raise UserError("mel", f"has shape {shape or 'of a single number'}", "save one array of bands x frames")
+    if array.size == 0 or max(array.shape) < MIN_FRAMES:
+        raise UserError("mel", f"has {shape} numbers", f"give {MIN_FRAMES} frames or more")
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
-        raise UserError("mel", "holds NaN or infinite values")
+        raise UserError("mel", "holds NaN or infinite values", "compute it again")
     if np.ptp(array) == 0:
-        raise UserError("mel", "is the same number everywhere", "nothing can be told from silence")
+        raise UserError("mel", "is constant", "give one that is not silent")
     return array
 
 
 def detect_floor(stored: np.ndarray) -> float | None:
-    """The smallest number, if so many cells have it that it must be a floor."""
+    """The smallest number if enough cells have it for a floor, else None."""
     lowest = stored.min()
     repeated = (stored <= lowest + 1e-6 * max(1.0, abs(lowest))).sum()
     return float(lowest) if repeated > max(3, 1e-4 * stored.size) else None
@@ -148,7 +148,7 @@ def detect_floor(stored: np.ndarray) -> float | None:
 
 @lru_cache(maxsize=64)
 def guesses(bands: int) -> tuple[Guess, ...]:
-    """Everything that is considered for this number of bands."""
+    """All guesses for a number of bands."""
     published = [Guess(c.name, c.spec, c.scaling) for c in CONVENTIONS.values() if c.spec.n_mels == bands]
     return (*published, *_unpublished(bands, published))
 
@@ -158,9 +158,18 @@ def _unpublished(bands: int, published: list[Guess]) -> Iterator[Guess]:
     for sample_rate, n_fft in ((16000, 1024), (16000, 512), (22050, 1024), (24000, 1024), (44100, 2048)):
         for f_max in {8000.0, sample_rate / 2}:
             for mel_scale, norm in (("slaney", "slaney"), ("htk", None), ("slaney", None)):
-                changes = {"sample_rate": sample_rate, "n_fft": n_fft, "win_length": n_fft, "hop_length": n_fft // 4}
-                kind = {"n_mels": bands, "f_max": f_max, "mel_scale": mel_scale, "norm": norm}
-                banks.add(replace(PRESETS["speech_16k"], **changes, **kind))
+                spec = replace(
+                    PRESETS["speech_16k"],
+                    sample_rate=sample_rate,
+                    n_fft=n_fft,
+                    win_length=n_fft,
+                    hop_length=n_fft // 4,
+                    n_mels=bands,
+                    f_max=f_max,
+                    mel_scale=mel_scale,
+                    norm=norm,
+                )
+                banks.add(spec)
     known = {(guess.spec, guess.scaling) for guess in published}
     for spec in sorted(banks, key=repr):
         try:
@@ -168,7 +177,7 @@ def _unpublished(bands: int, published: list[Guess]) -> Iterator[Guess]:
         except UserError:
             continue
         for power in (1, 2):
-            for label, scaling in SQUEEZED.items():
+            for label, scaling in COMMON_SCALINGS.items():
                 bases = ("e", "10", "db") if label == "none" else ("10",) if "log10" in label else ("db",)
                 for base in bases:
                     guess = Guess("", replace(spec, power=power, log_base=base, log_floor=1e-30), scaling)
@@ -177,37 +186,37 @@ def _unpublished(bands: int, published: list[Guess]) -> Iterator[Guess]:
 
 
 def _plain(spec: MelSpec) -> MelSpec:
-    """The spec with everything but its clock and bank as in the first preset."""
+    """The spec with all fields but its framing and filter bank as in the first preset."""
     plain = PRESETS["speech_16k"]
-    return replace(plain, **{name: getattr(spec, name) for name in (*_CLOCK, *_BANK, "n_mels")})
+    return replace(plain, **{name: getattr(spec, name) for name in (*_FRAMING, *_BANK, "n_mels")})
 
 
 class _Speech:
-    """How far figures of a right guess lie from what is expected: a Student distribution, fitted to recordings."""
+    """Distribution of the features under the right guess: a Student distribution fitted to recordings."""
 
     def __init__(self):
         fitted = json.loads((files("audiodiff.audio.mel") / "doctor.json").read_text(encoding="utf-8"))
-        if tuple(fitted["figures"]) != FIGURES:
-            raise ValueError("doctor.json was fitted to other figures")
+        if tuple(fitted["features"]) != FEATURES:
+            raise ValueError("doctor.json was fitted to other features")
         self.weights, self.covariance = np.array(fitted["weights"]), np.array(fitted["covariance"])
         self.deviation = np.sqrt(np.diag(self.covariance))
         self._factors: dict[bytes, np.ndarray] = {}
 
-    def misses(self, figures: np.ndarray, spec: MelSpec) -> np.ndarray:
-        """Figures less what is expected of them under this spec."""
-        return figures - self.weights @ bank(spec).covariates
+    def residuals(self, features: np.ndarray, spec: MelSpec) -> np.ndarray:
+        """Features minus their expectation under a spec."""
+        return features - self.weights @ filterbank_theory(spec).covariates
 
-    def log_density(self, misses: np.ndarray) -> float:
-        """Up to a constant."""
-        return -0.5 * (_FREEDOM + len(misses)) * math.log1p(self.distance(misses) / _FREEDOM)
+    def log_density(self, residuals: np.ndarray) -> float:
+        """Log density, up to a constant."""
+        return -0.5 * (_FREEDOM + len(residuals)) * math.log1p(self.distance(residuals) / _FREEDOM)
 
-    def distance(self, misses: np.ndarray) -> float:
-        """Squared, in deviations; what is missing counts as it does on average."""
-        known = np.isfinite(misses)
+    def distance(self, residuals: np.ndarray) -> float:
+        """Squared Mahalanobis distance; a missing feature counts 1, its expectation."""
+        known = np.isfinite(residuals)
         if known.tobytes() not in self._factors:
             self._factors[known.tobytes()] = np.linalg.inv(self.covariance[np.ix_(known, known)])
-        inverse, count = self._factors[known.tobytes()], len(misses)
-        return float(misses[known] @ inverse @ misses[known] + (count - known.sum()))
+        inverse, count = self._factors[known.tobytes()], len(residuals)
+        return float(residuals[known] @ inverse @ residuals[known] + (count - known.sum()))
 
 
 @lru_cache(maxsize=1)
@@ -216,25 +225,25 @@ def _speech() -> _Speech:
 
 
 def _lowest(guess: Guess, stored: np.ndarray) -> float:
-    """The smallest number that a guess allows."""
+    """Smallest number possible under a guess."""
     scaling, spec = guess.scaling, guess.spec
     bounds = [scaling.low]
     if scaling.shift is not None:
         bounds.append(scaling.gain * math.log(spec.log_floor) * log_unit(spec) + scaling.shift)
-    if scaling.span is not None:
-        bounds.append(float(stored.max()) - scaling.span)
+    if scaling.dynamic_range is not None:
+        bounds.append(float(stored.max()) - scaling.dynamic_range)
     return max(bounds)
 
 
 def _linear(guess: Guess, number: float) -> float:
-    """The linear mel that a stored number stands for."""
+    """Linear mel of a stored number under a guess."""
     spec, scaling = guess.spec, guess.scaling
     exponent = (number - (scaling.shift or 0.0)) / scaling.gain / log_unit(spec)
     return math.exp(max(-700.0, min(700.0, exponent)))
 
 
 def _range(guess: Guess, stored: np.ndarray, floor: float | None) -> float:
-    """Logarithm of how well the range fits: 0, or a penalty, or minus infinity where it refutes the guess."""
+    """Log likelihood of the range: 0, a penalty, or minus infinity if it excludes the guess."""
     slack, lowest = 2e-3 * max(1.0, abs(float(stored.min()))), _lowest(guess, stored)
     if stored.max() > guess.scaling.high + slack or stored.min() < lowest - slack:
         return -math.inf
@@ -248,95 +257,100 @@ def _range(guess: Guess, stored: np.ndarray, floor: float | None) -> float:
     return 0.0 if abs(decades - round(decades)) < 2e-3 and -12 <= decades <= -1 else _ODD_FLOOR
 
 
-def _beliefs(stored: np.ndarray) -> tuple[list[Guess], np.ndarray, dict[int, np.ndarray]]:
-    """Guesses that the range allows, the logarithms of their beliefs (not normalized), and their misses."""
-    floor, speech, misses = detect_floor(stored), _speech(), {}
+def _probabilities(stored: np.ndarray) -> tuple[list[Guess], np.ndarray, dict[int, np.ndarray]]:
+    """Guesses that the range allows, their log probabilities (not normalized) and residuals."""
+    floor, speech, residuals = detect_floor(stored), _speech(), {}
     texture = Texture(stored, floor)
-    kept, logs = [], []
+    candidates: list[Guess] = []
+    logs = []
     for guess in guesses(len(stored)):
         fit = _range(guess, stored, floor)
         if fit == -math.inf:
             continue
-        miss = speech.misses(texture.figures(guess.spec, guess.scaling), guess.spec)
-        misses[len(kept)] = miss
-        kept.append(guess)
+        miss = speech.residuals(texture.features(guess.spec, guess.scaling), guess.spec)
+        residuals[len(candidates)] = miss
+        candidates.append(guess)
         logs.append(fit + (0.0 if guess.name else _UNPUBLISHED) + speech.log_density(miss))
-    return kept, np.array(logs), misses
+    return candidates, np.array(logs), residuals
 
 
 def _best(stored: np.ndarray) -> float:
-    _, logs, _ = _beliefs(stored)
+    _, logs, _ = _probabilities(stored)
     return float(logs.max()) if len(logs) else -math.inf
 
 
-def _judged(stored: np.ndarray, layout: Evidence) -> Diagnosis:
-    if stored.shape[1] < FEWEST_FRAMES:
-        raise UserError("mel", f"has {stored.shape[1]} frames", f"{FEWEST_FRAMES} are needed to tell anything")
-    kept, logs, misses = _beliefs(stored)
+def _diagnose(stored: np.ndarray, layout: Evidence) -> Diagnosis:
+    if stored.shape[1] < MIN_FRAMES:
+        raise UserError("mel", f"has {stored.shape[1]} frames", f"give {MIN_FRAMES} or more")
+    candidates, logs, residuals = _probabilities(stored)
     fields = {"layout": layout, "n_mels": Evidence(layout.state, len(stored), "the length of that axis")}
-    if not kept:
+    if not candidates:
         return Diagnosis(stored, {**fields, **_unknown(stored)}, ())
-    beliefs = np.exp(logs - logs.max())
-    beliefs /= beliefs.sum()
-    return Diagnosis(stored, {**fields, **_marginals(stored, kept, beliefs)}, _ranking(kept, beliefs, misses))
+    probabilities = np.exp(logs - logs.max())
+    probabilities /= probabilities.sum()
+    return Diagnosis(
+        stored,
+        {**fields, **_marginals(stored, candidates, probabilities)},
+        _ranking(candidates, probabilities, residuals),
+    )
 
 
 def _unknown(stored: np.ndarray) -> dict[str, Evidence]:
-    span = f"they lie from {stored.min():.4g} to {stored.max():.4g}"
-    return {"scaling": Evidence("cannot be told", None, f"no known way of storing a mel gives these numbers: {span}")}
+    extent = f"{stored.min():.4g} to {stored.max():.4g}"
+    return {"scaling": Evidence("unknown", None, f"no known scaling gives numbers from {extent}")}
 
 
-def _ranking(kept: list[Guess], beliefs: np.ndarray, misses: dict[int, np.ndarray]) -> tuple[Rank, ...]:
+def _ranking(candidates: list[Guess], probabilities: np.ndarray, residuals: dict[int, np.ndarray]) -> tuple[Rank, ...]:
     tied = defaultdict(list)
-    for i, guess in enumerate(kept):
-        tied[round(float(np.log(max(beliefs[i], 1e-300))), 6) if guess.name else i + 0.5].append(i)
+    for i, guess in enumerate(candidates):
+        tied[round(float(np.log(max(probabilities[i], 1e-300))), 6) if guess.name else i + 0.5].append(i)
     ranks = [
         Rank(
-            tuple(kept[i].name for i in group),
-            kept[group[0]],
-            float(beliefs[group].sum()),
-            _described(misses[group[0]]),
-            _speech().distance(misses[group[0]]) / len(FIGURES),
+            tuple(candidates[i].name for i in group),
+            candidates[group[0]],
+            float(probabilities[group].sum()),
+            _described(residuals[group[0]]),
+            _speech().distance(residuals[group[0]]) / len(FEATURES),
         )
         for group in tied.values()
     ]
-    return tuple(sorted(ranks, key=lambda rank: -rank.belief))
+    return tuple(sorted(ranks, key=lambda rank: -rank.probability))
 
 
-def _described(misses: np.ndarray) -> str:
-    """The figures that lie furthest from where they should, or that none does."""
-    off = misses / _speech().deviation
+def _described(residuals: np.ndarray) -> str:
+    """The features that deviate most from speech, in words."""
+    off = residuals / _speech().deviation
     worst = [i for i in np.argsort(-np.abs(np.nan_to_num(off)))[:2] if abs(off[i]) > 2]
     if not worst:
-        return "everything is where speech has it"
-    return ", ".join(f"{FIGURES[i].replace('_', ' ')} {off[i]:+.1f} deviations off" for i in worst)
+        return "all features are as expected of speech"
+    return ", ".join(f"{FEATURES[i].replace('_', ' ')} off by {off[i]:+.1f} deviations" for i in worst)
 
 
-def _marginals(stored: np.ndarray, kept: list[Guess], beliefs: np.ndarray) -> dict[str, Evidence]:
+def _marginals(stored: np.ndarray, candidates: list[Guess], probabilities: np.ndarray) -> dict[str, Evidence]:
     floor = detect_floor(stored)
-    reached = f"the smallest number, {stored.min():.5g}, is there {int((stored <= stored.min() + 1e-6).sum())} times"
+    reached = f"the smallest number, {stored.min():.5g}, occurs {int((stored <= stored.min() + 1e-6).sum())} times"
     evidence = {}
-    for name in ("scaling", "log_base", "power", "log_floor", *_CLOCK, *_BANK, *_MARKLESS):
-        shares = defaultdict(float)
-        for guess, belief in zip(kept, beliefs, strict=True):
-            shares[_value(name, guess, floor)] += belief
+    for name in ("scaling", "log_base", "power", "log_floor", *_FRAMING, *_BANK, *_UNOBSERVABLE):
+        shares: dict[Any, float] = defaultdict(float)
+        for guess, probability in zip(candidates, probabilities, strict=True):
+            shares[_value(name, guess, floor)] += probability
         value, share = max(shares.items(), key=lambda item: item[1])
-        state = "found" if share >= _FOUND else "likely" if share >= _LIKELY else "cannot be told"
-        if name in _CLOCK + _BANK + _MARKLESS and state == "found":
-            state = "likely"  # the guesses are a list, and the truth may not be on it
-        if name in _MARKLESS:
-            reason = f"leaves no mark; that of the conventions which fit ({share:.0%})"
+        state: _State = "found" if share >= _FOUND else "likely" if share >= _LIKELY else "unknown"
+        if name in _FRAMING + _BANK + _UNOBSERVABLE and state == "found":
+            state = "likely"  # the truth may not be among the guesses
+        if name in _UNOBSERVABLE:
+            reason = f"has no effect on the numbers; from the conventions that fit ({share:.0%})"
         elif name == "log_floor" and floor is None:
-            state = "likely" if state != "cannot be told" and value is not None else "cannot be told"
+            state = "likely" if state != "unknown" and value is not None else "unknown"
             reason = "no cell reaches it"
         elif name == "log_floor" and value is None:
-            state, reason = "cannot be told", "the numbers were cut at a distance below the loudest"
+            state, reason = "unknown", "the numbers are limited to a range below the loudest"
         elif name in ("log_base", "log_floor", "scaling") and floor is not None:
-            reason = f"{reached}; belief {share:.0%}"
+            reason = f"{reached}; probability {share:.0%}"
         else:
             others = sorted((v for v in shares if v != value and shares[v] > 0.05), key=lambda v: -shares[v])
-            also = f"; else {', '.join(f'{v} ({shares[v]:.0%})' for v in others)}" if others else ""
-            reason = f"texture and level: belief {share:.0%}{also}"
+            also = f"; or {', '.join(f'{v} ({shares[v]:.0%})' for v in others)}" if others else ""
+            reason = f"texture and level: probability {share:.0%}{also}"
         evidence[name] = Evidence(state, value, reason)
     return evidence
 
@@ -345,16 +359,16 @@ def _value(name: str, guess: Guess, floor: float | None) -> Any:
     if name == "scaling":
         return scaling_name(guess.scaling)
     if name == "log_floor":
-        if guess.scaling.span is not None:
-            return None  # the cut below the loudest cell hides it
+        if guess.scaling.dynamic_range is not None:
+            return None  # hidden by the limit below the loudest cell
         linear = guess.spec.log_floor if floor is None else _linear(guess, floor)
         return None if linear < 1e-29 else float(f"{linear:.3g}")
     return getattr(guess.spec, name)
 
 
 def scaling_name(scaling: Scaling) -> str:
-    """A scaling in words: that of `SQUEEZED`, of the convention that has it, or its numbers."""
-    for label, known in SQUEEZED.items():
+    """A scaling in words: its name in `COMMON_SCALINGS`, the convention that has it, or its parameters."""
+    for label, known in COMMON_SCALINGS.items():
         if known == scaling:
             return label
     owners = [c.name for c in CONVENTIONS.values() if c.scaling == scaling]
@@ -365,8 +379,8 @@ def convention(name: str) -> Convention:
     """The published convention of this name.
 
     Raises:
-        UserError: there is none; the message lists the names.
+        UserError: there is none.
     """
     if name not in CONVENTIONS:
-        raise UserError(f"mel spec {name!r}", "there is none of this name", f"known are {', '.join(CONVENTIONS)}")
+        raise UserError(f"mel spec {name!r}", "is not a known convention", f"choose among {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]

@@ -1,7 +1,7 @@
-"""Mels in files, never without the spec that says what their numbers mean.
+"""Mel files, always with their spec.
 
-`NAME.npy` holds the array (M, F) and stands beside `NAME.melspec.json`; `NAME.safetensors` holds the tensor `mel` and
-the spec in its metadata. A `.npy` written by somebody else, with no JSON beside it, needs the spec from the caller.
+`NAME.npy` holds the array (M, F), with the spec in `NAME.melspec.json` beside it; `NAME.safetensors` holds the tensor
+`mel` and the spec in its metadata. For a `.npy` file of other programs, without JSON, the caller passes the spec.
 """
 
 import json
@@ -17,23 +17,23 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from audiodiff.audio.mel import PRESETS, MelSpec
-from audiodiff.audio.npy import MOST_BYTES, read_header, read_npy
+from audiodiff.audio.npy import MAX_BYTES, read_header, read_npy
 from audiodiff.errors import UserError, first_line
 from audiodiff.files import atomic_write, write_text
 
 EXTENSIONS = (".npy", ".safetensors")
-_MOST_SPEC_BYTES = 1 << 20
+_MAX_SPEC_BYTES = 1 << 20
 _KEY = "mel"
 _METADATA = "melspec"
 
 
 def spec_path(path: str | Path) -> Path:
-    """Where the spec of a `.npy` mel lies: NAME.melspec.json."""
+    """The path of a `.npy` mel's spec: NAME.melspec.json."""
     return Path(path).with_suffix(".melspec.json")
 
 
 def save_mel(path: str | Path, mel: Tensor, spec: MelSpec) -> None:
-    """Write a log-mel (M, F) with its spec, atomically, as `.npy` or `.safetensors` by the suffix.
+    """Save a log-mel (M, F) with its spec, atomically, as `.npy` or `.safetensors` by the suffix.
 
     Raises:
         UserError: another suffix, or a mel that `load_mel` would refuse.
@@ -48,47 +48,49 @@ def save_mel(path: str | Path, mel: Tensor, spec: MelSpec) -> None:
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     else:
-        raise UserError(path, "mels are not written in this format", f"use {' or '.join(EXTENSIONS)}")
+        raise UserError(path, "is not a format that mels are saved in", f"use {' or '.join(EXTENSIONS)}")
 
 
 def load_mel(path: str | Path, spec: MelSpec | None = None) -> tuple[Tensor, MelSpec]:
-    """Read a log-mel (M, F), float32, and its spec; an array (1, M, F) loses its first axis.
+    """Load a log-mel (M, F), float32, and its spec; an array (1, M, F) is squeezed.
 
     Args:
         path: `.npy` or `.safetensors`.
-        spec: what the mel is, for a file that does not say; where it does say, the two must agree.
+        spec: spec of the mel, for a file without one; if the file has one, they must agree.
 
     Raises:
-        UserError: no such file, not an array, one of more than `npy.MOST_BYTES`, a pickle, no spec, a spec that differs
-            from `spec` (the fields are named), no frames, NaN, a number of bands other than the spec's.
+        UserError: no such file, not an array, larger than `npy.MAX_BYTES`, a pickle, no spec, a spec that differs from
+            `spec`, no frames, NaN, or another number of bands than the spec's.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file")
-    if path.stat().st_size > MOST_BYTES + _MOST_SPEC_BYTES:
-        raise UserError(path, f"has {path.stat().st_size} bytes, more than are read at once", "cut it into pieces")
+    if path.stat().st_size > MAX_BYTES + _MAX_SPEC_BYTES:
+        raise UserError(path, f"has {path.stat().st_size} bytes, which is too many", "split it into several files")
     if (suffix := path.suffix.lower()) not in EXTENSIONS:
         raise UserError(path, "is not a mel", f"expected {' or '.join(EXTENSIONS)}")
     mel, stored = _read_npy(path) if suffix == ".npy" else _read_safetensors(path)
-    if stored is None and spec is None:
+    known = stored or spec
+    if known is None:
         raise UserError(
             path,
-            "does not say which kind of mel it is",
+            "has no mel spec",
             f"put {spec_path(path).name} beside it or name its spec ({', '.join(PRESETS)})",
         )
     if stored and spec and (differences := stored.differences(spec)):
-        raise UserError(path, f"says itself that it is of another mel spec: {'; '.join(differences)}")
-    known = stored or spec
+        raise UserError(
+            path, f"has another mel spec: {'; '.join(differences)}", "leave out the spec or convert the mel"
+        )
     return _checked(path, mel, known), known
 
 
 def mel_frames(path: str | Path) -> int:
-    """How many frames the mel in a `.npy` or `.safetensors` file has, of which only the header is read.
+    """Number of frames of a `.npy` or `.safetensors` mel, from the file's header.
 
-    Whether it is a mel at all is found by `load_mel`.
+    It is not checked whether the array is a mel; `load_mel` does that.
 
     Raises:
-        UserError: the file is not what its suffix says.
+        UserError: the file's content does not match its suffix.
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
@@ -101,25 +103,29 @@ def mel_frames(path: str | Path) -> int:
 
 
 def read_spec(path: str | Path) -> MelSpec:
-    """The spec in a NAME.melspec.json.
+    """Load the spec in a NAME.melspec.json.
 
     Raises:
-        UserError: no such file, or no spec.
+        UserError: no such file, or it holds no spec.
     """
     path = Path(path)
     try:
-        if (size := path.stat().st_size) > _MOST_SPEC_BYTES:
-            raise UserError(path, f"is no mel spec: it has {size} bytes", "write it with MelSpec.to_dict")
+        if (size := path.stat().st_size) > _MAX_SPEC_BYTES:
+            raise UserError(path, f"is not a mel spec: it has {size} bytes", "write it with MelSpec.to_dict")
         return parse_spec(path, path.read_bytes())
     except OSError as error:
         raise UserError(path, f"cannot be read ({error.strerror})") from error
 
 
 def parse_spec(path: str | Path, text: str | bytes) -> MelSpec:
-    """The spec that is written as JSON in a file.
+    """Parse the JSON of a spec.
+
+    Args:
+        path: file that it is from, for errors.
+        text: JSON.
 
     Raises:
-        UserError: it is no spec; the file is named.
+        UserError: it is not a spec.
     """
     try:
         return MelSpec.from_dict(json.loads(text))
@@ -128,7 +134,7 @@ def parse_spec(path: str | Path, text: str | bytes) -> MelSpec:
     except (ValueError, OverflowError) as error:
         raise UserError(path, f"is not JSON ({first_line(error)})", "write it with MelSpec.to_dict") from error
     except RecursionError as error:
-        raise UserError(path, "is nested too deeply for a spec", "write it with MelSpec.to_dict") from error
+        raise UserError(path, "is nested too deeply", "write it with MelSpec.to_dict") from error
 
 
 @contextmanager
@@ -137,7 +143,7 @@ def _npy(path: Path) -> Iterator[BinaryIO]:
         with path.open("rb") as file:
             yield file
     except (ValueError, OSError) as error:
-        problem = f"is not a whole .npy array (pickles are never read): {first_line(error)}"
+        problem = f"is not a complete .npy array (pickles are not read): {first_line(error)}"
         raise UserError(path, problem, "save one array of real numbers with numpy.save") from error
 
 
@@ -150,15 +156,15 @@ def _read_npy(path: Path) -> tuple[Tensor, MelSpec | None]:
 
 @contextmanager
 def _safetensors(path: Path) -> Iterator[tuple[Any, str]]:
-    """The open file, and the name of the mel in it."""
+    """The open file, and the name of its mel."""
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             if _KEY not in names and len(names) != 1:
-                raise UserError(path, f"holds {len(names)} tensors, none called {_KEY!r}")
+                raise UserError(path, f"holds {len(names)} tensors, none named {_KEY!r}", "save one tensor")
             yield file, _KEY if _KEY in names else names[0]
     except (SafetensorError, OSError) as error:
-        raise UserError(path, f"is not a whole safetensors file ({error})", "save it again") from error
+        raise UserError(path, f"is not a complete safetensors file ({error})", "save it again") from error
 
 
 def _read_safetensors(path: Path) -> tuple[Tensor, MelSpec | None]:
@@ -171,12 +177,12 @@ def _checked(path: Path, mel: Tensor, spec: MelSpec) -> Tensor:
     mel = mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
     shape = " x ".join(map(str, mel.shape))
     if mel.ndim != 2:
-        raise UserError(path, f"has shape {shape or 'of a single number'}", f"expected {spec.n_mels} bands x frames")
+        raise UserError(path, f"has shape {shape or 'of a single number'}", f"save {spec.n_mels} bands x frames")
     if mel.numel() == 0:
-        raise UserError(path, f"has no frames ({shape})")
+        raise UserError(path, f"has no frames ({shape})", "give at least one")
     if mel.shape[0] != spec.n_mels:
         turned = "; it looks transposed" if mel.shape[1] == spec.n_mels else ""
-        raise UserError(path, f"has {mel.shape[0]} bands, its spec {spec.n_mels}{turned}", "expected bands x frames")
+        raise UserError(path, f"has {mel.shape[0]} bands, its spec {spec.n_mels}{turned}", "save bands x frames")
     if not mel.isfinite().all():
-        raise UserError(path, "holds NaN or infinite values")
+        raise UserError(path, "holds NaN or infinite values", "compute it again")
     return mel

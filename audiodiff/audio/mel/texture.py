@@ -1,17 +1,17 @@
-"""What the numbers of a mel show of the filterbank and the logarithm that made them.
+"""Features of a mel's numbers that reveal the filter bank and the logarithm that it was computed with.
 
-Undo a guess of scale, bank and window, and what is left should be speech: of a plausible level, with its long-term
-average spectrum (Byrne et al. 1994, table II), and rough from band to band exactly as far as the guess says. That
-roughness carries most of the evidence. Over a window the transform of any sound fluctuates from bin to bin; a band
-averages a few bins, so its logarithm fluctuates by an amount, and together with its neighbors, that follow from the
-filters F and the window w alone. For white noise the powers of bins i and j are correlated by |W(i - j)|^2, W the
-transform of w^2 (magnitudes nearly so), hence the covariance of log-bands is F'RF over the product of the filters'
-sums. Wrong bins, a wrong window, a wrong base or power change amount and pattern.
+After undoing the right guess of scaling, filter bank and window, the rest is speech: it has a plausible level, the
+long-term average spectrum (Byrne et al. 1994, table II), and a roughness from band to band that follows from the guess.
+The roughness carries most of the evidence. Within a window the transform of any sound fluctuates from bin to bin; a
+band averages a few bins, so that its logarithm fluctuates by an amount, and correlated with its neighbors, that follow
+from the filters F and the window w alone. For white noise the powers of bins i and j are correlated by |W(i - j)|^2, W
+the transform of w^2 (magnitudes nearly so); hence the covariance of log-bands is F'RF divided by the product of the
+filters' sums. Wrong bins, window, base or power change amount and pattern.
 
-Compared are second differences across bands, which leave out level and formants, in five regions of frequency: their
-amount, the correlation with the next and the next but one band, the correlation from frame to frame (overlap of the
-windows); and of the spectrum: level, tilt, shape; and how fast the level moves. Speech is no white noise: by how much
-each figure misses the theory when the guess is right, depending on the guess, was measured once (`doctor.json`).
+The features are second differences across bands, which remove level and formants, in five frequency regions: their
+size, the correlation with the next and the second next band, the correlation from frame to frame (overlap of the
+windows); level, tilt and shape of the spectrum; and how fast the level changes. Speech is not white noise: the
+difference between each feature and the theory under the right guess was fitted to recordings (`doctor.json`).
 """
 
 import math
@@ -40,7 +40,7 @@ _LOW, _MIDDLE, _HIGH = (0, 800), (800, 2500), (2500, 7500)
 _RHYTHM = 0.06  # seconds
 _DB = 10 / math.log(10)
 
-FIGURES = (
+FEATURES = (
     "level",
     "tilt",
     "shape",
@@ -53,8 +53,8 @@ FIGURES = (
 )
 
 
-class Bank(NamedTuple):
-    """What a guess of filters and window foretells; per band unless said otherwise.
+class FilterbankTheory(NamedTuple):
+    """Features expected for filters and window of a guess; per band unless stated otherwise.
 
     Attributes:
         centers: Hz.
@@ -63,10 +63,10 @@ class Bank(NamedTuple):
         speech: average spectrum of speech, dB per Hz, of any level.
         deviation: of the second differences of natural log-bands, (M - 2,).
         next: correlation of neighboring second differences, (M - 3,).
-        second: of the next but one, (M - 4,).
+        second: correlation with the second next, (M - 4,).
         frame: correlation from frame to frame.
-        gain: sum of the squared window, times sample_rate / 2: what turns |X|^2 into power per Hz.
-        covariates: of the guess, on which the misses of the theory may depend.
+        gain: sum of the squared window times sample_rate / 2, which converts |X|^2 to power per Hz.
+        covariates: features of the guess that the residuals may depend on.
     """
 
     centers: np.ndarray
@@ -81,13 +81,13 @@ class Bank(NamedTuple):
     covariates: np.ndarray
 
 
-def bank(spec: MelSpec) -> Bank:
-    """The theory for a spec's filters, window and power; its logarithm is not looked at."""
-    return _bank(replace(spec, log_base="e", log_floor=1.0, center=True, padding="reflect", power_offset=0.0))
+def filterbank_theory(spec: MelSpec) -> FilterbankTheory:
+    """Expected features for a spec's filters, window and power; its logarithm does not matter."""
+    return _theory(replace(spec, log_base="e", log_floor=1.0, center=True, padding="reflect", power_offset=0.0))
 
 
 @lru_cache(maxsize=256)
-def _bank(spec: MelSpec) -> Bank:
+def _theory(spec: MelSpec) -> FilterbankTheory:
     edges = corners(spec.n_mels, spec.f_min, spec.f_max, spec.mel_scale)
     centers, widths = edges[1:-1], (edges[2:] - edges[:-2]) / 2
     filters, hann = filterbank(spec).numpy(), window(spec).numpy()
@@ -106,7 +106,7 @@ def _bank(spec: MelSpec) -> Bank:
     hop = spec.hop_length
     spacing = np.interp([300.0, 4000.0], centers, widths)
     resolution = spec.sample_rate / spec.win_length
-    return Bank(
+    return FilterbankTheory(
         centers,
         widths,
         sums,
@@ -123,11 +123,11 @@ def _bank(spec: MelSpec) -> Bank:
 
 
 class Texture:
-    """The figures of one mel that no guess is needed for.
+    """Features of one mel, with all that does not depend on a guess precomputed.
 
     Args:
         stored: the numbers, (M, F), float64.
-        floor: the value at which they end below, if they reach one.
+        floor: smallest value, if the numbers reach a floor.
     """
 
     def __init__(self, stored: np.ndarray, floor: float | None):
@@ -154,14 +154,14 @@ class Texture:
         return _mean(a * b) / np.sqrt(_mean(a * a) * _mean(b * b))
 
     def powers(self, scale: float) -> np.ndarray:
-        """exp(scale * stored), the largest being 1, (M, F)."""
+        """exp(scale * stored), normalized to a maximum of 1, (M, F)."""
         if scale not in self._powers:
             self._powers[scale] = np.exp(scale * (self.stored - self.stored.max()))
         return self._powers[scale]
 
-    def figures(self, spec: MelSpec, scaling: Scaling) -> np.ndarray:
-        """What `FIGURES` names, under a guess; NaN where the mel is too short or silent to tell."""
-        theory = bank(spec)
+    def features(self, spec: MelSpec, scaling: Scaling) -> np.ndarray:
+        """The features named in `FEATURES`, under a guess; NaN if the mel is too short or silent."""
+        theory = filterbank_theory(spec)
         natural = natural_per_unit(spec, scaling)
         if id(theory) not in self._patterns:
             self._patterns[id(theory)] = self._pattern(theory)
@@ -170,8 +170,8 @@ class Texture:
             spectrum, rhythm = self._spectrum(spec, scaling, theory), self._rhythm(spec, scaling, theory)
         return np.array([*spectrum, *(roughness + math.log(natural)), *others, rhythm])
 
-    def _pattern(self, theory: Bank) -> tuple[np.ndarray, list[float]]:
-        """What does not depend on the guess's logarithm: roughness by region, up to a constant, and the rest."""
+    def _pattern(self, theory: FilterbankTheory) -> tuple[np.ndarray, list[float]]:
+        """Features independent of the guess's logarithm: roughness by region, up to a constant, and the rest."""
         inner = theory.centers[1:-1]
         with np.errstate(all="ignore"):
             roughness = np.log(self.roughness / theory.deviation)
@@ -182,27 +182,27 @@ class Texture:
                 *(_average(self.frame - theory.frame, inner, region) for region in (_LOW, _HIGH)),
             ]
 
-    def _weighted(self, spec: MelSpec, scaling: Scaling, theory: Bank) -> tuple[np.ndarray, np.ndarray]:
-        """exp of the stored numbers as band powers of unknown common factor, and the bands' weights towards them."""
+    def _weighted(self, spec: MelSpec, scaling: Scaling, theory: FilterbankTheory) -> tuple[np.ndarray, np.ndarray]:
+        """Band powers up to a common factor, and the weights that convert them to power per Hz."""
         scale = 2 * natural_per_unit(spec, scaling) / spec.power
         return self.powers(scale), theory.sums ** (-2 / spec.power) / theory.gain
 
-    def _spectrum(self, spec: MelSpec, scaling: Scaling, theory: Bank) -> tuple[float, float, float]:
+    def _spectrum(self, spec: MelSpec, scaling: Scaling, theory: FilterbankTheory) -> tuple[float, float, float]:
         powers, weights = self._weighted(spec, scaling, theory)
         density = powers.mean(1) * weights * (4 / math.pi if spec.power == 1 else 1)
         level = math.nan
         if scaling.shift is not None:
             exponent = 2 * natural_per_unit(spec, scaling) / spec.power * (self.stored.max() - scaling.shift)
             level = _DB * (math.log((density * theory.widths).sum()) + exponent)
-        heard = (theory.centers > 150) & (theory.centers < 7000) & (self.alive > 0.5)
-        if heard.sum() < 8:
+        audible = (theory.centers > 150) & (theory.centers < 7000) & (self.alive > 0.5)
+        if audible.sum() < 8:
             return level, math.nan, math.nan
-        miss = _DB * np.log(density[heard]) - theory.speech[heard]
-        octaves = np.log2(theory.centers[heard])
-        line = np.polyfit(octaves, miss, 1)
-        return level, line[0], np.std(miss - np.polyval(line, octaves))
+        residual = _DB * np.log(density[audible]) - theory.speech[audible]
+        octaves = np.log2(theory.centers[audible])
+        line = np.polyfit(octaves, residual, 1)
+        return level, line[0], np.std(residual - np.polyval(line, octaves))
 
-    def _rhythm(self, spec: MelSpec, scaling: Scaling, theory: Bank) -> float:
+    def _rhythm(self, spec: MelSpec, scaling: Scaling, theory: FilterbankTheory) -> float:
         powers, weights = self._weighted(spec, scaling, theory)
         level = np.log(np.maximum((weights * theory.widths) @ powers, 1e-30))
         lag = max(1, round(_RHYTHM * spec.sample_rate / spec.hop_length))
@@ -212,7 +212,7 @@ class Texture:
 
 
 def natural_per_unit(spec: MelSpec, scaling: Scaling) -> float:
-    """By how much the natural logarithm of the linear mel grows with a stored number."""
+    """Slope of the natural logarithm of the linear mel over the stored number."""
     return 1 / (scaling.gain * log_unit(spec))
 
 
@@ -222,7 +222,7 @@ def log_unit(spec: MelSpec) -> float:
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Over frames, leaving out NaN; NaN where all are."""
+    """Mean over frames, ignoring NaN; NaN if all are."""
     known = np.isfinite(values)
     return np.where(known, values, 0).sum(1) / known.sum(1)
 

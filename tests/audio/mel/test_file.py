@@ -98,7 +98,7 @@ def test_truncated_files_are_refused(tmp_path_factory, suffix, share):
     save_mel(path, torch.zeros(80, 5), SPEC)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    assert "not a whole" in refused(path)
+    assert "not a complete" in refused(path)
 
 
 def test_files_that_are_no_mels(tmp_path):
@@ -109,7 +109,7 @@ def test_files_that_are_no_mels(tmp_path):
     assert ".safetensors" in refused(tmp_path / "mel.txt")
     np.savez(tmp_path / "mel.npz", mel=np.zeros((80, 3)))
     (tmp_path / "mel.npz").rename(tmp_path / "mel.npy")
-    assert "(pickles are never read): it does not begin as .npy files do" in refused(tmp_path / "mel.npy", SPEC)
+    assert "header" in refused(tmp_path / "mel.npy", SPEC)
     save_file({"a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "two.safetensors")
     assert "2 tensors" in refused(tmp_path / "two.safetensors", SPEC)
 
@@ -166,7 +166,7 @@ HEADERS = {
 def test_headers_of_arrays_are_not_believed(tmp_path, header, memory_limit):
     (tmp_path / "mel.npy").write_bytes(npy(header, bytes(960)))
     with memory_limit(256 << 20):
-        assert "not a whole .npy array" in refused(tmp_path / "mel.npy", SPEC)
+        assert "not a complete .npy array" in refused(tmp_path / "mel.npy", SPEC)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".safetensors"])
@@ -181,7 +181,7 @@ def test_only_the_header_tells_the_frames(tmp_path, suffix, memory_limit):
     with memory_limit(100 << 20 if suffix == ".npy" else 3_500_000_000):  # which is mapped, twice, and not read
         assert mel_frames(path) == 5_000_000
     path.write_bytes(b"nothing")
-    with pytest.raises(UserError, match="is not a whole"):
+    with pytest.raises(UserError, match="not a complete"):
         mel_frames(path)
 
 
