@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 WORTH_SHOWING = 0.001
-# A guess of at least this belief is taken, if the array looks like speech (mean squared deviation).
+# A guess of at least this probability is taken, if the array looks like speech (mean squared deviation).
 SURE, UNLIKE_SPEECH = 0.9, 3.0
 
 
