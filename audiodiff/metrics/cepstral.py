@@ -1,7 +1,7 @@
 """Mel-cepstral distortion (Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", 1993).
 
 With mel cepstra c_m of the log amplitude, MCD = 10 / ln 10 * sqrt(2 sum_{m=1}^{24} (c_m - c'_m)^2) in dB: the root mean
-square distance of two envelopes over the mel axis, once the level (c_0) and detail finer than 24 ripples are gone. The
+square distance of two envelopes over the mel axis, without the level (c_0) and detail finer than 24 ripples. The
 envelopes are WORLD's; its coder returns the cosine transform of the log *power* over the mel axis (40 Hz to half the
 rate), orthonormal but for a mean square in place of a sum, that is sqrt(2) c_m. Frames are compared one to one.
 """
@@ -30,8 +30,8 @@ def mel_cepstral_distortion(reference: np.ndarray, estimate: np.ndarray, sample_
     """Mean MCD in dB over frames within `RANGE_DB` of the reference's loudest; NaN if fewer than `MIN_FRAMES`."""
     power, power_hat = envelope(reference, sample_rate), envelope(estimate, sample_rate)
     level = 10 * np.log10(power.mean(axis=1))
-    heard = level > level.max() - RANGE_DB
-    if heard.sum() < MIN_FRAMES:
+    audible = level > level.max() - RANGE_DB
+    if audible.sum() < MIN_FRAMES:
         return float("nan")
     frames = distortion(mel_cepstrum(power, sample_rate), mel_cepstrum(power_hat, sample_rate))
-    return float(frames[heard].mean())
+    return float(frames[audible].mean())

@@ -1,8 +1,8 @@
-"""DNSMOS P.835: a network's guess of the vote that listeners would give (Reddy, Gopal and Cutler, ICASSP 2022).
+"""DNSMOS P.835: a network that predicts the mean opinion score of listeners (Reddy, Gopal and Cutler, ICASSP 2022).
 
-It hears 9.01 s at 16 kHz. Longer clips are heard in steps of a second and averaged, as speechmos does; shorter ones are
-repeated to one window. (speechmos repeats them to up to twice that and averages windows over the same loop: several
-times the work, and on 18 clips the same mean within 0.005, single clips within 0.08.)
+Its input is 9.01 s at 16 kHz. Scores of longer clips are averaged over windows one second apart, as in speechmos;
+shorter clips are repeated to one window. (speechmos repeats them to up to twice that and averages windows over the same
+loop: several times the work, for the same mean within 0.005 on 18 clips, single clips within 0.08.)
 """
 
 from functools import cache
@@ -19,23 +19,23 @@ WINDOW = int(9.01 * SAMPLE_RATE)
 
 
 @cache
-def _listener() -> Any:
-    """speechmos' metric, loaded once a process; one thread a session, since clips are scored in parallel."""
+def _model() -> Any:
+    """The model of speechmos, loaded once per process; one thread per session, because clips are scored in parallel."""
     dnsmos, runtime = load_module("speechmos.dnsmos"), load_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     folder = Path(dnsmos.__file__).parent / "dnsmos_models"
     paths = [str(folder / name) for name in ("sig_bak_ovr.onnx", "model_v8.onnx")]
-    listener = dnsmos.DNSMOS(*paths)
-    listener.onnx_sess, listener.p808_onnx_sess = (
+    model = dnsmos.DNSMOS(*paths)
+    model.onnx_sess, model.p808_onnx_sess = (
         runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"]) for path in paths
     )
-    return listener
+    return model
 
 
 def dnsmos_overall(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """P.835 overall score of `estimate` (T,), from 1 to 5; the reference is not heard."""
+    """P.835 overall score of `estimate` (T,), from 1 to 5; the reference is not used."""
     samples = np.clip(at_rate(estimate, sample_rate, SAMPLE_RATE), -1, 1)
     if len(samples) < WINDOW:
         samples = np.resize(samples, WINDOW)
-    return float(_listener()(samples, SAMPLE_RATE, False)["ovrl_mos"])
+    return float(_model()(samples, SAMPLE_RATE, False)["ovrl_mos"])

@@ -1,4 +1,4 @@
-"""PESQ, wide band: perceptual evaluation of speech quality (ITU-T P.862 with the mapping of P.862.2, 16 kHz)."""
+"""Wide-band PESQ: perceptual evaluation of speech quality (ITU-T P.862 with the mapping of P.862.2, 16 kHz)."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ WORST = 0.999  # P.862.2 maps the raw score r to 0.999 + 4 / (1 + exp(-1.3669 r 
 def pesq_wb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """MOS-LQO of P.862.2 for `estimate` (T,) of `reference` (T,): `WORST` to 4.64.
 
-    A silent estimate gets `WORST`. NaN where PESQ finds no utterance in the pair, or less than its quarter of a second.
+    A silent estimate scores `WORST`. NaN if PESQ finds no utterance in the pair, or the clips are shorter than 0.25 s.
     """
     pesq = load_module("pesq")
     if not estimate.any():

@@ -1,13 +1,13 @@
-"""Speaker similarity: would a listener who only hears whose voice it is tell the two apart?
+"""Speaker similarity: cosine similarity of speaker embeddings.
 
-A recurrent network was trained so that spans of one speaker lie close together and those of others far off
-("Generalized end-to-end loss for speaker verification", Wan, Wang, Papir and Lopez Moreno, ICASSP 2018). What is
-compared is the cosine of two such embeddings: about 0.9 for two long sentences of one person, about 0.5 for those of
-two. The weights are those of the package Resemblyzer (Apache-2.0; trained on LibriSpeech and VoxCeleb). They alone are
-read and none of its code is run, so that neither its voice activity detector nor its backport of `typing` is imported.
+A recurrent network is trained so that embeddings of one speaker are close together and far from those of others
+("Generalized end-to-end loss for speaker verification", Wan, Wang, Papir and Lopez Moreno, ICASSP 2018). The
+cosine of two embeddings is about 0.9 for two long sentences of one speaker, about 0.5 for those of two. The weights are
+those of the package Resemblyzer (Apache-2.0; trained on LibriSpeech and VoxCeleb). Only its weights are read: importing
+its code would import a voice activity detector and a backport of `typing`.
 
-A clip's embedding is the mean over spans of 1.6 s, each half a span after the one before, the last one filled up with
-silence. Pauses are not cut out: both signals have the same.
+A clip's embedding is the mean over spans of 1.6 s with 50 % overlap; the last is padded with silence. Pauses are kept,
+because both signals have the same ones.
 """
 
 from functools import cache, lru_cache
@@ -23,7 +23,7 @@ from audiodiff.metrics.rates import at_rate
 SAMPLE_RATE = 16000
 WINDOW, HOP, BANDS = 400, 160, 40  # 25 ms every 10 ms
 SPAN = 160  # frames
-QUIETEST_DBFS = -30.0  # quieter clips are raised to this level, as in the network's training
+MIN_DBFS = -30.0  # quieter clips are raised to this level, as in the network's training
 
 
 class Encoder(nn.Module):
@@ -35,14 +35,14 @@ class Encoder(nn.Module):
         self.linear = nn.Linear(256, 256)
 
     def forward(self, spans: Tensor) -> Tensor:
-        """The last layer's last state, projected, rectified, normalized."""
+        """Project, rectify and normalize the final state of the last layer."""
         _, (state, _) = self.lstm(spans)
         return nn.functional.normalize(self.linear(state[-1]).relu(), dim=1)
 
 
 @cache
 def _encoder() -> Encoder:
-    """The trained network, loaded once a process."""
+    """The trained network, loaded once per process."""
     weights = torch.load(locate("resemblyzer") / "pretrained.pt", map_location="cpu", weights_only=True)["model_state"]
     encoder = Encoder().eval()
     encoder.load_state_dict({name: weights[name] for name in encoder.state_dict()})
@@ -63,13 +63,13 @@ def spans(samples: np.ndarray) -> Tensor:
 def _embedding(samples: bytes, sample_rate: int) -> np.ndarray:
     signal = at_rate(np.frombuffer(samples, np.float32).copy(), sample_rate, SAMPLE_RATE)
     level = 10 * np.log10(np.mean(signal.astype(np.float64) ** 2))
-    louder = np.float32(10 ** (max(0.0, QUIETEST_DBFS - level) / 20))
+    louder = np.float32(10 ** (max(0.0, MIN_DBFS - level) / 20))
     mean = _encoder()(spans(signal * louder)).mean(dim=0).numpy()
     return mean / np.linalg.norm(mean)
 
 
 def embedding(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Who speaks in `samples` (T,), not all zero: (256,), of length 1, no number negative."""
+    """Speaker embedding (256,) of `samples` (T,), which are not all zero; unit length, non-negative."""
     return _embedding(samples.astype(np.float32).tobytes(), sample_rate)
 
 

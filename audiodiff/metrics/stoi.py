@@ -8,13 +8,13 @@ from audiodiff.extras import load_module
 
 
 def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """Mean correlation of third-octave envelopes in spans of 384 ms, at most 1; pystoi resamples to 10 kHz itself.
+    """Mean correlation of third-octave envelopes in spans of 384 ms, at most 1; pystoi resamples to 10 kHz.
 
-    NaN where less than one span is left once the reference's silent frames (40 dB below its loudest) are taken out.
+    NaN if less than one span is left after removing the reference's silent frames (40 dB below its loudest).
     """
     pystoi = load_module("pystoi")
     with warnings.catch_warnings():
-        # pystoi answers 1e-5 in this case, which would look like a score.
+        # pystoi returns 1e-5 in this case, which would look like a score.
         warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
         try:
             return float(pystoi.stoi(reference, estimate, sample_rate))

@@ -1,9 +1,9 @@
-"""An embedding of a clip by what it sounds like, made of textbook features: it needs no model and no download.
+"""A timbre embedding of a clip from textbook features, without a model or a download.
 
-The clip's log-mel spectrogram, in decibels below its loudest point, is made into cepstra (Davis and Mermelstein 1980).
-The embedding holds the mean and the scatter over time of cepstra 1 to 12, where the clip is heard, which tell the
-color and how it changes; the level in eight parts of the clip, which tells its envelope; the crest. How loud the clip
-is does not matter. Distances over it compare with nothing but themselves: they are not those of a learned embedding.
+The log-mel spectrogram, in decibels below its maximum, is transformed to cepstra (Davis and Mermelstein 1980). The
+embedding is the mean and standard deviation over audible frames of cepstra 1 to 12 (timbre and its changes), the level
+in eight parts of the clip (its envelope) and the crest factor. It does not depend on loudness. Distances in it are only
+comparable with each other, not with those of a learned embedding.
 """
 
 import numpy as np
@@ -32,19 +32,19 @@ _SPEC = MelSpec(
     center=True,
     padding="constant",
 )
-_RANGE_DB = 80.0  # below the loudest point there is nothing
-_HEARD_DB = 50.0  # below the loudest frame
+_RANGE_DB = 80.0  # below the maximum; less is clipped
+_AUDIBLE_DB = 50.0  # below the loudest frame
 
 
 def embedding(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Of a clip (T,) or (C, T), whose channels are mixed: (D,) float64.
+    """Embedding (D,) float64 of a clip (T,) or (C, T), mixed to mono.
 
     Raises:
         ValueError: the clip is empty, silent or not finite.
     """
     mono = np.atleast_2d(np.asarray(samples, np.float32)).mean(0)
     if not mono.size or not np.isfinite(mono).all() or not np.abs(mono).max() > 0:
-        raise ValueError("an embedding needs a clip that is not empty, silent or broken")
+        raise ValueError("an embedding needs a clip with finite samples that are not all zero")
     mono = mono / np.abs(mono).max()
     wave = resample(torch.from_numpy(mono), sample_rate, SAMPLE_RATE)
     wave = torch.nn.functional.pad(wave, (0, max(0, _SPEC.n_fft - wave.shape[-1])))
@@ -53,7 +53,7 @@ def embedding(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     decibels = decibels - decibels.max()
     level = 10 * np.log10(np.maximum(power.sum(0), power.sum(0).max() * 10 ** (-_RANGE_DB / 10)))
     level = level - level.max()
-    heard = dct(decibels[:, level > -_HEARD_DB], axis=0, norm="ortho")[1 : CEPSTRA + 1]
+    cepstra = dct(decibels[:, level > -_AUDIBLE_DB], axis=0, norm="ortho")[1 : CEPSTRA + 1]
     parts = [part.mean() if part.size else -_RANGE_DB for part in np.array_split(level, PARTS)]
     crest = -20 * np.log10(np.sqrt(np.mean(mono.astype(np.float64) ** 2)))
-    return np.concatenate([heard.mean(1), heard.std(1), parts, [crest]])
+    return np.concatenate([cepstra.mean(1), cepstra.std(1), parts, [crest]])

