@@ -52,7 +52,7 @@ against {report.held_out_clips} held-out segments, over subsets of {report.subse
 
 
 def trained(
-    model: nn.Module, loss: Callable[[dict, int], Tensor], crops, batch: int, minutes: float, optimizer, rate
+    model: nn.Module, loss: Callable[[dict, int], Tensor], crops, batch_size: int, minutes: float, optimizer, rate
 ) -> tuple[nn.Module, int]:
     """Train for a given processor time; returns the averaged model and the number of training steps.
 
@@ -60,7 +60,7 @@ def trained(
         model: the model to train.
         loss: function of a batch and the step.
         crops: the dataset.
-        batch: batch size.
+        batch_size: clips per step.
         minutes: processor time of this process.
         optimizer: optimizer of the model's parameters.
         rate: function of step and progress; factor of the learning rate.
@@ -68,12 +68,12 @@ def trained(
     full = optimizer.param_groups[0]["lr"]
     average, started, step = copy.deepcopy(model), time.process_time(), 0
     while (progress := (time.process_time() - started) / (60 * minutes)) < 1:
-        items = [crops[step * batch + k] for k in range(batch)]
-        told = {"waveform": torch.stack([item["waveform"] for item in items]), "clip": [item["clip"] for item in items]}
+        items = [crops[step * batch_size + k] for k in range(batch_size)]
+        waveforms = torch.stack([item["waveform"] for item in items])
         for group in optimizer.param_groups:
             group["lr"] = full * rate(step, progress)
         optimizer.zero_grad()
-        value = loss(told, step)
+        value = loss({"waveform": waveforms, "clip": [item["clip"] for item in items]}, step)
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

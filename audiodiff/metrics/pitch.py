@@ -8,7 +8,7 @@ MIN_FRAMES = 10  # 50 ms; fewer voiced frames are too few for a score
 
 
 def log_f0_rmse(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """Root mean square of 1200 log2(F0 / reference F0), in cents, over frames voiced in both; NaN below `MIN_FRAMES`."""
+    """Root mean square of 1200 log2(F0 / reference F0), cents, over frames voiced in both; NaN below `MIN_FRAMES`."""
     f0, _ = f0_track(reference, sample_rate)
     f0_hat, _ = f0_track(estimate, sample_rate)
     both = (f0 > 0) & (f0_hat > 0)

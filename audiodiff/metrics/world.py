@@ -1,8 +1,8 @@
 """WORLD analysis of speech: F0, spectral envelope, aperiodicity (Morise, Yokomori and Ozawa, IEICE E99-D(7), 2016).
 
 F0 is DIO refined by StoneMask: twenty times faster than Harvest and less prone to report noise as voiced; 71 to 800 Hz,
-WORLD's default range. Frames are 5 ms apart. Several judges look at one signal, and one recording serves all systems, so
-the last few results are kept.
+WORLD's default range. Frames are 5 ms apart. The last few results are cached: several metrics analyze one signal, and
+all systems are compared with one recording.
 """
 
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""How regular a clip beats."""
+"""Tempo and pulse clarity."""
 
 import numpy as np
 import pytest
@@ -19,13 +19,13 @@ def clicks(tempo: float, seconds: float = 8.0, jitter: float = 0.0) -> np.ndarra
 
 
 @pytest.mark.parametrize("tempo", [60, 96, 120, 180])
-def test_a_machine_is_regular(tempo):
+def test_regular_clicks_have_their_tempo_and_a_clear_pulse(tempo):
     found, strength = beat(clicks(tempo), RATE)
     assert min(abs(found / tempo - ratio) for ratio in (0.5, 1, 2)) < 0.03
     assert strength > 0.8
 
 
-def test_people_are_less_regular_and_noise_is_not_at_all():
+def test_jitter_and_noise_lower_the_pulse_clarity():
     regular, loose = beat(clicks(120), RATE)[1], beat(clicks(120, jitter=0.15), RATE)[1]
     noise = beat(np.random.default_rng(1).standard_normal(8 * RATE), RATE)[1]
     assert regular > loose > noise and noise < 0.4
@@ -37,7 +37,7 @@ def test_level_and_channels_do_not_matter():
     assert beat(np.stack([wave, wave]), RATE) == pytest.approx(beat(wave, RATE), rel=1e-6)
 
 
-def test_what_has_no_beat():
+def test_silence_a_constant_and_a_short_clip_have_no_tempo():
     for wave in (np.zeros(8 * RATE), np.ones(8 * RATE), clicks(100, 1.0)):
         tempo, strength = beat(wave, RATE)
         assert np.isnan(tempo) and strength == 0

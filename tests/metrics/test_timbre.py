@@ -1,4 +1,4 @@
-"""The embedding of clips: what moves it and what does not."""
+"""The timbre embedding: what it depends on and what it ignores."""
 
 import numpy as np
 import pytest
@@ -23,28 +23,28 @@ def test_level_and_channels_do_not_matter(level, seed):
     np.testing.assert_allclose(found, embedding(wave, SAMPLE_RATE), atol=1e-2)
 
 
-def test_like_sounds_are_nearer_than_others():
+def test_similar_sounds_are_closer():
     low, again, high = (embedding(stroke(h, seed=s), SAMPLE_RATE) for h, s in ((200, 0), (200, 1), (3000, 2)))
     long = embedding(stroke(200, decay=1.0), SAMPLE_RATE)
     distance = np.linalg.norm(low - again)
     assert 3 * distance < np.linalg.norm(low - high) and 3 * distance < np.linalg.norm(low - long)
 
 
-def test_the_envelope_falls_as_the_stroke_does():
+def test_the_envelope_follows_the_decay():
     parts = embedding(stroke(300, decay=30.0), SAMPLE_RATE)[2 * CEPSTRA : -1]
     assert (np.diff(parts) < 0)[:3].all() and parts[-1] == pytest.approx(-80, abs=15)
 
 
-def test_rates_say_about_the_same():
+def test_the_sample_rate_matters_little():
     one, other = (embedding(stroke(300, rate=rate), rate) for rate in (SAMPLE_RATE, 44100))
     assert np.linalg.norm(one - other) < 0.3 * np.linalg.norm(one - embedding(stroke(3000), SAMPLE_RATE))
 
 
-def test_very_short_clips_have_one():
+def test_very_short_clips_have_an_embedding():
     assert np.isfinite(embedding(stroke(300)[:10], SAMPLE_RATE)).all()
 
 
 @pytest.mark.parametrize("clip", [np.zeros(100), np.zeros(0), np.array([0.1, np.nan])])
-def test_what_is_not_heard_has_none(clip):
-    with pytest.raises(ValueError, match="empty, silent or broken"):
+def test_empty_silent_and_nan_clips_are_refused(clip):
+    with pytest.raises(ValueError, match="finite"):
         embedding(clip, SAMPLE_RATE)

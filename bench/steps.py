@@ -1,9 +1,9 @@
-"""Few steps against many: how much further from recordings are clips of a generator with ten steps?
+"""Few steps against many: how much further from recordings are clips generated with ten steps?
 
-`python bench/calls.py --model music --data data/music` generates the same seeds with few steps, on the model's stored
+`python bench/steps.py --model music --data data/music` generates the same seeds with few steps, on the model's stored
 time grid and on the sampler's default grid, and with many steps, and compares each with held-out recordings.
 Differences from many steps are paired (same seeds, same recordings); their 95 % confidence intervals come from the
-delete-half jackknife over seeds. It writes `bench/results/calls_MODEL.md`.
+delete-half jackknife over seeds. It writes `bench/results/steps_MODEL.md`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from audiodiff.pipelines.audio_generator import AudioGenerator
 RESULTS = Path(__file__).parent / "results"
 TEXT = """# Few steps against many, with the same seeds
 
-`python bench/calls.py --model {options.model} --data {options.data} --clips {options.clips}`
+`python bench/steps.py --model {options.model} --data {options.data} --clips {options.clips}`
 
 {facts}
 
@@ -38,24 +38,24 @@ def paired(distance, few: np.ndarray, many: np.ndarray, real: np.ndarray, seed: 
     """Paired difference of the distances of `few` and `many` (N, K) to `real` (M, K), with its interval."""
     rng = np.random.default_rng(seed)
 
-    def apart(chosen: np.ndarray) -> float:
-        return distance(few[chosen], real) - distance(many[chosen], real)
+    def difference(indices: np.ndarray) -> float:
+        return distance(few[indices], real) - distance(many[indices], real)
 
-    halves = [apart(rng.permutation(len(few))[: len(few) // 2]) for _ in range(HALVES)]
-    return Spread.about(apart(np.arange(len(few))), np.array(halves))
+    halves = [difference(rng.permutation(len(few))[: len(few) // 2]) for _ in range(HALVES)]
+    return Spread.about(difference(np.arange(len(few))), np.array(halves))
 
 
-def rows(generator: AudioGenerator, settings: Settings, calls: list[int], many: int) -> dict[str, Body]:
+def rows(generator: AudioGenerator, settings: Settings, steps: list[int], many: int) -> dict[str, Body]:
     """Features of the clips of the same seeds, by number of steps and grid."""
-    model, found = generator.model, {}
-    ways = [(count, count, model) for count in calls]
-    ways += [(f"{count}, the sampler's own grid", count, model.replaced(grids=[])) for count in calls]
-    for name, count, with_grids in [*ways, (many, many, model)]:
+    model, features = generator.model, {}
+    variants = [(count, count, model) for count in steps]
+    variants += [(f"{count}, default grid", count, model.replaced(grids=[])) for count in steps]
+    for name, count, with_grids in [*variants, (many, many, model)]:
         by = AudioGenerator(with_grids, generator.device)
         made = generation_evaluation.made_by(by, Settings(settings.count, count, settings.sampler, settings.seed))
-        found[str(name)] = Body.heard(made, generator.sample_rate)
+        features[str(name)] = Body.heard(made, generator.sample_rate)
         print(name, flush=True)
-    return found
+    return features
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--model", default="music")
     parser.add_argument("--data", default="data/music")
     parser.add_argument("--clips", type=int, default=128)
-    parser.add_argument("--calls", type=int, nargs="+", default=[10, 20])
+    parser.add_argument("--steps", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--many", type=int, default=200)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -77,33 +77,33 @@ def main() -> None:
         for some in (held_out, training)
     )
     axes = Axes.of(train.embeddings, len(real) // LEAST_PER_DIMENSION)
-    apart = axes(real.embeddings)
-    bodies = rows(generator, settings, options.calls, options.many)
-    kept = set.intersection(*(set(body.numbers.tolist()) for body in bodies.values()))  # heard in every row
-    placed = {name: axes(body.embeddings[np.isin(body.numbers, sorted(kept))]) for name, body in bodies.items()}
-    floors = {kind: distance(axes(train.embeddings)[: len(kept)], apart) for kind, distance in DISTANCES.items()}
-    lines = [f"| calls | {' | '.join(f'{kind} distance | difference' for kind in DISTANCES)} |"]
+    target = axes(real.embeddings)
+    bodies = rows(generator, settings, options.steps, options.many)
+    shared = set.intersection(*(set(body.numbers.tolist()) for body in bodies.values()))  # not silent in any row
+    placed = {name: axes(body.embeddings[np.isin(body.numbers, sorted(shared))]) for name, body in bodies.items()}
+    floors = {kind: distance(axes(train.embeddings)[: len(shared)], target) for kind, distance in DISTANCES.items()}
+    lines = [f"| steps | {' | '.join(f'{kind} distance | difference' for kind in DISTANCES)} |"]
     lines.append("|---|" + "--:|--:|" * len(DISTANCES))
-    limit = placed[str(options.many)]
-    for name, mine in placed.items():
+    reference = placed[str(options.many)]
+    for name, clips in placed.items():
         cells = []
         for distance in DISTANCES.values():
-            at = distance(limit, apart)
-            gap = paired(distance, mine, limit, apart)
-            told = f"{100 * gap.median / at:+.1f} % ({100 * gap.low / at:+.1f} to {100 * gap.high / at:+.1f})"
-            cells.append(f"{distance(mine, apart):.3g} | {told if mine is not limit else '–'}")
+            base = distance(reference, target)
+            gap = paired(distance, clips, reference, target)
+            relative = f"{100 * gap.median / base:+.1f} % ({100 * gap.low / base:+.1f} to {100 * gap.high / base:+.1f})"
+            cells.append(f"{distance(clips, target):.3g} | {relative if clips is not reference else '–'}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     text = TEXT.format(
         options=options,
         facts=" · ".join(f"{key} {value}" for key, value in environment.describe("cpu").items() if value is not None),
-        clips=len(kept),
+        clips=len(shared),
         held_out=len(real),
         dimensions=axes.basis.shape[1],
         floor=" and ".join(f"{value:.3g} ({kind})" for kind, value in floors.items()),
         many=options.many,
         table="\n".join(lines),
     )
-    write_text(options.out or RESULTS / f"calls_{Path(options.model).name}.md", text)
+    write_text(options.out or RESULTS / f"steps_{Path(options.model).name}.md", text)
     print(text)
 
 

@@ -1,13 +1,13 @@
-"""Few calls against many: what the difference of two bodies of the same seeds is, and how sure that is."""
+"""Few steps against many: paired differences of two sets of clips with the same seeds, and their intervals."""
 
 import numpy as np
 import pytest
-from calls import paired
+from steps import paired
 
 from audiodiff.metrics.distribution import frechet
 
 
-def mean_apart(a: np.ndarray, b: np.ndarray) -> float:
+def mean_difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(a.mean() - b.mean())
 
 
@@ -17,14 +17,14 @@ def test_the_same_clips_do_not_differ():
     assert (found.median, found.low, found.high) == (0, 0, 0)
 
 
-def test_pairs_are_surer_than_bodies_and_hold_what_is_true():
-    """What differs between seeds cancels: 95 of a hundred intervals hold the difference, and they are narrow."""
+def test_paired_intervals_are_narrow_and_cover_the_true_difference():
+    """Variation between seeds cancels: 95 % of the intervals cover the difference, and they are narrow."""
     held, widths = 0, []
     for trial in range(200):
         rng = np.random.default_rng(trial)
         many, real = 5 * rng.standard_normal((40, 1)), rng.standard_normal((30, 1))
         few = many + 0.3 + 0.1 * rng.standard_normal((40, 1))
-        found = paired(mean_apart, few, many, real, seed=trial)
+        found = paired(mean_difference, few, many, real, seed=trial)
         held += found.low <= 0.3 <= found.high
         widths.append(found.high - found.low)
     assert held / 200 == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / 200) ** 0.5)
