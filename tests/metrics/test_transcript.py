@@ -1,4 +1,4 @@
-"""Words and their errors against answers that are known; the recognizer on speech whose text is known."""
+"""Word errors against a brute-force distance; the recognizer on speech with a known text."""
 
 import importlib.util
 import math
@@ -16,22 +16,22 @@ WER, RATE = METRICS["wer"], 16000
 
 
 @cache
-def brute(said: tuple, heard: tuple) -> int:
-    """Levenshtein's distance by its recursive definition."""
-    if not said or not heard:
-        return len(said) + len(heard)
-    if said[0] == heard[0]:
-        return brute(said[1:], heard[1:])
-    return 1 + min(brute(said[1:], heard), brute(said, heard[1:]), brute(said[1:], heard[1:]))
+def brute(a: tuple, b: tuple) -> int:
+    """Levenshtein distance by its recursive definition."""
+    if not a or not b:
+        return len(a) + len(b)
+    if a[0] == b[0]:
+        return brute(a[1:], b[1:])
+    return 1 + min(brute(a[1:], b), brute(a, b[1:]), brute(a[1:], b[1:]))
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=6), st.lists(st.sampled_from("abc"), max_size=6))
-def test_errors_are_the_fewest(said, heard):
-    assert transcript.errors(said, heard) == brute(tuple(said), tuple(heard))
+def test_errors_are_the_levenshtein_distance(reference, hypothesis):
+    assert transcript.errors(reference, hypothesis) == brute(tuple(reference), tuple(hypothesis))
 
 
 @pytest.mark.parametrize(
-    ("written", "heard"),
+    ("text", "transcribed"),
     [
         ("Press eleven, please.", "press 11 please"),
         ("the eighteenth", "The 18th."),
@@ -40,40 +40,40 @@ def test_errors_are_the_fewest(said, heard):
         ("um, one thousand two hundred", "1,200"),
     ],
 )
-def test_the_same_said_otherwise_is_no_error(written, heard):
-    assert transcript.words(written) == transcript.words(heard) != []
+def test_spelling_variants_are_no_errors(text, transcribed):
+    assert transcript.words(text) == transcript.words(transcribed) != []
 
 
-def test_punctuation_alone_is_no_word():
+def test_punctuation_has_no_words():
     assert transcript.words("...") == transcript.words("[music]") == []
 
 
-def hears(monkeypatch, heard: dict[int, str]) -> None:
-    """The recognizer's answer by the length of what it hears."""
-    monkeypatch.setattr(transcript, "transcript", lambda samples, _: heard[len(samples)])
+def fake_recognizer(monkeypatch, transcripts: dict[int, str]) -> None:
+    """Replace the recognizer by transcripts, keyed by number of samples."""
+    monkeypatch.setattr(transcript, "transcript", lambda samples, _: transcripts[len(samples)])
 
 
 def test_rate_counts_against_the_text(monkeypatch):
-    hears(monkeypatch, {RATE: "press seven or hash now"})
+    fake_recognizer(monkeypatch, {RATE: "press seven or hash now"})
     sound = np.full(RATE, 0.1, np.float32)
     # "7" is right, "or" and "now" are too many, "the" is missing before "hash".
     assert WER(sound, sound, RATE, "Press 7, the hash.") == pytest.approx(100 * 2 / 4)
     assert WER.weight(sound, RATE, "Press 7, the hash.") == 4
 
 
-def test_without_a_text_the_recording_is_right(monkeypatch):
-    hears(monkeypatch, {RATE: "Three little words."})
+def test_without_a_text_the_recording_has_no_errors(monkeypatch):
+    fake_recognizer(monkeypatch, {RATE: "Three little words."})
     sound = np.full(RATE, 0.1, np.float32)
     assert WER(sound, sound, RATE, "") == 0 and WER.weight(sound, RATE, "") == 3
 
 
-def test_what_is_not_known_to_be_english_is_left_out():
+def test_other_languages_are_not_scored():
     sound = np.full(RATE, 0.1, np.float32)
     assert math.isnan(WER(sound, sound, RATE)) and math.isnan(WER(sound, sound, RATE, None))
     assert WER.weight(sound, RATE, None) == 0
 
 
-def test_no_words_is_nan_and_silence_is_all_wrong():
+def test_no_words_score_nan_and_silence_100():
     sound = np.full(RATE, 0.1, np.float32)
     assert math.isnan(WER(sound, sound, RATE, "..."))
     assert WER(sound, np.zeros_like(sound), RATE, "three little words") == 100
@@ -81,7 +81,7 @@ def test_no_words_is_nan_and_silence_is_all_wrong():
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
-def test_speech_is_understood_without_a_network_and_noise_is_not(monkeypatch):
+def test_speech_is_recognized_offline_and_noise_is_not(monkeypatch):
     from audiodiff.data.corpora.synthetic import _speak
     from audiodiff.metrics.rates import at_rate
 

@@ -1,4 +1,4 @@
-"""Whose voice is it: the network against its own package, and what the metric owes."""
+"""Speaker similarity: the network against its own package, and the properties of the metric."""
 
 import importlib.util
 import math
@@ -32,7 +32,7 @@ def weights():
 
 
 @pytest.mark.slow
-def test_one_span_is_embedded_as_by_the_networks_own_package():
+def test_the_embedding_of_one_span_equals_resemblyzers():
     resemblyzer = pytest.importorskip("resemblyzer", exc_type=ImportError)
     samples = voice(140, 900, seconds=1.595)
     theirs = resemblyzer.VoiceEncoder("cpu", verbose=False).embed_utterance(samples)
@@ -45,11 +45,11 @@ def test_spans_cover_the_clip_and_overlap_by_half(frames, spans):
     found = speaker.spans(samples)
     assert found.shape == (spans, speaker.SPAN, speaker.BANDS)
     assert all(torch.equal(one[80:], other[:80]) for one, other in pairwise(found))
-    heard = (spans - 1) * 80 + (found[-1].sum(1) > 0).sum().item()
-    assert heard == frames
+    covered = (spans - 1) * 80 + (found[-1].sum(1) > 0).sum().item()
+    assert covered == frames
 
 
-def test_another_voice_is_further_off_than_the_same_one_in_noise():
+def test_another_voice_is_less_similar_than_the_same_voice_in_noise():
     same, other = voice(120, 700), voice(260, 2600)
     noisy = same + 0.002 * np.random.default_rng(0).standard_normal(len(same)).astype(np.float32)
     metric = METRICS["speaker"]
@@ -57,24 +57,24 @@ def test_another_voice_is_further_off_than_the_same_one_in_noise():
     assert metric(same, other, RATE) < metric(same, noisy, RATE) < 1
 
 
-def test_level_matters_only_above_the_quietest():
+def test_level_does_not_matter_below_the_minimum():
     soft, softer = voice(120, 700, level=0.02), voice(120, 700, level=0.01)
     assert METRICS["speaker"](soft, softer, RATE) == pytest.approx(1, abs=1e-4)
 
 
-def test_embeddings_have_length_one_and_no_negative_part():
+def test_embeddings_have_unit_length_and_are_non_negative():
     found = speaker.embedding(voice(200, 1200), RATE)
     assert found.shape == (256,) and np.linalg.norm(found) == pytest.approx(1, abs=1e-5) and found.min() >= 0
 
 
-def test_silence_and_shortness():
+def test_silent_estimates_score_zero_silent_or_short_references_nan():
     sound = voice(150, 800, 1.0)
     silence, metric = np.zeros_like(sound), METRICS["speaker"]
     assert metric(sound, silence, RATE) == 0
     assert math.isnan(metric(silence, sound, RATE)) and math.isnan(metric(sound[:3000], sound[:3000], RATE))
 
 
-def test_other_rates_are_brought_to_16_khz():
+def test_other_sample_rates_are_resampled():
     from audiodiff.metrics.rates import at_rate
 
     one, other = voice(120, 700), voice(160, 1100)
@@ -84,5 +84,5 @@ def test_other_rates_are_brought_to_16_khz():
 
 def test_missing_weights_name_the_command(monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"resemblyzer: is not installed; .*pip install Resemblyzer"):
+    with pytest.raises(UserError, match=r"resemblyzer.*pip install"):
         require_all(["speaker"])
