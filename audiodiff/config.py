@@ -1,11 +1,11 @@
-"""Config files and recipes: where they are, how Hydra finds them, and the check for unknown keys.
+"""The configuration: its folders, recipes, and the check for misspelt keys.
 
-`conf/` is the vocabulary: groups of YAML files, each one `_target_` and its arguments. `recipes/<name>/recipe.yaml` is
-a sentence: a choice of words under one name, asked for with `+recipe=<name>`. Both stand beside the package in a
-source tree, and inside it in a wheel.
+`conf/` is the vocabulary: groups of YAML files, each with a `_target_` and its arguments. `recipes/<name>/recipe.yaml`
+chooses among them under one name, selected by `+recipe=<name>`. Both are beside the package in a source tree, and
+inside it in a wheel.
 
-Hydra turns a misspelt group that is given with `+` into a plain key and trains the default model; `check` composes the
-configuration first and refuses whatever the primary configuration does not know.
+Hydra turns a misspelt group with `+` into a plain key and trains the default model; `check` composes the configuration
+first and refuses keys that the primary configuration does not have.
 """
 
 import os
@@ -47,18 +47,18 @@ def groups() -> list[str]:
 
 
 def recipes() -> dict[str, Path]:
-    """Recipe names and their files: the project's own, then those of the folders in `AUDIODIFF_RECIPES`."""
+    """Files of the recipes by name: those of the project, then of the folders in `AUDIODIFF_RECIPES`."""
     extra = [Path(folder) for folder in os.environ.get("AUDIODIFF_RECIPES", "").split(os.pathsep) if folder]
     found = {}
     for folder in [_beside_or_inside("recipes"), *extra]:
         if not folder.is_dir():
-            raise UserError(folder, "no such folder of recipes", "correct AUDIODIFF_RECIPES")
+            raise UserError(folder, "no such recipe folder", "correct AUDIODIFF_RECIPES")
         found |= {file.parent.name: file for file in sorted(folder.glob("*/recipe.yaml"))}
     return found
 
 
 def register() -> None:
-    """Tell Hydra of the recipes, and OmegaConf of the resolvers for list lengths and optional parts."""
+    """Register the recipes with Hydra, and the OmegaConf resolvers for list lengths and optional parts."""
     store = ConfigStore.instance()
     for name, file in recipes().items():
         try:
@@ -72,7 +72,7 @@ def register() -> None:
 
 
 def _count(listed: Sequence | None) -> int:
-    """The length of a list; of what is none 0, as the list's own check will refuse it."""
+    """Length of a list; 0 for other values, which the check of types refuses."""
     return len(listed) if OmegaConf.is_list(listed) else 0
 
 
@@ -99,7 +99,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def _explained(error: Exception, overrides: Sequence[str]) -> UserError:
-    """What Hydra refuses, by the key or option at fault, with the nearest match."""
+    """Error for the key or option that Hydra refuses, with the nearest match."""
     text = str(error)
     if found := re.match(r"Could not override '(\S+?)'", text):
         problem = f"is not a key of the configuration (+{found[1]}= adds one)"
@@ -130,10 +130,10 @@ def _keys(node: dict, at: str = "") -> Iterator[str]:
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
-    """Overrides as Hydra reads them.
+    """Parse overrides as Hydra does.
 
     Raises:
-        UserError: one does not parse.
+        UserError: an override does not parse.
     """
     parsed = []
     for override in overrides:
@@ -145,10 +145,10 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def check(arguments: Sequence[str]) -> list[str]:
-    """Compose what a command line asks for, before Hydra does; of a sweep, each override's first value.
+    """Compose the configuration of a command line before Hydra does; of a sweep, the first value of each override.
 
     Returns:
-        The command line as Hydra is to read it (`audiodiff.overrides`).
+        The command line, quoted for Hydra (`audiodiff.overrides`).
 
     Raises:
         UserError: as `compose`.

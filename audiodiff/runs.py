@@ -1,4 +1,4 @@
-"""Run folders, and the overrides that a resumed run continues with."""
+"""Run folders, and the overrides that a run was started with, which resuming restores."""
 
 import functools
 import itertools
@@ -16,17 +16,17 @@ from audiodiff.errors import UserError
 from audiodiff.files import write_text
 from audiodiff.overrides import is_multirun, quote, quote_arguments, split_arguments
 
-OVERRIDES = "overrides.yaml"  # in a run's folder: what it was started with
+OVERRIDES = "overrides.yaml"  # in a run's folder
 
 
 def register() -> None:
-    """Tell OmegaConf of the resolvers for run folders."""
+    """Register the OmegaConf resolvers for run folders."""
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
     OmegaConf.register_new_resolver("new_folder", new_folder, replace=True)
 
 
 def run_folder(name: str, resume: str | None, stamp: str) -> str:
-    """The run's folder: a new one, or that of the run to resume ("last" for the newest of this recipe)."""
+    """Folder of the run: a new one, or that of the run to resume ("last" for the newest of this recipe)."""
     runs = Path("runs") / name
     if not resume:
         return str(runs / new_folder(str(runs), stamp))
@@ -42,15 +42,15 @@ def last_run(name: str) -> Path | None:
 
 
 def new_folder(runs: str, stamp: str) -> str:
-    """The name of a folder created below `runs` for this process alone: `stamp`, with a number where that is taken.
+    """Create a folder below `runs` for this process alone, named `stamp`, with a number if that exists.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: it cannot be created.
     """
     return _new_folder(os.path.abspath(runs), stamp)
 
 
-@functools.cache  # Hydra asks several times
+@functools.cache  # Hydra resolves it several times
 def _new_folder(runs: str, stamp: str) -> str:
     for number in itertools.count(1):
         name = stamp if number == 1 else f"{stamp}_{number}"
@@ -65,12 +65,12 @@ def _new_folder(runs: str, stamp: str) -> str:
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line with `resume=`, completed by what the run was started with; what it says itself comes first.
+    """Complete a command line with `resume=` by the overrides of the run; its own take precedence.
 
     Any other command line is returned unchanged, and so is one whose run does not exist.
 
     Raises:
-        UserError: an override that does not parse, another `init_from` than the run's, or no run to resume.
+        UserError: an override does not parse, `init_from` is not that of the run, or there is no run to resume.
     """
     options, overrides = split_arguments(quote_arguments(arguments, config.groups()))
     explicit = _by_key(overrides)
@@ -82,16 +82,16 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     if "init_from" in explicit:
         began = saved["init_from"].value() if "init_from" in saved else None
-        asked = explicit.pop("init_from").value()
-        if _real(asked) != _real(began):
-            problem = f"the run {folder} began with {began or 'no other model'}"
-            raise UserError(f"init_from={asked}", problem, "leave it out, or start a new run without resume=")
+        requested = explicit.pop("init_from").value()
+        if _real(requested) != _real(began):
+            problem = f"the run {folder} started from {began or 'no other model'}"
+            raise UserError(f"init_from={requested}", problem, "leave it out, or start a new run without resume=")
     lines = {key: override.input_line for key, override in (saved | explicit).items()}
     return [*options, *(lines | {"resume": f"resume={QuotedString(str(folder), Quote.double).with_quotes()}"}).values()]
 
 
 def _resumed_folder(explicit: Mapping[str, Override]) -> Path | None:
-    """The folder of the run that `resume=` names; None if there is none."""
+    """Folder of the run that `resume=` names; None without one."""
     resume = explicit["resume"].value()
     if resume == "last":
         name = config.compose([explicit[key].input_line for key in ("recipe", "name") if key in explicit]).name
@@ -105,7 +105,7 @@ def _resumed_folder(explicit: Mapping[str, Override]) -> Path | None:
 
 
 def _real(name: str | None) -> str | None:
-    """A model's folder, or the name of a shipped one, however it is spelt."""
+    """Absolute path of a model's folder, to compare spellings."""
     return None if name is None else os.path.realpath(str(name))
 
 
@@ -132,5 +132,5 @@ def save_overrides(folder: Path, overrides: Sequence[str]) -> None:
 
 
 def _by_key(overrides: Sequence[str]) -> dict[str, Override]:
-    """Overrides by what they override: of two for one key the later."""
+    """Overrides by key; of two for one key, the later."""
     return {override.get_key_element().lstrip("+~"): override for override in config.parse(overrides)}

@@ -1,9 +1,9 @@
-"""Type checks of a configuration, before anything is built.
+"""Type check of a configuration before anything is built from it.
 
-The schema is the constructors: what `_target_` names has a signature, and each value of the configuration is checked
-against the annotation of the argument of its name, range included (`audiodiff.ranges`). Keys that are no arguments, and
-those of other people's constructors that take less than they say, stand in `KEYS`. A number written as another type,
-such as 1e3 for a count, becomes what the constructor takes; what is not of its type is refused by its key.
+The schema is the constructors: each value is checked against the annotation of the argument of its name in the
+constructor that `_target_` names, range included (`audiodiff.ranges`). `KEYS` has the keys that are no arguments, and
+arguments of third-party constructors that accept less than their annotations say. A number written as another type,
+such as 1e3 for a count, is converted; other values are refused by their key.
 """
 
 import inspect
@@ -52,21 +52,21 @@ KEYS: dict[str, Any] = {
     "trainer.log_every_n_steps": NonNegative,
     "trainer.gradient_clip_val": NonNegativeFloat | None,
 }
-# Groups that every run is made of.
+# Groups that every run needs.
 NEEDED = ("data", "model", "task", "training", "callbacks", "trainer")
 _OPTIONS = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 def check(cfg: DictConfig) -> None:
-    """Check every value of a configuration that can be checked before something is built; whole floats become integers.
+    """Check the values of a configuration before anything is built; whole floats become integers.
 
     Raises:
-        UserError: a value of another type or range, a key that its constructor does not take, one that is not set, or a
-            group that is left out; names the key.
+        UserError: a value has another type or range, a key is unknown to its constructor or not set, or a group is
+            missing; names the key.
     """
     for group in NEEDED:
         if not OmegaConf.is_dict(cfg.get(group)):
-            raise UserError(group, "is needed", f"leave {group}= out, or choose one of its group")
+            raise UserError(group, "is required", f"remove {group}=, or choose an option of the group")
     for key, kind in KEYS.items():
         group, _, name = key.rpartition(".")
         node = cfg.get(group) if group else cfg
@@ -79,19 +79,20 @@ def check(cfg: DictConfig) -> None:
 
 
 def build(cfg: DictConfig, key: str, **arguments: Any) -> Any:
-    """What a group of the configuration describes; None where the group is null or left out.
+    """Build what a group of the configuration describes; None if the group is null or left out.
 
     Raises:
-        UserError: its constructor, or that of one of its parts, refuses; names the key.
+        UserError: its constructor, or that of one of its parts, refuses its arguments; names the key.
     """
     try:
         return instantiate(cfg.get(key), _convert_="all", **arguments)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
-        place = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)  # Hydra's own line, not one of OmegaConf's
+        place = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)  # the last line, of Hydra
         reason = " ".join(str(error.__cause__ or error).replace("\\n", " ").split()).split(" full_key: ")[0]
-        raise UserError(place[1] if place else key, reason, "set another value") from error
+        subject = place[1] if place else key
+        raise UserError(subject, reason, f"change {subject}") from error
 
 
 def _check_node(node: DictConfig, at: str) -> None:
@@ -109,7 +110,7 @@ def _check_node(node: DictConfig, at: str) -> None:
 
 
 def _parameters(node: DictConfig, at: str) -> dict[str, Any]:
-    """The annotations of what a node's target takes, by name."""
+    """Annotations of the arguments of a node's target, by name."""
     try:
         target = get_object(node["_target_"])
     except (HydraException, ImportError, ValueError, TypeError, AttributeError) as error:
@@ -124,7 +125,7 @@ def _parameters(node: DictConfig, at: str) -> dict[str, Any]:
 
 @cache
 def _signature(target: Callable) -> tuple[dict[str, Any], bool]:
-    """Annotations by argument, those that a class hands on to its parents included; whether it takes any others."""
+    """Annotations by argument, including those passed on to parent classes; whether it takes any others."""
     taken: dict[str, Any] = {}
     functions = [target]
     if inspect.isclass(target):
@@ -133,7 +134,7 @@ def _signature(target: Callable) -> tuple[dict[str, Any], bool]:
         parameters = inspect.signature(function).parameters
         try:
             hints = get_type_hints(function, include_extras=True)
-        except (NameError, TypeError):  # of a library's, that only a type checker can read
+        except (NameError, TypeError):  # of a library, readable by type checkers only
             hints = {}
         for name, parameter in parameters.items():
             if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -167,12 +168,12 @@ def _check_value(node: DictConfig, name: str, key: str, kind: Any) -> None:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter:
-    # Of a dataclass pydantic would build one, by options of its own.
+    # Pydantic would build an instance of a dataclass.
     return TypeAdapter(InstanceOf[kind]) if is_dataclass(kind) else TypeAdapter(kind, config=_OPTIONS)
 
 
 def _reason(detail: dict) -> str:
-    """One of pydantic's messages, in the words of a configuration: it knows lists alone."""
+    """Message of one of pydantic's errors, in the terms of a configuration, whose only sequences are lists."""
     kind, message = detail["type"], detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
     if kind in ("list_type", "tuple_type", "sequence_str") or "instance of Sequence" in message:
         return "should be a list"
@@ -180,7 +181,7 @@ def _reason(detail: dict) -> str:
 
 
 def _allowed(detail: dict) -> str:
-    """What one of pydantic's errors lets one set instead; "" where its message says it."""
+    """Values that would avoid one of pydantic's errors, for the fix; "" if its message says it."""
     kind, context = detail["type"], detail.get("ctx", {})
     words = {
         "greater_than": "a number above {gt}",
@@ -196,7 +197,7 @@ def _allowed(detail: dict) -> str:
 
 
 def _get(node: DictConfig, name: str, key: str) -> Any:
-    """A value, resolved; that of an interpolation that leads nowhere is refused by the key that it leads to."""
+    """Resolve a value; a missing one is refused by its key."""
     try:
         return node[name]
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:

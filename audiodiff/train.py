@@ -1,4 +1,4 @@
-"""The training command: `python train.py +recipe=speech_mel`, from any folder, from a source tree or a wheel."""
+"""The training command: `python train.py +recipe=speech_mel`, from any folder, source tree or wheel."""
 
 import errno
 import os
@@ -22,15 +22,15 @@ from audiodiff.files import folder_lock
 if TYPE_CHECKING:
     from audiodiff.models.diffusion_model import DiffusionModel
 
-# What a disk returns that is full ...
+# Errors of a full disk ...
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# ... or write-protected, or does not let this user read or write, or has something else at the place of a folder.
+# ... and of missing permissions, or of a file in the place of a folder.
 DISK_REFUSALS = {
     *DISK_FULL,
     *(errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG),
 }
-# What a network's weights take for granted of the model around it.
+# Arguments of a model that must be the same for its network's weights to keep their meaning.
 COMPATIBILITY_FIELDS = (
     "schedule",
     "objective",
@@ -45,8 +45,8 @@ COMPATIBILITY_FIELDS = (
 
 
 def main() -> None:
-    """Entry point: complete the command line of a run to be resumed, check it, then hand it to Hydra."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # what goes wrong before `_run` comes here, not into many lines
+    """Entry point: complete the command line of a resumed run, check it, then pass it to Hydra."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors before `_run` are handled below, in one line
     try:
         sys.argv[1:] = config.check(runs.resume_arguments(sys.argv[1:]))
         runs.register()
@@ -68,16 +68,16 @@ def _disk_refuses(error: BaseException | None) -> bool:
 
 
 def _exit_if_disk_refuses(error: OSError, folder: str) -> None:
-    """End with one line if the disk is at fault."""
+    """Exit with one line if the error is of the disk."""
     if _disk_refuses(error):
         full = error.errno in DISK_FULL
         problem = f"cannot be {'written' if full else 'used'} ({error.strerror})"
         fix = f"{'free some space' if full else 'check its permissions'} or choose another folder"
-        sys.exit(f"error: {UserError(error.filename or folder, problem, f'{fix}; resume= goes on from what is saved')}")
+        sys.exit(f"error: {UserError(error.filename or folder, problem, f'{fix}; then continue with resume=')}")
 
 
 def _report_thread(arguments: threading.ExceptHookArgs) -> None:
-    """Report what ends a thread, but for refusals of the disk: a logger's thread hands them on to the main one."""
+    """Report uncaught errors of threads, except disk errors, which loggers pass on to the main thread."""
     if not _disk_refuses(arguments.exc_value):
         threading.__excepthook__(arguments)
 
@@ -88,7 +88,7 @@ def _run(cfg: DictConfig) -> float:
 
     warn_in_one_line()
     threading.excepthook = _report_thread
-    torch.set_flush_denormal(True)  # silence leads to denormal numbers, which are slow
+    torch.set_flush_denormal(True)  # silence produces denormal numbers, which are slow
     try:
         loss = run(cfg, Path(cfg.folder), HydraConfig.get().overrides.task)
         rank_zero_only(print)(f"model: {Path(cfg.folder, 'model')}")
@@ -101,19 +101,19 @@ def _run(cfg: DictConfig) -> float:
 
 
 def run(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None = None) -> float:
-    """Train as configured, then validate, which exports the model to `<folder>/model`.
+    """Train as configured, then validate and export the model to `<folder>/model`.
 
     Args:
         cfg: a composed configuration.
-        folder: of the run; no other process may train there.
-        overrides: that `cfg` was composed of, for `resume=`.
+        folder: of the run, locked while it trains.
+        overrides: that `cfg` was composed from, saved for `resume=`.
 
     Returns:
-        The validation loss at the end.
+        The final validation loss.
 
     Raises:
-        UserError: a value that cannot be, there is no data, nothing to resume, the configuration differs from the run's
-            to be resumed, another process holds the folder, or the run broke down.
+        UserError: a value is invalid, data or the checkpoint to resume from are missing, the configuration differs from
+            that of the resumed run, another process trains in the folder, or training diverged.
     """
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -161,16 +161,16 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
 
 
 def start(model: "DiffusionModel", name: str) -> dict:
-    """Give a model the weights of a checkpoint, and its grids where they still say the same.
+    """Initialize a model with the weights of a checkpoint, and its time grids if the process is the same.
 
     Returns:
-        What that checkpoint's training recorded of itself, and its hash.
+        The training record of that checkpoint, with its hash.
 
     Warns:
-        UserWarning: the weights fit, but were trained inside of other parts than this model's.
+        UserWarning: the weights fit, but were trained with another schedule, prior or the like.
 
     Raises:
-        UserError: there is no such checkpoint, or its weights are another model's.
+        UserError: there is no such checkpoint, or its weights do not fit the model.
     """
     import warnings
 
@@ -181,20 +181,24 @@ def start(model: "DiffusionModel", name: str) -> dict:
     if model.TYPE == Codec.TYPE:
         found = codec_of(found)
     if found.type != model.TYPE:
-        raise UserError(name, f"is a model of type {found.type!r}, not {model.TYPE!r}", "choose one")
+        raise UserError(
+            name, f"is a model of type {found.type!r}, not {model.TYPE!r}", f"set init_from to a {model.TYPE}"
+        )
     try:
         model.load_weights(found.weights)
     except (RuntimeError, LookupError) as error:
         problem = f"does not fit this configuration ({' '.join(str(error).split())[:200]})"
         raise UserError(name, problem, f"configure the network that `audiodiff info {name}` shows") from error
     if "spectrum" in model.ARGUMENTS and model.spectrum is None:
-        model.spectrum = found.arguments.get("spectrum")  # of what the weights were trained on, not of the new data
+        model.spectrum = found.arguments.get("spectrum")  # of the earlier training data, which the weights expect
     parts = [part for part in COMPATIBILITY_FIELDS if part in model.ARGUMENTS]
     theirs = {part: checkpoint.describe(found.arguments.get(part)) for part in parts}
     other = [part for part in parts if checkpoint.describe(getattr(model, part)) != theirs[part]]
     if other:
         warnings.warn(f"{name} was trained with another {', '.join(other)} than this run", stacklevel=2)
-    if "grids" in model.ARGUMENTS and not {"schedule", "objective"} & set(other):  # which say where sampling starts
+    if "grids" in model.ARGUMENTS and not {"schedule", "objective"} & set(
+        other
+    ):  # which determine where sampling starts
         model.grids = tuple(found.arguments.get("grids", ()))
     return found.training | {"hash": found.digest}
 

@@ -186,7 +186,7 @@ def test_folders_of_recipes_come_from_the_environment(tmp_path, monkeypatch):
 
 def test_missing_folder_of_recipes_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("AUDIODIFF_RECIPES", str(tmp_path / "absent"))
-    with pytest.raises(UserError, match=r"absent: no such folder of recipes; correct AUDIODIFF_RECIPES"):
+    with pytest.raises(UserError, match=r"absent: .*; correct AUDIODIFF_RECIPES"):
         config.recipes()
 
 

@@ -111,7 +111,7 @@ def test_start_from_nowhere_is_refused(tmp_path):
 
 def test_nothing_to_resume_is_an_error(tmp_path):
     cfg = config.compose([*SMOKE, f"folder={tmp_path}", "resume=last"])
-    with pytest.raises(UserError, match="holds no checkpoint to resume from; start anew without resume="):
+    with pytest.raises(UserError, match=r"has no checkpoint to resume from; .*without resume="):
         train.run(cfg, tmp_path)
 
 
@@ -181,7 +181,7 @@ def test_misspelt_command_line_is_refused_in_words(name, arguments, tmp_path):
     [
         (("+recipe=speech_mel",), "run `audiodiff prepare asterisk-en --out data/asterisk-en`"),
         ((*SMOKE, "resume=last"), "there is no run in runs/speech_mel"),
-        ((*SMOKE, "resume=runs/absent"), "holds no checkpoint to resume from"),
+        ((*SMOKE, "resume=runs/absent"), "has no checkpoint to resume from"),
         ((*SMOKE, "init_from=absent"), "no such model folder"),
         (("+recipe=music_latent",), "error: data.codec: is not set; set data.codec=..."),
     ],

@@ -1,7 +1,7 @@
-"""What a model of music makes while it trains: heard, seen and measured, and the model exported at each validation.
+"""Clips generated during training, their statistics, and the export of the model at each validation.
 
-The loss says little about the sound: it falls for long while all is noise. How far the spectrum and the dynamics of
-what is made are from those of the recordings shows from the first hundred steps on whether training works.
+The loss says little about the sound: it falls for long while the output is still noise. The distance of the generated
+clips' spectrum and dynamics from those of the recordings shows from the first hundred steps on whether training works.
 """
 
 from pathlib import Path
@@ -18,8 +18,8 @@ from audiodiff.audio.loudness import normalize_peak, normalize_rms, peak_dbfs, r
 from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
 from audiodiff.ranges import Positive
-from audiodiff.training.export import Kind, export
-from audiodiff.training.figure import average_spectra, keep, spectrogram_grid
+from audiodiff.training.export import CardText, export
+from audiodiff.training.figure import average_spectra, save_figure, spectrogram_grid
 
 USE = """    from audiodiff import AudioGenerator
     audio = AudioGenerator.from_pretrained("this/folder").generate(seeds=[0, 1, 2])
@@ -28,17 +28,17 @@ USE = """    from audiodiff import AudioGenerator
 
 
 class AudioSamples(Callback):
-    """At each validation: generate clips with the averaged weights, then export the model to `<folder>/model`.
+    """Generates clips with the averaged weights at each validation, and exports the model to `<folder>/model`.
 
-    Logged are `data/rms_dbfs` and `generated/rms_dbfs`, `data/crest` and `generated/crest` in dB, how far peaks rise
-    above the average power: noise has about 12 dB, a drum 20 and more. Of the difference between what is made and the
-    training crops: `generated/spectrum_db`, the mean distance between their average spectra, of which both are drawn;
-    `generated/crest_db`; and `generated/level_db` (of a model whose crops are levelled, that says nothing).
+    Logs `data/rms_dbfs` and `generated/rms_dbfs`; `data/crest` and `generated/crest`, the ratio of peak to RMS level in
+    dB (noise has about 12 dB, a drum 20 and more); and differences between generated clips and training crops:
+    `generated/spectrum_db`, the mean distance of their average spectra, which are plotted; `generated/crest_db`; and
+    `generated/level_db` (meaningless for a model trained on normalized crops).
 
     Args:
-        folder: of the run. Clips, spectrograms and average spectra go to `<folder>/samples/step_<n>/`.
-        clips: how many, of the same seeds every time.
-        steps: network calls.
+        folder: of the run. Clips, spectrograms and average spectra are saved to `<folder>/samples/step_<n>/`.
+        clips: number of clips, with the same seeds every time.
+        steps: sampling steps.
         data: what the model was trained on, for the model card.
     """
 
@@ -46,29 +46,29 @@ class AudioSamples(Callback):
         self.folder, self.clips, self.steps, self.data = Path(folder), clips, steps, data
 
     def on_validation_epoch_end(self, trainer, module) -> None:
-        """Generate and export. Weight averaging must stand later in the list of callbacks: it has yet to swap back."""
+        """Generate and export, before weight averaging, which comes later in the list, restores the trained weights."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         model = module.model
         generator = AudioGenerator(model, module.device)
         try:
-            made = generator.generate(clip_seeds(0, self.clips), steps=self.steps, peak=None)
+            generated = generator.generate(clip_seeds(0, self.clips), steps=self.steps, peak=None)
         except NotFinite as error:
             rank_zero_warn(f"step {trainer.global_step}: no clips are generated: {error.subject}: {error.problem}")
         else:
-            self._measure(trainer, module, made)
-            self._keep(trainer, made)
+            self._measure(trainer, module, generated)
+            self._save(trainer, generated)
         seconds, labels = model.samples / model.sample_rate, ", ".join(model.labels) or "none"
         use = USE.format(model=model, seconds=seconds, labels=labels)
-        kind = Kind("unconditional-audio-generation", "A diffusion model of sound", use)
-        export(trainer, module, self.folder, self.data, kind)
+        text = CardText("unconditional-audio-generation", "A diffusion model of sound", use)
+        export(trainer, module, self.folder, self.data, text)
 
-    def _measure(self, trainer: lightning.Trainer, module, made: Audio) -> None:
+    def _measure(self, trainer: lightning.Trainer, module, generated: Audio) -> None:
         crops = trainer.datamodule.crops
         real = torch.stack([crops.crop(draw)[0] for draw in range(self.clips)])
-        levels = [rms_dbfs(clips).clamp(min=-100).mean() for clips in (made.samples, real)]
-        both = [normalize_rms(clips, -20) for clips in (made.samples, real)]
-        spectra = [AverageSpectrum.from_signals(clips, made.sample_rate) for clips in both]
+        levels = [rms_dbfs(clips).clamp(min=-100).mean() for clips in (generated.samples, real)]
+        both = [normalize_rms(clips, -20) for clips in (generated.samples, real)]
+        spectra = [AverageSpectrum.from_signals(clips, generated.sample_rate) for clips in both]
         distance = sum(abs(a - b) for a, b in zip(*(one.decibels for one in spectra), strict=True))
         crests = [float(peak_dbfs(clips).clamp(min=-60).mean()) + 20 for clips in both]
         for name, level, crest in zip(("generated", "data"), levels, crests, strict=True):
@@ -78,22 +78,22 @@ class AudioSamples(Callback):
         module.log("generated/crest_db", crests[0] - crests[1], rank_zero_only=True)
         module.log("generated/level_db", levels[0] - levels[1], rank_zero_only=True)
         figure = average_spectra(dict(zip(("generated", "data"), spectra, strict=True)), f"step {trainer.global_step}")
-        keep(figure, self._folder(trainer) / "spectra.png")
+        save_figure(figure, self._folder(trainer) / "spectra.png")
         if isinstance(trainer.logger, TensorBoardLogger):
             trainer.logger.experiment.add_figure("spectra", figure, trainer.global_step)
 
     def _folder(self, trainer: lightning.Trainer) -> Path:
         return self.folder / "samples" / f"step_{trainer.global_step:09d}"
 
-    def _keep(self, trainer: lightning.Trainer, made: Audio) -> None:
+    def _save(self, trainer: lightning.Trainer, generated: Audio) -> None:
         folder, step = self._folder(trainer), trainer.global_step
-        clips = normalize_peak(made.samples, 0.9)
+        clips = normalize_peak(generated.samples, 0.9)
         for number, clip in enumerate(clips):
-            write(folder / f"{number:04d}.wav", Audio(clip, made.sample_rate))
-        figure = spectrogram_grid(clips, made.sample_rate, f"step {step}")
-        keep(figure, folder / "spectrograms.png")
+            write(folder / f"{number:04d}.wav", Audio(clip, generated.sample_rate))
+        figure = spectrogram_grid(clips, generated.sample_rate, f"step {step}")
+        save_figure(figure, folder / "spectrograms.png")
         if isinstance(trainer.logger, TensorBoardLogger):
             board = trainer.logger.experiment
             board.add_figure("generated", figure, step)
             for number, clip in enumerate(clips[:4]):
-                board.add_audio(f"generated/{number}", clip.mean(0), step, made.sample_rate)
+                board.add_audio(f"generated/{number}", clip.mean(0), step, generated.sample_rate)

@@ -1,4 +1,4 @@
-"""Random numbers of a training batch, the same however many processes share it."""
+"""Random numbers of a training batch, independent of the number of processes that share it."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -12,15 +12,15 @@ Option = TypeVar("Option")
 
 
 class BatchRandom:
-    """A generator for a whole batch; each rank takes the rows of its own clips.
+    """A generator for a whole batch, of which each rank takes the rows of its clips.
 
-    Clip i of the batch is on rank i mod `ranks`. Every rank generates the numbers of all clips, so that a clip gets the
-    same ones on any number of ranks.
+    Clip i of the batch is on rank i mod `ranks`. Every rank generates the numbers of all clips, so that they do not
+    depend on the number of ranks.
 
     Args:
         seed: of the batch.
         rank: of this process.
-        ranks: processes that share the batch.
+        ranks: number of processes that share the batch.
     """
 
     def __init__(self, seed: int, rank: int = 0, ranks: int = 1):
@@ -28,11 +28,11 @@ class BatchRandom:
         self.rank, self.ranks = rank, ranks
 
     def rows(self, whole: Tensor, dim: int = 0) -> Tensor:
-        """Those of this rank's clips, of a tensor with the whole batch along `dim`."""
+        """Select the clips of this rank from a tensor with the whole batch along `dim`."""
         return whole.movedim(dim, 0)[self.rank :: self.ranks].movedim(0, dim)
 
     def uniform(self, clips: int, *shape: int) -> Tensor:
-        """(clips, *shape) numbers in [0, 1)."""
+        """(clips, *shape) uniform numbers in [0, 1)."""
         return self.rows(torch.rand(clips * self.ranks, *shape, generator=self.generator))
 
     def normal(self, clips: int, *shape: int, repeats: int | None = None) -> Tensor:
@@ -43,7 +43,7 @@ class BatchRandom:
         return self.rows(torch.randn(repeats, *whole, generator=self.generator), dim=1)
 
     def times(self, sampler: Uniform, clips: int) -> tuple[Tensor, Tensor]:
-        """Times in [0, 1] and their weights, (clips,) each."""
+        """Timesteps in [0, 1] and their importance weights, (clips,) each."""
         times, weights = sampler.sample(clips * self.ranks, self.generator)
         return self.rows(times), self.rows(weights)
 

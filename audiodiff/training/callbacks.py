@@ -1,4 +1,4 @@
-"""What happens around the training steps: averaging, measuring, checkpointing."""
+"""Callbacks: weight averaging, measurements, progress and checkpoints."""
 
 import logging
 import signal
@@ -14,20 +14,20 @@ from torch import Tensor
 
 from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, Positive, UnitInterval
-from audiodiff.training.checkpoint_io import is_whole
+from audiodiff.training.checkpoint_io import is_intact
 from audiodiff.training.module import clips_in, progress
 
 logger = logging.getLogger(__name__)
 
 
 class ExponentialMovingAverage(WeightAveraging):
-    """Exponential moving average of the weights from the first step on.
+    """Exponential moving average (EMA) of the weights from the first step on.
 
-    The decay grows as (1 + n) / (10 + n) up to `decay`: a fixed one would carry the random start along for
-    1 / (1 - decay) steps, and starting late would validate weights that are not averaged.
+    The decay grows as (1 + n) / (10 + n) up to `decay`: a fixed one would retain the random initialization for
+    1 / (1 - decay) steps, and a late start would validate weights that are not averaged.
 
     Args:
-        decay: of the average, once warm; about 1 - 10 / steps of the run.
+        decay: maximum; about 1 - 10 / steps of the run.
     """
 
     def __init__(self, decay: UnitInterval = 0.999):
@@ -39,15 +39,15 @@ class ExponentialMovingAverage(WeightAveraging):
         return torch.lerp(current, averaged, decay)
 
     def on_train_end(self, trainer, module) -> None:
-        """Keep the trained weights beside their average: a longer run may go on from them."""
+        """Keep the trained weights, from which a longer run may resume; Lightning would replace them by the average."""
 
 
 class LossByTimestep(Callback):
-    """The objective's loss in bins of t, so that one sees which noise levels learn.
+    """Logs the objective's loss in bins of t, which shows the noise levels that still improve.
 
     Args:
-        bins: how many, evenly over [0, 1].
-        every_n_steps: steps between two entries in the log.
+        bins: number of bins, evenly over [0, 1].
+        every_n_steps: steps between two log entries.
     """
 
     def __init__(self, bins: Positive = 8, every_n_steps: Positive = 50):
@@ -55,8 +55,8 @@ class LossByTimestep(Callback):
         self.sums, self.counts = torch.zeros(bins), torch.zeros(bins)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
-        """Gather, and log every so often."""
-        if "t" not in (outputs or {}):  # the step was skipped
+        """Add the losses of the batch, and log every `every_n_steps`."""
+        if "t" not in (outputs or {}):  # skipped step, or a task without noise levels
             return
         index = (outputs["t"].float().cpu() * self.bins).long().clamp(0, self.bins - 1)
         self.sums.index_add_(0, index, outputs["clip_loss"].float().cpu())
@@ -71,7 +71,11 @@ class LossByTimestep(Callback):
 
 
 class ProgressBar(TQDMProgressBar):
-    """The bar: loss, seconds of audio trained on per second, and the time left."""
+    """Progress bar with loss, throughput and remaining time.
+
+    Args:
+        refresh_rate: steps between two updates; 0 disables the bar.
+    """
 
     def __init__(self, refresh_rate: NonNegative = 10):
         super().__init__(refresh_rate=refresh_rate)
@@ -83,7 +87,7 @@ class ProgressBar(TQDMProgressBar):
         self.started, self.first = time.monotonic(), progress(trainer)
 
     def get_metrics(self, trainer, module) -> dict[str, int | str | float]:
-        """What stands beside the bar."""
+        """Values beside the bar."""
         metrics = super().get_metrics(trainer, module)
         metrics.pop("v_num", None)
         done = progress(trainer) - self.first
@@ -94,7 +98,7 @@ class ProgressBar(TQDMProgressBar):
 
 
 class Throughput(Callback):
-    """Seconds of audio trained on per second of wall time, over the last steps.
+    """Logs seconds of training audio per second of wall time.
 
     Args:
         every_n_steps: steps between two measurements.
@@ -104,7 +108,7 @@ class Throughput(Callback):
         self.every_n_steps, self.since, self.audio = every_n_steps, None, 0.0
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
-        """Count, and log every so often."""
+        """Count the audio of the batch, and log every `every_n_steps`."""
         now = time.monotonic()
         self.since = self.since or now
         if trainer.global_step % self.every_n_steps == 0 and now > self.since and self.audio:
@@ -114,29 +118,29 @@ class Throughput(Callback):
 
 
 class Checkpoints(Checkpoint):
-    """Lightning checkpoints for resuming: every so many steps, and one when the run ends; the last three are kept.
+    """Saves Lightning checkpoints to resume from, regularly and at the end of the run; keeps the last three.
 
-    Ctrl-C ends the run after the step that it comes in, with a checkpoint; a second one ends it at once.
+    Ctrl-C ends the run after the current step with a checkpoint; a second Ctrl-C ends it at once.
 
     Args:
-        folder: of the run; they go to `<folder>/checkpoints`.
-        every_n_steps: steps between two.
+        folder: of the run; checkpoints are saved to `<folder>/checkpoints`.
+        every_n_steps: steps between two checkpoints.
     """
 
     def __init__(self, folder: str, every_n_steps: Positive = 500):
         self.folder, self.every_n_steps = folder, every_n_steps
-        self.interrupted, self.replaced, self.last_step = False, None, None
+        self.interrupted, self.previous_handler, self.last_step = False, None, None
 
     def on_train_start(self, trainer, module) -> None:
-        """From here on Ctrl-C waits for the step to end: one that is cut in two could not be gone on from."""
+        """Handle Ctrl-C from here on: half a step cannot be resumed."""
         self.last_step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
-            self.replaced = signal.signal(signal.SIGINT, self._interrupt)
+            self.previous_handler = signal.signal(signal.SIGINT, self._interrupt)
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
-        """Save when it is time to, or when the run is asked to stop."""
+        """Save a checkpoint when one is due or the run is interrupted."""
         interrupted = self.interrupted
-        if trainer.world_size > 1:  # all ranks stop at one step
+        if trainer.world_size > 1:  # all ranks stop at the same step
             interrupted = trainer.strategy.reduce_boolean_decision(interrupted, all=False)
         if interrupted or trainer.global_step % self.every_n_steps == 0:
             self._save(trainer)
@@ -147,11 +151,11 @@ class Checkpoints(Checkpoint):
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer, module) -> None:
-        """Save the end."""
+        """Save a checkpoint."""
         self._save(trainer)
 
     def on_exception(self, trainer, module, exception: BaseException) -> None:
-        """End the processes of further devices where this one refuses: they would wait, then fail in many lines."""
+        """End the processes of other devices after an error here: they would wait, then fail with tracebacks."""
         processes = getattr(trainer.strategy.launcher, "procs", [])
         if isinstance(exception, UserError | OSError):
             for process in processes:
@@ -159,10 +163,10 @@ class Checkpoints(Checkpoint):
             processes.clear()  # Lightning ends this process, too, where it finds one of them dead
 
     def teardown(self, trainer, module, stage: str) -> None:
-        """Give Ctrl-C back."""
-        if self.replaced is not None:
-            signal.signal(signal.SIGINT, self.replaced)
-            self.replaced = None
+        """Restore the handler of Ctrl-C."""
+        if self.previous_handler is not None:
+            signal.signal(signal.SIGINT, self.previous_handler)
+            self.previous_handler = None
 
     def _interrupt(self, *_: object) -> None:
         if self.interrupted:
@@ -170,7 +174,7 @@ class Checkpoints(Checkpoint):
         self.interrupted = True
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        """Save once a step, and remove what is older than the last three."""
+        """Save a checkpoint unless this step has one, and remove all but the last three."""
         if trainer.global_step == self.last_step:
             return
         self.last_step = trainer.global_step
@@ -181,21 +185,21 @@ class Checkpoints(Checkpoint):
 
 
 def newest_checkpoint(folder: Path) -> Path:
-    """The newest checkpoint of a run that is whole.
+    """The newest undamaged checkpoint of a run.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no checkpoint.
 
     Warns:
         UserWarning: a newer one is damaged.
     """
     for path in _checkpoints(folder):
-        if is_whole(path):
+        if is_intact(path):
             return path
-        rank_zero_warn(f"{path}: is damaged, an older checkpoint is used if there is one")
-    raise UserError(folder, "holds no checkpoint to resume from", "start anew without resume=")
+        rank_zero_warn(f"{path}: is damaged, an older checkpoint is used if one exists")
+    raise UserError(folder, "has no checkpoint to resume from", "start a new run without resume=")
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Those of a run, the newest first."""
+    """Checkpoints of a run, the newest first."""
     return sorted((folder / "checkpoints").glob("step=*.ckpt"), reverse=True)

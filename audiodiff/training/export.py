@@ -1,4 +1,4 @@
-"""The model that a run exports, and what its training knows of itself."""
+"""Export of a run's model with its training record and model card."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from audiodiff.models.training_record import CODEC, STARTED_FROM, data_licenses,
 CARD = """{metadata}
 # {title}
 
-Trained with audiodiff {version} for {steps} optimizer steps on {data}: {audio_hours:.2f} hours of audio seen in
+Trained with audiodiff {version} for {steps} optimizer steps on {data}: {audio_hours:.2f} hours of audio in
 {minutes:.1f} minutes of wall time on {hardware}.
 
 {earlier}{use}
@@ -25,13 +25,13 @@ Data licenses: {licenses}
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What a model is, for its card.
+class CardText:
+    """Text of a model card that depends on the type of model.
 
     Attributes:
-        tag: how a hub files it.
+        tag: pipeline tag of the Hugging Face Hub.
         title: of the card.
-        use: how it is used, and its figures.
+        use: example code, and key figures.
     """
 
     tag: str
@@ -39,14 +39,14 @@ class Kind:
     use: str
 
 
-def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Kind) -> None:
-    """Write the model to `<folder>/model`, with a card of what training recorded.
+def export(trainer: lightning.Trainer, module, folder: Path, data: str, text: CardText) -> None:
+    """Save the model to `<folder>/model` with its training record and card.
 
     Args:
         trainer, module: of the run.
         folder: of the run.
-        data: what the model was trained on, in words.
-        kind: what it is.
+        data: description of the training data.
+        text: of the card.
     """
     crops = trainer.datamodule.crops
     timer = next((c for c in trainer.callbacks if isinstance(c, lightning.pytorch.callbacks.Timer)), None)
@@ -71,12 +71,12 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, kind: Ki
     stages = training_stages(training)
     licenses = data_licenses(training)
     words = {"licenses": "; ".join(licenses) or "not stated", "earlier": format_stages(stages)}
-    words["metadata"] = metadata(kind.tag, licenses)
-    module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**training | asdict(kind) | words))
+    words["metadata"] = metadata(text.tag, licenses)
+    module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**training | asdict(text) | words))
 
 
 def format_stages(stages: Sequence[tuple[str, dict]]) -> str:
-    """All stages of a model's training but the last, for its card, the first one first; "" if there are none."""
+    """Format all stages of a model's training but the last for its card, in order; "" if there is only one."""
     lines = []
     for part, record in stages[:-1]:
         what = f"of its {part}" if part else "of its weights"
@@ -87,7 +87,7 @@ def format_stages(stages: Sequence[tuple[str, dict]]) -> str:
 
 
 def hardware(device: torch.device) -> str:
-    """What trains, in words: the GPU's name, or the CPU's with the number of threads."""
+    """Name of the GPU, or of the CPU with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Spectrograms of what a run makes, for its folder and its log; they belong to no window, so none has to be closed."""
+"""Spectrograms of a run's samples, for its folder and its log. No window shows them, so none has to be closed."""
 
 import warnings
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.files import atomic_write
 
 
-def spectrogram_pair(original: Tensor, made: Tensor, title: str) -> Figure:
-    """Two log-mels (M, F), the original above what was made of it, on one color scale."""
+def spectrogram_pair(original: Tensor, output: Tensor, title: str) -> Figure:
+    """Plot two log-mels (M, F), the original above the output, on one color scale."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots(2, 1, sharex=True)
     low, high = float(original.min()), float(original.max())
-    for axis, mel, label in zip(axes, (original, made), ("original", "made"), strict=True):
+    for axis, mel, label in zip(axes, (original, output), ("original", "output"), strict=True):
         axis.imshow(mel.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
         axis.set_ylabel(f"{label}\nmel band")
     axes[1].set_xlabel("frame")
@@ -28,7 +28,7 @@ def spectrogram_pair(original: Tensor, made: Tensor, title: str) -> Figure:
 def spectrogram_grid(
     clips: Tensor, sample_rate: int, title: str, columns: int = 4, n_fft: int = 1024, range_db: float = 80.0
 ) -> Figure:
-    """Spectrograms of clips (B, C, T) in rows of so many, dB below the loudest bin of all, frequency in kHz."""
+    """Plot spectrograms of clips (B, C, T) in a grid, in dB below the loudest bin of all, frequencies in kHz."""
     rows = -(-len(clips) // columns)
     figure = Figure(figsize=(2.5 * columns, 1.8 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -50,7 +50,7 @@ def spectrogram_grid(
 
 
 def average_spectra(spectra: Mapping[str, AverageSpectrum], title: str) -> Figure:
-    """Average spectra by name, in dB by frequency."""
+    """Plot average spectra by name, in dB over frequency."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axis = figure.subplots()
     for name, spectrum in spectra.items():
@@ -62,8 +62,8 @@ def average_spectra(spectra: Mapping[str, AverageSpectrum], title: str) -> Figur
     return figure
 
 
-def keep(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; letters that its font lacks are boxes."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Save a figure as PNG; characters that its font lacks become boxes."""
     with atomic_write(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(temporary, dpi=90)

@@ -1,4 +1,4 @@
-"""The guard against losses that are not finite."""
+"""Guard against losses that are not finite."""
 
 from pathlib import Path
 
@@ -13,25 +13,25 @@ from audiodiff.ranges import Positive
 
 
 class NonFiniteGuard:
-    """A step whose loss is not finite is skipped, and its batch saved for inspection; several in a row end the run.
+    """Skips steps whose loss is not finite, saving the batch for inspection; several in a row end the run.
 
     Args:
-        folder: of the run; batches go to `<folder>/nonfinite`.
-        patience: how many such steps in a row are too many.
+        folder: of the run; batches are saved to `<folder>/nonfinite`.
+        patience: number of such steps in a row that ends the run.
     """
 
     def __init__(self, folder: str, patience: Positive = 5):
         self.folder, self.patience, self.count = Path(folder), patience, 0
 
     def inspect(self, loss: Tensor, batch: dict) -> bool:
-        """Whether the step is sound; if not, save its batch: all tensors, and the names of its files.
+        """Whether the loss is finite; if not, save the batch: its tensors and the names of its files.
 
         Args:
-            loss: of the step, the mean over all devices.
+            loss: of the step, mean over all devices.
             batch: of this device.
 
         Raises:
-            UserError: `patience` steps in a row were not.
+            UserError: it was not in `patience` steps in a row.
         """
         if torch.isfinite(loss):
             self.count = 0
@@ -42,11 +42,11 @@ class NonFiniteGuard:
             tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
         write_text(self.folder / "nonfinite" / f"{name}.txt", "\n".join(batch["path"]) + "\n")
-        rank_zero_warn(f"loss is not finite, step skipped; batch kept as {name}")
+        rank_zero_warn(f"loss is not finite: step skipped, batch saved as {name}")
         if self.count >= self.patience:
             raise UserError(
                 self.folder / "nonfinite",
-                f"the loss was not finite {self.count} steps in a row, the batches are kept there",
+                f"the loss was not finite {self.count} steps in a row, the batches are saved there",
                 "halve optimizer.lr, set trainer.precision=32-true, or look at the files named in the .txt",
             )
         return False

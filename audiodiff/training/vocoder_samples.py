@@ -1,4 +1,4 @@
-"""Held-out clips heard and seen while training, and the model exported at each validation."""
+"""Held-out clips resynthesized during training, and the export of the model at each validation."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.files import short_name
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.ranges import NonNegative, Positive
-from audiodiff.training.export import Kind, export
-from audiodiff.training.figure import keep, spectrogram_pair
+from audiodiff.training.export import CardText, export
+from audiodiff.training.figure import save_figure, spectrogram_pair
 
 USE = """    from audiodiff import Vocoder
     audio = Vocoder.from_pretrained("this/folder").generate(mel)
@@ -23,12 +23,12 @@ Mel spec: {spec}"""
 
 
 class VocoderSamples(Callback):
-    """At each validation: render held-out clips with the averaged weights, then export the model to `<folder>/model`.
+    """Resynthesizes held-out clips with the averaged weights at each validation, and exports the model.
 
     Args:
-        folder: of the run. Audio and spectrograms go to `<folder>/samples/step_<n>/`.
-        clips: how many are rendered.
-        steps: network calls.
+        folder: of the run. Audio and spectrograms are saved to `<folder>/samples/step_<n>/`.
+        clips: number of clips.
+        steps: sampling steps.
         data: what the model was trained on, for the model card.
     """
 
@@ -36,7 +36,7 @@ class VocoderSamples(Callback):
         self.folder, self.clips, self.steps, self.data = Path(folder), clips, steps, data
 
     def on_validation_epoch_end(self, trainer, module) -> None:
-        """Render and export. Weight averaging must stand later in the list of callbacks: it has yet to swap back."""
+        """Generate and export, before weight averaging, which comes later in the list, restores the trained weights."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         vocoder = Vocoder(module.model, module.device)
@@ -45,21 +45,21 @@ class VocoderSamples(Callback):
             try:
                 self._render(trainer, vocoder, item["clip"], item["waveform"], i)
             except NotFinite as error:
-                rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not rendered: {error.problem}")
+                rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not resynthesized: {error.problem}")
         use = USE.format(spec=module.model.mel_spec)
-        kind = Kind("audio-to-audio", "A mel-conditioned diffusion vocoder", use)
-        export(trainer, module, self.folder, self.data, kind)
+        text = CardText("audio-to-audio", "A mel-conditioned diffusion vocoder", use)
+        export(trainer, module, self.folder, self.data, text)
 
     def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
         recording = Audio(waveform, vocoder.sample_rate)
-        made = vocoder.resynthesize(recording, steps=self.steps, seeds=index)
+        output = vocoder.resynthesize(recording, steps=self.steps, seeds=index)
         stem = self.folder / "samples" / f"step_{trainer.global_step:09d}" / short_name(name.replace("/", "_"))
-        write(stem.with_name(stem.name + ".wav"), made)
+        write(stem.with_name(stem.name + ".wav"), output)
         write(stem.with_name(stem.name + "_original.wav"), recording)
-        figure = spectrogram_pair(vocoder.mel(recording), vocoder.mel(made), name)
-        keep(figure, stem.with_name(stem.name + ".png"))
+        figure = spectrogram_pair(vocoder.mel(recording), vocoder.mel(output), name)
+        save_figure(figure, stem.with_name(stem.name + ".png"))
         if isinstance(trainer.logger, TensorBoardLogger):
             board, step = trainer.logger.experiment, trainer.global_step
-            board.add_audio(f"held_out/{name}", made.samples, step, made.sample_rate)
+            board.add_audio(f"held_out/{name}", output.samples, step, output.sample_rate)
             board.add_audio(f"held_out/{name}_original", recording.samples, step, recording.sample_rate)
             board.add_figure(f"held_out/{name}", figure, step)

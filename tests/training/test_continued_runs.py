@@ -154,7 +154,7 @@ def test_a_command_line_is_completed_by_that_of_the_run(tmp_path, monkeypatch):
         *began, "trainer.max_steps=10", where
     }  # fmt: skip
     for other in ("b", "null"):
-        with pytest.raises(UserError, match=r"init_from=.*: the run .* began with a; leave it out"):
+        with pytest.raises(UserError, match=r"init_from=.*: the run .* from a; leave it out"):
             runs.resume_arguments([where, f"init_from={other}"])
 
 

@@ -18,7 +18,7 @@ from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.models.codec import Codec, codec_of
 from audiodiff.pipelines.audio_generator import AudioGenerator
-from audiodiff.training.codec_samples import predictable
+from audiodiff.training.codec_samples import predictability
 from audiodiff.training.datamodule import AudioData
 from audiodiff.training.latents import LatentData, codec_hash, encode, latent_file
 
@@ -106,8 +106,8 @@ def test_what_neighbors_tell_of_a_frame(memory):
     for frame in range(1, 1000):
         x[..., frame] = memory * x[..., frame - 1] + (1 - memory**2) ** 0.5 * x[..., frame]
     expected = 2 * memory**2 / (1 + memory**2)
-    assert predictable(5 + x * torch.tensor([0.1, 1.0, 9.0])[:, None]) == pytest.approx(expected, abs=0.03)
-    assert math.isnan(predictable(x[..., :4])) and math.isnan(predictable(x[:1]))
+    assert predictability(5 + x * torch.tensor([0.1, 1.0, 9.0])[:, None]) == pytest.approx(expected, abs=0.03)
+    assert math.isnan(predictability(x[..., :4])) and math.isnan(predictability(x[:1]))
 
 
 def latents(codec, **options) -> LatentData:

@@ -10,7 +10,7 @@ from audiodiff.training.optim import WarmupCosine
 
 
 def test_rate_rises_in_equal_steps_then_follows_half_a_cosine():
-    schedule = WarmupCosine(warmup_steps=4, final=0.1)
+    schedule = WarmupCosine(warmup_steps=4, final_ratio=0.1)
     assert [schedule.factor(step, 0.0) for step in range(6)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
     for progress in (0.0, 0.25, 0.5, 1.0):
         expected = 0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2
