@@ -65,7 +65,7 @@ def test_held_out_clips_are_on_the_board_and_in_files_of_every_validation(run, b
 def test_a_held_out_clip_that_is_not_finite_does_not_end_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(Vocoder, "_finish", lambda self, samples, *_: [clip * torch.nan for clip in samples])
     words = ["+recipe=speech_mel", "debug=smoke", f"folder={tmp_path}", "trainer.max_steps=1"]
-    with pytest.warns(UserWarning, match="step 1: .* is not rendered: .*not finite"):
+    with pytest.warns(UserWarning, match="step 1: .* is not resynthesized: .*not finite"):
         train.run(config.compose(words), tmp_path)
     assert Vocoder.from_pretrained(tmp_path / "model").training["steps"] == 1
 
