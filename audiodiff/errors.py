@@ -1,7 +1,7 @@
 """User errors: subject, problem and fix, in one line.
 
-Every command catches `UserError`, prints it as one line and ends with a non-zero status; anything else is a bug of ours
-and keeps its traceback.
+Commands catch `UserError`, print it as one line and exit with a non-zero status; anything else is a bug and keeps its
+traceback.
 """
 
 import difflib
@@ -11,7 +11,13 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Bad input from outside: a file, a folder, an option, a configuration."""
+    """Bad user input: a file, a folder, an option, a configuration.
+
+    Args:
+        subject: what is at fault, such as a path or an option with its value.
+        problem: what is wrong with it.
+        fix: what to do or type.
+    """
 
     def __init__(self, subject: object, problem: str, fix: str = ""):
         self.subject, self.problem, self.fix = str(subject), problem, fix
@@ -20,15 +26,15 @@ class UserError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, on one line; its type where it says nothing."""
+    """First line of an exception's message, or its type if it has none."""
     line, *_ = str(error).partition("\n")
     return line or type(error).__name__
 
 
 def warn_in_one_line() -> None:
-    """From now on warnings are told as errors are: one line, without the place in the code that they come from.
+    """Print warnings as one line to stderr, without source code; for commands.
 
-    What libraries are going to change concerns developers, who read it where tests run.
+    Deprecation warnings of libraries are ignored, since they concern developers.
     """
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.simplefilter("ignore", category, append=True)
@@ -36,6 +42,6 @@ def warn_in_one_line() -> None:
 
 
 def did_you_mean(name: str, names: Iterable[object], otherwise: str = "") -> str:
-    """The fix for a misspelt name: the nearest of `names` if one is near, then `otherwise`."""
+    """The fix for a misspelled name: the closest of `names`, if any, then `otherwise`."""
     found = difflib.get_close_matches(name, map(str, names), 1)
     return "; ".join([*(f"did you mean {match}?" for match in found), *filter(None, [otherwise])])

@@ -23,10 +23,10 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".audiodiff.lock"
-_STALE_SECONDS = 24 * 3600  # a temporary file that nobody has written to for so long belongs to nobody
-_FRESH_SECONDS = 300  # until then it is left alone, even if its process seems to be gone
-_LONGEST_NAME = 255  # bytes, on every common file system
-_LONGEST_SUFFIX = 16  # bytes; what is longer is no file format
+_STALE_SECONDS = 24 * 3600  # after so long without a write a temporary file is removed
+_FRESH_SECONDS = 300  # until then it is kept, even if its process seems to have ended
+_MAX_NAME = 255  # bytes, on every common file system
+_MAX_SUFFIX = 16  # bytes; longer ones are not file formats
 _counter = itertools.count()  # threads may write the same file
 _swept: set[str] = set()
 _lock_files: set[int] = set()  # descriptors of this process's locks
@@ -34,17 +34,17 @@ _lock_files: set[int] = set()  # descriptors of this process's locks
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it onto `path` if the block ends well, else remove it.
+    """Yield a temporary path beside `path`, which replaces `path` if the block succeeds and is removed otherwise.
 
-    The temporary name keeps the suffix, since audio libraries choose the format by it, and a hash of the rest, so that
-    it is never too long. Parents are made. A process's first file in a folder removes the temporary files that killed
-    processes left there.
+    The temporary name has the same suffix, since audio libraries choose the format by it, and a hash of the rest, so
+    that it is never too long. Parent folders are created. The first call in a folder also removes temporary files of
+    killed processes.
 
     Raises:
-        UserError: the folder cannot be made, or the disk refuses the write (full, read-only, name too long).
+        UserError: the folder cannot be created or the file cannot be written (full, read-only, name too long).
     """
     path = Path(path)
-    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _MAX_SUFFIX else ""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     temporary = path.with_name(f".{digest}.{_machine()}.{os.getpid()}.{next(_counter)}.tmp{suffix}")
     try:
@@ -61,25 +61,25 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 `text` to `path`, atomically; names of files that are not UTF-8 keep their bytes in it."""
+    """Write `text` as UTF-8 to `path`, atomically; bytes of file names that are not UTF-8 are kept."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def is_safe_relative_path(name: str) -> bool:
-    """Whether `name`, joined to a folder, is a path below it: not absolute, not empty, without `..` and NUL."""
+    """Whether `name`, joined to a folder, stays below it: not absolute, not empty, without `..` and NUL."""
     path = PurePath(name)
     return "\0" not in name and not path.anchor and bool(path.parts) and ".." not in path.parts
 
 
 def short_name(name: str, room: int = 32) -> str:
-    """`name` itself, or of one too long for a file system as much as fits and a hash of the whole.
+    """Shorten a file name that is too long for a file system; a hash of the whole name is appended.
 
     Args:
-        name: of a file, without a folder.
-        room: bytes that an ending needs.
+        name: file name without folder.
+        room: bytes to reserve for a suffix.
     """
-    encoded, longest = os.fsencode(name), _LONGEST_NAME - room
+    encoded, longest = os.fsencode(name), _MAX_NAME - room
     if len(encoded) <= longest:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:12]
@@ -87,7 +87,7 @@ def short_name(name: str, room: int = 32) -> str:
 
 
 def write_texts(contents: Mapping[Path, str]) -> None:
-    """Write several UTF-8 files, all or none: each is written beside its target before the first is renamed."""
+    """Write several UTF-8 files, all or none: all are written to temporary files before the first is renamed."""
     with ExitStack() as files:
         for path, text in contents.items():
             files.enter_context(atomic_write(path)).write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -95,21 +95,21 @@ def write_texts(contents: Mapping[Path, str]) -> None:
 
 @contextmanager
 def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
-    """Hold `folder`, which is created if need be, for this process alone until the block ends.
+    """Lock a folder, which is created if necessary, for this process until the block ends.
 
-    While a process holds the lock, a file `.audiodiff.lock` in the folder says which. The operating system drops the
-    lock with the process, also with one that was killed. A folder that was created for the lock and is empty in the end
-    is removed. Where nothing can be written there is no lock and no error: the first write says why.
+    A file `.audiodiff.lock` in the folder names the process that holds the lock. The operating system releases it when
+    the process ends or is killed. A folder that was created for the lock and stays empty is removed. A folder without
+    write permission is not locked; the first write raises the error.
 
     Args:
         folder: the folder.
-        wait: whether to wait until another process that holds it has ended; otherwise that is an error.
+        wait: wait for another process that holds the lock, instead of raising.
 
     Warns:
-        UserWarning: another process holds it and is waited for, or the file system has no locks.
+        UserWarning: waiting for another process, or the file system does not support locks.
 
     Raises:
-        UserError: another process holds it; says which.
+        UserError: another process holds the lock.
     """
     path, new = Path(folder) / LOCK, not Path(folder).exists()
     file = _open_locked(path, wait)
@@ -122,14 +122,14 @@ def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
             _lock_files.discard(file)
             with suppress(OSError):
                 if _is_at(path, file):
-                    path.unlink()  # before the lock goes, so that nobody holds a file that is about to vanish
+                    path.unlink()  # before the lock is released: no process may lock a file to be removed
                 if new:
                     path.parent.rmdir()
             os.close(file)
 
 
 def _close_inherited() -> None:
-    """A forked process, such as a reader of training data, must not hold on to a lock when its parent is killed."""
+    """Close the locks of a forked process, such as a data loader worker, which may outlive its parent."""
     for file in _lock_files:
         os.close(file)
     _lock_files.clear()
@@ -140,7 +140,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _open_locked(path: Path, wait: bool) -> int | None:
-    """The descriptor of a lock file that this process holds; None where there cannot be one."""
+    """Descriptor of the lock file, locked; None if locking is not possible."""
     if fcntl is None:
         return None
     try:
@@ -148,13 +148,13 @@ def _open_locked(path: Path, wait: bool) -> int | None:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 file = _open(path)
-            except FileNotFoundError:  # its last holder has just removed the folder
+            except FileNotFoundError:  # another process has just removed the folder
                 continue
             try:
                 _flock(file, path, wait)
-                if _is_at(path, file):  # otherwise its last holder has just removed it
+                if _is_at(path, file):  # otherwise another process has just removed it
                     since = time.strftime("%Y-%m-%d %H:%M:%S")
-                    with suppress(OSError):  # another user's, or the disk is full: held all the same
+                    with suppress(OSError):  # another user's file, or a full disk: locked nevertheless
                         os.ftruncate(file, 0)
                         os.write(file, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode())
                     return file
@@ -175,7 +175,7 @@ def _open(path: Path) -> int:
     except PermissionError:
         if not path.exists():
             raise
-        # A killed process of another user left it. Only who may write can say so in it, but all may lock it.
+        # Left by a killed process of another user: it can be locked without write permission.
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
 
 
@@ -199,7 +199,7 @@ def _is_at(path: Path, file: int) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in `folder`, once in the life of this process."""
+    """Remove temporary files of killed processes in a folder, once per process."""
     key = os.path.abspath(folder)
     if key in _swept:
         return
@@ -214,7 +214,7 @@ def _sweep(folder: Path) -> None:
 
 @cache
 def _machine() -> str:
-    """Short hash of where process ids are those of this process: this machine, and its container if it is in one."""
+    """Short hash of the scope of process ids: the machine, and its container if there is one."""
     parts = [socket.gethostname()]
     with suppress(OSError):  # Linux only
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
@@ -222,7 +222,7 @@ def _machine() -> str:
 
 
 def _may_run(machine: str, pid: int) -> bool:
-    """Whether a process may still be running; those of other machines may, and on Windows nobody can be asked."""
+    """Whether a process may be running; assumed on other machines and on Windows."""
     if machine != _machine() or os.name == "nt":
         return True
     try:

@@ -11,10 +11,10 @@ WITHOUT_FLOAT64 = frozenset({"mps"})
 
 
 def float64_device(device: torch.device) -> torch.device:
-    """Where float64 is computed for tensors of a device: there, or on the CPU if it has no float64."""
+    """The device that computes float64 for tensors of a device: itself, or the CPU."""
     return torch.device("cpu") if device.type in WITHOUT_FLOAT64 else device
 
 
 def double(tensor: Tensor) -> Tensor:
-    """A tensor in float64, on the `float64_device` of its device."""
+    """Convert a tensor to float64, on the `float64_device` of its device."""
     return tensor.to(float64_device(tensor.device)).double()

@@ -257,7 +257,7 @@ def _others() -> list[Odd]:
     return [
         Odd("antiphase.wav", antiphase, decoded(antiphase).mean(1), remark="cancel each other"),
         Odd("768_khz.wav", fast, decoded(fast), remark="768000 Hz"),
-        Odd("with_more_behind.wav", longer, decoded(encoded("WAV")), remark="goes on for 2048 bytes"),
+        Odd("with_more_behind.wav", longer, decoded(encoded("WAV")), remark="2048 bytes after"),
         Odd("joined.wav", encoded("WAV") * 2, decoded(encoded("WAV")), remark="behind its samples, which are not read"),
         Odd("flac_with_id3v1.flac", flac + b"TAG" + b"x" * 125, decoded(flac)),
         Odd("flac_named.mp3", flac, decoded(flac)),

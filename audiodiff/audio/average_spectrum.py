@@ -1,14 +1,14 @@
-"""The average spectrum of a body of recordings, as a filter that flattens it and one that gives it back.
+"""The average spectrum of a data set, as a whitening filter and its inverse.
 
-Sound has most of its power in its low octaves: what is heard above some kHz lies 40 dB and more below. Under white
-noise those octaves would drown at nearly all noise levels, be learned last, and come out as hiss. Divided by the
-average magnitude of its frequencies a body of recordings has about unit variance at all of them, and noise that is
-added there is, in the recordings' own domain, noise of their color (as SpecGrad's, Koizumi et al. 2022, without a mel
-to follow).
+Sound has most of its power at low frequencies; above a few kHz it is 40 dB or more below. Under white noise the high
+frequencies would be masked at nearly all noise levels, be learned last, and be generated as hiss. Divided by the
+average magnitude at each frequency, the recordings have about unit variance at all of them, and white noise added there
+is, in the domain of the recordings, noise with their average spectrum (as in SpecGrad, Koizumi et al. 2022, but the
+same for all clips).
 
 Both filters have minimum phase (Oppenheim and Schafer, Discrete-Time Signal Processing, section 13.2: the phase is the
-Hilbert transform of the log magnitude): they are causal, so that nothing sounds before a signal begins, and the stretch
-that is kept of what they answer depends on nothing that is cut off. At any length they are each other's inverse.
+Hilbert transform of the log magnitude). They are causal: nothing sounds before a signal begins, and a truncated output
+does not depend on what follows. At any length they are inverse to each other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,17 +23,17 @@ from audiodiff.precision import double, float64_device
 
 BANDS = 48
 _N_FFT = 2048
-_FINE = 2**17  # points of the spectrum that the filters are made of: what wraps around in time is lost in rounding
-_RANGE_DB = 80.0  # nothing is raised by more than this above the loudest band
+_FINE = 2**17  # points of the filters' spectrum; wrap-around in time is below rounding
+_RANGE_DB = 80.0  # no band is amplified by more than this relative to the loudest
 
 
 class AverageSpectrum:
-    """A smooth curve over frequency.
+    """A smooth average spectrum.
 
     Args:
-        decibels: standard deviation of a signal in bands evenly spaced on the mel scale from 0 Hz to half the sample
-            rate, first and last included, in dB against that of white noise of variance 1.
-        sample_rate: Hz, of the signals.
+        decibels: standard deviation in bands evenly spaced on the mel scale, from 0 Hz to half the sample rate
+            inclusive, in dB relative to white noise of variance 1.
+        sample_rate: Hz.
 
     Raises:
         ValueError: fewer than two bands, or a value that is not finite.
@@ -47,61 +47,61 @@ class AverageSpectrum:
 
     @classmethod
     def from_signals(cls, signals: Iterable[Tensor], sample_rate: int, bands: int = BANDS) -> "AverageSpectrum":
-        """That of signals (..., T), each counting alike.
+        """Measure the average spectrum of signals (..., T), each with equal weight.
 
         Raises:
-            UserError: all of them are silent.
+            UserError: all signals are silent.
         """
         window = torch.hann_window(_N_FFT)
         powers = []
         for signal in signals:
             pieces = torch.nn.functional.pad(signal.float(), (_N_FFT // 2, _N_FFT)).unfold(-1, _N_FFT, _N_FFT // 4)
             spectrum = torch.fft.rfft(pieces * window).abs().square() / window.square().sum()
-            # Per sample of the signal, not per piece: what was padded does not count.
-            share = pieces.shape[-2] * (_N_FFT // 4) / max(signal.shape[-1], 1)
-            powers.append(spectrum.flatten(0, -2).mean(0) * share)
+            # Per sample of the signal, not per piece: padding does not count.
+            fraction = pieces.shape[-2] * (_N_FFT // 4) / max(signal.shape[-1], 1)
+            powers.append(spectrum.flatten(0, -2).mean(0) * fraction)
         power = torch.stack(powers).cpu().double().mean(0).numpy() if powers else np.zeros(_N_FFT // 2 + 1)
         if not power.any():
             raise UserError("the data", "is silent", "prepare recordings that are not")
         hertz = np.linspace(0, sample_rate / 2, _N_FFT // 2 + 1)
         weights = mel_scale.triangles(_corners(bands, sample_rate), hertz)
         means = (weights @ power) / np.maximum(weights.sum(1), 1e-12)
-        # The lowest bands may lie between two bins: there the spectrum is read, not averaged.
+        # The lowest bands may lie between two bins: there the spectrum is interpolated, not averaged.
         means = np.where(weights.sum(1) > 1, means, np.interp(_centers(bands, sample_rate), hertz, power))
         decibels = 10 * np.log10(np.maximum(means, means.max() * 10 ** (-_RANGE_DB / 10)))
         return cls(decibels.round(3).tolist(), sample_rate)
 
     @property
     def hertz(self) -> np.ndarray:
-        """The middle of each band."""
+        """Center frequency of each band, Hz."""
         return _centers(len(self.decibels), self.sample_rate)
 
     def whiten(self, signal: Tensor) -> Tensor:
-        """(..., T) with this spectrum to (..., T) with a flat one."""
-        return self._filtered(signal, -1.0)
+        """Filter signals (..., T) with this spectrum to a flat one."""
+        return self._filter(signal, -1.0)
 
     def color(self, signal: Tensor) -> Tensor:
-        """The inverse of `whiten`; differentiable, as that is."""
-        return self._filtered(signal, 1.0)
+        """Inverse of `whiten`; both are differentiable."""
+        return self._filter(signal, 1.0)
 
     def gain(self, hertz: Tensor) -> Tensor:
-        """The standard deviation at frequencies in Hz, read between the bands in dB over mels."""
+        """Standard deviation at frequencies in Hz, interpolated between the bands in dB over mels."""
         mels = mel_scale.mel_from_hz(hertz.cpu().double().numpy(), "slaney")
         centers = mel_scale.mel_from_hz(_centers(len(self.decibels), self.sample_rate), "slaney")
         decibels = np.interp(mels, centers, self.decibels)
         return torch.from_numpy(10 ** (decibels / 20)).to(hertz)
 
-    def _filtered(self, signal: Tensor, sign: float) -> Tensor:
+    def _filter(self, signal: Tensor, sign: float) -> Tensor:
         samples, dtype = signal.shape[-1], torch.promote_types(signal.dtype, torch.float32)
         response = self._response(sign).to(float64_device(signal.device))[:samples]
-        length = 1 << (samples + len(response) - 2).bit_length()  # a power of two holds what does not wrap around
+        length = 1 << (samples + len(response) - 2).bit_length()  # a power of two without wrap-around
         with torch.autocast(response.device.type, enabled=False):
-            # In float64: a filter over 100 dB would cost float32 five of its seven digits.
+            # In float64: a filter over 100 dB costs five digits.
             spectrum = torch.fft.rfft(double(signal), n=length) * torch.fft.rfft(response, n=length)
             return torch.fft.irfft(spectrum, n=length)[..., :samples].to(signal.device, dtype)
 
     def _response(self, sign: float) -> Tensor:
-        """The causal filter (_FINE / 2,) with this gain to the power of `sign`, out of the cepstrum's causal part."""
+        """Impulse response (_FINE / 2,) of the causal filter with this gain to the power of `sign`, by the cepstrum."""
         if sign not in self._responses:
             hertz = torch.linspace(0, self.sample_rate / 2, _FINE // 2 + 1, dtype=torch.float64)
             cepstrum = torch.fft.irfft(sign * self.gain(hertz).log(), n=_FINE)
@@ -116,7 +116,7 @@ def _centers(bands: int, sample_rate: int) -> np.ndarray:
 
 
 def _corners(bands: int, sample_rate: int) -> np.ndarray:
-    """Of triangles about the centers; the first and the last lean over the ends."""
+    """Corners of triangles around the centers; the first and the last extend beyond the ends."""
     centers = _centers(bands, sample_rate)
     beyond = mel_scale.hz_from_mel(mel_scale.mel_from_hz(sample_rate / 2, "slaney") * bands / (bands - 1), "slaney")
     return np.concatenate([[-centers[1]], centers, [beyond]])

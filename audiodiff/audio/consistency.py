@@ -1,12 +1,11 @@
-"""Mel consistency: the projection of a waveform towards the signals that have a given mel.
+"""Mel consistency: projection of a waveform towards the signals that have a given mel.
 
-A vocoder knows the mel of its output exactly. One iteration takes the short-time Fourier transform, multiplies each
-bin by the ratio of the given to the current mel (interpolated between the bands), and goes back. It is Griffin and
-Lim's alternation (1984) with the set "magnitudes as given" replaced by the larger "mel as given", so phases and fine
-structure stay as they come. Each iteration starts a little beyond where the last one ended, in its direction, as in
-fast Griffin-Lim (Perraudin, Balazs and Sondergaard 2013, algorithm 2): the mel error falls about twice as far in as
-many iterations. And each gain is a little too large: a frame gets only its share of what it asks for, as its neighbors
-overlap it and ask for something else.
+A vocoder's output should have exactly the mel that it is conditioned on. One iteration multiplies each bin of the
+short-time Fourier transform by the ratio of the given to the current mel (interpolated between the bands) and
+transforms back. It is Griffin and Lim's alternation (1984) with the constraint on magnitudes replaced by the weaker one
+on the mel, so that phases and fine structure are kept. Momentum, as in fast Griffin-Lim (Perraudin, Balazs and
+Sondergaard 2013, algorithm 2), reduces the mel error about twice as much in as many iterations. The gains are
+over-relaxed, since overlapping neighbors attenuate the change of each frame.
 """
 
 import torch
@@ -17,7 +16,7 @@ from audiodiff.audio.prior import overlap_add
 
 MOMENTUM = 0.8
 RELAXATION = 1.25  # exponent of the gains; with this momentum it diverges from 1.5 on
-_LARGEST_STEP = 3.0  # of the logarithm of a gain: an empty bin must not be blown up to fill a band
+_MAX_STEP = 3.0  # of the logarithm of a gain: an empty bin must not be amplified to fill a band
 
 
 def project(
@@ -33,13 +32,13 @@ def project(
 
     Args:
         waveform: (B, T), T = F * hop_length.
-        mel: the log-mel that it should have, (B, M, F).
-        spec: of the mel.
-        iterations: one transform pair each.
-        momentum: how far beyond the last step the next begins; 0 is the plain alternation.
-        samples: (B,) valid samples of each clip, multiples of hop_length; None: all T. A clip comes out of a padded
-            batch as it does alone; behind its end the answer is 0.
-        relaxation: exponent of the gains; 1 is the plain alternation.
+        mel: target log-mel, (B, M, F).
+        spec: spec of the mel.
+        iterations: number of transform pairs.
+        momentum: extrapolation of each step; 0 is plain alternation.
+        samples: (B,) valid samples of each clip, multiples of hop_length; None: all T. A clip in a padded batch gives
+            the same result as alone, and 0 beyond its end.
+        relaxation: exponent of the gains; 1 is plain alternation.
 
     Returns:
         Waveform (B, T).
@@ -61,18 +60,18 @@ def project(
 
 
 class _Step:
-    """One alternation, with all that stays the same from one to the next."""
+    """One iteration, with its constants precomputed."""
 
     def __init__(self, x: Tensor, mel: Tensor, spec: MelSpec, samples: Tensor | None, relaxation: float):
         self.spec, self.samples, self.total, self.relaxation = spec, samples, x.shape[-1], relaxation
         length = torch.full((len(x),), self.total) if samples is None else samples
         length = length.to(x.device)[:, None]
         frame = torch.arange(spec.frames(self.total), device=x.device)
-        # A centered spec has one frame more at the very end: the last one given is held.
+        # A centered spec has one frame more at the end: the last mel frame is repeated.
         held = torch.minimum(frame, length // spec.hop_length - 1)[:, None].expand(-1, spec.n_mels, -1)
         self.target = spec.expand(mel.gather(2, held)).clamp(min=spec.log_floor).transpose(1, 2)
         self.window, self.bank = window(spec, x), filterbank(spec, x)
-        # Of frequencies outside its bands the mel says nothing: their gain is 1.
+        # Frequencies outside the mel's bands are unknown: their gain is 1.
         hertz = torch.arange(spec.bins, device=x.device) * (spec.sample_rate / spec.n_fft)
         self.bridge = interpolation(spec, x) * ((spec.f_min <= hertz) & (hertz <= spec.f_max)) / spec.power
         self.synthesis = self.window
@@ -91,9 +90,9 @@ class _Step:
         values = magnitudes(stft, spec.power_offset)
         values = values.square() if spec.power == 2 else values
         now = (values @ self.bank).clamp(min=spec.log_floor)
-        # The logarithm of the ratio and not a difference of logarithms, in which float32 would lose a digit.
-        steps = (self.target / now).log().clamp(-_LARGEST_STEP, _LARGEST_STEP)
+        # The logarithm of the ratio, not a difference of logarithms, which would cost float32 a digit.
+        steps = (self.target / now).log().clamp(-_MAX_STEP, _MAX_STEP)
         change = (self.relaxation * steps @ self.bridge).expm1()
-        # What the gain adds, not what it leaves: rounding then shrinks with the steps and does not add up.
+        # Only the change is transformed back: rounding errors then shrink with the steps and do not accumulate.
         frames = torch.fft.irfft(stft * change, n=spec.n_fft) * self.synthesis
         return x + self._cut(overlap_add(frames, spec.hop_length)) / self.weight

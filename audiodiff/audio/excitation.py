@@ -1,13 +1,13 @@
-"""Harmonic excitation: what the glottis contributes to a voice, made from its pitch.
+"""Harmonic excitation: pulse trains from pitch, as conditioning signal of a vocoder.
 
-A voice is a train of pulses, one a period, and breath, both filtered by the vocal tract (the source-filter model). The
-mel tells the filter and the pitch. From the pitch alone the pulses can be made; only *when* the first of them comes is
-in no mel, and no ear minds (Wang, Takaki and Yamagishi 2019, neural source-filter models; Hono et al. 2024, PeriodGrad,
-for diffusion). Given the pulses, the phase of every harmonic is decided, and a denoiser no longer averages over all of
-them.
+In the source-filter model a voice is a train of pulses, one per period, and noise, both filtered by the vocal tract.
+The mel determines the filter and the pitch, and the pitch determines the pulses up to the position of the first, which
+is inaudible (Wang, Takaki and Yamagishi 2019, neural source-filter models; Hono et al. 2024, PeriodGrad, for
+diffusion). Conditioned on the pulses, the phase of every harmonic is determined, and a denoiser no longer averages over
+phases.
 
-In training the pulses are aligned with the recording (`align_phase`), so that the clean signal is what the pulses
-say; at synthesis their phase starts anywhere.
+In training the pulses are aligned with the recording (`align_phase`), so that they agree with the clean signal; at
+synthesis their initial phase is arbitrary.
 """
 
 import math
@@ -18,28 +18,28 @@ from torch.nn import functional as F
 
 from audiodiff.precision import double
 
-_TOP = 0.97  # harmonics up to this share of half the sample rate
+_TOP = 0.97  # harmonics up to this fraction of half the sample rate
 _ALIGNMENT_SECONDS, _ALIGNMENT_HOP_SECONDS = 0.03, 0.005
-_ALIGNMENT_HERTZ, _HARMONICS = 3000.0, 32  # what is above is breath more than pulses
-_SHIFTS, _STEP = 128, 4  # of a period; a step a hop makes up for 6 Hz of wrong pitch
+_ALIGNMENT_HERTZ, _HARMONICS = 3000.0, 32  # above there is more noise than pulses
+_SHIFTS, _STEP = 128, 4  # per period; a step per hop compensates a pitch error of 6 Hz
 
 
 def interpolate_frames(frames: Tensor, hop_length: int, offset: int, samples: int) -> Tensor:
-    """Frame values (B, K), frame k at sample `offset + k * hop_length`, to (B, samples): linear, held outside."""
+    """Interpolate frames (B, K), frame k at `offset + k * hop_length`, to (B, samples): linear, ends repeated."""
     needed = -(-max(samples - offset, 0) // hop_length) + 1
-    held = F.pad(frames[:, None], (1, max(0, needed - frames.shape[-1])), mode="replicate")[:, 0]
-    share = torch.arange(hop_length, device=frames.device, dtype=frames.dtype) / hop_length
-    between = torch.lerp(held[:, :-1, None], held[:, 1:, None], share).flatten(1)
+    padded = F.pad(frames[:, None], (1, max(0, needed - frames.shape[-1])), mode="replicate")[:, 0]
+    fraction = torch.arange(hop_length, device=frames.device, dtype=frames.dtype) / hop_length
+    between = torch.lerp(padded[:, :-1, None], padded[:, 1:, None], fraction).flatten(1)
     return between[:, hop_length - offset :][:, :samples]
 
 
 def accumulate_phase(f0: Tensor, sample_rate: int, before: Tensor | float = 0.0) -> Tensor:
-    """Phase in radians, in [0, 2 pi), of an oscillator of f0 (B, T) Hz; summed in float64.
+    """Phase of an oscillator with frequency f0, in radians in [0, 2 pi), (B, T); accumulated in float64.
 
     Args:
         f0: (B, T) Hz.
         sample_rate: Hz.
-        before: (B, 1) or a number, the phase one sample earlier.
+        before: phase one sample earlier, (B, 1) or a number.
     """
     before = double(before) if isinstance(before, Tensor) else before
     cycles = torch.cumsum(double(f0) / sample_rate, -1) + before / (2 * math.pi)
@@ -47,22 +47,22 @@ def accumulate_phase(f0: Tensor, sample_rate: int, before: Tensor | float = 0.0)
 
 
 def align_phase(phase: Tensor, f0: Tensor, waveform: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
-    """Shift a running phase so that its pulses come where the recording's do.
+    """Shift a phase so that its pulses coincide with those of a recording.
 
-    The recording's harmonics up to 3 kHz, each turned back by its multiple of the phase, say how well pulses that are
-    shifted by any part of a period would fit; loud ones are held down, so that all have a say. Pulses come where the
-    glottis closes: there all harmonics agree. (The fundamental alone does not tell: an error of a tenth of its period,
-    which is a vowel's, is a whole period of the tenth harmonic.) The best path of shifts, which moves by little from
-    one moment to the next, is found by dynamic programming (Viterbi).
+    The recording's harmonics up to 3 kHz, each rotated by its multiple of the phase, measure how well the pulses fit at
+    any shift of up to a period; their amplitudes are compressed, so that all count. Pulses are at glottal closure,
+    where all harmonics are in phase. (The fundamental alone is not enough: an error of a tenth of its period, typical
+    of a vowel, is a whole period of the tenth harmonic.) The best sequence of slowly varying shifts is found by dynamic
+    programming (Viterbi).
 
     Args:
         phase: (B, T) radians.
         f0: (B, T) Hz.
-        waveform: (B, T) the recording.
+        waveform: recording, (B, T).
         sample_rate: Hz.
 
     Returns:
-        The shifted phase (B, T), and the sign of the recording's pulses (B, 1): microphones turn some upside down.
+        The shifted phase (B, T), and the polarity of the recording's pulses (B, 1), which microphones may invert.
     """
     hop = max(1, round(_ALIGNMENT_HOP_SECONDS * sample_rate))
     harmonics = _harmonics(phase, f0, waveform, sample_rate, hop)
@@ -82,15 +82,15 @@ def align_phase(phase: Tensor, f0: Tensor, waveform: Tensor, sample_rate: int) -
 
 
 def _harmonics(phase: Tensor, f0: Tensor, waveform: Tensor, sample_rate: int, hop: int) -> Tensor:
-    """Complex amplitudes (B, frames, K) of the multiples of a phase up to `_ALIGNMENT_HERTZ`, every `hop` samples.
+    """Complex amplitudes (B, frames, K) of the harmonics of a phase up to `_ALIGNMENT_HERTZ`, every `hop` samples.
 
-    Read off the short-time spectrum, between its bins: windows are centered, so that it is smooth there.
+    Interpolated between the bins of the short-time spectrum, which is smooth because the windows are centered.
     """
-    reach = round(_ALIGNMENT_SECONDS * sample_rate / 2)
-    size = 1 << (4 * reach - 1).bit_length()
-    window = torch.hann_window(2 * reach + 1, periodic=False, device=waveform.device, dtype=waveform.dtype)
-    pieces = F.pad(waveform, (reach, reach)).unfold(-1, 2 * reach + 1, hop) * window
-    spectrum = torch.fft.rfft(F.pad(pieces, (0, size - pieces.shape[-1])).roll(-reach, -1))
+    half = round(_ALIGNMENT_SECONDS * sample_rate / 2)
+    size = 1 << (4 * half - 1).bit_length()
+    window = torch.hann_window(2 * half + 1, periodic=False, device=waveform.device, dtype=waveform.dtype)
+    pieces = F.pad(waveform, (half, half)).unfold(-1, 2 * half + 1, hop) * window
+    spectrum = torch.fft.rfft(F.pad(pieces, (0, size - pieces.shape[-1])).roll(-half, -1))
     number = torch.arange(1, _HARMONICS + 1, device=phase.device)
     phase, hertz = phase[:, ::hop, None] * number, f0[:, ::hop, None] * number
     place = (hertz / sample_rate * size).nan_to_num(0).clamp(max=size / 2 - 1)  # an index; NaN stays in the phase
@@ -100,17 +100,17 @@ def _harmonics(phase: Tensor, f0: Tensor, waveform: Tensor, sample_rate: int, ho
 
 
 def _best_path(fit: Tensor) -> Tensor:
-    """The path of the largest sum through (B, frames, S), a circle, in steps of at most `_STEP`: (B, frames)."""
+    """Path of largest sum through (B, frames, S), circular in S, in steps of at most `_STEP`: (B, frames)."""
     size = fit.shape[-1]
-    score, came = fit[:, 0], []
+    score, steps = fit[:, 0], []
     for now in fit.unbind(1)[1:]:
         around = F.pad(score[:, None], (_STEP, _STEP), mode="circular")
         best, index = F.max_pool1d(around, 2 * _STEP + 1, stride=1, return_indices=True)
         score = best[:, 0] + now
-        came.append(index[:, 0] - _STEP)  # may be outside 0 .. S - 1, which tells the way around the circle
+        steps.append(index[:, 0] - _STEP)  # may be outside 0 .. S - 1, which counts turns around the circle
     at = score.argmax(-1, keepdim=True)
     path = [at]
-    for before in reversed(came):
+    for before in reversed(steps):
         step = before.gather(1, at % size) - at % size
         at = at + step
         path.append(at)
@@ -118,10 +118,10 @@ def _best_path(fit: Tensor) -> Tensor:
 
 
 def pulse_train(phase: Tensor, f0: Tensor, sample_rate: int) -> Tensor:
-    """All harmonics below half the sample rate, in phase and equally strong, at variance 1.
+    """Pulse train of variance 1: all harmonics below half the sample rate, in phase and with equal amplitude.
 
-    sum_{k=1..K} cos(k phase) in closed form (Dirichlet's kernel). The topmost harmonic fades, so that none is switched,
-    and is gone before half the sample rate, so that none is mirrored.
+    sum_{k=1..K} cos(k phase) in closed form (Dirichlet kernel). The highest harmonic fades out below half the sample
+    rate, which avoids discontinuities and aliasing.
 
     Args:
         phase: (B, T) radians.
@@ -131,7 +131,7 @@ def pulse_train(phase: Tensor, f0: Tensor, sample_rate: int) -> Tensor:
     harmonics = (_TOP * sample_rate / 2 / f0).clamp(min=1.0)
     whole = harmonics.floor()
     half = phase / 2
-    # Near a multiple of the period both sines vanish; there the sum is the number of harmonics.
+    # Near multiples of the period both sines vanish and the sum is the number of harmonics.
     small = half.sin().abs() < 1e-4
     below = torch.where(small, torch.ones_like(half), half.sin())
     summed = torch.where(small, whole, ((2 * whole + 1) * half).sin() / (2 * below) - 0.5)

@@ -1,15 +1,16 @@
 """Pitch of a recording: YIN (de Cheveigne and Kawahara 2002), batched, on any device.
 
-A periodic signal equals itself one period later. YIN looks, around each moment, for the smallest lag whose squared
-difference is small beside the mean over smaller lags (equations 7 and 8, with the threshold of step 4 and the parabola
-of step 5). How small it is there tells how periodic the signal is: 0 for a perfect voice, about a half for noise.
+A periodic signal equals itself one period later. YIN finds, at each frame, the smallest lag whose squared difference
+is small relative to the mean over smaller lags (equations 7 and 8, with the threshold of step 4 and the parabola of
+step 5). The normalized difference at this lag is the aperiodicity: 0 for a perfectly periodic signal, about 0.5 for
+noise.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-F0_MIN, F0_MAX = 55.0, 550.0  # Hz: from a low man's creak to a child's call
+F0_MIN, F0_MAX = 55.0, 550.0  # Hz: from a creaky male voice to a child's
 _THRESHOLD = 0.15
 _PERIODS = 1.25  # of the lowest pitch under the integration window
 _ENOUGH_RATE = 8000  # Hz
@@ -17,32 +18,32 @@ _SMOOTHING_SECONDS = 1e-3  # about 1 kHz: high harmonics repeat only at lags bet
 
 
 def yin(waveform: Tensor, sample_rate: int, hop_length: int, frames: int, offset: int = 0) -> tuple[Tensor, Tensor]:
-    """F0 and aperiodicity of each frame.
+    """Fundamental frequency (F0) and aperiodicity of each frame.
 
     Args:
         waveform: (B, T).
         sample_rate: Hz.
         hop_length: samples from frame to frame.
-        frames: how many; frame k is centered at sample `offset + k * hop_length`.
-        offset: of frame 0, samples.
+        frames: number of frames; frame k is centered at sample `offset + k * hop_length`.
+        offset: center of frame 0, samples.
 
     Returns:
-        F0 in Hz (B, frames), the best guess also where there is none, and aperiodicity (B, frames) from 0 to about 1,
-        1 for silence.
+        F0 in Hz (B, frames), an estimate also for unvoiced frames, and aperiodicity (B, frames) from 0 to about 1, 1
+        for silence.
     """
-    # The smoothed signal has nothing above 2 kHz: every other sample, or fewer, will do.
+    # The smoothed signal has nothing above 2 kHz and can be decimated.
     step = max(1, sample_rate // _ENOUGH_RATE)
     while hop_length % step or offset % step:
         step -= 1
     waveform = _lowpass(waveform.float(), sample_rate)[:, ::step]
-    sample_rate, hop_length, offset = sample_rate / step, hop_length // step, offset // step
-    shortest, longest = int(sample_rate / F0_MAX), int(sample_rate / F0_MIN) + 1
-    length = int(_PERIODS * sample_rate / F0_MIN / 2) * 2 + 1
+    rate, hop_length, offset = sample_rate / step, hop_length // step, offset // step
+    shortest, longest = int(rate / F0_MAX), int(rate / F0_MIN) + 1
+    length = int(_PERIODS * rate / F0_MIN / 2) * 2 + 1
     before = length // 2 - offset
     after = max(0, (frames - 1) * hop_length + length - before - waveform.shape[-1])
     padded = F.pad(waveform, (max(0, before), after))[..., max(0, -before) :]
     pieces = padded.unfold(-1, length, hop_length)[:, :frames]
-    pieces = pieces - pieces.mean(-1, keepdim=True)  # a constant is silence, and would cost digits
+    pieces = pieces - pieces.mean(-1, keepdim=True)  # a constant is silence and would cost digits
     difference = _difference(pieces, longest + 1)
     lags = torch.arange(1, longest + 2, device=waveform.device)
     quiet = pieces.square().mean(-1) < 1e-10
@@ -53,21 +54,21 @@ def yin(waveform: Tensor, sample_rate: int, hop_length: int, frames: int, offset
     bend = (left - 2 * middle + right).clamp(min=torch.finfo(left.dtype).tiny)
     shift = (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
     aperiodicity = normal.gather(-1, lag)[..., 0].clamp(0, 1)
-    return sample_rate / (lag[..., 0] + shift), torch.where(quiet, 1.0, aperiodicity)
+    return rate / (lag[..., 0] + shift), torch.where(quiet, 1.0, aperiodicity)
 
 
 def _lowpass(waveform: Tensor, sample_rate: int) -> Tensor:
-    """(B, T) smoothed by a Hann window."""
-    reach = max(1, round(_SMOOTHING_SECONDS * sample_rate / 2))
-    window = torch.hann_window(2 * reach + 3, periodic=False, device=waveform.device)[1:-1]
-    return F.conv1d(waveform[:, None], (window / window.sum())[None, None], padding=reach)[:, 0]
+    """Smooth (B, T) with a Hann window."""
+    half = max(1, round(_SMOOTHING_SECONDS * sample_rate / 2))
+    window = torch.hann_window(2 * half + 3, periodic=False, device=waveform.device)[1:-1]
+    return F.conv1d(waveform[:, None], (window / window.sum())[None, None], padding=half)[:, 0]
 
 
 def _difference(pieces: Tensor, lags: int) -> Tensor:
     """Mean of (x[n] - x[n + lag])^2 over the pairs within a piece, lags 0 .. lags: (..., length) -> (..., lags + 1).
 
-    The pairs of every lag lie about the middle of the piece. (Windows that all begin with the piece, as in equation 1,
-    would hear a short period earlier than a long one.)
+    The pairs of every lag are centered in the piece. (Windows that all start with the piece, as in equation 1, would be
+    earlier for short lags than for long ones.)
     """
     length = pieces.shape[-1]
     size = 1 << (2 * length - 1).bit_length()

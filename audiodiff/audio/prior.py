@@ -1,33 +1,36 @@
-"""Priors: what the noise end of a vocoder's process sounds like, told from the mel.
+"""Mel-dependent priors: the noise distribution of a vocoder's diffusion process, given the mel.
 
-White noise is far from speech: a mel already tells the level of every band at every moment. A prior divides that out.
-Each is a mean and a pair of linear maps that undo each other (nearly, for one of them), made from the mel alone,
+White noise is far from speech, although the mel determines the level of every band at every moment. A prior divides
+that out. It consists of a mean and a pair of linear maps, inverse to each other (nearly, for one of them), which depend
+on the mel only,
 
     waveform = mean(mel) + color(z, mel),   z = whiten(waveform - mean(mel), mel),
 
-and the process runs on z, which is about white and of variance 1: its white noise becomes noise of the mean and the
-covariance that the mel suggests.
+and the process runs on z, which is approximately white with variance 1: white noise z becomes noise with the mean and
+the covariance that the mel suggests.
 
-- `StandardPrior`: no mean, no color.
-- `EnergyPrior`: one gain for each moment, the level of the frames around it (PriorGrad, Lee et al., arXiv 2106.06406,
-  with the level itself in place of their normalized energy). whiten and color undo each other exactly.
-- `MelPrior`: one gain for each moment and frequency, the mel's spectral envelope (SpecGrad, Koizumi et al., arXiv
-  2203.16749, with zero phase in place of their minimum phase). A gain on overlapping short-time spectra has no exact
-  inverse of this form: inside a clip speech comes back with an error 21 dB below it. Where speech is cut off, as at the
-  ends of a crop, the mel knows nothing of the cut, whose click is divided by the small gains of the treble: there the
-  error is larger, and so is z, the more the smaller the floor.
-- `RoughPrior`: a mean, beside the gains of another prior. The magnitudes of least norm with this mel (by the
-  pseudo-inverse of its filterbank) get phase 0 at the center of every frame. A mel hardly tells the phase: the mean of
-  all signals that have it is close to silence, and any fixed phase is about as far from the speech (correlation 0.015
-  over 27 clips). So this mean is a hint and no estimate: it is better crossed from (`diffusion.bridge`) than
-  subtracted, which explains next to nothing and adds its variance to what is left. Of the phases that a frame alone can
-  tell, 0 gives the signal whose own mel is closest (by 0.37 nepers a band over these clips; 0.40 with minimum phase,
-  0.69 with random ones), and its spectrum is a positive number that a complex mask has to turn.
+- `StandardPrior`: no mean, no gain.
+- `EnergyPrior`: one gain per sample, the level of the frames around it (PriorGrad, Lee et al., arXiv 2106.06406, with
+  the level itself in place of their normalized energy). whiten and color are exact inverses.
+- `MelPrior`: one gain per frame and frequency, the mel's spectral envelope (SpecGrad, Koizumi et al., arXiv 2203.16749,
+  with zero phase in place of their minimum phase). A gain on overlapping short-time spectra has no exact inverse of
+  this form: inside a clip the round trip has an error of -21 dB. At the ends of a crop, where speech is cut off, the
+  mel does not contain the click, which is divided by the small gains at high frequencies: there the error and z are
+  larger, the more so the smaller the floor.
+- `RoughPrior`: a mean, with the gains of another prior. The magnitudes of least norm with this mel (by the
+  pseudo-inverse of its filter bank) get phase 0 at the center of every frame. A mel hardly determines the phase: the
+  mean of all signals that have it is close to silence, and any fixed phase is about as far from the speech (correlation
+  0.015 over 27 clips). This mean is therefore a hint, not an estimate: it is better used as the start of a bridge
+  (`diffusion.bridge`) than subtracted, which explains almost nothing and adds its variance to the remainder. Among the
+  phases that a single frame determines, 0 gives the signal whose own mel is closest (0.37 nepers per band over these
+  clips; 0.40 with minimum phase, 0.69 with random phases), and its spectrum is a positive number that a complex mask
+  can rotate.
 
-Nothing has an edge. Frame k of a mel is centered at sample `spec.offset + k * hop_length`, and beyond its ends the
-first and the last frame are held. Where short-time spectra are used, the signal is framed with zeros around it, so that
-every sample lies under the same number of windows and the overlap-add divides by one constant. A clip alone is
-therefore treated as in a longer batch, where it is padded with zeros and its mel by repeating the last frame."""
+Clips have no boundary effects. Frame k of a mel is centered at sample `spec.offset + k * hop_length`; beyond its ends
+the first and the last frame are repeated. Short-time spectra are computed with zeros around the signal, so that every
+sample lies under the same number of windows and overlap-add divides by one constant. A single clip is therefore
+treated as in a longer batch, where it is padded with zeros and its mel by repeating the last frame.
+"""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -41,17 +44,17 @@ from audiodiff.audio.mel import MelSpec, filterbank, interpolation, spectrum, wi
 
 
 def envelope(mel: Tensor, spec: MelSpec) -> Tensor:
-    """Smooth spectral magnitudes that a log-mel stands for: (B, M, F) -> (B, F, bins), above 0.
+    """Smooth spectral envelope of a log-mel: (B, M, F) -> (B, F, bins), positive.
 
-    Each band's average over its filter, interpolated geometrically between the bands. The pseudo-inverse of the
-    filterbank is sharper, but rings below 0; a filter with such holes cannot be undone.
+    Each band's average over its filter, interpolated geometrically between the bands. The pseudo-inverse of the filter
+    bank is sharper but oscillates below 0, and such a filter cannot be inverted.
     """
     average = spec.expand(mel) / filterbank(spec, mel).sum(0)[:, None]
     return (average.log().transpose(-1, -2) @ interpolation(spec, mel) / spec.power).exp()
 
 
 def overlap_add(frames: Tensor, hop_length: int) -> Tensor:
-    """Sum frames at their places: (B, K, n) -> (B, (K - 1) * hop + n), rounded up to whole hops."""
+    """Overlap-add frames: (B, K, n) -> (B, (K - 1) * hop + n), rounded up to whole hops."""
     frames = F.pad(frames, (0, -frames.shape[-1] % hop_length))
     batch, count, length = frames.shape
     overlaps = length // hop_length
@@ -62,13 +65,13 @@ def overlap_add(frames: Tensor, hop_length: int) -> Tensor:
 
 
 class Prior(ABC):
-    """The noise end of a process as the mel tells it; see the module's docstring. No mean unless one is given."""
+    """Mel-dependent distribution of the noise; see the module's docstring. Its mean is 0 by default."""
 
     has_mean = False
-    """Whether `mean` is more than silence."""
+    """Whether `mean` is not zero."""
 
     def mean(self, mel: Tensor, samples: int) -> Tensor:
-        """The mean: log-mel (B, M, F) -> (B, samples)."""
+        """Mean of the prior: log-mel (B, M, F) -> (B, samples)."""
         return mel.new_zeros(len(mel), samples)
 
     @abstractmethod
@@ -80,11 +83,11 @@ class Prior(ABC):
         """Multiply by the gains: z (B, T), log-mel (B, M, F) -> (B, T)."""
 
     def normalize(self, waveform: Tensor, mel: Tensor) -> Tensor:
-        """What the process runs on: whiten(waveform - mean), (B, T)."""
+        """Map a waveform to the space of the process: whiten(waveform - mean), (B, T)."""
         return self.whiten(waveform - self.mean(mel, waveform.shape[-1]), mel)
 
     def restore(self, z: Tensor, mel: Tensor) -> Tensor:
-        """The waveform of a sample, the inverse of `normalize`: mean + color(z), (B, T)."""
+        """Map a sample of the process to a waveform, inverse of `normalize`: mean + color(z), (B, T)."""
         return self.mean(mel, z.shape[-1]) + self.color(z, mel)
 
 
@@ -101,15 +104,15 @@ class StandardPrior(Prior):
 
 
 class EnergyPrior(Prior):
-    """Noise of the level that the mel has at each moment.
+    """Noise with the level of the mel at each moment.
 
     Args:
-        spec: of the mels.
-        floor: smallest gain of `color`: the root-mean-square level, full scale being 1, of the white noise that it
-            leaves where the mel says silence. It bounds the gain of `whiten` by 1 / floor.
+        spec: spec of the mels.
+        floor: smallest gain of `color`: the root mean square, relative to full scale 1, of the noise where the mel is
+            silent. It limits the gain of `whiten` to 1 / floor.
 
     Raises:
-        ValueError: floor is not above 0. In a call: a mel of other bands or of another batch than the waveform.
+        ValueError: floor is not above 0. In a call: a mel with other bands or another batch size than the waveform.
     """
 
     def __init__(self, spec: MelSpec, floor: float = 1e-3):
@@ -118,16 +121,16 @@ class EnergyPrior(Prior):
 
     def whiten(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """Divide by the level: waveform (B, T), log-mel (B, M, F) -> (B, T)."""
-        return waveform / self._gain_of(waveform, mel)
+        return waveform / self._checked_gain(waveform, mel)
 
     def color(self, z: Tensor, mel: Tensor) -> Tensor:
         """Multiply by the level: z (B, T), log-mel (B, M, F) -> (B, T)."""
-        return z * self._gain_of(z, mel)
+        return z * self._checked_gain(z, mel)
 
     def gain(self, mel: Tensor, samples: int) -> Tensor:
-        """`color`'s gain: log-mel (B, M, F) -> (B, samples), at least `floor`.
+        """Gain of `color`: log-mel (B, M, F) -> (B, samples), at least `floor`.
 
-        The root mean square of a signal with the mel's envelope, by Parseval's theorem, interpolated geometrically
+        The root mean square of a signal with the mel's envelope (Parseval's theorem), interpolated geometrically
         between the centers of the frames.
         """
         spec = self.spec
@@ -136,7 +139,7 @@ class EnergyPrior(Prior):
         level = (both_sides / (spec.n_fft * window(spec).square().sum().item())).sqrt().clamp(min=self.floor).log()
         return interpolate_frames(level, spec.hop_length, spec.offset, samples).exp()
 
-    def _gain_of(self, signal: Tensor, mel: Tensor) -> Tensor:
+    def _checked_gain(self, signal: Tensor, mel: Tensor) -> Tensor:
         _check_fit(mel, self.spec, signal)
         with torch.autocast(signal.device.type, enabled=False):
             return self.gain(mel.to(torch.promote_types(signal.dtype, torch.float32)), signal.shape[-1])
@@ -146,9 +149,9 @@ class MelPrior(Prior):
     """Noise shaped by the mel's spectral envelope.
 
     Args:
-        spec: of the mels.
-        floor: smallest gain of `color`: the root-mean-square level, full scale being 1, of the white noise that it
-            leaves where the mel says silence. It bounds the gain of `whiten` by 1 / floor.
+        spec: spec of the mels.
+        floor: smallest gain of `color`: the root mean square, relative to full scale 1, of the noise where the mel is
+            silent. It limits the gain of `whiten` to 1 / floor.
     """
 
     def __init__(self, spec: MelSpec, floor: float = 1e-3):
@@ -158,8 +161,7 @@ class MelPrior(Prior):
     def whiten(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """Divide by the envelope: waveform (B, T), log-mel (B, M, F) -> (B, T) of variance about 1.
 
-        Frame k of the mel counts from sample `spec.offset + k * hop_length`; beyond its ends the first and last frames
-        are held, so in a batch pad shorter mels by repeating their last frame.
+        In a batch, pad shorter mels by repeating their last frame.
         """
         return self._filter(waveform, mel, inverse=True)
 
@@ -168,7 +170,7 @@ class MelPrior(Prior):
         return self._filter(z, mel, inverse=False)
 
     def gain(self, mel: Tensor) -> Tensor:
-        """`color`'s gain: log-mel (B, M, F) -> (B, F, bins), at least `floor`.
+        """Gain of `color`: log-mel (B, M, F) -> (B, F, bins), at least `floor`.
 
         White noise of variance 1 has E|X|^2 = sum(window^2) in every bin, hence the division.
         """
@@ -180,7 +182,7 @@ class MelPrior(Prior):
         frames = _Framing.of(spec, samples)
         with torch.autocast(waveform.device.type, enabled=False):
             x = waveform.to(torch.promote_types(waveform.dtype, torch.float32))
-            gain = self.gain(mel.to(x))[:, frames.held(mel)]
+            gain = self.gain(mel.to(x))[:, frames.mel_index(mel)]
             hann = window(spec, x)
             stft = spectrum(F.pad(x, (frames.before, frames.after)), hann, spec.hop_length)
             filtered = torch.fft.irfft(stft / gain if inverse else stft * gain, n=spec.n_fft)
@@ -188,14 +190,14 @@ class MelPrior(Prior):
 
 
 class RoughPrior(Prior):
-    """Noise around a rough signal that has about this mel.
+    """Noise around a rough signal, a zero-phase estimate from the mel.
 
     Args:
-        spec: of the mels.
-        shape: whose gains whiten and color; None: `StandardPrior`.
+        spec: spec of the mels.
+        shape: prior that provides the gains; None: `StandardPrior`.
 
     Raises:
-        ValueError: in a call: a mel of other bands.
+        ValueError: in a call: a mel with other bands.
     """
 
     has_mean = True
@@ -204,53 +206,53 @@ class RoughPrior(Prior):
         self.spec, self.shape = spec, shape or StandardPrior()
 
     def mean(self, mel: Tensor, samples: int) -> Tensor:
-        """The rough signal: log-mel (B, M, F) -> (B, samples), in float64 if the mel is, else float32."""
-        from audiodiff.audio.griffin_lim import mel_to_magnitudes  # imports librosa, which takes its time
+        """The rough signal: log-mel (B, M, F) -> (B, samples), float64 if the mel is, else float32."""
+        from audiodiff.audio.griffin_lim import mel_to_magnitudes  # imports librosa, which is slow
 
         spec = self.spec
         _check_fit(mel, spec)
         frames = _Framing.of(spec, samples)
         with torch.autocast(mel.device.type, enabled=False):
             mel = mel.to(torch.promote_types(mel.dtype, torch.float32))
-            # An inverse transform counts time from the frame's first sample, the phase is to be 0 at its center.
+            # The phase is 0 at the center of the frame, not at its first sample.
             pulses = torch.fft.irfft(mel_to_magnitudes(mel, spec).transpose(1, 2), n=spec.n_fft).roll(
                 spec.n_fft // 2, -1
             )
-            return frames.join(pulses[:, frames.held(mel)], spec)
+            return frames.join(pulses[:, frames.mel_index(mel)], spec)
 
     def whiten(self, waveform: Tensor, mel: Tensor) -> Tensor:
-        """As `shape` does."""
+        """Delegates to `shape`."""
         return self.shape.whiten(waveform, mel)
 
     def color(self, z: Tensor, mel: Tensor) -> Tensor:
-        """As `shape` does."""
+        """Delegates to `shape`."""
         return self.shape.color(z, mel)
 
 
 class _Framing(NamedTuple):
-    """All frames that touch a signal of so many samples: frame k covers [k * hop - pad, k * hop - pad + n_fft)."""
+    """All frames that overlap a signal: frame k covers [k * hop - pad, k * hop - pad + n_fft)."""
 
     samples: int
     first: int
-    count: int
+    frames: int
     before: int
     after: int
 
     @classmethod
     def of(cls, spec: MelSpec, samples: int) -> "_Framing":
         first = -((spec.n_fft - spec.pad - 1) // spec.hop_length)
-        count = -(-(samples + spec.pad) // spec.hop_length) - first
+        frames = -(-(samples + spec.pad) // spec.hop_length) - first
         before = spec.pad - first * spec.hop_length
-        return cls(samples, first, count, before, (count - 1) * spec.hop_length + spec.n_fft - before - samples)
+        return cls(samples, first, frames, before, (frames - 1) * spec.hop_length + spec.n_fft - before - samples)
 
-    def held(self, mel: Tensor) -> Tensor:
-        """Which frame of the mel each of them takes, (count,)."""
-        return torch.arange(self.first, self.first + self.count, device=mel.device).clamp(0, mel.shape[-1] - 1)
+    def mel_index(self, mel: Tensor) -> Tensor:
+        """Index of the mel frame of each frame, (frames,)."""
+        return torch.arange(self.first, self.first + self.frames, device=mel.device).clamp(0, mel.shape[-1] - 1)
 
     def join(self, frames: Tensor, spec: MelSpec) -> Tensor:
-        """The signal whose windowed frames are closest to these: (B, count, n_fft) -> (B, samples)."""
+        """The signal whose windowed frames are closest to these: (B, frames, n_fft) -> (B, samples)."""
         hann = window(spec, frames)
-        # Windows over a sample: a constant where the hop is a third of the window or less, else of period hop.
+        # Sum of squared windows: constant if the hop is at most a third of the window, else of period hop.
         weight = overlap_add(hann.square()[None, None], spec.hop_length).view(-1, spec.hop_length).sum(0)
         summed = overlap_add(frames * hann, spec.hop_length).view(len(frames), -1, spec.hop_length) / weight
         return summed.flatten(1)[:, self.before : self.before + self.samples]

@@ -1,7 +1,6 @@
-"""Distances between waveforms: training losses and metrics alike.
+"""Distances between waveforms, for training losses and metrics.
 
-All take `x`, the estimate, and `y`, the reference, (B, T) each, and answer one value per clip, (B,), differentiable in
-`x`.
+All take an estimate `x` and a reference `y`, (B, T) each, and return one value per clip, (B,), differentiable in `x`.
 """
 
 import math
@@ -14,7 +13,7 @@ from audiodiff.audio.mel import MelSpec, MelSpectrogram
 
 RESOLUTIONS = ((512, 120, 480), (1024, 256, 1024), (2048, 480, 1920))
 WINDOWS = (128, 256, 512, 1024, 2048)
-_LEAST = 1e-5  # of magnitudes; a frame that has none above is digital silence, recordings have some noise
+_MIN_MAGNITUDE = 1e-5  # a frame without larger ones is digital silence; recordings have some noise
 _INAUDIBLE = 1e-4  # root mean square, -80 dB of full scale
 
 
@@ -22,7 +21,7 @@ def _magnitude(signal: Tensor, n_fft: int, hop_length: int, win_length: int) -> 
     signal = signal.to(torch.promote_types(signal.dtype, torch.float32))
     window = torch.hann_window(win_length, device=signal.device, dtype=signal.dtype)
     stft = torch.stft(signal, n_fft, hop_length, win_length, window, pad_mode="constant", return_complex=True)
-    return stft.abs().clamp(min=_LEAST)
+    return stft.abs().clamp(min=_MIN_MAGNITUDE)
 
 
 def multi_resolution_stft(
@@ -35,25 +34,25 @@ def multi_resolution_stft(
 
     Source: Yamamoto, Song and Kim 2020 (Parallel WaveGAN), equations 3 to 6. 0 for equal signals.
 
-    Two floors, at the magnitudes of inaudible white noise (-80 dB), keep silence from outweighing everything else; what
-    has the noise of a recording is not affected. The spectral convergence of a clip divides by no less. In frames of
-    digital silence log magnitudes are compared from there on, instead of down to 1e-5.
+    Two floors, at the magnitudes of inaudible white noise (-80 dB), prevent silence from dominating; recordings with
+    noise are not affected. One is the smallest divisor of the spectral convergence. The other is the smallest magnitude
+    in frames of digital silence, instead of 1e-5.
 
     Args:
         x: estimate, (B, T).
         y: reference, (B, T).
         resolutions: (n_fft, hop_length, win_length) in samples of each resolution.
-        scale: (B, T) signal whose magnitudes' norm divides the spectral convergence, and whose frames may be silent;
+        scale: (B, T) signal whose magnitudes normalize the spectral convergence and whose silent frames get the floor;
             None: y. With one scale for all pairs the distance is symmetric.
     """
-    total = 0.0
+    total = x.new_zeros(())
     for resolution in resolutions:
         a, b = _magnitude(x, *resolution), _magnitude(y, *resolution)
         unit = b if scale is None else _magnitude(scale, *resolution)
         noise = math.sqrt(3 / 8 * resolution[2])  # magnitude of white noise of unit variance under a Hann window
         least = _INAUDIBLE * noise * math.sqrt(unit.shape[1] * unit.shape[2])
         convergence = (a - b).flatten(1).norm(dim=1) / unit.flatten(1).norm(dim=1).clamp(min=least)
-        floor = torch.where(unit.amax(1, keepdim=True) > _LEAST, 0.0, _INAUDIBLE * noise)
+        floor = torch.where(unit.amax(1, keepdim=True) > _MIN_MAGNITUDE, 0.0, _INAUDIBLE * noise)
         total = total + convergence + (a.clamp(min=floor).log() - b.clamp(min=floor).log()).abs().mean((1, 2))
     return total / len(resolutions)
 
@@ -61,13 +60,13 @@ def multi_resolution_stft(
 def multi_resolution_mel(x: Tensor, y: Tensor, sample_rate: int, windows: Sequence[int] = WINDOWS) -> Tensor:
     """Mean absolute log difference of mels with windows from short to long, averaged; symmetric.
 
-    Bands are wide where windows are short, so it asks when in a pitch period the sound is, and cares little for what is
-    noise in single bins. After Kumar et al. 2023 (Descript Audio Codec), section 3.4: 5 bands for 64 samples.
+    Short windows have wide bands: the distance is sensitive to timing within a pitch period and insensitive to noise in
+    single bins. After Kumar et al. 2023 (Descript Audio Codec), section 3.4: 5 bands per 64 samples.
 
     Args:
         x, y: (B, T).
         sample_rate: Hz.
-        windows: samples of each resolution, powers of two; the hop is a quarter.
+        windows: window lengths in samples, powers of two; the hop is a quarter.
     """
     specs = [_mel_spec(window, sample_rate) for window in windows]
     return torch.stack([log_mel_distance(x, y, spec) for spec in specs]).mean(0)

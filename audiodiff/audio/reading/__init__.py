@@ -1,7 +1,7 @@
-"""Reading audio files to their end.
+"""Robust decoding of audio files.
 
-How long a recording is, is what can be decoded, not what a header says or a library guesses: `AudioFile` reads blocks
-to the end and counts. Before that, each family of formats is looked through for what its header promises (`chunks`,
-`mpeg`, `ogg`), so that a file that was cut off is refused, a header that was never finished is completed, and a file
-that holds several streams one after another is read as all of them.
+The length of a recording is what can be decoded, not what a header states or a library estimates: `AudioFile` reads
+blocks to the end and counts. Before that, the headers of each family of formats are checked (`chunks`, `mpeg`, `ogg`),
+so that a truncated file is refused, an unfinished header is completed, and all of several consecutive streams in a file
+are read.
 """

@@ -1,9 +1,10 @@
-"""An opened audio file, whatever decodes it: read block by block, counted, and compared with what its header says."""
+"""An open audio file, independent of the decoder: read in blocks, counted, and compared with its header."""
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -19,15 +20,15 @@ _LOWEST_RATE = 500  # Hz
 
 
 class AudioFile:
-    """An audio file to be read in pieces; going on where the last piece ended costs nothing.
+    """An audio file that is read in slices; consecutive slices need no seeking.
 
-    Pieces are slices of the whole, sample by sample. Where a format cannot be sought in exactly (MP3, Ogg, most of
-    what FFmpeg decodes), what comes before a piece is decoded and dropped.
+    Slices are exact to the sample. If a format has no exact seeking (MP3, Ogg, most of what FFmpeg decodes), everything
+    before a slice is decoded and dropped.
 
     Attributes:
         sample_rate: Hz.
-        channels: how many.
-        remark: what is odd about the file, "" for nothing.
+        channels: number of channels.
+        remark: what is unusual about the file, "" if nothing.
 
     Raises:
         UserError: missing, empty, not audio, or shorter than its header says.
@@ -42,28 +43,30 @@ class AudioFile:
         self.remark, self._samples = self._decoder.remark, self._decoder.samples
         if self.sample_rate < _LOWEST_RATE:
             self.close()
-            raise UserError(self.path, f"is at {self.sample_rate} Hz, which is no sample rate of audio", "resample it")
+            raise UserError(
+                self.path, f"is at {self.sample_rate} Hz, which is not a sample rate of audio", "resample it"
+            )
 
     def __enter__(self) -> "AudioFile":
-        """Itself."""
+        """Return the file."""
         return self
 
-    def __exit__(self, *_) -> None:
-        """Close it."""
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
         self.close()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         self._decoder.close()
 
     @property
     def may_be_cut(self) -> bool:
-        """Whether it ends as if its end were missing, in a format that does not say how long it is."""
+        """Whether its end seems to be missing, in a format that does not state its length."""
         return self.remark.endswith(CUT_OFF)
 
     @property
     def samples(self) -> int:
-        """Per channel; the file is decoded once where its header does not say."""
+        """Samples per channel; the file is decoded if its header does not state them."""
         if self._samples is None:
             with AudioFile(self.path) as other:
                 self._samples = sum(map(len, other.blocks()))
@@ -71,18 +74,18 @@ class AudioFile:
 
     @property
     def seconds(self) -> float:
-        """About how long: as the header says; where it does not, the file is decoded once."""
+        """Approximate duration from the header; the file is decoded if the header has none."""
         if self._samples is None and self._decoder.promised > 0:
             return self._decoder.promised
         return self.samples / self.sample_rate
 
     def blocks(self, start: int = 0, samples: int | None = None) -> Iterator[np.ndarray]:
-        """The samples [start, start + samples), all if None, as float32 blocks (T, C), fewer where the file ends.
+        """Yield the samples [start, start + samples) as float32 blocks (T, C), up to the end of the file.
 
         Raises:
-            UserError: the file ends before its header says, or is damaged.
+            UserError: the file is shorter than its header states, or damaged.
         """
-        self._go_to(start)
+        self._seek(start)
         stop = None if samples is None else start + samples
         while stop is None or self._at < stop:
             block = self._read(self._most if stop is None else min(self._most, stop - self._at))
@@ -90,8 +93,8 @@ class AudioFile:
                 break
             yield block
 
-    def _go_to(self, start: int) -> None:
-        if self._decoder.exact:
+    def _seek(self, start: int) -> None:
+        if isinstance(self._decoder, SndfileDecoder) and self._decoder.exact:
             if start != self._at and start < self.samples:
                 self._guarded(self._decoder.seek, start)
                 self._at = start
@@ -102,7 +105,7 @@ class AudioFile:
             pass
 
     def _read(self, count: int) -> np.ndarray:
-        if self._samples is not None:  # beyond them there may be tags, which are no samples
+        if self._samples is not None:  # tags may follow the samples
             count = min(count, self._samples - self._at)
         if count <= 0:
             return np.zeros((0, self.channels), np.float32)
@@ -119,9 +122,10 @@ class AudioFile:
         there, promised = (count / self.sample_rate for count in (self._at, self._samples))
         raise UserError(self.path, f"is truncated or damaged: {there:.2f} of {promised:.2f} s can be read")
 
-    def _guarded(self, work, *arguments):
+    def _guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a decoder and convert its errors."""
         try:
-            return work(*arguments)
+            return call(*arguments)
         except soundfile.LibsndfileError as error:
             raise UserError(self.path, f"is truncated or damaged ({error.error_string})") from error
         except OSError as error:
@@ -163,18 +167,20 @@ def _decoder(path: Path) -> SndfileDecoder | PyavDecoder:
             reason = ""
     except OSError as error:
         raise UserError(path, f"cannot be read ({error.strerror or error})") from error
-    if pyav.installed():
+    if kind is not None and pyav.installed():
         try:
             return PyavDecoder(path, kind)
         except UserError as error:
             if not reason:
                 raise
-            raise UserError(path, f"is {_named(path, kind)}{reason}") from error
-    problem = f"is {_named(path, kind)}{reason or ', which needs PyAV'}"
+            raise UserError(path, f"is {_described(path, kind)}{reason}") from error
+    problem = f"is {_described(path, kind)}{reason or ', which needs PyAV'}"
     raise UserError(path, problem, f"install it (`{pyav.INSTALL}`), or convert the file to WAV or FLAC")
 
 
-def _named(path: Path, kind: Format) -> str:
-    """The format, and against what its suffix says."""
+def _described(path: Path, kind: Format | None) -> str:
+    """The format, and the suffix if it does not match."""
     suffix = path.suffix.lower()
+    if kind is None:
+        return "unknown audio"
     return kind.name if suffix in kind.suffixes else f"{kind.name}, not {suffix.lstrip('.').upper()}"

@@ -1,7 +1,7 @@
-"""Files in chunks (WAV, RF64, AIFF, 8SVX, CAF, Wave64) and others that state how many bytes of samples they hold.
+"""Files in chunks (WAV, RF64, AIFF, 8SVX, CAF, Wave64) and others that state their number of bytes of samples.
 
-A header is written first and its sizes filled in last. A program that was killed, or that wrote into a pipe, leaves a
-size of 0 or a huge one; a size beyond 4 GiB is stored without its upper half. Decoders then find no samples, or a part.
+A header is written first and its sizes are filled in last. A program that was killed or wrote to a pipe leaves a size
+of 0 or a huge one; a size above 4 GiB is stored without its upper half. Decoders then find no samples, or only a part.
 """
 
 import re
@@ -13,29 +13,29 @@ from typing import BinaryIO
 from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError
 
-_SLACK = 512  # bytes by which sloppy writers, who count their headers, are off
-_PLACEHOLDERS = (0x7F000000, 1 << 31, (1 << 32) - 1)  # for a length that is not known, give or take a header
+_SLACK = 512  # bytes of tolerance for writers that count their headers
+_PLACEHOLDERS = (0x7F000000, 1 << 31, (1 << 32) - 1)  # of an unknown length, plus or minus a header
 _NEAR = 8192
-# Bytes of samples in a header that was never finished: AIFF counts an offset and a block size, CAF a number of edits.
+# Bytes of samples in an unfinished header: AIFF counts an offset and a block size, CAF a number of edits.
 _NOTHING = (0, 4, 8)
-_FORMAT_CHUNKS = (b"fmt ", b"fact", b"COMM", b"FVER", b"VHDR", b"desc", b"kuki")  # what the samples mean
-_LARGEST = 1 << 16  # bytes of such a chunk
-_MOST_CHUNKS = 10_000
-_VOC_NEW = 9  # kind of a VOC's block of samples of any width
-_VOC_EMPTY = {1: 2, _VOC_NEW: 12}  # bytes of a block without samples, by its kind
+_FORMAT_CHUNKS = (b"fmt ", b"fact", b"COMM", b"FVER", b"VHDR", b"desc", b"kuki")
+_MAX_FORMAT_BYTES = 1 << 16  # of such a chunk
+_MAX_CHUNKS = 10_000
+_VOC_NEW = 9  # type of a VOC's block of samples of any width
+_VOC_EMPTY = {1: 2, _VOC_NEW: 12}  # bytes of a block without samples, by type
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a family of files stores its chunks.
+    """Storage of chunks in a family of formats.
 
     Attributes:
-        first: where the first chunk begins.
+        first: offset of the first chunk, bytes.
         name: bytes of a chunk's name.
-        size: how its size is stored, as of `struct`.
-        samples: name of the chunk that holds the samples.
-        pad: chunks begin at multiples of this many bytes, from each other.
-        inclusive: the size counts name and size as well.
+        size: format of its size, as of `struct`.
+        samples: names of chunks that hold samples.
+        pad: chunks are padded to a multiple of this many bytes.
+        inclusive: the size includes name and size.
     """
 
     first: int
@@ -62,13 +62,13 @@ def _layout(magic: bytes) -> Layout | None:
 
 
 def checked(path: Path) -> tuple[Path | Window, str]:
-    """The file as a decoder should see it, and a remark about it or "".
+    """The file as a decoder should see it, and a remark, "" for none.
 
     Returns:
-        the path where its header holds, else a window in which the header has been completed.
+        The path if its header is right, else a window with a completed header.
 
     Raises:
-        UserError: the header promises more than the file holds.
+        UserError: the header states more bytes than the file has.
     """
     with open(path, "rb") as file:
         magic = file.read(4)
@@ -85,13 +85,13 @@ def checked(path: Path) -> tuple[Path | Window, str]:
 
 
 def _ending(path: Path, end: int, size: int) -> tuple[Path | Window, str]:
-    """The file up to the end of its samples: decoders would stumble over what is behind them, or take it for samples.
+    """The file up to the end of its samples, since decoders may fail on the rest or decode it.
 
-    A few bytes more are usual, and no remark.
+    A few extra bytes are common and get no remark.
     """
     if size == end:
         return path, ""
-    remark = f"goes on for {size - end} bytes behind its samples, which are not read" if size - end > _SLACK else ""
+    remark = f"has {size - end} bytes after its samples, which are not read" if size - end > _SLACK else ""
     return Window(path, 0, end), remark
 
 
@@ -126,16 +126,16 @@ def _read(file: BinaryIO, at: int, count: int) -> bytes:
 def _samples(
     file: BinaryIO, layout: Layout, size: int
 ) -> tuple[tuple[bytes, int, int] | None, dict[bytes, bytes], int | None]:
-    """The chunk of samples (name, first byte, stated length), `_FORMAT_CHUNKS`, and the length in an RF64's ds64."""
+    """The chunk of samples (name, first byte, stated length), the format chunks, and the length in an RF64's ds64."""
     format_chunks: dict[bytes, bytes] = {}
     long, at = None, layout.first
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         name, stated = _header(file, layout, at)
         if name is None:
             break
         if name in layout.samples:
             return (name, at + layout.header, stated), format_chunks, long
-        if name in _FORMAT_CHUNKS and 0 <= stated <= _LARGEST:
+        if name in _FORMAT_CHUNKS and 0 <= stated <= _MAX_FORMAT_BYTES:
             format_chunks.setdefault(name, file.read(stated))
         elif name == b"ds64":
             content = file.read(16)
@@ -160,8 +160,8 @@ def _next(layout: Layout, at: int, stated: int) -> int:
 
 
 def _ends_in_chunks(file: BinaryIO, layout: Layout, at: int, size: int) -> bool:
-    """Whether nothing but chunks lies between `at` and the end; another file is none."""
-    for _ in range(_MOST_CHUNKS):
+    """Whether there are only chunks from `at` to the end, and not another file."""
+    for _ in range(_MAX_CHUNKS):
         if at >= size:
             return True
         name, stated = _header(file, layout, at)
@@ -176,9 +176,9 @@ def _ends_in_chunks(file: BinaryIO, layout: Layout, at: int, size: int) -> bool:
 def _completed(
     path: Path, file: BinaryIO, layout: Layout, format_chunks: dict[bytes, bytes], samples: tuple[bytes, int, int]
 ) -> Window:
-    """Samples (name, first byte, length) behind a header that states their length.
+    """Samples (name, first byte, length) with a header that states their length.
 
-    WAV beyond 4 GiB becomes RF64, whose lengths have 64 bits.
+    WAV above 4 GiB becomes RF64, whose lengths have 64 bits.
     """
     name, start, length = samples
     chunks = b"".join(key + struct.pack(layout.size, len(content)) + content for key, content in format_chunks.items())
@@ -203,14 +203,14 @@ def _unknown(stated: int) -> bool:
 def _compare(path: Path, start: int, promised: int, size: int) -> str:
     missing = start + promised - size
     if missing > _SLACK:
-        share = 100 * (size - start) / promised
-        problem = f"is truncated: it holds {max(size - start, 0)} of {promised} bytes of samples ({share:.0f} %)"
-        raise UserError(path, problem, "copy it again, or write it anew with what is there")
-    return f"lacks {missing} bytes of what its header promises" if missing > 0 else ""
+        percent = 100 * (size - start) / promised
+        problem = f"is truncated: it has {max(size - start, 0)} of {promised} bytes of samples ({percent:.0f} %)"
+        raise UserError(path, problem, "copy it again, or repair its header")
+    return f"lacks {missing} bytes of what its header states" if missing > 0 else ""
 
 
 def _au(file: BinaryIO) -> int | None:
-    """End of the samples of an AU file; None where it does not say."""
+    """End of the samples of an AU file; None if it is not stated."""
     file.seek(4)
     header = file.read(8)
     offset, length = struct.unpack(">II", header) if len(header) == 8 else (0, 0)
@@ -218,21 +218,21 @@ def _au(file: BinaryIO) -> int | None:
 
 
 def _voc(file: BinaryIO) -> int | None:
-    """End of the blocks of a VOC file that libsndfile decodes, and of the byte that begins what follows them.
+    """End of the blocks of a VOC file that libsndfile decodes, including the first byte of what follows them.
 
-    Of the kind that has more than 8 bits that is one. None where a block does not say how long it is.
+    Of blocks with more than 8 bits it decodes one. None if a block does not state its length.
     """
     file.seek(20)
     offset = file.read(2)
     at = struct.unpack("<H", offset)[0] if len(offset) == 2 else 0
     end = None
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         file.seek(at)
         block = file.read(4)
         if len(block) < 4 or not 1 <= block[0] <= _VOC_NEW:
             break
         length = int.from_bytes(block[1:], "little")
-        if length <= _VOC_EMPTY.get(block[0], -1):  # never finished
+        if length <= _VOC_EMPTY.get(block[0], -1):  # unfinished
             return None
         end = at = at + 4 + length
         if block[0] == _VOC_NEW:
@@ -246,7 +246,7 @@ def _voc(file: BinaryIO) -> int | None:
 
 
 def _nist(file: BinaryIO) -> int | None:
-    """End of the samples of a NIST SPHERE file; None where its header does not say."""
+    """End of the samples of a NIST SPHERE file; None if its header does not state it."""
     file.seek(8)
     head = file.read(4096)
     fields = dict(re.findall(rb"(sample_count|channel_count|sample_n_bytes) -(?:i|s\d+) (\d{1,15})\s", head))

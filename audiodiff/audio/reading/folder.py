@@ -1,4 +1,4 @@
-"""Searching a folder to its bottom, through links as well."""
+"""Recursive search of a folder, following links."""
 
 import os
 from collections.abc import Collection
@@ -6,14 +6,15 @@ from pathlib import Path
 
 
 def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
-    """What ends in one of these suffixes (lower case), sorted; nothing hidden (`.name`).
+    """Files with one of these suffixes (lower case), sorted, without hidden ones (`.name`).
 
-    Every folder is searched once, so that links may lead in circles: under its own path if it lies below `root`, else
-    under that of the first link to it. What cannot be read is there too, for `obstacle` to say so: links to nothing,
-    and folders that may not be searched.
+    Every folder is searched once, so that circular links are allowed: under its own path if it is below `root`, else
+    under that of the first link to it. Broken links and folders without permission are included; `obstacle` tells why
+    they cannot be read.
     """
     found: list[Path] = []
-    folders, links, seen = [Path(root)], [], set()
+    folders, links = [Path(root)], list[Path]()
+    seen: set[tuple[int, int]] = set()
     while folders or links:
         folder = folders.pop() if folders else links.pop(links.index(min(links)))
         try:
@@ -36,7 +37,7 @@ def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def obstacle(path: Path) -> str:
-    """Why something that `files_below` found cannot be read; "" where it may."""
+    """Why an entry of `files_below` cannot be read; "" if it can."""
     if path.is_dir():
         return "is a folder that may not be searched"
     return "" if path.exists() else "is a link to nothing"
@@ -50,7 +51,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_special(entry: os.DirEntry) -> bool:
-    """A socket, a pipe, a device: no files."""
+    """Whether it is a socket, a pipe or a device."""
     try:
         return not entry.is_file() and not entry.is_symlink()
     except OSError:

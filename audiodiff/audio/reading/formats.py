@@ -1,23 +1,23 @@
-"""What kind of audio a file is: by its first bytes, since suffixes are often wrong."""
+"""Audio formats, identified by the first bytes of a file, since suffixes are often wrong."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-CUT_OFF = "it may have been cut off"  # how remarks end about files that do not say where they end
+CUT_OFF = "it may have been cut off"  # end of remarks about files that do not state their length
 
 _HEAD = 64
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A file format.
 
     Attributes:
-        name: as people call it.
-        suffixes: that such files have.
-        signatures: (offset, bytes) pairs, all of which it shows.
-        demuxer: what FFmpeg calls it; "" where only libsndfile is asked.
-        sndfile: libsndfile reads it.
+        name: common name.
+        suffixes: of its files.
+        signatures: (offset, bytes) pairs that must all match.
+        demuxer: FFmpeg's name of it; "" if only libsndfile is used.
+        sndfile: whether libsndfile reads it.
     """
 
     name: str
@@ -64,10 +64,10 @@ EXTENSIONS = tuple(dict.fromkeys(suffix for kind in FORMATS for suffix in kind.s
 
 
 def format_of(path: Path) -> Format | None:
-    """The format that a file's content shows; None for none of `FORMATS`."""
+    """The format of a file's content; None if it is none of `FORMATS`."""
     with open(path, "rb") as file:
         head = file.read(_HEAD)
-        if head[:3] == b"ID3":  # MP3 as a rule, but some programs put it before anything
+        if head[:3] == b"ID3":  # usually MP3, but some programs put it before other formats
             file.seek(id3_bytes(head))
             return _by_signature(file.read(_HEAD)) or MPEG
     return _by_signature(head)
@@ -78,11 +78,11 @@ def _by_signature(head: bytes) -> Format | None:
         if kind.signatures and all(head[at : at + len(mark)] == mark for at, mark in kind.signatures):
             return kind
     if len(head) >= 2 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return _AAC  # as MPEG audio, but of the layer that does not exist
+        return _AAC  # like MPEG audio, with the reserved layer
     return MPEG if len(head) >= 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 else None
 
 
 def id3_bytes(head: bytes) -> int:
-    """Length of the ID3v2 tag that these bytes begin with."""
+    """Length of the ID3v2 tag that starts with these bytes."""
     a, b, c, d = (byte & 0x7F for byte in head[6:10].ljust(4, b"\0"))
     return 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if len(head) > 5 and head[5] & 0x10 else 0)

@@ -1,8 +1,8 @@
-"""MPEG audio (MP3 and its older layers): its frames, counted one by one.
+"""MPEG audio (MP3 and its older layers): counts the frames of a file.
 
-A file is a row of frames, each of which states its own size. How many there are stands nowhere but in the first frame
-of most encoders (a "Xing" or "Info" header), which is missing or wrong where they wrote into a pipe. Files that were
-joined have several; each part is then a `Segment` with what its encoder says of its beginning and end.
+A file is a sequence of frames, each of which states its own size. Their number is stored only in the first frame of
+most encoders (a "Xing" or "Info" header), which is missing or wrong if they wrote to a pipe. Concatenated files have
+several; each part is a `Segment` with the encoder's delay and padding.
 """
 
 import mmap
@@ -33,13 +33,13 @@ _HAS_COUNT = 1
 
 
 class Frame(NamedTuple):
-    """What a frame's first four bytes say.
+    """Content of a frame's header of four bytes.
 
     Attributes:
-        kind: version, layer and sample rate, which stay the same in a stream.
+        kind: version, layer and sample rate, constant in a stream.
         size: bytes.
         samples: per channel.
-        xing: where in the frame a Xing header would stand; -1 in layers without.
+        xing: offset of a Xing header in the frame; -1 in layers without.
     """
 
     kind: tuple[int, int, int]
@@ -55,10 +55,10 @@ class Segment:
     Attributes:
         start, stop: in bytes.
         samples_per_frame: per channel.
-        frames: how many there are, without one that only holds a Xing header.
-        xing: where in the file its Xing header stands; None without.
-        stated: how many frames that says; 0 for nothing.
-        audio: where the first frame that holds sound begins.
+        frames: number of frames, without one that only holds a Xing header.
+        xing: offset of its Xing header in the file; None if there is none.
+        stated: number of frames in the Xing header; 0 if there is none.
+        audio: offset of the first frame with sound.
         partial: bytes of an incomplete frame at its end.
     """
 
@@ -73,7 +73,7 @@ class Segment:
 
 
 def frame(head: bytes) -> Frame | None:
-    """The frame that these four bytes begin; None for no frame, and for free format, whose frames have no size."""
+    """Parse a frame header of four bytes; None if it is none, and for free format, whose frames have no size."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer, kbit, rate = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3), head[2] >> 4, head[2] >> 2 & 3
@@ -89,7 +89,7 @@ def frame(head: bytes) -> Frame | None:
 
 
 def segments(path: Path) -> list[Segment]:
-    """The streams of a file, in order; none where no frame can be found (free format, or no MPEG audio)."""
+    """The streams of a file, in order; empty if there is no frame (free format, or not MPEG audio)."""
     found: list[Segment] = []
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         kind = None
@@ -117,7 +117,7 @@ def segments(path: Path) -> list[Segment]:
 
 
 def _frames(content: mmap.mmap) -> Iterator[tuple[int, Frame | None]]:
-    """Where frames begin; None for a tag, behind which another stream may begin."""
+    """Offsets and headers of frames; None for a tag, after which another stream may begin."""
     at, size, kind = 0, len(content), None
     while at + 4 <= size:
         head = content[at : at + 10]
@@ -140,7 +140,7 @@ def _frames(content: mmap.mmap) -> Iterator[tuple[int, Frame | None]]:
 
 
 def _confirmed(content: mmap.mmap, at: int, one: Frame) -> bool:
-    """Whether another frame of the kind follows, or nothing more: two bytes are soon found by chance."""
+    """Whether another frame of the kind or nothing follows, since two bytes often match by chance."""
     after = at + one.size
     if after + 4 > len(content) or content[after : after + 3] in (b"ID3", b"TAG", b"APE"):
         return True
@@ -149,13 +149,13 @@ def _confirmed(content: mmap.mmap, at: int, one: Frame) -> bool:
 
 
 def checked(path: Path, segment: Segment) -> tuple[Window, int | None, str]:
-    """A segment as a decoder should see it, how many samples it has (None: as its header says), and a remark or "".
+    """A segment as a decoder should see it, its number of samples (None: as in its header), and a remark, "" for none.
 
-    A header that counts wrongly gets the right count, so that what it says of beginning and end still holds; without
-    a count nothing but the end of the file ends the decoding.
+    A wrong count in the header is corrected, so that the encoder's delay and padding still apply; without a count, only
+    the end of the file ends the decoding.
 
     Raises:
-        UserError: the header promises more frames than there are.
+        UserError: the header states more frames than there are.
     """
     counted = segment.frames * segment.samples_per_frame
     beyond = segment.stated - segment.frames

@@ -1,4 +1,4 @@
-"""Ogg: pages, the logical streams that they belong to, and links, one behind the other, of a chained file."""
+"""Ogg: pages, logical streams, and the consecutive links of a chained file."""
 
 import mmap
 import struct
@@ -15,12 +15,12 @@ _AUDIO = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
 
 @dataclass
 class Link:
-    """What begins and ends together.
+    """A group of streams that begin and end together.
 
     Attributes:
         start, stop: in bytes.
-        open: numbers of the audio streams whose last page has not come.
-        begun: a page that is not a stream's first has come.
+        open: serial numbers of audio streams whose last page has not been found.
+        begun: whether a page other than a first one has been found.
     """
 
     start: int
@@ -30,7 +30,7 @@ class Link:
 
 
 def links(path: Path) -> tuple[list[Link], str]:
-    """The links of a file, and a remark about it or "".
+    """The links of a file, and a remark, "" for none.
 
     Raises:
         UserError: it ends within a page.
@@ -49,7 +49,7 @@ def links(path: Path) -> tuple[list[Link], str]:
             if flags & _FIRST and (not found or found[-1].begun):
                 found.append(Link(at, stop))
             if found:
-                _take(found[-1], flags, number, content[body : body + 8], stop)
+                _add_page(found[-1], flags, number, content[body : body + 8], stop)
             at = content.find(b"OggS", stop)
     unended = any(link.open for link in found)
     if unended and at >= 0:
@@ -57,7 +57,7 @@ def links(path: Path) -> tuple[list[Link], str]:
     return found, f"lacks the page that ends its stream: {CUT_OFF}" if unended else ""
 
 
-def _take(link: Link, flags: int, number: int, body: bytes, stop: int) -> None:
+def _add_page(link: Link, flags: int, number: int, body: bytes, stop: int) -> None:
     link.stop = stop
     if flags & _FIRST and body.startswith(_AUDIO):
         link.open.add(number)

@@ -11,38 +11,38 @@ from audiodiff.audio.reading.formats import FLAC, MPEG, OGG, Format
 from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError
 
-_UNKNOWN = 1 << 62  # samples; libsndfile states more where the header has none
+_UNKNOWN = 1 << 62  # samples; libsndfile returns more if the header has none
 
 
 class _Stream(soundfile.SoundFile):
-    """Read on from where it stands: soundfile seeks behind every block, which not all formats can do."""
+    """A file read sequentially; soundfile seeks after every block, which not all formats support."""
 
     def seekable(self) -> bool:
-        """It is not sought in while it is read."""
+        """Prevents soundfile from seeking while reading."""
         return False
 
     def rewind(self) -> None:
-        """Go to the beginning, even from there: libmpg123 rounds otherwise before its first seek."""
+        """Seek to the beginning, even from there: libmpg123 rounds differently before its first seek."""
         if super().seekable():
             self.seek(0)
 
     @property
     def exact(self) -> bool:
-        """Seeking leads to the very sample: not where it depends on those before, nor where the place is guessed."""
+        """Whether seeking is exact: not if samples depend on those before, nor if positions are estimated."""
         inexact = self.format in ("MP3", "OGG") or self.subtype.startswith(("MPEG", "DWVW"))
         return super().seekable() and not inexact and self.frames < _UNKNOWN
 
 
 class SndfileDecoder:
-    """One audio file: a stream, or several of one rate and number of channels, one behind the other.
+    """An audio file of one stream, or several consecutive ones of the same rate and number of channels.
 
     Attributes:
         sample_rate: Hz.
-        channels: how many.
-        samples: per channel; None where only decoding tells.
-        promised: seconds that it should have, where only decoding tells the samples; 0 where nothing does.
-        exact: whether `seek` works.
-        remark: what is odd about the file, "" for nothing.
+        channels: number of channels.
+        samples: per channel; None if the file must be decoded to know.
+        promised: stated duration in seconds if `samples` is None; 0 if unknown.
+        exact: whether `seek` is supported.
+        remark: what is unusual about the file, "" if nothing.
 
     Raises:
         UserError: truncated, or its streams differ.
@@ -63,22 +63,23 @@ class SndfileDecoder:
             first = self._streams[0]
             self.sample_rate, self.channels = first.samplerate, first.channels
             if any((one.samplerate, one.channels) != (first.samplerate, first.channels) for one in self._streams):
-                raise UserError(path, "changes its sample rate or channels on the way", "split it")
+                raise UserError(path, "changes its sample rate or channels", "split it")
         except BaseException:
             self.close()
             raise
         counted = [one.frames if count is None else count for one, count in zip(self._streams, counts, strict=True)]
-        self.samples = sum(counted) if max(counted) < _UNKNOWN else None
-        self._left = counted  # of each stream: behind its samples there may be a tag, which is none
+        self.samples: int | None = sum(counted) if max(counted) < _UNKNOWN else None
+        self._left = counted  # samples of each stream; tags may follow them
+        self._total = sum(counted)
         self.exact = len(self._streams) == 1 and first.exact
 
     def seek(self, sample: int) -> None:
-        """Read from there next."""
+        """Continue reading at a sample."""
         self._streams[0].seek(sample)
-        self._left[0] = self.samples - sample
+        self._left[0] = self._total - sample
 
     def read(self, count: int) -> np.ndarray:
-        """The next samples (T, C), float32, T <= count; none at the end."""
+        """Read the next samples (T, C), float32, T <= count; empty at the end."""
         data = self._read(count)
         while not len(data) and self._current + 1 < len(self._streams):
             self._current += 1
@@ -92,24 +93,26 @@ class SndfileDecoder:
         return data
 
     def close(self) -> None:
-        """Close what was opened."""
-        for file in (*self._streams, *self._windows):
-            file.close()
+        """Close the file."""
+        for stream in self._streams:
+            stream.close()
+        for window in self._windows:
+            window.close()
 
 
 def encoded(path: Path) -> str | bytes:
-    """A path for soundfile, which by itself encodes none that is not UTF-8."""
+    """A path for soundfile, which cannot encode names that are not UTF-8."""
     return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _sources(path: Path, kind: Format | None) -> tuple[list[Path | Window], list[int | None], str]:
-    """What to decode one behind the other, how many samples each has (None: as libsndfile says), and a remark or ""."""
-    if kind is MPEG or (kind is None and path.suffix.lower() in MPEG.suffixes):  # there may be other bytes before it
+    """Consecutive sources to decode, their numbers of samples (None: as libsndfile states), and a remark."""
+    if kind is MPEG or (kind is None and path.suffix.lower() in MPEG.suffixes):  # other bytes may precede it
         segments = mpeg.segments(path)
         if segments and not (len(segments) == 1 and segments[0].stated == segments[0].frames):
             windows, counts, remarks = zip(*(mpeg.checked(path, segment) for segment in segments), strict=True)
             return list(windows), list(counts), next(filter(None, remarks), "")
-    if kind is None:  # by the suffix alone libsndfile would take anything for raw samples
+    if kind is None:  # by the suffix libsndfile would decode anything as raw samples
         return [Window(path, 0, path.stat().st_size)], [None], ""
     if kind is MPEG:
         return [path], [None], ""

@@ -1,4 +1,4 @@
-"""A part of a file that looks like a file of its own, so that a decoder sees what the whole file should have been."""
+"""A part of a file as a file object, so that a decoder sees a corrected or complete file."""
 
 import io
 import os
@@ -8,15 +8,14 @@ _TAG = 128  # bytes of an ID3v1 tag
 
 
 class Window(io.RawIOBase):
-    """Bytes [start, stop) of a file, read only, behind other first bytes.
+    """Read-only bytes [start, stop) of a file, preceded by other bytes.
 
     Args:
-        path: of the file.
+        path: the file.
         start, stop: in bytes.
-        head: what comes before them.
-        length: what the window says its length is; None for the truth. A decoder that estimates a duration from the
-            length would else stop before the end. Where such a decoder looks for a tag, in the last bytes of this
-            length, there are zeros.
+        head: bytes before them.
+        length: reported length; None for the true one. Otherwise, a decoder that estimates the duration from the length
+            might stop before the end. The last bytes of this length, where decoders look for a tag, are zeros.
     """
 
     def __init__(self, path: Path, start: int, stop: int, head: bytes = b"", length: int | None = None):
@@ -27,24 +26,24 @@ class Window(io.RawIOBase):
         self._length = self._end if length is None else length
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """It can be read from anywhere."""
+        """Always true."""
         return True
 
     def tell(self) -> int:
-        """Where it is read next."""
+        """Current position."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As of any file; before its beginning there is nothing."""
+        """Set the position; positions before the start become the start."""
         self._at = max(offset + (0, self._at, self._length)[whence], 0)
         return self._at
 
     def readinto(self, buffer) -> int:
-        """Fill a buffer; less, and in the end nothing, comes where the window ends."""
+        """Read into a buffer, up to the end of the window."""
         view = memoryview(buffer).cast("B")
         if self._length - _TAG <= self._at >= self._end:
             count = min(len(view), max(self._length - self._at, 0))
@@ -62,6 +61,6 @@ class Window(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Close the file behind it."""
+        """Close the underlying file."""
         self._file.close()
         super().close()
