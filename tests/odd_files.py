@@ -221,7 +221,7 @@ def _continued() -> list[Odd]:
     for format, suffix in {"AU": ".au", "VOC": ".voc", "NIST": ".sph"}.items():
         for codec in ("PCM_16", "ULAW"):
             whole = encoded(format, codec)
-            name, remark = f"{format}_{codec}", "behind its samples, which are not read"
+            name, remark = f"{format}_{codec}", "after its samples, which are not read"
             found += [
                 Odd(f"{name}_joined{suffix}", whole * 2, decoded(whole), remark=remark),
                 Odd(
@@ -235,7 +235,7 @@ def _continued() -> list[Odd]:
     voc = encoded("VOC")
     text = b"\x05\x04\0\0abc\0"
     found += [
-        Odd("two_blocks.voc", voc[:-1] + voc[26:], decoded(voc), remark="behind its samples, which are not read"),
+        Odd("two_blocks.voc", voc[:-1] + voc[26:], decoded(voc), remark="after its samples, which are not read"),
         Odd("with_text.voc", voc[:-1] + text + b"\0", decoded(voc)),
         Odd("with_text_first.voc", voc[:26] + text + voc[26:], decoded(voc)),
     ]
@@ -258,7 +258,7 @@ def _others() -> list[Odd]:
         Odd("antiphase.wav", antiphase, decoded(antiphase).mean(1), remark="cancel each other"),
         Odd("768_khz.wav", fast, decoded(fast), remark="768000 Hz"),
         Odd("with_more_behind.wav", longer, decoded(encoded("WAV")), remark="2048 bytes after"),
-        Odd("joined.wav", encoded("WAV") * 2, decoded(encoded("WAV")), remark="behind its samples, which are not read"),
+        Odd("joined.wav", encoded("WAV") * 2, decoded(encoded("WAV")), remark="after its samples, which are not read"),
         Odd("flac_with_id3v1.flac", flac + b"TAG" + b"x" * 125, decoded(flac)),
         Odd("flac_named.mp3", flac, decoded(flac)),
         Odd("text.wav", b"This is no sound.\n" * 100, problem="is not readable audio"),
