@@ -74,7 +74,7 @@ class CorpusSummary:
     licenses: list[str]
     shortest_seconds: float
     longest_seconds: float
-    rms_dbfs: tuple[float, float, float] | None
+    rms_dbfs: tuple[float, ...] | None
     peak_dbfs: float | None
 
 

@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import get_type_hints
 
 from audiodiff.audio.io import EXTENSIONS
 from audiodiff.errors import UserError
@@ -85,6 +86,7 @@ class Clip:
 _OPTIONAL = {
     field.name: field.default for field in fields(Clip) if field.name in ("label", "tempo", "piece", "channels")
 }
+_TYPES = get_type_hints(Clip)
 _OLD_NAMES = {"licence": "license"}  # field names of manifests written of version 0.1
 
 
@@ -236,18 +238,17 @@ def _object(line: str, where: str) -> dict:
 
 def _clip(line: str, where: str) -> Clip:
     value = {_OLD_NAMES.get(name, name): found for name, found in _object(line, where).items()}
-    for field in fields(Clip):
-        if field.name not in value:
-            if field.name in ("id", "path", "seconds", "sample_rate"):
-                raise UserError(where, f"field {field.name!r} is missing", _FIX)
+    for name, kind in _TYPES.items():
+        if name not in value:
+            if name in ("id", "path", "seconds", "sample_rate"):
+                raise UserError(where, f"field {name!r} is missing", _FIX)
             continue
-        entry = value[field.name]
-        allowed = (int, float) if field.type is float else field.type
-        if not isinstance(entry, allowed) or (isinstance(entry, bool) and field.type is not bool):
-            raise UserError(where, f"field {field.name!r} is {entry!r}, not {field.type.__name__}", _FIX)
+        entry = value[name]
+        if not isinstance(entry, (int, float) if kind is float else kind) or isinstance(entry, bool) != (kind is bool):
+            raise UserError(where, f"field {name!r} is {entry!r}, not {kind.__name__}", _FIX)
         if isinstance(entry, str) and not _is_text(entry):
-            raise UserError(where, f"field {field.name!r} is {entry!r}, which is no text", _FIX)
-    unknown = sorted(set(value) - {field.name for field in fields(Clip)})
+            raise UserError(where, f"field {name!r} is {entry!r}, which is not valid UTF-8", _FIX)
+    unknown = sorted(value.keys() - _TYPES.keys())
     if unknown:
         raise UserError(where, f"unknown field {unknown[0]!r}", _FIX)
     _check_values(value, where)

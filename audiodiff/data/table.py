@@ -122,7 +122,8 @@ class _Index:
     """Keys of recordings by the names that a table may use."""
 
     def __init__(self, files: Mapping[str, Path], root: Path):
-        self.whole, self.ends = defaultdict(dict), defaultdict(dict)
+        self.whole: dict[str, dict[str, None]] = defaultdict(dict)
+        self.ends: dict[str, dict[str, None]] = defaultdict(dict)
         for key, path in files.items():
             relative = path.relative_to(root) if path.is_relative_to(root) else path
             for form in {key, relative.as_posix(), relative.with_suffix("").as_posix()}:

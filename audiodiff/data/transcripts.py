@@ -54,7 +54,8 @@ class Transcripts:
         table.report()
         rows = _rows(table)
         texts, speaker = _columns(rows, table.heading)
-        by_key, unmatched = {}, {}
+        by_key: dict[str, Transcript] = {}
+        unmatched: dict[str, Transcript] = {}
         for line, row in zip(table.lines, rows, strict=True):
             text = next((row[column] for column in reversed(texts) if len(row) > column and row[column]), "")
             found = Transcript(text, row[speaker] if speaker is not None and len(row) > speaker else "")

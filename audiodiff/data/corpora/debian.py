@@ -144,8 +144,8 @@ def attribution(root: Path, package: str, *files: str) -> str:
     """
     text = _copyright(root, package)
     if stanzas := _stanzas(text):
-        found = _stanza(stanzas, files) or {}
-        return ". ".join(filter(None, [found and _holder(found), " ".join(found.get("Comment", []))]))
+        found = _stanza(stanzas, files)
+        return ". ".join(filter(None, [_holder(found), " ".join(found.get("Comment", []))])) if found else ""
     authors = _AUTHORS.search(text)
     return ", ".join(line.strip() for line in authors[1].strip().split("\n")) if authors else ""
 
@@ -156,7 +156,7 @@ def _copyright(root: Path, package: str) -> str:
 
 def _stanzas(text: str) -> dict[str, dict[str, list[str]]]:
     """The fields of each file pattern in the machine-readable form, without empty lines."""
-    found = {}
+    found: dict[str, dict[str, list[str]]] = {}
     for paragraph in re.split(r"\n\s*\n", text):
         entries = {
             name: [line.strip() for line in value.split("\n") if line.strip() not in ("", ".")]

@@ -67,7 +67,7 @@ def read_g722(path: Path) -> Audio:
 def festvox(root: Path) -> list[Recording]:
     """A Festival voice: wav/KEY.wav and etc/txt.done.data; one speaker. Texts keep their stress marks (`+`)."""
     lines = (root / "etc/txt.done.data").read_text(encoding="utf-8").split("\n")
-    texts = dict(match.groups() for match in map(_UTTERANCE.match, lines) if match)
+    texts: dict[str, str] = {match[1]: match[2] for match in map(_UTTERANCE.match, lines) if match}
     return [recording(path.stem, path, texts.get(path.stem, ""), root.name) for path in sorted(root.glob("wav/*.wav"))]
 
 
