@@ -35,8 +35,10 @@ def combine(factors: Sequence[Amplitude], tensors: Sequence[Tensor], fused: bool
             continue
         if total is None:
             total = tensor if not isinstance(factor, Tensor) and factor == 1 else factor * tensor
+        elif fused and not isinstance(factor, Tensor):
+            total = torch.add(total, tensor, alpha=factor)
         else:
-            total = torch.add(total, tensor, alpha=factor) if fused else total + factor * tensor
+            total = total + factor * tensor
     return torch.zeros_like(tensors[0]) if total is None else total
 
 
@@ -51,7 +53,7 @@ def map_tensors(function: Callable[[Tensor], Any], cond: Any) -> Any:
     """The condition with `function` applied to it if it is a tensor, or to its tensors if it is a dataclass."""
     if isinstance(cond, Tensor):
         return function(cond)
-    if is_dataclass(cond):
+    if is_dataclass(cond) and not isinstance(cond, type):
         return replace(cond, **{f.name: map_tensors(function, getattr(cond, f.name)) for f in fields(cond)})
     return cond
 
@@ -64,7 +66,7 @@ def join_clips(first: Any, second: Any) -> Any:
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         alike = first.ndim and (first.shape[1:], first.dtype) == (second.shape[1:], second.dtype)
         return torch.cat([first, second]) if alike else None
-    if not (is_dataclass(first) and type(first) is type(second)):
+    if not is_dataclass(first) or isinstance(first, type) or type(first) is not type(second):
         return None
     parts = {f.name: (getattr(first, f.name), getattr(second, f.name)) for f in fields(first)}
     both = {name: join_clips(a, b) for name, (a, b) in parts.items() if not (a is None and b is None)}

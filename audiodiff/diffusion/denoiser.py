@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from audiodiff.diffusion.clips import check_clips, check_output, clip_mean
 from audiodiff.diffusion.objective import Objective, amplitude_scale
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
-from audiodiff.diffusion.variance import Posterior
+from audiodiff.diffusion.variance import LearnedVariance, Posterior
 from audiodiff.diffusion.weighting import LOG_SNR_MAX
 from audiodiff.precision import double, float64_device
 
@@ -136,7 +136,7 @@ class Denoiser(nn.Module):
         weight = self.objective.loss_weight(alpha, sigma, lambda: self._slope(t).reshape(alpha.shape))
         loss = weight.to(error).flatten() * clip_mean(error, samples)
         x0_hat = self.objective.x0(prediction, x_t, alpha, sigma)
-        if fraction is not None:
+        if fraction is not None and isinstance(self.objective, LearnedVariance):
             earlier = self._level((t - 1 / self.objective.steps).clamp(min=0), x0)
             divergence = Posterior.between(level, earlier).divergence(x0, x0_hat.detach(), fraction)
             loss = loss + self.objective.bound * self.objective.steps * clip_mean(divergence, samples)
@@ -165,13 +165,14 @@ class Denoiser(nn.Module):
         shape = (len(x_t), self.objective.outputs * x_t.shape[1], *x_t.shape[2:])
         return check_output(self.network(unit, log_snr, cond), shape, x_t.dtype, "the network"), log_snr
 
-    def _level(self, t: Tensor | float, like: Tensor) -> Level:
-        """The schedule at t: numbers at a number, else float64 tensors that broadcast against `like`."""
+    def _level(self, t: Tensor | float, like: Tensor) -> Any:
+        """The `Level` at t: of numbers at a number, else of float64 tensors that broadcast against `like`."""
         if not isinstance(t, Tensor) or (t.ndim == 0 and t.device.type == "cpu"):
             return self.schedule.level(float(t))
         shape = (-1,) + (1,) * (like.ndim - 1)
         functions = (self.schedule.alpha, self.schedule.sigma, self.schedule.log_snr)
-        return Level(*(function(t, torch.float64).reshape(shape) for function in functions), double(t).reshape(shape))
+        alpha, sigma, log_snr = (function(t, torch.float64).reshape(shape) for function in functions)
+        return Level(alpha, sigma, log_snr, double(t).reshape(shape))  # type: ignore[arg-type]
 
     def _slope(self, t: Tensor) -> Tensor:
         """d log_snr / dt at the times t (B,) in float64, 0 where log_snr is beyond what it is clamped to."""

@@ -52,6 +52,10 @@ def _refuse_pure_noise(alpha: Amplitude) -> None:
     _refuse_zero(alpha, "noise or score do not determine x0 where alpha = 0: start at the denoiser's t_max")
 
 
+def _no_slope() -> Tensor:
+    raise ValueError("this weighting depends on d log_snr / dt: pass slope to loss_weight")
+
+
 class Objective(ABC):
     """What the network predicts.
 
@@ -99,7 +103,7 @@ class Objective(ABC):
         """What a network answers about signals of so many channels: the prediction, and a variance's fraction."""
         return answer, None
 
-    def loss_weight(self, alpha: Tensor, sigma: Tensor, slope: Callable[[], Tensor] | None = None) -> Tensor:
+    def loss_weight(self, alpha: Tensor, sigma: Tensor, slope: Callable[[], Tensor] = _no_slope) -> Tensor:
         """Weight of the mean square error of this objective's own prediction, shaped like alpha.
 
         Args:

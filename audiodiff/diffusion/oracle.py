@@ -51,6 +51,8 @@ class Oracle(ABC):
 
     def __call__(self, x_t: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
         """E[x0 | x_t] like x_t (B, ...) at the time t, a scalar or (B,)."""
+        alpha: Amplitude
+        sigma: Amplitude
         if isinstance(t, Tensor):
             alpha, sigma = (f(t, torch.float64).reshape(-1, 1) for f in (self.schedule.alpha, self.schedule.sigma))
         else:

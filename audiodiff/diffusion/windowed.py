@@ -10,6 +10,7 @@ Windows of a loop go around: the last one ends with the beginning, so there is n
 
 import math
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -75,7 +76,7 @@ class Windowed(Wrapper):
             where = [(start + offsets) % frames for _, start in some]
             windows = torch.stack([x_t[clip][:, place] for (clip, _), place in zip(some, where, strict=True)])
             times = t[rows.to(t.device)] if isinstance(t, Tensor) and t.ndim else t
-            answers = ask(windows, times, map_tensors(lambda told, rows=rows: told[rows], cond))
+            answers = ask(windows, times, map_tensors(itemgetter(rows), cond))
             for (clip, _), place, answer in zip(some, where, answers, strict=True):
                 total[clip].index_add_(-1, place, answer * weight)
         for start in starts:

@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from audiodiff.nn.layers import ChannelNorm
+from audiodiff.nn.layers import ChannelNorm, zero_init
 
 
 class SelfAttention(nn.Module):
@@ -29,9 +29,7 @@ class SelfAttention(nn.Module):
         self.heads = check_heads(channels, heads)
         self.norm = ChannelNorm()
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.project = nn.Conv1d(channels, channels, 1)
-        nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
+        self.project = zero_init(nn.Conv1d(channels, channels, 1))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`(B, C, F)` to the same; frames beyond a clip's end are never attended to."""
@@ -64,8 +62,7 @@ class CrossAttention(nn.Module):
         self.norm = ChannelNorm()
         self.query = nn.Conv1d(channels, channels, 1)
         self.key_value = nn.Linear(token_channels, 2 * channels, bias=False)
-        self.project = nn.Conv1d(channels, channels, 1, bias=False)
-        nn.init.zeros_(self.project.weight)
+        self.project = zero_init(nn.Conv1d(channels, channels, 1, bias=False))
 
     def forward(self, x: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend.

@@ -20,12 +20,12 @@ and decoded tile by tile: with the margin of `margin` latent frames the tiles ar
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from audiodiff.nn.layers import DILATION_CYCLES, Downsample, ResidualBlock, Upsample
+from audiodiff.nn.layers import DILATION_CYCLES, Downsample, ResidualBlock, Upsample, stacked_receptive_field
 from audiodiff.ranges import NonNegative, Positive
 
 _POWER = 0.4  # of magnitudes
@@ -49,12 +49,16 @@ class Autoencoder(nn.Module):
             `DILATION_CYCLES`.
     """
 
+    window: Tensor
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(
         self,
         latents: Positive = 32,
         hop_length: Positive = 512,
-        channels: list[Positive] = (192, 224),
-        blocks: list[NonNegative] = (2, 2),
+        channels: Sequence[Positive] = (192, 224),
+        blocks: Sequence[NonNegative] = (2, 2),
         dilation_cycle: Positive = 2,
         phases: bool = True,
     ):
@@ -94,8 +98,8 @@ class Autoencoder(nn.Module):
         """Latent frames to each side beyond which nothing matters, to the encoder or to the decoder."""
         reach = 1  # a window reaches half a hop into the next
         for blocks in self.encoder[:-1]:
-            reach = math.ceil((reach + sum(block.receptive_field for block in blocks)) / 2)
-        return reach + sum(block.receptive_field for block in self.encoder[-1])
+            reach = math.ceil((reach + stacked_receptive_field(blocks)) / 2)
+        return reach + stacked_receptive_field(self.encoder[-1])
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance (B, latents, F) of the latents of signals (B, T), as trained: not yet standardized."""

@@ -42,20 +42,19 @@ class Condition:
         Raises:
             ValueError: two of them have `samples`.
         """
-        frames, signal, embeddings, samples = (
+        frames, signal, tokens, embeddings, samples = (
             [value for condition in conditions if (value := getattr(condition, name)) is not None]
-            for name in ("frames", "signal", "global_embedding", "samples")
+            for name in ("frames", "signal", "tokens", "global_embedding", "samples")
         )
-        with_tokens = [condition for condition in conditions if condition.tokens is not None]
+        masked = any(condition.token_mask is not None for condition in conditions)
+        masks = [mask for condition in conditions if (mask := condition.valid_tokens()) is not None]
         if len(samples) > 1:
             raise ValueError(f"{len(samples)} conditions have samples: give the valid lengths once")
         return cls(
             frames=torch.cat(frames, dim=1) if frames else None,
             signal=torch.cat(signal, dim=1) if signal else None,
-            tokens=torch.cat([condition.tokens for condition in with_tokens], dim=1) if with_tokens else None,
-            token_mask=torch.cat([condition.valid_tokens() for condition in with_tokens], dim=1)
-            if any(condition.token_mask is not None for condition in with_tokens)
-            else None,
+            tokens=torch.cat(tokens, dim=1) if tokens else None,
+            token_mask=torch.cat(masks, dim=1) if masked else None,
             global_embedding=sum(embeddings[1:], embeddings[0]) if embeddings else None,
             samples=samples[0] if samples else None,
         )

@@ -5,12 +5,27 @@ that looks sideways zeroes its masked input first: beyond its end a clip then se
 """
 
 import math
+from typing import TypeVar
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+_Layer = TypeVar("_Layer", bound=nn.Module)
+
 DILATION_CYCLES = range(1, 17)  # 2^15 frames to each side are minutes
+
+
+def stacked_receptive_field(blocks: nn.Module) -> int:
+    """Frames to each side that the residual blocks of a module see, one after the other."""
+    return sum(block.receptive_field for block in blocks.children() if isinstance(block, ResidualBlock))
+
+
+def zero_init(layer: _Layer) -> _Layer:
+    """Set the parameters of a layer to zero; returns the layer."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -25,6 +40,8 @@ class NoiseLevelEmbedding(nn.Module):
     hundredth are told apart; after the sinusoidal embedding of Vaswani et al. 2017, eq. in section 3.5.
     """
 
+    scales: Tensor
+
     def __init__(self, width: int, frequencies: int = 32):
         super().__init__()
         self.width, self.frequencies = width, frequencies
@@ -34,7 +51,7 @@ class NoiseLevelEmbedding(nn.Module):
     def forward(self, log_snr: Tensor) -> Tensor:
         """Embed noise levels; computed in float32 before the perceptron's own precision."""
         angles = log_snr.float()[:, None] * self.scales
-        return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1).to(self.mlp[0].weight.dtype))
+        return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1).to(next(self.mlp.parameters()).dtype))
 
 
 class NumberEmbedding(nn.Module):
@@ -43,6 +60,8 @@ class NumberEmbedding(nn.Module):
     What counts is by which factor two numbers differ: Fourier features of their logarithms, from a period of 16 octaves
     to one of a quarter.
     """
+
+    scales: Tensor
 
     def __init__(self, numbers: int, width: int, frequencies: int = 16):
         super().__init__()
@@ -85,13 +104,12 @@ class ResidualBlock(nn.Module):
         self.dilated = nn.Conv1d(channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
         self.project = nn.Conv1d(channels, channels, 1)
         if self.modulation is not None:
-            nn.init.zeros_(self.modulation.weight)
-            nn.init.zeros_(self.modulation.bias)
+            zero_init(self.modulation)
 
     @property
     def receptive_field(self) -> int:
         """Frames to each side that it sees."""
-        return self.dilated.padding[0]
+        return int(self.dilated.padding[0])
 
     def forward(
         self,

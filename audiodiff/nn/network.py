@@ -1,6 +1,7 @@
 """A network is a front end around a U-Net, with the condition brought to the front end's clock."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +35,8 @@ class Network(nn.Module):
         frontend: Frontend,
         condition: NonNegative = 0,
         condition_hop: Positive = 1,
-        channels: list[Positive] = (256, 384),
-        blocks: list[NonNegative] = (3, 3),
+        channels: Sequence[Positive] = (256, 384),
+        blocks: Sequence[NonNegative] = (3, 3),
         dilation_cycle: Positive = 3,
         embedding: Positive = 128,
         attention_levels: NonNegative = 0,
@@ -126,8 +127,9 @@ class Network(nn.Module):
 
     def _global_embedding(self, cond: Condition) -> Tensor | None:
         """(B, embedding), the sum of the condition's and those of labels and numbers; None if there is none."""
-        parts = [] if self.label is None else [self.label(cond.labels.to(self.label.weight.dtype))]
-        parts += [] if self.number is None else [self.number(cond.numbers)]
+        labels, numbers = cond.labels, cond.numbers
+        parts = [] if self.label is None or labels is None else [self.label(labels.to(self.label.weight.dtype))]
+        parts += [] if self.number is None or numbers is None else [self.number(numbers)]
         parts += [] if cond.global_embedding is None else [cond.global_embedding.to(self.unet.conv_in.weight.dtype)]
         return sum(parts[1:], parts[0]) if parts else None
 

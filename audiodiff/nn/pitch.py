@@ -32,6 +32,8 @@ class PitchNetwork(nn.Module):
         ValueError: more blocks, fewer bins, or not 0 < f0_min < f0_max.
     """
 
+    centers: Tensor
+
     def __init__(
         self,
         bands: Positive,

@@ -8,12 +8,24 @@ Conditions enter in three ways: frames through every block, a global embedding w
 by cross-attention at the lowest levels.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from audiodiff.nn.attention import CrossAttention, SelfAttention
-from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, apply_mask
+from audiodiff.nn.layers import (
+    DILATION_CYCLES,
+    Downsample,
+    NoiseLevelEmbedding,
+    ResidualBlock,
+    Upsample,
+    apply_mask,
+    stacked_receptive_field,
+    zero_init,
+)
 from audiodiff.ranges import NonNegative, Positive
 
 
@@ -45,8 +57,8 @@ class UNet1d(nn.Module):
         in_features: int,
         out_features: int,
         condition: int = 0,
-        channels: list[Positive] = (256, 384),
-        blocks: list[NonNegative] = (3, 3),
+        channels: Sequence[Positive] = (256, 384),
+        blocks: Sequence[NonNegative] = (3, 3),
         dilation_cycle: Positive = 3,
         embedding: Positive = 128,
         attention_levels: NonNegative = 0,
@@ -89,9 +101,7 @@ class UNet1d(nn.Module):
             self.attention.update({place: SelfAttention(width, attention_heads) for place, width in places.items()})
         self.upsample = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
         self.up = nn.ModuleList(level(i) for i in range(bottom))
-        self.conv_out = nn.Conv1d(channels[0], out_features, 1)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        self.conv_out = zero_init(nn.Conv1d(channels[0], out_features, 1))
         self.cross_attention = nn.ModuleDict()
         if token_channels:
             self.cross_attention.update(
@@ -112,9 +122,9 @@ class UNet1d(nn.Module):
         """
         if self.attention:
             return None
-        reach = sum(block.receptive_field for block in self.bottom)
+        reach = stacked_receptive_field(self.bottom)
         for down, up in zip(reversed(self.down), reversed(self.up), strict=True):
-            reach = 2 * reach + 1 + sum(block.receptive_field for block in (*down, *up))
+            reach = 2 * reach + 1 + stacked_receptive_field(down) + stacked_receptive_field(up)
         return reach
 
     def forward(
@@ -148,11 +158,12 @@ class UNet1d(nn.Module):
         embedding = nn.functional.silu(embedding if global_embedding is None else embedding + global_embedding)
         conditions, masks = [condition], [mask]
         for _ in self.down:
-            conditions.append(None if condition is None else nn.functional.avg_pool1d(conditions[-1], 2))
+            last = conditions[-1], masks[-1]
+            conditions.append(None if last[0] is None else nn.functional.avg_pool1d(last[0], 2))
             # A maximum of pairs, not max_pool1d: pooling would fix the length in a compiled network.
-            masks.append(None if mask is None else torch.maximum(masks[-1][..., ::2], masks[-1][..., 1::2]))
+            masks.append(None if last[1] is None else torch.maximum(last[1][..., ::2], last[1][..., 1::2]))
 
-        def run(place: str, blocks: nn.ModuleList, hidden: Tensor, level: int) -> Tensor:
+        def run(place: str, blocks: Any, hidden: Tensor, level: int) -> Tensor:
             hidden = self._blocks(blocks, hidden, embedding, conditions[level], masks[level])
             if place in self.attention:
                 hidden = self.attention[place](hidden, masks[level])
@@ -171,7 +182,7 @@ class UNet1d(nn.Module):
             hidden = run(f"up{i}", self.up[i], hidden, i)
         return apply_mask(self.conv_out(nn.functional.silu(hidden)), mask)
 
-    def _blocks(self, blocks: nn.ModuleList, hidden: Tensor, *inputs: Tensor | None) -> Tensor:
+    def _blocks(self, blocks: Iterable[nn.Module], hidden: Tensor, *inputs: Tensor | None) -> Tensor:
         """Run residual blocks on the hidden frames, with embedding, condition and mask."""
         for block in blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():

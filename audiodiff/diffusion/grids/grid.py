@@ -80,8 +80,8 @@ def karras(
     `uniform_log_snr`. Starts at t_max where the schedule does not reach down to log_snr_min.
     """
     first = max(log_snr_min, schedule.level(schedule.t_max).log_snr)
-    ends = (math.exp(-log_snr / (2 * rho)) for log_snr in (first, log_snr_max))
-    root = torch.linspace(*ends, nfe + (not to_zero), dtype=torch.float64)
+    start, end = (math.exp(-log_snr / (2 * rho)) for log_snr in (first, log_snr_max))
+    root = torch.linspace(start, end, nfe + (not to_zero), dtype=torch.float64)
     return _times(schedule, -2 * rho * torch.log(root), to_zero)
 
 

@@ -121,7 +121,7 @@ def _step_answer(
     mean, log_variance = (
         denoiser.posterior(x_t, start.t, stop.t, cond) if hasattr(denoiser, "posterior") else (None, None)
     )
-    if log_variance is None:
+    if mean is None or log_variance is None:
         raise ValueError("this denoiser has learned no variance: choose small or large")
     step = Posterior.between(start, stop)
     fraction = (log_variance - step.log_small) / (step.log_large - step.log_small)

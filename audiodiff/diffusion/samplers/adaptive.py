@@ -134,11 +134,10 @@ class Adaptive:
         schedule = denoiser.schedule
         x = x1 if x1.dtype == torch.float64 else x1.float()
         first = schedule.level(start_time(denoiser))
-        calls = 0
+        calls, last = [0] * len(x), first
         if not math.isfinite(first.log_snr):
             start = _level_at(schedule, self.log_snr_min)
-            x, first, calls = _ddim(denoiser, x, first, start, cond), start, 1
-        calls, last = [calls] * len(x), first
+            x, first, last, calls = _ddim(denoiser, x, first, start, cond), start, start, [1] * len(x)
         if first.log_snr < self.log_snr_max:
             last = _level_at(schedule, self.log_snr_max)
             x, calls = self._adapt(denoiser, x, cond, (first, last), calls, callback)
@@ -210,7 +209,7 @@ class Adaptive:
         self, denoiser: DenoiserLike, x: Tensor, trials: Sequence[_Trial], cond: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The solutions of higher and lower order behind the trial steps, and the last E[x0 | x_t]."""
-        state, features = x, []
+        state, features = x, list[Tensor]()
         for stage in range(self.order):
             rows = [trial.rows[stage] for trial in trials]
             t = torch.tensor([row.t for row in rows], dtype=torch.float64, device=float64_device(x.device))

@@ -87,7 +87,7 @@ class Ancestral(Sampler):
             # Not 1 by rounding alone, where variance is preserved.
             if not math.isclose(stop.scale, start.scale, rel_tol=1e-12):
                 noise *= stop.scale / start.scale
-        return Step(start.t, (step.carry,), (step.gain,), noise=noise)
+        return Step(start.t, (float(step.carry),), (float(step.gain),), noise=noise)
 
     def integrate(
         self, denoiser: DenoiserLike, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
@@ -100,7 +100,11 @@ class Ancestral(Sampler):
         sums = []
         for n, (t, s) in enumerate(itertools.pairwise(times)):
             mean, log_variance = self._posterior(denoiser, x, t, s, cond)
-            x = gain_to_data(denoiser.schedule, 0.0) * mean if s == 0 else mean + torch.exp(log_variance / 2) * noise(n)
+            if s == 0:
+                x = gain_to_data(denoiser.schedule, 0.0) * mean
+            else:
+                assert noise is not None
+                x = mean + torch.exp(log_variance / 2) * noise(n)
             sums.append(x.sum())
             if callback is not None:
                 callback(n, self.nfe, x, mean)
@@ -108,12 +112,10 @@ class Ancestral(Sampler):
 
     @staticmethod
     def _posterior(denoiser: DenoiserLike, x: Tensor, t: float, s: float, cond: Any) -> tuple[Tensor, Tensor]:
-        mean, log_variance = denoiser.posterior(x, t, s, cond) if hasattr(denoiser, "posterior") else (None, None)
-        if log_variance is None:
+        parts: Any = denoiser.posterior(x, t, s, cond) if hasattr(denoiser, "posterior") else (None, None)
+        if parts[1] is None:
             raise ValueError("this denoiser has learned no variance: choose small or large")
-        mean, log_variance = (
-            check_output(part, x.shape, x.dtype, "the denoiser's posterior") for part in (mean, log_variance)
-        )
+        mean, log_variance = (check_output(part, x.shape, x.dtype, "the denoiser's posterior") for part in parts)
         return mean, log_variance
 
 

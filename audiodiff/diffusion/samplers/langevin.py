@@ -98,6 +98,7 @@ class PredictorCorrector(Sampler):
         if self.fixed:
             return super().integrate(denoiser, x1, cond, noise, callback)
         x = x1 if x1.dtype == torch.float64 else x1.float()
+        assert noise is not None
         sums = []
         for n, row in enumerate(self.table(denoiser)):
             x0_hat = estimate(denoiser, x, row.t, cond)

@@ -196,6 +196,7 @@ def integrate(
         features = [combine(step.feature, (x, x0_hat), fused=True), *features[: features_kept - 1]]
         x = combine((*step.carry, *step.weights), (*states[: len(step.carry)], *features), fused=True)
         if step.noise:
+            assert noise is not None
             x = torch.add(x, noise(n), alpha=step.noise)
         # One pass over the state where isfinite would take two and a mask; an infinite sum is none of a sound signal.
         sums.append(x.sum())

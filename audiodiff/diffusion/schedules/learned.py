@@ -145,5 +145,6 @@ def with_path_gradient(losses: Tensor, schedule: LearnedSchedule) -> Tensor:
     # The gradient of the mean square less that of the mean, which the mean brings along.
     weights = (2 * losses.detach() - 1) / len(losses)
     gradients = torch.autograd.grad(losses, path, weights, retain_graph=True)
-    carrier = sum((parameter * gradient).sum() for parameter, gradient in zip(path, gradients, strict=True))
+    products = ((parameter * gradient).sum() for parameter, gradient in zip(path, gradients, strict=True))
+    carrier = sum(products, start=losses.new_zeros(()))
     return losses.mean() + (carrier - carrier.detach())

@@ -14,6 +14,7 @@ alone thus equals the same clip in a longer, zero-padded batch.
 """
 
 from abc import abstractmethod
+from typing import TypeVar
 
 import torch
 from einops import rearrange
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from audiodiff.ranges import NonNegative, Positive
 
 _LARGEST_FFT = 2**16
+_Samples = TypeVar("_Samples", int, Tensor)
 
 
 class Frontend(nn.Module):
@@ -43,7 +45,7 @@ class Frontend(nn.Module):
     offset: int = 0
 
     @abstractmethod
-    def frames(self, samples: int | Tensor) -> int | Tensor:
+    def frames(self, samples: _Samples) -> _Samples:
         """How many frames `samples` samples make."""
 
     @abstractmethod
@@ -68,7 +70,7 @@ class IdentityFrontend(Frontend):
         self.in_features, self.out_features = channels + signals, channels
         self.stride, self.receptive_field = 1, 0
 
-    def frames(self, samples: int | Tensor) -> int | Tensor:
+    def frames(self, samples: _Samples) -> _Samples:
         """As many as there are samples."""
         return samples
 
@@ -100,7 +102,7 @@ class StridedFrontend(Frontend):
         self.analysis = nn.Conv1d(channels + signals, features, 2 * stride, stride=stride, padding=stride, bias=False)
         self.synthesis = nn.ConvTranspose1d(features, channels, 2 * stride, stride=stride, padding=stride, bias=False)
 
-    def frames(self, samples: int | Tensor) -> int | Tensor:
+    def frames(self, samples: _Samples) -> _Samples:
         """One a stride, and one more: frame k is centered at sample k x stride."""
         return (samples + self.stride - 1) // self.stride + 1
 
@@ -128,6 +130,8 @@ class StftFrontend(Frontend):
         additive: whether a spectrum is added that is no input's; a signal that is rich enough makes it superfluous.
     """
 
+    window: Tensor
+
     def __init__(
         self,
         channels: Positive = 1,
@@ -149,7 +153,7 @@ class StftFrontend(Frontend):
         window = torch.hann_window(n_fft)
         self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
 
-    def frames(self, samples: int | Tensor) -> int | Tensor:
+    def frames(self, samples: _Samples) -> _Samples:
         """All windows that touch the clip."""
         return (samples + self.n_fft - 1) // self.hop_length
 
