@@ -1,4 +1,4 @@
-# Two commands: `make speech` (data, training, report) and `make test`. Both make `.venv` when it is missing.
+# Two commands: `make speech` (data, training, report) and `make test`. Both create `.venv` if it is missing.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,18 +12,20 @@ BIN := $(VENV)/bin
 EXTRAS := all,dev
 STAMP := $(VENV)/.installed
 SPEECH := data/asterisk-en
-# A process a core; a process that runs out of tests takes some of another's. Each has one torch thread (tests/conftest.py).
+# One process per core, one torch thread per process (tests/conftest.py); idle processes take tests from busy ones.
 PARALLEL := -n auto --dist worksteal
+# `make test COVERAGE=--cov` measures line coverage and fails below the limit in pyproject.toml.
+COVERAGE ?=
 
-# What the newest training run exported.
+# The model that the newest training run exported.
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
 
 .PHONY: help install speech acceptance test test-slow mutate lint clean
 
-help:  ## what there is to make
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
 
-install: $(STAMP)  ## .venv with everything that the other targets use
+install: $(STAMP)  ## create .venv with everything that the other targets use
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,21 +37,21 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 $(SPEECH)/manifest.jsonl: | $(STAMP)
 	$(BIN)/audiodiff prepare asterisk-en --out $(SPEECH)
 
-speech: $(STAMP) $(SPEECH)/manifest.jsonl  ## real speech, eight minutes of training, and a report to listen to
+speech: $(STAMP) $(SPEECH)/manifest.jsonl  ## download speech, train a vocoder for eight minutes, write a report with audio
 	$(BIN)/python train.py +recipe=speech_mel trainer=quick
 	model="$(NEWEST_MODEL)"
 	$(BIN)/audiodiff evaluate --model "$$model" --data $(SPEECH) --report "$$PWD/$${model%/model}/report"
 
-acceptance: speech  ## make speech, then hold its report against what it must show
+acceptance: speech  ## make speech, then check the metrics in its report
 	$(BIN)/python tests/acceptance.py "$$(dirname $(NEWEST_MODEL))/report/report.json"
 
-test: lint  ## lint and the fast tests, one process a core, no GPU, no network
-	$(BIN)/pytest -rs $(PARALLEL)
+test: lint  ## lint and the fast tests; no GPU, no network
+	$(BIN)/pytest -rs $(PARALLEL) $(COVERAGE)
 
-test-slow: $(STAMP)  ## the tests that `make test` leaves out
+test-slow: $(STAMP)  ## the slow tests, which `make test` skips
 	$(BIN)/pytest -rs $(PARALLEL) -m "slow and not bench"
 
-mutate: $(STAMP)  ## does a test notice each wrong number of the process? ten minutes on two cores
+mutate: $(STAMP)  ## mutation tests: change each number of the diffusion process, expect a failing test (ten minutes)
 	$(BIN)/python tests/mutate.py
 
 lint: $(STAMP)  ## ruff (rules and format), import layers, types
@@ -58,6 +60,6 @@ lint: $(STAMP)  ## ruff (rules and format), import layers, types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-clean:  ## remove caches and builds; data, runs and .venv stay
-	rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage outputs multirun
+clean:  ## remove caches and builds; keeps data, runs and .venv
+	rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis htmlcov .coverage outputs multirun
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
