@@ -12,12 +12,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Audio", "AudioGenerator", "MelSpec", "Vocoder", "__version__"]
+__all__ = ["Audio", "AudioGenerator", "GenerationConfig", "MelSpec", "Vocoder", "__version__", "load"]
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
     from audiodiff.audio.mel import MelSpec
     from audiodiff.pipelines.audio_generator import AudioGenerator
+    from audiodiff.pipelines.options import GenerationConfig
+    from audiodiff.pipelines.registry import load
     from audiodiff.pipelines.vocoder import Vocoder
 
 # How often a waiting thread looks for work before it sleeps; libgomp reads it once, when torch is loaded. Unset, two
@@ -29,7 +31,9 @@ _HOMES = {
     "Audio": "audiodiff.audio.io",
     "MelSpec": "audiodiff.audio.mel",
     "AudioGenerator": "audiodiff.pipelines.audio_generator",
+    "GenerationConfig": "audiodiff.pipelines.options",
     "Vocoder": "audiodiff.pipelines.vocoder",
+    "load": "audiodiff.pipelines.registry",
 }
 
 

@@ -147,8 +147,11 @@ def _signature(target: Callable) -> tuple[dict[str, Any], bool]:
 def _check_value(node: DictConfig, name: str, key: str, kind: Any) -> None:
     value = _get(node, name, key)
     plain = OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
-    parts = plain if isinstance(plain, list) else [plain]
-    if kind is Any or any(isinstance(part, dict) and "_target_" in part for part in parts):  # checked by their targets
+    named = isinstance(plain, dict) and "_target_" not in plain
+    parts = list(plain.values()) if named else plain if isinstance(plain, list) else [plain]
+    components = [isinstance(part, dict) and "_target_" in part for part in parts]
+    components += [named and isinstance(part, str) and part.startswith("${") for part in parts]
+    if kind is Any or any(components):  # which are checked by their targets
         return
     try:
         valid = _adapter(kind).validate_python(plain)

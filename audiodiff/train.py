@@ -39,8 +39,7 @@ COMPATIBILITY_FIELDS = (
     "bridge",
     "sample_rate",
     "spectrum",
-    "labels",
-    "numbers",
+    "conditioners",
 )
 
 
@@ -129,6 +128,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
     from audiodiff import schema
+    from audiodiff.conditioners.conditioner import without_weights
     from audiodiff.training.callbacks import newest_checkpoint
     from audiodiff.training.resume import load_description, restore
 
@@ -140,6 +140,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     schema.build(cfg, "prepare")
     data = schema.build(cfg, "data")
     model = schema.build(cfg, "model")
+    data.conditioners = without_weights(model.conditioners)
     data.setup("fit")
     started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
     module = schema.build(cfg, "training", model=model)

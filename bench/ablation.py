@@ -39,7 +39,7 @@ RESULTS = Path(__file__).parent / "results"
 RECIPE = ("+recipe=speech_mel", "trainer=quick")
 CALLS = 4  # within what few-step tuning is for
 FEW_STEP = ("+recipe=speech_few_step", "trainer=quick", "sampler.consistency=32")
-NO_SOURCE = ("model.source=null", "network.frontend.signals=0", "network.frontend.additive=true")
+NO_SOURCE = ("model.conditioners.excitation=null", "network.frontend.signals=0", "network.frontend.additive=true")
 
 
 @dataclass(frozen=True)

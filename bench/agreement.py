@@ -63,7 +63,7 @@ def measure(vocoder: Vocoder, recordings: list[Audio], calls: list[int], many: i
         mel = vocoder.mel(recording)
 
         def render(solver: str, nfe: int, mel: Tensor = mel, seed: int = seed) -> Tensor:
-            return vocoder.generate(mel, nfe, seed, solver, consistency=0).samples
+            return vocoder.generate(mel, nfe, clip_seeds=[seed], sampler=solver, consistency=0).samples
 
         limit = render("v_3m_pc", many)
         systems = [("dpmpp_2m", many)] + [(s, n) for n in calls for s in SOLVERS if n >= PRESETS[s].least]

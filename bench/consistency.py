@@ -81,7 +81,7 @@ def system(vocoder: Vocoder, place: Sequence[int]) -> System:
         noise = batch_noise([seed], 1, mel.shape[-1] * vocoder.spec.hop_length)
         # What comes after the last call stays a waveform: brought back to the process's domain it would lose a little.
         denoiser = Projected(vocoder, mel, (*place[:-1], 0))
-        white = sampler(denoiser, sampler.noise_scale(denoiser) * noise, model.condition(mel))
+        white = sampler(denoiser, sampler.noise_scale(denoiser) * noise, model.embed_mel(mel))
         return model.project(model.restore(white[:, 0], mel), mel, place[-1])[0]
 
     label = f"{calls} call{'s' if calls > 1 else ''}: {', '.join(map(str, place))}"

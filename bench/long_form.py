@@ -23,7 +23,8 @@ from scipy.stats import kstest, mannwhitneyu
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.evaluation import environment
 from audiodiff.files import write_text
-from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.seeds import clip_seeds
 
 RESULTS = Path(__file__).parent / "results" / "long_form.md"
 HOP = 256
@@ -112,7 +113,7 @@ def measure_generation(model: str, seconds: float, steps: int) -> tuple[float, f
 def concatenate(generator: AudioGenerator, count: int, steps: int) -> tuple[np.ndarray, list[int]]:
     """Clips of the training length, concatenated with a cross-fade, and where they meet."""
     fade = round(0.02 * generator.sample_rate)
-    clips = generator.generate(clip_seeds(1, count), steps=steps, peak=None).samples.numpy()
+    clips = generator.generate(seed=1, count=count, steps=steps, peak_level=None).samples.numpy()
     whole, places = clips[0], []
     ramp = np.linspace(0, 1, fade)
     for clip in clips[1:]:
@@ -142,7 +143,7 @@ def main() -> None:
     model, rate = generator.model, generator.sample_rate
     seconds = 5 * model.samples / rate
     clips = [
-        generator.generate(seed, seconds=seconds, steps=options.steps).samples.numpy()
+        generator.generate(clip_seeds=[seed], seconds=seconds, steps=options.steps).samples[0].numpy()
         for seed in clip_seeds(0, options.clips)
     ]
     p, ratio = seam_test(clips, window_seams(generator, round(seconds * rate)), rate)
@@ -154,7 +155,7 @@ def main() -> None:
         f"(p = {p_control:.2g})."
     )
     loop_seconds = model.samples / rate
-    loops = generator.generate(clip_seeds(2, options.loops), seconds=loop_seconds, steps=options.steps, loop=True)
+    loops = generator.generate(seed=2, count=options.loops, seconds=loop_seconds, steps=options.steps, loop=True)
     ranks = []
     for clip in loops.samples.numpy():
         values = smooth(flux(np.concatenate([clip, clip], axis=1), rate))

@@ -78,7 +78,7 @@ def network(vocoder: Vocoder, calls: int, alone: bool) -> System:
 
     def made(_: Tensor, mel: Tensor, seed: int) -> Tensor:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of calls it was not checked with
-            return vocoder.generate(mel, calls, seed, sampler, consistency).samples
+            return vocoder.generate(mel, calls, clip_seeds=[seed], sampler=sampler, consistency=consistency).samples
 
     name = row_name(calls, alone)
     return System(name, name, f"{calls} calls of {sampler}, {consistency} iterations of mel consistency.", made)

@@ -95,7 +95,7 @@ def test_sweeps_divide_at_commas_and_quote_each_name():
 def test_a_group_is_left_out_by_null():
     cfg = config.compose(["logger=null", "excitation=null", "weighting=null", "timestep_sampling=null"])
     assert not {"logger", "excitation", "timestep_sampling"} & set(cfg)
-    assert cfg.model.source is None
+    assert cfg.model.conditioners.excitation is None
     assert (cfg.network.frontend.signals, cfg.network.frontend.additive) == (0, True)
     whole = config.compose().network.frontend
     assert (whole.signals, whole.additive) == (1, False)

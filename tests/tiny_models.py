@@ -9,6 +9,8 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
+from audiodiff.conditioners.labels import Labels
+from audiodiff.conditioners.scalars import Scalars
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.audio_model import AudioModel
@@ -75,19 +77,19 @@ def vocoder(model_folder):
 
 @pytest.fixture(scope="session")
 def make_music():
-    """`make_music(channels=2, labels=(...), numbers=(), **arguments)` -> a small random `AudioModel` at 8 kHz."""
+    """`make_music(channels=2, labels=(...), scalars=(), **arguments)` -> a small random `AudioModel` at 8 kHz."""
 
-    def build(channels=2, labels=("kick", "snare"), numbers=(), **options):
+    def build(channels=2, labels=("kick", "snare"), scalars=(), **options):
         torch.manual_seed(0)
-        told = {"labels": len(labels), "numbers": len(numbers)}
-        network = Network(StftFrontend(channels, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16, **told)
+        network = Network(StftFrontend(channels, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16)
         for parameter in network.parameters():
             if not parameter.detach().any():
                 torch.nn.init.normal_(parameter, std=0.05)
+        conditioners = [Labels(labels, 16), Scalars(scalars, 16)]
         if labels:
-            torch.nn.init.normal_(network.label.weight)
+            torch.nn.init.normal_(conditioners[0].projection.weight)
         arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "sampler": "ddim"}
-        return AudioModel(network, Cosine(), V(), 8000, 1600, labels=labels, numbers=numbers, **arguments | options)
+        return AudioModel(network, Cosine(), V(), 8000, 1600, conditioners=conditioners, **arguments | options)
 
     return build
 

@@ -1,7 +1,5 @@
 """Conversion of arrays and numbers of other libraries to tensors and integers."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -31,19 +29,3 @@ def real_tensor(values: Tensor | ArrayLike, subject: str) -> Tensor:
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise UserError(subject, f"holds {tensor.dtype}, not real numbers", "convert it to float32")
     return tensor
-
-
-def whole_number(value: Any, subject: str, least: int | None = None) -> int:
-    """Convert a Python, NumPy or PyTorch number to an integer of at least `least`; 4.0 is accepted.
-
-    Raises:
-        UserError: not a whole number, or below `least`.
-    """
-    try:
-        if getattr(value, "ndim", 0) or isinstance(value, str) or (number := int(value)) != value:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise UserError(f"{subject} {value!r:.60}", "is not a whole number", "give an integer, such as 4") from error
-    if least is not None and number < least:
-        raise UserError(f"{subject} {number}", f"is below {least}", f"give {least} or more")
-    return number

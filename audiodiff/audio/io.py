@@ -20,11 +20,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from audiodiff.audio.arrays import real_tensor, whole_number
+from audiodiff.audio.arrays import real_tensor
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.reading.formats import EXTENSIONS as EXTENSIONS
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
+from audiodiff.options import whole_number
 
 MAX_SAMPLES = 1 << 31  # of all channels, read at once: 8 GiB
 CANCELED = 1e-4  # fraction of the channels' energy that is left in their mono mix

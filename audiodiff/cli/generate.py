@@ -41,21 +41,34 @@ def generate(
 
     from audiodiff.audio.io import read
     from audiodiff.errors import UserError
-    from audiodiff.pipelines.audio_generator import AudioGenerator, UnfitClip, Wish
+    from audiodiff.pipelines.audio_generator import AudioGenerator, UnfitClip
+    from audiodiff.pipelines.options import GenerationConfig
     from audiodiff.rendering import generation
     from audiodiff.rendering.jobs import FileOptions
 
     def report(error: UserError) -> None:
         tqdm.write(f"error: {error}", file=sys.stderr)  # above the progress bar, not through it
 
-    given = {name: read(path, channels=2) if path else None for name, path in (("after", after), ("like", like))}
-    told = {"labels": tuple(label or ()), "tempo": tempo, "guidance": guidance}
-    wish = Wish(seconds, steps, sampler, **told, loop=loop, strength=strength, **given)
-    settings = generation.Settings(wish, count, seed, peak or None)
+    prompts = {
+        name: read(path, channels=2) if path else None
+        for name, path in (("continue_from", after), ("init_audio", like))
+    }
+    config = GenerationConfig(
+        seconds=seconds,
+        steps=steps,
+        sampler=sampler,
+        seed=seed,
+        loop=loop,
+        peak_level=peak,
+        conditions={"labels": label or (), "tempo": tempo},
+        guidance_scale=guidance,
+        init_noise_level=strength,
+        **prompts,
+    )
     files = FileOptions(batch_size=batch_size, format=format, overwrite=overwrite)
     generator = AudioGenerator.from_pretrained(model, device, precision)
     try:
-        outcome = generation.generate(generator, out, settings, files, report=report)
+        outcome = generation.generate(generator, out, config, count, files, report=report)
     except UnfitClip as error:
         raise UserError(after or like, error.problem, error.fix) from error
     failed = f", {outcome.failed} failed" if outcome.failed else ""

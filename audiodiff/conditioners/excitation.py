@@ -1,38 +1,59 @@
-"""The harmonic source of a voice, read off its mel: what the denoiser is told besides the mel itself.
+"""Harmonic excitation of a voice, computed from its mel spectrogram.
 
-A mel fixes the level of every band and hides the phase of every harmonic. The source predicts pitch and voicing from
-the mel and answers the pulse train that they imply (`audio.excitation`), whose phase is as good as any other. In
-training it is shifted to the phase of the recording, so that the denoiser learns what to make of pulses that are where
-the voice has them.
+A mel fixes the level of every band and hides the phase of every harmonic. A small network predicts pitch and voicing
+from the mel, and the excitation is the pulse train that they imply (`audio.excitation`), with an arbitrary phase. In
+training it is shifted to the phase of the recording, so that the denoiser learns to use pulses that coincide with the
+voice's.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from audiodiff.audio.excitation import accumulate_phase, align_phase, interpolate_frames, pulse_train
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.pitch import yin
+from audiodiff.conditioners.conditioner import Conditioner
+from audiodiff.conditioners.mel import normalize_mel
+from audiodiff.errors import UserError
+from audiodiff.nn.condition import Condition
 from audiodiff.nn.pitch import PitchNetwork
 from audiodiff.precision import double, float64_device
 
 
-class HarmonicExcitation(nn.Module):
-    """Normalized mels to an excitation: pulses of variance 1 where there is voice, 0 elsewhere.
+class HarmonicExcitation(Conditioner):
+    """Log-mels to a signal (B, 1, T): pulses of variance 1 where there is voice, 0 elsewhere.
 
     Args:
-        pitch: tells F0 and voicing from the mel.
+        pitch: predicts F0 and voicing from the normalized mel.
         mel_spec: of the mels.
+
+    Raises:
+        UserError: a pitch network for another number of mel bands.
     """
 
-    signals = 1
+    name = "excitation"
+    signal_channels = 1
 
     def __init__(self, pitch: PitchNetwork, mel_spec: MelSpec):
         super().__init__()
         self.pitch, self.mel_spec = pitch, mel_spec
+        if pitch.bands != mel_spec.n_mels:
+            problem = f"its pitch network expects {pitch.bands} mel bands, the mel spec has {mel_spec.n_mels}"
+            raise UserError("excitation", problem, f"set excitation.pitch.bands={mel_spec.n_mels}")
+
+    def forward(self, batch: Mapping[str, Any]) -> Condition:
+        """Of `mel` (B, M, F), `length` samples, of which `samples` (B,) are valid, in phase with a `waveform`."""
+        samples = batch.get("samples")
+        frames = None if samples is None else samples // self.mel_spec.hop_length
+        mel = normalize_mel(batch["mel"], self.mel_spec)
+        return Condition(signal=self.synthesize(mel, batch["length"], frames, batch.get("waveform")))
 
     @torch.no_grad()
-    def forward(
+    def synthesize(
         self, mel: Tensor, samples: int, frames: Tensor | None = None, waveform: Tensor | None = None
     ) -> Tensor:
         """The excitation (B, 1, samples).
@@ -82,7 +103,7 @@ class HarmonicExcitation(nn.Module):
         made = voicing.sqrt() * pulse_train(phase, f0, spec.sample_rate)
         return made[:, None].to(mel.device, torch.promote_types(mel.dtype, torch.float32)), phase[:, -1:]
 
-    def loss(self, mel: Tensor, waveform: Tensor) -> Tensor:
-        """(B,) how badly the pitch network tells, from the mel, what a pitch tracker hears in the recording (B, T)."""
-        spec = self.mel_spec
+    def loss(self, batch: Mapping[str, Any]) -> Tensor:
+        """(B,) pitch loss of `mel` against a pitch tracker on `waveform` (B, T)."""
+        mel, waveform, spec = normalize_mel(batch["mel"], self.mel_spec), batch["waveform"], self.mel_spec
         return self.pitch.loss(mel, *yin(waveform, spec.sample_rate, spec.hop_length, mel.shape[-1], spec.offset))

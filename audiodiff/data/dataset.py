@@ -10,18 +10,25 @@ crop equals the same stretch of the whole resampled clip. For that it starts on 
 """
 
 from collections.abc import Iterator, Sequence
-from math import ceil, gcd, nan
+from functools import partial
+from math import ceil, gcd
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from audiodiff.audio.io import read, resample
+from audiodiff.conditioners.conditioner import Conditioner, Crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 
-_ORDER, _START, _CHOICE = 0, 1, 2  # random streams: of a pass' order, a crop's start, the clips of `one_of_each`
+_ORDER, _START, _CHOICE, _CONDITION = (
+    0,
+    1,
+    2,
+    3,
+)  # random streams: of a pass' order, a crop's start, the clips of `one_of_each`
 _MARGIN_SECONDS = 0.05  # beyond this the resampling filter's tail is below 16-bit resolution
 
 
@@ -35,8 +42,7 @@ class CropDataset(Dataset):
         seed: of the whole stream.
         channels: None for mono crops (samples,), 1 or 2 for (channels, samples).
         from_start: whether crops begin where their clips begin, as one-shots do.
-        labels: given some, each crop says which of them are its clip's.
-        numbers: given some, of "seconds" (how much of the crop is not padding) and "tempo", each crop says them.
+        conditioners: whose raw values each crop holds, under their names; without weights.
 
     Raises:
         UserError: the manifest holds no clip.
@@ -50,14 +56,13 @@ class CropDataset(Dataset):
         seed: int = 0,
         channels: int | None = None,
         from_start: bool = False,
-        labels: Sequence[str] = (),
-        numbers: Sequence[str] = (),
+        conditioners: Sequence[Conditioner] = (),
     ):
         if not len(manifest):
             raise UserError(manifest.root, "holds no clips for this split", "prepare more data")
         self.manifest, self.sample_rate, self.samples, self.seed = manifest, sample_rate, samples, seed
         self.channels, self.from_start = channels, from_start
-        self.labels, self.numbers = tuple(labels), tuple(numbers)
+        self.conditioners = tuple(conditioners)
         lengths = [samples if from_start else _length_at(clip, sample_rate) for clip in manifest.clips]
         self._entries = np.repeat(np.arange(len(lengths)), [max(1, round(length / samples)) for length in lengths])
         self._pass, self._order = -1, self._entries
@@ -96,10 +101,10 @@ class CropDataset(Dataset):
         """A crop: float32, with what there is to say of it.
 
         Returns:
-            `waveform` (samples,) or (channels, samples), and what `told` says.
+            `waveform` (samples,) or (channels, samples), and what `metadata` returns.
         """
         waveform, there = self.crop(draw)
-        return {"waveform": waveform} | self.told(self.clip(draw), draw, there)
+        return {"waveform": waveform} | self.metadata(draw, self.start(draw), there)
 
     def crop(self, draw: int) -> tuple[Tensor, int]:
         """The waveform of a draw (..., samples), and how many of its samples are not padding."""
@@ -112,20 +117,30 @@ class CropDataset(Dataset):
         """Samples of a clip at `sample_rate`."""
         return _length_at(clip, self.sample_rate)
 
-    def told(self, clip: Clip, draw: int, there: int) -> dict:
-        """What there is to say of a crop.
+    def metadata(self, draw: int, start: int, valid: int) -> dict:
+        """What is known of a crop that starts at a sample and has so many that are not padding.
 
         Returns:
-            `samples` of it that are not padding, `clip` id, `path`, `draw`, and if it is to say them `labels` (K,),
-            ones and zeros, and `numbers` (N,), NaN if not known.
+            `samples` that are not padding, `clip` id, `path`, `draw`, and the raw values of the conditioners.
         """
-        item = {"samples": there, "clip": clip.id, "path": str(self.manifest.path(clip)), "draw": draw}
-        if self.labels:
-            item["labels"] = torch.tensor([float(label in clip.labels) for label in self.labels])
-        if self.numbers:
-            known = {"seconds": there / self.sample_rate, "tempo": clip.tempo or nan}
-            item["numbers"] = torch.tensor([known[name] for name in self.numbers])
-        return item
+        clip = self.clip(draw)
+        random = np.random.default_rng((self.seed, _CONDITION, draw))
+        crop = Crop(clip, start, valid, self.length(clip), self.sample_rate, partial(self.read_mono, clip), random)
+        values = {one.name: one.from_crop(crop) for one in self.conditioners}
+        values = {name: value for name, value in values.items() if value is not None}
+        return {"samples": valid, "clip": clip.id, "path": str(self.manifest.path(clip)), "draw": draw} | values
+
+    def read_mono(self, clip: Clip, start: int, samples: int) -> Tensor:
+        """A stretch (samples,) of a clip, zero-padded at its end, from about `start` on."""
+        step = self.sample_rate // gcd(clip.sample_rate, self.sample_rate)
+        crop = read_crop(self.manifest, clip, self.sample_rate, start // step * step, samples)
+        return torch.nn.functional.pad(crop, (0, samples - crop.shape[-1]))
+
+    def collate(self, items: Sequence[dict]) -> dict:
+        """A batch of crops; raw values are batched by their conditioners."""
+        names = {one.name: one for one in self.conditioners if one.name in items[0]}
+        batch = default_collate([{name: item[name] for name in item if name not in names} for item in items])
+        return batch | {name: one.collate([item[name] for item in items]) for name, one in names.items()}
 
 
 class DrawSampler(Sampler[int]):

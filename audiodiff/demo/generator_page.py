@@ -37,8 +37,10 @@ def build(folder: Path, device: str = "cpu") -> gr.Blocks:
             with gr.Column(scale=2):
                 labels = gr.CheckboxGroup(list(model.labels), label="What it is to be", visible=bool(model.labels))
                 skip_check(labels)
-                tempo = skip_check(gr.Number(0, label="Beats a minute, 0 for any", visible="tempo" in model.numbers))
-                conditional = bool(model.labels or model.numbers)
+                tempo = skip_check(
+                    gr.Number(0, label="Beats a minute, 0 for any", visible="tempo" in model.condition_options())
+                )
+                conditional = bool(model.condition_options())
                 guidance = skip_check(gr.Slider(1, 6, 1, step=0.5, label="How strictly", visible=conditional))
                 length = skip_check(
                     gr.Slider(app.shortest_seconds, LONGEST_SECONDS, app.default_seconds, step=0.1, label="Seconds")
@@ -108,20 +110,21 @@ class App:
             options = {
                 "labels": list(labels or ()),
                 "tempo": number("Beats a minute", tempo, 0, 1000) or None,
-                "guidance": number("How strictly", guidance, 1, 6),
+                "guidance_scale": number("How strictly", guidance, 1, 6),
+                "seed": seed,
                 "loop": bool(loop),
                 "steps": number("Steps", calls, 1, MAX_STEPS, whole=True),
                 "seconds": None if use == LIKE else number("Seconds", seconds, self.shortest_seconds, LONGEST_SECONDS),
             }
             if not (options["labels"] or options["tempo"]):
-                options["guidance"] = 1.0  # with nothing to go to there is nothing to be strict about
+                options["guidance_scale"] = 1.0  # with nothing to go to there is nothing to be strict about
             given = self._given(clip, use, strength)
             audio, elapsed = yield from run_with_progress(
-                lambda callback: stopwatch(lambda: self.generator.generate(seed, callback=callback, **options | given)),
+                lambda callback: stopwatch(lambda: self.generator.generate(callback=callback, **options | given)),
                 progress,
                 self.lock,
             )
-            settings = options | {"strength": given["strength"]} if given else options
+            settings = options | {"init_noise_level": given["init_noise_level"]} if given else options
             settings |= {"model": str(self.folder), "model_hash": self.generator.model_hash, "seed": seed, "use": use}
             settings["real_time_factor"] = round(audio.seconds / elapsed, 2)
             mono = torch.atleast_2d(audio.samples).mean(0)
@@ -135,4 +138,4 @@ class App:
             raise UserError("the clip", "is missing", "upload one, or start from nothing")
         strength = number("How much a variation may differ", strength, 0.05, 1)
         audio = read_upload(clip, LONGEST_SECONDS, channels=2)
-        return {"after" if use == AFTER else "like": audio, "strength": strength}
+        return {"continue_from" if use == AFTER else "init_audio": audio, "init_noise_level": strength}

@@ -180,7 +180,7 @@ class App:
             seed = number("Seed", seed, 0, LARGEST_SEED, whole=True)
             vocoder = self.vocoder()
             source = load(vocoder)
-            options = {"steps": calls, "seeds": seed, "sampler": solver, "consistency": None if consistency else 0}
+            options = {"steps": calls, "seed": seed, "sampler": solver, "consistency": None if consistency else 0}
             audio, elapsed = yield from run_with_progress(
                 lambda callback: stopwatch(lambda: vocoder.generate(source.mel, callback=callback, **options)),
                 progress,

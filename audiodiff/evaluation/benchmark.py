@@ -141,7 +141,7 @@ def _systems(
 def _network(vocoder: Vocoder, sampler: str, steps: int) -> System:
     def generate(_: Tensor, mel: Tensor, seed: int) -> Tensor:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of steps it was not validated with
-            return vocoder.generate(mel, steps, seed, sampler).samples
+            return vocoder.generate(mel, steps, clip_seeds=[seed], sampler=sampler).samples
 
     return System(f"{sampler}/{steps}", sampler, "", generate)
 

@@ -46,7 +46,8 @@ from audiodiff.metrics.distribution import (
     nearest,
     subsampled,
 )
-from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.seeds import clip_seeds
 
 Place = tuple[Clip, int]  # a recording and the sample at which a stretch of it begins
 DISTANCES = {"Frechet": frechet, "kernel": kernel}
@@ -249,7 +250,7 @@ def made_by(generator: AudioGenerator, settings: Settings) -> Iterator[np.ndarra
     seeds = clip_seeds(settings.seed, settings.count)
     for start in range(0, len(seeds), _BATCH):
         batch = seeds[start : start + _BATCH]
-        yield from generator.generate(batch, steps=settings.steps, sampler=settings.sampler).samples.numpy()
+        yield from generator.generate(clip_seeds=batch, steps=settings.steps, sampler=settings.sampler).samples.numpy()
 
 
 def stretches(clip: Clip, generator: AudioGenerator) -> list[int]:

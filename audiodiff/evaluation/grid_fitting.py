@@ -18,8 +18,9 @@ from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.samplers.presets import build, chosen
 from audiodiff.errors import UserError
 from audiodiff.models.diffusion_model import DiffusionModel
-from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.pipeline import Pipeline
+from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.pipelines.vocoder import Vocoder
 
 REFERENCE_STEPS = 100
@@ -91,7 +92,8 @@ def sample_recordings(vocoder: Vocoder, waveforms: Sequence[Tensor]) -> Sampling
     mels = [vocoder.mel(Audio(waveform, vocoder.sample_rate)) for waveform in waveforms]
 
     def sample(pipeline: Vocoder, sampler: str, steps: int) -> list[Tensor]:
-        clips = (pipeline.generate(mel, steps, seed, sampler, consistency=0) for seed, mel in enumerate(mels))
+        options = {"steps": steps, "sampler": sampler, "consistency": 0}
+        clips = (pipeline.generate(mel, clip_seeds=[seed], **options) for seed, mel in enumerate(mels))
         return [clip.samples for clip in clips]
 
     return sample
@@ -101,8 +103,9 @@ def sample_seeds(count: int) -> Sampling:
     """Generate `count` clips from noise at the level that the model gives them; each channel counts as a clip."""
 
     def sample(pipeline: AudioGenerator, sampler: str, steps: int) -> list[Tensor]:
-        clips = (pipeline.generate(seed, steps=steps, sampler=sampler, peak=None) for seed in clip_seeds(0, count))
-        return [channel for clip in clips for channel in clip.samples]
+        options = {"steps": steps, "sampler": sampler, "peak_level": None}
+        clips = (pipeline.generate(clip_seeds=[seed], **options) for seed in clip_seeds(0, count))
+        return [channel for clip in clips for channel in clip.samples[0]]
 
     return sample
 

@@ -58,7 +58,9 @@ def systems(
     iterations = _iterations(vocoder)
 
     def network(source: Vocoder, consistency: int) -> Callable[[Tensor, Tensor, int], Tensor]:
-        return lambda _, mel, seed: source.generate(mel, steps, seed, sampler, consistency).samples
+        return lambda _, mel, seed: (
+            source.generate(mel, steps, clip_seeds=[seed], sampler=sampler, consistency=consistency).samples
+        )
 
     truth = ground_truth()
     trained = [

@@ -5,26 +5,24 @@ that it was trained on have about unit variance at all frequencies, and what is 
 codec's (`models.codec`), of unit variance as well, with some hundred times fewer frames.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.conditioners.length_mask import LengthMask
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
 from audiodiff.models.codec import PREFIX, Codec, check_rate
-from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.models.diffusion_model import Conditioners, DiffusionModel
 from audiodiff.nn.autoencoder import Autoencoder
-from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
 
-NUMBERS = ("seconds", "tempo")
 LONGEST_SECONDS = 3600
 
 
@@ -38,8 +36,7 @@ class AudioModel(DiffusionModel):
         sample_rate: Hz.
         samples: length of a clip that it was trained on; clips of other lengths are made on its own risk.
         spectrum: average of the recordings; None until it is measured, and then all frequencies are taken alike.
-        labels: that the network can be told of a clip, in its order.
-        numbers: that it can be told, some of `NUMBERS`: how long the clip sounds, and its beats a minute.
+        conditioners: what the network is conditioned on, such as `Labels` and `Scalars`.
         autoencoder: trained, if the process runs on its latents.
         sampler, grids, validated: as of `DiffusionModel`.
 
@@ -48,7 +45,7 @@ class AudioModel(DiffusionModel):
             none, or as `DiffusionModel`.
     """
 
-    TYPE = "music"
+    TYPE = "audio"
     ARGUMENTS = (
         "network",
         "schedule",
@@ -56,8 +53,7 @@ class AudioModel(DiffusionModel):
         "sample_rate",
         "samples",
         "spectrum",
-        "labels",
-        "numbers",
+        "conditioners",
         "autoencoder",
         "sampler",
         "grids",
@@ -72,16 +68,15 @@ class AudioModel(DiffusionModel):
         sample_rate: Positive,
         samples: Positive,
         spectrum: AverageSpectrum | None = None,
-        labels: Sequence[str] = (),
-        numbers: Sequence[str] = (),
+        conditioners: Conditioners = (),
         autoencoder: Autoencoder | None = None,
         sampler: str = "recommended",
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
     ):
-        super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated)
+        built_in = [LengthMask(1 if autoencoder is None else autoencoder.stride)]
+        super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, conditioners, built_in)
         self.sample_rate, self.samples, self.spectrum = sample_rate, samples, spectrum
-        self.labels, self.numbers = tuple(labels), tuple(numbers)
         check_rate(sample_rate)
         if not 1 <= samples <= LONGEST_SECONDS * sample_rate:
             raise UserError(f"samples {samples}", f"is not in 1 to {LONGEST_SECONDS} s", "it is the length of a crop")
@@ -91,17 +86,6 @@ class AudioModel(DiffusionModel):
 
     def _check_network(self, autoencoder: Autoencoder | None) -> None:
         network = self.network
-        if network.condition or network.frontend.signals:
-            raise UserError("network", "takes a mel or signals, of which there are none", "choose network=music")
-        for name, told, named in (
-            ("labels", network.labels, self.labels),
-            ("numbers", network.numbers, self.numbers),
-        ):
-            if told != len(named):
-                problem = f"is told {told} {name}, the model names {len(named)}"
-                raise UserError("network", problem, f"set network.{name}={len(named)}")
-        if unknown := set(self.numbers) - set(NUMBERS):
-            raise UserError("numbers", f"{', '.join(unknown)} is not known", f"choose among {', '.join(NUMBERS)}")
         latents, rows = 0 if autoencoder is None else autoencoder.latents, network.frontend.channels
         if latents and rows not in (latents, 2 * latents):
             problem = f"works on {rows} channels, a frame has {latents} latents"
@@ -111,6 +95,11 @@ class AudioModel(DiffusionModel):
     def autoencoder(self) -> Autoencoder | None:
         """The codec's network, if the process runs on latents."""
         return None if self.codec is None else self.codec.network
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class labels that it may be conditioned on."""
+        return next((option.choices for name, option in self.condition_options().items() if name == "labels"), ())
 
     @property
     def channels(self) -> int:
@@ -128,34 +117,8 @@ class AudioModel(DiffusionModel):
 
     def learned(self) -> Iterator[nn.Parameter]:
         """Without the autoencoder's, whose latents are what is learned."""
-        parts = [self.network, *([self.schedule] if isinstance(self.schedule, nn.Module) else [])]
+        parts = [self.network, self.conditioners, *([self.schedule] if isinstance(self.schedule, nn.Module) else [])]
         return (parameter for part in parts for parameter in part.parameters())
-
-    def condition(
-        self, clips: int, labels: Sequence[str] = (), numbers: Mapping[str, float] | None = None
-    ) -> Condition:
-        """What the network is told of so many clips.
-
-        Args:
-            clips: B.
-            labels: what holds of all of them, none or some of the model's.
-            numbers: what is known of them, by name; those that the model is not told are left out.
-
-        Raises:
-            UserError: no such label; names those that there are.
-        """
-        device, told = next(self.parameters()).device, {}
-        for label in labels:
-            if label not in self.labels:
-                known = ", ".join(self.labels) or "none: it was trained without"
-                raise UserError(f"label {label!r}", "is not one of the model's", f"there are {known}")
-        if self.labels:
-            row = [float(label in labels) for label in self.labels]
-            told["labels"] = torch.tensor([row] * clips, device=device)
-        if self.numbers:
-            row = [(numbers or {}).get(name, math.nan) for name in self.numbers]
-            told["numbers"] = torch.tensor([row] * clips, device=device)
-        return Condition(**told)
 
     def normalize(self, waveform: Tensor) -> Tensor:
         """What the process runs on (B, C', F) of a waveform (B, C, T)."""

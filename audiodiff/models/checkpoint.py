@@ -23,11 +23,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as deserialized
 from safetensors.torch import save as serialized
+from torch import nn
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
-from audiodiff.conditioners.excitation import HarmonicExcitation
+from audiodiff.conditioners.registry import conditioner_types
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
 from audiodiff.diffusion.schedules.adapted import ScaledInput, ShiftedLogSNR
@@ -47,7 +48,7 @@ from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, Var
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
 from audiodiff.models.construction import construct, within
-from audiodiff.models.old_names import update_arguments, update_weights
+from audiodiff.models.old_names import MODELS, update_model, update_weights
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
@@ -62,7 +63,6 @@ TYPES: dict[str, type] = {
     "stft": StftFrontend,
     "identity": IdentityFrontend,
     "pitch_network": PitchNetwork,
-    "harmonic_source": HarmonicExcitation,
     "cosine": Cosine,
     "offset_cosine": OffsetCosine,
     "linear_beta": LinearBeta,
@@ -93,6 +93,7 @@ TYPES: dict[str, type] = {
     "standard_prior": StandardPrior,
     "average_spectrum": AverageSpectrum,
     "autoencoder": Autoencoder,
+    **conditioner_types(),
 }
 _NAMES = {component: name for name, component in TYPES.items()}
 # How often a folder that is just being replaced is read again, and the seconds between.
@@ -130,7 +131,7 @@ def describe(value: Any) -> Any:
     if type(value) in _NAMES:
         names = inspect.signature(type(value)).parameters
         return {"type": _NAMES[type(value)]} | {name: describe(getattr(value, name)) for name in names}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, nn.ModuleList)):
         return [describe(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -149,7 +150,7 @@ def build(described: Any) -> Any:
         if name not in TYPES:
             raise ValueError(f"unknown type {name!r}, known are {', '.join(TYPES)}")
         try:
-            return construct(TYPES[name], update_arguments(name, arguments))
+            return construct(TYPES[name], arguments)
         except _MISBUILT as error:
             raise ValueError(f"{name}: {error}") from error
     return [build(item) for item in described] if isinstance(described, list) else described
@@ -190,7 +191,8 @@ def type_of(folder: Path) -> str:
     """What a folder says that it is a model of; "" where it does not say."""
     try:
         with (folder / "config.json").open("rb") as file:
-            return str(json.loads(file.read(_LARGEST_CONFIG))["type"])
+            kind = str(json.loads(file.read(_LARGEST_CONFIG))["type"])
+        return MODELS.get(kind, kind)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return ""
 
@@ -291,9 +293,10 @@ def load(folder: str | Path, initialize: bool = False) -> Checkpoint:
         config = json.loads(config_bytes)
         format, version = config["format"], config["version"]
         readable = format == "audiodiff" and version <= FORMAT_VERSION
+        kind, described = update_model(str(config["type"])[:60], config["model"] if readable else {})
         with within(weights, initialize):
-            arguments = {name: build(value) for name, value in config["model"].items()} if readable else {}
-        kind, training = str(config["type"])[:60], _record(config.get("training", {}))
+            arguments = {name: build(value) for name, value in described.items()}
+        training = _record(config.get("training", {}))
     except _MISBUILT as error:
         reason = " ".join(str(error).split())[:200]
         problem = f"is not a model config ({reason})"

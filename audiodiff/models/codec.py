@@ -14,13 +14,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from audiodiff.audio.arrays import real_tensor, whole_number
+from audiodiff.audio.arrays import real_tensor
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.training_record import CODEC
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.network import Network
+from audiodiff.options import whole_number
 from audiodiff.ranges import Positive
 
 TILE = 256  # latent frames at once: some seconds, so that memory does not grow with the length

@@ -1,10 +1,12 @@
-"""What all composed models share: a denoiser, and how it is sampled."""
+"""`DiffusionModel`: a denoiser, what it is conditioned on, and how it is sampled."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
+from audiodiff.conditioners.conditioner import Conditioner, RandomRows, as_list
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import Objective
@@ -14,13 +16,18 @@ from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
+from audiodiff.options import Option
 
 # Network calls where none are asked for.
 CALLS = 6
 MOST_STEPS = 10_000
 # What the weights of a learned schedule begin with in a checkpoint.
 SCHEDULE = "schedule."
+# What the weights of conditioners begin with, followed by their name.
+CONDITIONERS = "conditioners."
+Conditioners = Sequence[Conditioner | None] | Mapping[str, Conditioner | None]
 
 
 class DiffusionModel(PretrainedModel):
@@ -31,11 +38,14 @@ class DiffusionModel(PretrainedModel):
         sampler: name of the sampler used when none is asked for.
         grids: time grids that take the place of a sampler's own, each for one sampler and number of network calls.
         validated: least and most network calls that it was checked at; fewer bring a warning. None: it was not.
+        conditioners: what the network is conditioned on, as a list or, as in configurations, by name; those that are
+            None or empty are left out.
+        built_in: further conditioners, which follow from the model's other arguments.
 
     Raises:
         UserError: an unknown sampler, two grids for one sampler and number of calls, a grid that starts where the
-            denoiser cannot, a range that is none, or a network that answers another number of signals than the
-            objective asks for.
+            denoiser cannot, a range that is none, or a network whose outputs do not fit the objective, or its inputs
+            the conditioners.
     """
 
     def __init__(
@@ -44,11 +54,15 @@ class DiffusionModel(PretrainedModel):
         sampler: str,
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
+        conditioners: Conditioners = (),
+        built_in: Iterable[Conditioner] = (),
     ):
         super().__init__()
         self.denoiser, self.sampler = denoiser, sampler
         self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
+        self.conditioners, self.built_in = nn.ModuleList(as_list(conditioners)), nn.ModuleList(built_in)
         self._check_answers()
+        self._check_conditioners()
         self._check_grids()
 
     @property
@@ -71,6 +85,54 @@ class DiffusionModel(PretrainedModel):
         """Network calls when none are asked for: `CALLS`, or the nearest number that the model was checked at."""
         least, most = self.validated or (CALLS, CALLS)
         return min(max(CALLS, least), most)
+
+    def condition_options(self) -> dict[str, Option]:
+        """Conditions that users may request, by name."""
+        return {name: option for one in self.conditioners for name, option in one.options().items()}
+
+    def parse_conditions(
+        self, conditions: Mapping[str, Any], clips: int, implied: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A batch of raw values for `embed_condition`, the same for each clip; null values for what is not requested.
+
+        Args:
+            conditions: requested values by name; None and empty lists are not requested.
+            clips: B.
+            implied: what follows from the request otherwise, such as `seconds`; conditioners take what they know.
+
+        Raises:
+            UserError: the model has no such condition, or it does not take the value.
+        """
+        wanted = requested(conditions)
+        for name in wanted.keys() - self.condition_options().keys():
+            known = ", ".join(self.condition_options())
+            fix = f"it takes {known}" if known else "it takes none: leave it out"
+            raise UserError(f"{name} {wanted[name]!r:.60}", f"this model has no {name} condition", fix)
+        batch = {}
+        for conditioner in self.conditioners:
+            value = conditioner.parse({**(implied or {}), **wanted})
+            if value is not None:
+                batch[conditioner.name] = conditioner.collate([value] * clips)
+        return batch
+
+    def drop_conditions(self, batch: Mapping[str, Any], rate: float, random: RandomRows) -> dict[str, Any]:
+        """A training batch with raw values replaced by null values at random.
+
+        Args:
+            batch: with a raw value of each conditioner that reads one.
+            rate: share of clips that lose all conditions; each condition of the others is lost as often.
+            random: of the batch.
+        """
+        given = [conditioner for conditioner in self.conditioners if conditioner.name in batch]
+        if not given:
+            return dict(batch)
+        unconditional = random.uniform(len(batch[given[0].name]), 1)[:, 0] < rate
+        dropped = {one.name: one.drop(batch[one.name], unconditional, rate, random) for one in given}
+        return {**batch, **dropped}
+
+    def embed_condition(self, batch: Mapping[str, Any]) -> Condition:
+        """What the network is conditioned on, of a batch of raw values: once per clip, not once per step."""
+        return Condition.merge([conditioner(batch) for conditioner in (*self.built_in, *self.conditioners)])
 
     def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
         """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""
@@ -110,6 +172,23 @@ class DiffusionModel(PretrainedModel):
                 f"set network.num_outputs={outputs}",
             )
 
+    def _check_conditioners(self) -> None:
+        parts = [*self.built_in, *self.conditioners]
+        for kind, setting, takes in (
+            ("frame", "condition", self.network.condition),
+            ("signal", "frontend.signals", self.network.frontend.signals),
+            ("token", "token_channels", self.network.token_channels),
+        ):
+            count = sum(getattr(part, f"{kind}_channels") for part in parts)
+            if count != takes:
+                names = ", ".join(part.name for part in parts if getattr(part, f"{kind}_channels")) or "no condition"
+                problem = f"expects {takes} {kind} channels, {names} provide{'s' * (',' not in names)} {count}"
+                raise UserError("network", problem, f"set network.{setting}={count}")
+        for part in parts:
+            if part.embedding not in (0, self.network.embedding):
+                problem = f"its embedding has {part.embedding} numbers, the network's {self.network.embedding}"
+                raise UserError(f"condition {part.name}", problem, f"set its embedding={self.network.embedding}")
+
     def _check_grids(self) -> None:
         if self.sampler not in presets.PRESETS:
             raise UserError(f"sampler {self.sampler!r}", "unknown", f"choose one of {', '.join(presets.NAMES)}")
@@ -129,4 +208,14 @@ class DiffusionModel(PretrainedModel):
 
     def _parts(self) -> dict[str, nn.Module]:
         learned = {SCHEDULE: self.schedule} if isinstance(self.schedule, nn.Module) else {}
-        return super()._parts() | learned
+        conditioners = {f"{CONDITIONERS}{part.name}.": part for part in self.conditioners}
+        return super()._parts() | learned | conditioners
+
+
+def requested(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions without those that are None or empty."""
+
+    def empty(value: Any) -> bool:
+        return value is None or (isinstance(value, str | list | tuple) and not value)
+
+    return {name: value for name, value in conditions.items() if not empty(value)}

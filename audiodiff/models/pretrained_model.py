@@ -6,7 +6,7 @@ arguments and of the attributes that hold them: from these it is written down an
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -22,19 +22,26 @@ class PretrainedModel(nn.Module):
     ARGUMENTS: ClassVar[tuple[str, ...]]
     network: nn.Module
 
+    def __init__(self):
+        super().__init__()
+        self.conditioners = nn.ModuleList()
+
     def learned(self) -> Iterator[nn.Parameter]:
         """What training changes."""
         return self.parameters()
 
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, by name."""
+        return {name: getattr(self, name) for name in self.ARGUMENTS}
+
     def replaced(self, **arguments) -> Self:
         """A model of the same parts, network and weights included, with other constructor arguments."""
-        return type(self)(**{name: getattr(self, name) for name in self.ARGUMENTS} | arguments).eval()
+        return type(self)(**self.arguments() | arguments).eval()
 
     def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
         """Write a checkpoint folder: config.json, model.safetensors, README.md."""
-        arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
         weights = self.network.state_dict() | self._part_weights()
-        checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, arguments, weights, training or {}), card)
+        checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, self.arguments(), weights, training or {}), card)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """Take the weights of a checkpoint: the network's, and those of its other parts that were learned.

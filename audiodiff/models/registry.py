@@ -1,8 +1,8 @@
-"""All kinds of models that checkpoints hold, by their type."""
+"""Model types by name: the key of every layer's own table (pipelines, evaluation, demo, cards)."""
 
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.vocoder_model import VocoderModel
 
-MODEL_TYPES: dict[str, type[PretrainedModel]] = {kind.TYPE: kind for kind in (VocoderModel, AudioModel, Codec)}
+MODEL_TYPES: dict[str, type[PretrainedModel]] = {model.TYPE: model for model in (VocoderModel, AudioModel, Codec)}

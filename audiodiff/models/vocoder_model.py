@@ -12,27 +12,27 @@ first of the signals that the network is told.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiodiff.audio.consistency import project
 from audiodiff.audio.mel import MelSpec, MelSpectrogram
 from audiodiff.audio.prior import Prior
 from audiodiff.conditioners.excitation import HarmonicExcitation
+from audiodiff.conditioners.length_mask import LengthMask
+from audiodiff.conditioners.mel import Mel
+from audiodiff.conditioners.rough import RoughSignal
 from audiodiff.diffusion.bridge import Bridge
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
-from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.models.diffusion_model import Conditioners, DiffusionModel
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
-from audiodiff.nn.unet1d import length_mask
 from audiodiff.ranges import NonNegative, PositiveFloat
 
 MOST_ITERATIONS = 1000  # of mel consistency
-SOURCE = "source."  # what a source's weights begin with in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Estimate:
         loss: (B,) the objective's loss.
         waveform: (B, T) the clean signal's estimate, restored.
         log_snr: (B,) the noise level.
-        source_loss: (B,) of the source, 0 without one.
+        conditioner_loss: (B,) auxiliary losses of the conditioners.
     """
 
     loss: Tensor
     waveform: Tensor
     log_snr: Tensor
-    source_loss: Tensor
+    conditioner_loss: Tensor
 
 
 class VocoderModel(DiffusionModel):
@@ -65,11 +65,11 @@ class VocoderModel(DiffusionModel):
         consistency: iterations of mel-consistency projection used when none are asked for.
         grids: time grids that take the place of a sampler's own, each for one sampler and number of network calls.
         validated: least and most network calls that it was checked at; fewer bring a warning. None: it was not.
-        source: makes the excitation that the network is told; None: it is told the mel alone.
+        conditioners: what the network is conditioned on besides the mel, such as a `HarmonicExcitation`.
         bridge: the noise of a bridge from the prior's mean to the waveform, as of `Bridge`; None: no bridge.
 
     Raises:
-        UserError: a network, prior or source for other mels or signals, a bridge from a prior without a mean, more
+        UserError: a network, prior or conditioner for other mels or signals, a bridge from a prior without a mean, more
             iterations than `MOST_ITERATIONS`, or as `DiffusionModel`.
         ValueError: a bridge's noise that is not above 0.
     """
@@ -85,7 +85,7 @@ class VocoderModel(DiffusionModel):
         "consistency",
         "grids",
         "validated",
-        "source",
+        "conditioners",
         "bridge",
     )
 
@@ -100,12 +100,15 @@ class VocoderModel(DiffusionModel):
         consistency: NonNegative = 32,
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
-        source: HarmonicExcitation | None = None,
+        conditioners: Conditioners = (),
         bridge: PositiveFloat | None = None,
     ):
         denoiser = Denoiser(network if bridge is None else Bridge(network, bridge), schedule, objective)
-        super().__init__(denoiser, sampler, grids, validated)
-        self.source, self.bridge, self.consistency = source, bridge, consistency
+        if bridge is not None and not prior.has_mean:
+            raise UserError("bridge", f"{type(prior).__name__} has no mean to start from", "choose prior=rough")
+        built_in = [Mel(mel_spec), *([] if bridge is None else [RoughSignal(prior)]), LengthMask()]
+        super().__init__(denoiser, sampler, grids, validated, conditioners, built_in)
+        self.bridge, self.consistency = bridge, consistency
         self.mel_spec, self.prior = mel_spec, prior
         self._check_network()
         self._check_mels()
@@ -113,38 +116,23 @@ class VocoderModel(DiffusionModel):
 
     def _check_network(self) -> None:
         network, mel_spec = self.network, self.mel_spec
-        if self.bridge is not None and not self.prior.has_mean:
-            problem = f"has nowhere to begin, {type(self.prior).__name__} has no mean"
-            raise UserError("bridge", problem, "choose prior=rough, or bridge=null")
-        if network.condition != mel_spec.n_mels or network.condition_hop != mel_spec.hop_length:
-            raise UserError(
-                "network",
-                f"takes {network.condition} bands every {network.condition_hop} samples, "
-                f"the mel spec makes {mel_spec.n_mels} every {mel_spec.hop_length}",
-                "set network.condition and network.condition_hop to the mel spec's",
+        if network.condition_hop != mel_spec.hop_length:
+            problem = (
+                f"expects mel frames every {network.condition_hop} samples, the mel spec has {mel_spec.hop_length}"
             )
-        signals = (self.source.signals if self.source else 0) + (self.bridge is not None)
-        if network.frontend.signals != signals:
-            raise UserError(
-                "network",
-                f"takes {network.frontend.signals} conditioning signals, source and bridge make {signals}",
-                f"set network.frontend.signals={signals}",
-            )
+            raise UserError("network", problem, f"set network.condition_hop={mel_spec.hop_length}")
 
     def _check_mels(self) -> None:
         if not 0 <= self.consistency <= MOST_ITERATIONS:
-            raise UserError(f"consistency {self.consistency}", f"is not in 0 to {MOST_ITERATIONS}", "0 is none")
+            raise UserError(f"consistency {self.consistency}", f"must be 0 to {MOST_ITERATIONS}", "0 disables it")
         if self.mel_spec.log_floor >= 1:
-            raise UserError("mel spec, log_floor", f"{self.mel_spec.log_floor} is not below 1, which a network needs")
+            raise UserError("mel spec, log_floor", f"{self.mel_spec.log_floor} must be below 1", "use 1e-5")
         specs = {"prior": self.prior, "prior's shape": getattr(self.prior, "shape", None)}
         specs = {name: part.spec for name, part in specs.items() if hasattr(part, "spec")}
-        specs |= {"source": self.source.mel_spec} if self.source else {}
+        specs |= {part.name: part.mel_spec for part in self.conditioners if hasattr(part, "mel_spec")}
         for name, spec in specs.items():
             if differences := spec.differences(self.mel_spec):
-                raise UserError(name, f"is for another mel spec: {'; '.join(differences)}", "give it the model's")
-        if self.source and self.source.pitch.bands != self.mel_spec.n_mels:
-            problem = f"reads {self.source.pitch.bands} bands, the mel spec has {self.mel_spec.n_mels}"
-            raise UserError("source", problem, "set source.pitch.bands")
+                raise UserError(name, f"different mel spec: {'; '.join(differences)}", "use the model's")
 
     @property
     def sample_rate(self) -> int:
@@ -157,34 +145,31 @@ class VocoderModel(DiffusionModel):
         network = self.denoiser.network
         return network.network if isinstance(network, Bridge) else network
 
-    def condition(
-        self, mel: Tensor, samples: Tensor | None = None, waveform: Tensor | None = None, aligned: bool = True
-    ) -> Condition:
-        """What the network is told: the mel, brought to about -2 to 2 by its spec's own floor, and the signals.
+    @property
+    def excitation(self) -> HarmonicExcitation | None:
+        """The conditioner of harmonic excitation, if the model has one."""
+        return next((part for part in self.conditioners if isinstance(part, HarmonicExcitation)), None)
 
-        Those are the bridge's beginning and the excitation, as far as the model has them.
+    @property
+    def rough(self) -> RoughSignal | None:
+        """The conditioner of a bridge's rough signal, if the model has a bridge."""
+        return next((part for part in self.built_in if isinstance(part, RoughSignal)), None)
+
+    def embed_mel(
+        self, mel: Tensor, samples: Tensor | None = None, waveform: Tensor | None = None, align: bool = True
+    ) -> Condition:
+        """What the network is conditioned on: the normalized mel and the signals computed from it.
 
         Args:
             mel: (B, M, F).
             samples: (B,) valid samples of each clip, multiples of hop_length; None: all.
             waveform: (B, T) the recording that the mel is of, in training.
-            aligned: whether the excitation is put in phase with the waveform.
+            align: whether the excitation is put in phase with the waveform.
         """
-        hop, told, signals = self.mel_spec.hop_length, self._normalized(mel), []
-        total = mel.shape[-1] * hop if waveform is None else waveform.shape[-1]
-        if self.bridge is not None:
-            signals.append(self.rough(mel, total, samples))
-        if self.source is not None:
-            frames = None if samples is None else samples // hop
-            signals.append(self.source(told, total, frames, waveform if aligned else None))
-        return Condition(told, samples, torch.cat(signals, 1) if signals else None)
-
-    def rough(self, mel: Tensor, total: int, samples: Tensor | None = None) -> Tensor:
-        """Where a bridge begins, the whitened mean: log-mel (B, M, F) -> (B, 1, total), of `samples` (B,) valid."""
-        mean = self.prior.mean(mel, total)
-        if samples is not None:
-            mean = mean * length_mask(samples, total, mean.dtype)[:, 0]
-        return self.prior.whiten(mean, mel)[:, None]
+        length = mel.shape[-1] * self.mel_spec.hop_length if waveform is None else waveform.shape[-1]
+        return self.embed_condition(
+            {"mel": mel, "samples": samples, "length": length, "waveform": waveform if align else None}
+        )
 
     def normalize(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """What the process runs on: waveform (B, T), log-mel (B, M, F) -> (B, T)."""
@@ -194,14 +179,10 @@ class VocoderModel(DiffusionModel):
         """The waveform of a sample, the inverse of `normalize`, (B, T)."""
         return (self.prior.restore if self.bridge is None else self.prior.color)(z, mel)
 
-    def source_loss(self, condition: Condition, waveform: Tensor) -> Tensor:
-        """(B,) how wrong the source reads the condition's mel, of the waveform (B, T); 0 without a source."""
-        if self.source is None:
-            return waveform.new_zeros(len(waveform))
-        return self.source.loss(condition.frames, waveform)
-
-    def _normalized(self, mel: Tensor) -> Tensor:
-        return 2 - 4 * mel / float(self.mel_spec.compress(torch.zeros(())))
+    def conditioner_loss(self, mel: Tensor, waveform: Tensor) -> Tensor:
+        """(B,) auxiliary losses of the conditioners on log-mels (B, M, F) of waveforms (B, T); 0 without any."""
+        losses = (part.loss({"mel": mel, "waveform": waveform}) for part in self.conditioners)
+        return sum((loss for loss in losses if loss is not None), waveform.new_zeros(len(waveform)))
 
     def estimate(self, waveform: Tensor, noise: Tensor, t: Tensor) -> Estimate:
         """Noise a batch of clips and estimate it back: what training minimizes.
@@ -212,15 +193,12 @@ class VocoderModel(DiffusionModel):
             t: (B,) in [0, 1].
         """
         mel = self.analysis(waveform)
-        condition = self.condition(mel, waveform=waveform)
+        condition = self.embed_mel(mel, waveform=waveform)
         losses = self.denoiser.loss(self.normalize(waveform, mel)[:, None], noise, t, condition)
         restored = self.restore(losses.x0_hat[:, 0], mel)
-        return Estimate(losses.loss, restored, losses.log_snr, self.source_loss(condition, waveform))
+        return Estimate(losses.loss, restored, losses.log_snr, self.conditioner_loss(mel, waveform))
 
     def project(self, waveform: Tensor, mel: Tensor, iterations: int | None = None) -> Tensor:
         """Bring (B, T) towards the signals that have this mel; `iterations` None for the model's own number."""
         iterations = self.consistency if iterations is None else iterations
         return project(waveform, mel, self.mel_spec, iterations) if iterations else waveform
-
-    def _parts(self) -> dict[str, nn.Module]:
-        return super()._parts() | ({SOURCE: self.source} if self.source else {})

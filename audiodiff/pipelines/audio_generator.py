@@ -6,104 +6,35 @@ of the given clip while it makes what follows (`diffusion.editing.Inpainting`), 
 and some noise (`diffusion.editing.SDEdit`).
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, SupportsFloat
 
 import torch
 from torch import Tensor
 
-from audiodiff.audio.arrays import whole_number
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.loudness import normalize_peak
 from audiodiff.diffusion.editing import Inpainting, SDEdit
 from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
-from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
+from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.sampler import DenoiserLike, NotFinite
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import autoencoder
+from audiodiff.models.diffusion_model import requested
 from audiodiff.nn.condition import Condition
-from audiodiff.pipelines.inputs import Seeds, real_number, seed_list
+from audiodiff.options import whole_number
+from audiodiff.pipelines import seeds
+from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 
-PEAK = 0.9
-LONGEST = 24 * 3600  # seconds of a clip
-STRONGEST = 100  # guidance
-WEAKER = "lower the guidance (2 to 4 are usual), or use float32"  # where a guided clip is not finite
-SLIGHTEST = 1e-3  # strength of a variation
+LOWER_GUIDANCE = "lower the guidance scale (2 to 4 are usual), or use float32"  # where a guided clip is not finite
 _MIN_LEVEL = 1e-6  # root mean square that a signal is divided by at least
 _LEAD_SECONDS = 1.0  # before a loop's beginning, so that filters have come to rest
 _FADE_SECONDS = 0.02  # from a given clip to what a codec makes of its end
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What clips are to be.
-
-    Attributes:
-        seconds: length of each, of a continuation what is added; None for the length that the model was trained on, of
-            a variation for that of the given clip.
-        steps: network calls; None for the model's own number.
-        sampler: a name from `audiodiff.diffusion.samplers.presets.NAMES`; None for the model's own.
-        labels: what the clips are to be, some of the model's; none: anything.
-        tempo: beats a minute that they are to have; None: any.
-        guidance: weight of labels and tempo; 1 is the model as it is, more takes clips further from those of other
-            kinds and costs a second network evaluation a call.
-        loop: whether the end leads to the beginning; the length is brought to whole frames of the model.
-        after: a clip that is to go on.
-        like: a clip that is to be varied.
-        strength: how much a variation may differ, from 0.001 to 1, where nothing of the given clip is left.
-    """
-
-    seconds: float | None = None
-    steps: int | None = None
-    sampler: str | None = None
-    labels: Sequence[str] = ()
-    tempo: float | None = None
-    guidance: float = 1.0
-    loop: bool = False
-    after: Audio | None = None
-    like: Audio | None = None
-    strength: float = 0.5
-
-    def __post_init__(self):
-        """Convert numbers to plain ones, and refuse what cannot be whatever the model is.
-
-        Raises:
-            UserError: a length, tempo or strength that is none, steps that are not a whole number, a clip that is not
-                `Audio`, or two wishes that exclude each other.
-        """
-        for name in ("seconds", "tempo", "guidance", "strength"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, real_number(getattr(self, name), name))
-        if self.steps is not None:
-            object.__setattr__(self, "steps", whole_number(self.steps, "steps"))
-        for name in ("after", "like"):
-            if not isinstance(given := getattr(self, name), Audio | None):
-                problem = f"is of type {type(given).__name__}, not Audio"
-                raise UserError(name, problem, "read it with audiodiff.audio.io.read")
-        if self.seconds is not None and not 0 < self.seconds <= LONGEST:
-            raise UserError(f"seconds {self.seconds}", "is no length", f"give a number above 0, at most {LONGEST}")
-        if self.tempo is not None and not 0 < self.tempo < math.inf:
-            raise UserError(f"tempo {self.tempo:g}", "is not a tempo", "give beats a minute, such as 120")
-        if not abs(self.guidance) <= STRONGEST:
-            raise UserError(
-                f"guidance {self.guidance:g}",
-                f"is not between -{STRONGEST} and {STRONGEST}",
-                "1 is as trained, 2 to 4 exaggerate",
-            )
-        if not SLIGHTEST <= self.strength <= 1:
-            raise UserError(
-                f"strength {self.strength:g}", f"is not between {SLIGHTEST} and 1", "0.2 is near, 1 anywhere"
-            )
-        if isinstance(self.labels, str):
-            raise UserError(f"labels {self.labels!r}", "is one word", "give a list of labels")
-        if sum((self.loop, self.after is not None, self.like is not None)) > 1:
-            raise UserError("a loop, a continuation and a variation", "exclude each other", "ask for one of them")
 
 
 class UnfitClip(UserError):
@@ -132,90 +63,107 @@ class AudioGenerator(Pipeline):
 
     def generate(
         self,
-        seeds: Seeds = 0,
+        config: GenerationConfig | None = None,
         *,
-        peak: float | None = PEAK,
+        count: int | None = None,
+        clip_seeds: Sequence[SupportsFloat] | None = None,
         callback: Callable[[Progress], None] | None = None,
-        **wish,
+        **options,
     ) -> Audio:
-        """Make clips of one length.
+        """Generate clips of one length.
 
         Args:
-            seeds: of one clip, or one for each of several.
-            peak: that each clip is brought to, its mean taken off; None, and for continuations: as it comes.
-            callback: told the progress after every network call.
-            wish: what the clips are to be, the fields of `Wish`.
+            config: what to generate.
+            count: how many clips; None for a single one.
+            clip_seeds: the noise of each clip, in place of `config.seed`; see `pipelines.seeds`.
+            callback: called with the progress after every step.
+            options: fields of `GenerationConfig` that override those of `config`. Any other name is that of a
+                condition, such as `labels=["kick"]` or `tempo=120`.
 
         Returns:
-            Audio with samples (C, T) for one seed, (B, C, T) for several.
+            Audio with samples (C, T) for a single clip, (B, C, T) for several.
 
         Raises:
-            UserError: as `Wish`, and for an unknown sampler or label, a tempo to a model that knows none, a length or
-                number of calls that is none, seeds that are not whole numbers, or samples that are not finite.
+            UserError: as `check`, or samples that are not finite.
         """
-        listed = seed_list(seeds)
-        single = listed is None
-        numbers = [whole_number(seeds, "seed")] if single else listed
-        wished = Wish(**wish)
-        pieces = list(self.pieces(numbers, wished, callback)) if numbers else []
-        if not pieces:
-            return Audio(torch.empty(0, self.model.channels, self._samples(wished)), self.sample_rate)
-        waveforms = torch.cat(pieces, dim=-1)
+        config = configure(config, options)
+        single = count is None and clip_seeds is None
+        clips = None if count is None else whole_number(count, "count", 0)
+        numbers = seeds.resolve(config.seed, clip_seeds, clips)
+        chunks = list(self.chunks(config, numbers, callback)) if numbers else []
+        if not chunks:
+            return Audio(torch.empty(0, self.model.channels, self._samples(config)), self.sample_rate)
+        waveforms = torch.cat(chunks, dim=-1)
         if not waveforms.isfinite().all():
-            raise NotFinite("the generated clips", "hold samples that are not finite", WEAKER)
-        if peak is not None and wished.after is None:
-            waveforms = normalize_peak(waveforms, peak)
+            raise NotFinite("the generated clips", "NaN or infinite samples", LOWER_GUIDANCE)
+        if config.peak_level is not None and config.continue_from is None:
+            waveforms = normalize_peak(waveforms, config.peak_level)
         return Audio(waveforms[0] if single else waveforms, self.sample_rate)
+
+    def check(self, config: GenerationConfig) -> None:
+        """Check a configuration against the model, before any work.
+
+        Raises:
+            UserError: an unknown sampler, fewer steps than it needs, a condition that the model does not have or take,
+                guidance without a condition, or an audio prompt that is silent, too short or has too many channels.
+        """
+        self.model.sampler_for(self._steps(config), config.sampler)
+        self._guide(self.model.denoiser, 1, self._samples(config), config)
 
     @torch.inference_mode()
     def diffused(self, audio: Audio) -> Tensor:
         """What the process runs on (C', F) of a recording, which is brought to the model's rate and channels."""
-        return self._normalized(self._fitted(audio))[0]
+        return self._encode(self._fit(audio))[0]
 
     @torch.no_grad()  # and not inference_mode: continuations take gradients
-    def pieces(
-        self, seeds: Sequence[int], wish: Wish, callback: Callable[[Progress], None] | None = None
-    ) -> Iterator[Tensor]:
-        """As `generate`, as they come: stretches (B, C, T') on the CPU, one after the other, of a codec's model.
-
-        Of a clip of any length only what the process runs on is held; raises as `generate`.
-        """
-        samples = self._samples(wish)
-        if wish.after is not None:
-            yield from self._continued(seeds, wish, samples, callback)
-        elif wish.like is not None:
-            given, level = self._given(wish.like)
-            z = self._made(seeds, wish, self.model.frames(samples), callback, like=given)
-            yield from (piece * level for piece in self._audio(z, samples))
-        else:
-            z = self._made(seeds, wish, self.model.frames(samples), callback)
-            yield from self._audio(z, samples, wish.loop)
-
-    def _made(
+    def chunks(
         self,
-        seeds: Sequence[int],
-        wish: Wish,
+        config: GenerationConfig,
+        clip_seeds: Sequence[int],
+        callback: Callable[[Progress], None] | None = None,
+    ) -> Iterator[Tensor]:
+        """Generate clips in consecutive chunks (B, C, T') on the CPU, not normalized to a peak level.
+
+        With a codec, a long waveform is never held as a whole. Raises as `generate`.
+        """
+        samples = self._samples(config)
+        if config.continue_from is not None:
+            yield from self._continue(clip_seeds, config, samples, callback)
+        elif config.init_audio is not None:
+            given, level = self._encode(self._audible(config.init_audio))
+            z = self._sample(clip_seeds, config, self.model.frames(samples), callback, init=given)
+            yield from (chunk * level for chunk in self._decode(z, samples))
+        else:
+            z = self._sample(clip_seeds, config, self.model.frames(samples), callback)
+            yield from self._decode(z, samples, config.loop)
+
+    def _steps(self, config: GenerationConfig) -> int:
+        return self.model.calls if config.steps is None else config.steps
+
+    def _sample(
+        self,
+        clip_seeds: Sequence[int],
+        config: GenerationConfig,
         frames: int,
         callback: Callable[[Progress], None] | None,
-        like: Tensor | None = None,
-        after: Tensor | None = None,
+        init: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> Tensor:
-        """What the process makes (B, Z, frames); `like` (Z, frames) and `after` (Z, F <= frames) are what is given."""
-        calls = self.model.calls if wish.steps is None else wish.steps
+        """Sample the process, (B, Z, frames), from `init` (Z, frames), or after a `prefix` (Z, F <= frames)."""
         window = self.model.frames(self.model.samples)
         denoiser = self.model.denoiser
-        if frames > window or wish.loop:
-            denoiser = Windowed(denoiser, window, loop=wish.loop)
-        denoiser, condition = self._told(denoiser, len(seeds), min(frames, window) * self.model.stride, wish)
-        where = (seeds, self.model.network.frontend.channels, frames, 0, self.device)
+        if frames > window or config.loop:
+            denoiser = Windowed(denoiser, window, loop=config.loop)
+        denoiser, condition = self._guide(denoiser, len(clip_seeds), min(frames, window) * self.model.stride, config)
+        where = (clip_seeds, self.model.network.frontend.channels, frames, 0, self.device)
         start = batch_noise(*where)
-        if after is not None:
-            known = torch.nn.functional.pad(after, (0, frames - after.shape[-1])).to(start)
-            denoiser = Inpainting(denoiser, known, torch.arange(frames, device=self.device) < after.shape[-1])
-        if like is not None:
-            denoiser = SDEdit(denoiser, wish.strength * denoiser.t_max)
-        sampler = self.model.sampler_for(calls, wish.sampler, denoiser.t_max)
-        start = start * sampler.noise_scale(denoiser) if like is None else denoiser.add_noise(like.to(start), start)
+        if prefix is not None:
+            known = torch.nn.functional.pad(prefix, (0, frames - prefix.shape[-1])).to(start)
+            denoiser = Inpainting(denoiser, known, torch.arange(frames, device=self.device) < prefix.shape[-1])
+        if init is not None:
+            denoiser = SDEdit(denoiser, config.init_noise_level * denoiser.t_max)
+        sampler = self.model.sampler_for(self._steps(config), config.sampler, denoiser.t_max)
+        start = start * sampler.noise_scale(denoiser) if init is None else denoiser.add_noise(init.to(start), start)
 
         def report(step: int, nfe: int, *_: object) -> None:
             if callback is not None:
@@ -225,101 +173,108 @@ class AudioGenerator(Pipeline):
             with self._context():
                 return sampler(denoiser, start, condition, step_noise(*where), report).float()
         except NotFinite as error:
-            raise error if wish.guidance == 1 else NotFinite(error.subject, error.problem, WEAKER) from error
+            if config.guidance_scale == 1:
+                raise
+            raise NotFinite(error.subject, error.problem, LOWER_GUIDANCE) from error
 
-    def _continued(self, seeds: Sequence[int], wish: Wish, samples: int, callback) -> Iterator[Tensor]:
-        """The given clip, then what follows."""
-        given = self._fitted(wish.after)
+    def _continue(
+        self, clip_seeds: Sequence[int], config: GenerationConfig, samples: int, callback
+    ) -> Iterator[Tensor]:
+        """The given clip, then its continuation."""
+        given = self._fit(config.continue_from)
         model, most = self.model, self.model.frames(self.model.samples) // 2 * self.model.stride
         # Frames are counted from the end, so that the last known one is whole.
         context = given[..., -min(given.shape[-1] // model.stride * model.stride, most) :]
         if context.shape[-1] < model.stride or not given.any():
-            raise UnfitClip("the clip that is to go on", "is too short, or silent", "give a second or more of sound")
-        known, level = self._normalized(context)
+            raise UnfitClip("continue_from", "too short or silent", "use a clip with a second or more of sound")
+        known, level = self._encode(context)
         frames = known.shape[-1] + model.frames(samples)
-        z = self._made(seeds, wish, frames, callback, after=known)
-        pieces = (piece * level for piece in self._audio(z, context.shape[-1] + samples))
+        z = self._sample(clip_seeds, config, frames, callback, prefix=known)
+        chunks = (chunk * level for chunk in self._decode(z, context.shape[-1] + samples))
         fade = min(round(_FADE_SECONDS * model.sample_rate), context.shape[-1])
-        share, end = torch.linspace(0, 1, fade), context.shape[-1]
-        both = 1 - share, share
+        rise, end = torch.linspace(0, 1, fade), context.shape[-1]
+        gains = 1 - rise, rise
         if model.codec is not None and not model.codec.network.phases:
-            both = (1 - share).sqrt(), share.sqrt()  # two sounds of other phases add up by their powers
-        made = next(pieces)
-        while made.shape[-1] < end:
-            made = torch.cat([made, next(pieces)], dim=-1)
-        joint = both[0] * given[..., given.shape[-1] - fade :] + both[1] * made[..., end - fade : end]
-        before = given[..., : given.shape[-1] - fade].expand(len(seeds), -1, -1)
-        yield torch.cat([before, joint, made[..., end:]], dim=-1)
-        yield from pieces
+            gains = (1 - rise).sqrt(), rise.sqrt()  # sounds of unrelated phases add up by their powers
+        generated = next(chunks)
+        while generated.shape[-1] < end:
+            generated = torch.cat([generated, next(chunks)], dim=-1)
+        joint = gains[0] * given[..., given.shape[-1] - fade :] + gains[1] * generated[..., end - fade : end]
+        before = given[..., : given.shape[-1] - fade].expand(len(clip_seeds), -1, -1)
+        yield torch.cat([before, joint, generated[..., end:]], dim=-1)
+        yield from chunks
 
-    def _fitted(self, given: Audio) -> Tensor:
-        """A given clip (T,), (C, T) or (1, C, T) at the model's rate, with its channels (C, T)."""
+    def _fit(self, given: Audio) -> Tensor:
+        """A clip (T,), (C, T) or (1, C, T) at the model's sample rate and with its number of channels (C, T)."""
         samples = torch.atleast_2d(given.samples)
         samples = samples[0] if samples.ndim == 3 and len(samples) == 1 else samples
         if samples.ndim > 2:
-            raise UnfitClip("the given clip", f"has samples of shape {tuple(samples.shape)}", "give one clip (C, T)")
+            raise UnfitClip("the audio", f"samples of shape {tuple(samples.shape)}", "pass one clip (C, T)")
         if len(samples) not in (1, 2):
-            raise UnfitClip("the given clip", f"has {len(samples)} channels", "give one or two, channels first")
+            raise UnfitClip("the audio", f"{len(samples)} channels", "pass one or two, channels first")
         if len(samples) > self.model.channels:
             samples = samples.mean(0, keepdim=True)
         return resample(samples.expand(self.model.channels, -1).contiguous(), given.sample_rate, self.sample_rate)
 
-    def _given(self, given: Audio) -> tuple[Tensor, float]:
-        fitted = self._fitted(given)
+    def _audible(self, given: Audio) -> Tensor:
+        fitted = self._fit(given)
         if not fitted.any():
-            raise UnfitClip("the given clip", "is silent or empty", "give one with sound")
-        return self._normalized(fitted)
+            raise UnfitClip("init_audio", "silent or empty", "use a clip with sound")
+        return fitted
 
-    def _normalized(self, waveform: Tensor) -> tuple[Tensor, float]:
-        """What the process runs on (Z, F) of a clip (C, T), and the level that was taken off it."""
+    def _encode(self, waveform: Tensor) -> tuple[Tensor, float]:
+        """The process's signal (Z, F) of a clip (C, T), at unit power without a codec, and the level removed."""
         z = self.model.normalize(waveform[None].to(self.device))[0]
         if self.model.codec is not None:
             return z, 1.0
         level = float(z.square().mean().sqrt().clamp(min=_MIN_LEVEL))
         return z / level, level
 
-    def _audio(self, z: Tensor, samples: int, loop: bool = False) -> Iterator[Tensor]:
-        """Of samples of the process (B, Z, F) the audio (B, C, samples), piece by piece."""
+    def _decode(self, z: Tensor, samples: int, loop: bool = False) -> Iterator[Tensor]:
+        """Audio (B, C, samples) of the process's signal (B, Z, F), chunk by chunk."""
         if not loop:
-            yield from (piece.float().cpu() for piece in self.model.restored(z, samples))
+            yield from (chunk.float().cpu() for chunk in self.model.restored(z, samples))
             return
         lead = self.model.frames(round(_LEAD_SECONDS * self.sample_rate))
         around = torch.arange(-lead, z.shape[-1] + lead, device=z.device) % z.shape[-1]
         first, passed = lead * self.model.stride, 0
-        for piece in self.model.restored(z[..., around], None):
-            kept = piece[..., max(first - passed, 0) : max(first + samples - passed, 0)]
-            passed += piece.shape[-1]
+        for chunk in self.model.restored(z[..., around], None):
+            kept = chunk[..., max(first - passed, 0) : max(first + samples - passed, 0)]
+            passed += chunk.shape[-1]
             if kept.shape[-1]:
                 yield kept.float().cpu()
 
-    def _samples(self, wish: Wish) -> int:
-        seconds = wish.seconds
-        if seconds is None and wish.like is not None:
-            return self._fitted(wish.like).shape[-1]
-        if wish.like is not None:
-            raise UserError(f"seconds {seconds:g}", "cannot be chosen for a variation", "leave it out")
-        samples = self.model.samples if seconds is None else round(seconds * self.sample_rate)
+    def _samples(self, config: GenerationConfig) -> int:
+        if config.init_audio is not None:
+            return self._fit(config.init_audio).shape[-1]
+        samples = self.model.samples if config.seconds is None else round(config.seconds * self.sample_rate)
         if samples < 1:
-            raise UserError(f"seconds {seconds}", "is no length", "give a number above 0")
-        return max(round(samples / self.model.stride), 1) * self.model.stride if wish.loop else samples
+            raise UserError(f"seconds {config.seconds:g}", "less than a sample", "raise it")
+        return max(round(samples / self.model.stride), 1) * self.model.stride if config.loop else samples
 
-    def _told(self, denoiser: DenoiserLike, clips: int, samples: int, wish: Wish) -> tuple[DenoiserLike, Condition]:
-        """The denoiser, guided if it is to be, and what it is told."""
-        length, wanted = {"seconds": samples / self.sample_rate}, {}
-        if wish.tempo is not None:
-            if "tempo" not in self.model.numbers:
-                raise UserError(f"tempo {wish.tempo:g}", "is not what this model is told", "leave it out")
-            wanted["tempo"] = float(wish.tempo)
-        condition = self.model.condition(clips, wish.labels, length | wanted)
-        if wish.guidance == 1.0:
+    def _guide(
+        self, denoiser: DenoiserLike, clips: int, samples: int, config: GenerationConfig
+    ) -> tuple[DenoiserLike, Condition]:
+        """The denoiser, with guidance if requested, and the condition of the clips."""
+        implied = {"seconds": samples / self.sample_rate}
+        condition = self._embed(config.conditions, clips, implied)
+        if config.guidance_scale == 1:
             return denoiser, condition
-        if not wish.labels and not wanted:
-            fix = "give a label, or guidance 1" if self.model.labels else "this model knows no labels: leave it out"
-            raise UserError(f"guidance {wish.guidance:g}", "has nothing to go to", fix)
-        unguided = self.model.condition(clips, (), length)
-        return ClassifierFree(denoiser, wish.guidance, unguided), condition
+        if not requested(config.conditions):
+            flags = [option.flag_for(name) for name, option in self.model.condition_options().items()]
+            fix = f"add {' or '.join(flags)}" if flags else "this model has no conditions: leave it out"
+            raise UserError(f"guidance_scale {config.guidance_scale:g}", "needs a condition", fix)
+        return ClassifierFree(denoiser, config.guidance_scale, self._embed({}, clips, implied)), condition
+
+    def _embed(self, conditions: Mapping[str, Any], clips: int, implied: Mapping[str, Any]) -> Condition:
+        with self._context():
+            return self.model.embed_condition(self.model.parse_conditions(conditions, clips, implied))
 
 
-def clip_seeds(seed: int, count: int) -> list[int]:
-    """Those of `count` clips that are made under one seed: clip i has the same whatever the count."""
-    return [clip_seed(seed, str(i)) for i in range(count)]
+def configure(config: GenerationConfig | None, options: Mapping[str, Any]) -> GenerationConfig:
+    """A configuration with options overridden; names that are not its fields are those of conditions."""
+    config, names = config or GenerationConfig(), {field.name for field in fields(GenerationConfig)}
+    conditions = {name: value for name, value in options.items() if name not in names}
+    own = {name: value for name, value in options.items() if name in names}
+    conditions = {**config.conditions, **own.pop("conditions", {}), **conditions}
+    return replace(config, **own, conditions=conditions)

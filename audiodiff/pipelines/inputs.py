@@ -1,40 +1,17 @@
 """What users pass in Python, converted once and checked: mels, seeds and other numbers."""
 
 from collections.abc import Iterable, Sequence
-from typing import SupportsFloat
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from audiodiff.audio.arrays import real_tensor, whole_number
+from audiodiff.audio.arrays import real_tensor
 from audiodiff.audio.mel import MelSpec, full_scale
 from audiodiff.errors import UserError
 
 Mels = Tensor | ArrayLike | Sequence[Tensor | ArrayLike]
-Seeds = SupportsFloat | Sequence[SupportsFloat]
 _LOUDEST = 100.0  # amplitudes a mel may be above full scale: 40 dB
-
-
-def real_number(value: SupportsFloat, subject: str) -> float:
-    """A number, maybe infinite or NaN.
-
-    Raises:
-        UserError: another type, or an integer beyond what a float holds.
-    """
-    try:
-        if not isinstance(value, str):
-            return float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        pass
-    raise UserError(f"{subject} {value!r:.60}", "is not a number")
-
-
-def seed_list(seeds: Seeds) -> list[int] | None:
-    """The seeds of several clips; None where `seeds` is one number. Raises as `whole_number`."""
-    if isinstance(seeds, Iterable) and getattr(seeds, "ndim", 1) > 0:
-        return [whole_number(seed, "seed") for seed in seeds]
-    return None
 
 
 def mel_tensors(mel: Mels, spec: MelSpec) -> Tensor | list[Tensor]:

@@ -1,4 +1,4 @@
-"""What users hold, whatever it makes: a trained model, where its network runs, and in which precision."""
+"""Base class of inference pipelines."""
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
@@ -17,25 +17,24 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a sampling call stands: network calls done of how many."""
+    """Progress of sampling: steps done, and in total."""
 
     done: int
     total: int
 
 
 class Pipeline:
-    """A model in use.
+    """A model for inference on a device and in a precision.
 
     Args:
-        model: the composed model. It is used as it is and left as it is: it may go on training. On another device than
-            the one where it runs it is copied.
-        device: where the network runs.
-        precision: of the network: float32, bfloat16 or float16. The sampler's state stays float32.
-        model_hash: SHA-256 of the checkpoint it came from; empty if it came from none.
-        training: what training recorded of itself.
+        model: it is not changed, so that it may go on training; on another device than its own it is copied.
+        device: where the network runs; "auto" is CUDA, else MPS, else the CPU.
+        precision: of the network: float32, bfloat16 or float16. The sampler's state stays in float32.
+        model_hash: SHA-256 of the checkpoint that the model came from; empty if none.
+        training: the checkpoint's training record.
 
     Raises:
-        UserError: no such precision, or the device is not there.
+        UserError: an unknown precision, or the device is not available.
     """
 
     MODEL: ClassVar[type[DiffusionModel]]
@@ -49,28 +48,28 @@ class Pipeline:
         training: dict | None = None,
     ):
         if precision not in PRECISIONS:
-            raise UserError(precision, "is not a precision", f"choose one of {', '.join(PRECISIONS)}")
-        self.device = _device(device)
-        there = next(model.parameters()).device == torch.empty(0, device=self.device).device
-        self.model = model if there else copy.deepcopy(model).to(self.device)
+            raise UserError(f"precision {precision}", "unknown", f"choose one of {', '.join(PRECISIONS)}")
+        self.device = resolve_device(device)
+        on_device = next(model.parameters()).device == torch.empty(0, device=self.device).device
+        self.model = model if on_device else copy.deepcopy(model).to(self.device)
         self.precision, self.model_hash, self.training = precision, model_hash, training or {}
 
     @classmethod
     def from_pretrained(
         cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32", **options
     ) -> Self:
-        """Load a checkpoint folder; the other arguments are those of the class.
+        """Load a checkpoint folder, or a shipped model by its name; the other arguments are those of the class.
 
         Raises:
-            UserError: the folder is missing, damaged or of another type of model, or the device is not there.
+            UserError: the folder is missing, damaged or of another type of model, or the device is not available.
         """
         found = checkpoint.load(folder)
-        model = cls.MODEL.from_checkpoint(found, folder).requires_grad_(False).to(_device(device))
+        model = cls.MODEL.from_checkpoint(found, folder).requires_grad_(False).to(resolve_device(device))
         return cls(model, device, precision, found.digest, found.training, **options)
 
     @classmethod
     def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> Self:
-        """The same model with fresh weights: what the network is worth before training."""
+        """A checkpoint's model with random weights, as before training: a baseline."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = cls.MODEL(**checkpoint.load(folder, initialize=True).arguments)
@@ -78,16 +77,23 @@ class Pipeline:
 
     @property
     def sample_rate(self) -> int:
-        """Of the audio it makes, in Hz."""
+        """Sample rate of the audio, in Hz."""
         return self.model.sample_rate
 
     def _context(self) -> AbstractContextManager:
-        """That in which the network runs."""
+        """Context in which the network runs."""
         dtype = PRECISIONS[self.precision]
         return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
 
 
-def _device(name: str | torch.device) -> torch.device:
+def resolve_device(name: str | torch.device) -> torch.device:
+    """A device by its name; "auto" is CUDA, else MPS, else the CPU.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

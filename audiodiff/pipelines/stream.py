@@ -31,6 +31,7 @@ from torch import Tensor
 from audiodiff.audio.consistency import MOMENTUM, project
 from audiodiff.audio.io import Audio
 from audiodiff.audio.prior import StandardPrior
+from audiodiff.conditioners.mel import normalize_mel
 from audiodiff.diffusion.clips import combine
 from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.ancestral import Ancestral
@@ -123,8 +124,8 @@ class Stream(Iterator[Audio]):
         self.mel, self.first, self.done = torch.empty(model.mel_spec.n_mels, 0, device=self.device), 0, 0
         self.phase: Tensor | float = 0.0
         # Between two frames F0 is read from both; a mean is made of frames, and whitened by frames.
-        source = 1 + model.source.pitch.receptive_field if model.source else 0
-        self.lead = source if model.bridge is None else max(source, -(-2 * model.mel_spec.n_fft // self.hop))
+        pulses = 1 + model.excitation.pitch.receptive_field if model.excitation else 0
+        self.lead = pulses if model.rough is None else max(pulses, -(-2 * model.mel_spec.n_fft // self.hop))
         self.stages = self._stages(model.consistency if consistency is None else consistency)
         self.halo = self.lead * self.hop + sum(stage.receptive_field for stage in self.stages)
         self._pieces = self._run(mel_chunks)
@@ -183,11 +184,11 @@ class Stream(Iterator[Audio]):
         self.done = ready
         start = max(0, done // self.hop - self.lead) * self.hop
         mel, rows = self._frames(start, end * self.hop - start), []
-        if model.bridge is not None:
-            rows.append(model.rough(mel, end * self.hop - start)[0, :, done - start : ready - start])
-        if model.source:
-            told = model._normalized(mel)
-            pulses, self.phase = model.source.stretch(told, done - start, ready - start, self.phase)
+        if model.rough is not None:
+            rows.append(model.rough.compute(mel, end * self.hop - start)[0, :, done - start : ready - start])
+        if model.excitation is not None:
+            normalized = normalize_mel(mel, model.mel_spec)
+            pulses, self.phase = model.excitation.stretch(normalized, done - start, ready - start, self.phase)
             rows.append(pulses[0])
         noise = batch_noise([self.seed], 1, ready - done, done, self.device)[0]
         return torch.cat([*rows, self.sampler.noise_scale(model.denoiser) * noise])
@@ -247,7 +248,7 @@ class Stream(Iterator[Audio]):
         return work
 
     def _condition(self, told: Tensor, start: int) -> Condition:
-        mel = self.model._normalized(self._frames(start, told.shape[-1]))
+        mel = normalize_mel(self._frames(start, told.shape[-1]), self.model.mel_spec)
         return Condition(mel, signal=told[None] if len(told) else None)
 
     def _noise(self, step: int, start: int, samples: int) -> Tensor:

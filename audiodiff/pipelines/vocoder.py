@@ -1,19 +1,22 @@
 """`Vocoder`: a trained model in use, from mel spectrograms to audio."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import SupportsFloat
 
 import torch
 from torch import Tensor, nn
 
-from audiodiff.audio.arrays import whole_number
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.mel import MelSpec
-from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
+from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
 from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.options import whole_number
+from audiodiff.pipelines import seeds
 from audiodiff.pipelines.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
-from audiodiff.pipelines.inputs import Mels, Seeds, mel_tensors, seed_list
+from audiodiff.pipelines.inputs import Mels, mel_tensors
+from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.pipelines.stream import CHUNK, Stream
 
@@ -70,7 +73,9 @@ class Vocoder(Pipeline):
         self,
         mel: Mels,
         steps: int | None = None,
-        seeds: Seeds = 0,
+        *,
+        seed: int = 0,
+        clip_seeds: Sequence[SupportsFloat] | None = None,
         sampler: str | None = None,
         consistency: int | None = None,
         callback: Callable[[Progress], None] | None = None,
@@ -79,12 +84,9 @@ class Vocoder(Pipeline):
 
         Args:
             mel: (M, F), (B, M, F), or a list of (M, F_i), in this model's `spec`; tensors, NumPy arrays, nested lists.
-            steps: network calls; None for the model's own number.
-            seeds: one for each clip; an integer for several clips gives clip i the seed `clip_seed(seeds, str(i))`.
-            sampler: a name from `audiodiff.diffusion.samplers.presets.NAMES`; None for the model's own. It walks the
-                grid that the model keeps for it and this number of calls, if there is one.
-            consistency: iterations of mel-consistency projection; None for the model's own, 0 for none.
-            callback: told the progress after every network call, or once at the end where the whole call is replayed
+            steps, seed, sampler, consistency: as of `SynthesisOptions`.
+            clip_seeds: the noise of each clip, in place of `seed`; see `pipelines.seeds`.
+            callback: called with the progress after every step, or once at the end where the whole call is replayed
                 (`compile` on a CUDA device).
 
         Returns:
@@ -97,11 +99,12 @@ class Vocoder(Pipeline):
         mel = mel_tensors(mel, self.spec)
         many = not isinstance(mel, Tensor)
         mels = list(mel) if many or mel.ndim == 3 else [mel]
-        seeds, steps, consistency = self._seeds(seeds, len(mels)), self._calls(steps), _iterations(consistency)
+        options = SynthesisOptions(steps=steps, seed=seed, sampler=sampler, consistency=consistency)
+        noise_seeds = seeds.resolve(options.seed, clip_seeds, len(mels))
         if not mels:
             return []
-        samples = self._sample(mels, seeds, steps, sampler or self.model.sampler, callback)
-        samples = self._finish(samples, mels, consistency)
+        samples = self._sample(mels, noise_seeds, self._steps(options), sampler or self.model.sampler, callback)
+        samples = self._finish(samples, mels, options.consistency)
         if not all(clip.isfinite().all() for clip in samples):
             raise NotFinite(
                 "audio", "became samples that are not finite", "is its mel of the level that its spec says?"
@@ -114,7 +117,9 @@ class Vocoder(Pipeline):
         self,
         mel_chunks: Iterable[Tensor],
         steps: int | None = None,
-        seeds: Seeds = 0,
+        *,
+        seed: int = 0,
+        clip_seeds: Sequence[SupportsFloat] | None = None,
         sampler: str | None = None,
         consistency: int | None = None,
         chunk: int = CHUNK,
@@ -126,7 +131,7 @@ class Vocoder(Pipeline):
 
         Args:
             mel_chunks: log-mels (M, F_i) of any lengths, in this model's `spec`; those without frames are skipped.
-            steps, seeds, sampler, consistency: as of `generate`, for one clip.
+            steps, seed, clip_seeds, sampler, consistency: as of `generate`, for one clip.
             chunk: frames computed at a time: more take longer to come and cost less.
 
         Returns:
@@ -136,18 +141,19 @@ class Vocoder(Pipeline):
             UserError: a model with attention, as `generate`; while it is drawn from, a chunk that is no mel (it is
                 named by its number, from 0), after the audio of those before it, or no frames at all.
         """
-        (seed,) = self._seeds(seeds, 1)
-        sampler = self.model.sampler_for(self._calls(steps), sampler)
+        options = SynthesisOptions(steps=steps, seed=seed, sampler=sampler, consistency=consistency)
+        (noise_seed,) = seeds.resolve(options.seed, clip_seeds, 1)
+        built = self.model.sampler_for(self._steps(options), sampler)
         chunk = whole_number(chunk, "chunk")
-        return Stream(self.model, mel_chunks, sampler, seed, _iterations(consistency), chunk, self._context)
+        return Stream(self.model, mel_chunks, built, noise_seed, options.consistency, chunk, self._context)
 
-    def resynthesize(self, audio: Audio, steps: int | None = None, seeds: int = 0, **options) -> Audio:
+    def resynthesize(self, audio: Audio, steps: int | None = None, **options) -> Audio:
         """Copy synthesis: the audio (T,) of a recording's mel, trimmed to the recording's length.
 
         The recording is as of `mel`, options and errors as of `mel` and `generate`.
         """
         at_rate = Audio(self._mono(audio), self.sample_rate)
-        made = self.generate(self.mel(at_rate), steps, seeds, **options)
+        made = self.generate(self.mel(at_rate), steps, **options)
         return Audio(made.samples[: at_rate.samples.shape[-1]], made.sample_rate)
 
     def _mono(self, audio: Audio) -> Tensor:
@@ -160,8 +166,8 @@ class Vocoder(Pipeline):
             raise UserError("audio", problem, "channels come first; give several recordings one by one")
         return resample(samples if samples.ndim == 1 else samples.mean(0), audio.sample_rate, self.sample_rate)
 
-    def _calls(self, steps: int | None) -> int:
-        return self.model.calls if steps is None else whole_number(steps, "steps")
+    def _steps(self, options: SynthesisOptions) -> int:
+        return self.model.calls if options.steps is None else options.steps
 
     def _sample(
         self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None
@@ -174,7 +180,7 @@ class Vocoder(Pipeline):
         hop = self.spec.hop_length
         lengths = [count * hop for count in frames]
         masked = min(frames) < longest or self._recorded is not None
-        condition = self.model.condition(held, torch.tensor(lengths, device=self.device) if masked else None)
+        condition = self.model.embed_mel(held, torch.tensor(lengths, device=self.device) if masked else None)
         where = (seeds, 1, longest * hop, 0, self.device)
         x1, noise = sampler.noise_scale(self.model.denoiser) * batch_noise(*where), step_noise(*where)
 
@@ -198,20 +204,6 @@ class Vocoder(Pipeline):
             restored = self.model.restore(clip[None], mel)
             finished.append(self.model.project(restored, mel, consistency)[0].cpu())
         return finished
-
-    @staticmethod
-    def _seeds(seeds: Seeds, clips: int) -> list[int]:
-        listed = seed_list(seeds)
-        if listed is None:
-            seed = whole_number(seeds, "seed")
-            return [seed] if clips == 1 else [clip_seed(seed, str(i)) for i in range(clips)]
-        if len(listed) != clips:
-            raise UserError("seeds", f"{len(listed)} for {clips} clips", "give one for each clip, or one number")
-        return listed
-
-
-def _iterations(consistency: int | None) -> int | None:
-    return None if consistency is None else whole_number(consistency, "consistency", 0)
 
 
 def _hold(mel: Tensor, frames: int) -> Tensor:

@@ -159,10 +159,10 @@ class _Renderer:
             rendered = self.vocoder.generate(
                 mels,
                 settings["steps"],
-                [job.settings["clip_seed"] for job in jobs],
-                settings["sampler"],
-                settings["consistency"],
-                advance,
+                clip_seeds=[job.settings["clip_seed"] for job in jobs],
+                sampler=settings["sampler"],
+                consistency=settings["consistency"],
+                callback=advance,
             )
         except (ValueError, MemoryError, RuntimeError) as error:  # torch's lack of memory is a RuntimeError
             if len(clips) > 1:

@@ -16,13 +16,13 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalize_peak, normalize_rms, peak_dbfs, rms_dbfs
 from audiodiff.diffusion.samplers.sampler import NotFinite
-from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.ranges import Positive
 from audiodiff.training.export import CardText, export
 from audiodiff.training.figure import average_spectra, save_figure, spectrogram_grid
 
 USE = """    from audiodiff import AudioGenerator
-    audio = AudioGenerator.from_pretrained("this/folder").generate(seeds=[0, 1, 2])
+    audio = AudioGenerator.from_pretrained("this/folder").generate(count=3)
 
 {seconds:.2f} seconds at {model.sample_rate} Hz, {model.channels} channel(s). Labels: {labels}"""
 
@@ -52,7 +52,7 @@ class AudioSamples(Callback):
         model = module.model
         generator = AudioGenerator(model, module.device)
         try:
-            generated = generator.generate(clip_seeds(0, self.clips), steps=self.steps, peak=None)
+            generated = generator.generate(count=self.clips, steps=self.steps, peak_level=None)
         except NotFinite as error:
             rank_zero_warn(f"step {trainer.global_step}: no clips are generated: {error.subject}: {error.problem}")
         else:

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from audiodiff.conditioners.conditioner import Conditioner
 from audiodiff.data.audit import NAME as AUDIT
 from audiodiff.data.audit import Audit
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
@@ -41,6 +42,7 @@ class ManifestData(lightning.LightningDataModule):
 
     Attributes:
         codec_training: training record of the codec whose latents the data is; empty for waveforms.
+        conditioners: of the model, whose raw values the crops hold; set before `setup`.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class ManifestData(lightning.LightningDataModule):
         self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
         self.corpora, self.clip = corpora, clip
         self.codec_training: dict = {}
+        self.conditioners: Sequence[Conditioner] = ()
 
     def prepared(self) -> Manifest:
         """Load the manifest of the prepared data.
@@ -89,7 +92,8 @@ class ManifestData(lightning.LightningDataModule):
     def read(self) -> None:
         """Build `crops` to train on and `held_out` to validate on."""
         manifest = self.manifest()
-        self.crops = CropDataset(self._split(manifest, "train"), self.sample_rate, self.crop_samples, self.seed)
+        crop = (self.sample_rate, self.crop_samples, self.seed)
+        self.crops = CropDataset(self._split(manifest, "train"), *crop, conditioners=self.conditioners)
         held_out = self._split(manifest, "validation")
         first = Manifest(held_out.clips[: self.validation_clips], held_out.root, held_out.split_by)
         self.held_out = ClipDataset(first, self.sample_rate)
@@ -108,6 +112,7 @@ class ManifestData(lightning.LightningDataModule):
             self.crops,
             batch_size=self.batch_size // ranks,
             sampler=DrawSampler(self.trainer.lightning_module.next_draw + rank, ranks),
+            collate_fn=self.crops.collate,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             worker_init_fn=_single_thread,
@@ -222,7 +227,7 @@ class AudioData(ManifestData):
 
     def _crops(self, manifest: Manifest, dataset: type[CropDataset] = CropDataset, **options) -> CropDataset:
         crop = (manifest, self.sample_rate, self.crop_samples, self.seed, self.channels, self.from_start)
-        return dataset(*crop, self.labels, self.scalars, **options)
+        return dataset(*crop, self.conditioners, **options)
 
     def validation_crops(self) -> Subset:
         """One crop of each of `validation_clips` held-out clips, the same every time."""
@@ -230,7 +235,7 @@ class AudioData(ManifestData):
 
     def val_dataloader(self) -> DataLoader:
         """Batches of the validation crops."""
-        return DataLoader(self.validation_crops(), batch_size=self.batch_size)
+        return DataLoader(self.validation_crops(), batch_size=self.batch_size, collate_fn=self.held_out.collate)
 
 
 def _single_thread(worker: int) -> None:

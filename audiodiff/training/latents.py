@@ -45,7 +45,7 @@ class LatentCrops(CropDataset):
         start = min(self.start(draw) // self.stride, whole.shape[-1] - frames)
         valid = min(self.samples, self.length(clip) - start * self.stride)
         crop = torch.from_numpy(np.array(whole[:, start : start + frames], np.float32))
-        return {"latents": crop} | self.told(clip, draw, valid)
+        return {"latents": crop} | self.metadata(draw, start * self.stride, valid)
 
 
 class LatentData(AudioData):

@@ -52,7 +52,7 @@ class VocoderSamples(Callback):
 
     def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
         recording = Audio(waveform, vocoder.sample_rate)
-        output = vocoder.resynthesize(recording, steps=self.steps, seeds=index)
+        output = vocoder.resynthesize(recording, steps=self.steps, clip_seeds=[index])
         stem = self.folder / "samples" / f"step_{trainer.global_step:09d}" / short_name(name.replace("/", "_"))
         write(stem.with_name(stem.name + ".wav"), output)
         write(stem.with_name(stem.name + "_original.wav"), recording)

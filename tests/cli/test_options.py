@@ -14,6 +14,8 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import VERBS, build
+from audiodiff.conditioners.labels import Labels
+from audiodiff.conditioners.scalars import Scalars
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
@@ -34,8 +36,11 @@ def inputs(tmp_path_factory):
     network = Network(StftFrontend(), 80, 256, channels=[8, 8], blocks=[1, 1], embedding=8)
     VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2).save_pretrained(folder / "vocoder")
     front = StftFrontend(1, n_fft=64, hop_length=16)
-    network = Network(front, 0, 1, [8, 8], [1, 1], 3, 8, labels=1, numbers=1)
-    named = {"labels": ("kick",), "numbers": ("tempo",), "spectrum": AverageSpectrum([0.0, -10.0], 8000)}
+    network = Network(front, 0, 1, [8, 8], [1, 1], 3, 8)
+    named = {
+        "conditioners": [Labels(["kick"], 8), Scalars(["tempo"], 8)],
+        "spectrum": AverageSpectrum([0.0, -10.0], 8000),
+    }
     AudioModel(network, Cosine(), V(), 8000, 800, sampler="dpmpp_2m", **named).save_pretrained(folder / "music")
     soundfile.write(folder / "tone.wav", 0.3 * np.sin(np.arange(4000) / 9), 8000)
     (folder / "manifest.jsonl").write_text("")

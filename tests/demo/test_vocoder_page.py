@@ -70,7 +70,7 @@ def test_recording_is_resynthesized_as_the_vocoder_does(page, recording, model_f
     assert picture["plot"].startswith("data:image/")
     heard = read(recording, sample_rate=16000)
     vocoder = Vocoder.from_pretrained(model_folder)
-    wanted = player(vocoder.resynthesize(heard, steps=3, seeds=7, sampler="ddim"))[1]
+    wanted = player(vocoder.resynthesize(heard, steps=3, seed=7, sampler="ddim"))[1]
     made, rate = samples_of(result)
     assert rate == 16000 and len(made) == len(wanted) == len(heard.samples)
     assert np.abs(made.astype(int) - wanted).max() <= 2

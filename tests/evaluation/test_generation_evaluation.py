@@ -26,7 +26,7 @@ from audiodiff.evaluation.generation_evaluation import (
 )
 from audiodiff.evaluation.report import markdown, write
 from audiodiff.metrics.distribution import Spread
-from audiodiff.pipelines.audio_generator import clip_seeds
+from audiodiff.pipelines.seeds import clip_seeds
 
 RATE, SAMPLES = 8000, 4000
 

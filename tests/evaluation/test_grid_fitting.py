@@ -19,7 +19,7 @@ from audiodiff.errors import UserError
 from audiodiff.evaluation import grid_fitting, modes
 from audiodiff.models import checkpoint
 from audiodiff.models.vocoder_model import VocoderModel
-from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
 
 TIMES = (1.0, 0.7, 0.3123456789012345, 0.1, 0.0)
@@ -211,11 +211,11 @@ def test_a_fit_is_validated_on_the_network(tiny, recording, monkeypatch):
     mel = vocoder.mel(grid_fitting.Audio(held_out[0], 16000))
     sampling = grid_fitting.sample_recordings(vocoder, held_out[:1])
     alone = next(iter(grid_fitting.fit_grids(vocoder, SPECTRUM, [6], "v_2m_pc", sampling)))
-    limit = vocoder.generate(mel, 24, 0, "recommended", consistency=0).samples
+    limit = vocoder.generate(mel, 24, clip_seeds=[0], sampler="recommended", consistency=0).samples
     for model, distance in zip(
         (vocoder.model, vocoder.model.replaced(grids=[alone.grid])), alone.distances, strict=True
     ):
-        made = Vocoder(model).generate(mel, 6, 0, "v_2m_pc", consistency=0).samples
+        made = Vocoder(model).generate(mel, 6, clip_seeds=[0], sampler="v_2m_pc", consistency=0).samples
         assert float(grid_fitting.multi_resolution_stft(made[None], limit[None])) == pytest.approx(distance, rel=1e-6)
 
 
@@ -226,9 +226,9 @@ def test_grids_of_a_generator_are_validated_on_clips_from_noise(kind, request, m
     (found,) = grid_fitting.fit_grids(generator, SPECTRUM, [6], "dpmpp_2m", grid_fitting.sample_seeds(2))
     on_grid = AudioGenerator(grid_fitting.store(generator.model, [replace(found, distances=(1.0, 0.5))]))
     assert on_grid.model.validated == (6, 6) and on_grid.model.sampler_for(6, "dpmpp_2m").grid is not None
-    limit = generator.generate(clip_seeds(0, 2), steps=24, sampler="recommended", peak=None).samples.flatten(0, 1)
+    limit = generator.generate(count=2, steps=24, sampler="recommended", peak_level=None).samples.flatten(0, 1)
     for by, distance in zip((generator, on_grid), found.distances, strict=True):
-        made = by.generate(clip_seeds(0, 2), steps=6, sampler="dpmpp_2m", peak=None).samples.flatten(0, 1)
+        made = by.generate(count=2, steps=6, sampler="dpmpp_2m", peak_level=None).samples.flatten(0, 1)
         assert float(grid_fitting.multi_resolution_stft(made, limit).mean()) == pytest.approx(distance, rel=1e-3)
 
 

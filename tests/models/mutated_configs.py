@@ -105,7 +105,7 @@ def use(folder: Path, kind: str) -> None:
         assert sum(len(piece.samples) for piece in vocoder.stream([mel])) == len(made.samples), "stream"
     else:
         generator = AudioGenerator.from_pretrained(folder)
-        made = generator.generate(1, seconds=0.05)
+        made = generator.generate(seed=1, seconds=0.05)
         assert made.samples.shape == (generator.model.channels, round(0.05 * generator.sample_rate)), "length"
         assert generator.model.samples <= 3600 * generator.sample_rate, "clips of more than hour by default"
     assert made.samples.isfinite().all(), "not finite"

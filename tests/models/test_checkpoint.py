@@ -85,7 +85,7 @@ def test_a_round_trip_makes_the_same_audio(tiny, recording, tmp_path, frontend, 
     model.save_pretrained(tmp_path / "model", training={"steps": 3}, card="# card\n")
     before, after = Vocoder(model), Vocoder.from_pretrained(tmp_path / "model")
     mel = before.mel(recording(3000))
-    assert torch.equal(before.generate(mel, 3, seeds=4).samples, after.generate(mel, 3, seeds=4).samples)
+    assert torch.equal(before.generate(mel, 3, seed=4).samples, after.generate(mel, 3, seed=4).samples)
     assert after.training == {"steps": 3}
     assert sorted(file.name for file in (tmp_path / "model").iterdir()) == [
         "README.md",
@@ -256,7 +256,7 @@ def test_what_a_later_version_wrote(copy):
 
 def test_a_model_of_something_else(copy):
     edit(copy, lambda config: config.update(type="music"))
-    assert "is a model of type 'music', not 'vocoder'" in refusal(copy)
+    assert "'audio', not 'vocoder'" in refusal(copy)
 
 
 def test_a_mel_spec_that_cannot_be_names_file_and_field(copy):
@@ -302,5 +302,5 @@ def test_any_damage_to_a_config_is_one_line_or_harmless(model_folder, copy, data
 
 def test_a_vocoder_needs_a_network_for_its_mels():
     network = Network(StftFrontend(), 40, 256, channels=[8], blocks=[1], embedding=16)
-    with pytest.raises(UserError, match="takes 40 bands every 256 samples, the mel spec makes 80"):
+    with pytest.raises(UserError, match=r"network: .*network.condition=80"):
         VocoderModel(network, Cosine(), V(), SPEC, StandardPrior())

@@ -11,10 +11,10 @@ from audiodiff.diffusion.objective import X0, Epsilon, V
 def test_the_network_is_told_about_minus_two_to_two(tiny, recording, spec):
     model = tiny(spec=spec)
     floor = float(model.mel_spec.compress(torch.zeros(())))
-    told = model.condition(torch.tensor([floor, 0.0]).reshape(1, 1, 2), torch.tensor([512]))
+    told = model.embed_mel(torch.tensor([floor, 0.0]).reshape(1, 1, 2), torch.tensor([512]))
     assert told.frames.flatten().tolist() == pytest.approx([-2, 2])
     assert told.samples.tolist() == [512]
-    frames = model.condition(model.analysis(recording(8000, model.mel_spec.sample_rate).samples[None])).frames
+    frames = model.embed_mel(model.analysis(recording(8000, model.mel_spec.sample_rate).samples[None])).frames
     assert frames.min() >= -2 and frames.max() < 4
 
 

@@ -1,7 +1,5 @@
 """The promises of every network: any length, zero at initialization, clips that do not see each other."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -264,38 +262,6 @@ def test_a_network_of_two_answers_has_a_signal_for_each(frontend):
     assert not torch.equal(answer[:, :2], answer[:, 2:])
     with pytest.raises(ValueError, match="at least one"):
         build(frontend, num_outputs=0)
-
-
-def test_labels_and_numbers_are_told_apart():
-    network = awake(build("stft", condition=0, labels=2, numbers=2))
-    x, log_snr, _ = inputs(6, 300)
-    x, log_snr = x[:1].expand(6, -1, -1), log_snr[:1].expand(6)
-    labels = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1], [0, 0], [0, 0]]).float()
-    numbers = torch.full((6, 2), math.nan)
-    numbers[4, 0], numbers[5, 0] = 100.0, 120.0
-    out = network(x, log_snr, Condition(labels=labels, numbers=numbers))
-    assert all(not torch.allclose(out[i], out[j]) for i in range(6) for j in range(i))
-    alone = network(x[:1], log_snr[:1], Condition(labels=labels[5:], numbers=numbers[5:]))
-    torch.testing.assert_close(alone[0], out[5])
-
-
-def test_what_is_not_told_adds_nothing():
-    told, silent = build("stft", condition=0, labels=2, numbers=1), build("stft", condition=0)
-    silent.load_state_dict({name: told.state_dict()[name] for name in silent.state_dict()})
-    nn.init.normal_(told.unet.conv_out.weight)
-    silent.unet.conv_out.weight.data.copy_(told.unet.conv_out.weight)
-    x, log_snr, _ = inputs(2, 300)
-    nothing = Condition(labels=torch.zeros(2, 2), numbers=torch.full((2, 1), math.nan))
-    assert torch.equal(told(x, log_snr, nothing), silent(x, log_snr))
-
-
-@pytest.mark.parametrize(("labels", "given_labels"), [(0, torch.zeros(2, 1)), (3, None), (3, torch.zeros(2, 2))])
-def test_labels_that_do_not_fit(labels, given_labels):
-    x, log_snr, _ = inputs(2, 300)
-    with pytest.raises(ValueError, match=rf"{labels} labels, got"):
-        build("stft", condition=0, labels=labels)(x, log_snr, Condition(labels=given_labels))
-    with pytest.raises(ValueError, match="0 numbers, got 1"):
-        build("stft", condition=0)(x, log_snr, Condition(numbers=torch.ones(2, 1)))
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])

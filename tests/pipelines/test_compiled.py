@@ -87,7 +87,9 @@ def test_a_recorded_vocoder_equals_the_eager_one(tiny, recording, sampler):
     for frames, seeds in (([21], [1]), ([24], [2]), ([9, 1, 20], [3, 4, 5]), ([9, 24, 3], [6, 7, 8])):
         given = mels(eager, recording, frames)
         for clip, expected in zip(
-            vocoder.generate(given, seeds=seeds, **options), eager.generate(given, seeds=seeds, **options), strict=True
+            vocoder.generate(given, clip_seeds=seeds, **options),
+            eager.generate(given, clip_seeds=seeds, **options),
+            strict=True,
         ):
             assert distance(clip, expected) < 1e-4
     # 21 and 24 frames share a bucket, as do 20 and 24.
@@ -99,8 +101,8 @@ def test_a_cpu_has_nothing_to_gain(tiny, recording):
     eager, compiled = Vocoder(model), Vocoder(model, compile=True)
     assert compiled.compile and not eager.compile
     mel, told = eager.mel(recording(5000)), []
-    made = compiled.generate(mel, 3, 1, callback=told.append)
-    assert torch.equal(made.samples, eager.generate(mel, 3, 1).samples)
+    made = compiled.generate(mel, 3, seed=1, callback=told.append)
+    assert torch.equal(made.samples, eager.generate(mel, 3, seed=1).samples)
     assert told == [Progress(1, 3), Progress(2, 3), Progress(3, 3)]
 
 
@@ -115,9 +117,9 @@ def test_threads_do_not_meet(tiny, recording):
     vocoder, _ = recorded(tiny(consistency=0))
     mel = vocoder.mel(recording(3000))
     make = partial(vocoder.generate, mel, 3, sampler="ddpm")
-    alone = [make(seeds=seed).samples for seed in range(6)]
+    alone = [make(seed=seed).samples for seed in range(6)]
     with ThreadPoolExecutor(3) as pool:
-        together = list(pool.map(lambda seed: make(seeds=seed).samples, range(6)))
+        together = list(pool.map(lambda seed: make(seed=seed).samples, range(6)))
     assert all(map(torch.equal, alone, together))
 
 
@@ -248,7 +250,9 @@ def test_a_captured_vocoder_equals_the_eager_one(monkeypatch, tiny, recording, s
     for frames, seeds in (([21], [1]), ([24], [2]), ([9, 1, 20], [3, 4, 5]), ([9, 24, 3], [6, 7, 8])):
         given = mels(eager, recording, frames)
         for clip, expected in zip(
-            captured.generate(given, seeds=seeds, **options), eager.generate(given, seeds=seeds, **options), strict=True
+            captured.generate(given, clip_seeds=seeds, **options),
+            eager.generate(given, clip_seeds=seeds, **options),
+            strict=True,
         ):
             assert distance(clip, expected) < 1e-4
 

@@ -19,11 +19,11 @@ VOCODER = {
     "diffused": lambda vocoder: vocoder.diffused(CLIP),
 }
 MUSIC = {
-    "generate": lambda music: music.generate(1, steps=2, seconds=0.1).samples,
-    "longer": lambda music: music.generate([1, 2], steps=2, seconds=0.4).samples,
-    "loop": lambda music: music.generate(1, steps=2, seconds=0.4, loop=True).samples,
-    "after": lambda music: music.generate(1, steps=2, seconds=0.2, after=CLIP).samples,
-    "like": lambda music: music.generate(1, steps=2, like=CLIP).samples,
+    "generate": lambda music: music.generate(seed=1, steps=2, seconds=0.1).samples,
+    "longer": lambda music: music.generate(clip_seeds=[1, 2], steps=2, seconds=0.4).samples,
+    "loop": lambda music: music.generate(seed=1, steps=2, seconds=0.4, loop=True).samples,
+    "after": lambda music: music.generate(seed=1, steps=2, seconds=0.2, continue_from=CLIP).samples,
+    "like": lambda music: music.generate(seed=1, steps=2, init_audio=CLIP).samples,
     "diffused": lambda music: music.diffused(CLIP),
 }
 
@@ -81,11 +81,11 @@ def test_a_model_is_as_it_was_where_generating_fails(make_music):
     model = half_frozen(make_music())
     before = state(model)
     with pytest.raises(UserError):
-        AudioGenerator(model).generate(1, steps=2, labels=["flute"])
+        AudioGenerator(model).generate(seed=1, steps=2, labels=["flute"])
     with torch.no_grad():
         model.network.unet.conv_out.weight.fill_(torch.nan)
     with pytest.raises(UserError, match="not finite"):
-        AudioGenerator(model).generate(1, steps=2, after=CLIP, seconds=0.1)
+        AudioGenerator(model).generate(seed=1, steps=2, continue_from=CLIP, seconds=0.1)
     assert state(model)[:2] == before[:2]
 
 

@@ -40,17 +40,17 @@ def speech() -> dict[str, torch.Tensor]:
         gliding_voice(seconds, 16000, lowest) for seconds, lowest in ((1.2, 90), (0.7, 120), (2.0, 160), (0.3, 210))
     ]
     mels = [vocoder.mel(voice) for voice in voices]
-    clips = {f"speech-16k alone, {i}": vocoder.generate(mel, seeds=i).samples for i, mel in enumerate(mels)}
-    batch = vocoder.generate(mels, seeds=[0, 1, 2, 3])
+    clips = {f"speech-16k alone, {i}": vocoder.generate(mel, clip_seeds=[i]).samples for i, mel in enumerate(mels)}
+    batch = vocoder.generate(mels, clip_seeds=[0, 1, 2, 3])
     clips |= {f"speech-16k batch, {i}": audio.samples for i, audio in enumerate(batch)}
-    return clips | {"speech-16k one step": vocoder.generate(mels[0], 1, 0).samples}
+    return clips | {"speech-16k one step": vocoder.generate(mels[0], 1, clip_seeds=[0]).samples}
 
 
 def drums() -> dict[str, torch.Tensor]:
-    """Strokes by `drums`: of any kind, and of one kind with guidance."""
+    """Drum strokes: of any kind, and of one kind with guidance."""
     generator = AudioGenerator.from_pretrained("drums")
-    clips = {f"drums, {i}": generator.generate(i).samples for i in range(3)}
-    return clips | {"drums kick, guidance 2": generator.generate(0, labels=["kick"], guidance=2.0).samples}
+    clips = {f"drums, {i}": clip(generator, i) for i in range(3)}
+    return clips | {"drums kick, guidance 2": clip(generator, 0, labels=["kick"], guidance_scale=2.0)}
 
 
 def music() -> dict[str, torch.Tensor]:
@@ -59,11 +59,15 @@ def music() -> dict[str, torch.Tensor]:
     given = gliding_voice(2.0, generator.sample_rate, 110)
     given = Audio(given.samples.expand(2, -1), given.sample_rate)
     return {
-        "music": generator.generate(0).samples,
-        "music, 20 s": generator.generate(1, seconds=20).samples,
-        "music, loop": generator.generate(2, seconds=4, loop=True).samples,
-        "music, variation": generator.generate(3, like=given, strength=0.4).samples,
+        "music": clip(generator, 0),
+        "music, 20 s": clip(generator, 1, seconds=20),
+        "music, loop": clip(generator, 2, seconds=4, loop=True),
+        "music, variation": clip(generator, 3, init_audio=given, init_noise_level=0.4),
     }
+
+
+def clip(generator: AudioGenerator, clip_seed: int, **options) -> torch.Tensor:
+    return generator.generate(clip_seeds=[clip_seed], **options).samples[0]
 
 
 def rendered(models) -> dict[str, torch.Tensor]:

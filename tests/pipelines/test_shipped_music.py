@@ -10,7 +10,7 @@ from audiodiff.audio.loudness import normalize_rms
 from audiodiff.audio.spectral import multi_resolution_stft
 from audiodiff.evaluation import grid_fitting
 from audiodiff.models.checkpoint import locate
-from audiodiff.pipelines.audio_generator import AudioGenerator, clip_seeds
+from audiodiff.pipelines.audio_generator import AudioGenerator
 
 # Of the recordings that it was trained on, at -20 dB: measured on 300 stretches of three seconds.
 RECORDINGS = (-5.3, -9.2, -13.2, -17.0, -19.4, -22.4, -27.4, -31.4, -36.3, -40.6, -42.8, -46.1)
@@ -23,13 +23,13 @@ def music() -> AudioGenerator:
 
 @pytest.fixture(scope="module")
 def clips(music) -> Tensor:
-    return music.generate(clip_seeds(0, 6)).samples
+    return music.generate(count=6).samples
 
 
 @pytest.fixture(scope="module")
 def untrained() -> Tensor:
     """What the same network makes untrained, in the latents of the trained codec."""
-    return AudioGenerator.untrained("music").generate(clip_seeds(0, 6)).samples
+    return AudioGenerator.untrained("music").generate(count=6).samples
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +97,10 @@ def test_levels_and_length(music, clips):
 
 
 def test_a_batch_is_its_singles_at_any_length(music):
-    together = music.generate([1, 2], seconds=14.0, steps=2).samples
+    together = music.generate(clip_seeds=[1, 2], seconds=14.0, steps=2).samples
     assert together.shape == (2, 2, 14 * 22050)
-    torch.testing.assert_close(music.generate(2, seconds=14.0, steps=2).samples, together[1], rtol=0, atol=1e-3)
+    alone = music.generate(clip_seeds=[2], seconds=14.0, steps=2).samples[0]
+    torch.testing.assert_close(alone, together[1], rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["drums", "music"])
@@ -113,7 +114,7 @@ def test_it_is_small(name):
 def test_a_clip_goes_on_at_its_level(music, clips, steps):
     """Latents are much alike from frame to frame: what pulls the rest towards the known ones must not run away."""
     given = Audio(clips[0, :, : 6 * 22050], 22050)
-    whole = music.generate(3, after=given, seconds=4.0, steps=steps).samples
+    whole = music.generate(seed=3, continue_from=given, seconds=4.0, steps=steps).samples
     assert whole.shape == (2, 10 * 22050)
     before, after = (part.square().mean().sqrt() for part in (given.samples[:, -3 * 22050 :], whole[:, 6 * 22050 :]))
     assert 0.3 < after / before < 3

@@ -50,7 +50,7 @@ def build(frontend="stft", source=False, prior="mel", spec=SPEC, schedule=None, 
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     pulses = HarmonicExcitation(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec) if source else None
     process = schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec)
-    return Vocoder(VocoderModel(network, *process, consistency=2, source=pulses, bridge=bridge))
+    return Vocoder(VocoderModel(network, *process, consistency=2, conditioners=[pulses], bridge=bridge))
 
 
 def make_mel(frames: int, spec: MelSpec = SPEC) -> torch.Tensor:
@@ -77,7 +77,7 @@ def error(made: torch.Tensor, whole: torch.Tensor) -> float:
 )
 def test_a_stream_is_the_whole(frontend, prior, source, sampler):
     vocoder, mel = build(frontend, source, prior), make_mel(131)
-    options = {"steps": SAMPLERS[sampler], "seeds": 7, "sampler": sampler, "consistency": 3}
+    options = {"steps": SAMPLERS[sampler], "seed": 7, "sampler": sampler, "consistency": 3}
     whole = vocoder.generate(mel, **options).samples
     assert error(joined(vocoder.stream(mel.split(9, -1), chunk=8, **options)), whole) < 1e-5
 
@@ -89,7 +89,7 @@ def test_a_stream_is_the_whole_for_every_framing(spec):
     network = Network(StftFrontend(signals=1), spec.n_mels, spec.hop_length, [8, 8], [1, 1], embedding=8)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     source = HarmonicExcitation(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec)
-    vocoder = Vocoder(VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=4, source=source))
+    vocoder = Vocoder(VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=4, conditioners=[source]))
     mel = make_mel(61, spec)
     assert error(joined(vocoder.stream([mel], 2, chunk=10)), vocoder.generate(mel, 2).samples) < 1e-5
 
@@ -98,8 +98,8 @@ def test_a_stream_is_the_whole_for_every_framing(spec):
 @pytest.mark.parametrize(("prior", "bridge"), [("rough", None), ("rough", 1.0), ("rough, mel", 0.5)])
 def test_a_stream_from_a_mean_is_the_whole(prior, bridge, source):
     vocoder, mel = build(source=source, prior=prior, bridge=bridge), make_mel(131)
-    whole = vocoder.generate(mel, 3, seeds=7).samples
-    assert error(joined(vocoder.stream(mel.split(9, -1), 3, seeds=7, chunk=8)), whole) < 1e-5
+    whole = vocoder.generate(mel, 3, seed=7).samples
+    assert error(joined(vocoder.stream(mel.split(9, -1), 3, seed=7, chunk=8)), whole) < 1e-5
 
 
 @pytest.mark.parametrize("prior", ["rough", "rough, mel"])
@@ -174,7 +174,7 @@ def test_audio_comes_as_soon_as_its_halo_is_known():
     halo = stream.halo // SPEC.hop_length
     network, source = (
         vocoder.model.network.receptive_field // SPEC.hop_length,
-        vocoder.model.source.pitch.receptive_field + 1,
+        vocoder.model.excitation.pitch.receptive_field + 1,
     )
     assert halo == source + 2 * network + 4 + 2 * 4
     for number, audio in enumerate(stream):
@@ -196,9 +196,9 @@ def test_what_is_kept_does_not_grow():
 
 def test_pulses_run_on():
     """Pieces of the excitation are the whole, sample by sample, also after thousands of periods."""
-    source = build(source=True).model.source
+    source = build(source=True).model.excitation
     mel, lead, hop = make_mel(6000)[None], source.pitch.receptive_field + 1, SPEC.hop_length
-    whole = source(mel, 6000 * hop)[0, 0]
+    whole = source.synthesize(mel, 6000 * hop)[0, 0]
     phase, pieces = 0.0, []
     for start, stop in pairwise([0, 7, 3000, 3001, 6000]):
         first, end = max(0, start - lead), min(stop + lead, 6000)
@@ -211,11 +211,11 @@ def test_pulses_run_on():
 
 def test_pulses_of_a_clip_in_a_batch_are_its_own():
     """Also in the last hop, where F0 is held and not read from what lies beyond the clip."""
-    source, mel = build(source=True).model.source, make_mel(90)[None]
+    source, mel = build(source=True).model.excitation, make_mel(90)[None]
     held = torch.cat([mel, mel[..., -1:].expand(-1, -1, 30)], -1)
     other = make_mel(120)[None]
-    together = source(torch.cat([held, other]), 120 * SPEC.hop_length, torch.tensor([90, 120]))
-    alone = source(mel, 90 * SPEC.hop_length)
+    together = source.synthesize(torch.cat([held, other]), 120 * SPEC.hop_length, torch.tensor([90, 120]))
+    alone = source.synthesize(mel, 90 * SPEC.hop_length)
     assert error(together[:1, :, : 90 * SPEC.hop_length], alone) < 1e-6
 
 
@@ -266,7 +266,7 @@ def test_what_is_refused_before_the_first_chunk():
     with pytest.raises(UserError, match="sampler 'magic'"):
         vocoder.stream([], sampler="magic")
     with pytest.raises(UserError, match="2 for 1 clips"):
-        vocoder.stream([], seeds=[1, 2])
+        vocoder.stream([], clip_seeds=[1, 2])
 
 
 def test_a_network_that_breaks_is_told_of():

@@ -44,9 +44,9 @@ def test_a_ragged_batch_equals_its_clips_alone(tiny, recording, frontend, prior,
     vocoder = Vocoder(tiny(frontend, prior=prior))
     mels = mels_of(vocoder, recording, [9, 1, 26, 14, 26])
     options = {"steps": 4, "sampler": sampler, "consistency": consistency}
-    together = vocoder.generate(mels, seeds=[1, 2, 3, 4, 5], **options)
+    together = vocoder.generate(mels, clip_seeds=[1, 2, 3, 4, 5], **options)
     for mel, seed, clip in zip(mels, [1, 2, 3, 4, 5], together, strict=True):
-        alone = vocoder.generate(mel, seeds=seed, **options)
+        alone = vocoder.generate(mel, clip_seeds=[seed], **options)
         assert len(clip.samples) == mel.shape[-1] * HOP
         assert distance(clip, alone) < 1e-4
 
@@ -56,28 +56,28 @@ def test_a_ragged_batch_equals_its_clips_alone(tiny, recording, frontend, prior,
 def test_a_batch_equals_its_clips_alone_for_every_objective_and_framing(tiny, recording, objective, spec):
     vocoder = Vocoder(tiny(objective=objective, spec=spec))
     mels = [vocoder.mel(recording(n, vocoder.sample_rate, seed=n)) for n in (2500, 6000, 4000)]
-    together = vocoder.generate(mels, 3, seeds=[4, 5, 6])
+    together = vocoder.generate(mels, 3, clip_seeds=[4, 5, 6])
     for mel, seed, clip in zip(mels, [4, 5, 6], together, strict=True):
-        assert distance(clip, vocoder.generate(mel, 3, seeds=seed)) < 1e-4
+        assert distance(clip, vocoder.generate(mel, 3, clip_seeds=[seed])) < 1e-4
 
 
 @settings(max_examples=12, deadline=None)
 @given(frames=st.lists(st.integers(1, 30), min_size=1, max_size=4), seed=st.integers(-(2**40), 2**40))
 def test_lengths_and_seeds_of_any_list(vocoder, frames, seed):
     mels = [torch.linspace(-9, -3, count).expand(80, -1) for count in frames]
-    made = vocoder.generate(mels, 2, seeds=seed, consistency=1)
+    made = vocoder.generate(mels, 2, seed=seed, consistency=1)
     assert [len(audio.samples) for audio in made] == [count * HOP for count in frames]
     assert all(audio.samples.isfinite().all() and audio.sample_rate == 16000 for audio in made)
     keys = [seed] if len(frames) == 1 else [clip_seed(seed, str(i)) for i in range(len(frames))]
     for mel, key, audio in zip(mels, keys, made, strict=True):
-        assert distance(vocoder.generate(mel, 2, seeds=key, consistency=1), audio) < 1e-4
+        assert distance(vocoder.generate(mel, 2, clip_seeds=[key], consistency=1), audio) < 1e-4
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_seeds_decide_and_nothing_else_does(vocoder, recording, sampler):
     mel = vocoder.mel(recording(4000))
     steps = SAMPLERS[sampler]
-    one, same, other = (vocoder.generate(mel, steps, seeds=seed, sampler=sampler) for seed in (5, 5, 6))
+    one, same, other = (vocoder.generate(mel, steps, seed=seed, sampler=sampler) for seed in (5, 5, 6))
     assert torch.equal(one.samples, same.samples)
     assert distance(one, other) > 0.01
 
@@ -177,7 +177,7 @@ def test_other_bad_arguments(vocoder, model_folder):
     with pytest.raises(UserError, match="steps 0: is below 1"):
         vocoder.generate(mel, 0)
     with pytest.raises(UserError, match="3 for 1 clips"):
-        vocoder.generate(mel, 1, seeds=[1, 2, 3])
+        vocoder.generate(mel, 1, clip_seeds=[1, 2, 3])
     with pytest.raises(UserError, match="choose one of float32"):
         Vocoder.from_pretrained(model_folder, precision="float8")
     with pytest.raises(UserError, match="use --device cpu"):
@@ -195,5 +195,5 @@ def test_untrained_is_silent_where_the_trained_speaks(tiny, recording, tmp_path)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_gpu_makes_the_same_clip(model_folder, vocoder, recording):
     mel = vocoder.mel(recording(8000))
-    there = Vocoder.from_pretrained(model_folder, "cuda").generate(mel, 4, seeds=3, sampler="ddpm", consistency=0)
-    assert distance(there, vocoder.generate(mel, 4, seeds=3, sampler="ddpm", consistency=0)) < 5e-3
+    there = Vocoder.from_pretrained(model_folder, "cuda").generate(mel, 4, seed=3, sampler="ddpm", consistency=0)
+    assert distance(there, vocoder.generate(mel, 4, seed=3, sampler="ddpm", consistency=0)) < 5e-3

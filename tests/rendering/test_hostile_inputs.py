@@ -10,7 +10,8 @@ import torch
 
 from audiodiff.audio import io
 from audiodiff.audio.mel.file import save_mel, spec_path
-from audiodiff.pipelines.audio_generator import AudioGenerator, Wish
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.rendering import generation, render, sidecar
 from audiodiff.rendering.inputs import RenderInput, find_inputs
 from audiodiff.rendering.jobs import FileOptions
@@ -157,5 +158,5 @@ def test_a_nested_manifest_is_one_line(go, tmp_path):
 def test_a_folder_that_is_not_utf8_takes_generated_clips(make_music, tmp_path):
     out = tmp_path / os.fsdecode(b"caf\xe9")
     for format in io.FORMATS:
-        settings, files = generation.Settings(Wish(steps=1)), FileOptions(format=format)
-        assert generation.generate(AudioGenerator(make_music()), out, settings, files, quiet=True).written == 1
+        config, files = GenerationConfig(steps=1), FileOptions(format=format)
+        assert generation.generate(AudioGenerator(make_music()), out, config, 1, files, quiet=True).written == 1

@@ -5,7 +5,8 @@ import pytest
 from audiodiff.audio import io
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
-from audiodiff.pipelines.audio_generator import AudioGenerator, Wish
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.rendering import generation, jobs, render, sidecar
 from audiodiff.rendering.inputs import find_inputs
@@ -37,7 +38,7 @@ def generate(make_music):
 
     def go(out, **settings):
         files = jobs.FileOptions(**{"batch_size": 4} | settings)
-        outcome = generation.generate(generator, out, generation.Settings(Wish(steps=2), CLIPS), files, quiet=True)
+        outcome = generation.generate(generator, out, GenerationConfig(steps=2), CLIPS, files, quiet=True)
         return outcome.written, outcome.skipped
 
     return go

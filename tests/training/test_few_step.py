@@ -35,7 +35,9 @@ def build(source: bool = False, grids=(), seed: int = 0, **options) -> TrainingM
         if not weight.any():
             nn.init.normal_(weight, std=0.03)
     pulses = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=8, blocks=1, bins=24), SPEC) if source else None
-    model = VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, source=pulses, grids=grids)
+    model = VocoderModel(
+        network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, conditioners=[pulses], grids=grids
+    )
     return TrainingModule(model, FewStepTask(**{"gain": (1.0, 1.0), "steps": (2,)} | options), None, None, seed)
 
 
@@ -82,8 +84,8 @@ def test_what_is_trained_is_what_will_be_heard():
         seen = captured(training)
         training.compute_loss({"waveform": clips(1)}, "draw 0")
         noise, mel = batch_noise([5], 1, 16 * HOP), seen["mel"]
-        made = training.task._synthesize(training.model, noise, mel, training.model.condition(mel), 3)
-        heard = Vocoder(training.model).generate(mel[0], 3, seeds=5, sampler="ddim").samples
+        made = training.task._synthesize(training.model, noise, mel, training.model.embed_mel(mel), 3)
+        heard = Vocoder(training.model).generate(mel[0], 3, clip_seeds=[5], sampler="ddim").samples
         torch.testing.assert_close(made[0], heard, rtol=0, atol=1e-5 * float(heard.abs().max()))
 
 
@@ -206,14 +208,14 @@ def test_the_excitation_is_aligned_if_asked_for(aligned):
     seen = captured(training)
     out = training.compute_loss({"waveform": waveform}, "draw 0")
     clean, model = fade_edges(waveform, HOP), training.model
-    told = model.condition(model.analysis(clean), waveform=clean, aligned=aligned)
+    told = model.embed_mel(model.analysis(clean), waveform=clean, align=aligned)
     torch.testing.assert_close(seen["condition"].signal, told.signal)
-    other = model.condition(model.analysis(clean), waveform=clean, aligned=not aligned)
+    other = model.embed_mel(model.analysis(clean), waveform=clean, align=not aligned)
     assert (seen["condition"].signal - other.signal).abs().max() > 0.5
-    expected = out["clip_loss"].mean() + model.source.loss(told.frames, clean).mean()
+    expected = out["clip_loss"].mean() + model.conditioner_loss(model.analysis(clean), clean).mean()
     torch.testing.assert_close(out["loss"], expected)
     out["loss"].backward()
-    assert all(weight.grad is not None and weight.grad.any() for weight in model.source.parameters())
+    assert all(weight.grad is not None and weight.grad.any() for weight in model.excitation.parameters())
 
 
 @pytest.mark.parametrize("repulsion", [0.0, 1.0])

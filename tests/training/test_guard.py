@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from audiodiff.conditioners.labels import Labels
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
@@ -73,9 +74,11 @@ def test_step_that_is_not_finite_changes_no_weight_and_keeps_its_batch(make_trai
 
 def test_latents_that_are_not_finite_are_skipped_and_saved(tmp_path):
     torch.manual_seed(0)
-    network = Network(IdentityFrontend(4), 0, 1, [8], [1], embedding=8, labels=2)
+    network = Network(IdentityFrontend(4), 0, 1, [8], [1], embedding=8)
     autoencoder = Autoencoder(latents=4, hop_length=32, channels=[8, 8], blocks=[1, 1])
-    model = AudioModel(network, Cosine(), V(), 8000, 2048, labels=["low", "high"], autoencoder=autoencoder)
+    model = AudioModel(
+        network, Cosine(), V(), 8000, 2048, conditioners=[Labels(["low", "high"], 8)], autoencoder=autoencoder
+    )
     guard = NonFiniteGuard(tmp_path)
     optimizer = functools.partial(torch.optim.SGD, lr=0.1)
     module = TrainingModule(model, DenoisingTask(), optimizer, WarmupCosine(2), guard=guard)

@@ -12,6 +12,7 @@ import torch
 
 from audiodiff import config, train
 from audiodiff.audio import io
+from audiodiff.conditioners.scalars import Scalars
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
@@ -112,7 +113,9 @@ def test_what_neighbors_tell_of_a_frame(memory):
 
 def latents(codec, **options) -> LatentData:
     arguments = {"sample_rate": RATE, "crop_samples": CROP, "batch_size": 2, "channels": 2, "scalars": ["seconds"]}
-    return LatentData(str(codec / "data" / "mine"), codec=str(codec / "model"), **arguments | options)
+    data = LatentData(str(codec / "data" / "mine"), codec=str(codec / "model"), **arguments | options)
+    data.conditioners = [Scalars(data.scalars, 8)]
+    return data
 
 
 def test_crops_are_what_the_codec_makes_of_the_recording(codec):
@@ -123,7 +126,7 @@ def test_crops_are_what_the_codec_makes_of_the_recording(codec):
     for draw in range(12):
         item = data.crops[draw]
         frames = CROP // model.stride
-        assert item["latents"].shape == (8, frames) and 0 < float(item["numbers"][0]) < 1.001 * CROP / RATE
+        assert item["latents"].shape == (8, frames) and 0 < float(item["scalars"][0]) < 1.001 * CROP / RATE
         start = data.crops.start(draw) // model.stride * model.stride
         whole = io.read(item["path"], sample_rate=RATE, channels=2).samples
         whole = torch.nn.functional.pad(whole, (0, max(CROP - whole.shape[-1], 0)))
@@ -217,8 +220,8 @@ def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
     where = (f'data.codec="{codec / "model"}"', "data.scalars=[seconds,tempo]", "trainer.max_steps=4")
     run("music_latent", LATENT, codec / "data" / "mine", tmp_path, *where)
     generator = AudioGenerator.from_pretrained(tmp_path / "model")
-    assert generator.model.numbers == ("seconds", "tempo") and generator.model.codec.sample_rate == RATE
-    made = generator.generate([1, 2], seconds=1.0, steps=2, tempo=100.0, guidance=2.0)
+    assert generator.model.conditioners[0].scalars == ("seconds", "tempo") and generator.model.codec.sample_rate == RATE
+    made = generator.generate(clip_seeds=[1, 2], seconds=1.0, steps=2, tempo=100.0, guidance_scale=2.0)
     assert made.samples.shape == (2, 2, RATE) and made.samples.isfinite().all()
     trained, kept = (Codec.from_pretrained(one / "model").network.state_dict() for one in (tmp_path, codec))
     assert all(torch.equal(trained[name], kept[name]) for name in kept)  # the codec is not trained on
@@ -247,7 +250,7 @@ def test_the_waveform_recipe_takes_a_folder(songs, tmp_path, monkeypatch, caplog
     more = ("network.frontend.hop_length=64", "task.spectrum_crops=4", "trainer.max_steps=2", "data.batch_size=2")
     run("music_uncond", (*tiny, *more, *LATENT[3:5]), songs, tmp_path / "run")
     assert caplog.text.count("preparing") == 1
-    assert AudioGenerator.from_pretrained(tmp_path / "run" / "model").generate(1, steps=2).samples.shape == (2, CROP)
+    assert AudioGenerator.from_pretrained(tmp_path / "run" / "model").generate(steps=2).samples.shape == (2, CROP)
 
 
 def test_a_folder_of_silence_is_one_line(tmp_path, monkeypatch):

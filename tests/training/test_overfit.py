@@ -78,7 +78,7 @@ def denoised_waveform(model: VocoderModel, clip: Tensor) -> float:
     """SI-SDR of the estimate of `clip` (1, T) at log_snr = 0."""
     mel = model.analysis(clip)
     x_t = half_noise(model.prior.whiten(clip, mel)[:, None])
-    made = model.denoiser(x_t, model.schedule.t_from_log_snr(0.0), model.condition(mel))
+    made = model.denoiser(x_t, model.schedule.t_from_log_snr(0.0), model.embed_mel(mel))
     return float(si_sdr(model.prior.color(made[:, 0], mel), clip))
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from audiodiff.conditioners.scalars import Scalars
 from audiodiff.data.corpora.tones import write_tones
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.learned import LearnedSchedule
@@ -49,8 +50,8 @@ def few_step(make_training, **options):
 
 def music(make_training, **options):
     torch.manual_seed(0)
-    network = Network(StftFrontend(1, 256, 64), 0, 1, [8], [1], embedding=8, numbers=1)
-    model = AudioModel(network, Cosine(), V(), 16000, SAMPLES, numbers=["seconds"])
+    network = Network(StftFrontend(1, 256, 64), 0, 1, [8], [1], embedding=8)
+    model = AudioModel(network, Cosine(), V(), 16000, SAMPLES, conditioners=[Scalars(["seconds"], 8)])
     return TrainingModule(
         model, DenoisingTask(condition_dropout=0.5, spectrum_crops=2), SGD, WarmupCosine(2), **options
     )
@@ -83,8 +84,9 @@ def data_of(kind: str, tones) -> ManifestData:
     if kind == "latent":
         Codec(coder(), 16000, 1).save_pretrained(tones / "codec")
         return LatentData(str(tones), 16000, SAMPLES, 4, seed=3, channels=1, codec=str(tones / "codec"))
-    channels, numbers = (1, ["seconds"]) if kind == "music" else (2, [])
-    return AudioData(str(tones), 16000, SAMPLES, 4, seed=3, channels=channels, scalars=numbers)
+    data = AudioData(str(tones), 16000, SAMPLES, 4, seed=3, channels=1 if kind == "music" else 2)
+    data.conditioners = [Scalars(["seconds"], 8)] if kind == "music" else []
+    return data
 
 
 class Recorder(lightning.Callback):

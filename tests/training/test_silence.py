@@ -73,7 +73,7 @@ def vocoder(task=VocoderTask, prior=None, bridge=None, **options) -> TrainingMod
     signals = 1 + (bridge is not None)
     network = awake(Network(StftFrontend(1, 1024, 256, signals), SPEC.n_mels, 256, [8], [1], embedding=8))
     source = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=8, blocks=1, bins=24), SPEC)
-    model = VocoderModel(network, Cosine(), V(), SPEC, prior, consistency=2, source=source, bridge=bridge)
+    model = VocoderModel(network, Cosine(), V(), SPEC, prior, consistency=2, conditioners=[source], bridge=bridge)
     return train(model, task(gain=(1.0, 1.0), stft_weight=1.0, **options))
 
 
@@ -161,9 +161,7 @@ def test_a_batch_of_silence_is_finite(task):
 def test_the_pitch_of_silence_is_not_taught(quiet):
     """The source's loss of a quiet clip is not above that of a voice."""
     model, voice = built("vocoder, mel")[0].model, clips()[:1]
-    losses = [
-        model.source_loss(model.condition(model.analysis(wave)), wave) for wave in (voice, QUIET[quiet](voice[0])[None])
-    ]
+    losses = [model.conditioner_loss(model.analysis(wave), wave) for wave in (voice, QUIET[quiet](voice[0])[None])]
     assert losses[1].isfinite() and losses[1] < 1.2 * losses[0]
 
 

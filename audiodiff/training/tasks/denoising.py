@@ -8,8 +8,6 @@ their difference (Ho and Salimans 2022, arXiv 2207.12598). Each part of the cond
 any subset may be given.
 """
 
-import math
-
 import lightning
 import torch
 from torch import Tensor
@@ -74,7 +72,7 @@ class DenoisingTask(Task):
         gain = self.draw_gain(model, len(clean), random)[:, None, None]
         relative_t, weights = self.draw_timesteps(model, len(clean), random)
         noise = random.normal(*clean.shape).to(clean)
-        condition = self._condition(model, batch, len(clean), random)
+        condition = self._condition(model, batch, random)
         x0 = self.normalize(clean, condition.samples) * gain.to(clean)
         t, weights = (relative_t * model.denoiser.t_max).to(clean), weights.to(clean)
         losses = model.denoiser.loss(x0, noise, t, condition).loss
@@ -88,17 +86,9 @@ class DenoisingTask(Task):
         rms = column(clip_mean(signal.square(), samples), signal).sqrt()
         return normalize_rms(signal, rms=rms, silence=_SILENCE_RMS)
 
-    def _condition(self, model: AudioModel, batch: dict, clips: int, random: BatchRandom) -> Condition:
-        fields = {}
-        unconditional = random.uniform(clips, 1) < self.condition_dropout
-        for name, missing in (("labels", 0.0), ("numbers", math.nan)):
-            if getattr(model, name):
-                value = batch[name]
-                dropped = unconditional | (random.uniform(*value.shape) < self.condition_dropout)
-                fields[name] = value.masked_fill(dropped.to(value.device), missing)
-        if self.mask_padding:
-            fields["samples"] = -(-batch["samples"] // model.stride)
-        return Condition(**fields)
+    def _condition(self, model: AudioModel, batch: dict, random: BatchRandom) -> Condition:
+        given = {name: value for name, value in batch.items() if name != "samples" or self.mask_padding}
+        return model.embed_condition(model.drop_conditions(given, self.condition_dropout, random))
 
 
 def check_data(model: AudioModel, data: lightning.LightningDataModule) -> None:

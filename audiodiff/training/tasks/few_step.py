@@ -78,13 +78,13 @@ class FewStepTask(Task):
         noise = random.normal(count, 1, samples, repeats=outputs).flatten(0, 1).to(waveform)
         waveform = waveform * gain.to(waveform)
         mel = model.analysis(waveform)
-        condition = model.condition(mel, waveform=waveform, aligned=self.align_excitation)
+        condition = model.embed_mel(mel, waveform=waveform, align=self.align_excitation)
         output = self._synthesize(model, noise, mel[..., : samples // hop], condition, steps)
         output = output.unflatten(0, (outputs, count))
         losses = torch.stack([self._distance(model, one, waveform) for one in output]).mean(0)
         if self.repulsion:
             losses = losses - 0.5 * self.repulsion * self._distance(model, output[0], output[1], waveform)
-        loss = limit_losses(losses).mean() + model.source_loss(condition, waveform).mean()
+        loss = limit_losses(losses).mean() + model.conditioner_loss(mel, waveform).mean()
         return {"loss": loss, "clip_loss": losses.detach()}
 
     def _distance(self, model: VocoderModel, x: Tensor, y: Tensor, scale: Tensor | None = None) -> Tensor:

@@ -57,7 +57,7 @@ class VocoderTask(Task):
             losses = losses + self.stft_weight * limit_losses(multi_resolution_stft(estimated, waveform))
         for extra_loss in self.extra_losses:
             losses = losses + extra_loss(estimated, waveform, estimate.log_snr)
-        loss = mean_loss(weights * losses, model.schedule) + estimate.source_loss.mean()
+        loss = mean_loss(weights * losses, model.schedule) + estimate.conditioner_loss.mean()
         return {"loss": loss, "clip_loss": estimate.loss.detach(), "t": t, "relative_t": relative_t}
 
 

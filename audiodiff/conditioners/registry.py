@@ -1,0 +1,37 @@
+"""The table of conditions: what users may request, and the conditioners by their type names in checkpoints.
+
+Nothing heavy is imported here: the command line builds its options from `OPTIONS`.
+"""
+
+from typing import TYPE_CHECKING
+
+from audiodiff.options import Option
+
+if TYPE_CHECKING:
+    from audiodiff.conditioners.conditioner import Conditioner
+
+OPTIONS: dict[str, Option] = {
+    "labels": Option(
+        "choice", "Class label to condition on; repeat for several.", "Labels", flag="--label", multiple=True
+    ),
+    "tempo": Option("number", "Tempo to condition on, in BPM.", "Tempo", unit="BPM", above=0, maximum=1000),
+}
+
+
+def conditioner_types() -> dict[str, type["Conditioner"]]:
+    """Conditioners by type name."""
+    from audiodiff.conditioners.excitation import HarmonicExcitation
+    from audiodiff.conditioners.labels import Labels
+    from audiodiff.conditioners.length_mask import LengthMask
+    from audiodiff.conditioners.mel import Mel
+    from audiodiff.conditioners.rough import RoughSignal
+    from audiodiff.conditioners.scalars import Scalars
+
+    return {
+        "harmonic_excitation": HarmonicExcitation,
+        "labels": Labels,
+        "length_mask": LengthMask,
+        "mel": Mel,
+        "rough_signal": RoughSignal,
+        "scalars": Scalars,
+    }

@@ -1,0 +1,162 @@
+"""Options of sampling, each declared once for the Python API, the command line, sidecars and the demo.
+
+Nothing heavy is imported here: the command line builds its help from these declarations.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from audiodiff.conditioners import registry
+from audiodiff.errors import UserError
+from audiodiff.options import option, options_of
+
+if TYPE_CHECKING:
+    from audiodiff.audio.io import Audio
+
+MAX_SECONDS = 24 * 3600
+MAX_GUIDANCE = 100
+MIN_NOISE_LEVEL = 1e-3
+_OWN = "the model's own"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How a model is sampled.
+
+    Attributes:
+        steps: network evaluations per sample; None for the model's own number.
+        sampler: a name from `audiodiff.diffusion.samplers.presets.NAMES`; None for the model's own.
+        seed: of the noise, by the rule of `pipelines.seeds`.
+
+    Raises:
+        UserError: a value of another type or out of range.
+    """
+
+    steps: int | None = option(
+        None, kind="integer", help="Network evaluations per sample.", label="Steps", minimum=1, default_help=_OWN
+    )
+    sampler: str | None = option(None, kind="choice", help="Name of the sampler.", label="Sampler", default_help=_OWN)
+    seed: int = option(0, kind="integer", help="Random seed. Clip i is the same for any number of clips.", label="Seed")
+
+    def __post_init__(self):
+        """Check every option, and convert numbers to plain ones."""
+        for name, declared in options_of(self).items():
+            optional = name == "peak_level" or getattr(type(self), name) is None
+            object.__setattr__(self, name, declared.check(name, getattr(self, name), optional))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisOptions(SamplingOptions):
+    """How a vocoder is sampled.
+
+    Attributes:
+        steps, sampler, seed: as of `SamplingOptions`.
+        consistency: iterations of mel-consistency projection; None for the model's own number, 0 disables it.
+    """
+
+    consistency: int | None = option(
+        None,
+        kind="integer",
+        help="Iterations that fit the audio to its mel spectrogram (0 disables).",
+        label="Mel consistency",
+        minimum=0,
+        default_help=_OWN,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig(SamplingOptions):
+    """What to generate.
+
+    Attributes:
+        steps, sampler, seed: as of `SamplingOptions`.
+        seconds: length of each clip, of a continuation what is added; None for the length that the model was trained
+            on, of a variation for that of `init_audio`.
+        conditions: requested conditions by name, such as `{"labels": ["kick"], "tempo": 120}`; the model's conditioners
+            check them.
+        guidance_scale: weight of the conditions; 1 is the model as trained, larger values follow the conditions more
+            closely, at the cost of a second network evaluation per step.
+        loop: whether the end leads seamlessly to the beginning; the length is rounded to whole frames of the model.
+        continue_from: a clip to continue.
+        init_audio: a clip to vary.
+        init_noise_level: how far a variation may depart from `init_audio`, up to 1, where nothing of it is left.
+        peak_level: that each clip is normalized to, after its mean is removed; None, 0, and continuations: unchanged.
+
+    Raises:
+        UserError: a value of another type or out of range, or two options that exclude each other.
+    """
+
+    seconds: float | None = option(
+        None,
+        kind="number",
+        help="Length of each clip.",
+        label="Seconds",
+        unit="s",
+        above=0,
+        maximum=MAX_SECONDS,
+        default_help="the length of training clips",
+    )
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    guidance_scale: float = option(
+        1.0,
+        kind="number",
+        help="Guidance scale: weight of the conditions (1 as trained, 2 to 4 is stronger).",
+        label="Guidance scale",
+        minimum=-MAX_GUIDANCE,
+        maximum=MAX_GUIDANCE,
+    )
+    loop: bool = option(False, kind="flag", help="Generate seamless loops.", label="Seamless loop")
+    continue_from: "Audio | None" = option(
+        None, kind="audio", help="Audio file to continue, by --seconds.", label="Continue from"
+    )
+    init_audio: "Audio | None" = option(None, kind="audio", help="Audio file to vary.", label="Vary")
+    init_noise_level: float = option(
+        0.5,
+        kind="number",
+        help="Noise level of variations (0.2 stays close to the input, 1 ignores it).",
+        label="Noise level",
+        flag="--noise-level",
+        minimum=MIN_NOISE_LEVEL,
+        maximum=1,
+    )
+    peak_level: float | None = option(
+        0.9,
+        kind="number",
+        help="Peak level to normalize each clip to (1 is full scale, 0 disables).",
+        label="Peak level",
+        minimum=0,
+        maximum=1,
+    )
+
+    def __post_init__(self):
+        """Check every option and what excludes what."""
+        super().__post_init__()
+        object.__setattr__(self, "peak_level", self.peak_level or None)
+        checked = {
+            name: registry.OPTIONS[name].check(name, value) if name in registry.OPTIONS else value
+            for name, value in self.conditions.items()
+        }
+        object.__setattr__(self, "conditions", checked)
+        for name in ("continue_from", "init_audio"):
+            if (given := getattr(self, name)) is not None and not hasattr(given, "sample_rate"):
+                problem = f"expected Audio, got {type(given).__name__}"
+                raise UserError(name, problem, "read it with audiodiff.audio.io.read")
+        if sum((self.loop, self.continue_from is not None, self.init_audio is not None)) > 1:
+            raise UserError("loop, continue_from and init_audio", "mutually exclusive", "use one of them")
+        if self.init_audio is not None and self.seconds is not None:
+            raise UserError(f"seconds {self.seconds:g}", "a variation keeps the length of init_audio", "remove it")
+
+    def record(self) -> dict[str, Any]:
+        """All options as JSON, conditions by their names; audio as the SHA-256 of its samples."""
+        values = {name: getattr(self, name) for name in options_of(self)}
+        values |= {name: [] if option.multiple else None for name, option in registry.OPTIONS.items()}
+        values |= {"init_noise_level": None} if self.init_audio is None else {}
+        return {name: _record(value) for name, value in {**values, **self.conditions}.items()}
+
+
+def _record(value: Any) -> Any:
+    if hasattr(value, "sample_rate"):
+        return hashlib.sha256(value.samples.numpy().tobytes()).hexdigest()
+    return list(value) if isinstance(value, tuple) else value
