@@ -47,6 +47,12 @@ def test_loss_is_logged_for_eight_noise_levels(board):
     assert all(event.value > 0 for tag in bins for event in board.Scalars(tag))
 
 
+def test_gradient_norm_and_learning_rate_of_every_step_are_logged(board):
+    rates = [event.value for event in board.Scalars("learning_rate")]
+    assert len(rates) == STEPS and rates[0] == pytest.approx(0.5e-2, rel=0.1) and rates[1] > rates[-1] > 0
+    assert all(event.value > 0 for event in board.Scalars("gradient_norm"))
+
+
 def test_loss_and_throughput_are_logged(board):
     assert len(board.Scalars("loss")) == STEPS
     assert all(event.value > 0 for event in board.Scalars("audio_s_per_s"))
