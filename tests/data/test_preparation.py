@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from tinytag import TinyTag
 
 from audiodiff.audio.io import AudioFile, probe, read
-from audiodiff.data import annotation, preparation
+from audiodiff.data import preparation
 from audiodiff.data.audit import Audit
 from audiodiff.data.corpora import folder as corpus_folder
 from audiodiff.data.manifest import Manifest
@@ -318,7 +319,7 @@ def test_whatever_a_file_makes_a_decoder_do_the_others_are_prepared(tmp_path, mo
         return opened
 
     monkeypatch.setattr(AudioFile, "__init__", failing(AudioFile.__init__))
-    monkeypatch.setattr(annotation.TinyTag, "get", failing(annotation.TinyTag.get))
+    monkeypatch.setattr(TinyTag, "get", failing(TinyTag.get))
     lines = []
     manifest = prepare([f"{kind}:{tmp_path / 'in'}"], tmp_path / "out", report=lines.append)
     assert len(manifest) == 1 and len(lines) == 1
