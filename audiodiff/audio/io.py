@@ -170,7 +170,9 @@ def read(
         warnings.warn(f"{file.path}: {file.remark}", stacklevel=2)
     signal = _signal(file, start, samples, channels == 2 and file.channels == 2, sample_rate or file.sample_rate)
     if not len(signal):
-        raise UserError(file.path, f"holds {file.samples} samples" + (f", no sample {start}" if start else ""))
+        raise UserError(
+            file.path, f"holds {file.samples} samples" + (f", no sample {start}" if start else ""), "choose another"
+        )
     waveform = torch.from_numpy(np.ascontiguousarray(signal.T))
     if channels is not None and waveform.ndim == 1:
         waveform = waveform.expand(channels, -1)
@@ -185,7 +187,7 @@ def _signal(file: AudioFile, start: int, samples: int | None, stereo: bool, to_r
     most = MAX_SAMPLES / max(to_rate / file.sample_rate, 1) / (2 if stereo else 1)
     for block in file.blocks(start, samples):
         if not np.isfinite(block).all():
-            raise UserError(file.path, "holds NaN or infinite samples")
+            raise UserError(file.path, "holds NaN or infinite samples", "repair the recording")
         if not stereo:
             mono = block.mean(1)
             if file.channels > 1:

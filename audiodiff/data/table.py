@@ -156,7 +156,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(path, "no such file") from None
+        raise UserError(path, "no such file", "check the path") from None
     except (UnicodeDecodeError, OSError) as error:
         reason = error.reason if isinstance(error, UnicodeDecodeError) else error.strerror
         raise UserError(path, f"cannot be read as UTF-8 ({reason})", "save it as UTF-8") from error

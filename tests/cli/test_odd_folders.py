@@ -98,7 +98,7 @@ def test_render(monkeypatch, capsys, tmp_path, model, folder):
             line for line in lines if line.startswith("error: ") and f"/{where(odd)}{Path(odd.name).suffix}:" in line
         ]
         assert len(named) == 1 and odd.problem in named[0], (odd.name, lines)
-    for name in ("gone.wav: is a link to nothing", "huge.npy: is not a whole", "nested.melspec.json: is nested too"):
+    for name in ("gone.wav: is a link to nothing", "huge.npy: is not a complete", "nested.melspec.json: is nested too"):
         assert sum(name in line for line in lines if line.startswith("error: ")) == 1, (name, lines)
     assert sum("antiphase.wav: its channels cancel" in line for line in lines) >= 1
     rendered = {path.relative_to(out).with_suffix("").as_posix(): path for path in out.rglob("*.wav")}

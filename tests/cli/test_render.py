@@ -141,8 +141,8 @@ def zero_length_mel(path):
 
 BAD = {
     "empty.wav": (lambda path: path.write_bytes(b""), "is empty"),
-    "empty.npy": (lambda path: path.write_bytes(b""), "is not a whole .npy array"),
-    "empty.safetensors": (lambda path: path.write_bytes(b""), "is not a whole safetensors file"),
+    "empty.npy": (lambda path: path.write_bytes(b""), "is not a complete .npy array"),
+    "empty.safetensors": (lambda path: path.write_bytes(b""), "is not a complete safetensors file"),
     "text.wav": (lambda path: path.write_text("I am a text.\n" * 50), "is not readable audio"),
     "cut.flac": (truncated_flac, "is truncated"),
     "nan.wav": (nan_samples, "NaN or infinite samples"),
@@ -150,7 +150,7 @@ BAD = {
     "zero.npy": (zero_length_mel, "has no frames"),
     "foreign.safetensors": (foreign_mel, "sample_rate: 24000 != 16000; n_mels: 100 != 80"),
     "bare.npy": (lambda path: np.save(path, np.zeros((80, 4))), "bare.melspec.json"),
-    "pickle.npy": (lambda path: path.write_bytes(pickle.dumps([1, 2])), "pickles are never read"),
+    "pickle.npy": (lambda path: path.write_bytes(pickle.dumps([1, 2])), "pickles are not read"),
     "pickle.safetensors": (lambda path: torch.save({"mel": torch.zeros(80, 4)}, path), "safetensors"),
     "loud.safetensors": (lambda path: save_mel(path, torch.full((80, 4), 400.0), SPEC), "reaches 400"),
 }

@@ -31,7 +31,7 @@ def read_array(path: str | Path) -> tuple[np.ndarray, MelSpec | None]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file")
+        raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file", "check the path")
     if path.suffix not in SUFFIXES:
         raise UserError(path, "is not a mel", f"expected {', '.join(SUFFIXES)}")
     try:

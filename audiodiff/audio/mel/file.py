@@ -64,7 +64,7 @@ def load_mel(path: str | Path, spec: MelSpec | None = None) -> tuple[Tensor, Mel
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file")
+        raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file", "check the path")
     if path.stat().st_size > MAX_BYTES + _MAX_SPEC_BYTES:
         raise UserError(path, f"has {path.stat().st_size} bytes, which is too many", "split it into several files")
     if (suffix := path.suffix.lower()) not in EXTENSIONS:
@@ -114,7 +114,7 @@ def read_spec(path: str | Path) -> MelSpec:
             raise UserError(path, f"is not a mel spec: it has {size} bytes", "write it with MelSpec.to_dict")
         return parse_spec(path, path.read_bytes())
     except OSError as error:
-        raise UserError(path, f"cannot be read ({error.strerror})") from error
+        raise UserError(path, f"cannot be read ({error.strerror})", "check its permissions") from error
 
 
 def parse_spec(path: str | Path, text: str | bytes) -> MelSpec:

@@ -81,7 +81,7 @@ class MelSpec:
         for name, most in _COUNTS.items():
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:
-                raise UserError(f"mel spec, {name}", f"{value!r} is not an integer from 1 to {most}")
+                raise UserError(f"mel spec, {name}", f"{value!r} is not an integer", f"set 1 to {most}")
         for name, choices in _CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise UserError(
@@ -90,7 +90,7 @@ class MelSpec:
         for name in ("f_min", "f_max", "log_floor", "power_offset"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not math.isfinite(value):
-                raise UserError(f"mel spec, {name}", f"{value!r} is not a finite number")
+                raise UserError(f"mel spec, {name}", f"{value!r} is not a finite number", "set a number")
         for name, problem in self._contradictions():
             raise UserError(f"mel spec, {name}", problem)
 

@@ -120,14 +120,15 @@ class AudioFile:
 
     def _short(self) -> None:
         there, promised = (count / self.sample_rate for count in (self._at, self._samples))
-        raise UserError(self.path, f"is truncated or damaged: {there:.2f} of {promised:.2f} s can be read")
+        problem = f"is truncated or damaged: {there:.2f} of {promised:.2f} s can be read"
+        raise UserError(self.path, problem, "copy it again")
 
     def _guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call a decoder and convert its errors."""
         try:
             return call(*arguments)
         except soundfile.LibsndfileError as error:
-            raise UserError(self.path, f"is truncated or damaged ({error.error_string})") from error
+            raise UserError(self.path, f"is truncated or damaged ({error.error_string})", "copy it again") from error
         except OSError as error:
             raise UserError(self.path, f"cannot be read ({error.strerror or error})") from error
 
@@ -136,17 +137,19 @@ def _checked(path: Path) -> Path:
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
-        raise UserError(path, "is a link to nothing" if path.is_symlink() else "no such file") from error
+        raise UserError(
+            path, "is a link to nothing" if path.is_symlink() else "no such file", "check the path"
+        ) from error
     except ValueError as error:
-        raise UserError(repr(str(path)), f"cannot be a file's name ({error})") from error
+        raise UserError(repr(str(path)), f"is not a valid file name ({error})", "check the path") from error
     except OSError as error:
         raise UserError(path, f"cannot be read ({error.strerror})") from error
     if stat.S_ISDIR(status.st_mode):
-        raise UserError(path, "is a folder, not an audio file")
+        raise UserError(path, "is a folder, not an audio file", "name a file in it")
     if not stat.S_ISREG(status.st_mode):
         raise UserError(path, "is not a file that can be read more than once", "write it to a file first")
     if status.st_size == 0:
-        raise UserError(path, "is empty (0 bytes)")
+        raise UserError(path, "is empty (0 bytes)", "copy it again")
     if path.suffix.lower() not in EXTENSIONS:
         raise UserError(path, "is not an audio file of a known kind", f"expected {' '.join(EXTENSIONS)}")
     return path

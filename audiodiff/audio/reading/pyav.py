@@ -57,7 +57,7 @@ class PyavDecoder:
             self._resampler: Any = av.AudioResampler(format="fltp")
             first = next(self._frames, None)
             if first is None:
-                raise UserError(path, "holds 0 samples")
+                raise UserError(path, "holds 0 samples", "choose another file")
             # The header states half the rate for some codecs.
             self.sample_rate, self.channels = first.sample_rate, len(first.layout.channels)
             if self.channels > _MAX_CHANNELS:
@@ -94,10 +94,11 @@ class PyavDecoder:
         except self._errors as error:
             if isinstance(error, UserError):
                 raise
-            raise UserError(self._path, f"is truncated or damaged ({_reason(error)})") from error
+            raise UserError(self._path, f"is truncated or damaged ({_reason(error)})", "copy it again") from error
         data, self._rest = self._rest[:count], self._rest[count:]
         if not len(data) and (seconds := self._decoded / self.sample_rate) < self.promised - _SLACK_SECONDS:
-            raise UserError(self._path, f"is truncated: {seconds:.2f} of {self.promised:.2f} s can be read")
+            problem = f"is truncated: {seconds:.2f} of {self.promised:.2f} s can be read"
+            raise UserError(self._path, problem, "copy it again")
         return data
 
     def close(self) -> None:

@@ -47,7 +47,7 @@ def audio_files(root: Path) -> dict[str, Path]:
         UserError: no such folder, or no audio.
     """
     if not root.is_dir():
-        raise UserError(root, "no such folder")
+        raise UserError(root, "no such folder", "check the path")
     paths = files_below(root, EXTENSIONS)
     if not paths:
         raise UserError(root, "holds no audio", f"expected files ending in {' '.join(EXTENSIONS)}")

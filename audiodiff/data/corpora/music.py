@@ -65,7 +65,7 @@ def _instruments(description: Path) -> dict[str, str]:
     try:
         tree = ElementTree.parse(description)
     except ElementTree.ParseError as error:
-        raise UserError(description, f"is no XML ({error})") from error
+        raise UserError(description, f"is not XML ({error})", "download it again") from error
     names: dict[str, str] = {}
     for instrument in tree.iter():
         if instrument.tag.rpartition("}")[2] == "instrument":

@@ -5,7 +5,6 @@ import os
 import re
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from audiodiff.data.corpora.corpus import Recording
 from audiodiff.data.corpora.folder import audio_files, file_recording, recording, split_long, utf8_name
 from audiodiff.data.transcripts import Transcript, Transcripts
 from audiodiff.errors import UserError
+from audiodiff.extras import load_module
 
 _COMMENT = re.compile(r"\s*(\[[^\]]*\]|\([^)]*\)|<[^>]*>)\s*$")
 _LUA_STRING = r'"((?:[^"\\]|\\.)*)"'
@@ -34,10 +34,9 @@ def asterisk(root: Path, texts: Path) -> list[Recording]:
     A trailing comment in brackets is removed from a text; if nothing is left, the prompt is a tone or silence.
 
     Raises:
-        UserError: PyAV, which decodes them, is not installed.
+        UserError: PyAV (`av`), which decodes them, is not installed.
     """
-    if find_spec("av") is None:
-        raise UserError("PyAV", "is needed to decode G.722 and is not installed", "pip install av")
+    load_module("av")
     with gzip.open(texts, "rt", encoding="utf-8") as lines:
         entries = dict(line.strip().split(": ", 1) for line in lines if ": " in line and not line.startswith(";"))
     found = []
@@ -60,7 +59,7 @@ def read_g722(path: Path) -> Audio:
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(path, f"cannot be decoded as G.722 ({error})") from error
     if not frames:
-        raise UserError(path, "holds no samples")
+        raise UserError(path, "holds no samples", "download it again")
     return Audio(torch.from_numpy(np.concatenate(frames).astype(np.float32) / 32768), 16000)
 
 

@@ -43,7 +43,7 @@ def test_strokes_of_one_instrument_are_one_piece(kits):
 
 def test_a_kit_that_is_no_xml(kits):
     (kits / "Kit v1/drumkit.xml").write_text("<drumkit_info>")
-    with pytest.raises(UserError, match=r"drumkit\.xml: is no XML"):
+    with pytest.raises(UserError, match=r"drumkit\.xml: is not XML"):
         music.hydrogen(kits)
 
 
