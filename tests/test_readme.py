@@ -134,11 +134,11 @@ def test_snippet_compiles_and_its_imports_exist(page, snippet):
                 assert hasattr(module, name.name) or importlib.util.find_spec(f"{node.module}.{name.name}")
 
 
-def test_python_of_the_readme_runs(tmp_path):
+def test_python_of_readme_and_samplers_runs(tmp_path):
     """All blocks in one process, from top to bottom, beside the recordings that they read."""
     soundfile.write(tmp_path / "speech.wav", 0.1 * np.sin(np.arange(8000) * 0.05), 16000)
     soundfile.write(tmp_path / "song.wav", 0.1 * np.sin(np.arange(44100) * 0.05), 22050)
-    script = "\n".join(text for page, text in blocks("python") if page == "README.md")
+    script = "\n".join(text for page, text in blocks("python") if page in ("README.md", "docs/solvers.md"))
     assert script
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
