@@ -40,23 +40,23 @@ def azula_sampler(kind: type, order: int, spacing: Callable[[float, float, int],
     path = log_snr_uniform()
     first, last = math.exp(-path(0.0)), math.exp(-path(1.0))
 
-    def run(problem: Problem, calls: int) -> Answer:
-        angles = torch.from_numpy(np.arctan(spacing(first, last, calls)))
-        asked = 0
+    def run(problem: Problem, nfe: int) -> Answer:
+        angles = torch.from_numpy(np.arctan(spacing(first, last, nfe)))
+        evaluations = 0
 
         def node(t: Tensor) -> Tensor:
-            return ((1 - t) * calls).round().long()
+            return ((1 - t) * nfe).round().long()
 
         def denoiser(x: Tensor, t: Tensor) -> SimpleNamespace:
-            nonlocal asked
-            asked += 1
+            nonlocal evaluations
+            evaluations += 1
             angle = float(angles[node(t)])
             return SimpleNamespace(mean=problem.x0(x, math.cos(angle), math.sin(angle)))
 
         denoiser.schedule = lambda t: (torch.cos(angles[node(t)]), torch.sin(angles[node(t)]))
-        z = kind(denoiser, order=order, steps=calls, silent=True, dtype=torch.float64)(problem.noise)
+        z = kind(denoiser, order=order, steps=nfe, silent=True, dtype=torch.float64)(problem.noise)
         start, stop = float(angles[0]), float(angles[-1])
-        return Answer(z / math.cos(stop), start, stop, asked)
+        return Answer(z / math.cos(stop), start, stop, evaluations)
 
     return run
 

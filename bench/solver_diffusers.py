@@ -1,9 +1,9 @@
 """The schedulers of diffusers, each run as its authors mean it to be run.
 
-A scheduler is told a number of steps and asked for its answer step by step. Its process is the cosine
+A scheduler gets a number of steps and is called step by step. Its process is the cosine
 one of 1000 steps ("squaredcos_cap_v2"); `lambda_min_clipped` = -5.1, which its documentation advises for this
 process, is "clip". Networks predict v where they can, which loses the fewest digits: the arithmetic is partly float32.
-The network is told the noise level that the state really has: `sigmas` of the scheduler where it keeps them, else the
+The network gets the true noise level of the state: `sigmas` of the scheduler where it keeps them, else the
 level of the time it names. Three conventions occur:
 
 - variance preserving states (DDIM, PNDM, DPM++, DEIS, UniPC);
@@ -30,7 +30,7 @@ EDM = {"sigma_min": 0.0064, "sigma_max": 160.0}
 
 
 class Network:
-    """A problem's denoiser as the network of a scheduler; counts its calls.
+    """A problem's denoiser as the network of a scheduler; counts its evaluations.
 
     Args:
         problem: whose denoiser.
@@ -40,11 +40,11 @@ class Network:
     def __init__(self, problem: Problem, prediction: str):
         self.problem = problem
         self.prediction = prediction
-        self.calls = 0
+        self.nfe = 0
 
     def x0(self, z: Tensor, u: float) -> Tensor:
         """E[x0 | z] for a variance preserving state at u = sigma / alpha."""
-        self.calls += 1
+        self.nfe += 1
         return self.problem.x0(z.double(), math.cos(math.atan(u)), math.sin(math.atan(u)))
 
     def __call__(self, z: Tensor, u: float) -> Tensor:
@@ -67,14 +67,14 @@ def preserving(make: Callable[[], diffusers.SchedulerMixin], fewer: int = 0, beg
 
     Args:
         make: it, fresh.
-        fewer: how many steps fewer than calls it wants.
+        fewer: by how many its steps are fewer than nfe.
         begin: tell it that it starts at its first time; without, those that look times up fail on grids of repeated
             whole times.
     """
 
-    def run(problem: Problem, calls: int) -> Answer:
+    def run(problem: Problem, nfe: int) -> Answer:
         scheduler = make()
-        scheduler.set_timesteps(calls - fewer)
+        scheduler.set_timesteps(nfe - fewer)
         if begin:
             scheduler.set_begin_index(0)
         network, table = Network(problem, scheduler.config.prediction_type), table_ratios(scheduler)
@@ -89,23 +89,23 @@ def preserving(make: Callable[[], diffusers.SchedulerMixin], fewer: int = 0, beg
         z = problem.noise
         for n, t in enumerate(times):
             z = scheduler.step(network(z, ratios[n]), t, z).prev_sample
-        return Answer(z.double() / math.cos(math.atan(end)), math.atan(ratios[0]), math.atan(end), network.calls)
+        return Answer(z.double() / math.cos(math.atan(end)), math.atan(ratios[0]), math.atan(end), network.nfe)
 
     return run
 
 
-def exploding(make: Callable[[], diffusers.SchedulerMixin], calls_a_step: int = 1) -> Peer:
-    """A scheduler whose states are y = x / alpha; the last of `calls_a_step` calls is saved in the last step."""
+def exploding(make: Callable[[], diffusers.SchedulerMixin], nfe_per_step: int = 1) -> Peer:
+    """A scheduler whose states are y = x / alpha; the last of `nfe_per_step` evaluations is saved in the last step."""
 
-    def run(problem: Problem, calls: int) -> Answer:
+    def run(problem: Problem, nfe: int) -> Answer:
         scheduler = make()
-        scheduler.set_timesteps((calls + calls_a_step - 1) // calls_a_step)
+        scheduler.set_timesteps((nfe + nfe_per_step - 1) // nfe_per_step)
         network, ratios = Network(problem, scheduler.config.prediction_type), scheduler.sigmas.double().tolist()
         y = problem.noise * math.hypot(ratios[0], 1)
         for n, t in enumerate(scheduler.timesteps):
             z = scheduler.scale_model_input(y, t)
             y = scheduler.step(network(z, ratios[n]), t, y).prev_sample
-        return Answer(y.double(), math.atan(ratios[0]), math.atan(ratios[-1]), network.calls)
+        return Answer(y.double(), math.atan(ratios[0]), math.atan(ratios[-1]), network.nfe)
 
     return run
 
@@ -113,9 +113,9 @@ def exploding(make: Callable[[], diffusers.SchedulerMixin], calls_a_step: int = 
 def preconditioned(make: Callable[[], diffusers.SchedulerMixin]) -> Peer:
     """An EDM scheduler: y = x / alpha, and a network F in x0 = c_skip y + c_out F."""
 
-    def run(problem: Problem, calls: int) -> Answer:
+    def run(problem: Problem, nfe: int) -> Answer:
         scheduler = make()
-        scheduler.set_timesteps(calls)
+        scheduler.set_timesteps(nfe)
         network, ratios = Network(problem, "sample"), scheduler.sigmas.double().tolist()
         spread = scheduler.config.sigma_data
         y = problem.noise * math.hypot(ratios[0], 1)
@@ -126,7 +126,7 @@ def preconditioned(make: Callable[[], diffusers.SchedulerMixin]) -> Peer:
             norm = u**2 + spread**2
             answer = (x0 - spread**2 / norm * y) * math.sqrt(norm) / (u * spread)
             y = scheduler.step(answer, t, y).prev_sample
-        return Answer(y.double(), math.atan(ratios[0]), math.atan(ratios[-1]), network.calls)
+        return Answer(y.double(), math.atan(ratios[0]), math.atan(ratios[-1]), network.nfe)
 
     return run
 

@@ -13,7 +13,7 @@ from audiodiff.errors import UserError
 
 
 class CountingDenoiser:
-    """A problem's denoiser under our contract, which notes when it is first asked and how often.
+    """A problem's denoiser with our interface, which records its first time and its evaluations.
 
     Args:
         problem: whose denoiser.
@@ -25,12 +25,12 @@ class CountingDenoiser:
         self.schedule = schedule
         self.t_max = schedule.t_max
         self.first: float | None = None
-        self.calls = 0
+        self.nfe = 0
 
     def __call__(self, x_t: Tensor, t: float, cond: Any = None) -> Tensor:
         """E[x0 | x_t], like x_t."""
         self.first = float(t) if self.first is None else self.first
-        self.calls += 1
+        self.nfe += 1
         level = self.schedule.level(float(t))
         return self.problem.x0(x_t.flatten(1), level.alpha, level.sigma).reshape(x_t.shape)
 
@@ -43,7 +43,7 @@ def answer(problem: Problem, sampler: Sampler, schedule: Schedule | None = None)
     end = denoiser.schedule.level(0.0 if sampler.grid is None else float(sampler.grid[-1]))
     first = denoiser.schedule.level(denoiser.first)
     start, stop = (math.atan2(level.sigma, level.alpha) for level in (first, end))
-    return Answer(x.squeeze(1) / end.alpha, start, stop, denoiser.calls)
+    return Answer(x.squeeze(1) / end.alpha, start, stop, denoiser.nfe)
 
 
 def error(problem: Problem, sampler: Sampler, schedule: Schedule | None = None) -> float:
@@ -56,10 +56,10 @@ def names() -> tuple[str, ...]:
     return (*(name for name in presets.NAMES if not presets.build(name, 4).stochastic), "recommended")
 
 
-def run(name: str, problem: Problem, calls: int) -> Answer | None:
-    """The answer of a preset, or of the recommended one; None if it needs more calls."""
+def run(name: str, problem: Problem, nfe: int) -> Answer | None:
+    """The result of a preset, or of the recommended one; None if it needs more steps."""
     try:
-        sampler = presets.recommended(calls) if name == "recommended" else presets.build(name, calls)
+        sampler = presets.recommended(nfe) if name == "recommended" else presets.build(name, nfe)
     except UserError:
         return None
     return answer(problem, sampler)

@@ -1,8 +1,8 @@
 """DPM-Solver, DPM-Solver++ and UniPC as published, with the choices of the authors' own programs.
 
 Written from Lu et al., "DPM-Solver" (arXiv 2206.00927) and "DPM-Solver++" (2211.01095), and Zhao et al., "UniPC"
-(2302.04867). With lambda = log(alpha / sigma), h the step's length in it and f the network's answer, both predictions
-obey one set of formulas:
+(2302.04867). With lambda = log(alpha / sigma), h the step's length in it and f the network's prediction, both
+predictions obey one set of formulas:
 
     "noise":  f = epsilon, a = alpha, b = sigma, k = h          (DPM-Solver)
     "data":   f = x0,      a = sigma, b = alpha, k = -h         (DPM-Solver++)
@@ -10,19 +10,19 @@ obey one set of formulas:
     x_s = a_s / a_t x_t - b_s (phi_1 f + phi_2 (h f') + phi_3 (h^2 f'') + ...),
     phi_1 = e^k - 1,   phi_2 = phi_1 / k - 1,   phi_3 = phi_2 / k - 1 / 2,
 
-with the derivatives in lambda. The solvers differ in how they estimate h f' and h^2 f'' from calls inside the step (2S,
-3S) or before it (2M, 3M). What the programs do and the papers leave open is kept, since it is what people run:
+with the derivatives in lambda. The solvers differ in how they estimate h f' and h^2 f'' from evaluations inside the
+step (2S, 3S) or before it (2M, 3M). Where the papers leave details open, the programs' choices are used:
 
 - 2S, 2M and 3M put phi_1 / 2 in phi_2's place where they estimate one derivative.
 - 3M weighs a divided difference, h^2 f'' / 2, with phi_3, which makes it of second order.
 - multistep solvers start at order 1 and, below ten steps, end at order 1; UniPC always ends so.
-- singlestep solvers fill up a number of calls that their order does not divide with steps of lower order.
-- UniPC corrects every step but the last with the network's answer behind it, which costs no call.
+- singlestep solvers fill up nfe that their order does not divide with steps of lower order.
+- UniPC corrects every step but the last with the prediction at its end, which costs no evaluation.
 
 Grids. The programs know a discrete process of 1000 steps, here that of the cosine betas, keep its steps with lambda >=
 -5.1, and spread those over t in [0, 1]; log(alpha) is linear in t in between. They run from t = 1 to t = 1e-3, evenly
-in t ("time_uniform") or in lambda ("logSNR"). Their network is told a time that belongs to the unclipped process;
-here it is told the noise level that the state really has.
+in t ("time_uniform") or in lambda ("logSNR"). Their network gets a time of the unclipped process;
+here it gets the true noise level of the state.
 """
 
 import math
@@ -98,7 +98,7 @@ class Level:
 
 @dataclass
 class Walk:
-    """One run: the network in the prediction asked for, and the calls it took.
+    """One run: the network in the given prediction, and the evaluations it took.
 
     Args:
         problem: whose denoiser.
@@ -109,7 +109,7 @@ class Walk:
     problem: Problem
     path: Path
     data: bool
-    calls: int = 0
+    nfe: int = 0
 
     def level(self, share: float) -> Level:
         """The level at this share of the way."""
@@ -117,7 +117,7 @@ class Walk:
 
     def ask(self, x: Tensor, level: Level) -> Tensor:
         """f at x."""
-        self.calls += 1
+        self.nfe += 1
         alpha, sigma = math.cos(level.angle), math.sin(level.angle)
         x0 = self.problem.x0(x, alpha, sigma)
         return x0 if self.data else (x - alpha * x0) / sigma
@@ -130,7 +130,7 @@ class Walk:
     def answer(self, x: Tensor) -> Answer:
         """The result at the path's end."""
         first, last = self.level(0.0), self.level(1.0)
-        return Answer(x / math.cos(last.angle), first.angle, last.angle, self.calls)
+        return Answer(x / math.cos(last.angle), first.angle, last.angle, self.nfe)
 
 
 def phi(order: int, k: float) -> float:
@@ -141,7 +141,7 @@ def phi(order: int, k: float) -> float:
 
 
 def single_step(walk: Walk, x: Tensor, shares: list[float]) -> Tensor:
-    """DPM-Solver-1, 2S or 3S over the levels at `shares`: the start, those asked in between, and the end."""
+    """DPM-Solver-1, 2S or 3S over the levels at `shares`: the start, those evaluations in between, and the end."""
     start, *inner, stop = (walk.level(share) for share in shares)
     k = walk.kernel(start, stop)
     f = walk.ask(x, start)
@@ -159,23 +159,23 @@ def single_step(walk: Walk, x: Tensor, shares: list[float]) -> Tensor:
     return x - stop.b * (phi(2, k) if len(inner) == 2 else phi(1, k) / 2) * slope
 
 
-def single_step_orders(calls: int, order: int) -> list[int]:
-    """Orders of the steps that make up a number of calls."""
+def single_step_orders(nfe: int, order: int) -> list[int]:
+    """Orders of the steps that add up to nfe."""
     if order < 3:
-        return [order] * (calls // order) + [1] * (calls % order)
-    whole = calls // 3
-    return [*([3] * (whole - 1)), 2, 1] if calls % 3 == 0 else [*([3] * whole), calls % 3]
+        return [order] * (nfe // order) + [1] * (nfe % order)
+    whole = nfe // 3
+    return [*([3] * (whole - 1)), 2, 1] if nfe % 3 == 0 else [*([3] * whole), nfe % 3]
 
 
-def dpm_solver_single(problem: Problem, calls: int, path: Path, order: int, data: bool, even_steps: bool) -> Answer:
+def dpm_solver_single(problem: Problem, nfe: int, path: Path, order: int, data: bool, even_steps: bool) -> Answer:
     """DPM-Solver-2S, 3S and ++; steps are equally long if `even_steps`, else in proportion to their order."""
     walk = Walk(problem, path, data)
-    orders = single_step_orders(calls, order)
+    orders = single_step_orders(nfe, order)
     lengths = [1] * len(orders) if even_steps else orders
     ends = np.cumsum([0, *lengths]) / sum(lengths)
     x = problem.noise
-    for n, calls_inside in enumerate(orders):
-        x = single_step(walk, x, np.linspace(ends[n], ends[n + 1], calls_inside + 1).tolist())
+    for n, nfe_inside in enumerate(orders):
+        x = single_step(walk, x, np.linspace(ends[n], ends[n + 1], nfe_inside + 1).tolist())
     return walk.answer(x)
 
 
@@ -197,14 +197,14 @@ def multi_step(walk: Walk, x: Tensor, levels: list[Level], answers: list[Tensor]
     return x - stop.b * (phi(2, k) * slope + phi(3, k) * difference)
 
 
-def dpm_solver_multi(problem: Problem, calls: int, path: Path, order: int, data: bool) -> Answer:
+def dpm_solver_multi(problem: Problem, nfe: int, path: Path, order: int, data: bool) -> Answer:
     """DDIM (order 1), DPM-Solver-2M, 3M and their ++ variants."""
     walk = Walk(problem, path, data)
-    levels = [walk.level(n / calls) for n in range(calls + 1)]
+    levels = [walk.level(n / nfe) for n in range(nfe + 1)]
     x, answers = problem.noise, []
-    for n in range(calls):
+    for n in range(nfe):
         answers.append(walk.ask(x, levels[n]))
-        used = min(order, n + 1, calls - n if calls < ENDS_LOW_BELOW else order)
+        used = min(order, n + 1, nfe - n if nfe < ENDS_LOW_BELOW else order)
         x = multi_step(walk, x, levels[n + 1 - used : n + 2], answers[-used:])
     return walk.answer(x)
 
@@ -220,20 +220,20 @@ def unipc_sum(slopes: list[Tensor], ratios: list[float], k: float, exponential: 
     return sum(float(weight) * slope for weight, slope in zip(weights, slopes, strict=True))
 
 
-def unipc(problem: Problem, calls: int, path: Path, order: int, exponential: bool) -> Answer:
+def unipc(problem: Problem, nfe: int, path: Path, order: int, exponential: bool) -> Answer:
     """UniPC on x0 with B(h) = h ("bh1") or e^h - 1 ("bh2", `exponential`)."""
     walk = Walk(problem, path, data=True)
-    levels = [walk.level(n / calls) for n in range(calls + 1)]
+    levels = [walk.level(n / nfe) for n in range(nfe + 1)]
     x = problem.noise
     answers = [walk.ask(x, levels[0])]
-    for n in range(calls):
+    for n in range(nfe):
         start, stop = levels[n], levels[n + 1]
-        k, used = walk.kernel(start, stop), min(order, n + 1, calls - n)
+        k, used = walk.kernel(start, stop), min(order, n + 1, nfe - n)
         ratios = [walk.kernel(start, levels[n - j]) / k for j in range(1, used)]
         slopes = [(answers[n - j] - answers[n]) / ratio for j, ratio in enumerate(ratios, 1)]
         first = stop.a / start.a * x - stop.b * phi(1, k) * answers[n]
         x = first - stop.b * unipc_sum(slopes, ratios, k, exponential)
-        if n + 1 < calls:
+        if n + 1 < nfe:
             answers.append(walk.ask(x, stop))
             slopes.append(answers[-1] - answers[n])
             x = first - stop.b * unipc_sum(slopes, [*ratios, 1.0], k, exponential)

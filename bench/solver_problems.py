@@ -45,14 +45,14 @@ class Answer:
         y: x / alpha at the end, (B, D).
         start: angle atan(sigma / alpha) at which it began.
         stop: angle at which it ended.
-        calls: of the denoiser, counted.
+        nfe: of the denoiser, counted.
         gain: what the noise was multiplied by to make the start, in the variance preserving scaling.
     """
 
     y: Tensor
     start: float
     stop: float
-    calls: int
+    nfe: int
     gain: float = 1.0
 
 

@@ -21,7 +21,7 @@ from audiodiff.files import atomic_write, write_text
 
 OURS = "audiodiff"
 RECOMMENDED = f"{OURS} recommended"
-# k-diffusion's DPM++ 2M on its karras grid: what most people run.
+# k-diffusion's DPM++ 2M on its karras grid: the most common ones.
 COMMON = "diffusers EDM-DPM++2M karras"
 TIE = 0.02
 COMMON_FACTOR, COMMON_FROM, STRICTLY_BETTER = 8, 10, 3
@@ -35,8 +35,8 @@ class Record:
     Args:
         sampler: its row's name.
         problem: kind/seed.
-        budget: calls it was given.
-        calls: calls it made, counted.
+        budget: number of steps requested.
+        nfe: network evaluations, counted.
         median: see `solver_problems.Errors`.
         rms: likewise.
         flips: likewise; percent.
@@ -45,7 +45,7 @@ class Record:
     sampler: str
     problem: str
     budget: int
-    calls: int
+    nfe: int
     median: float
     rms: float
     flips: float
@@ -59,7 +59,7 @@ class Row:
     medians: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     rms: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     flips: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
-    calls: dict[int, int] = field(default_factory=dict)
+    nfe: dict[int, int] = field(default_factory=dict)
 
     @property
     def ours(self) -> bool:
@@ -86,7 +86,7 @@ def rows(records: Iterable[Record]) -> dict[str, Row]:
         row.medians[record.budget].append(record.median)
         row.rms[record.budget].append(record.rms)
         row.flips[record.budget].append(record.flips)
-        row.calls[record.budget] = record.calls
+        row.nfe[record.budget] = record.nfe
     return found
 
 
@@ -100,7 +100,7 @@ class Comparison:
     """`recommended` at one budget.
 
     Args:
-        budget: calls.
+        budget: nfe.
         error: of `recommended`.
         peer: name of the best peer.
         best: its error.
@@ -138,7 +138,7 @@ def verdicts(comparisons: list[Comparison]) -> list[str]:
     """The aims, each with whether it holds."""
 
     def verdict(aim: str, failures: list[int]) -> str:
-        return f"- {aim}: " + ("**holds**" if not failures else f"**fails** at {', '.join(map(str, failures))} calls")
+        return f"- {aim}: " + ("**holds**" if not failures else f"**fails** at {', '.join(map(str, failures))} nfe")
 
     worse = [c.budget for c in comparisons if not c.ratio <= 1 + TIE]
     better = [c.budget for c in comparisons if c.ratio < 1 - TIE]
@@ -147,7 +147,7 @@ def verdicts(comparisons: list[Comparison]) -> list[str]:
     return [
         verdict("recommended is at or below the best peer at every budget (a tie within 2 % counts)", worse),
         count + ("**holds**" if len(better) >= STRICTLY_BETTER else "**fails**"),
-        verdict(f"at least {COMMON_FACTOR}x below DPM++ 2M karras from {COMMON_FROM} calls on", near),
+        verdict(f"at least {COMMON_FACTOR}x below DPM++ 2M karras from {COMMON_FROM} steps on", near),
     ]
 
 
@@ -161,7 +161,7 @@ def number(value: float) -> str:
 def comparison_table(comparisons: list[Comparison]) -> str:
     """`recommended` beside the best peers, as Markdown."""
     lines = [
-        "| calls | recommended | best peer | its error | ratio | DPM++ 2M karras | ratio |",
+        "| nfe | recommended | best peer | its error | ratio | DPM++ 2M karras | ratio |",
         "|--:|--:|---|--:|--:|--:|--:|",
     ]
     for c in comparisons:
@@ -174,12 +174,12 @@ def comparison_table(comparisons: list[Comparison]) -> str:
 
 
 def error_table(found: dict[str, Row], budgets: list[int]) -> str:
-    """Every sampler's errors, ours first, as Markdown; actual calls in brackets where they are not the budget."""
+    """Every sampler's errors, ours first, as Markdown; actual nfe in brackets where they are not the budget."""
     lines = [f"| sampler | {' | '.join(map(str, budgets))} |", "|---|" + "--:|" * len(budgets)]
     for row in sorted(found.values(), key=lambda row: not row.ours):
         cells = []
         for budget in budgets:
-            made = row.calls.get(budget, budget)
+            made = row.nfe.get(budget, budget)
             cells.append(number(row.error(budget)) + (f" [{made}]" if made != budget else ""))
         lines.append(f"| {row.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -204,15 +204,15 @@ def page(found: dict[str, Row], budgets: list[int], heading: str) -> str:
     """The whole page, as Markdown, under a heading that says how it was measured."""
     comparisons = compare(found, budgets)
     parts = [
-        "# Error of samplers against network calls",
+        "# Error of samplers against steps",
         heading,
         "## Recommended and the best peer",
         "Geometric mean over the problems of the median error; data has standard deviation 1.",
         comparison_table(comparisons),
         "\n".join(verdicts(comparisons)),
-        "![error against calls](solvers.png)",
+        "![error against nfe](solvers.png)",
         "## All samplers",
-        'In brackets: calls made, where the budget cannot be met. "-": diverged, or needs more calls.',
+        'In brackets: nfe made, where the budget cannot be met. "-": diverged, or needs more nfe.',
         error_table(found, budgets),
         "## Mode flips and rms",
         "A flip is a sample that ends in another component of the mixture than the exact solution; the mean over the "
@@ -223,7 +223,7 @@ def page(found: dict[str, Row], budgets: list[int], heading: str) -> str:
 
 
 def plot(found: dict[str, Row], budgets: list[int], path: Path) -> None:
-    """Error against calls: our samplers, the best peers as a band, and what most people run."""
+    """Error against nfe: our samplers, the best peers as a band, and the most common ones."""
     figure, axes = plt.subplots(figsize=(8, 5.5), layout="constrained")
     axes.set_prop_cycle(color=plt.get_cmap("tab20").colors)
     peers = [[row.error(budget) for row in ranked_peers(found, budget)[:BAND]] for budget in budgets]
@@ -237,7 +237,7 @@ def plot(found: dict[str, Row], budgets: list[int], path: Path) -> None:
             known = [budget for budget in budgets if math.isfinite(row.error(budget))]
             axes.plot(known, [row.error(b) for b in known], linewidth=1, marker=".", label=row.name.split(" ", 1)[1])
     axes.plot(budgets, [found[RECOMMENDED].error(b) for b in budgets], "r", linewidth=2.5, label="recommended")
-    axes.set(xscale="log", yscale="log", xlabel="network calls", ylabel="median error (data: 1)")
+    axes.set(xscale="log", yscale="log", xlabel="network nfe", ylabel="median error (data: 1)")
     axes.set_xticks(budgets, [str(budget) for budget in budgets])
     axes.minorticks_off()
     # Above, a sampler has found nothing.
@@ -257,11 +257,11 @@ def write(records: list[Record], budgets: list[int], heading: str, environment: 
     for record in records:
         kept = samplers.setdefault(record.sampler, {}).setdefault(record.problem, {})
         values = (record.median, record.rms, record.flips)
-        kept[record.budget] = [record.calls, *(float(f"{v:.4g}") if math.isfinite(v) else None for v in values)]
+        kept[record.budget] = [record.nfe, *(float(f"{v:.4g}") if math.isfinite(v) else None for v in values)]
     settled = {
         "environment": environment,
         "budgets": budgets,
-        "columns": ["calls", "median", "rms", "flips"],
+        "columns": ["nfe", "median", "rms", "flips"],
         "comparison": [{**vars(c), "ratio": c.ratio} for c in compare(found, budgets)],
         "samplers": samplers,
     }

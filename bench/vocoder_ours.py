@@ -72,7 +72,7 @@ def trained(work: Path, device: str) -> Vocoder:
 def network(vocoder: Vocoder, calls: int, alone: bool) -> System:
     """The model's own sampler, or DDIM, its first order, where that one needs more calls."""
     sampler = vocoder.model.sampler
-    if calls < presets.PRESETS[sampler].least:
+    if calls < presets.PRESETS[sampler].min_nfe:
         sampler = "ddim"
     consistency = 0 if alone else vocoder.model.consistency
 

@@ -55,7 +55,9 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--module", action="append", default=[], help="a module of audiodiff/diffusion, without .py")
+    parser.add_argument(
+        "--module", action="append", default=[], help="a module of audiodiff.diffusion, such as samplers.integral"
+    )
     parser.add_argument("--tables", action="store_true", help="the tables of the presets")
     parser.add_argument("--operators", action="store_true", help="operators in the place of numbers")
     parser.add_argument("--workers", type=int, default=2, help="how many faults are tried at once")
@@ -68,14 +70,17 @@ def _source_faults(arguments: argparse.Namespace) -> tuple[list[sources.SourceFa
     if arguments.tables and not arguments.module:
         return [], []
     kind = "operator" if arguments.operators else "number"
-    paths = [SOURCES / f"{name}.py" for name in arguments.module] or sorted(SOURCES.glob("*.py"))
+    named = [SOURCES.joinpath(*name.split(".")).with_suffix(".py") for name in arguments.module]
+    paths = named or sorted(path for path in SOURCES.rglob("*.py") if path.name != "__init__.py")
     found = [fault for path in paths for fault in sources.faults(path, kind)]
     keys = {(fault.module, fault.source, fault.before) for fault in found}
     numeric = kind == "number"
     stale = [
         key
         for key in EXEMPT
-        if key not in keys and key[0] in {p.stem for p in paths} and (key[2][0].isdigit() == numeric)
+        if key not in keys
+        and key[0] in {sources.module_name(path) for path in paths}
+        and (key[2][0].isdigit() == numeric)
     ]
     return [fault for fault in found if (fault.module, fault.source, fault.before) not in EXEMPT], stale
 
@@ -89,10 +94,11 @@ def _in_a_fork(function):
 def _survivors(faults: list, arguments: argparse.Namespace) -> tuple[list, list[str]]:
     """The faults that no test notices, and the tests that fail without one.
 
-    A fault is first shown to the tests of its own module. Few are left to show to all others.
+    A fault is first tried with the tests of its own module, and the few left with all others.
     """
     homes = {fault.home for fault in faults}
-    every = {path.name for path in (ROOT / trials.TESTS).glob("test_*.py")}
+    tests = ROOT / trials.TESTS
+    every = {path.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")}
     failed: list[str] = []
     for files, home in ((homes & every, True), (every, False)):
         if not faults:
@@ -105,7 +111,7 @@ def _survivors(faults: list, arguments: argparse.Namespace) -> tuple[list, list[
 
 
 def _unnoticed(verdicts: Iterable[trials.Verdict], faults: list, verbose: bool) -> list:
-    """The faults that nobody noticed; prints a line for each module when its last fault has been tried."""
+    """The faults that no test noticed; prints a line for each module when its last fault has been tried."""
     left = Counter(fault.module for fault in faults)
     total, unnoticed = dict(left), []
     for fault, noticed_by in verdicts:

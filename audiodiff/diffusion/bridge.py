@@ -1,4 +1,4 @@
-r"""Bridges: from a rough signal to a clean one, instead of from noise.
+r"""Bridges: from a degraded signal to a clean one, instead of from noise.
 
 A Brownian bridge from y at share u = 1 to x0 at u = 0, with noise of standard deviation s, passes
 
@@ -14,20 +14,19 @@ that is what every process here is: x0 under noise, of
 
     log_snr = log(a^2 / c^2) = log((1 - u) / (s^2 u)).
 
-So E[x0 | x_u, y] is what a denoiser of z answers that is told y, and every schedule, objective, grid, sampler and
-guidance holds as it stands. Ancestral sampling draws from the bridge between x_u and x0, which is the first-order SDE
-sampler of Chen et al.; DDIM is their ODE sampler, and the multistep methods are its higher orders. What differs is
-what the network is shown: x_u, which begins as y, in the place of z, which begins as noise. `Bridge` makes the one of
-the other.
+So E[x0 | x_u, y] is the estimate of a denoiser of z that is conditioned on y, and every schedule, objective, grid,
+sampler and guidance applies unchanged. Ancestral sampling draws from the bridge between x_u and x0, which is the
+first-order SDE sampler of Chen et al.; DDIM is their ODE sampler, and the multistep methods are its higher orders. What
+differs is the network's input: x_u, which starts as y, instead of z, which starts as noise. `Bridge` converts z to x_u.
 
-As c = 0 at y, x1 tells in which direction the ODE leaves it. From standard normal x1 it samples every x0 that y may
-come from ("booting noise" in Zheng et al., arXiv 2405.15885). From x1 = 0, as Chen et al. have it, it makes one signal
-of y; where all is Gaussian that is E[x0 | y], so it is quiet and smooth where y leaves much open. Ancestral sampling
-forgets x1 in its first step.
+As c = 0 at y, x1 determines the direction in which the ODE leaves it. From standard normal x1 it samples every x0 that
+y may come from ("booting noise" in Zheng et al., arXiv 2405.15885). From x1 = 0, as in Chen et al., the result is a
+function of y; for Gaussian data it is E[x0 | y], so it is quiet and smooth where y does not determine x0. Ancestral
+sampling does not depend on x1.
 
-A bridge is for what is to be mended rather than invented: y shares its structure with x0 (a rough spectrum, a coded,
-band-limited or reverberant recording), and a network does better by changing it than by beginning from noise. Where y
-is x0 up to a small residual, subtract it and let the process run on what is left: the bridge's noise is of x0's size.
+A bridge suits restoration, where y shares its structure with x0 (a coarse spectrum, a coded, band-limited or
+reverberant recording) and a network does better by changing it than by starting from noise. Where y is x0 up to a small
+residual, diffuse the residual instead: the bridge's noise is of the size of x0.
 """
 
 import math
@@ -39,7 +38,7 @@ from torch import Tensor, nn
 
 
 class HasSignal(Protocol):
-    """A condition that knows the rough signal."""
+    """A condition with the degraded signal."""
 
     signal: Tensor
     """(B, S, T): y, of about unit variance as x0 is, is the first C of its channels."""
@@ -58,16 +57,16 @@ def coefficients(log_snr: Tensor, noise: float = 1.0) -> tuple[Tensor, Tensor, T
 
 
 class Bridge(nn.Module):
-    """A network of a `Denoiser` that shows the network within the state of the bridge.
+    """A network of a `Denoiser` that evaluates another one on the state of the bridge.
 
-    The one within sees (a x0 + b y + c noise) / sqrt(a^2 + b^2 + c^2), of unit variance where x0 and y are and do not
-    correlate (and less than sqrt(2) times as large if they do), at the process's log_snr, and answers what the
-    denoiser's objective asks for about x0. Data prediction, as in the papers, is the objective `X0`.
+    The inner network sees (a x0 + b y + c noise) / sqrt(a^2 + b^2 + c^2), of unit variance where x0 and y are and do
+    not correlate (and less than sqrt(2) times as large if they do), at the process's log_snr, and predicts the target
+    of the denoiser's objective for x0. Data prediction, as in the papers, is the objective `X0`.
 
     Args:
         network: `(x (B, C, T), log_snr (B,), cond) -> like x`, as of a `Denoiser`.
-        noise: s > 0, the noise of the bridge in units of x0. The network is shown equal parts of y and of the noisy x0
-            at about log_snr = -2 log(s), so s moves the levels at which it sees little else than y.
+        noise: s > 0, the noise of the bridge in units of x0. The network sees equal parts of y and of the noisy x0 at
+            about log_snr = -2 log(s), so s moves the levels at which it sees little but y.
 
     Raises:
         ValueError: noise is not a finite number > 0. In a call: cond has no `signal`, or one of another shape than x.
@@ -81,20 +80,19 @@ class Bridge(nn.Module):
         self.noise = noise
 
     def forward(self, z: Tensor, log_snr: Tensor, cond: HasSignal) -> Tensor:
-        """The network's answer.
+        """The network's prediction.
 
         Args:
             z: (B, C, T) x0 under noise, of unit variance.
             log_snr: (B,) its levels.
-            cond: handed on, so that the network may look at y, too; its `signal` is y.
+            cond: passed on to the network; its `signal` is y.
         """
         y = getattr(cond, "signal", None)
         y = None if y is None else y[:, : z.shape[1]]
         if y is None or y.shape != z.shape:
-            given = "none" if y is None else f"one of {tuple(y.shape)}"
-            raise ValueError(f"a bridge over {tuple(z.shape)} starts at such a cond.signal, got {given}")
-        shape = (-1,) + (1,) * (z.ndim - 1)
-        a, b, c = (factor.reshape(shape) for factor in coefficients(log_snr, self.noise))
+            shape = "none" if y is None else f"one of shape {tuple(y.shape)}"
+            raise ValueError(f"a bridge over {tuple(z.shape)} needs a cond.signal of this shape, got {shape}")
+        a, b, c = (factor.reshape(-1, *(1,) * (z.ndim - 1)) for factor in coefficients(log_snr, self.noise))
         # z is alpha x0 + sigma noise with alpha^2 + sigma^2 = 1 and alpha / sigma = a / c.
         gain = torch.hypot(a, c)
         return self.network((b * y.to(z) + gain * z) / torch.hypot(b, gain), log_snr, cond)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -35,10 +35,8 @@ def combine(factors: Sequence[Amplitude], tensors: Sequence[Tensor], fused: bool
             continue
         if total is None:
             total = tensor if not isinstance(factor, Tensor) and factor == 1 else factor * tensor
-        elif fused and not isinstance(factor, Tensor):
-            total = torch.add(total, tensor, alpha=factor)
         else:
-            total = total + factor * tensor
+            total = torch.add(total, tensor, alpha=cast(float, factor)) if fused else total + factor * tensor
     return torch.zeros_like(tensors[0]) if total is None else total
 
 
@@ -59,7 +57,7 @@ def map_tensors(function: Callable[[Tensor], Any], cond: Any) -> Any:
 
 
 def join_clips(first: Any, second: Any) -> Any:
-    """Two conditions as one of all their clips, in this order; None where they differ in more than values.
+    """Concatenate two conditions along the batch; None where they differ in more than values.
 
     Tensors are joined along their first dimension, dataclasses field by field.
     """
@@ -74,10 +72,10 @@ def join_clips(first: Any, second: Any) -> Any:
 
 
 def check_output(output: Tensor, shape: torch.Size | tuple[int, ...], dtype: torch.dtype, source: str) -> Tensor:
-    """The output of a network or denoiser in the state's dtype; nothing is broadcast.
+    """The output of a network or denoiser in the state's dtype; never broadcast.
 
     Raises:
-        ValueError: the output is no tensor of real floating-point numbers of this shape; `source` names who gave it.
+        ValueError: the output is no tensor of real floating-point numbers of this shape; `source` names its origin.
     """
     if not isinstance(output, Tensor):
         raise ValueError(f"{source} must return a tensor of shape {tuple(shape)}, got {type(output).__name__}")
@@ -91,7 +89,7 @@ def check_output(output: Tensor, shape: torch.Size | tuple[int, ...], dtype: tor
 def check_clips(cond: Any, x: Tensor) -> None:
     """Raise ValueError if a tensor of the condition has another number of rows than x has clips.
 
-    Nothing is checked under `torch.compile`, which cannot trace a look at somebody's dataclass.
+    Nothing is checked under `torch.compile`, which cannot trace arbitrary dataclasses.
     """
     if torch.compiler.is_compiling():
         return

@@ -1,12 +1,12 @@
-"""A network wrapped so that it answers E[x0 | x_t].
+"""A network wrapped so that it estimates E[x0 | x_t].
 
-Samplers, guidance and oracles meet in this one contract, `denoiser(x_t, t, cond) -> E[x0 | x_t]` with
-`denoiser.schedule`, and `denoiser.t_max` where that is not the schedule's: what the network predicts is nobody else's
-business. The network itself is asked at a noise level, not at a time, and sees a signal of unit variance,
-`network(x_t / scale, log_snr, cond)`: a trained network outlives its schedule.
+Samplers, guidance and oracles share one interface, `denoiser(x_t, t, cond) -> E[x0 | x_t]` with `denoiser.schedule`,
+and `denoiser.t_max` where that is not the schedule's; only the denoiser knows what its network predicts. The network is
+conditioned on the noise level, not on the time, and sees a signal of unit variance, `network(x_t / scale, log_snr,
+cond)`, so a trained network can be used with another schedule.
 
-Times are numbers (samplers) or (B,) tensors (training). At a number the schedule is read as numbers too: nothing is
-brought to a device, and `torch.compile` takes them for constants.
+Times are numbers (samplers) or (B,) tensors (training). At a number the schedule is evaluated as numbers too: nothing
+is copied to a device, and they are constants to `torch.compile`.
 """
 
 import math
@@ -21,14 +21,22 @@ from audiodiff.diffusion.objective import Objective, amplitude_scale
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 from audiodiff.diffusion.variance import LearnedVariance, Posterior
 from audiodiff.diffusion.weighting import LOG_SNR_MAX
-from audiodiff.precision import double, float64_device
+from audiodiff.precision import float64_device
 
-# A network that predicts noise starts here: below, dividing by alpha makes more error than there is signal.
+# Where a network that predicts noise starts: below, the division by alpha amplifies its error beyond the signal.
 EPSILON_LOG_SNR_MIN = -10.0
 
 
+class Levels(NamedTuple):
+    """The schedule at the times of a batch, as float64 tensors (B, 1, ...)."""
+
+    alpha: Tensor
+    sigma: Tensor
+    log_snr: Tensor
+
+
 class Losses(NamedTuple):
-    """What a training step needs of one batch."""
+    """The loss of a batch, and what losses on signals need."""
 
     loss: Tensor
     """(B,) the loss of each clip."""
@@ -37,7 +45,7 @@ class Losses(NamedTuple):
     x_t: Tensor
     """(B, C, T) the noisy signal."""
     log_snr: Tensor
-    """(B,) its level, as the network was told it."""
+    """(B,) its log-SNR, clamped as for the network."""
 
 
 class Denoiser(nn.Module):
@@ -72,7 +80,7 @@ class Denoiser(nn.Module):
         Args:
             x_t: (B, C, T) noisy signals.
             t: one time for all clips, a number or a scalar tensor, or (B,). A number costs no device synchronization.
-            cond: handed to the network as it is.
+            cond: passed to the network unchanged.
 
         Raises:
             ValueError: a time outside [0, 1], alpha(t) = 0 and the objective is `Epsilon` or `Score`, a condition (a
@@ -85,22 +93,24 @@ class Denoiser(nn.Module):
     def posterior(
         self, x_t: Tensor, t: Tensor | float, s: Tensor | float, cond: Any = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Mean and log variance of x_s given x_t, with the estimated x0 in x0's place; each (B, C, T).
+        """Mean and log variance of q(x_s | x_t, x0) at the estimated x0; each (B, C, T).
 
-        The log variance is the network's own choice (`LearnedVariance`; -inf where sigma_s = 0), None if it makes none.
+        The log variance is predicted (`LearnedVariance`; -inf where sigma_s = 0); None without a learned variance.
 
         Args:
             x_t: (B, C, T) noisy signals.
             t: as in `forward`.
-            s: the time to go to, below t; a number if t is one.
-            cond: handed to the network as it is.
+            s: the time of the step's end, below t; a number if t is one.
+            cond: passed to the network unchanged.
 
         Raises:
             ValueError: s is not below t, or as `forward`.
         """
         at_t, at_s = self._level(t, x_t), self._level(s, x_t)
-        if isinstance(at_t.log_snr, float) and not at_s.log_snr > at_t.log_snr:
-            raise ValueError(f"a step goes to an earlier time, got one from t = {float(t):.6g} to s = {float(s):.6g}")
+        if isinstance(at_t, Level) and not at_s.log_snr > at_t.log_snr:
+            raise ValueError(
+                f"a step must go to an earlier time, got one from t = {float(t):.6g} to s = {float(s):.6g}"
+            )
         x0, fraction = self._estimate(x_t, at_t, cond)
         step = Posterior.between(at_t, at_s)
         return step.mean(x_t, x0), None if fraction is None else step.log_variance(fraction)
@@ -113,66 +123,70 @@ class Denoiser(nn.Module):
         cond: Any = None,
         terms: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]] = (),
     ) -> Losses:
-        """The training loss of a batch at the times t: the objective's weighted mean square error, and what is added.
+        """The training loss of a batch at the times t: the objective's weighted mean square error plus `terms`.
 
         Args:
             x0: (B, C, T) clean signals.
             noise: (B, C, T) standard normal.
             t: (B,) times, or one for all clips.
-            cond: handed to the network; if it has `samples` (B,), positions from there on do not count.
-            terms: each answers (B,) to (x0_hat (B, C, T), x0 (B, C, T), log_snr (B,)) and is added as it is.
+            cond: passed to the network; if it has `samples` (B,), positions from there on do not count.
+            terms: functions (x0_hat (B, C, T), x0 (B, C, T), log_snr (B,)) -> (B,), added to the loss.
 
         Raises:
             ValueError: as `forward`, and for `Score` where sigma(t) = 0.
         """
         t = t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
         t = t.to(float64_device(x0.device)).double().expand(len(x0))
-        level = self._level(t, x0)
+        level = self._levels(t, x0)
         alpha, sigma, samples = level.alpha, level.sigma, getattr(cond, "samples", None)
         x_t = alpha.to(x0) * x0 + sigma.to(x0) * noise
-        answer, log_snr = self._output(x_t, level, cond)
-        prediction, fraction = self.objective.split(answer, x_t.shape[1])
+        output, log_snr = self._output(x_t, level, cond)
+        prediction, fraction = self.objective.split(output, x_t.shape[1])
         error = (prediction - self.objective.target(x0, noise, alpha, sigma)).square()
         weight = self.objective.loss_weight(alpha, sigma, lambda: self._slope(t).reshape(alpha.shape))
         loss = weight.to(error).flatten() * clip_mean(error, samples)
         x0_hat = self.objective.x0(prediction, x_t, alpha, sigma)
         if fraction is not None and isinstance(self.objective, LearnedVariance):
-            earlier = self._level((t - 1 / self.objective.steps).clamp(min=0), x0)
+            earlier = self._levels((t - 1 / self.objective.steps).clamp(min=0), x0)
             divergence = Posterior.between(level, earlier).divergence(x0, x0_hat.detach(), fraction)
             loss = loss + self.objective.bound * self.objective.steps * clip_mean(divergence, samples)
         for term in terms:
             loss = loss + term(x0_hat, x0, log_snr)
         return Losses(loss, x0_hat, x_t, log_snr)
 
-    def _estimate(self, x_t: Tensor, level: Level, cond: Any) -> tuple[Tensor, Tensor | None]:
-        """E[x0 | x_t] and the fraction of its variance, if the network answers one."""
-        answer, _ = self._output(x_t, level, cond)
-        prediction, fraction = self.objective.split(answer, x_t.shape[1])
+    def _estimate(self, x_t: Tensor, level: Level | Levels, cond: Any) -> tuple[Tensor, Tensor | None]:
+        """E[x0 | x_t], and the variance's fraction if it is learned."""
+        output, _ = self._output(x_t, level, cond)
+        prediction, fraction = self.objective.split(output, x_t.shape[1])
         return self.objective.x0(prediction, x_t, level.alpha, level.sigma), fraction
 
-    def _output(self, x_t: Tensor, level: Level, cond: Any) -> tuple[Tensor, Tensor]:
-        """The network's answer, and the (B,) log_snr that it was told."""
+    def _output(self, x_t: Tensor, level: Level | Levels, cond: Any) -> tuple[Tensor, Tensor]:
+        """The network's output, and the (B,) log_snr that it was evaluated at."""
         check_clips(cond, x_t)
         scale = amplitude_scale(level.alpha, level.sigma)
-        if isinstance(level.log_snr, float):
+        if isinstance(level, Level):
             # Filled, not copied: the only way to bring a number to a device under CUDA graph capture.
             log_snr = x_t.new_full((len(x_t),), min(max(level.log_snr, -LOG_SNR_MAX), LOG_SNR_MAX))
-            unit = x_t if math.isclose(scale, 1.0) else x_t / scale
+            unit = x_t if math.isclose(float(scale), 1.0) else x_t / scale
         else:
             log_snr = level.log_snr.flatten().clamp(-LOG_SNR_MAX, LOG_SNR_MAX).to(x_t).expand(len(x_t))
-            unit = x_t / scale.to(x_t)
+            unit = x_t / torch.as_tensor(scale).to(x_t)
         # The network may run in bfloat16; the state does not.
         shape = (len(x_t), self.objective.outputs * x_t.shape[1], *x_t.shape[2:])
         return check_output(self.network(unit, log_snr, cond), shape, x_t.dtype, "the network"), log_snr
 
-    def _level(self, t: Tensor | float, like: Tensor) -> Any:
-        """The `Level` at t: of numbers at a number, else of float64 tensors that broadcast against `like`."""
+    def _level(self, t: Tensor | float, like: Tensor) -> Level | Levels:
+        """The schedule at t: numbers at a number, else tensors."""
         if not isinstance(t, Tensor) or (t.ndim == 0 and t.device.type == "cpu"):
             return self.schedule.level(float(t))
+        return self._levels(t, like)
+
+    def _levels(self, t: Tensor, like: Tensor) -> Levels:
+        """The schedule at times (B,), or one for all clips (), as float64 tensors that broadcast against `like`."""
         shape = (-1,) + (1,) * (like.ndim - 1)
         functions = (self.schedule.alpha, self.schedule.sigma, self.schedule.log_snr)
         alpha, sigma, log_snr = (function(t, torch.float64).reshape(shape) for function in functions)
-        return Level(alpha, sigma, log_snr, double(t).reshape(shape))  # type: ignore[arg-type]
+        return Levels(alpha, sigma, log_snr)
 
     def _slope(self, t: Tensor) -> Tensor:
         """d log_snr / dt at the times t (B,) in float64, 0 where log_snr is beyond what it is clamped to."""
@@ -180,6 +194,6 @@ class Denoiser(nn.Module):
         with torch.inference_mode(False), torch.enable_grad():
             t = t.detach().clone().requires_grad_()
             log_snr = self.schedule.log_snr(t)
-            # A schedule that is learned is taught by its slope, too.
+            # A learned schedule gets a gradient through its slope, too.
             (slope,) = torch.autograd.grad(log_snr.sum(), t, create_graph=isinstance(self.schedule, nn.Module))
         return torch.where(log_snr.detach().abs() < LOG_SNR_MAX, slope, 0.0)

@@ -9,28 +9,28 @@ variance, an objective is a linear combination of x0 and noise:
     score    -noise / sigma                     x0 = (x_t + sigma^2 score) / alpha
     flow     noise - x0                         x0 = (x_t - sigma flow) / (alpha + sigma)
 
-Knowing x_t and one of them is knowing all, so x0 is where conversions meet: `b.prediction(a.x0(p, x_t, ...), x_t, ...)`
-is what `b` would have answered where `a` answered p. Nothing need preserve variance: v is that of x_t / scale, which
-has the same log_snr, and flow is dx_t / dt where alpha = 1 - t and sigma = t.
+Given x_t, one of them determines all, so conversions go through x0: `b.prediction(a.x0(p, x_t, ...), x_t, ...)`
+is the prediction of `b` that corresponds to the prediction p of `a`. The process need not preserve variance: v is that
+of x_t / scale, which has the same log_snr, and flow is dx_t / dt where alpha = 1 - t and sigma = t.
 
-Where alpha = 0 a noise or a score says nothing about x0; where sigma = 0 x_t says nothing about the noise, and the
+Where alpha = 0 a noise or a score does not determine x0; where sigma = 0 x_t does not determine the noise, and the
 score is infinite.
 
 An objective's own mean square error becomes that of x0 when multiplied by the square of the second factor in the
-right-hand column. A weighting, stated for the x0-error, is multiplied by this square and then means the same to all.
+right-hand column. A weighting, stated for the x0-error, is multiplied by this square and then means the same for every
+objective.
 
 Here alpha and sigma are numbers, or tensors that broadcast against the signals; factors are computed in their precision
 and only then brought to the signals' dtype.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from audiodiff.diffusion.clips import Amplitude, combine
-from audiodiff.diffusion.weighting import LOG_SNR_MAX, Weighting
+from audiodiff.diffusion.weighting import LOG_SNR_MAX, Slope, Weighting
 
 
 def amplitude_scale(alpha: Amplitude, sigma: Amplitude) -> Amplitude:
@@ -39,7 +39,7 @@ def amplitude_scale(alpha: Amplitude, sigma: Amplitude) -> Amplitude:
 
 
 def _refuse_zero(amplitude: Amplitude, problem: str) -> None:
-    """Raise ValueError where an amplitude is 0; those on a device are taken as they are, to spare a synchronization."""
+    """Raise ValueError where an amplitude is 0; not checked on a device, which would have to synchronize."""
     if isinstance(amplitude, Tensor):
         zero = amplitude.device.type == "cpu" and bool((amplitude == 0).any())
     else:
@@ -52,10 +52,6 @@ def _refuse_pure_noise(alpha: Amplitude) -> None:
     _refuse_zero(alpha, "noise or score do not determine x0 where alpha = 0: start at the denoiser's t_max")
 
 
-def _no_slope() -> Tensor:
-    raise ValueError("this weighting depends on d log_snr / dt: pass slope to loss_weight")
-
-
 class Objective(ABC):
     """What the network predicts.
 
@@ -64,7 +60,7 @@ class Objective(ABC):
 
     Attributes:
         starts_at_noise: whether the prediction still determines x0 where alpha = 0.
-        outputs: numbers that the network returns for each one of the signal.
+        outputs: output channels of the network for each channel of the signal.
     """
 
     starts_at_noise: bool = True
@@ -74,7 +70,7 @@ class Objective(ABC):
         self.weighting = weighting
 
     def target(self, x0: Tensor, noise: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
-        """What the network should answer for x_t = alpha x0 + sigma noise.
+        """The regression target for x_t = alpha x0 + sigma noise.
 
         Raises:
             ValueError: the objective is `Score` and sigma = 0.
@@ -82,7 +78,7 @@ class Objective(ABC):
         return combine(self._parts(alpha, sigma), (x0, noise))
 
     def x0(self, prediction: Tensor, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
-        """The clean signal that a prediction stands for.
+        """The clean signal of a prediction.
 
         Raises:
             ValueError: the objective is `Epsilon` or `Score` and alpha = 0.
@@ -90,26 +86,26 @@ class Objective(ABC):
         return combine(self._solution(alpha, sigma), (x_t, prediction))
 
     def prediction(self, x0: Tensor, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
-        """What stands for a clean signal, the inverse of `x0`.
+        """The prediction of a clean signal, the inverse of `x0`.
 
         Raises:
             ValueError: the objective is not `X0` and sigma = 0.
         """
-        _refuse_zero(sigma, "x_t and x0 do not determine the noise where sigma = 0: ask at a time above 0")
+        _refuse_zero(sigma, "x_t and x0 do not determine the noise where sigma = 0: evaluate at a time above 0")
         of_x0, of_noise = self._parts(alpha, sigma)
         return combine((of_x0 - of_noise * alpha / sigma, of_noise / sigma), (x0, x_t))
 
-    def split(self, answer: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
-        """What a network answers about signals of so many channels: the prediction, and a variance's fraction."""
-        return answer, None
+    def split(self, output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
+        """The prediction, and the fraction of a learned variance or None, of a network's output for `channels`."""
+        return output, None
 
-    def loss_weight(self, alpha: Tensor, sigma: Tensor, slope: Callable[[], Tensor] = _no_slope) -> Tensor:
+    def loss_weight(self, alpha: Tensor, sigma: Tensor, slope: Slope = lambda: torch.zeros(())) -> Tensor:
         """Weight of the mean square error of this objective's own prediction, shaped like alpha.
 
         Args:
             alpha, sigma: amplitudes of signal and noise.
-            slope: answers d log_snr / dt shaped like alpha, 0 where |log_snr| is above `LOG_SNR_MAX`; only
-                `SigmoidWeighting` and `VariationalBound` ask.
+            slope: returns d log_snr / dt shaped like alpha, 0 where |log_snr| is above `LOG_SNR_MAX`; only
+                `SigmoidWeighting` and `VariationalBound` call it.
 
         Raises:
             ValueError: weighted, the objective is `Epsilon` or `Score` and alpha = 0.
@@ -183,7 +179,7 @@ class Score(Objective):
     starts_at_noise = False
 
     def _parts(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:
-        _refuse_zero(sigma, "the score is infinite where sigma = 0: ask at a time above 0")
+        _refuse_zero(sigma, "the score is infinite where sigma = 0: evaluate at a time above 0")
         return 0.0, -1 / sigma
 
     def _solution(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:

@@ -1,13 +1,13 @@
-"""Denoisers in closed form, to prove samplers, objectives, guidance and likelihood against.
+"""Denoisers in closed form, to test samplers, objectives, guidance and likelihood with.
 
 For x0 ~ N(mean, C) and x_t = alpha x0 + sigma noise, x_t is Gaussian with mean alpha mean and covariance
 alpha^2 C + sigma^2 I, x0 given x_t is Gaussian with
 
     E[x0 | x_t] = mean + alpha C (alpha^2 C + sigma^2 I)^-1 (x_t - alpha mean),
 
-and the probability-flow ODE scales each eigenmode by the ratio of marginal standard deviations. A mixture weighs its
-components' answers by their posterior probabilities. None of this asks for alpha^2 + sigma^2 = 1. Signals (B, ...) are
-flattened to (B, D). All is in float64 on the CPU, whatever the dtype of x_t.
+and the probability-flow ODE scales each eigenmode by the ratio of marginal standard deviations. A mixture weights the
+estimates of its components by their posterior probabilities. alpha^2 + sigma^2 need not be 1. Signals (B, ...) are
+flattened to (B, D) and computed in float64 on the CPU.
 """
 
 import math
@@ -23,7 +23,7 @@ from audiodiff.diffusion.schedules.schedule import Schedule
 
 
 class Oracle(ABC):
-    """A distribution of clean signals whose denoiser is known; a denoiser for samplers as it stands.
+    """A distribution of clean signals with an exact denoiser, which samplers take.
 
     Args:
         schedule: signal and noise at t.
@@ -51,24 +51,22 @@ class Oracle(ABC):
 
     def __call__(self, x_t: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
         """E[x0 | x_t] like x_t (B, ...) at the time t, a scalar or (B,)."""
-        alpha: Amplitude
-        sigma: Amplitude
-        if isinstance(t, Tensor):
-            alpha, sigma = (f(t, torch.float64).reshape(-1, 1) for f in (self.schedule.alpha, self.schedule.sigma))
-        else:
-            alpha, sigma = self.schedule.level(t)[:2]
-        return self._answer(x_t, alpha, sigma)
+        if not isinstance(t, Tensor):
+            level = self.schedule.level(t)
+            return self._estimate(x_t, level.alpha, level.sigma)
+        alpha, sigma = (f(t, torch.float64).reshape(-1, 1) for f in (self.schedule.alpha, self.schedule.sigma))
+        return self._estimate(x_t, alpha, sigma)
 
     def as_network(self, objective: Objective) -> Callable[[Tensor, Tensor, Any], Tensor]:
-        """The same knowledge as a network `(y, log_snr (B,), cond)` that predicts what the objective asks for.
+        """The exact denoiser as a network `(y, log_snr (B,), cond)` that predicts the objective's target.
 
-        As any network of a `Denoiser` it is shown y = x_t / scale, the variance preserving process of the same log_snr,
-        and answers for the schedule's own alpha and sigma. Defined for finite log_snr, which is all that it is asked.
+        As every network of a `Denoiser` it sees y = x_t / scale, the variance preserving process of the same log_snr,
+        and predicts for the schedule's alpha and sigma. Defined for finite log_snr.
         """
 
         def network(y: Tensor, log_snr: Tensor, cond: Any = None) -> Tensor:
             signal, noise = (torch.sigmoid(sign * log_snr.double()).sqrt()[:, None] for sign in (1, -1))
-            x0 = self._answer(y, signal, noise)
+            x0 = self._estimate(y, signal, noise)
             scale = self.schedule.scale(self.schedule.t_from_log_snr(log_snr.double()))[:, None]
             shape = (-1,) + (1,) * (y.ndim - 1)
             alpha, sigma = ((scale * amplitude).reshape(shape) for amplitude in (signal, noise))
@@ -80,7 +78,7 @@ class Oracle(ABC):
     @abstractmethod
     def _log_density(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor: ...
 
-    def _answer(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
+    def _estimate(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
         return self.posterior_mean(x_t.flatten(1).double(), alpha, sigma).reshape(x_t.shape).to(x_t.dtype)
 
 
@@ -143,8 +141,8 @@ class MixtureOracle(Oracle):
     def posterior_mean(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
         """E[x0 | x_t], (B, D)."""
         shares = self.log_shares(x_t, alpha, sigma).exp()
-        answers = torch.stack([c.posterior_mean(x_t, alpha, sigma) for c in self.components])
-        return (shares[..., None] * answers).sum(0)
+        estimates = torch.stack([c.posterior_mean(x_t, alpha, sigma) for c in self.components])
+        return (shares[..., None] * estimates).sum(0)
 
     def _log_density(self, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
         return torch.logsumexp(self._log_parts(x_t, alpha, sigma), dim=0)

@@ -1,8 +1,8 @@
-"""Which times a training step sees.
+"""Timestep sampling: the distribution of times in training.
 
-A source of times answers `sample(batch, generator)` with times t in [0, 1] and weights, such that the mean of weight x
-loss estimates the mean of the loss over uniform t without bias: it chooses the estimate's variance, not what is
-trained. All randomness comes from the generator; what a source learns is in `state_dict`, so that a run can go on.
+`sample(batch, generator)` returns times t in [0, 1] and weights, such that the mean of weight x loss is an unbiased
+estimate of the mean loss over uniform t: the choice changes the variance of the estimate, not the objective. All
+randomness comes from the generator; `state_dict` holds what was learned from the losses, for resuming.
 """
 
 import math
@@ -19,21 +19,21 @@ class Uniform:
         return self._draw(batch, generator).float(), torch.ones(batch)
 
     def update(self, t: Tensor, loss: Tensor) -> None:
-        """Learn from the losses (B,) at the sampled times t (B,); nothing here."""
+        """Adapt to the losses (B,) at the sampled times t (B,); does nothing here."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What has been learnt."""
+        """The learned state; empty here."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a `state_dict`."""
+        """Restore a `state_dict`."""
 
     def _draw(self, batch: int, generator: torch.Generator) -> Tensor:
         return torch.rand(batch, generator=generator)
 
 
 class LowDiscrepancy(Uniform):
-    """Times that are uniform each and cover [0, 1] evenly together: a loss with less variance.
+    """Low-discrepancy times: each uniform, together evenly spread over [0, 1], for a loss of less variance.
 
     One uniform draw, shifted by i / B for clip i, in random order (Kingma et al., "Variational Diffusion Models", arXiv
     2107.00630, appendix I.1).
@@ -45,20 +45,19 @@ class LowDiscrepancy(Uniform):
 
 
 class LossSecondMoment(LowDiscrepancy):
-    """Times drawn the more often, the larger the losses there: density proportional to sqrt(E[loss^2]).
+    """Loss-second-moment resampling: density proportional to sqrt(E[loss^2]).
 
-    Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (arXiv 2102.09672), section 3.3. The losses
-    of the last draws in each of equal bins of [0, 1] are remembered; times are uniform until every bin's memory is
-    full. Weights are 1 / density. Even draws go through the inverse of the distribution function, so that these times
-    cover the density evenly as well.
+    Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (arXiv 2102.09672), section 3.3. Each of
+    equal bins of [0, 1] keeps its last losses; times are uniform until every history is full. Weights are 1 / density.
+    Low-discrepancy draws go through the inverse of the distribution function.
 
     Args:
-        bins: of the density, each constant inside.
-        history: losses remembered a bin.
-        uniform: share of the density that stays uniform, > 0, so that no weight exceeds 1 / uniform.
+        bins: number of bins of equal density.
+        history: number of losses kept for each bin.
+        uniform: fraction of the density that stays uniform, > 0; no weight exceeds 1 / uniform.
 
     Raises:
-        ValueError: bins or history below 1, or a share outside (0, 1].
+        ValueError: bins or history below 1, or uniform outside (0, 1].
     """
 
     def __init__(self, bins: int = 100, history: int = 10, uniform: float = 0.001):
@@ -91,7 +90,7 @@ class LossSecondMoment(LowDiscrepancy):
         return ((index + 1 + inside) / self.bins).clamp(min=0).float(), (1 / density[index]).float()
 
     def update(self, t: Tensor, loss: Tensor) -> None:
-        """Remember the losses (B,), not weighted, at the sampled times t (B,), but for those that are not finite."""
+        """Record the unweighted losses (B,) at the sampled times t (B,); those that are not finite are skipped."""
         index = (t.detach().cpu().double() * self.bins).long().clamp(0, self.bins - 1)
         for bin, value in zip(index.tolist(), loss.detach().cpu().double().tolist(), strict=True):
             if math.isfinite(value):
@@ -99,18 +98,18 @@ class LossSecondMoment(LowDiscrepancy):
                 self.counts[bin] += 1
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The remembered losses and how many each bin has seen."""
+        """The losses of each bin, and how many it has seen."""
         return {"losses": self.losses.clone(), "counts": self.counts.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a `state_dict`.
+        """Restore a `state_dict`.
 
         Raises:
-            ValueError: it is of other bins or another history.
+            ValueError: the state has other bins or another history.
         """
         if state["losses"].shape != self.losses.shape:
             raise ValueError(
-                f"the remembered losses are of (bins, history) = {tuple(state['losses'].shape)}, "
+                f"the saved losses have (bins, history) = {tuple(state['losses'].shape)}, "
                 f"not {tuple(self.losses.shape)}: keep both when resuming"
             )
         self.losses, self.counts = state["losses"].clone(), state["counts"].clone()

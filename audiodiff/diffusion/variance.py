@@ -1,4 +1,4 @@
-"""The step from t to an earlier time s, and a network that also answers how far it scatters.
+"""The posterior of a step from t to an earlier time s, and networks that also predict its variance.
 
 With r = 1 - SNR_t / SNR_s, the posterior q(x_s | x_t, x0) is Gaussian with
 
@@ -6,24 +6,40 @@ With r = 1 - SNR_t / SNR_s, the posterior q(x_s | x_t, x0) is Gaussian with
 
 Where x0 is only estimated, x_s scatters more: the variance of q(x_s | x_t) lies between small, right where x0 is a
 point, and large = sigma_t^2 r, that of q(x_t | x_s), right where x0 is standard normal and variance is preserved.
-Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (arXiv 2102.09672), let the network choose,
+Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (arXiv 2102.09672), let the network predict it,
 
     log variance = fraction log large + (1 - fraction) log small      (eq. 15),
 
-and add to the loss of the mean, which keeps its gradients to itself, a little of the variational bound: KL divergences
-from q(x_s | x_t, x0) to the model's own step. The last step, to sigma_s = 0, adds no noise and has no divergence.
+and add a small multiple of the variational bound to the loss of the mean, with the gradient to the mean stopped: KL
+divergences from q(x_s | x_t, x0) to the model's step. The last step, to sigma_s = 0, adds no noise and has no
+divergence.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from audiodiff.diffusion.clips import Amplitude, combine
 from audiodiff.diffusion.objective import Objective
-from audiodiff.diffusion.schedules.schedule import Level
 from audiodiff.diffusion.weighting import Weighting
+
+
+class HasLevel(Protocol):
+    """Signal and noise at a time, or at the times of a batch."""
+
+    @property
+    def alpha(self) -> Amplitude:
+        """Amplitude of the signal."""
+
+    @property
+    def sigma(self) -> Amplitude:
+        """Amplitude of the noise."""
+
+    @property
+    def log_snr(self) -> Amplitude:
+        """log(alpha^2 / sigma^2)."""
 
 
 class Posterior(NamedTuple):
@@ -39,10 +55,10 @@ class Posterior(NamedTuple):
     """log(sigma_t^2 r)."""
 
     @classmethod
-    def between(cls, t: Level, s: Level) -> "Posterior":
+    def between(cls, t: HasLevel, s: HasLevel) -> "Posterior":
         """The step from the noisier level t to s; both of numbers or both of tensors. alpha_t and sigma_s may be 0."""
-        expm1 = torch.expm1 if isinstance(t.log_snr, Tensor) else math.expm1
-        drop = -expm1(t.log_snr - s.log_snr)
+        change = t.log_snr - s.log_snr
+        drop = -(torch.expm1(change) if isinstance(change, Tensor) else math.expm1(change))
         carry = t.alpha * s.sigma**2 / (s.alpha * t.sigma**2)
         return cls(carry, s.alpha * drop, _log(s.sigma**2 * drop), _log(t.sigma**2 * drop))
 
@@ -92,14 +108,14 @@ def _like(value: Amplitude, signal: Tensor) -> Tensor:
 
 
 class LearnedVariance(Objective):
-    """A network of 2C channels: C that predict the mean, as another objective says, and C for the variance.
+    """A network with 2C output channels: C for the objective inside, and C for the variance of a step.
 
-    The last C hold 2 fraction - 1: a network that says 0 takes the geometric mean of small and large.
+    The last C are 2 fraction - 1: 0 is the geometric mean of small and large.
 
     Args:
-        objective: what the first C channels predict, with its weighting.
-        steps: of the chain whose bound is added to the loss; divergences are of steps by 1 / steps.
-        bound: weight of the variational bound in nats per dimension, all its terms together.
+        objective: of the first C channels, with its weighting.
+        steps: number of steps of the chain whose bound is added to the loss.
+        bound: weight of the variational bound in nats per dimension, the sum of its terms.
         weighting: of the mean's error; None: the objective's own.
 
     Raises:
@@ -119,22 +135,22 @@ class LearnedVariance(Objective):
         self.bound = bound
         self.starts_at_noise = objective.starts_at_noise
 
-    def split(self, answer: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-        """The prediction and the variance's fraction, each (B, C, T), of an answer (B, 2C, T).
+    def split(self, output: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+        """The prediction and the variance's fraction, each (B, C, T), of an output (B, 2C, T).
 
         Raises:
-            ValueError: the answer has not 2C channels.
+            ValueError: the output does not have 2C channels.
         """
-        if answer.shape[1] != 2 * channels:
+        if output.shape[1] != 2 * channels:
             raise ValueError(
-                f"a learned variance of {channels} channels needs a network that answers {2 * channels}, "
-                f"got {answer.shape[1]}"
+                f"a learned variance of {channels} channels needs a network with {2 * channels} outputs, "
+                f"got {output.shape[1]}"
             )
-        prediction, fraction = answer.chunk(2, dim=1)
+        prediction, fraction = output.chunk(2, dim=1)
         return prediction, (fraction + 1) / 2
 
     def prediction(self, x0: Tensor, x_t: Tensor, alpha: Amplitude, sigma: Amplitude) -> Tensor:
-        """That of the objective inside."""
+        """As the objective inside."""
         return self.objective.prediction(x0, x_t, alpha, sigma)
 
     def _parts(self, alpha: Amplitude, sigma: Amplitude) -> tuple[Amplitude, Amplitude]:

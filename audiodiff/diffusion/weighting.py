@@ -1,20 +1,20 @@
-"""How much the error counts at each noise level.
+"""Loss weighting: the weight of the error at each noise level.
 
-A weighting is stated for the square error of x0 and means the same whatever the network predicts: an `Objective`
-multiplies it by the x0-error that its own prediction's error is. In terms of the error of the noise, which is the
+A weighting is stated for the squared error of x0 and means the same whatever the network predicts: an `Objective`
+converts it to a weight of its own error. In terms of the error of the noise, which is the
 x0-error times SNR = alpha^2 / sigma^2, the weights here are
 
     SNR 1,   min-SNR min(1, gamma / SNR),   P2 1 / (k + SNR)^gamma,
     sigmoid -1/2 (d log_snr / dt) sigmoid(bias - log_snr),   variational bound -1/2 d log_snr / dt.
 
-The last two hold the rate at which uniform times pass through noise levels, so that the expected loss depends on the
-schedule through its two ends alone. The last is the variational bound: the mean loss is, up to terms that the network
-does not enter, at least the negative log-likelihood in nats per dimension (Kingma et al., "Variational Diffusion
-Models", arXiv 2107.00630). Kingma and Gao, "Understanding Diffusion Objectives as the ELBO with Simple Data
+The last two include the rate at which uniform times pass through noise levels, so that the expected loss depends on
+the schedule only through its two ends. The last is the variational bound: the mean loss is, up to terms that the
+network does not enter, at least the negative log-likelihood in nats per dimension (Kingma et al., "Variational
+Diffusion Models", arXiv 2107.00630). Kingma and Gao, "Understanding Diffusion Objectives as the ELBO with Simple Data
 Augmentation" (arXiv 2303.00848), write all weightings in this form.
 
 A weighting is called with log_snr clamped to +-LOG_SNR_MAX, so that all weights are finite, and with a function that
-answers the slope d log_snr / dt of this clamped value, for those that ask.
+returns the slope d log_snr / dt of this clamped value.
 """
 
 from abc import ABC, abstractmethod
@@ -23,27 +23,31 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Beyond, noise levels are not told apart, neither by weights nor by the network.
+# Noise levels beyond are clamped, for weights and for the network.
 LOG_SNR_MAX = 20.0
+
+
+Slope = Callable[[], Tensor]
+"""() -> d log_snr / dt."""
 
 
 class Weighting(ABC):
     """Weight of the mean square error of x0."""
 
     @abstractmethod
-    def __call__(self, log_snr: Tensor, slope: Callable[[], Tensor]) -> Tensor:
+    def __call__(self, log_snr: Tensor, slope: Slope) -> Tensor:
         """The weight, shaped like log_snr.
 
         Args:
             log_snr: clamped to [-LOG_SNR_MAX, LOG_SNR_MAX].
-            slope: answers d log_snr / dt, shaped like log_snr and <= 0.
+            slope: returns d log_snr / dt, shaped like log_snr and <= 0.
         """
 
 
 class SNR(Weighting):
     """The signal-to-noise ratio: every noise error counts the same, as in Ho et al. (arXiv 2006.11239)."""
 
-    def __call__(self, log_snr: Tensor, slope: Callable[[], Tensor]) -> Tensor:
+    def __call__(self, log_snr: Tensor, slope: Slope) -> Tensor:
         """alpha^2 / sigma^2."""
         return log_snr.exp()
 
@@ -57,7 +61,7 @@ class MinSNR(Weighting):
         gamma: the bound on the signal-to-noise ratio (power), > 0.
 
     Raises:
-        ValueError: another gamma.
+        ValueError: gamma <= 0.
     """
 
     def __init__(self, gamma: float = 5.0):
@@ -65,7 +69,7 @@ class MinSNR(Weighting):
             raise ValueError(f"gamma must be positive, got {gamma}")
         self.gamma = gamma
 
-    def __call__(self, log_snr: Tensor, slope: Callable[[], Tensor]) -> Tensor:
+    def __call__(self, log_snr: Tensor, slope: Slope) -> Tensor:
         """min(alpha^2 / sigma^2, gamma)."""
         return log_snr.exp().clamp(max=self.gamma)
 
@@ -76,8 +80,8 @@ class P2(Weighting):
     Choi et al., "Perception Prioritized Training of Diffusion Models" (arXiv 2204.00227).
 
     Args:
-        k: about the signal-to-noise ratio (power) from which on weight is taken away, >= 0.
-        gamma: how much is, >= 0; 0 leaves `SNR`.
+        k: signal-to-noise ratio (power) above which weights fall, >= 0.
+        gamma: how fast they fall, >= 0; 0 is `SNR`.
 
     Raises:
         ValueError: either is negative.
@@ -89,7 +93,7 @@ class P2(Weighting):
         self.k = k
         self.gamma = gamma
 
-    def __call__(self, log_snr: Tensor, slope: Callable[[], Tensor]) -> Tensor:
+    def __call__(self, log_snr: Tensor, slope: Slope) -> Tensor:
         """SNR / (k + SNR)^gamma."""
         snr = log_snr.exp()
         return snr / (self.k + snr) ** self.gamma
@@ -107,7 +111,7 @@ class SigmoidWeighting(Weighting):
     def __init__(self, bias: float = 2.0):
         self.bias = bias
 
-    def __call__(self, log_snr: Tensor, slope: Callable[[], Tensor]) -> Tensor:
+    def __call__(self, log_snr: Tensor, slope: Slope) -> Tensor:
         """-1/2 (d SNR / dt) sigmoid(bias - log_snr)."""
         return -0.5 * slope() * log_snr.exp() * torch.sigmoid(self.bias - log_snr)
 
@@ -115,6 +119,6 @@ class SigmoidWeighting(Weighting):
 class VariationalBound(Weighting):
     """-1/2 d SNR / dt: the bound on the negative log-likelihood, in nats per dimension (arXiv 2107.00630)."""
 
-    def __call__(self, log_snr: Tensor, slope: Callable[[], Tensor]) -> Tensor:
+    def __call__(self, log_snr: Tensor, slope: Slope) -> Tensor:
         """-1/2 d SNR / dt = -1/2 SNR d log_snr / dt."""
         return -0.5 * slope() * log_snr.exp()

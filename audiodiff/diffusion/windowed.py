@@ -1,16 +1,15 @@
 """Signals of any length from a denoiser that knows one length: windows that overlap, at every step of the sampler.
 
-The answer at a position is the mean of what the windows over it answer, which is the estimate that differs least from
-all of theirs (Bar-Tal et al. 2023, arXiv 2302.08113). A window's weight falls to nothing towards its ends, where it
-knows least of what is around. Overlapping inside of the sampler, neighbors agree on what sounds where they meet;
-cross-fades of finished clips would only hide that they do not.
+The estimate at a position is the weighted mean of the estimates of all windows over it, the closest to all of them in
+mean square (MultiDiffusion, Bar-Tal et al. 2023, arXiv 2302.08113). A window's weight falls to zero towards its ends,
+where it has least context. Averaging at every step makes neighboring windows agree, which cross-fading finished clips
+would not.
 
-Windows of a loop go around: the last one ends with the beginning, so there is no end that could be heard.
+In a loop the last window wraps around to the beginning, so the loop has no seam.
 """
 
 import math
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import torch
@@ -23,19 +22,17 @@ from audiodiff.diffusion.wrapper import Time, Wrapper
 
 
 class Windowed(Wrapper):
-    """Asks for windows of a signal, a few at once, and puts their answers together.
-
-    What is told in the condition is told of every window.
+    """Evaluate a denoiser on overlapping windows and average. The condition applies to every window.
 
     Args:
         denoiser: of signals of `window` frames.
-        window: frames.
-        overlap: of one window with the next, as a share of the window.
-        loop: whether the signal goes on from its end at its beginning.
-        at_once: windows, of all clips, that the denoiser is given together: what bounds the memory, of gradients too.
+        window: frames of a window.
+        overlap: of neighboring windows, as a fraction of a window, in [0, 1).
+        loop: whether the signal wraps around.
+        at_once: maximum number of windows, of all clips, in one evaluation; bounds the memory, of gradients too.
 
     Raises:
-        ValueError: a window or a number at once below 1, or an overlap outside [0, 1).
+        ValueError: window or at_once below 1, or an overlap outside [0, 1).
     """
 
     def __init__(
@@ -43,11 +40,13 @@ class Windowed(Wrapper):
     ):
         super().__init__(denoiser)
         if window < 1 or at_once < 1 or not 0 <= overlap < 1:
-            raise ValueError(f"no windows of {window} frames, {at_once} at once, that overlap by {overlap}")
+            raise ValueError(
+                f"windows need window >= 1, at_once >= 1 and 0 <= overlap < 1, got {window}, {at_once} and {overlap}"
+            )
         self.window, self.overlap, self.loop, self.at_once = window, overlap, loop, at_once
 
     def starts(self, frames: int) -> list[int]:
-        """Where the windows of a signal begin, evenly; those of a loop may reach beyond its end."""
+        """First frames of the windows, evenly spaced; those of a loop may wrap around."""
         hop = max(round(self.window * (1 - self.overlap)), 1)
         if self.loop:
             count = math.ceil(frames / hop)
@@ -57,34 +56,34 @@ class Windowed(Wrapper):
         gaps = math.ceil((frames - self.window) / hop)
         return [round(k * (frames - self.window) / gaps) for k in range(gaps + 1)]
 
-    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+    def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         frames = x_t.shape[-1]
         starts = self.starts(frames)
         if starts == [0] and not self.loop:
             return self._estimate(x_t, t, cond)
         weight = self._weight(x_t)
         total, weights = torch.zeros_like(x_t), x_t.new_zeros(frames)
-        # Every window of a clip, then every one of the next: (clip, start).
+        # (clip, start): all windows of a clip, then those of the next.
         jobs = [(clip, start) for clip in range(len(x_t)) for start in starts]
         offsets = torch.arange(self.window, device=x_t.device)
-        # A gradient would keep what the network computes in all windows; so it is computed again, a few at once.
-        again = torch.is_grad_enabled() and x_t.requires_grad and len(jobs) > self.at_once
-        ask = partial(checkpoint, self._estimate, use_reentrant=False) if again else self._estimate
+        # Gradients would store the activations of all windows: they are recomputed, a few windows at a time.
+        recompute = torch.is_grad_enabled() and x_t.requires_grad and len(jobs) > self.at_once
+        evaluate = partial(checkpoint, self._estimate, use_reentrant=False) if recompute else self._estimate
         for first in range(0, len(jobs), self.at_once):
             some = jobs[first : first + self.at_once]
             rows = torch.tensor([clip for clip, _ in some], device=x_t.device)
             where = [(start + offsets) % frames for _, start in some]
             windows = torch.stack([x_t[clip][:, place] for (clip, _), place in zip(some, where, strict=True)])
             times = t[rows.to(t.device)] if isinstance(t, Tensor) and t.ndim else t
-            answers = ask(windows, times, map_tensors(itemgetter(rows), cond))
-            for (clip, _), place, answer in zip(some, where, answers, strict=True):
-                total[clip].index_add_(-1, place, answer * weight)
+            estimates = evaluate(windows, times, map_tensors(partial(torch.index_select, dim=0, index=rows), cond))
+            for (clip, _), place, estimate in zip(some, where, estimates, strict=True):
+                total[clip].index_add_(-1, place, estimate * weight)
         for start in starts:
             weights.index_add_(0, (start + offsets) % frames, weight)
         return total / weights
 
     def _weight(self, like: Tensor) -> Tensor:
-        """(window,): a rise and a fall over the overlap, one between."""
+        """(window,): sine-squared fades over the overlap, one between."""
         place = torch.arange(self.window, device=like.device, dtype=like.dtype) + 0.5
         rise = torch.minimum(place, self.window - place) / max(self.overlap * self.window, 1.0)
         return (rise.clamp(max=1.0) * (torch.pi / 2)).sin().square()

@@ -1,4 +1,4 @@
-"""Denoisers around denoisers: what guides, edits or lengthens is not a flag of a sampler but a denoiser of its own."""
+"""Denoisers around denoisers. Guidance, editing and windowing are not options of a sampler but denoisers."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -15,13 +15,13 @@ Time = Tensor | float
 
 
 class Wrapper(ABC):
-    """A denoiser that asks another one, and changes what it is asked or what it answers.
+    """A denoiser that modifies the input or the estimate of another one.
 
-    Conditions are handed on as they are, unless a subclass says otherwise. One that is a tensor, or a dataclass of
-    tensors, has one row a clip.
+    Conditions are passed on unchanged, unless a subclass says otherwise. One that is a tensor, or a dataclass of
+    tensors, has one row for each clip.
 
     Args:
-        denoiser: what is asked; itself wrapped, maybe.
+        denoiser: the wrapped denoiser; may itself be a wrapper.
     """
 
     def __init__(self, denoiser: DenoiserLike):
@@ -29,7 +29,7 @@ class Wrapper(ABC):
 
     @property
     def schedule(self) -> Schedule:
-        """The denoiser's."""
+        """The wrapped denoiser's."""
         return self.denoiser.schedule
 
     @property
@@ -38,23 +38,23 @@ class Wrapper(ABC):
         return start_time(self.denoiser)
 
     def __call__(self, x_t: Tensor, t: Time, cond: Any = None) -> Tensor:
-        """The changed E[x0 | x_t], (B, C, T).
+        """The modified estimate of E[x0 | x_t], (B, C, T).
 
         Args:
             x_t: (B, C, T) noisy signals.
-            t: one time for all clips, a number, or (B,).
-            cond: handed on as it is.
+            t: one time for all clips, or (B,).
+            cond: passed on unchanged.
 
         Raises:
-            ValueError: the condition is of another number of clips than x_t.
+            ValueError: the condition has another number of clips than x_t.
         """
         check_clips(cond, x_t)
-        return self._answer(x_t, t, cond)
+        return self._modified(x_t, t, cond)
 
     def posterior(self, x_t: Tensor, t: float, s: float, cond: Any = None) -> tuple[Tensor, Tensor | None]:
-        """Mean of x_s given x_t with the changed x0, and the denoiser's own log variance, as `Denoiser.posterior`.
+        """Mean of x_s given x_t at the modified estimate, and the denoiser's log variance, as `Denoiser.posterior`.
 
-        Costs one network call more than the answer alone. The log variance is None if the denoiser has none.
+        Costs one network evaluation more than the estimate alone. The log variance is None if the denoiser has none.
         """
         log_variance = None
         if hasattr(self.denoiser, "posterior"):
@@ -63,8 +63,8 @@ class Wrapper(ABC):
         return step.mean(x_t, self(x_t, t, cond)), log_variance
 
     def _estimate(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        """The denoiser's own E[x0 | x_t], like x_t."""
+        """The wrapped denoiser's E[x0 | x_t], like x_t."""
         return estimate(self.denoiser, x_t, t, cond)
 
     @abstractmethod
-    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor: ...
+    def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor: ...

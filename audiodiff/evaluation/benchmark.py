@@ -132,7 +132,7 @@ def _systems(
         yield system.name, Row(system.label, system.note), system, None
     for sampler in settings.samplers:
         for steps in settings.steps:
-            if steps >= presets.PRESETS[sampler].least:
+            if steps >= presets.PRESETS[sampler].min_nfe:
                 row = Row(sampler, f"The network, {steps} steps of {sampler}.", sampler, steps)
                 cpu = _network(vocoder, sampler, steps)
                 yield f"{sampler}/{steps}", row, cpu, on_gpu and _network(on_gpu, sampler, steps)

@@ -99,7 +99,7 @@ class Codec(PretrainedModel):
         latents = self._signal(latents, "latents", self.latents)
         left = latents.shape[-1] * self.stride if samples is None else whole_number(samples, "samples", 0)
         rows = latents.unflatten(1, (self.channels, -1)).flatten(0, 1)
-        for piece in self.network.decoded(rows, tile):
+        for piece in self.network.decode_tiles(rows, tile):
             yield self.waveform(piece)[..., :left]
             left = max(left - piece.shape[-1], 0)
 

@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from audiodiff.nn.layers import ChannelNorm, zero_init
+from audiodiff.nn.layers import ChannelNorm
 
 
 class SelfAttention(nn.Module):
@@ -29,7 +29,10 @@ class SelfAttention(nn.Module):
         self.heads = check_heads(channels, heads)
         self.norm = ChannelNorm()
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.project = zero_init(nn.Conv1d(channels, channels, 1))
+        self.project = nn.Conv1d(channels, channels, 1)
+        nn.init.zeros_(self.project.weight)
+        if self.project.bias is not None:
+            nn.init.zeros_(self.project.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`(B, C, F)` to the same; frames beyond a clip's end are never attended to."""
@@ -62,7 +65,8 @@ class CrossAttention(nn.Module):
         self.norm = ChannelNorm()
         self.query = nn.Conv1d(channels, channels, 1)
         self.key_value = nn.Linear(token_channels, 2 * channels, bias=False)
-        self.project = zero_init(nn.Conv1d(channels, channels, 1, bias=False))
+        self.project = nn.Conv1d(channels, channels, 1, bias=False)
+        nn.init.zeros_(self.project.weight)
 
     def forward(self, x: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend.

@@ -1,22 +1,20 @@
-"""A convolutional autoencoder of audio: short-time spectra in, a few numbers a frame between, spectra out.
+"""A variational autoencoder of audio: short-time spectra in, a few latent channels per frame, spectra out.
 
-The encoder answers a mean and a variance for every latent number, and is taught to keep them near those of a standard
-normal variable (Kingma and Welling 2014): latents are thus bounded, and a little noise on them does no harm. A
-diffusion model wants them at exactly zero mean and unit variance (Rombach et al. 2022, section 4.3.2), so the mean and
-the deviation of each over the training data are measured and kept with the weights.
+The encoder predicts mean and variance of every latent, and training keeps them near those of a standard normal variable
+(Kingma and Welling 2014). A diffusion model needs latents of zero mean and unit variance (Rombach et al. 2022, section
+4.3.2), so mean and deviation of each channel over the training data are measured and stored with the weights.
 
 Spectra are of windows twice as long as their hop, under a sine window before and after, which overlap-add to the signal
 exactly (Princen and Bradley 1986). Magnitudes are raised to the power of 0.4 on the way in and brought back on the way
-out: a network is not to see differences of 60 dB.
+out, which compresses differences of 60 dB.
 
-What latents are for decides what they should tell. With phases a signal comes back as it was. But from one latent
-frame to the next a tone of 100 Hz turns about five times, and where it stands then follows only from its frequency
-known to a few parts in a thousand: to a model that has to make latents, those that tell of phases are close to white
-noise. Without them (`phases=False`) the encoder hears magnitudes alone, the decoder chooses phases that go together,
-and latents change as slowly as the sound does.
+With phases, the decoder reconstructs the waveform. But a tone of 100 Hz makes about five periods from one latent frame
+to the next, so its phase in the next frame follows only from a frequency known to a few parts in a thousand: to a model
+that generates latents, phases are close to white noise. Without them (`phases=False`) the encoder sees magnitudes only,
+the decoder chooses consistent phases, and latents change as slowly as the sound.
 
-Nothing is normalized over time and every layer sees a few frames to each side only. A long signal may thus be encoded
-and decoded tile by tile: with the margin of `margin` latent frames the tiles are what the whole would be.
+Nothing is normalized over time and the receptive field is finite, so a long signal can be encoded and decoded in tiles:
+with a margin of `margin` latent frames the result equals that of the whole signal.
 """
 
 import math
@@ -25,27 +23,27 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from audiodiff.nn.layers import DILATION_CYCLES, Downsample, ResidualBlock, Upsample, stacked_receptive_field
+from audiodiff.nn.layers import DILATION_CYCLES, Downsample, ResidualBlock, Upsample
 from audiodiff.ranges import NonNegative, Positive
 
 _POWER = 0.4  # of magnitudes
 _LOG_VARIANCES = (-12.0, 4.0)
-_TINY = 1e-5  # of magnitudes, below which they are raised no further
+_TINY = 1e-5  # smallest magnitude that is compressed
 
 
 class Autoencoder(nn.Module):
-    """Signals (B, T) to latents (B, latents, ceil(T / stride)) and back; channels of a recording are rows of the batch.
+    """Autoencoder: signals (B, T) to latents (B, latents, ceil(T / stride)) and back; channels are rows of the batch.
 
     Args:
-        latents: numbers a latent frame.
-        hop_length: samples of a spectral frame; the transform is of twice as many.
+        latents: number of latent channels.
+        hop_length: samples between spectral frames; windows are twice as long.
         channels: width of each level, finest first; each is at half the frame rate of the one before.
         blocks: residual blocks of each level, in the encoder and again in the decoder.
         dilation_cycle: dilations are 2^(i mod dilation_cycle) for the i-th block of a level.
-        phases: whether the encoder hears them.
+        phases: whether the encoder sees phases.
 
     Raises:
-        ValueError: channels and blocks name other levels, or there is none; a dilation_cycle that is not in
+        ValueError: channels and blocks of different length, or empty; a dilation_cycle that is not in
             `DILATION_CYCLES`.
     """
 
@@ -64,7 +62,7 @@ class Autoencoder(nn.Module):
     ):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
-            raise ValueError(f"channels={list(channels)} and blocks={list(blocks)} must name the same levels, some")
+            raise ValueError(f"channels={list(channels)} and blocks={list(blocks)} must have an entry for each level")
         if dilation_cycle not in DILATION_CYCLES:
             raise ValueError(f"dilation_cycle={dilation_cycle} is not in 1 to {DILATION_CYCLES[-1]}")
         self.latents, self.hop_length, self.dilation_cycle = latents, hop_length, dilation_cycle
@@ -95,17 +93,18 @@ class Autoencoder(nn.Module):
 
     @property
     def margin(self) -> int:
-        """Latent frames to each side beyond which nothing matters, to the encoder or to the decoder."""
-        reach = 1  # a window reaches half a hop into the next
-        for blocks in self.encoder[:-1]:
-            reach = math.ceil((reach + stacked_receptive_field(blocks)) / 2)
-        return reach + stacked_receptive_field(self.encoder[-1])
+        """Half-width in latent frames of the receptive field, of the encoder as of the decoder."""
+        half_widths = [sum(2 ** (k % self.dilation_cycle) for k in range(blocks)) for blocks in self.blocks]
+        width = 1  # a window overlaps half a hop of the next
+        for level in half_widths[:-1]:
+            width = math.ceil((width + level) / 2)
+        return width + half_widths[-1]
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance (B, latents, F) of the latents of signals (B, T), as trained: not yet standardized."""
         x = nn.functional.pad(x, (0, -x.shape[-1] % self.stride))
-        heard = self._spectra(x)
-        hidden = self.conv_in(heard if self.phases else _magnitude(heard))
+        spectra = self._spectra(x)
+        hidden = self.conv_in(spectra if self.phases else _magnitude(spectra))
         for i, blocks in enumerate(self.encoder):
             hidden = self.downsample[i - 1](hidden, None) if i else hidden
             hidden = blocks(hidden)
@@ -118,14 +117,14 @@ class Autoencoder(nn.Module):
         for i in reversed(range(len(self.channels))):
             hidden = self.decoder[i](hidden)
             hidden = self.upsample[i - 1](hidden) if i else hidden
-        return self._overlapped(self.conv_out(nn.functional.silu(hidden)))
+        return self._overlap_add(self.conv_out(nn.functional.silu(hidden)))
 
     def encode(self, x: Tensor, tile: int | None = None) -> Tensor:
         """Signals (B, T) to standardized latents (B, latents, ceil(T / stride)).
 
         Args:
-            x: signals, filled up with zeros to a whole latent frame.
-            tile: latent frames that are encoded at once; None: all.
+            x: signals, padded with zeros to whole latent frames.
+            tile: latent frames to encode at once; None: all.
         """
         x = nn.functional.pad(x, (0, -x.shape[-1] % self.stride))
         pieces = _tiles(lambda piece: self.posterior(piece)[0], x, tile, self.margin, self.stride, 1)
@@ -133,27 +132,27 @@ class Autoencoder(nn.Module):
 
     def decode(self, latents: Tensor, tile: int | None = None) -> Tensor:
         """Standardized latents (B, latents, F) to signals (B, F x stride), tiles as in `encode`."""
-        return torch.cat(list(self.decoded(latents, tile)), dim=-1)
+        return torch.cat(list(self.decode_tiles(latents, tile)), dim=-1)
 
-    def decoded(self, latents: Tensor, tile: int | None) -> Iterator[Tensor]:
-        """What `decode` answers, piece by piece (B, tile x stride): of a long signal no more need be held."""
+    def decode_tiles(self, latents: Tensor, tile: int | None) -> Iterator[Tensor]:
+        """`decode` as an iterator over tiles (B, tile x stride), for long signals."""
         raw = latents * self.deviation + self.mean
         return _tiles(self.signal, raw, tile, self.margin, 1, self.stride)
 
     def _spectra(self, x: Tensor) -> Tensor:
         """(B, T), T of whole hops, to compressed real and imaginary parts (B, 2 (hop_length + 1), T / hop_length)."""
-        frames = _framed(x.float(), self.hop_length)
+        frames = _frame(x.float(), self.hop_length)
         spectra = torch.fft.rfft(frames * self.window, norm="ortho").transpose(1, 2)
         spectra = spectra * spectra.abs().clamp(min=_TINY) ** (_POWER - 1)
         return torch.cat([spectra.real, spectra.imag], dim=1).to(x.dtype)
 
-    def _overlapped(self, features: Tensor) -> Tensor:
-        """The inverse of `_spectra` for any features; at both ends only as many windows overlap as there are."""
+    def _overlap_add(self, features: Tensor) -> Tensor:
+        """The inverse of `_spectra` for any features: overlap-add divided by the sum of the windows."""
         real, imaginary = features.float().chunk(2, dim=1)
         gain = _magnitude(features.float()) ** (1 / _POWER - 1)
         frames = torch.fft.irfft(torch.complex(real * gain, imaginary * gain).transpose(1, 2), norm="ortho")
         windows = (self.window**2).expand_as(frames[:1])
-        return (_added(frames * self.window) / _added(windows)).to(features.dtype)
+        return (_sum_frames(frames * self.window) / _sum_frames(windows)).to(features.dtype)
 
 
 def _sine_window(samples: int) -> Tensor:
@@ -166,13 +165,13 @@ def _magnitude(features: Tensor) -> Tensor:
     return (real.square() + imaginary.square() + _TINY**2).sqrt()
 
 
-def _framed(x: Tensor, hop: int) -> Tensor:
-    """(B, F hop) to frames (B, F, 2 hop), each of its hop and half a hop to each side."""
+def _frame(x: Tensor, hop: int) -> Tensor:
+    """(B, F hop) to overlapping frames (B, F, 2 hop), centered on their hops."""
     return nn.functional.pad(x, (hop // 2, hop // 2)).unfold(-1, 2 * hop, hop)
 
 
-def _added(frames: Tensor) -> Tensor:
-    """Frames (B, F, 2 hop) laid over each other where `_framed` took them: (B, F hop)."""
+def _sum_frames(frames: Tensor) -> Tensor:
+    """Overlap-add, the transpose of `_frame`: (B, F, 2 hop) to (B, F hop)."""
     _, count, length = frames.shape
     first, second = frames.unflatten(-1, (2, length // 2)).unbind(-2)
     halves = nn.functional.pad(first, (0, 0, 0, 1)) + nn.functional.pad(second, (0, 0, 1, 0))
@@ -182,14 +181,14 @@ def _added(frames: Tensor) -> Tensor:
 def _tiles(
     run: Callable[[Tensor], Tensor], x: Tensor, tile: int | None, margin: int, coarse: int, fine: int
 ) -> Iterator[Tensor]:
-    """Pieces of run(x), each of `tile` latent frames and made of as many and `margin` to each side.
+    """Tiles of run(x) of `tile` latent frames, each computed with `margin` frames to each side.
 
     Args:
         run: from (..., F x coarse) to (..., F x fine).
         x: (..., F x coarse).
-        tile: latent frames a piece; None: all.
-        margin: latent frames to each side that a piece depends on.
-        coarse, fine: what a latent frame is long before and after.
+        tile: latent frames of a tile; None: all.
+        margin: half-width of the receptive field, in latent frames.
+        coarse, fine: positions of a latent frame in x and in run(x).
     """
     frames = x.shape[-1] // coarse
     tile = tile or max(frames, 1)

@@ -1,6 +1,6 @@
 """What a network is conditioned on, in the few forms that it reads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,11 +22,15 @@ class Condition:
         global_embedding: (B, E) added to the embedding of the noise level, such as a class label's. Zeros are
             unconditional.
         samples: (B,) int64, valid samples of each clip; what lies beyond is masked. None: all are valid.
+        labels: (B, K) one for each label that applies to a clip, such as its instrument, else zero.
+        numbers: (B, N) positive numbers, such as a clip's tempo; NaN where unknown.
     """
 
     frames: Tensor | None = None
     samples: Tensor | None = None
     signal: Tensor | None = None
+    labels: Tensor | None = None
+    numbers: Tensor | None = None
     tokens: Tensor | None = None
     token_mask: Tensor | None = None
     global_embedding: Tensor | None = None
@@ -38,19 +42,23 @@ class Condition:
         Raises:
             ValueError: two of them have `samples`.
         """
-        frames, signal, tokens, embeddings, samples = (
-            [value for condition in conditions if (value := getattr(condition, name)) is not None]
-            for name in ("frames", "signal", "tokens", "global_embedding", "samples")
-        )
-        masked = any(condition.token_mask is not None for condition in conditions)
-        masks = [mask for condition in conditions if (mask := condition.valid_tokens()) is not None]
+
+        def present(tensors: Iterable[Tensor | None]) -> list[Tensor]:
+            return [tensor for tensor in tensors if tensor is not None]
+
+        frames = present(condition.frames for condition in conditions)
+        signal = present(condition.signal for condition in conditions)
+        tokens = present(condition.tokens for condition in conditions)
+        masks = present(condition.valid_tokens() for condition in conditions)
+        embeddings = present(condition.global_embedding for condition in conditions)
+        samples = present(condition.samples for condition in conditions)
         if len(samples) > 1:
             raise ValueError(f"{len(samples)} conditions have samples: give the valid lengths once")
         return cls(
             frames=torch.cat(frames, dim=1) if frames else None,
             signal=torch.cat(signal, dim=1) if signal else None,
             tokens=torch.cat(tokens, dim=1) if tokens else None,
-            token_mask=torch.cat(masks, dim=1) if masked else None,
+            token_mask=torch.cat(masks, dim=1) if any(c.token_mask is not None for c in conditions) else None,
             global_embedding=sum(embeddings[1:], embeddings[0]) if embeddings else None,
             samples=samples[0] if samples else None,
         )

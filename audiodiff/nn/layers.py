@@ -1,31 +1,16 @@
 """Building blocks over feature frames `(B, C, F)`.
 
 A *mask* is `(B, 1, F)`, one where a clip has content and zero beyond its end, or None where all is content. Each layer
-that looks sideways zeroes its masked input first: beyond its end a clip then sees the zeros it would see alone.
+that mixes frames zeroes its masked input first: beyond its end a clip then sees the zeros it would see alone.
 """
 
 import math
-from typing import TypeVar
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-_Layer = TypeVar("_Layer", bound=nn.Module)
-
 DILATION_CYCLES = range(1, 17)  # 2^15 frames to each side are minutes
-
-
-def stacked_receptive_field(blocks: nn.Module) -> int:
-    """Frames to each side that the residual blocks of a module see, one after the other."""
-    return sum(block.receptive_field for block in blocks.children() if isinstance(block, ResidualBlock))
-
-
-def zero_init(layer: _Layer) -> _Layer:
-    """Set the parameters of a layer to zero; returns the layer."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
 
 
 def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -34,10 +19,10 @@ def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class NoiseLevelEmbedding(nn.Module):
-    """log-SNR `(B,)` to features `(B, width)`: random-free Fourier features, then a two-layer perceptron.
+    """Noise-level embedding: log-SNR `(B,)` to features `(B, width)` by Fourier features and a two-layer perceptron.
 
-    Frequencies are spaced geometrically so that the whole range of log-SNR (about -20 to 20) and differences of a
-    hundredth are told apart; after the sinusoidal embedding of Vaswani et al. 2017, eq. in section 3.5.
+    Frequencies are spaced geometrically and resolve both the whole range of log-SNR (about -20 to 20) and differences
+    of a hundredth; after the sinusoidal embedding of Vaswani et al. 2017, section 3.5.
     """
 
     scales: Tensor
@@ -49,16 +34,15 @@ class NoiseLevelEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, log_snr: Tensor) -> Tensor:
-        """Embed noise levels; computed in float32 before the perceptron's own precision."""
+        """Embed noise levels; computed in float32, then in the perceptron's precision."""
         angles = log_snr.float()[:, None] * self.scales
         return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1).to(next(self.mlp.parameters()).dtype))
 
 
 class NumberEmbedding(nn.Module):
-    """Positive numbers `(B, N)`, such as a tempo, to features `(B, width)`; those that are NaN are not told and add 0.
+    """Embedding of positive numbers `(B, N)`, such as a tempo, as features `(B, width)`; NaN is unknown and adds 0.
 
-    What counts is by which factor two numbers differ: Fourier features of their logarithms, from a period of 16 octaves
-    to one of a quarter.
+    Fourier features of the logarithm, with periods from 16 octaves to a quarter: ratios count, not differences.
     """
 
     scales: Tensor
@@ -69,10 +53,10 @@ class NumberEmbedding(nn.Module):
         self.project = nn.Linear(numbers * 2 * frequencies, width, bias=False)
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """Embed; computed in float32 before the projection's own precision."""
-        told = numbers.isfinite()
-        angles = torch.where(told, numbers, 1.0).float().log2()[..., None] * self.scales
-        features = torch.cat([angles.sin(), angles.cos()], dim=-1) * told[..., None]
+        """Embed; computed in float32, then in the projection's precision."""
+        known = numbers.isfinite()
+        angles = torch.where(known, numbers, 1.0).float().log2()[..., None] * self.scales
+        features = torch.cat([angles.sin(), angles.cos()], dim=-1) * known[..., None]
         return self.project(features.flatten(1).to(self.project.weight.dtype))
 
 
@@ -104,11 +88,12 @@ class ResidualBlock(nn.Module):
         self.dilated = nn.Conv1d(channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
         self.project = nn.Conv1d(channels, channels, 1)
         if self.modulation is not None:
-            zero_init(self.modulation)
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
 
     @property
     def receptive_field(self) -> int:
-        """Frames to each side that it sees."""
+        """Half-width in frames."""
         return int(self.dilated.padding[0])
 
     def forward(

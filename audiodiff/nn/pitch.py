@@ -1,8 +1,8 @@
 """Pitch from a mel: F0 and voicing of each frame, by a small convolutional network.
 
-The mel's low bands are narrow enough to show single harmonics, so the pitch is in it. F0 is predicted as a distribution
-over logarithmic bins, read by the mean around its highest bin (Kim et al. 2018, CREPE), which cannot fall between two
-octaves as a regression does.
+The mel's low bands are narrow enough to show single harmonics. F0 is predicted as a distribution over logarithmic bins
+and read as the mean around its highest bin (Kim et al. 2018, CREPE), which cannot fall between two octaves as a
+regression does.
 """
 
 import math
@@ -14,18 +14,17 @@ from audiodiff.nn.layers import ChannelNorm, apply_mask
 from audiodiff.nn.unet1d import length_mask
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 
-_MOST_BLOCKS = 16  # of which the last sees 2^15 frames to each side
+_MAX_BLOCKS = 16  # the last has a half-width of 2^15 frames
 
 
 class PitchNetwork(nn.Module):
-    """Normalized mel frames (B, M, F) to F0 (B, F) in Hz and voicing (B, F) in [0, 1].
+    """Pitch network: normalized mel frames (B, M, F) to F0 (B, F) in Hz and voicing (B, F) in [0, 1].
 
     Args:
         bands: M.
         channels: width.
-        blocks: dilated residual blocks, dilations 1, 2, 4, ...: the pitch of a moment is told with its surroundings;
-            at most 16.
-        bins: of F0, evenly spaced in its logarithm; at least 2.
+        blocks: number of residual blocks, at most 16; their dilations are 1, 2, 4, ...
+        bins: number of F0 bins, evenly spaced in its logarithm; at least 2.
         f0_min, f0_max: Hz, centers of the first and the last bin.
 
     Raises:
@@ -44,7 +43,7 @@ class PitchNetwork(nn.Module):
         f0_max: PositiveFloat = 550.0,
     ):
         super().__init__()
-        if blocks > _MOST_BLOCKS or bins < 2 or not 0 < f0_min < f0_max:
+        if blocks > _MAX_BLOCKS or bins < 2 or not 0 < f0_min < f0_max:
             raise ValueError(f"no pitch network has blocks={blocks}, bins={bins} and F0 from {f0_min} to {f0_max} Hz")
         self.bands, self.channels, self.blocks, self.bins = bands, channels, blocks, bins
         self.f0_min, self.f0_max = f0_min, f0_max
@@ -60,8 +59,8 @@ class PitchNetwork(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """Frames to each side beyond which nothing of the mel matters."""
-        return sum(layer.padding[0] for layer in (self.conv_in, *self.dilated))
+        """Half-width in frames."""
+        return 2**self.blocks
 
     def logits(self, mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits of the bins (B, bins, F) and of voicing (B, F)."""
@@ -73,7 +72,7 @@ class PitchNetwork(nn.Module):
         return out[:, :-1], out[:, -1]
 
     def forward(self, mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """F0 and voicing of clips of which the first `frames` (B,) are valid; None: all."""
+        """F0 and voicing of clips of which the first `frames` (B,) frames are valid; None: all."""
         bins, voicing = self.logits(mel, frames)
         highest = bins.argmax(dim=1, keepdim=True)
         near = (torch.arange(self.bins, device=mel.device)[:, None] - highest).abs() <= 2
@@ -82,12 +81,12 @@ class PitchNetwork(nn.Module):
         return f0, voicing.sigmoid()
 
     def loss(self, mel: Tensor, f0: Tensor, aperiodicity: Tensor) -> Tensor:
-        """(B,) cross-entropies of a tracker's F0, counted by how periodic it found the frame, and of voicing.
+        """(B,) cross-entropies of a tracker's F0, weighted by the frame's periodicity, and of its voicing.
 
         Args:
             mel: (B, M, F).
             f0: (B, F) Hz.
-            aperiodicity: (B, F) in [0, 1]; a frame is a quarter voiced at 0.4, half at 0.3, three quarters at 0.2.
+            aperiodicity: (B, F) in [0, 1]; its voicing is 1/4 at 0.4, 1/2 at 0.3 and 3/4 at 0.2.
         """
         bins, voicing = self.logits(mel)
         step = self.centers[1] - self.centers[0]
@@ -95,5 +94,5 @@ class PitchNetwork(nn.Module):
         target = (-0.5 * distance.square()).softmax(dim=1)
         voiced = ((0.3 - aperiodicity) / 0.1 * math.log(3)).sigmoid()
         pitch = -(target * bins.log_softmax(dim=1)).sum(1)
-        said = nn.functional.binary_cross_entropy_with_logits(voicing, voiced, reduction="none")
-        return (voiced * pitch + said).mean(1)
+        voicing_loss = nn.functional.binary_cross_entropy_with_logits(voicing, voiced, reduction="none")
+        return (voiced * pitch + voicing_loss).mean(1)

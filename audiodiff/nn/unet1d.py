@@ -9,23 +9,14 @@ by cross-attention at the lowest levels.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from audiodiff.nn.attention import CrossAttention, SelfAttention
-from audiodiff.nn.layers import (
-    DILATION_CYCLES,
-    Downsample,
-    NoiseLevelEmbedding,
-    ResidualBlock,
-    Upsample,
-    apply_mask,
-    stacked_receptive_field,
-    zero_init,
-)
+from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, apply_mask
 from audiodiff.ranges import NonNegative, Positive
 
 
@@ -68,9 +59,7 @@ class UNet1d(nn.Module):
     ):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
-            raise ValueError(
-                f"channels={list(channels)} and blocks={list(blocks)} must name the same levels, at least one"
-            )
+            raise ValueError(f"channels={list(channels)} and blocks={list(blocks)} must have an entry for each level")
         self.in_features, self.out_features, self.condition = in_features, out_features, condition
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
         if dilation_cycle not in DILATION_CYCLES:
@@ -101,7 +90,9 @@ class UNet1d(nn.Module):
             self.attention.update({place: SelfAttention(width, attention_heads) for place, width in places.items()})
         self.upsample = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
         self.up = nn.ModuleList(level(i) for i in range(bottom))
-        self.conv_out = zero_init(nn.Conv1d(channels[0], out_features, 1))
+        self.conv_out = nn.Conv1d(channels[0], out_features, 1)
+        for parameter in self.conv_out.parameters():
+            nn.init.zeros_(parameter)
         self.cross_attention = nn.ModuleDict()
         if token_channels:
             self.cross_attention.update(
@@ -115,17 +106,18 @@ class UNet1d(nn.Module):
 
     @property
     def receptive_field(self) -> int | None:
-        """Frames to each side beyond which nothing of the input or the condition matters; None: everything matters.
+        """Half-width in frames: input and conditioning frames beyond it do not matter; None: everything matters.
 
         Of a pair that is one frame at the level below, one frame sees one further to the left and the other to the
-        right: so each level doubles what is below it and adds one, besides its own blocks on the way down and up.
+        right: each level doubles the half-width below it and adds one, besides its own blocks on the way down and up.
         """
         if self.attention:
             return None
-        reach = stacked_receptive_field(self.bottom)
-        for down, up in zip(reversed(self.down), reversed(self.up), strict=True):
-            reach = 2 * reach + 1 + stacked_receptive_field(down) + stacked_receptive_field(up)
-        return reach
+        half_widths = [[2 ** (k % self.dilation_cycle) for k in range(blocks)] for blocks in self.blocks]
+        width = sum(half_widths[-1])
+        for level in reversed(half_widths[:-1]):
+            width = 2 * width + 1 + 2 * sum(level)
+        return width
 
     def forward(
         self,
@@ -152,18 +144,19 @@ class UNet1d(nn.Module):
             (B, out_features, F)
         """
         if (condition is None) != (self.condition == 0):
-            given = 0 if condition is None else condition.shape[1]
-            raise ValueError(f"the network takes {self.condition} conditioning channels, got {given}")
+            channels = 0 if condition is None else condition.shape[1]
+            raise ValueError(f"the network takes {self.condition} conditioning channels, got {channels}")
         embedding = self.noise_level(log_snr)
         embedding = nn.functional.silu(embedding if global_embedding is None else embedding + global_embedding)
         conditions, masks = [condition], [mask]
         for _ in self.down:
-            last = conditions[-1], masks[-1]
-            conditions.append(None if last[0] is None else nn.functional.avg_pool1d(last[0], 2))
+            condition = None if condition is None else nn.functional.avg_pool1d(condition, 2)
             # A maximum of pairs, not max_pool1d: pooling would fix the length in a compiled network.
-            masks.append(None if last[1] is None else torch.maximum(last[1][..., ::2], last[1][..., 1::2]))
+            mask = None if mask is None else torch.maximum(mask[..., ::2], mask[..., 1::2])
+            conditions.append(condition)
+            masks.append(mask)
 
-        def run(place: str, blocks: Any, hidden: Tensor, level: int) -> Tensor:
+        def run(place: str, blocks: Iterable[nn.Module], hidden: Tensor, level: int) -> Tensor:
             hidden = self._blocks(blocks, hidden, embedding, conditions[level], masks[level])
             if place in self.attention:
                 hidden = self.attention[place](hidden, masks[level])
@@ -173,14 +166,14 @@ class UNet1d(nn.Module):
 
         hidden, skips = self.conv_in(x), []
         for i, (blocks, downsample) in enumerate(zip(self.down, self.downsample, strict=True)):
-            hidden = run(f"down{i}", blocks, hidden, i)
+            hidden = run(f"down{i}", cast(nn.ModuleList, blocks), hidden, i)
             skips.append(hidden)
             hidden = downsample(hidden, masks[i])
         hidden = run("bottom", self.bottom, hidden, -1)
         for i in reversed(range(len(self.down))):
             hidden = (self.upsample[i](hidden) + skips[i]) * 2**-0.5
-            hidden = run(f"up{i}", self.up[i], hidden, i)
-        return apply_mask(self.conv_out(nn.functional.silu(hidden)), mask)
+            hidden = run(f"up{i}", cast(nn.ModuleList, self.up[i]), hidden, i)
+        return apply_mask(self.conv_out(nn.functional.silu(hidden)), masks[0])
 
     def _blocks(self, blocks: Iterable[nn.Module], hidden: Tensor, *inputs: Tensor | None) -> Tensor:
         """Run residual blocks on the hidden frames, with embedding, condition and mask."""

@@ -16,7 +16,7 @@ import solver_diffusers
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 PEERS = solver_azula.peers() | solver_diffusers.peers()
 # Median errors on a member of family "a" whose draw was not kept (see test_solver_papers.py), at 5, 10, 20 and 50
-# calls, of the libraries at these versions.
+# nfe of the libraries at these versions.
 MEASURED = {
     "azula zEAB3 logSNR": (0.0759, 0.0101, 0.0012, 6.3e-05),
     "azula xEAB2 karras": (0.5271, 0.1437, 0.0308, 0.0040),
@@ -41,14 +41,14 @@ def member():
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_known_rows_are_reproduced(name, member):
-    found = [member.errors(PEERS[name](member, calls)).median for calls in (5, 10, 20, 50)]
+    found = [member.errors(PEERS[name](member, nfe)).median for nfe in (5, 10, 20, 50)]
     assert found == pytest.approx(MEASURED[name], rel=0.12)
 
 
 @pytest.mark.parametrize("name", PEERS)
 def test_every_peer_keeps_to_its_budget_and_answers(name, member):
-    answers = [PEERS[name](member, calls) for calls in (6, 7)]
-    assert all(calls - 1 <= answer.calls <= calls for calls, answer in zip((6, 7), answers, strict=True))
+    answers = [PEERS[name](member, nfe) for nfe in (6, 7)]
+    assert all(nfe - 1 <= answer.nfe <= nfe for nfe, answer in zip((6, 7), answers, strict=True))
     assert all(bool(torch.isfinite(answer.y).all()) for answer in answers)
     assert member.errors(PEERS[name](member, 50)).median < (5 if "Heun" in name else 0.06)
 

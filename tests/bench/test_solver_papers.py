@@ -7,7 +7,7 @@ import solver_papers
 import torch
 from solver_problems import KINDS
 
-CALLS = (5, 6, 8, 10, 15, 20, 50)
+BUDGETS = (5, 6, 8, 10, 15, 20, 50)
 # Median errors of the authors' own programs (dpm-solver of December 2023, UniPC of September 2023), told the true noise
 # level, on a member of family "a" whose draw was not kept. Of 420 members, 22 is among the three closest in 12 numbers
 # of DDIM, 2M and UniPC2; the other 177 numbers had no say in that.
@@ -61,7 +61,7 @@ def test_every_program_has_a_row():
 
 
 def test_the_rows_of_the_authors_programs_are_reproduced(member):
-    found = np.array([[median(member, PEERS[name](member, calls)) for calls in CALLS] for name in PROGRAMS])
+    found = np.array([[median(member, PEERS[name](member, nfe)) for nfe in BUDGETS] for name in PROGRAMS])
     deviation = np.abs(np.log(found / np.array(list(PROGRAMS.values()))))
     # The rows have three or four digits, the smallest ones (2e-5) one or two.
     assert np.median(deviation) < 0.025
@@ -72,7 +72,7 @@ def test_the_rows_of_the_authors_programs_are_reproduced(member):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_calls_are_the_budget(name, gaussian):
-    assert [PEERS[name](gaussian, calls).calls for calls in (4, 5, 6, 7, 10)] == [4, 5, 6, 7, 10]
+    assert [PEERS[name](gaussian, nfe).nfe for nfe in (4, 5, 6, 7, 10)] == [4, 5, 6, 7, 10]
 
 
 def test_the_grids_run_from_the_clipped_start_to_a_thousandth():
@@ -93,7 +93,7 @@ def test_the_answers_ends_are_the_paths(gaussian):
 
 
 @pytest.mark.parametrize(
-    ("calls", "order", "orders"),
+    ("nfe", "order", "orders"),
     [
         (6, 3, [3, 2, 1]),
         (7, 3, [3, 3, 1]),
@@ -105,8 +105,8 @@ def test_the_answers_ends_are_the_paths(gaussian):
         (3, 1, [1, 1, 1]),
     ],
 )
-def test_singlestep_orders_fill_the_budget(calls, order, orders):
-    assert solver_papers.single_step_orders(calls, order) == orders
+def test_singlestep_orders_fill_the_budget(nfe, order, orders):
+    assert solver_papers.single_step_orders(nfe, order) == orders
 
 
 def test_ddim_is_its_closed_formula(gaussian):
@@ -139,9 +139,9 @@ def test_ddim_is_its_closed_formula(gaussian):
 )
 def test_orders_of_convergence(name, order, gaussian):
     # Both are 2 modulo 3, so that a singlestep method of order 3 ends on order 2 and not 1.
-    calls = (119, 239)
-    coarse, fine = (median(gaussian, PEERS[f"official {name} logSNR"](gaussian, n)) for n in calls)
-    assert math.log(coarse / fine) / math.log(calls[1] / calls[0]) == pytest.approx(order, abs=0.3)
+    nfe = (119, 239)
+    coarse, fine = (median(gaussian, PEERS[f"official {name} logSNR"](gaussian, n)) for n in nfe)
+    assert math.log(coarse / fine) / math.log(nfe[1] / nfe[0]) == pytest.approx(order, abs=0.3)
 
 
 @pytest.mark.parametrize("variant", ["bh1", "bh2"])

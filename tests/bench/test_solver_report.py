@@ -54,8 +54,8 @@ def test_verdicts(recommended, holding):
 
 def test_verdicts_name_the_budgets_that_fail():
     lines = report.verdicts(compared((0.05, 0.03, 0.0026)))
-    assert lines[0].endswith("**fails** at 10, 20 calls")
-    assert lines[2].endswith("**fails** at 10, 20 calls")
+    assert lines[0].endswith("**fails** at 10, 20 nfe")
+    assert lines[2].endswith("**fails** at 10, 20 nfe")
 
 
 def test_unattained_budgets_and_divergence_are_shown():

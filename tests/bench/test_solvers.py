@@ -17,10 +17,10 @@ def problem():
     return KINDS["gauss"](0)
 
 
-def even_angle_ddim(problem, calls):
+def even_angle_ddim(problem, nfe):
     z = problem.noise
-    for n in range(calls, 0, -1):
-        t, s = n / calls * PURE, (n - 1) / calls * PURE
+    for n in range(nfe, 0, -1):
+        t, s = n / nfe * PURE, (n - 1) / nfe * PURE
         alpha = math.sin(PURE - t)
         x0 = problem.x0(z, alpha, math.sin(t))
         z = math.cos(s) * x0 + math.sin(s) * (z - alpha * x0) / math.sin(t)
@@ -29,7 +29,7 @@ def even_angle_ddim(problem, calls):
 
 def test_our_answer_is_the_samplers_between_the_ends_of_its_grid(problem):
     answer = solver_ours.answer(problem, DDIM(6))
-    assert (answer.start, answer.stop, answer.calls) == (PURE, 0.0, 6)
+    assert (answer.start, answer.stop, answer.nfe) == (PURE, 0.0, 6)
     assert torch.allclose(answer.y, even_angle_ddim(problem, 6), atol=1e-12)
     assert solver_ours.error(problem, DDIM(6)) == problem.errors(answer).median
 
@@ -60,8 +60,8 @@ def test_budgets_that_a_sampler_cannot_meet_are_left_out(problem):
 def test_records_hold_what_was_measured(problem):
     samplers = {name: peer for name, peer in solvers.ours().items() if name.endswith(" ddim")}
     records = solvers.run(["gauss", "a"], [0, 1], (5, 8), samplers)
-    assert [(r.problem, r.budget, r.calls) for r in records] == [
-        (f"{kind}/{seed}", calls, calls) for kind in ("gauss", "a") for seed in (0, 1) for calls in (5, 8)
+    assert [(r.problem, r.budget, r.nfe) for r in records] == [
+        (f"{kind}/{seed}", nfe, nfe) for kind in ("gauss", "a") for seed in (0, 1) for nfe in (5, 8)
     ]
     errors = problem.errors(solver_ours.answer(problem, DDIM(5)))
     assert (records[0].median, records[0].rms) == pytest.approx((errors.median, errors.rms), rel=1e-12)

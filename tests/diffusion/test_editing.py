@@ -58,5 +58,5 @@ def test_the_later_the_start_the_nearer_to_what_was_given():
 
 @pytest.mark.parametrize("t", [0.0, -0.1, 1.1])
 def test_no_start(t):
-    with pytest.raises(ValueError, match="a start lies above 0"):
+    with pytest.raises(ValueError, match="t_max must lie above 0"):
         SDEdit(oracle(), t)

@@ -223,7 +223,7 @@ def test_what_is_inside_decides():
 
 def test_a_network_of_other_channels_is_refused():
     for channels in (1, 3, 4):
-        with pytest.raises(ValueError, match=f"answers 2, got {channels}"):
+        with pytest.raises(ValueError, match=f"2 outputs, got {channels}"):
             LearnedVariance(V()).split(torch.zeros(1, channels, 4), 1)
 
 

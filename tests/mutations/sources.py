@@ -33,13 +33,14 @@ class SourceFault(NamedTuple):
 
     @property
     def module(self) -> str:
-        """Name within audiodiff.diffusion."""
-        return self.path.stem
+        """Dotted name within audiodiff.diffusion."""
+        return module_name(self.path)
 
     @property
     def home(self) -> str:
-        """The file of tests that is asked first."""
-        return f"test_{self.module}.py"
+        """The test file that runs first, within tests/diffusion."""
+        *packages, name = self.module.split(".")
+        return "/".join([*packages, f"test_{name}.py"])
 
     def __str__(self) -> str:
         return f"{self.path.name}:{self.line}: {self.before} -> {self.after} in: {self.source}"
@@ -67,7 +68,7 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder:
-    """Answers for one module only."""
+    """Finds one module only."""
 
     def __init__(self, name: str, fault: SourceFault):
         self.name, self.fault = name, fault
@@ -76,6 +77,12 @@ class _Finder:
         if name != self.name:
             return None
         return importlib.util.spec_from_file_location(name, self.fault.path, loader=_Loader(name, self.fault))
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a source file within audiodiff.diffusion."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[len(parts) - parts[::-1].index("diffusion") :])
 
 
 def faults(path: Path, kind: str) -> list[SourceFault]:

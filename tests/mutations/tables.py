@@ -21,7 +21,7 @@ class TableFault(NamedTuple):
     change: str
     """moved, negated or exchanged (with the next entry of the field)."""
 
-    home = "test_tables.py"
+    home = "samplers/test_tables.py"
 
     @property
     def module(self) -> str:

@@ -133,7 +133,7 @@ def verdicts(faults: Iterable[Fault], seconds: dict[str, float], workers: int, h
 
 def _batches(faults: Iterable[Fault]) -> Iterator[list[Fault]]:
     for home, group in groupby(faults, key=lambda fault: (fault.module, fault.home)):
-        alone = home[1] != "test_tables.py"
+        alone = home[1] != "samplers/test_tables.py"
         group = list(group)
         yield from ([fault] for fault in group) if alone else [group]
 

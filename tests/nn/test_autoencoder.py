@@ -29,7 +29,7 @@ def test_shapes(batch, samples, channels):
 @settings(max_examples=10, deadline=None)
 def test_spectra_give_the_signal_back(hops):
     model, x = build(), torch.randn(2, 16 * hops)
-    torch.testing.assert_close(model._overlapped(model._spectra(x)), x, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(model._overlap_add(model._spectra(x)), x, rtol=1e-3, atol=1e-3)
 
 
 @settings(max_examples=30, deadline=None)
@@ -107,5 +107,5 @@ def test_without_phases_it_learns_magnitudes_and_hears_nothing_else():
 
 def test_levels_that_do_not_fit():
     for channels, blocks in (([8], [1, 1]), ([], [])):
-        with pytest.raises(ValueError, match="same levels"):
+        with pytest.raises(ValueError, match="each level"):
             build(channels=channels, blocks=blocks)

@@ -28,7 +28,7 @@ def mels_of(vocoder, recording, frames):
 
 
 # Every sampler that any model can be asked for, with as few calls as it can do with.
-SAMPLERS = {name: max(3, preset.least) for name, preset in presets.PRESETS.items() if name != "ddpm_learned"}
+SAMPLERS = {name: max(3, preset.min_nfe) for name, preset in presets.PRESETS.items() if name != "ddpm_learned"}
 
 
 def distance(a: Audio, b: Audio) -> float:

@@ -35,7 +35,7 @@ def inputs(tmp_path, recording, vocoder):
 
 
 # Every sampler that can do with two network calls and any model.
-TWO_CALLS = [name for name, preset in presets.PRESETS.items() if preset.least <= 2 and name != "ddpm_learned"]
+TWO_CALLS = [name for name, preset in presets.PRESETS.items() if preset.min_nfe <= 2 and name != "ddpm_learned"]
 
 
 def split(settings: dict) -> dict:

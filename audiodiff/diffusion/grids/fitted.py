@@ -1,20 +1,20 @@
 """Time grids fitted to a spectrum.
 
 Where the data is Gaussian, x0 = sum_i sqrt(e_i) z_i over modes of variance e_i, the denoiser multiplies each mode of
-x_t by alpha e_i / (alpha^2 e_i + sigma^2). A deterministic sampler, linear in what the denoiser says, then multiplies
+x_t by alpha e_i / (alpha^2 e_i + sigma^2). A deterministic sampler, linear in the estimate, then multiplies
 each mode of its start by a number g_i that follows from its table alone. The exact probability-flow ODE from time t to
 time s multiplies it by
 
     h_i = sqrt((alpha_s^2 e_i + sigma_s^2) / (alpha_t^2 e_i + sigma_t^2)),
 
 which from pure noise to data is sqrt(e_i). So the error of a sampler on a spectrum is a function of its grid in closed
-form, and the grid can be fitted to the spectrum of some data before any network is called (Benita, Elad and Keshet,
+form, and the grid can be fitted to the spectrum of data without a network (Benita, Elad and Keshet,
 "Spectral Analysis of Diffusion Models with Application to Schedule Design", arXiv 2502.00180). Here it is
 
     error^2 = (1 - quiet) sum_i w_i (g_i - h_i)^2 / sum_i w_i h_i^2 + quiet sum_i w_i (g_i / h_i - 1)^2
 
-with weights w_i that add up to 1. The share `quiet` makes faint modes count: they hold no power, but are heard where
-nothing masks them.
+with weights w_i that add up to 1. The share `quiet` gives weight to faint modes, which have little power but are
+audible where nothing masks them.
 
 Real data is no Gaussian, and a grid must not fit one mode by an accident of two times. So the intervals d_0 .. d_(N-1)
 of the angle atan(sigma / alpha) are smooth: log d_n is a polynomial of n of degree DEGREE at most, whose coefficients
@@ -42,8 +42,8 @@ DEGREE = 6
 RATIO = 3.0
 EVENNESS = 1.0
 MODES = 64
-# A millionth of the mean power, -60 dB: nobody hears what is below.
-FAINTEST = 1e-6
+# A millionth of the mean power, -60 dB: inaudible.
+MIN_POWER = 1e-6
 # The fit ends where an iteration gains less of what is minimized: a thousandth of the error.
 GAIN_ENOUGH = 2e-3
 # Added to what is minimized, above -log ROUNDING: `least_squares` stops at a share of a positive cost.
@@ -57,7 +57,7 @@ class Spectrum:
 
     Args:
         variances: (M,) above 0.
-        weights: (M,) how much each counts, not below 0; kept as shares of their sum. None: all alike.
+        weights: (M,) how much each counts, not below 0; normalized by their sum. None: equal.
 
     Raises:
         ValueError: shapes that differ, values out of range or not finite, or no weight above 0.
@@ -79,7 +79,7 @@ class Spectrum:
     def of_powers(cls, powers: Tensor, modes: int = MODES) -> "Spectrum":
         """The spectrum of measured powers of any shape: sorted, and averaged in `modes` groups of equal size.
 
-        That keeps their total, and their spread, which a mean over time would hide. Powers below FAINTEST times their
+        That keeps their total and their spread, which a mean over time would hide. Powers below MIN_POWER times their
         mean, as in silence, count as that.
 
         Raises:
@@ -90,13 +90,13 @@ class Spectrum:
             raise ValueError("a spectrum needs powers that are finite, not below 0, and not all 0")
         if modes < 1:
             raise ValueError(f"a spectrum needs at least one mode, got {modes}")
-        audible = powers.clamp(min=FAINTEST * float(powers.mean()))
+        audible = powers.clamp(min=MIN_POWER * float(powers.mean()))
         groups = audible.sort().values.tensor_split(min(modes, len(audible)))
         return cls(torch.stack([group.mean() for group in groups]), torch.tensor([len(group) for group in groups]))
 
 
 def gain(sampler: Sampler, schedule: Schedule, grid: Tensor, variances: Tensor) -> Tensor:
-    """What a sampler multiplies each mode of its start by.
+    """The factor by which a sampler multiplies each mode of its start.
 
     Args:
         sampler: deterministic.
@@ -111,7 +111,7 @@ def gain(sampler: Sampler, schedule: Schedule, grid: Tensor, variances: Tensor) 
         ValueError: a stochastic sampler.
     """
     if sampler.stochastic:
-        raise ValueError("only a deterministic sampler has a gain: choose one that adds no noise")
+        raise ValueError("only a deterministic sampler has a gain: choose one without noise")
     table = sampler.steps(schedule, grid)
     times = torch.tensor([step.t for step in table], dtype=torch.float64)
     levels = dict(zip(times.tolist(), schedule.levels(times), strict=True))
@@ -124,7 +124,7 @@ def gain(sampler: Sampler, schedule: Schedule, grid: Tensor, variances: Tensor) 
 
 
 def exact_gain(schedule: Schedule, grid: Tensor, variances: Tensor) -> Tensor:
-    """What the probability-flow ODE multiplies each mode (M,) by from the grid's first time to its last: (M,)."""
+    """The factor of each mode (M,) by the probability-flow ODE, from the grid's first time to its last: (M,)."""
     start, stop = schedule.levels(grid[[0, -1]])
     return ((stop.alpha**2 * variances + stop.sigma**2) / (start.alpha**2 * variances + start.sigma**2)).sqrt()
 
@@ -138,7 +138,7 @@ def error(sampler: Sampler, schedule: Schedule, grid: Tensor, spectrum: Spectrum
 def fit_grid(
     sampler: Sampler, schedule: Schedule, spectrum: Spectrum, t_max: float | None = None, quiet: float = QUIET
 ) -> Tensor:
-    """The grid on which a sampler is most accurate for a spectrum. Takes seconds, at 50 network calls too.
+    """The grid on which a sampler is most accurate for a spectrum. Takes seconds, also at 50 steps.
 
     Args:
         sampler: deterministic. The fit starts from its own grid, or else from its default one.
@@ -154,7 +154,7 @@ def fit_grid(
         ValueError: as `gain`, or quiet outside [0, 1].
     """
     if not 0 <= quiet <= 1:
-        raise ValueError(f"quiet is a share from 0 to 1, got {quiet}")
+        raise ValueError(f"quiet must lie in [0, 1], got {quiet}")
     t_max = schedule.t_max if t_max is None else t_max
     start = sampler.default_grid(schedule, t_max) if sampler.grid is None else sampler.grid
     if len(start) == 2:
@@ -166,7 +166,7 @@ def fit_grid(
 
 @dataclass
 class _Problem:
-    """What is minimized, as a function of the coefficients (K,) of the logarithm of the intervals (N,)."""
+    """The objective of the fit, a function of the coefficients (K,) of the logarithm of the intervals (N,)."""
 
     sampler: Sampler
     schedule: Schedule
@@ -190,7 +190,7 @@ class _Problem:
 
     @cached_property
     def slopes(self) -> Tensor:
-        """(N - 1, K): what the coefficients are multiplied by to get the log ratios of neighboring intervals."""
+        """(N - 1, K): the matrix from the coefficients to the log ratios of neighboring intervals."""
         return self.basis.diff(dim=0)
 
     def first(self) -> Tensor:

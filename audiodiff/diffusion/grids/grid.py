@@ -1,7 +1,7 @@
 """Time grids, as plain tensors.
 
-A grid is a float64 tensor of nfe + 1 strictly falling times in [0, 1]: the sampler calls the denoiser at all but the
-last, which it reaches. Where the last is 0 the sampler ends on clean data.
+A grid is a float64 tensor of nfe + 1 strictly falling times in [0, 1]: the denoiser is evaluated at all but the
+last. Where the last is 0 the sampler ends on clean data.
 """
 
 import math
@@ -13,9 +13,9 @@ from audiodiff.diffusion.schedules.schedule import Schedule
 
 LOG_SNR_MIN = -10.0
 LOG_SNR_MAX = 10.0
-# Within what an epsilon model can start from (log_snr = -10).
+# Inside the range of an epsilon model, which starts at log_snr = -10.
 BALANCED_LOG_SNR_MAX = 9.0
-# Within 10 percent of the best for second to fourth order at 5 to 50 calls on the problems of bench/solvers.py.
+# Within 10 percent of the best for second to fourth order at 5 to 50 steps on the problems of bench/solvers.py.
 ANGLE_WARP = 1.5
 
 
@@ -80,46 +80,45 @@ def karras(
     `uniform_log_snr`. Starts at t_max where the schedule does not reach down to log_snr_min.
     """
     first = max(log_snr_min, schedule.level(schedule.t_max).log_snr)
-    start, end = (math.exp(-log_snr / (2 * rho)) for log_snr in (first, log_snr_max))
-    root = torch.linspace(start, end, nfe + (not to_zero), dtype=torch.float64)
+    start, stop = (math.exp(-log_snr / (2 * rho)) for log_snr in (first, log_snr_max))
+    root = torch.linspace(start, stop, nfe + (not to_zero), dtype=torch.float64)
     return _times(schedule, -2 * rho * torch.log(root), to_zero)
 
 
 def balanced(schedule: Schedule, nfe: int, t_max: float | None = None) -> Tensor:
     """t_max, then evenly spaced log_snr while sigma / alpha falls from nfe to 1 / nfe, then 0. (nfe + 1,)
 
-    For solvers that interpolate in half-log-SNR. The two steps at the ends, which they take at order 1, shrink as 1 /
-    nfe like all others, at both ends alike, whereas fixed bounds spend few calls on levels that hold no detail yet or
-    hear none of it any more. At 6 to 10 calls on the oracles DPM-Solver++ 2M is 2.5 times as accurate on it as on
-    uniform t, and several times as accurate as on `uniform_log_snr` with fixed bounds. log_snr of +-9 is the widest it
-    gets. From a t_max with less noise than 1 / nfe, as of a slight variation, it is uniform in t.
+    For samplers that interpolate in half-log-SNR. The steps at both ends, which are of order 1, shrink as 1 / nfe like
+    all others, whereas fixed bounds spend steps on levels without detail. At 6 to 10 steps on the oracles DPM-Solver++
+    2M is 2.5 times as accurate as on uniform t, and several times as accurate as on `uniform_log_snr`. log_snr is
+    within +-9. From a t_max with less noise than 1 / nfe, as of a slight variation, it is uniform in t.
     """
     t_max = schedule.t_max if t_max is None else t_max
     if nfe == 1:
         return check(torch.tensor([t_max, 0.0], dtype=torch.float64))
-    reach = min(2 * math.log(nfe), BALANCED_LOG_SNR_MAX)
+    bound = min(2 * math.log(nfe), BALANCED_LOG_SNR_MAX)
     noisiest = schedule.level(t_max).log_snr
-    if noisiest >= reach:
+    if noisiest >= bound:
         return uniform_t(schedule, nfe, t_max)
-    if noisiest < -reach:
-        inner = torch.linspace(-reach, reach, nfe - 1, dtype=torch.float64)
+    if noisiest < -bound:
+        inner = torch.linspace(-bound, bound, nfe - 1, dtype=torch.float64)
     else:
-        inner = torch.linspace(noisiest, reach, nfe, dtype=torch.float64)[1:]
+        inner = torch.linspace(noisiest, bound, nfe, dtype=torch.float64)[1:]
     return check(torch.cat([torch.tensor([t_max], dtype=torch.float64), _times(schedule, inner, to_zero=True)]))
 
 
 def warped_angle(schedule: Schedule, nfe: int, t_max: float | None = None, rho: float = ANGLE_WARP) -> Tensor:
-    """Angles atan(sigma / alpha) that fall evenly at first and lean towards 0 at the end. (nfe + 1,)
+    """Warped angles atan(sigma / alpha): even at first, denser towards the data. (nfe + 1,)
 
     With s = 0, 1 / nfe, .. 1 and a = (1 - s)^rho the angle is that of t_max times a / (a + s): rho = 1 is even angles,
-    greater ones place more of them near the data, where the small details of a signal are decided. For solvers that
-    interpolate v, on which fixed bounds and end steps have no claim: it starts at pure noise and ends at 0 by itself.
+    greater ones place more of them near the data, where small details emerge. For samplers that interpolate v, which
+    need neither bounds nor special steps at the ends.
 
     Raises:
-        ValueError: rho < 1, for which the grid leans the other way.
+        ValueError: rho < 1.
     """
     if not rho >= 1:
-        raise ValueError(f"rho is at least 1, got {rho}")
+        raise ValueError(f"rho must be at least 1, got {rho}")
     t_max = schedule.t_max if t_max is None else t_max
     s = torch.arange(1, nfe, dtype=torch.float64) / nfe
     a = (1 - s) ** rho

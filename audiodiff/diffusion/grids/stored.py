@@ -1,4 +1,4 @@
-"""A time grid that belongs to a sampler and a number of network calls: what a checkpoint keeps."""
+"""Time grids stored in a checkpoint, each for one sampler and number of steps."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from audiodiff.diffusion.samplers.sampler import Sampler
 
 
 class StoredGrid:
-    """Times for one sampler.
+    """A time grid for one sampler and number of steps.
 
     Args:
         sampler: its published name, a key of `presets.PRESETS`.
         steps: network evaluations per sample.
-        times: strictly falling, in [0, 1]; one more than the sampler has intervals.
+        times: (intervals + 1,) strictly falling, in [0, 1].
 
     Raises:
         ValueError: another number of times, or as `grid.check`; UserError as `presets.build`.
@@ -26,7 +26,7 @@ class StoredGrid:
         self.build()
 
     def build(self, t_max: float | None = None) -> Sampler:
-        """The sampler on these times, of which the first is brought to t_max if it lies above."""
+        """The sampler on these times; the first is at most t_max."""
         sampler = presets.build(self.sampler, self.steps)
         first, *others = self.times
         first = first if t_max is None else min(first, t_max)

@@ -1,21 +1,20 @@
-"""Guidance: denoisers wrapped around denoisers, and the two kinds that extrapolate between two answers.
+"""Guidance by extrapolation between two estimates: classifier-free guidance and autoguidance.
 
 A sampler follows the score of p(x_t). With Tweedie's formula,
 
     E[x0 | x_t] = (x_t + sigma^2 score) / alpha,
 
-any change of the score is a change of the denoiser's answer, so each kind of guidance is itself a denoiser: a pure
-function of x_t, t and cond that any sampler takes and that can be wrapped again.
+any change of the score is a change of the estimate, so each kind of guidance is itself a denoiser: a pure function of
+x_t, t and cond that any sampler takes and that can be wrapped again.
 
 Extrapolation between two denoisers, c (better) and u (worse), is linear in the weight w:
 
     x0 = u + w (c - u),   score of p_u(x_t) (p_c(x_t) / p_u(x_t))^w.
 
-`ClassifierFree`: u is the same network with a condition that stands for none, or that describes what is not wanted (a
-negative condition). Ho and Salimans (arXiv 2207.12598) write eps = (1 + w') eps_c - w' eps_u; hence weight = 1 + w':
-1 is the conditional model itself, 0 the unconditional one. `Autoguidance`: u is a smaller or less trained network with
-the same condition (Karras et al., arXiv 2406.02507). At a given x_t, noise, v, score and flow are linear in x0, so
-extrapolating one extrapolates all.
+`ClassifierFree`: u is the same network with the null condition, or with a negative condition. Ho and Salimans (arXiv
+2207.12598) write eps = (1 + w') eps_c - w' eps_u; hence weight = 1 + w': 1 is the conditional model itself, 0 the
+unconditional one. `Autoguidance`: u is a smaller or less trained network with the same condition (Karras et al., arXiv
+2406.02507). At a given x_t, noise, v, score and flow are linear in x0, so extrapolating one extrapolates all.
 """
 
 from abc import abstractmethod
@@ -29,18 +28,18 @@ from audiodiff.diffusion.clips import check_clips, clip_mean, column, join_clips
 from audiodiff.diffusion.samplers.sampler import DenoiserLike, estimate, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
-# The most clips that one evaluation of two conditions is given. Processor seconds of guided drums in four steps, one
+# Maximum number of clips in one evaluation of both conditions. Processor seconds of guided drums in four steps, one
 # thread, median of 5, evaluated twice -> joined, for 1, 2, 4, 8 and 16 clips: 0.088 -> 0.068, 0.138 -> 0.110, 0.214 ->
-# 0.216, 0.376 -> 0.377, 0.706 -> 0.798. So joining helps up to two clips; with more it only takes memory.
-JOINED = 4
+# 0.216, 0.376 -> 0.377, 0.706 -> 0.798. So joining helps up to two clips; with more it only costs memory.
+MAX_JOINED = 4
 
 
 class Guidance(Wrapper):
-    """A denoiser around a denoiser that changes its answer by a weight.
+    """A denoiser that steers another one by a weight.
 
     Args:
-        denoiser: what is guided; itself guided, maybe.
-        weight: how strongly.
+        denoiser: the denoiser to guide; may itself be guided.
+        weight: guidance weight.
     """
 
     def __init__(self, denoiser: DenoiserLike, weight: float):
@@ -49,7 +48,7 @@ class Guidance(Wrapper):
 
 
 class _Extrapolation(Guidance):
-    """u + weight (c - u); the module's docstring says between what."""
+    """u + weight (c - u), see the module's docstring."""
 
     def __init__(
         self,
@@ -60,13 +59,13 @@ class _Extrapolation(Guidance):
     ):
         super().__init__(denoiser, weight)
         if not 0 <= rescale <= 1:
-            raise ValueError(f"rescale lies in [0, 1], got {rescale}")
+            raise ValueError(f"rescale must lie in [0, 1], got {rescale}")
         if interval is not None and not interval[0] <= interval[1]:
-            raise ValueError(f"an interval is (lowest, highest) log_snr, got {tuple(interval)}")
+            raise ValueError(f"interval must be (lowest, highest) log_snr, got {tuple(interval)}")
         self.rescale = rescale
         self.interval = interval
 
-    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+    def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         weight = self._weight_at(t, x_t)
         if not isinstance(weight, Tensor):
             if weight == 1:
@@ -74,13 +73,13 @@ class _Extrapolation(Guidance):
             if weight == 0 and self.rescale == 0:
                 return self._worse(x_t, t, cond)
         better, worse = self._both(x_t, t, cond)
-        # lerp, because it answers either end exactly where the weight of one clip of many is 0 or 1.
+        # lerp, because it is exact where the weight of a clip is 0 or 1.
         guided = torch.lerp(worse, better, weight)
         if self.rescale == 0:
             return guided
         samples = getattr(cond, "samples", None)
-        wanted, found = _spread(better, samples), _spread(guided, samples)
-        ratio = torch.where(found > 0, wanted / found, 1.0)
+        before, after = _deviation(better, samples), _deviation(guided, samples)
+        ratio = torch.where(after > 0, before / after, 1.0)
         return guided * (1 + self.rescale * (ratio - 1))
 
     def _weight_at(self, t: Time, like: Tensor) -> Tensor | float:
@@ -100,26 +99,26 @@ class _Extrapolation(Guidance):
 
 
 class ClassifierFree(_Extrapolation):
-    """Towards the condition and away from `unconditional`. Ho and Salimans (arXiv 2207.12598).
+    """Classifier-free guidance, Ho and Salimans (arXiv 2207.12598).
 
-    The network is evaluated once with 2B clips, up to `JOINED`, where the two conditions differ in values alone, else
-    twice with B; once with B where the weight is 1 (also: outside of the interval) or, not rescaled, 0.
+    The network is evaluated once with 2B clips, up to `MAX_JOINED`, where the two conditions differ only in values,
+    else twice with B; once with B where the weight is 1 (and outside of the interval) or, without rescale, 0.
 
     Args:
-        denoiser: a network that was trained with and without conditions.
+        denoiser: a model trained with and without conditions.
         weight: 1 is the conditional model, 0 the unconditional one; Ho and Salimans' w plus 1.
-        unconditional: the condition that stands for none, or one that describes what is not wanted. A function is
-            called with the condition and returns its counterpart: that keeps what both share (lengths, other parts).
-        rescale: in [0, 1], how much of the growth of the standard deviation per clip (valid positions, all channels)
-            is undone. Lin et al. (arXiv 2305.08891, section 3.4), here for the estimate of x0.
-        interval: (lowest, highest) log_snr between which guidance acts; outside the conditional model is left alone.
+        unconditional: the null condition, or a negative one; or a function from the condition to it, which keeps what
+            both share (lengths, other conditions).
+        rescale: in [0, 1], fraction of the growth of the standard deviation per clip (valid positions, all channels)
+            that is undone. Lin et al. (arXiv 2305.08891, section 3.4), here for the estimate of x0.
+        interval: (lowest, highest) log_snr between which guidance is applied, with the conditional model outside.
             Kynkaanniemi et al. (arXiv 2404.07724). None: everywhere.
         join: (cond, unconditional) -> one condition of 2B clips, in this order, or None to evaluate twice; for
             conditions that `join_clips`, the default, cannot join.
 
     Raises:
-        ValueError: rescale outside [0, 1], an interval that is upside down. In a call: a condition of another number of
-            clips than x_t.
+        ValueError: rescale outside [0, 1], an interval in the wrong order. In a call: a condition with another number
+            of clips than x_t.
     """
 
     def __init__(
@@ -139,12 +138,12 @@ class ClassifierFree(_Extrapolation):
         return self._estimate(x_t, t, self._counterpart(x_t, cond))
 
     def _both(self, x_t: Tensor, t: Time, cond: Any) -> tuple[Tensor, Tensor]:
-        both = self.join(cond, self._counterpart(x_t, cond)) if 2 * len(x_t) <= JOINED else None
+        both = self.join(cond, self._counterpart(x_t, cond)) if 2 * len(x_t) <= MAX_JOINED else None
         if both is None:
             return super()._both(x_t, t, cond)
         times = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
-        answer = self._estimate(torch.cat([x_t, x_t]), times, both)
-        return answer[: len(x_t)], answer[len(x_t) :]
+        better, worse = self._estimate(torch.cat([x_t, x_t]), times, both).chunk(2)
+        return better, worse
 
     def _counterpart(self, x_t: Tensor, cond: Any) -> Any:
         counterpart = self.unconditional(cond) if callable(self.unconditional) else self.unconditional
@@ -153,9 +152,9 @@ class ClassifierFree(_Extrapolation):
 
 
 class Autoguidance(_Extrapolation):
-    """Away from a worse model of the same thing. Karras et al. (arXiv 2406.02507).
+    """Autoguidance: away from a worse model of the same data. Karras et al. (arXiv 2406.02507).
 
-    A call asks both models; the denoiser alone where the weight is 1, the worse one alone where it is 0.
+    A call evaluates both models; only the denoiser where the weight is 1, only the worse one where it is 0.
 
     Args:
         denoiser: the model.
@@ -181,14 +180,14 @@ class Autoguidance(_Extrapolation):
 
     @property
     def t_max(self) -> float:
-        """Where both models can start."""
+        """The time from which both models can start."""
         return min(start_time(self.denoiser), start_time(self.worse))
 
     def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         return estimate(self.worse, x_t, t, cond)
 
 
-def _spread(x: Tensor, samples: Tensor | None) -> Tensor:
+def _deviation(x: Tensor, samples: Tensor | None) -> Tensor:
     """Standard deviation over channels and the first `samples` (B,) positions of each clip: (B, 1, 1)."""
     mean = column(clip_mean(x, samples), x)
     return column(clip_mean((x - mean).square(), samples).sqrt(), x)

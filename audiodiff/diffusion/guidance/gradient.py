@@ -1,4 +1,4 @@
-"""Guidance by gradients: towards signals that a classifier or a similarity prefers.
+"""Guidance by gradients of a classifier or of a similarity.
 
 By Bayes' rule the score of p(x_t | y) is that of p(x_t) plus grad log p(y | x_t), and by Tweedie's formula E[x0 | x_t]
 grows by sigma^2 / alpha times as much. `ClassifierGuidance` has a classifier of noisy signals (Dhariwal and Nichol,
@@ -9,7 +9,7 @@ sigma^2 / (alpha^2 + sigma^2): cheaper, and finite where alpha = 0.
 
 Log-probabilities are per clip and their gradients are not normalized: a weight of 1 is Bayes' rule. Gradients are taken
 whether or not the caller records them, also inside `torch.inference_mode`; where the caller does differentiate with
-respect to x_t, the guided answer is differentiable once more.
+respect to x_t, the guided estimate is differentiable once more.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from audiodiff.diffusion.wrapper import Time
 
 
 class ClassifierGuidance(Guidance):
-    """Bayes' rule with a classifier of noisy signals. Dhariwal and Nichol (arXiv 2105.05233).
+    """Classifier guidance with a classifier of noisy signals. Dhariwal and Nichol (arXiv 2105.05233).
 
     Args:
         denoiser: the model of the signals, which may itself be conditional.
@@ -35,8 +35,8 @@ class ClassifierGuidance(Guidance):
         weight: 1 is Bayes' rule; more is p(cond | x_t)^weight.
 
     Raises:
-        ValueError: in a call: alpha(t) = 0 (start at `t_max`), a log-probability that is not one number a clip or does
-            not depend on x_t by differentiable steps, or a condition of another number of clips than x_t.
+        ValueError: in a call: alpha(t) = 0 (start at `t_max`), log-probabilities of another shape than (B,) or that
+            are not differentiable in x_t, or a condition with another number of clips than x_t.
     """
 
     def __init__(self, denoiser: DenoiserLike, log_prob: Callable[[Tensor, Time, Any], Tensor], weight: float = 1.0):
@@ -45,10 +45,10 @@ class ClassifierGuidance(Guidance):
 
     @property
     def t_max(self) -> float:
-        """The denoiser's, but log_snr is -10 there at the lowest: sigma^2 / alpha has no value at pure noise."""
+        """The denoiser's, at most where log_snr = -10: sigma^2 / alpha is infinite at pure noise."""
         return regular_t_max(self.denoiser)
 
-    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+    def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         x0_hat = self._estimate(x_t, t, cond)
         factor = tweedie_factor(self.schedule, t, x_t)
         slope, _ = gradient(lambda x, cond: (self.log_prob(x, t, cond), x), x_t, cond)
@@ -56,7 +56,7 @@ class ClassifierGuidance(Guidance):
 
 
 class EmbeddingGuidance(Guidance):
-    """Towards signals whose embedding is similar to a target's: the counterpart of CLIP guidance for audio.
+    """Guidance towards signals whose embedding is similar to a target, as CLIP guidance.
 
     Args:
         denoiser: the model of the signals.
@@ -82,10 +82,10 @@ class EmbeddingGuidance(Guidance):
 
     @property
     def t_max(self) -> float:
-        """The denoiser's; where the gradient passes through it, log_snr is -10 there at the lowest."""
+        """The denoiser's; at most where log_snr = -10 if the gradient passes through the denoiser."""
         return regular_t_max(self.denoiser) if self.through_denoiser else super().t_max
 
-    def _answer(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+    def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         if self.through_denoiser:
             factor = tweedie_factor(self.schedule, t, x_t)
 
@@ -102,14 +102,14 @@ class EmbeddingGuidance(Guidance):
 
 
 class CosineSimilarity:
-    """The cosine between the embedding of a signal and a target, in [-1, 1]; the condition plays no part.
+    """Cosine similarity between the embedding of a signal and a target, in [-1, 1]; the condition is not used.
 
     Args:
         embed: (B, C, T) -> (B, E), differentiable.
-        target: (E,) for all clips, or (B, E): embeddings of recordings, or of text where both share a space.
+        target: (E,) for all clips, or (B, E): embeddings of recordings, or of text in a shared space.
 
     Raises:
-        ValueError: in a call: a target of another number of clips.
+        ValueError: in a call: a target with another number of clips.
     """
 
     def __init__(self, embed: Callable[[Tensor], Tensor], target: Tensor):
@@ -125,35 +125,35 @@ class CosineSimilarity:
 
 
 def gradient(function: Callable[[Tensor, Any], tuple[Tensor, Tensor]], x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
-    """d value / d x for `function(x, cond) -> (value (B,), answer)`, and the answer."""
+    """d value / d x for `function(x, cond) -> (value (B,), output)`, and the output."""
     differentiated = torch.is_grad_enabled() and x.requires_grad
     with torch.inference_mode(False), torch.enable_grad():
         if not differentiated:
             x = recordable(x).detach().requires_grad_()
-        value, answer = function(x, map_tensors(recordable, cond))
+        value, output = function(x, map_tensors(recordable, cond))
         if value.shape != (len(x),):
-            raise ValueError(f"guidance needs one number for each of {len(x)} clips, got shape {tuple(value.shape)}")
+            raise ValueError(f"guidance needs one value for each of {len(x)} clips, got shape {tuple(value.shape)}")
         if not value.requires_grad:
-            raise ValueError("guidance needs a differentiable function of the signal, got one that records no gradient")
+            raise ValueError("guidance needs a differentiable function of the signal, got one without gradient")
         (slope,) = torch.autograd.grad(value.sum(), x, create_graph=differentiated)
-    return slope, answer if differentiated else answer.detach()
+    return slope, output if differentiated else output.detach()
 
 
 def recordable(tensor: Tensor) -> Tensor:
-    """A tensor that autograd takes: one made in inference mode is copied, others are as they are."""
+    """A tensor that autograd can record: an inference tensor is copied, others are returned unchanged."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 
 def tweedie_factor(schedule: Schedule, t: Time, like: Tensor) -> Tensor | float:
-    """sigma^2 / alpha: what a change of the score is worth in E[x0 | x_t]."""
+    """sigma^2 / alpha, the factor of the score in E[x0 | x_t] (Tweedie's formula)."""
     alpha, sigma = amplitudes(schedule, t, like)
     if bool(torch.as_tensor(alpha == 0).any()):
-        raise ValueError("a gradient does not determine x0 where alpha = 0: start at the guidance's t_max")
+        raise ValueError("guidance by a gradient is not defined where alpha = 0: start at the guidance's t_max")
     return sigma**2 / alpha
 
 
 def regular_t_max(denoiser: DenoiserLike) -> float:
-    """The denoiser's time to start from, log_snr being -10 there at the lowest."""
+    """The denoiser's time to start from, at most where log_snr = -10."""
     return min(start_time(denoiser), float(denoiser.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
 
 

@@ -1,6 +1,6 @@
 """The variational bound on the log-likelihood of a chain of steps, term by term.
 
-A model that starts from p(x_T) = N(0, scale^2), walks a grid of times t_T > ... > t_1 > 0 by Gaussian steps
+A model that starts from p(x_T) = N(0, scale^2), follows a grid of times t_T > ... > t_1 > 0 by Gaussian steps
 p(x_s | x_t) and ends with a decoder p(x0 | x_1) has (Ho et al., "Denoising Diffusion Probabilistic Models", arXiv
 2006.11239, eq. 5)
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from audiodiff.diffusion.clips import check_clips
 from audiodiff.diffusion.grids import grid as grids
 from audiodiff.diffusion.likelihood.flow import LOG_SNR_MAX, log_angle, time_at
-from audiodiff.diffusion.samplers.sampler import DenoiserLike, Noise, estimate, start_time
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, Noise, estimate, learned_posterior, start_time
 from audiodiff.diffusion.schedules.schedule import Level
 from audiodiff.diffusion.variance import Posterior
 from audiodiff.precision import double
@@ -63,14 +63,14 @@ def variational_bound(
 ) -> Tensor:
     """The terms of a bound on -log p(x0), in nats: (B, T + 1) float64, to be summed.
 
-    They come in the order of sampling: prior, the T - 1 steps from noise to data, decoder. Costs T network calls.
+    They come in the order of sampling: prior, the T - 1 steps from noise to data, decoder. Takes T network evaluations.
 
     Args:
-        denoiser: answers E[x0 | x_t], asked with t as a number; with `posterior` where the variance is learned.
+        denoiser: estimates E[x0 | x_t]; evaluated with t as a number; with `posterior` where the variance is learned.
         x0: (B, C, T) clean signals; every position counts.
         grid: (T,) strictly falling times above 0, such as `bound_grid`.
         noise: index of the time -> standard normal like x0 (`noise.step_noise`).
-        cond: handed to the denoiser as it is.
+        cond: passed to the denoiser unchanged.
         variance: of the steps: "small", "large" or "learned", as in `Ancestral`. Large is close to the truth near the
             data, where x0 is known no better than x_t; small costs up to S^2 / T nats per dimension there, if the grid
             is one of `bound_grid` that spans S = 13 in log tan(phi / 2).
@@ -91,14 +91,14 @@ def variational_bound(
     t_max = start_time(denoiser)
     if levels[0].t > t_max or levels[-1].sigma == 0:
         raise ValueError(
-            f"the bound's grid lies between the denoiser's t_max = {t_max:.6g} and 0, which is no part of it, "
+            f"the bound's grid must lie between the denoiser's t_max = {t_max:.6g} and 0, exclusive, "
             f"got {levels[0].t:.6g} to {levels[-1].t:.6g}"
         )
     terms = [_prior(x0, levels[0])]
     for n, (start, stop) in enumerate(pairwise(levels)):
         step = Posterior.between(start, stop)
         x_t = start.alpha * x0 + start.sigma * noise(n).to(x0)
-        x0_hat, fraction = _step_answer(denoiser, x_t, start, stop, cond, variance)
+        x0_hat, fraction = _estimate_step(denoiser, x_t, start, stop, cond, variance)
         terms.append(step.divergence(x0, x0_hat, fraction))
     last = levels[-1]
     x0_hat = estimate(denoiser, last.alpha * x0 + last.sigma * noise(len(levels) - 1).to(x0), last.t, cond)
@@ -108,21 +108,17 @@ def variational_bound(
 
 def _prior(x0: Tensor, level: Level) -> Tensor:
     """KL divergence from N(alpha x0, sigma^2) to N(0, scale^2), like x0."""
-    kept = level.alpha**2 / level.scale**2
-    return 0.5 * (kept * (x0.square() - 1) - math.log1p(-kept))
+    share = level.alpha**2 / level.scale**2
+    return 0.5 * (share * (x0.square() - 1) - math.log1p(-share))
 
 
-def _step_answer(
+def _estimate_step(
     denoiser: DenoiserLike, x_t: Tensor, start: Level, stop: Level, cond: Any, variance: str
 ) -> tuple[Tensor, Tensor]:
     """E[x0 | x_t], and where the step's log variance lies from small (0) to large (1); each like x_t."""
     if variance != "learned":
         return estimate(denoiser, x_t, start.t, cond), torch.full_like(x_t, float(variance == "large"))
-    mean, log_variance = (
-        denoiser.posterior(x_t, start.t, stop.t, cond) if hasattr(denoiser, "posterior") else (None, None)
-    )
-    if mean is None or log_variance is None:
-        raise ValueError("this denoiser has learned no variance: choose small or large")
+    mean, log_variance = learned_posterior(denoiser, x_t, start.t, stop.t, cond)
     step = Posterior.between(start, stop)
     fraction = (log_variance - step.log_small) / (step.log_large - step.log_small)
     return (mean - step.carry * x_t) / step.gain, fraction

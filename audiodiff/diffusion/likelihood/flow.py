@@ -43,7 +43,7 @@ def log_likelihood(
     probes: int = 1,
     log_snr_max: float = LOG_SNR_MAX,
     tolerance: float | None = None,
-    calls_max: int = 3000,
+    max_nfe: int = 3000,
 ) -> Tensor:
     """log p(x0) under the model: nats, of the density of x0 in its own unit, (B,) float64.
 
@@ -52,22 +52,22 @@ def log_likelihood(
     (2 v) nats per dimension where x0 is d standard deviations from the mean.
 
     Args:
-        denoiser: answers E[x0 | x_t], asked with t as a number and in x0's dtype; differentiable in x_t.
+        denoiser: estimates E[x0 | x_t]; evaluated with t as a number and in x0's dtype; differentiable in x_t.
         x0: (B, C, T) clean signals; every position counts.
-        cond: handed to the denoiser as it is.
+        cond: passed to the denoiser unchanged.
         noise: probe -> standard normal like x0 (`noise.step_noise`); its signs are the probes of Hutchinson's
-            estimate, the same at all times. None: the exact trace, at C T backward passes a call.
-        probes: how many probes; without noise it plays no part.
+            estimate, the same at all times. None: the exact trace, at C T backward passes an evaluation.
+        probes: how many probes; unused without noise.
         log_snr_max: the noise level that counts as data, if the schedule reaches it.
         tolerance: of the solver, DOP853 with steps shared by the batch: standard deviations of the state and nats per
             dimension of the log-density, in root mean square over the batch. None: 1e-7 if x0 is float64, else 1e-5,
             which rounding still allows.
-        calls_max: calls of the denoiser after which the solver gives up; smooth ones take a few hundred. A network in
+        max_nfe: maximum number of evaluations; smooth denoisers take a few hundred. A network in
             bfloat16, say, is too rough for a small tolerance.
 
     Raises:
         ValueError: fewer than one probe, a log_snr_max that is not above the denoiser's start, a condition of another
-            number of clips than x0, an answer of the denoiser that is not finite, or too rough to be solved for.
+            number of clips than x0, an estimate that is not finite, or a denoiser that is too rough to be solved for.
     """
     from scipy.integrate import solve_ivp
 
@@ -83,14 +83,16 @@ def log_likelihood(
         tolerance = 1e-7 if x0.dtype == torch.float64 else 1e-5
     directions = _directions(x0, noise, probes)
     cond = map_tensors(recordable, cond)
-    calls = count(1)
+    evaluations = count(1)
 
     def slope(s: float, state: np.ndarray) -> np.ndarray:
-        if next(calls) > calls_max:
-            raise ValueError(f"not solved to a tolerance of {tolerance} in {calls_max} calls: allow more of either")
+        if next(evaluations) > max_nfe:
+            raise ValueError(
+                f"not solved to a tolerance of {tolerance} in {max_nfe} evaluations: raise tolerance or max_nfe"
+            )
         t = time_at(schedule, s) if s < stop else start_time(denoiser)
         z = torch.from_numpy(state).reshape(shape[0], -1)[:, :-1].reshape(shape).to(x0)
-        x0_hat, trace = _answer_and_trace(denoiser, z, t, cond, directions)
+        x0_hat, trace = _estimate_and_trace(denoiser, z, t, cond, directions)
         drift = -math.tanh(s) * z - x0_hat
         divergence = -math.tanh(s) - trace / dimensions
         return torch.cat([drift.flatten(1), divergence[:, None]], 1).cpu().double().flatten().numpy()
@@ -99,10 +101,10 @@ def log_likelihood(
     state = torch.cat([z, torch.zeros(len(x0), 1, dtype=torch.float64)], 1).flatten().numpy()
     solution = solve_ivp(slope, (start, stop), state, method="DOP853", rtol=tolerance, atol=tolerance, t_eval=[stop])
     if not solution.success:
-        raise ValueError(f"not solved to a tolerance of {tolerance}, allow more: {solution.message}")
+        raise ValueError(f"not solved to a tolerance of {tolerance}, raise it: {solution.message}")
     end = torch.from_numpy(solution.y[:, 0]).reshape(shape[0], -1)
     prior = -0.5 * (end[:, :-1].square() + math.log(2 * math.pi)).sum(1)
-    # The last term leads from the density of z to that of x0.
+    # The last term converts the density of z to that of x0.
     return prior + dimensions * (end[:, -1] + math.log(-math.tanh(start)))
 
 
@@ -156,7 +158,7 @@ def time_at(schedule: Schedule, s: float) -> float:
     return schedule.t_from_log_snr(2 * math.log(math.sinh(-s))).item()
 
 
-def _answer_and_trace(
+def _estimate_and_trace(
     denoiser: DenoiserLike, z: Tensor, t: float, cond: Any, directions: Tensor
 ) -> tuple[Tensor, Tensor]:
     """E[x0 | x_t] at x_t = scale z, (B, C, T), and the trace of its Jacobian with respect to z, (B,)."""
@@ -168,7 +170,7 @@ def _answer_and_trace(
             (pulled,) = torch.autograd.grad(x0_hat, z, direction, retain_graph=True)
             trace += (direction * pulled).flatten(1).sum(1)
     if not bool(torch.isfinite(x0_hat).all()):
-        raise ValueError(f"not finite at t = {t:.6g}: the network answered NaN or infinity")
+        raise ValueError(f"not finite at t = {t:.6g}: the network returned NaN or infinity")
     return x0_hat.detach(), trace
 
 

@@ -1,20 +1,20 @@
-r"""Steps as long as a tolerance allows, for each clip its own.
+r"""Adaptive step sizes, for each clip its own.
 
-A trial step takes two solutions from the same network calls, x' of order k - 1 and x'' of order k, and compares them
-(Lu et al., "DPM-Solver", arXiv 2206.00927, appendix C):
+A trial step takes two solutions from the same network evaluations, x' of order k - 1 and x'' of order k, and compares
+them (Lu et al., "DPM-Solver", arXiv 2206.00927, appendix C):
 
     e = rms((x'' - x') / delta),   delta = max(atol, rtol max(|x|, |x'|)).
 
 If e <= 1 the step is taken, to x''; in either case the next length is safety h e^(-1 / k), at most what is left. h is
-counted in half_log_snr. Unlike there, a step is at most 5 times as long as the one before: an error so small that it is
-mere rounding would else decide how long the next step is, and with it the answer. The pairs are the stages of
+counted in half_log_snr. Unlike there, a step is at most 5 times as long as the one before: else an
+error of mere rounding would decide how long the next step is, and with it the result. The pairs are the stages of
 `singlestep`:
 
     order 2 ("12")  DDIM, and the midpoint rule
-    order 3 ("23")  a line through the answers at 0 and 1/3, integrated exactly, and the third-order rule
+    order 3 ("23")  a line through the estimates at 0 and 1/3, integrated exactly, and the third-order rule
 
-Published solvers take one e for a whole batch, so that a clip's result depends on its neighbors. Here time, step and
-error belong to the clip: a batch is its singles, up to rounding. States are compared in units of `scale`, so that the
+Published solvers take one e for a whole batch, so that a clip's result depends on the batch. Here each clip has its own
+time, step and error: a batch equals single clips, up to rounding. States are compared in units of `scale`, so that the
 tolerance means the same for any schedule.
 
 Ends. half_log_snr must be finite on the way. From alpha = 0 a DDIM step leads to log_snr_min, and from log_snr_max
@@ -44,9 +44,9 @@ from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 from audiodiff.precision import float64_device
 
-LARGEST_GROWTH = 5.0
+MAX_GROWTH = 5.0
 PAIRS: dict[int, tuple[Tableau, tuple[int, ...]]] = {2: (MIDPOINT, (0,)), 3: (THIRD, (0, 1))}
-"""order -> (its tableau, the stages whose answers make the lower order)."""
+"""order -> (its tableau, the stages of the lower order)."""
 
 
 class _Trial(NamedTuple):
@@ -59,26 +59,25 @@ class _Trial(NamedTuple):
 
 
 class Adaptive:
-    """DPM-Solver-12 or -23: as many network calls as a tolerance takes, for each clip of a batch on its own.
+    """DPM-Solver-12 or -23: as many network evaluations as a tolerance takes, for each clip of a batch on its own.
 
-    Called like a `Sampler`. Loops on values of tensors, so it can be captured in no CUDA graph. A clip that is done
-    waits for the others: the network is asked for the whole batch until the last one is, and `integrate` tells how many
-    calls each has needed.
+    Called like a `Sampler`. Its loop depends on tensor values, so no CUDA graph can capture it. The network is
+    evaluated on the whole batch until the last clip is done; `integrate` returns the evaluations that each needed.
 
     Args:
-        order: 2 or 3, the network calls of a trial step.
+        order: 2 or 3, also the network evaluations of a trial step.
         predict: what is interpolated: "x0" or "epsilon", in half_log_snr.
         atol: absolute tolerance in units of x_t / scale; the default is the published one, two steps of 8 bits.
         rtol: relative tolerance.
         log_snr_min: where to start from alpha = 0.
-        log_snr_max: from where on the estimate is the answer.
+        log_snr_max: where the last step to t = 0 starts.
         first_step: the first trial's length in half_log_snr.
-        safety: shortens every step that is chosen by the error.
-        max_calls: the calls after which to give up.
+        safety: factor of every step size, in (0, 1).
+        max_nfe: maximum number of network evaluations.
 
     Raises:
         ValueError: another order or prediction, tolerances, bounds or lengths that are not positive and in order. In a
-            call: more network calls than max_calls, or a network that answers NaN or infinity.
+            call: more network evaluations than max_nfe, or a network that returns NaN or infinity.
     """
 
     stochastic = False
@@ -93,7 +92,7 @@ class Adaptive:
         log_snr_max: float = 10.0,
         first_step: float = 0.05,
         safety: float = 0.9,
-        max_calls: int = 1000,
+        max_nfe: int = 1000,
     ):
         if order not in PAIRS:
             raise ValueError(f"order is 2 or 3, got {order}")
@@ -108,7 +107,7 @@ class Adaptive:
             raise ValueError(f"log_snr_min must lie below log_snr_max, got {log_snr_min} and {log_snr_max}")
         self.order, self.predict, self.atol, self.rtol = order, predict, atol, rtol
         self.log_snr_min, self.log_snr_max = log_snr_min, log_snr_max
-        self.first_step, self.safety, self.max_calls = first_step, safety, max_calls
+        self.first_step, self.safety, self.max_nfe = first_step, safety, max_nfe
 
     def __call__(
         self,
@@ -120,31 +119,32 @@ class Adaptive:
     ) -> Tensor:
         """From x1 at the denoiser's t_max to t = 0; `integrate` without its count; arguments of `Sampler`.
 
-        `callback` is told of each trial step, with max_calls for nfe, since nobody knows how many there will be.
+        `callback` is called after each trial step, with max_nfe for the number of steps, which is not known.
         """
         return self.integrate(denoiser, x1, cond, callback)[0]
 
     def integrate(
         self, denoiser: DenoiserLike, x1: Tensor, cond: Any = None, callback: Callback | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(x0 (B, C, T), (B,) the network calls that each clip has needed). Raises as the class says.
+        """(x0 (B, C, T), (B,) the network evaluations of each clip). Raises as the class says.
 
         If cond has `samples` (B,), positions from there on do not count for the error.
         """
         schedule = denoiser.schedule
         x = x1 if x1.dtype == torch.float64 else x1.float()
         first = schedule.level(start_time(denoiser))
-        calls, last = [0] * len(x), first
+        nfe = [0] * len(x)
         if not math.isfinite(first.log_snr):
             start = _level_at(schedule, self.log_snr_min)
-            x, first, last, calls = _ddim(denoiser, x, first, start, cond), start, start, [1] * len(x)
+            x, first, nfe = _ddim(denoiser, x, first, start, cond), start, [1] * len(x)
+        last = first
         if first.log_snr < self.log_snr_max:
             last = _level_at(schedule, self.log_snr_max)
-            x, calls = self._adapt(denoiser, x, cond, (first, last), calls, callback)
+            x, nfe = self._adapt(denoiser, x, cond, (first, last), nfe, callback)
         x = _ddim(denoiser, x, last, schedule.level(0.0), cond)
         if not bool(torch.isfinite(x).all()):
-            raise not_finite("the last call")
-        return x, torch.tensor(calls) + 1
+            raise not_finite("the last step")
+        return x, torch.tensor(nfe) + 1
 
     def _adapt(
         self,
@@ -152,22 +152,22 @@ class Adaptive:
         x: Tensor,
         cond: Any,
         ends: tuple[Level, Level],
-        calls: list[int],
+        nfe: list[int],
         callback: Callback | None,
     ) -> tuple[Tensor, list[int]]:
-        """x from the first level to the last, and the calls with those of each clip added."""
+        """x from the first level to the last, and the evaluations, with those of each clip added."""
         integral = Integral(denoiser.schedule, self.predict)
         first, last = ends
         trials = self._trials(integral, [first] * len(x), [self.first_step] * len(x), last)
         going = set(range(len(x)))
         while going:
-            if max(calls) + self.order >= self.max_calls:
-                raise ValueError(f"not done after {max(calls)} network calls: raise atol, rtol or max_calls")
+            if max(nfe) + self.order >= self.max_nfe:
+                raise ValueError(f"not done after {max(nfe)} network evaluations: raise atol, rtol or max_nfe")
             higher, lower, x0_hat = self._try(denoiser, x, trials, cond)
             errors = self._errors(x, higher, lower, trials, getattr(cond, "samples", None))
-            calls = [count + self.order * (i in going) for i, count in enumerate(calls)]
+            nfe = [count + self.order * (i in going) for i, count in enumerate(nfe)]
             if not all(math.isfinite(errors[i]) for i in going):
-                raise not_finite(f"call {max(calls)}")
+                raise not_finite(f"evaluation {max(nfe)}")
             taken = {i for i in going if errors[i] <= 1}
             x = torch.where(column([i in taken for i in range(len(x))], x).bool(), higher, x)
             going -= {i for i in taken if trials[i].stop is last}
@@ -176,13 +176,13 @@ class Adaptive:
             for i, trial in zip(sorted(going), self._trials(integral, starts, lengths, last), strict=True):
                 trials[i] = trial
             if callback is not None:
-                callback(max(calls) - 1, self.max_calls, x, x0_hat)
-        return x, calls
+                callback(max(nfe) - 1, self.max_nfe, x, x0_hat)
+        return x, nfe
 
     def _next_length(self, trial: _Trial, error: float) -> float:
         length = (trial.stop.log_snr - trial.start.log_snr) / 2
-        growth = self.safety * error ** (-1 / self.order) if error else LARGEST_GROWTH
-        return length * min(growth, LARGEST_GROWTH)
+        growth = self.safety * error ** (-1 / self.order) if error else MAX_GROWTH
+        return length * min(growth, MAX_GROWTH)
 
     def _trials(
         self, integral: Integral, starts: Sequence[Level], lengths: Sequence[float], last: Level
@@ -208,8 +208,9 @@ class Adaptive:
     def _try(
         self, denoiser: DenoiserLike, x: Tensor, trials: Sequence[_Trial], cond: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The solutions of higher and lower order behind the trial steps, and the last E[x0 | x_t]."""
-        state, features = x, list[Tensor]()
+        """The solutions of higher and lower order after the trial steps, and the last E[x0 | x_t]."""
+        state = x
+        features: list[Tensor] = []
         for stage in range(self.order):
             rows = [trial.rows[stage] for trial in trials]
             t = torch.tensor([row.t for row in rows], dtype=torch.float64, device=float64_device(x.device))

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiodiff.diffusion.clips import check_output
-from audiodiff.diffusion.samplers.sampler import Callback, DenoiserLike, Noise, Sampler, gain_to_data
+from audiodiff.diffusion.samplers.sampler import Callback, DenoiserLike, Noise, Sampler, gain_to_data, learned_posterior
 from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 from audiodiff.diffusion.variance import Posterior
@@ -45,15 +44,15 @@ class Ancestral(Sampler):
     nothing is added in the step to t = 0.
 
     Args:
-        nfe: number of network calls.
+        nfe: number of network evaluations.
         variance: "small" is the posterior's (right where x0 is a point), "large" that of q(x_t | x_s) relative to
-            `scale` (right where x0 is standard normal), "learned" is asked of the denoiser's `posterior`
+            `scale` (right where x0 is standard normal), "learned" that of the denoiser's `posterior`
             (arXiv 2102.09672).
         grid: (nfe + 1,) times; None: uniform t.
 
     Raises:
-        ValueError: another variance, or as `Sampler`. In a call: a denoiser without learned variance, if that is asked
-            for.
+        ValueError: another variance, or as `Sampler`. In a call: a denoiser without learned variance, if
+            it is needed.
     """
 
     def __init__(self, nfe: int, variance: str = "small", grid: Tensor | None = None):
@@ -74,7 +73,7 @@ class Ancestral(Sampler):
             ValueError: the variance is learned, so that no table knows it.
         """
         if self.variance == "learned":
-            raise ValueError("a learned variance stands in no table: call the sampler")
+            raise ValueError("a learned variance has no table: call the sampler")
         levels = schedule.levels(grid)
         return [self._step(start, stop) for start, stop in itertools.pairwise(levels)]
 
@@ -97,26 +96,15 @@ class Ancestral(Sampler):
             return super().integrate(denoiser, x1, cond, noise, callback)
         x = x1 if x1.dtype == torch.float64 else x1.float()
         times = self.grid_for(denoiser).tolist()
+        assert noise is not None  # as every stochastic sampler requires
         sums = []
         for n, (t, s) in enumerate(itertools.pairwise(times)):
-            mean, log_variance = self._posterior(denoiser, x, t, s, cond)
-            if s == 0:
-                x = gain_to_data(denoiser.schedule, 0.0) * mean
-            else:
-                assert noise is not None
-                x = mean + torch.exp(log_variance / 2) * noise(n)
+            mean, log_variance = learned_posterior(denoiser, x, t, s, cond)
+            x = gain_to_data(denoiser.schedule, 0.0) * mean if s == 0 else mean + torch.exp(log_variance / 2) * noise(n)
             sums.append(x.sum())
             if callback is not None:
                 callback(n, self.nfe, x, mean)
         return x, torch.isfinite(torch.stack(sums))
-
-    @staticmethod
-    def _posterior(denoiser: DenoiserLike, x: Tensor, t: float, s: float, cond: Any) -> tuple[Tensor, Tensor]:
-        parts: Any = denoiser.posterior(x, t, s, cond) if hasattr(denoiser, "posterior") else (None, None)
-        if parts[1] is None:
-            raise ValueError("this denoiser has learned no variance: choose small or large")
-        mean, log_variance = (check_output(part, x.shape, x.dtype, "the denoiser's posterior") for part in parts)
-        return mean, log_variance
 
 
 class DDIM(Sampler):
@@ -125,7 +113,7 @@ class DDIM(Sampler):
     Song et al., "Denoising Diffusion Implicit Models" (arXiv 2010.02502), eq. 12 and 16.
 
     Args:
-        nfe: number of network calls.
+        nfe: number of network evaluations.
         eta: how much of the posterior's noise (its standard deviation) is added, in [0, 1].
         grid: (nfe + 1,) times; None: uniform t.
 

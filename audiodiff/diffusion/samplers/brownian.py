@@ -30,7 +30,8 @@ from torch import Tensor
 from audiodiff.diffusion.noise import batch_noise, stable_hash
 from audiodiff.diffusion.schedules.schedule import Schedule
 
-# u is a multiple of 1 / NODES: between log_snr of +-14 that moves the clock by less than a millionth of itself.
+# u is rounded to a multiple of 1 / NODES: between log_snr of +-14 that moves the clock by less than a millionth of
+# itself.
 NODES = 2**40
 
 
@@ -63,14 +64,14 @@ def brownian_noise(
 
     Raises:
         ValueError: a clock that is negative, NaN, or not strictly monotone. In a call: a step to or from an infinite
-            clock, at which no sampler asks for noise.
+            clock, where no sampler uses noise.
     """
     places = _places(clock)
 
     def noise(step: int) -> Tensor:
         ends = places[step : step + 2]
         if max(ends) == NODES:
-            raise ValueError(f"the clock is infinite at step {step}: no noise leads there")
+            raise ValueError(f"the clock is infinite at step {step}, where there is no noise")
         before, after = (_brownian_motion(seeds, channels, samples, place, start) for place in ends)
         first, last = (place / (NODES - place) for place in ends)
         return ((after - before) / math.sqrt(abs(last - first))).float().to(device)

@@ -4,8 +4,8 @@ Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Model
 churn) and 2: trapezoids in the ratio u = sigma / alpha, which is their noise level, on the state x_t / alpha.
 
 Churn. Before a step the state may be raised to a higher level by adding noise: u grows to (1 + gamma) u, with gamma =
-S_churn / N for N steps, at most sqrt(2) - 1. In a table, where noise is added behind a network call, this is part of
-the row before. So the first step is not churned, whose state is pure noise already; and no state is raised above the
+S_churn / N for N steps, at most sqrt(2) - 1. In a table, where noise is added after a network evaluation, this is part
+of the row before. So the first step is not churned, whose state is pure noise already; and no state is raised above the
 grid's first time.
 
 Wide steps. The error of a trapezoid is a share of the noise at its start, so one from sigma / alpha = 100 to 1 leaves
@@ -27,19 +27,19 @@ from audiodiff.diffusion.samplers.singlestep import EULER, HEUN, interval_rows
 from audiodiff.diffusion.samplers.table import Step
 from audiodiff.diffusion.schedules.schedule import Level, Schedule
 
-# Up to here churn adds no more noise than there is.
-LARGEST_CHURN = math.sqrt(2) - 1
+# Above, churn would add more noise than there is.
+MAX_CHURN = math.sqrt(2) - 1
 
 
 class Heun(Sampler):
     """Heun's method, with churn or without.
 
-    Every step is a trapezoid of two network calls, the last one, to t = 0, one Euler step: N intervals are 2 N - 1
-    calls. An even number of calls is spent on a first Euler step besides: the right choice where the grid starts at
-    alpha = 0, which no trapezoid can.
+    Every step is a trapezoid of two network evaluations; the last one, to t = 0, is one Euler step: N intervals take
+    2 N - 1 evaluations. An even number is spent on a first Euler step, which is also the right choice where the grid
+    starts at alpha = 0, from where no trapezoid is possible.
 
     Args:
-        nfe: number of network calls.
+        nfe: number of network evaluations.
         grid: (nfe // 2 + 2,) times; None: `grid.balanced`. `grid.karras` is the published one.
         predict: what is interpolated: "epsilon" as published, "x0" or "v".
         coordinate: what it is a polynomial of: see `Integral`; None: the ratio for epsilon, as published.
@@ -77,9 +77,9 @@ class Heun(Sampler):
 
     @property
     def nfe_per_interval(self) -> list[int]:
-        """The network calls in each interval: (1,) 2, 2, ..., 2, 1."""
-        lone = [1] * (self.nfe % 2 == 0)
-        return [*lone, *[2] * ((self.nfe - 1) // 2), 1]
+        """The network evaluations in each interval: (1,) 2, 2, ..., 2, 1."""
+        first = [1] * (self.nfe % 2 == 0)
+        return [*first, *[2] * ((self.nfe - 1) // 2), 1]
 
     @property
     def intervals(self) -> int:
@@ -97,20 +97,20 @@ class Heun(Sampler):
         levels = schedule.levels(grid)
         raised = [levels[0], *(self._raise(schedule, level, levels[0]) for level in levels[1:-1]), levels[-1]]
         table: list[Step] = []
-        for n, calls in enumerate(self.nfe_per_interval):
-            rows = interval_rows(integral, HEUN if calls == 2 else EULER, raised[n], levels[n + 1])
-            table += [*rows[:-1], self._churned(rows[-1], levels[n + 1], raised[n + 1])]
+        for n, nfe in enumerate(self.nfe_per_interval):
+            rows = interval_rows(integral, HEUN if nfe == 2 else EULER, raised[n], levels[n + 1])
+            table += [*rows[:-1], self._with_churn(rows[-1], levels[n + 1], raised[n + 1])]
         return table
 
     def _raise(self, schedule: Schedule, level: Level, highest: Level) -> Level:
         ratio = level.sigma / level.alpha
         if not (self.churn and self.churn_min <= ratio <= self.churn_max):
             return level
-        growth = 1 + min(self.churn / self.intervals, LARGEST_CHURN)
+        growth = 1 + min(self.churn / self.intervals, MAX_CHURN)
         log_snr = max(level.log_snr - 2 * math.log(growth), highest.log_snr)
         return schedule.level(float(schedule.t_from_log_snr(log_snr)))
 
-    def _churned(self, row: Step, level: Level, raised: Level) -> Step:
+    def _with_churn(self, row: Step, level: Level, raised: Level) -> Step:
         """The row that reached `level`, now with the noise that lifts it to `raised`."""
         if raised is level:
             return row

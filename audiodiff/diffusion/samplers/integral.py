@@ -1,11 +1,11 @@
 r"""One step of the probability-flow ODE as an integral.
 
-The ODE, d x / d t = f(t) x + g(t) E[x0 | x], is linear in x once the network's answer is known as a function of time.
-Between two times t and s it is solved exactly by
+The ODE, d x / d t = f(t) x + g(t) E[x0 | x], is linear in x once the network's prediction is known as a function of
+time. Between two times t and s it is solved exactly by
 
     x_s = carry x_t + front int f dm,
 
-where f is the network's answer in one of three guises and m the measure that belongs to it (r = scale, the integral
+where f is the network's prediction in one of three forms and m its measure (r = scale, the integral
 from t to s):
 
     "x0":       x_s = sigma_s / sigma_t x_t + sigma_s int x0 d(alpha / sigma)
@@ -13,11 +13,11 @@ from t to s):
     "v":        x_s = r_s / r_t x_t + r_s int v d(phi),   phi = atan(sigma / alpha)
 
 (Lu et al., "DPM-Solver++", arXiv 2211.01095, and "DPM-Solver", 2206.00927, in half_log_snr; Salimans and Ho, arXiv
-2202.00512, appendix D, in the angle.) A solver knows f at a few nodes only. It puts the polynomial through them in f's
-place, in a coordinate c in which f is taken to be smooth, and integrates it exactly: the weights solve a k x k system
-in float64 whose right-hand side are the moments int c^j dm. None is typed in. The moments are known in closed form
+2202.00512, appendix D, in the angle.) A sampler knows f at a few nodes only. It replaces f by the
+polynomial through them, in a coordinate c in which f is assumed to be smooth, and integrates it exactly: the weights
+solve a k x k system in float64 whose right-hand side are the moments int c^j dm. The moments are known in closed form
 where c is the measure itself (a constant kernel) and where c = half_log_snr (an exponential kernel); elsewhere they are
-Gauss-Legendre sums. The three guises agree at order 1 for "x0" and "epsilon" (DDIM) and differ beyond in which function
+Gauss-Legendre sums. The three forms agree at order 1 for "x0" and "epsilon" (DDIM) and differ beyond in which function
 is taken to be smooth, and in what.
 
 With eta > 0 the same holds for the mean of a reverse SDE with eta times the noise of the ancestral one (eta = 1), which
@@ -44,13 +44,13 @@ COORDINATES = ("half_log_snr", "angle", "ratio", "t")
 NATURAL = {"x0": "half_log_snr", "epsilon": "half_log_snr", "v": "angle"}
 # Enough for rounding wherever a step's ends differ by less than a factor of a thousand in sigma / alpha.
 QUADRATURE = 64
-# A step is stable if it makes normal data of these standard deviations larger by no more than this factor.
+# A step is stable if it enlarges normal data of these standard deviations by at most this factor,
 SCALES = (0.5, 1.0, 2.0)
-LARGEST_GROWTH = 1.25
-# And if its weights, all taken positive, add up to no more than this times their sum: 8 for even steps of order 4.
-# Sound third-order steps of 13 to 18 are left out, too (11 steps from t = 0.7 on `LinearBeta` and `SubVP`): at 20, SDE
+MAX_GROWTH = 1.25
+# and if the absolute values of its weights add up to at most this times their sum: 8 for even steps of order 4.
+# Good third-order steps of 13 to 18 are left out, too (11 steps from t = 0.7 on `LinearBeta` and `SubVP`): at 20, SDE
 # steps on a learned schedule amplify their errors.
-LARGEST_CANCELLATION = 12.0
+MAX_CANCELLATION = 12.0
 
 
 def exponential_moments(decay: float, count: int) -> list[float]:
@@ -90,21 +90,21 @@ def check(predict: str, coordinate: str | None, eta: float) -> None:
     if coordinate is not None and coordinate not in COORDINATES:
         raise ValueError(f"coordinate is one of {', '.join(COORDINATES)}, got {coordinate!r}")
     if not 0 <= eta < math.inf:
-        raise ValueError(f"eta is a number from 0 on, got {eta}")
+        raise ValueError(f"eta must be at least 0 and finite, got {eta}")
     if eta and (predict == "v" or coordinate not in (None, "half_log_snr")):
-        raise ValueError("eta > 0 needs x0 or epsilon as a polynomial of half_log_snr")
+        raise ValueError("eta > 0 needs predict x0 or epsilon, and coordinate half_log_snr")
 
 
 class Integral:
     """The exact solution of a step, with the feature replaced by a polynomial in a coordinate.
 
     Args:
-        schedule: signal and noise at t; asked only where the coordinate is t.
+        schedule: signal and noise at t; used only where the coordinate is t.
         predict: the feature: "x0", "epsilon" or "v".
         coordinate: what it is a polynomial of: "half_log_snr", "angle" (atan(sigma / alpha)), "ratio" (sigma / alpha)
             or "t"; None: half_log_snr for x0 and epsilon, angle for v.
         eta: share of the ancestral noise that the reverse SDE adds; 0 is the ODE. With half_log_snr alone.
-        pseudo: the kernel is replaced by its mean over the step, so that the polynomial is merely averaged (pseudo
+        pseudo: replace the kernel by its mean over the step, so that the polynomial is averaged (pseudo
             numerical methods, Liu et al., arXiv 2202.09778).
 
     Raises:
@@ -158,12 +158,12 @@ class Integral:
     def stable(self, nodes: Sequence[Level], weights: Sequence[float], start: Level, stop: Level) -> bool:
         """Whether a step with these weights keeps normal data about as large as it should be at `stop`.
 
-        Evaluated with the exact states and answers for data of the standard deviations `SCALES`. A step that is too
+        Evaluated with the exact states and estimates for data of the standard deviations `SCALES`. A step that is too
         wide for its polynomial fails: where sigma / alpha falls from 100 to 1, a quadrature that is wrong by a
         hundredth leaves an error as large as the data. So does one much wider than those before it, which extrapolates
-        so far that its weights cancel and any error of the answers is amplified.
+        so far that its weights cancel and any error of the network is amplified.
         """
-        if sum(map(abs, weights)) > LARGEST_CANCELLATION * abs(sum(weights)):
+        if sum(map(abs, weights)) > MAX_CANCELLATION * abs(sum(weights)):
             return False
 
         def spread(level: Level, scale: float) -> float:
@@ -175,7 +175,7 @@ class Integral:
                 of_x, of_x0 = self.feature(node)
                 x = spread(node, scale)
                 reached += weight * (of_x * x + of_x0 * node.alpha * scale**2 / x)
-            if math.hypot(reached, self.noise(start, stop)) > LARGEST_GROWTH * spread(stop, scale):
+            if math.hypot(reached, self.noise(start, stop)) > MAX_GROWTH * spread(stop, scale):
                 return False
         return True
 

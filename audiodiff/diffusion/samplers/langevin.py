@@ -10,7 +10,7 @@ is linear in x_t and x0, which makes it a row of a sampler's table:
     x <- (1 - r^2 k) x + r^2 k alpha x0 + sqrt(2 k) r sigma z.
 
 Predictor-corrector sampling (Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations",
-arXiv 2011.13456, algorithms 4 and 5) makes some such steps behind each step of a sampler, with k = 2 and r the ratio of
+arXiv 2011.13456, algorithms 4 and 5) makes some such steps after each step of a sampler, with k = 2 and r the ratio of
 the score's part of the step to the noise's. The length is either measured, epsilon = 2 (r |z| / |score|)^2, in which
 the norms are taken over each clip alone; or fixed to what this is for pure noise, |z| / |score| = sigma. Their factor
 alpha_i of the variance preserving case, the ratio of two neighboring alphas, is 1 here.
@@ -42,17 +42,17 @@ def langevin_row(level: Level, share: float) -> Step:
 
 
 class PredictorCorrector(Sampler):
-    """A sampler of order 1 with Langevin steps behind each of its steps but the last.
+    """Predictor-corrector: a sampler of order 1 with Langevin steps after each of its steps but the last.
 
     Args:
-        predictor: a sampler whose every step is one network call and looks back on nothing: `Ancestral` (not of learned
-            variance), `DDIM`, or a multistep method of order 1.
-        corrections: Langevin steps, and network calls, between two steps of the predictor.
+        predictor: a sampler whose every step is one network evaluation and looks back on nothing: `Ancestral` (not of
+            learned variance), `DDIM`, or a multistep method of order 1.
+        corrections: Langevin steps, and network evaluations, between two steps of the predictor.
         snr: r, the ratio of the score's part of a Langevin step to its noise, > 0; below sqrt(1 / 2) if fixed.
         fixed: whether a step's length depends on the level alone, and not on the clip.
 
     Raises:
-        ValueError: corrections < 1, snr out of bounds. In a call: a predictor that looks back, or as `Sampler`.
+        ValueError: corrections < 1, snr out of bounds. In a call: a predictor with history, or as `Sampler`.
     """
 
     def __init__(self, predictor: Sampler, corrections: int = 1, snr: float = 0.16, fixed: bool = False):
@@ -81,11 +81,13 @@ class PredictorCorrector(Sampler):
         """The predictor's rows, each followed by the corrector's. Measured steps stand here with their fixed length.
 
         Raises:
-            ValueError: the predictor looks back on former states or answers.
+            ValueError: the predictor uses former states or estimates.
         """
         rows = self.predictor.steps(schedule, grid)
         if len(rows) != self.intervals or any(len(row.carry) > 1 or len(row.weights) > 1 for row in rows):
-            raise ValueError("a predictor takes one network call a step and looks back on none: choose one of order 1")
+            raise ValueError(
+                "a predictor takes one network evaluation a step and looks back on none: choose one of order 1"
+            )
         table = []
         for row, stop in zip(rows, schedule.levels(grid[1:]), strict=True):
             table += [row, *[langevin_row(stop, 2 * self.snr**2)] * self.corrections]
@@ -95,7 +97,7 @@ class PredictorCorrector(Sampler):
         self, denoiser: DenoiserLike, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
         """As `Sampler.integrate`."""
-        if self.fixed:
+        if self.fixed or noise is None:
             return super().integrate(denoiser, x1, cond, noise, callback)
         x = x1 if x1.dtype == torch.float64 else x1.float()
         assert noise is not None
@@ -127,11 +129,12 @@ class AnnealedLangevin(Sampler):
     """Annealed Langevin dynamics: a chain at each level in turn, and E[x0 | x_t] of the last one's end.
 
     Song and Ermon (arXiv 1907.05600), algorithm 1, whose noise levels are the ratio sigma / alpha and whose state is
-    x_t / alpha. From alpha = 0, where there is none, x_t / scale stays what it is. The last network call is a DDIM step
-    to the grid's last time.
+    x_t / alpha. From alpha = 0, where there is none, x_t / scale stays what it is. The last network evaluation is a
+    DDIM step to the grid's last time.
 
     Args:
-        nfe: number of network calls; where nfe - 1 is no multiple of `repeats`, the first level's chain is shorter.
+        nfe: number of network evaluations; where nfe - 1 is no multiple of `repeats`, the first level's chain is
+            shorter.
         repeats: Langevin steps at each level, >= 1.
         step: length of a step relative to its level, epsilon / sigma_L^2, in (0, 2); 0.2 as published.
         grid: (ceil((nfe - 1) / repeats) + 1,) times, for nfe = 1 two; None: even log_snr, as published, then 0.
@@ -155,7 +158,7 @@ class AnnealedLangevin(Sampler):
 
     @property
     def stochastic(self) -> bool:
-        """Noise is added in every Langevin step: in all calls but the last."""
+        """Noise is added in every Langevin step: in all evaluations but the last."""
         return self.nfe > 1
 
     def default_grid(self, schedule: Schedule, t_max: float) -> Tensor:

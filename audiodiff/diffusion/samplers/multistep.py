@@ -1,13 +1,12 @@
-r"""One exponential multistep family.
+r"""Exponential multistep methods.
 
-A method of order k puts the polynomial of degree k - 1 through the last k answers of the network in the place of its
-answer over the coming step, and integrates it exactly (`integral`). What is taken to be smooth (x0, epsilon or v), and
-in which coordinate, makes DDIM, PLMS, DEIS, multistep DPM-Solver and DPM-Solver++ and Adams-Bashforth in the angle
-members of the family.
+A method of order k replaces the prediction over the next step by the polynomial of degree k - 1 through the last k
+predictions, and integrates it exactly (`integral`). The interpolated prediction (x0, epsilon or v) and its coordinate
+make DDIM, PLMS, DEIS, multistep DPM-Solver and DPM-Solver++ and Adams-Bashforth in the angle members of one family.
 
-Corrector. Once the network has been called behind a step, that step's integral can be taken again with the new answer
-too, to order k + 1, and the state corrected, without a further call (the predictor-corrector of UniPC, Zhao et al.,
-arXiv 2302.04867). As the correction is linear in the same answers it only changes weights.
+Corrector. Once the prediction at the end of a step is known, that step can be integrated again with it, to order k + 1,
+and the state corrected, without a further evaluation (the predictor-corrector of UniPC, Zhao et al., arXiv 2302.04867).
+The correction is linear in the same predictions, so it only changes weights.
 
 Start-up. The first step can only be of order 1 and leaves an error h^2, too much for a method of order 3 or more: so
 steps that could not have the full order are corrected even where the corrector is off. A start one order below is
@@ -16,13 +15,13 @@ first step is damped.
 
 Ends. half_log_snr is infinite at alpha = 0 and at sigma = 0. No polynomial of it reaches there, so a step from or to
 such a time is DDIM's, which is finite at both: from pure noise, x_s = alpha_s x0 + sigma_s x_t, and to t = 0, E[x0 |
-x_t]. Answers at an infinite coordinate serve no later step. The angle is finite everywhere, so v needs none of this:
-its last step extrapolates like any other.
+x_t]. Predictions at an infinite coordinate are not interpolated. The angle is finite everywhere, so v needs none of
+this: its last step extrapolates like any other.
 
 Wide steps. Where a polynomial of full degree would not be stable (`Integral.stable`), as over the first steps of a
 coarse grid, the step takes the highest order that is; a correction that would not be is left out.
 
-Backwards. `invert` walks the same ODE from data to noise, on the same grid: DDIM inversion at order 1.
+Backwards. `invert` integrates the same ODE from data to noise, on the same grid: DDIM inversion at order 1.
 """
 
 import itertools
@@ -44,17 +43,17 @@ MAX_ORDER = 4
 
 
 class Multistep(Sampler):
-    """The exponential multistep method of a given order: one network call a step.
+    """The exponential multistep method of a given order: one network evaluation a step.
 
     Args:
-        nfe: number of network calls, at least `order`.
-        order: 1 to 4: how many answers of the network a step uses.
-        predict: what is interpolated: "x0", "epsilon" or "v". Independent of what the network predicts.
+        nfe: number of network evaluations, at least `order`.
+        order: 1 to 4, the number of predictions that a step interpolates.
+        predict: the prediction that is interpolated: "x0", "epsilon" or "v". Independent of what the network predicts.
         grid: (nfe + 1,) times; None: uniform t for order 1 and for polynomials of t, `grid.warped_angle` for "v", else
             `grid.balanced`.
-        coordinate: what it is a polynomial of: see `Integral`; None: half_log_snr for x0 and epsilon, angle for v.
-        corrector: whether every step is corrected with the answer behind it, which adds an order.
-        eta: noise of the reverse SDE: 0 none, 1 that of ancestral sampling.
+        coordinate: the variable of the polynomial, see `Integral`; None: half_log_snr for x0 and epsilon, angle for v.
+        corrector: whether every step is corrected with the prediction at its end, which adds an order.
+        eta: noise of the reverse SDE, 0 for the ODE, 1 for that of ancestral sampling.
         pseudo: see `Integral`.
 
     Raises:
@@ -77,7 +76,7 @@ class Multistep(Sampler):
         if order not in range(1, MAX_ORDER + 1):
             raise ValueError(f"order is a whole number from 1 to {MAX_ORDER}, got {order}")
         if nfe < order:
-            raise ValueError(f"a method of order {order} needs at least {order} network calls, got {nfe}")
+            raise ValueError(f"a method of order {order} needs nfe >= {order}, got {nfe}")
         integrals.check(predict, coordinate, eta)
         if corrector and eta:
             raise ValueError("a corrector needs eta = 0: it would take a step again without its noise")
@@ -131,7 +130,7 @@ class Multistep(Sampler):
     def _correction(
         integral: Integral, nodes: list[Level], start: Level, stop: Level, weights: list[float]
     ) -> tuple[float, ...]:
-        """What the step would have added with the answer behind it, newest first; nothing if that is not stable."""
+        """The change of the weights with the prediction at the step's end, newest first; () if that is not stable."""
         corrected = integral.weights(nodes, start, stop)
         if not integral.stable(nodes, corrected, start, stop):
             return ()
@@ -139,16 +138,16 @@ class Multistep(Sampler):
 
 
 def invert(sampler: Multistep, denoiser: DenoiserLike, x0: Tensor, cond: Any = None) -> Tensor:
-    """The state at the sampler's first time from which it makes x0: its ODE walked backwards on the same grid.
+    """The state at the sampler's first time that leads to x0: its ODE integrated backwards on the same grid.
 
     Exact only as the steps shrink, to the sampler's order. Where the grid ends at t = 0, its last interval is left out:
     the state at the time before it is taken to be alpha x0, as DDIM inversion does (Song et al., arXiv 2010.02502).
 
     Args:
         sampler: a deterministic member of the family.
-        denoiser: answers E[x0 | x_t].
+        denoiser: estimates E[x0 | x_t].
         x0: (B, C, T) the state at the grid's last time.
-        cond: handed to the denoiser as it is.
+        cond: passed to the denoiser unchanged.
 
     Returns:
         (B, C, T) the state at the grid's first time, float64 if x0 is, else float32.

@@ -1,8 +1,9 @@
-"""The samplers under their published names.
+"""Samplers by their published names.
 
-Most are one class with three choices: what is taken to be smooth (x0: `dpmpp`, `unipc`; epsilon: `dpm`, `deis`, `plms`;
-v: `v`), the order, and whether each step is corrected with the answer behind it (`unipc`, `v_.._pc`). `2s` and `3s`
-take several calls a step and remember nothing, `2m` and `3m` one call and remember. All end at t = 0, on clean data.
+Most are one class with three options: the prediction that is interpolated (x0: `dpmpp`, `unipc`; epsilon: `dpm`,
+`deis`, `plms`; v: `v`), the order, and whether the next evaluation corrects a step (`unipc`, `v_.._pc`). `2s` and `3s`
+are single-step methods with several evaluations a step, `2m` and `3m` multistep methods. All end at t = 0, on clean
+data.
 """
 
 import math
@@ -21,12 +22,12 @@ class Preset(NamedTuple):
     """A sampler under its published name.
 
     Args:
-        build: from the number of network calls to the sampler.
-        least: fewest calls that it can do with.
+        build: number of network evaluations -> sampler.
+        min_nfe: fewest network evaluations.
     """
 
     build: Callable[[int], Sampler]
-    least: int = 1
+    min_nfe: int = 1
 
 
 def _multistep(order: int, predict: str, **options) -> Preset:
@@ -59,38 +60,38 @@ PRESETS: dict[str, Preset] = {
     "unipc_3": _multistep(3, "x0", corrector=True),
     "heun": Preset(Heun, 2),
     "v_3m": _multistep(3, "v"),
-    # With two steps the only correction is that of the first, behind the last: it would change the sign of faint data.
+    # With two steps only the first is corrected, in the last one: that would change the sign of faint data.
     "v_2m_pc": Preset(lambda nfe: Multistep(nfe, 2, "v", corrector=nfe > 2), 2),
     "v_3m_pc": _multistep(3, "v", corrector=True),
     "v_4m_pc": _multistep(4, "v", corrector=True),
 }
 
-# Up to so many network calls, this one.
+# (largest number of network evaluations, sampler).
 RECOMMENDED = ((2, "ddim"), (5, "v_3m"), (10, "v_2m_pc"), (29, "v_3m_pc"), (math.inf, "v_4m_pc"))
 
 
 def build(name: str, nfe: int) -> Sampler:
-    """The sampler of a published name with `nfe` network calls, on its default grid.
+    """A sampler by its published name, with `nfe` network evaluations, on its default grid.
 
     Raises:
-        UserError: an unknown name, or fewer calls than the method needs.
+        UserError: an unknown name, or fewer evaluations than the method needs.
     """
     if name not in PRESETS:
-        raise UserError(f"sampler {name!r}", "unknown", f"choose one of {', '.join(NAMES)}")
+        raise UserError(f"sampler {name!r}", "is unknown", f"choose one of {', '.join(NAMES)}")
     preset = PRESETS[name]
     if nfe < 1:
         raise UserError(f"steps {nfe}", "is below 1", "give a whole number, such as 4")
-    if nfe < preset.least:
-        raise UserError(f"{nfe} network calls", f"{name} needs at least {preset.least}", "ask for more, or for ddim")
+    if nfe < preset.min_nfe:
+        raise UserError(f"steps {nfe}", f"{name} needs at least {preset.min_nfe}", "use more steps, or ddim")
     return preset.build(nfe)
 
 
 def recommended(nfe: int) -> Sampler:
-    """The most accurate sampler for a budget of network calls, as measured by `bench/solvers.py` on exact denoisers.
+    """The most accurate sampler for a budget of network evaluations, as measured by `bench/solvers.py` on exact
+    denoisers.
 
-    ddim up to 2 calls, v_3m up to 5, v_2m_pc up to 10, v_3m_pc up to 29, then v_4m_pc: an order more pays once its
-    steps are small enough, and a corrector once there are steps enough to correct. Which sampler makes a trained
-    network sound best is another question: see docs/solvers.md.
+    ddim up to 2 evaluations, v_3m up to 5, v_2m_pc up to 10, v_3m_pc up to 29, then v_4m_pc: higher orders pay off
+    with smaller steps, a corrector with more steps. For trained networks see docs/solvers.md.
 
     Raises:
         UserError: nfe < 1.
@@ -99,7 +100,7 @@ def recommended(nfe: int) -> Sampler:
 
 
 def chosen(name: str, nfe: int) -> str:
-    """The name that "recommended" stands for at this number of calls; any other name as it is."""
+    """The sampler that "recommended" stands for at this number of evaluations; any other name unchanged."""
     return next(best for most, best in RECOMMENDED if nfe <= most) if name == "recommended" else name
 
 

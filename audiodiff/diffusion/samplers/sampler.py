@@ -1,13 +1,13 @@
-"""The loop from noise to data.
+"""The sampling loop, from noise to data.
 
-Every fixed-grid sampler here is linear in what the network says: with x_n the state in which the network is asked for
-the n-th time and f_n = p_n x_n + q_n E[x0 | x_n] its feature (the estimated x0, noise or v),
+Every fixed-grid sampler here is linear in the network's predictions: with x_n the state at the n-th evaluation and
+f_n = p_n x_n + q_n E[x0 | x_n] its feature (the estimated x0, noise or v),
 
     x_(n+1) = sum_j carry_(n, j) x_(n-j) + sum_j weights_(n, j) f_(n-j) + noise_n z_n.
 
-Multistep methods look back on features; singlestep methods look back on states too, because the stages of a step all
-leave from its start. A sampler is therefore a table of such `Step`s, one for each network call, computed from the grid
-alone, in float64, and one loop walks them all. The loop holds no branch on tensor values and no number of it comes
+Multistep methods use former features; singlestep methods use former states too, because all stages of a step start from
+its first state. A sampler is therefore a table of such `Step`s, one for each network evaluation, computed from the
+grid alone, in float64, and one loop runs them all. The loop holds no branch on tensor values and no number of it comes
 from a device, so it can be compiled as a whole and captured in a CUDA graph (`integrate`).
 """
 
@@ -27,7 +27,7 @@ from audiodiff.errors import UserError
 Noise = Callable[[int], Tensor]
 """step -> standard normal like the state."""
 Callback = Callable[[int, int, Tensor, Tensor], None]
-"""Called after each network call with (calls done before it, nfe, x, E[x0 | x] that led there)."""
+"""Called after each network evaluation with (evaluations before it, nfe, x, E[x0 | x] that led to x)."""
 
 
 class DenoiserLike(Protocol):
@@ -64,13 +64,30 @@ def estimate(denoiser: Callable[[Tensor, Any, Any], Tensor], x_t: Tensor, t: Ten
     return check_output(denoiser(x_t, t, cond), x_t.shape, x_t.dtype, "the denoiser")
 
 
+def learned_posterior(denoiser: DenoiserLike, x_t: Tensor, t: float, s: float, cond: Any) -> tuple[Tensor, Tensor]:
+    """Mean and log variance of x_s given x_t, of a denoiser with learned variance; like x_t.
+
+    Raises:
+        ValueError: the denoiser has no learned variance, or returned another shape or no real floating-point numbers.
+    """
+    posterior = getattr(denoiser, "posterior", None)
+    mean, log_variance = (x_t, None) if posterior is None else posterior(x_t, t, s, cond)
+    if log_variance is None:
+        raise ValueError('the denoiser has no learned variance: choose "small" or "large"')
+    source = "the denoiser's posterior"
+    return (
+        check_output(mean, x_t.shape, x_t.dtype, source),
+        check_output(log_variance, x_t.shape, x_t.dtype, source),
+    )
+
+
 class Sampler(ABC):
     """A sampler on a fixed grid of times: it integrates from noise to data.
 
     Args:
-        nfe: number of network calls, >= 1.
+        nfe: number of network evaluations, >= 1.
         grid: (intervals + 1,) strictly falling times in [0, 1]; None: `default_grid`. There is an interval for each
-            network call, unless a sampler says otherwise.
+            network evaluation, unless a sampler says otherwise.
 
     Raises:
         ValueError: nfe < 1, a grid that is not strictly falling, or of another length than intervals + 1.
@@ -78,18 +95,18 @@ class Sampler(ABC):
 
     def __init__(self, nfe: int, grid: Tensor | None = None):
         if nfe < 1:
-            raise ValueError(f"a sampler needs at least one network call, got nfe = {nfe}")
+            raise ValueError(f"a sampler needs nfe >= 1, got {nfe}")
         self.nfe = nfe
         self.grid = None if grid is None else self._checked(grid)
 
     @property
     def intervals(self) -> int:
-        """How many intervals the grid has."""
+        """Number of intervals of the grid."""
         return self.nfe
 
     @property
     def stochastic(self) -> bool:
-        """Whether noise is added on the way, so that a call needs `noise`."""
+        """Whether noise is added at every step, so that a call needs `noise`."""
         return False
 
     def default_grid(self, schedule: Schedule, t_max: float) -> Tensor:
@@ -123,7 +140,7 @@ class Sampler(ABC):
         return self.grid
 
     def noise_scale(self, denoiser: DenoiserLike) -> float:
-        """Standard deviation of the noise that a call begins with; 1 where variance is preserved. Raises as `table`."""
+        """Standard deviation of the noise to start from; 1 where variance is preserved. Raises as `table`."""
         return denoiser.schedule.level(float(self.grid_for(denoiser)[0])).scale
 
     def __call__(
@@ -137,18 +154,18 @@ class Sampler(ABC):
         """From x1 at the grid's first time to its last. Gradients flow if they are enabled.
 
         Args:
-            denoiser: answers E[x0 | x_t]; asked with t as a number.
+            denoiser: estimates E[x0 | x_t]; evaluated with t as a number.
             x1: (B, C, T) the state at the grid's first time: standard normal noise times `noise_scale`.
-            cond: handed to the denoiser as it is.
-            noise: step -> standard normal like x1 (`noise.step_noise`); only stochastic samplers ask.
+            cond: passed to the denoiser unchanged.
+            noise: step -> standard normal like x1 (`noise.step_noise`); only stochastic samplers use it.
             callback: see `Callback`.
 
         Returns:
             (B, C, T) the state at the grid's last time, or x0 where that is clean; in float64 if x1 is, else float32:
-            the dtype of the state all along.
+            the dtype of the state throughout.
 
         Raises:
-            ValueError: no noise for a stochastic sampler, a grid that starts above the denoiser's t_max, an answer of
+            ValueError: no noise for a stochastic sampler, a grid that starts above the denoiser's t_max, an estimate of
                 another shape than the state, or a state that is not finite (the message names the first such step).
         """
         self._require(noise)
@@ -159,17 +176,19 @@ class Sampler(ABC):
     def integrate(
         self, denoiser: DenoiserLike, x1: Tensor, cond: Any, noise: Noise | None, callback: Callback | None
     ) -> tuple[Tensor, Tensor]:
-        """The call without its look at the device: (x0, (nfe,) whether the state was finite after each call)."""
+        """Sample without reading from the device: (x0, (nfe,) whether the state was finite after each evaluation)."""
         return integrate(self.table(denoiser), denoiser, x1, cond, noise, callback)
 
     def _require(self, noise: Noise | None) -> None:
         if self.stochastic and noise is None:
-            raise ValueError(f"{type(self).__name__} adds noise at every step: give it noise, a function of the step")
+            raise ValueError(f"{type(self).__name__} adds noise at every step: pass noise, such as step_noise(...)")
 
     def _checked(self, grid: Tensor) -> Tensor:
         grid = grids.check(grid)
         if len(grid) != self.intervals + 1:
-            raise ValueError(f"{self.nfe} network calls need a grid of {self.intervals + 1} times, got {len(grid)}")
+            raise ValueError(
+                f"{self.nfe} network evaluations need a grid of {self.intervals + 1} times, got {len(grid)}"
+            )
         return grid
 
 
@@ -181,24 +200,24 @@ def integrate(
     noise: Noise | None = None,
     callback: Callback | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Walk a sampler's table: (x0, (nfe,) whether the state was finite after each network call).
+    """Run the steps of a table: (x0, (nfe,) whether the state was finite after each network evaluation).
 
     This is what is compiled and what a CUDA graph captures, with noise drawn beforehand and no callback.
     """
     x = x1 if x1.dtype == torch.float64 else x1.float()
-    states_kept, features_kept = max(len(step.carry) for step in table), max(len(step.weights) for step in table)
+    states_used, features_used = max(len(step.carry) for step in table), max(len(step.weights) for step in table)
     states: list[Tensor] = []
     features: list[Tensor] = []
     sums = []
     for n, step in enumerate(table):
         x0_hat = estimate(denoiser, x, step.t, cond)
-        states = [x, *states[: states_kept - 1]]
-        features = [combine(step.feature, (x, x0_hat), fused=True), *features[: features_kept - 1]]
+        states = [x, *states[: states_used - 1]]
+        features = [combine(step.feature, (x, x0_hat), fused=True), *features[: features_used - 1]]
         x = combine((*step.carry, *step.weights), (*states[: len(step.carry)], *features), fused=True)
         if step.noise:
-            assert noise is not None
+            assert noise is not None  # as every stochastic sampler requires
             x = torch.add(x, noise(n), alpha=step.noise)
-        # One pass over the state where isfinite would take two and a mask; an infinite sum is none of a sound signal.
+        # One pass over the state where isfinite takes two and a mask; the sum of a valid signal is finite.
         sums.append(x.sum())
         if callback is not None:
             callback(n, len(table), x, x0_hat)
@@ -206,13 +225,13 @@ def integrate(
 
 
 def gain_to_data(schedule: Schedule, t: float) -> float:
-    """What the state at the time t is multiplied by to be x0: 1 / alpha where sigma = 0, 1 where noise is left."""
+    """The factor from the state at t to x0: 1 / alpha where sigma = 0, 1 where noise is left."""
     level = schedule.level(t)
     return 1.0 if level.sigma else 1 / level.alpha
 
 
 def refuse_not_finite(finite: Tensor) -> None:
-    """Raise UserError that names the first step whose entry in finite (nfe,) is false: the one look at the device."""
+    """Raise UserError that names the first step whose entry in finite (nfe,) is false; reads from the device."""
     broken = (~finite).nonzero().flatten().tolist()
     if broken:
         raise not_finite(f"step {broken[0] + 1} of {len(finite)}")
@@ -223,6 +242,6 @@ class NotFinite(UserError):
 
 
 def not_finite(step: str) -> NotFinite:
-    """What to raise where the state is not finite after a step."""
-    problem = f"not finite after {step}: the network answered NaN or infinity"
+    """The error of a state that is not finite after a step."""
+    problem = f"not finite after {step}: the network returned NaN or infinity"
     return NotFinite("the sampled signal", problem, "use float32, or export the model again")

@@ -1,8 +1,8 @@
-r"""Exponential Runge-Kutta methods: several network calls a step, and nothing remembered from one step to the next.
+r"""Exponential Runge-Kutta methods: several network evaluations a step, and no history between steps.
 
-A step from t to s of order k asks the network at k stages, the first at t. Each stage, and then s itself, is reached
-from t by the exact solution (`integral`) with a polynomial through earlier answers in the place of the network's. With
-the stages at the fractions 0 = r_0 < r_1 < ... of the step in the coordinate, a `Tableau` says which answers:
+A step from t to s of order k evaluates the network at k stages, the first at t. Each stage, and then s itself, is
+reached from t by the exact solution (`integral`) with a polynomial through earlier predictions. With the stages at the
+fractions 0 = r_0 < r_1 < ... of the step in the coordinate, a `Tableau` names the stages of each polynomial:
 
     order 2, midpoint   r = 0, 1/2       r_1 from {0};                       s from {r_1}
     order 2, Heun       r = 0, 1         r_1 from {0};                       s from {0, r_1}
@@ -14,8 +14,8 @@ epsilon in the ratio sigma / alpha, where the kernel is constant, the second is 
 (arXiv 2206.00364, algorithm 1). For v in the angle they are the midpoint rule, Heun's and Heun's third-order rule.
 
 Ends. Where the integral or a stage of it is not finite (a step from alpha = 0 or to sigma = 0), or the step is too wide
-to be stable (`Integral.stable`), the interval's calls are spent on DDIM steps of even angle atan(sigma / alpha). They
-are of order 1, so the default split gives the intervals at the ends one call.
+to be stable (`Integral.stable`), the interval's evaluations are spent on DDIM steps of even angle atan(sigma / alpha).
+They are of order 1, so the default split gives the intervals at the ends one evaluation.
 """
 
 import math
@@ -36,12 +36,12 @@ from audiodiff.diffusion.schedules.schedule import Level, Schedule
 
 
 class Tableau(NamedTuple):
-    """Where a step asks the network, and which of its answers lead on from there."""
+    """The stages of a step, and the stages that each polynomial interpolates."""
 
     fractions: tuple[float, ...]
     """Place of each stage in the step's coordinate, 0 the start and 1 the end; the first is 0."""
     nodes: tuple[tuple[int, ...], ...]
-    """For each stage the stages whose answers make the polynomial that leads to the next one, or to the end."""
+    """For each stage, the stages of the polynomial that leads to the next one, or to the end."""
 
 
 EULER = Tableau((0.0,), ((0,),))
@@ -52,7 +52,7 @@ TABLEAUS = {1: EULER, 2: MIDPOINT, 3: THIRD}
 
 
 def fast_split(nfe: int, order: int) -> list[int]:
-    """Calls per interval as in DPM-Solver-fast: full orders, and the rest at the end (3, 3, ..., 2, 1).
+    """Evaluations per interval as in DPM-Solver-fast: full orders, and the rest at the end (3, 3, ..., 2, 1).
 
     Lu et al. (arXiv 2206.00927), for grids that end above t = 0. There the last interval of a budget that three
     divides is halved into orders 2 and 1, so that the last step is never of order 3.
@@ -96,7 +96,7 @@ def stage_rows(integral: Integral, tableau: Tableau, stages: Sequence[Level], st
 
 
 def stage_row(integral: Integral, stages: Sequence[Level], nodes: Sequence[int], end: Level) -> Step:
-    """The row behind the last of the stages asked so far: from the first of them to `end`, by the answers at nodes."""
+    """The row after the last of these stages: from the first one to `end`, by the predictions at nodes."""
     last = len(stages) - 1
     weights = [0.0] * (last - min(nodes) + 1)
     for node, weight in zip(nodes, integral.weights([stages[n] for n in nodes], stages[0], end), strict=True):
@@ -119,18 +119,18 @@ def _log_snr_between(start: Level, stop: Level, fraction: float) -> float:
 
 
 class Singlestep(Sampler):
-    """The exponential Runge-Kutta method of a given order: as many network calls in a step as its order.
+    """The exponential Runge-Kutta method of a given order: as many network evaluations in a step as its order.
 
     Args:
-        nfe: number of network calls.
-        order: 1, 2 (midpoint) or 3: the calls in a step, where the split does not say otherwise.
-        predict: what is interpolated: "x0", "epsilon" or "v". Independent of what the network predicts.
-        grid: (len(split) + 1,) times, the ends of the steps; None: of the grid that `Multistep` would take for nfe
-            calls, the times at which a step begins.
-        coordinate: what it is a polynomial of: see `Integral`; None: half_log_snr for x0 and epsilon, angle for v.
-        split: the network calls in each interval, from 1 to 3, which add up to nfe; the order of a step is its number
-            of calls. None: the rest first and then full orders, since less happens near pure noise; and unless v is
-            interpolated in a bounded coordinate, one call each before and behind, for the pure ends. `fast_split` is
+        nfe: number of network evaluations.
+        order: 1, 2 (midpoint) or 3: the evaluations in a step, unless `split` says otherwise.
+        predict: the prediction that is interpolated: "x0", "epsilon" or "v". Independent of what the network predicts.
+        grid: (len(split) + 1,) times, the ends of the steps; None: the times of the default grid of
+            `Multistep` at which a step begins.
+        coordinate: the variable of the polynomial, see `Integral`; None: half_log_snr for x0 and epsilon, angle for v.
+        split: the network evaluations in each interval, from 1 to 3, which add up to nfe; the order of a step is its
+            number of evaluations. None: the rest first, then full orders, as less happens near pure noise; and unless v
+            is interpolated in a bounded coordinate, one evaluation each at both ends. `fast_split` is
             the published one.
 
     Raises:
@@ -151,15 +151,15 @@ class Singlestep(Sampler):
             raise ValueError(f"order is 1, 2 or 3, got {order}")
         integrals.check(predict, coordinate, 0.0)
         if 0 < nfe < order and split is None:
-            raise ValueError(f"a method of order {order} needs at least {order} network calls, got {nfe}")
+            raise ValueError(f"a method of order {order} needs nfe >= {order}, got {nfe}")
         if split is not None and (sum(split) != nfe or not set(split) <= set(TABLEAUS)):
-            raise ValueError(f"a split needs 1 to 3 calls an interval, {nfe} in all, got {list(split)}")
+            raise ValueError(f"split must have 1 to 3 evaluations an interval and {nfe} in total, got {list(split)}")
         self.order, self.predict, self.coordinate, self.split = order, predict, coordinate, split
         super().__init__(nfe, grid)
 
     @property
     def nfe_per_interval(self) -> list[int]:
-        """The network calls in each interval."""
+        """The network evaluations in each interval."""
         if self.split is not None:
             return list(self.split)
         bounded = self.predict == "v" and self.coordinate not in ("half_log_snr", "ratio")
@@ -179,8 +179,8 @@ class Singlestep(Sampler):
         return every[torch.tensor([0, *accumulate(self.nfe_per_interval)])]
 
     def steps(self, schedule: Schedule, grid: Tensor) -> list[Step]:
-        """The rows of every interval, one for each of its calls."""
+        """The rows of every interval, one for each of its evaluations."""
         integral = Integral(schedule, self.predict, self.coordinate)
         levels = schedule.levels(grid)
         spans = zip(self.nfe_per_interval, levels, levels[1:], strict=False)
-        return [row for calls, *ends in spans for row in interval_rows(integral, TABLEAUS[calls], *ends)]
+        return [row for nfe, *ends in spans for row in interval_rows(integral, TABLEAUS[nfe], *ends)]

@@ -29,7 +29,7 @@ class ShiftedLogSNR(VariancePreserving):
     With shift 0 it is the variance preserving form of any schedule.
 
     Args:
-        schedule: what is shifted.
+        schedule: the schedule to shift.
         shift: added to log_snr; negative for more noise.
 
     Raises:
@@ -53,7 +53,7 @@ class ShiftedLogSNR(VariancePreserving):
 class ScaledInput(Schedule):
     """alpha(t) = factor times that of another schedule, sigma(t) unchanged: the process of factor * x0.
 
-    At t = 0 it holds alpha(0) x0 = factor * x0: who walks it to the end divides by alpha(0).
+    At t = 0 the state is alpha(0) x0 = factor * x0; samplers divide by alpha(0) at the end.
 
     Args:
         schedule: signal and noise for data of scale 1.

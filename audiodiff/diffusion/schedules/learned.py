@@ -1,4 +1,4 @@
-"""A noise schedule that learns where to spend its time.
+"""A learned noise schedule.
 
 In continuous time the variational bound of a diffusion model is, in nats per clip,
 
@@ -29,7 +29,7 @@ from audiodiff.precision import double
 
 # Where the search for a time hands over to Newton's method, which squares what is left.
 BRACKET = 1e-9
-MOST_SIGMOIDS = 2**16
+MAX_SIGMOIDS = 2**16
 
 
 class LearnedSchedule(nn.Module, VariancePreserving):
@@ -41,21 +41,21 @@ class LearnedSchedule(nn.Module, VariancePreserving):
     Args:
         log_snr_min: log_snr(1) before training.
         log_snr_max: log_snr(0) before training.
-        sigmoids: how many the path is made of.
+        sigmoids: number of sigmoids of the path.
 
     Attributes:
         ends: parameter (2,), log_snr at t = 0 and t = 1.
 
     Raises:
-        ValueError: not log_snr_min < log_snr_max, both finite, fewer than one sigmoid or more than `MOST_SIGMOIDS`.
+        ValueError: not log_snr_min < log_snr_max, both finite, fewer than one sigmoid or more than `MAX_SIGMOIDS`.
     """
 
     def __init__(self, log_snr_min: float = -5.0, log_snr_max: float = 13.3, sigmoids: int = 64):
         super().__init__()
         if not -math.inf < log_snr_min < log_snr_max < math.inf:
             raise ValueError(f"ends need log_snr_min < log_snr_max, got {log_snr_min} and {log_snr_max}")
-        if not 1 <= sigmoids <= MOST_SIGMOIDS:
-            raise ValueError(f"the path needs at least one sigmoid and at most {MOST_SIGMOIDS}, got {sigmoids}")
+        if not 1 <= sigmoids <= MAX_SIGMOIDS:
+            raise ValueError(f"the path needs at least one sigmoid and at most {MAX_SIGMOIDS}, got {sigmoids}")
         self.log_snr_min = log_snr_min
         self.log_snr_max = log_snr_max
         self.sigmoids = sigmoids
@@ -67,7 +67,7 @@ class LearnedSchedule(nn.Module, VariancePreserving):
         self.log_weights = nn.Parameter(torch.log(ones / sigmoids))
 
     def path_parameters(self) -> list[nn.Parameter]:
-        """What decides the way between the ends, and nothing else: learned by `with_path_gradient`."""
+        """The parameters of the path between the ends, which `with_path_gradient` trains."""
         return [self.centers, self.log_steepness, self.log_weights]
 
     def rate(self, t: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def bound_at(denoiser: Denoises, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor
     Its mean over uniform t estimates the bound without the terms of the ends. Differentiable in network and schedule.
 
     Args:
-        denoiser: answers E[x0 | x_t].
+        denoiser: estimates E[x0 | x_t].
         x0: (B, ...) clean signals.
         noise: like x0, standard normal.
         t: (B,) times.
@@ -145,6 +145,6 @@ def with_path_gradient(losses: Tensor, schedule: LearnedSchedule) -> Tensor:
     # The gradient of the mean square less that of the mean, which the mean brings along.
     weights = (2 * losses.detach() - 1) / len(losses)
     gradients = torch.autograd.grad(losses, path, weights, retain_graph=True)
-    products = ((parameter * gradient).sum() for parameter, gradient in zip(path, gradients, strict=True))
-    carrier = sum(products, start=losses.new_zeros(()))
+    parts = [(parameter * gradient).sum() for parameter, gradient in zip(path, gradients, strict=True)]
+    carrier = sum(parts[1:], parts[0])
     return losses.mean() + (carrier - carrier.detach())

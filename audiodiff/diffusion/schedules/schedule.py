@@ -1,11 +1,11 @@
-"""How much signal and noise there is at time t.
+"""Noise schedules: signal and noise at time t.
 
 A schedule is a pair of functions alpha(t) and sigma(t) on [0, 1] whose ratio sigma / alpha rises: x_t = alpha x0 +
-sigma noise. t = 0 is data: sigma = 0 and log_snr = +inf (a learned schedule alone keeps a trace of noise there).
-t = 1 may be pure noise: alpha = 0 and log_snr = -inf. Where alpha^2 + sigma^2 = 1, x_t has unit variance wherever x0
-has (variance preserving); in general its standard deviation is then scale(t) = sqrt(alpha^2 + sigma^2), and x_t / scale
-is the variance preserving process of the same log_snr. Everything is computed in float64, whatever the dtype of t,
-because log_snr loses all its digits in float32 near both ends.
+sigma noise. t = 0 is data: sigma = 0 and log_snr = +inf (but for a learned schedule, which keeps a trace of noise
+there). t = 1 may be pure noise: alpha = 0 and log_snr = -inf. Where alpha^2 + sigma^2 = 1, x_t has unit variance
+wherever x0 has (variance preserving); in general its standard deviation is then scale(t) = sqrt(alpha^2 + sigma^2), and
+x_t / scale is the variance preserving process of the same log_snr. Everything is computed in float64, whatever the
+dtype of t, because log_snr loses all its digits in float32 near both ends.
 """
 
 import math
@@ -37,20 +37,20 @@ class Level(NamedTuple):
 
 
 def _in_float64(function: Callable[[Tensor], Tensor], value: Tensor | float, dtype: torch.dtype | None) -> Tensor:
-    """`function` of `value`, computed in float64, handed out in `dtype`, else in that of `value`.
+    """`function` of `value`, computed in float64, returned in `dtype`, else in that of `value`.
 
     On the device of `value`; in float64 on the CPU if that has no float64.
     """
-    given = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
-    found, dtype = function(double(given)), dtype or given.dtype
-    return found if dtype == torch.float64 else found.to(given.device, dtype)
+    tensor = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+    result, dtype = function(double(tensor)), dtype or tensor.dtype
+    return result if dtype == torch.float64 else result.to(tensor.device, dtype)
 
 
 def _check_times(t: Tensor | float) -> None:
-    """Raise ValueError for times outside [0, 1]; on a device they are taken as they are, to spare a synchronization."""
+    """Raise ValueError for times outside [0, 1]; not checked on a device, which would have to synchronize."""
     on_device = isinstance(t, Tensor) and t.device.type != "cpu"
-    if not on_device and not bool(((given := torch.as_tensor(t)) >= 0).logical_and(given <= 1).all()):
-        raise ValueError(f"times must lie in [0, 1], got {given.tolist()}")
+    if not on_device and not bool(((times := torch.as_tensor(t)) >= 0).logical_and(times <= 1).all()):
+        raise ValueError(f"times must lie in [0, 1], got {times.tolist()}")
 
 
 class Schedule(ABC):
@@ -85,7 +85,7 @@ class Schedule(ABC):
         return _in_float64(lambda t: self._log_snr(t) / 2, t, dtype)
 
     def scale(self, t: Tensor | float, dtype: torch.dtype | None = None) -> Tensor:
-        """sqrt(alpha^2 + sigma^2), the standard deviation of x_t where x0 has 1. A sampler starts at noise times it."""
+        """sqrt(alpha^2 + sigma^2), the standard deviation of x_t where x0 has 1. Samplers start from noise times it."""
         _check_times(t)
         return _in_float64(lambda t: torch.hypot(self._alpha(t), self._sigma(t)), t, dtype)
 
@@ -105,11 +105,11 @@ class Schedule(ABC):
         return [Level(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
     def t_from_log_snr(self, log_snr: Tensor | float, dtype: torch.dtype | None = None) -> Tensor:
-        """The time of a log_snr, the inverse of `log_snr`; beyond what the schedule reaches, the nearer end."""
+        """The time of a log_snr, the inverse of `log_snr`; outside of the schedule's range, the nearer end."""
 
         def invert(log_snr: Tensor) -> Tensor:
             last, first = self._log_snr(log_snr.new_tensor([1.0, 0.0]))
-            # The last digit of an inverse may fall outside [0, 1], where no method takes it back.
+            # By rounding an inverse may fall outside [0, 1], which every method refuses.
             return self._t_from_log_snr(log_snr.clamp(last, first)).clamp(0, 1)
 
         return _in_float64(invert, log_snr, dtype)
@@ -266,8 +266,8 @@ class VarianceExploding(Schedule):
     """alpha = 1 and sigma^2 = sigma_min^2 ((sigma_max / sigma_min)^(2 t) - 1).
 
     The exact marginal of the variance exploding SDE of Song et al. (arXiv 2011.13456), dx = sigma_min (sigma_max /
-    sigma_min)^t sqrt(2 log(sigma_max / sigma_min)) dw, which adds nothing at t = 0. The level at which their network
-    is asked, sigma_min (sigma_max / sigma_min)^t, is sqrt(sigma^2 + sigma_min^2).
+    sigma_min)^t sqrt(2 log(sigma_max / sigma_min)) dw, which adds nothing at t = 0. The level that their network
+    is conditioned on, sigma_min (sigma_max / sigma_min)^t, is sqrt(sigma^2 + sigma_min^2).
 
     Args:
         sigma_min: > 0, in units of the data.

@@ -1,1 +1,5 @@
-"""Front ends: samples to frames and back."""
+"""Front ends: from samples to feature frames and back."""
+
+from audiodiff.nn.frontends.frontend import Frontend, IdentityFrontend, StftFrontend, StridedFrontend
+
+__all__ = ["Frontend", "IdentityFrontend", "StftFrontend", "StridedFrontend"]

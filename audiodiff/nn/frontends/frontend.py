@@ -1,12 +1,12 @@
 """Front ends: from samples `(B, C, T)` to feature frames for the U-Net, and from its output back to samples.
 
-The input is the noisy signal, and after it whatever signals condition it on the same clock; the output is a signal
-like the noisy one. One interface, three ways:
+The input is the noisy signal, followed by the signals that it is conditioned on; the output is a signal like the noisy
+one. Three front ends share one interface:
 
 - `StridedFrontend`: learned strided convolution on the waveform;
 - `StftFrontend`: complex short-time spectra, so that most of the work happens a few hundred times slower than the
-  sample rate. A network narrower than the spectrum cannot carry its noisy input through, and would learn nothing; the
-  output is therefore a complex mask per bin on each input's spectrum plus an additive spectrum;
+  sample rate. A network narrower than the spectrum cannot pass its noisy input through, so the output is a complex
+  mask per bin on each input's spectrum plus an additive spectrum;
 - `IdentityFrontend`: for mels and latents, which are frames already.
 
 All are exact at the edges: samples outside the clip are zeros, and overlap-add is normalized by a constant. A clip
@@ -14,7 +14,6 @@ alone thus equals the same clip in a longer, zero-padded batch.
 """
 
 from abc import abstractmethod
-from typing import TypeVar
 
 import torch
 from einops import rearrange
@@ -23,13 +22,13 @@ from torch import Tensor, nn
 from audiodiff.ranges import NonNegative, Positive
 
 _LARGEST_FFT = 2**16
-_Samples = TypeVar("_Samples", int, Tensor)
 
 
 class Frontend(nn.Module):
-    """The interface. `stride` is in samples a frame; frame 0 is centered at sample `offset`.
+    """Base class of front ends.
 
-    No frame is made of samples further than `reach` from its center, nor makes such.
+    Frames are `stride` samples apart, the first centered at sample `offset`. A frame depends on samples, and samples on
+    frames, at most `receptive_field` samples from its center.
 
     Args:
         channels: C of the signal.
@@ -45,8 +44,8 @@ class Frontend(nn.Module):
     offset: int = 0
 
     @abstractmethod
-    def frames(self, samples: _Samples) -> _Samples:
-        """How many frames `samples` samples make."""
+    def frames(self, samples: int | Tensor) -> int | Tensor:
+        """The number of frames of so many samples."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +57,7 @@ class Frontend(nn.Module):
 
 
 class IdentityFrontend(Frontend):
-    """For signals that are frames already.
+    """No transform: for mels and latents, which are frames already.
 
     Args:
         channels, signals: of the input.
@@ -70,8 +69,8 @@ class IdentityFrontend(Frontend):
         self.in_features, self.out_features = channels + signals, channels
         self.stride, self.receptive_field = 1, 0
 
-    def frames(self, samples: _Samples) -> _Samples:
-        """As many as there are samples."""
+    def frames(self, samples: int | Tensor) -> int | Tensor:
+        """As many frames as samples."""
         return samples
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +83,7 @@ class IdentityFrontend(Frontend):
 
 
 class StridedFrontend(Frontend):
-    """A learned analysis and synthesis of windows of 2 x stride samples, each hop of `stride` samples one frame.
+    """Learned analysis and synthesis: a strided convolution with windows of 2 x stride samples, and its transpose.
 
     Args:
         channels, signals: of the input.
@@ -102,8 +101,8 @@ class StridedFrontend(Frontend):
         self.analysis = nn.Conv1d(channels + signals, features, 2 * stride, stride=stride, padding=stride, bias=False)
         self.synthesis = nn.ConvTranspose1d(features, channels, 2 * stride, stride=stride, padding=stride, bias=False)
 
-    def frames(self, samples: _Samples) -> _Samples:
-        """One a stride, and one more: frame k is centered at sample k x stride."""
+    def frames(self, samples: int | Tensor) -> int | Tensor:
+        """One a stride, and one more; frame k is centered at sample k x stride."""
         return (samples + self.stride - 1) // self.stride + 1
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +115,7 @@ class StridedFrontend(Frontend):
 
 
 class StftFrontend(Frontend):
-    """Complex spectra in, complex masks on them and an additive spectrum out.
+    """Short-time spectra in, complex masks on them and an additive spectrum out.
 
     Frame j is centered at sample (j + 1) x hop - n_fft / 2, from the first window that touches the clip to the last.
     Windows have unit energy, so white noise of variance one has bins of variance one.
@@ -127,7 +126,8 @@ class StftFrontend(Frontend):
         hop_length: samples a frame; n_fft is a multiple of it, at least four times for a Hann window squared, and at
             most 64 times, as each window is computed.
         signals: S; each output channel is a sum over masked spectra of its own input channel and of all signals.
-        additive: whether a spectrum is added that is no input's; a signal that is rich enough makes it superfluous.
+        additive: whether the network also predicts a spectrum to add, which a conditioning signal with all harmonics
+            makes superfluous.
     """
 
     window: Tensor
@@ -153,7 +153,7 @@ class StftFrontend(Frontend):
         window = torch.hann_window(n_fft)
         self.register_buffer("window", window / window.square().sum().sqrt(), persistent=False)
 
-    def frames(self, samples: _Samples) -> _Samples:
+    def frames(self, samples: int | Tensor) -> int | Tensor:
         """All windows that touch the clip."""
         return (samples + self.n_fft - 1) // self.hop_length
 

@@ -214,8 +214,8 @@ def test_answers_too_rough_to_solve(roughness, message, gaussian, generator):
         log_likelihood(rough, x0)
     if roughness == 1:
         assert len(rough.times) == 3000
-        with pytest.raises(ValueError, match="in 30 calls"):
-            log_likelihood(rough, x0, calls_max=30)
+        with pytest.raises(ValueError, match="in 30 evaluations"):
+            log_likelihood(rough, x0, max_nfe=30)
 
 
 @settings(max_examples=50, deadline=None)

@@ -82,7 +82,7 @@ def _check(name, steps):
 @pytest.mark.parametrize("name", TABULAR)
 def test_samples_are_as_large_as_the_data_at_few_steps(name):
     for steps in FEW:
-        if steps >= PRESETS[name].least:
+        if steps >= PRESETS[name].min_nfe:
             _check(name, steps)
 
 

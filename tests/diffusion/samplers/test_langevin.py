@@ -304,7 +304,7 @@ class _TwoStates(DDIM):
         (lambda: AnnealedLangevin(3, 0), "at least one step"),
         (lambda: AnnealedLangevin(3, 1, 0.0), "between 0 and 2"),
         (lambda: AnnealedLangevin(3, 1, 2.0), "between 0 and 2"),
-        (lambda: AnnealedLangevin(0), "at least one network call"),
+        (lambda: AnnealedLangevin(0), "nfe >= 1"),
         (lambda: AnnealedLangevin(5, 2, grid=torch.tensor([0.9, 0.0])), "3 times, got 2"),
     ],
 )

@@ -395,7 +395,7 @@ def test_weak_order_of_the_reverse_sde(predict, order, eta):
         ((3, 0), "1 to 4"),
         ((3, 2, "score"), "x0, epsilon, v"),
         ((0, 2), "at least one"),
-        ((2, 3), "a method of order 3 needs at least 3 network calls, got 2"),
+        ((2, 3), "order 3 needs nfe >= 3, got 2"),
         ((4, 2, "x0", None, "space"), "coordinate"),
         ((4, 2, "x0", None, None, True, 1.0), "corrector needs eta = 0"),
         ((4, 2, "v", None, None, False, 1.0), "eta > 0"),

@@ -81,7 +81,7 @@ def test_every_objective_samples_from_its_own_start(name, objective, extra, mixt
     """Whatever the network predicts the samples are the oracle's own, up to where an epsilon network can start."""
     denoiser = Denoiser(mixture.as_network(objective()), mixture.schedule, objective())
     noise = step_noise(range(len(x1)), 1, 6)
-    sampler = build(name, PRESETS[name].least + extra)
+    sampler = build(name, PRESETS[name].min_nfe + extra)
     answer = sampler(denoiser, x1, noise=noise)
     assert torch.isfinite(answer).all()
     # At t = 1 exactly a network is told log_snr = -20, where alpha is 4.5e-5.
@@ -250,15 +250,15 @@ def test_gradients_flow_through_the_walk():
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DETERMINISTIC])
 def test_stochastic_samplers_ask_for_noise(name, gaussian, x1):
-    with pytest.raises(ValueError, match="adds noise at every step: give it noise"):
+    with pytest.raises(ValueError, match="adds noise at every step"):
         build(name, 4)(gaussian, x1)
 
 
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: DDIM(0), "at least one"),
-        (lambda: DDIM(3, grid=torch.tensor([1.0, 0.0])), "3 network calls need a grid of 4 times, got 2"),
+        (lambda: DDIM(0), "nfe >= 1"),
+        (lambda: DDIM(3, grid=torch.tensor([1.0, 0.0])), "grid of 4 times, got 2"),
         (lambda: DDIM(3, grid=torch.tensor([1.0, 0.5, 0.5, 0.0])), "strictly"),
         (lambda: DDIM(3, grid=torch.tensor([1.0, 0.2, 0.5, 0.0])), "strictly"),
         (lambda: DDIM(3, grid=torch.tensor([1.1, 0.5, 0.2, 0.0])), "in \\[0, 1\\]"),

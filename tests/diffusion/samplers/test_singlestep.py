@@ -294,8 +294,8 @@ def test_default_call_is_near_the_exact_flow(order, predict, nfe, bound, gaussia
         (lambda: Singlestep(4, 2, split=[4]), "1 to 3"),
         (lambda: Singlestep(4, 2, split=[0, 2, 2]), "1 to 3"),
         (lambda: Singlestep(0, 2), "at least one"),
-        (lambda: Singlestep(1, 2), "a method of order 2 needs at least 2 network calls, got 1"),
-        (lambda: Singlestep(2, 3), "a method of order 3 needs at least 3 network calls, got 2"),
+        (lambda: Singlestep(1, 2), "order 2 needs nfe >= 2, got 1"),
+        (lambda: Singlestep(2, 3), "order 3 needs nfe >= 3, got 2"),
         (lambda: Singlestep(4, 2, grid=torch.tensor([1.0, 0.5, 0.0])), "4 times, got 3"),
     ],
 )

@@ -249,7 +249,7 @@ def test_every_preset_is_computed_again():
 def test_the_table_of_a_multistep_preset(name, calls):
     member = MEMBERS[name]
     # v_2m_pc corrects from three steps on.
-    table, times = _table(name, calls or PRESETS[name].least + (name == "v_2m_pc"))
+    table, times = _table(name, calls or PRESETS[name].min_nfe + (name == "v_2m_pc"))
     assert np.allclose(_unrolled(table), _multistep_states(name, times), rtol=1e-11, atol=1e-11)
     for step, (t, s) in zip(table, pairwise(times), strict=True):
         assert step.t == t
@@ -262,8 +262,8 @@ def test_the_table_of_a_multistep_preset(name, calls):
 @pytest.mark.parametrize("calls", [CALLS, None], ids=["six", "least"])
 def test_the_table_of_a_singlestep_preset(name, calls):
     member = SINGLESTEP[name]
-    table, times = _table(name, calls or PRESETS[name].least)
-    states, asked = _singlestep_states(name, member.six if calls else (1,) * PRESETS[name].least, times)
+    table, times = _table(name, calls or PRESETS[name].min_nfe)
+    states, asked = _singlestep_states(name, member.six if calls else (1,) * PRESETS[name].min_nfe, times)
     assert np.allclose(_unrolled(table), states, rtol=1e-11, atol=1e-11)
     for step, (t, finite) in zip(table, asked, strict=True):
         assert step.t == pytest.approx(t, rel=1e-13)
