@@ -18,7 +18,7 @@ def test_frames_must_be_a_multiple_of_the_stride(levels):
 def test_levels_must_agree():
     with pytest.raises(ValueError, match=r"channels=\[8, 8\] and blocks=\[1\] .*each level"):
         UNet1d(3, 3, channels=[8, 8], blocks=[1])
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="each level"):
         UNet1d(3, 3, channels=[], blocks=[])
 
 

@@ -43,7 +43,7 @@ def test_members_of_the_family():
         )
         assert found == choices and PRESETS[name].min_nfe == sampler.order
     assert [build(name, 6).variance for name in ("ddpm", "ddpm_large", "ddpm_learned")] == ["small", "large", "learned"]
-    assert isinstance(build("ddpm", 6), Ancestral) and PRESETS["ddpm"].least == 1
+    assert isinstance(build("ddpm", 6), Ancestral) and PRESETS["ddpm"].min_nfe == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
