@@ -11,7 +11,7 @@ from audiodiff.conditioners.conditioner import Conditioner, Crop
 from audiodiff.conditioners.registry import OPTIONS
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
-from audiodiff.nn.layers import NumberEmbedding
+from audiodiff.nn.layers import ScalarEmbedding
 from audiodiff.options import Option
 from audiodiff.ranges import Positive
 
@@ -43,7 +43,7 @@ class Scalars(Conditioner):
             raise UserError(f"scalars {', '.join(sorted(unknown))}", "unknown", f"choose among {', '.join(SCALARS)}")
         self.scalars, self.embedding = tuple(scalars), embedding
         if self.scalars:
-            self.embed = NumberEmbedding(len(self.scalars), embedding)
+            self.embed = ScalarEmbedding(len(self.scalars), embedding)
 
     @property
     def empty(self) -> bool:

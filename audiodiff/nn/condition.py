@@ -22,15 +22,11 @@ class Condition:
         global_embedding: (B, E) added to the embedding of the noise level, such as a class label's. Zeros are
             unconditional.
         samples: (B,) int64, valid samples of each clip; what lies beyond is masked. None: all are valid.
-        labels: (B, K) one for each label that applies to a clip, such as its instrument, else zero.
-        numbers: (B, N) positive numbers, such as a clip's tempo; NaN where unknown.
     """
 
     frames: Tensor | None = None
     samples: Tensor | None = None
     signal: Tensor | None = None
-    labels: Tensor | None = None
-    numbers: Tensor | None = None
     tokens: Tensor | None = None
     token_mask: Tensor | None = None
     global_embedding: Tensor | None = None

@@ -39,7 +39,7 @@ class NoiseLevelEmbedding(nn.Module):
         return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1).to(next(self.mlp.parameters()).dtype))
 
 
-class NumberEmbedding(nn.Module):
+class ScalarEmbedding(nn.Module):
     """Embedding of positive numbers `(B, N)`, such as a tempo, as features `(B, width)`; NaN is unknown and adds 0.
 
     Fourier features of the logarithm, with periods from 16 octaves to a quarter: ratios count, not differences.

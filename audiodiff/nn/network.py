@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.frontends.frontend import Frontend
-from audiodiff.nn.layers import NumberEmbedding
 from audiodiff.nn.unet1d import UNet1d, length_mask, pad_frames
 from audiodiff.ranges import NonNegative, Positive
 
@@ -22,8 +21,6 @@ class Network(nn.Module):
         condition_hop: samples between conditioning frames; frame k is centered at sample k x condition_hop.
         channels, blocks, dilation_cycle, embedding, attention_levels, gradient_checkpointing: of the `UNet1d`.
         num_outputs: number of predicted signals, each of the input's channels: 2 for a mean and its variance.
-        labels: K, number of class labels.
-        numbers: N, number of scalars.
         token_channels, attention_heads: of the `UNet1d`.
 
     Raises:
@@ -41,8 +38,6 @@ class Network(nn.Module):
         embedding: Positive = 128,
         attention_levels: NonNegative = 0,
         num_outputs: int = 1,
-        labels: NonNegative = 0,
-        numbers: NonNegative = 0,
         gradient_checkpointing: bool = False,
         token_channels: NonNegative = 0,
         attention_heads: Positive = 4,
@@ -55,9 +50,6 @@ class Network(nn.Module):
         self.embedding, self.num_outputs, self.gradient_checkpointing = embedding, num_outputs, gradient_checkpointing
         self.attention_levels, self.attention_heads = attention_levels, attention_heads
         self.token_channels = token_channels
-        self.labels, self.numbers = labels, numbers
-        self.label = nn.Linear(labels, embedding, bias=False) if labels else None
-        self.number = NumberEmbedding(numbers, embedding) if numbers else None
         self.unet = UNet1d(
             frontend.in_features,
             num_outputs * frontend.out_features,
@@ -117,23 +109,14 @@ class Network(nn.Module):
             mask = length_mask(valid, padded, features.dtype)
         condition = None if cond.frames is None else self._align(cond.frames, padded).to(features.dtype)
         tokens = None if cond.tokens is None else cond.tokens.to(features.dtype)
-        embedding = self._global_embedding(cond)
+        embedding = cond.global_embedding
+        embedding = None if embedding is None else embedding.to(self.unet.conv_in.weight.dtype)
         output = self.unet(pad_frames(features, padded), log_snr, condition, mask, embedding, tokens, cond.token_mask)[
             ..., :frames
         ]
         parts = output.chunk(self.num_outputs, dim=1)
         decoded = torch.cat([self.frontend.decode(part, state, samples) for part in parts], dim=1)
         return decoded if cond.samples is None else decoded * length_mask(cond.samples, samples, decoded.dtype)
-
-    def _global_embedding(self, cond: Condition) -> Tensor | None:
-        """(B, embedding), the sum of the condition's and those of labels and numbers; None if there is none."""
-        parts: list[Tensor] = []
-        if self.label is not None and cond.labels is not None:
-            parts.append(self.label(cond.labels.to(self.label.weight.dtype)))
-        if self.number is not None and cond.numbers is not None:
-            parts.append(self.number(cond.numbers))
-        parts += [] if cond.global_embedding is None else [cond.global_embedding.to(self.unet.conv_in.weight.dtype)]
-        return sum(parts[1:], parts[0]) if parts else None
 
     def _align(self, condition: Tensor, frames: int) -> Tensor:
         """(B, M, F) to (B, M, frames): read at the centers of the front end's frames, by linear interpolation."""
@@ -151,11 +134,6 @@ class Network(nn.Module):
         signals = 0 if cond.signal is None else cond.signal.shape[1]
         if signals != self.frontend.signals:
             raise ValueError(f"the network takes {self.frontend.signals} conditioning signals, got {signals}")
-        for name, count in (("labels", self.labels), ("numbers", self.numbers)):
-            value = getattr(cond, name)
-            columns = 0 if value is None else value.shape[1]
-            if columns != count:
-                raise ValueError(f"the network takes {count} {name}, got {columns}")
         if cond.tokens is not None and cond.tokens.shape[-1] != self.token_channels:
             widths = f"{self.token_channels} channels, got {cond.tokens.shape[-1]}"
             raise ValueError(f"the network takes tokens of {widths}")
@@ -163,7 +141,7 @@ class Network(nn.Module):
             widths = f"{self.embedding} channels, got {cond.global_embedding.shape[-1]}"
             raise ValueError(f"the network takes a global embedding of {widths}")
         # Spelled out for torch.compile.
-        for name in ("frames", "samples", "signal", "labels", "numbers", "tokens", "token_mask", "global_embedding"):
+        for name in ("frames", "samples", "signal", "tokens", "token_mask", "global_embedding"):
             value = getattr(cond, name)
             if value is not None and value.shape[0] != x.shape[0]:
                 raise ValueError(f"cond.{name} has a batch of {value.shape[0]}, the input of {x.shape[0]}")

@@ -16,7 +16,7 @@ the norms are taken over each clip alone; or fixed to what this is for pure nois
 alpha_i of the variance preserving case, the ratio of two neighboring alphas, is 1 here.
 
 Annealed Langevin dynamics (Song and Ermon, "Generative Modeling by Estimating Gradients of the Data Distribution",
-arXiv 1907.05600, algorithm 1) has no predictor: x / alpha stays what it is as the level falls, and the chain removes
+arXiv 1907.05600, algorithm 1) has no predictor: x / alpha is kept as the level falls, and the chain removes
 the noise in excess. Its step is alpha_i = epsilon sigma_i^2 / sigma_L^2 with half the score, so in the terms above r^2
 k = step / 2 with step = epsilon / sigma_L^2, the same at every level.
 """
@@ -45,8 +45,8 @@ class PredictorCorrector(Sampler):
     """Predictor-corrector: a sampler of order 1 with Langevin steps after each of its steps but the last.
 
     Args:
-        predictor: a sampler whose every step is one network evaluation and looks back on nothing: `Ancestral` (not of
-            learned variance), `DDIM`, or a multistep method of order 1.
+        predictor: a sampler with one network evaluation a step and without history: `Ancestral` (not with learned
+            variance), `DDIM`, or a multistep method of order 1.
         corrections: Langevin steps, and network evaluations, between two steps of the predictor.
         snr: r, the ratio of the score's part of a Langevin step to its noise, > 0; below sqrt(1 / 2) if fixed.
         fixed: whether a step's length depends on the level alone, and not on the clip.
@@ -85,9 +85,7 @@ class PredictorCorrector(Sampler):
         """
         rows = self.predictor.steps(schedule, grid)
         if len(rows) != self.intervals or any(len(row.carry) > 1 or len(row.weights) > 1 for row in rows):
-            raise ValueError(
-                "a predictor takes one network evaluation a step and looks back on none: choose one of order 1"
-            )
+            raise ValueError("a predictor needs steps of one evaluation without history: choose a sampler of order 1")
         table = []
         for row, stop in zip(rows, schedule.levels(grid[1:]), strict=True):
             table += [row, *[langevin_row(stop, 2 * self.snr**2)] * self.corrections]
@@ -100,7 +98,6 @@ class PredictorCorrector(Sampler):
         if self.fixed or noise is None:
             return super().integrate(denoiser, x1, cond, noise, callback)
         x = x1 if x1.dtype == torch.float64 else x1.float()
-        assert noise is not None
         sums = []
         for n, row in enumerate(self.table(denoiser)):
             x0_hat = estimate(denoiser, x, row.t, cond)
@@ -129,7 +126,7 @@ class AnnealedLangevin(Sampler):
     """Annealed Langevin dynamics: a chain at each level in turn, and E[x0 | x_t] of the last one's end.
 
     Song and Ermon (arXiv 1907.05600), algorithm 1, whose noise levels are the ratio sigma / alpha and whose state is
-    x_t / alpha. From alpha = 0, where there is none, x_t / scale stays what it is. The last network evaluation is a
+    x_t / alpha. From alpha = 0, where there is none, x_t / scale is kept. The last network evaluation is a
     DDIM step to the grid's last time.
 
     Args:
