@@ -1,7 +1,7 @@
 """float64 computation on devices that lack it (Apple GPUs): it runs on the CPU.
 
-Elsewhere it stays on its device, since copying to the CPU would stall a GPU at every step. What comes back to the
-device goes there in float32, in one step: `tensor.to(device, dtype)` and `tensor.to(like)` convert before they copy.
+Elsewhere it stays on its device, since copying to the CPU would stall a GPU at every step. Results
+return to the device in float32, in one step: `tensor.to(device, dtype)` and `tensor.to(like)` convert before they copy.
 """
 
 import torch

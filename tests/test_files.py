@@ -76,12 +76,12 @@ def test_a_name_that_the_file_system_refuses_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/..", "../a", "/", "/a", "a\0"])
-def test_what_leads_out_of_a_folder_is_known(name):
+def test_paths_outside_a_folder_are_unsafe(name):
     assert not is_safe_relative_path(name) and is_safe_relative_path("a/b") and is_safe_relative_path("..a")
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=400), st.integers(0, 100))
-def test_short_names_fit_and_keep_apart_what_they_shorten(name, room):
+def test_short_names_fit_and_are_distinct(name, room):
     found = short_name(name, room)
     assert len(os.fsencode(found)) <= 255 - room
     assert found == name or (len(os.fsencode(name)) > 255 - room and found != short_name(f"{name}x", room))
@@ -92,7 +92,7 @@ def test_short_names_begin_as_the_whole():
     assert short_name(name).startswith("あ" * 69) and os.fsencode(short_name(name)).decode()
 
 
-def test_what_a_killed_writer_left_is_removed_with_the_next_file(tmp_path, swept):
+def test_temporary_files_of_killed_processes_are_removed(tmp_path, swept):
     killed(WRITE, tmp_path / "a.txt")
     (left,) = tmp_path.glob(".*.tmp.txt")
     write_text(tmp_path / "b.txt", "whole")
@@ -187,7 +187,7 @@ with folder_lock(sys.argv[1]):
             os.kill(forked, signal.SIGKILL)
 
 
-def test_who_waits_is_told_for_whom_and_goes_on_afterwards(tmp_path):
+def test_waiting_for_a_lock_names_its_holder(tmp_path):
     holder = process_of(HOLD, tmp_path)
     code = "import sys\nfrom audiodiff.files import *\n" + HOLD.replace("1])", "1], wait=True)")
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -201,7 +201,7 @@ def test_who_waits_is_told_for_whom_and_goes_on_afterwards(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_where_nothing_can_be_written_there_is_no_lock(tmp_path, recwarn):
+def test_no_lock_without_write_permission(tmp_path, recwarn):
     (tmp_path / "file").touch()
     with folder_lock(tmp_path / "file" / "folder"):
         pass

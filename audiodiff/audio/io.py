@@ -124,7 +124,7 @@ def probe(path: str | Path) -> AudioInfo:
     """Length and format of a file; it is decoded if its header does not state the length.
 
     Raises:
-        UserError: missing, empty, not audio, or shorter than its header says.
+        UserError: missing, empty, not audio, or shorter than its header states.
     """
     with AudioFile(path) as file:
         return AudioInfo(file.samples, file.sample_rate, file.channels)

@@ -1,4 +1,4 @@
-"""Reading `.npy` files safely: no more memory than the file has bytes, whatever its header says, and no pickles."""
+"""Reading `.npy` files safely: no more memory than the file has bytes, whatever its header states, and no pickles."""
 
 import math
 from typing import BinaryIO

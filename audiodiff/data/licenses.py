@@ -1,4 +1,4 @@
-"""What the licenses of recordings ask of whoever passes on the recordings, or a model that was trained on them.
+"""Terms of the licenses of recordings, which also apply to models that were trained on them.
 
 Statements are read as the corpora write them: a name of a license, maybe with its holder in parentheses,
 "CC-BY-SA-3.0 (2003-2010, Allison Smith)"; several are separated by "; ". Reading them errs on the side of caution: of
@@ -56,7 +56,7 @@ class Terms:
 
     @property
     def restricted(self) -> bool:
-        """Whether anything beyond attribution is asked for, or not known."""
+        """Whether there are conditions beyond attribution, or unknown ones."""
         return self not in (Terms(), Terms(attribution=True))
 
 
@@ -108,7 +108,7 @@ def card_licenses(card: str) -> tuple[str, ...]:
 
 
 def _split(statement: str) -> list[str]:
-    """The licenses of a statement, without what stands in parentheses, which may be nested."""
+    """The licenses of a statement, without parentheses, which may be nested."""
     flat, depth = [], 0
     for letter in statement:
         depth += letter == "("

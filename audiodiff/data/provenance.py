@@ -34,7 +34,7 @@ class Provenance:
 
     @property
     def terms(self) -> Terms:
-        """What the licenses ask for."""
+        """The terms of its licenses."""
         return license_terms(self.license)
 
 

@@ -34,7 +34,7 @@ def sine(hertz: float, sample_rate: int, samples: int) -> torch.Tensor:
     suffix=st.sampled_from([".wav", ".flac"]),
     seed=st.integers(0, 99),
 )
-def test_what_is_written_is_read_within_16_bits(tmp_path_factory, samples, rate, suffix, seed):
+def test_written_audio_is_read_back_within_16_bits(tmp_path_factory, samples, rate, suffix, seed):
     path = tmp_path_factory.mktemp("io") / f"new/folder/a{suffix}"
     clip = torch.rand(samples, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     write(path, Audio(clip, rate))
@@ -159,7 +159,7 @@ def test_truncated_files_are_refused(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_no_numbers_are_refused_both_ways(tmp_path, bad):
+def test_non_finite_samples_are_refused_when_reading_and_writing(tmp_path, bad):
     samples = np.zeros(1000, dtype=np.float32)
     samples[500] = bad
     soundfile.write(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
@@ -177,7 +177,7 @@ def test_peaks_above_one_are_clipped_with_a_warning(tmp_path):
     assert read(path).samples.tolist() == [0.5, -1.0, 32767 / 32768]
 
 
-def test_format_wins_over_suffix_and_unknown_ones_are_refused(tmp_path):
+def test_format_overrides_suffix_and_unknown_formats_are_refused(tmp_path):
     write(tmp_path / "a.bin", Audio(torch.zeros(10), 16000), format="flac")
     assert soundfile.info(tmp_path / "a.bin").format == "FLAC"
     for name in ("a.mp3", "a", "a.txt"):
@@ -207,7 +207,7 @@ def test_a_full_disk_and_a_path_below_a_file(tmp_path, monkeypatch):
 
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from([".wav", ".flac"]), st.integers(1, 2), st.integers(100, 3000), st.integers(0, 9))
-def test_channels_are_kept_where_they_are_asked_for(tmp_path_factory, suffix, channels, samples, seed):
+def test_channels_argument(tmp_path_factory, suffix, channels, samples, seed):
     path = tmp_path_factory.mktemp("io") / f"a{suffix}"
     clip = torch.rand(channels, samples, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     write(path, Audio(clip, 8000))
@@ -234,5 +234,5 @@ def test_nonsense_pieces_are_programming_errors(tmp_path):
             read(tmp_path / "a.wav", **piece)
 
 
-def test_audio_knows_its_seconds():
+def test_duration_of_audio():
     assert Audio(torch.zeros(3, 8000), 16000).seconds == 0.5

@@ -30,7 +30,7 @@ def tilted(samples: int = RATE, seed: int = 0) -> torch.Tensor:
     st.integers(1, 3000),
     st.lists(st.integers(1, 3), max_size=2),
 )
-def test_what_is_taken_off_is_put_back(rises, samples, shape):
+def test_color_inverts_whiten(rises, samples, shape):
     decibels = np.cumsum(rises).clip(-80, 20).tolist()
     spectrum, x = AverageSpectrum(decibels, RATE), noise(*shape, samples)
     torch.testing.assert_close(spectrum.color(spectrum.whiten(x)), x, rtol=0, atol=3e-3)  # 100 dB cost five digits
@@ -48,7 +48,7 @@ def test_filters_are_causal(name):
     torch.testing.assert_close(run(x[:1500]), run(x)[:1500], rtol=0, atol=1e-9)
 
 
-def test_the_filter_has_the_gain_that_it_says():
+def test_filter_has_the_stated_gain():
     spectrum = AverageSpectrum([0.0, -10.0, -30.0, -20.0], RATE)
     impulse = torch.zeros(RATE, dtype=torch.float64)
     impulse[0] = 1

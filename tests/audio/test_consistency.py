@@ -61,7 +61,7 @@ def test_momentum_leaves_less_error_than_the_plain_alternation(speech):
     assert fast < 0.7 * plain
 
 
-def test_relaxation_leaves_less_error_than_gains_as_asked_for(speech):
+def test_relaxation_reduces_the_error(speech):
     spec = PRESETS["speech_16k"]
     noise, mel = noise_and_mel(speech, spec)
     asked, more = (mel_error(project(noise, mel, spec, 32, relaxation=r), mel, spec) for r in (1.0, 1.25))
@@ -83,7 +83,7 @@ def test_a_waveform_that_has_the_mel_stays(speech):
     torch.testing.assert_close(projected[:, :-512], waveform[:, :-512], rtol=0, atol=2e-5)
 
 
-def test_a_scaled_waveform_comes_back_in_one_step(speech):
+def test_one_step_undoes_a_scaling(speech):
     """All ratios are 2: the gain is 2 in every bin."""
     spec = PRESETS["hifigan_22k"]
     waveform = speech(1.0, 22050)[None, : 80 * 256] + 0.05 * torch.randn(1, 80 * 256)

@@ -89,7 +89,7 @@ def test_tracks_are_linear_between_their_frames(offset):
 
 
 @pytest.mark.parametrize("samples", [1, 7, 8, 9, 23])
-def test_tracks_may_be_longer_than_what_is_asked_for(samples):
+def test_tracks_longer_than_the_requested_samples(samples):
     frames = torch.randn(1, 6, generator=torch.Generator().manual_seed(0))
     for offset in (0, 4):
         assert torch.equal(
@@ -151,7 +151,7 @@ def test_pulses_are_found_where_the_recording_has_them(f0, ahead):
 
 @pytest.mark.parametrize("formants", VOWELS.values(), ids=list(VOWELS))
 @pytest.mark.parametrize("f0", [80.0, 130.0, 240.0])
-def test_pulses_of_a_vowel_keep_their_place_though_the_pitch_is_told_wrongly(f0, formants):
+def test_pulses_of_a_vowel_align_despite_a_wrong_pitch(f0, formants):
     """2 Hz beside the truth the phase turns twice in a second; aligned, it stays, shortly behind the pulses."""
     phase, truth = steady(f0, RATE)
     made, _ = align_phase(

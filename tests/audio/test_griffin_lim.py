@@ -29,7 +29,7 @@ def test_magnitudes_have_the_mel(speech, spec):
 
 
 @every_spec
-def test_the_mel_comes_back(speech, spec):
+def test_griffin_lim_recovers_the_mel(speech, spec):
     mel = MelSpectrogram(spec)(speech(1.5, spec.sample_rate))
     waveform = griffin_lim(mel, spec)
     assert waveform.shape == (mel.shape[-1] * spec.hop_length,)

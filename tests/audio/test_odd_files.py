@@ -67,7 +67,7 @@ def test_is_refused_in_one_line(tmp_path, odd, without_pyav, memory_limit):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", ["MP3_MPEG_LAYER_III.mp3", "chained.ogg", "GSM610_states_0.wav", "FLAC_PCM_16.flac"])
-def test_an_open_file_goes_on_where_it_stands(tmp_path, name):
+def test_consecutive_slices_of_an_open_file(tmp_path, name):
     path = FILES[name].write(tmp_path)
     whole = read(path).samples
     with AudioFile(path) as file:
@@ -79,7 +79,7 @@ def test_an_open_file_goes_on_where_it_stands(tmp_path, name):
 
 
 @pytest.mark.parametrize("format", ["WAV", "AIFF", "AU", "CAF", "W64", "RF64", "NIST", "VOC"])
-def test_what_a_killed_program_wrote(tmp_path, format, without_pyav):
+def test_unfinished_headers_of_killed_programs(tmp_path, format, without_pyav):
     path = tmp_path / f"killed.{'sph' if format == 'NIST' else format.lower()}"
     with soundfile.SoundFile(path, "w", 16000, 1, "PCM_16", format=format) as file:
         file.write(sound())
@@ -116,7 +116,7 @@ def test_voc_beyond_16_mib(tmp_path):
     assert np.array_equal(found, decoded(encoded("WAV", samples=samples[8_990_000:])))
 
 
-def test_more_than_is_read_at_once_is_refused(tmp_path, monkeypatch):
+def test_audio_above_the_size_limit_is_refused(tmp_path, monkeypatch):
     path = Odd("a.wav", encoded("WAV")).write(tmp_path)
     monkeypatch.setattr(io, "MAX_SAMPLES", 20000)
     assert len(read(path, samples=20000).samples) == 20000
@@ -141,7 +141,7 @@ def test_more_than_is_read_at_once_is_refused(tmp_path, monkeypatch):
         (b"RIFF\x40\0\0\0WAVEfmt \x10\0\0\0\x50\x20" + bytes(60), ".wav", "is WAV, which libsndfile does not read"),
     ],
 )
-def test_what_needs_pyav_says_so(tmp_path, without_pyav, content, suffix, words):
+def test_formats_that_need_pyav_name_it(tmp_path, without_pyav, content, suffix, words):
     (tmp_path / f"a{suffix}").write_bytes(content)
     with pytest.raises(UserError) as error:
         read(tmp_path / f"a{suffix}")
@@ -192,7 +192,7 @@ def test_reasons_are_words(tmp_path):
 
 
 @needs_pyav
-def test_pyav_is_asked_for_the_channels_that_there_are(tmp_path):
+def test_pyav_reads_no_more_channels_than_there_are(tmp_path):
     for count in (1, 2, 8, 9, 40):
         whole = np.stack([sound(k) for k in range(count)], 1)
         path = Odd("a.wav", encoded("WAV", "FLOAT", whole)).write(tmp_path)
@@ -283,7 +283,7 @@ def test_a_damaged_container_is_refused_or_read_within_bounds(tmp_path, memory_l
                 assert str(error).startswith(str(path)) and "\n" not in str(error)
 
 
-def test_names_that_are_no_files(tmp_path):
+def test_invalid_file_names(tmp_path):
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nothing.wav")
     os.mkfifo(tmp_path / "pipe.wav")

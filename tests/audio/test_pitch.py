@@ -37,7 +37,7 @@ def cents(f0: Tensor, truth: Tensor | float) -> Tensor:
 
 @pytest.mark.parametrize(("sample_rate", "hop"), RATES)
 @pytest.mark.parametrize("pitch", [60.0, 77.7, 100.0, 133.0, 200.0, 300.0, 411.0, 500.0])
-def test_a_steady_tone_is_told_within_a_cent(sample_rate, hop, pitch):
+def test_pitch_of_a_steady_tone_within_a_cent(sample_rate, hop, pitch):
     f0, aperiodicity, _ = track(voice(pitch, 0.2, sample_rate), sample_rate, hop)
     assert cents(f0, pitch).abs().max() < 1
     assert aperiodicity.max() < 0.02
@@ -53,7 +53,7 @@ def test_the_fundamental_may_be_missing(pitch, harmonics):
 
 @pytest.mark.parametrize(("sample_rate", "hop"), RATES)
 @pytest.mark.parametrize(("start", "slope"), [(120, 100), (120, 200), (170, -100), (220, -200)])
-def test_a_glide_is_heard_neither_early_nor_late(sample_rate, hop, start, slope):
+def test_pitch_of_a_glide_is_not_delayed(sample_rate, hop, start, slope):
     """A frame heard a millisecond early would be 0.2 Hz, here about 2 cents, off on the average."""
     time = (torch.arange(sample_rate // 2, dtype=torch.float64) + 0.5) / sample_rate
     f0, _, centers = track(voice(start + slope * time, 0.5, sample_rate), sample_rate, hop)
@@ -77,7 +77,7 @@ def test_noise_is_hardly_ever_periodic(sample_rate):
     assert (aperiodicity < 0.3).double().mean() < 0.1
 
 
-def test_a_tone_in_noise_lies_between():
+def test_aperiodicity_of_a_tone_in_noise():
     noise = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
     tone = voice(150.0, 0.5, 16000)
     means = []
@@ -109,7 +109,7 @@ def test_a_later_beginning_moves_the_frames(hop):
             torch.testing.assert_close(part[:, 2:], track[:, 5:], rtol=1e-4, atol=1e-5)
 
 
-def test_a_frame_is_the_same_whatever_the_hop():
+def test_a_frame_does_not_depend_on_the_hop():
     """At offsets that only whole samples reach."""
     time = torch.arange(24000) / 48000
     x = voice(150 + 80 * torch.sin(40 * time), 0.5, 48000)
@@ -144,7 +144,7 @@ def test_the_level_does_not_matter(pitch, harmonics):
         assert (aperiodicity - track(x)[1]).abs().max() < 1e-2
 
 
-def test_what_is_told_lies_in_its_range():
+def test_pitch_and_aperiodicity_stay_in_range():
     """Between the first and the last lag that is looked at, and half a sample."""
     noise = torch.randn(8, 8000, generator=torch.Generator().manual_seed(1))
     for waveform in (noise, voice(30.0, 0.5, 16000), voice(900.0, 0.5, 16000)):

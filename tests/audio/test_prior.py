@@ -84,7 +84,7 @@ def test_noise_gets_the_envelope_and_level_of_the_speech(speech, spec):
 
 
 @every_spec
-def test_whitened_speech_has_about_unit_variance_and_comes_back(speech, spec):
+def test_whitened_speech_has_unit_variance_and_is_recovered(speech, spec):
     waveform, mel = pair(speech, spec)
     prior = MelPrior(spec)
     z = prior.whiten(waveform, mel)
@@ -129,7 +129,7 @@ def test_a_clip_alone_equals_the_clip_in_a_padded_batch(speech, spec, make):
 
 
 @every_spec
-def test_the_energy_prior_comes_back_exactly_and_evens_out_the_level(speech, spec):
+def test_energy_prior_is_exactly_invertible_and_evens_out_the_level(speech, spec):
     waveform, mel = pair(speech, spec)
     prior = EnergyPrior(spec, floor=1e-5)
     z = prior.whiten(waveform, mel)

@@ -65,7 +65,7 @@ def test_any_name_can_be_read(name):
     assert len(found.labels) <= 1
 
 
-def test_what_comes_first_holds():
+def test_union_of_annotations_keeps_the_first_tempo():
     both = Annotation(("a", "b"), 0.0) | Annotation(("b", "c"), 90.0)
     assert both == Annotation(("a", "b", "c"), 90.0) and both.label == "a; b; c"
     assert (Annotation((), 80.0) | both).tempo == 80.0

@@ -10,7 +10,7 @@ from audiodiff.errors import UserError
 RATE = 16000
 
 
-def test_measures_of_known_signals():
+def test_statistics_of_known_signals():
     t = np.arange(RATE) / RATE
     sine = measure(0.5 * np.sin(2 * np.pi * 100 * t), RATE)
     assert sine.rms_dbfs == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=1e-6)
@@ -88,7 +88,7 @@ def test_sums(faulty, tmp_path):
     assert (group.speakers, group.with_text, group.synthetic, group.licenses) == (1, 0, False, ["not stated"])
 
 
-def test_what_breaks_later_is_listed_and_not_fatal(faulty, tmp_path):
+def test_files_damaged_after_preparation_are_listed(faulty, tmp_path):
     manifest = prepare([f"folder:{faulty}"], tmp_path / "out")
     (tmp_path / "out/faulty/good0.flac").unlink()
     (tmp_path / "out/faulty/good1.flac").write_bytes((tmp_path / "out/faulty/good1.flac").read_bytes()[:5000])

@@ -94,7 +94,7 @@ def test_manifest_of_version_0_1_loads_and_keeps_its_hash(tmp_path):
     assert Manifest.load(tmp_path).content_hash() == "6f0502489ff9c592"
 
 
-def test_fields_that_say_nothing_are_not_written(tmp_path):
+def test_default_values_of_optional_fields_are_not_written(tmp_path):
     lines = Manifest((clip("a"), clip("b", channels=2)), tmp_path).save().read_text().split("\n")
     assert not any(name in lines[1] for name in ("channels", "label", "piece", "tempo"))
     assert json.loads(lines[2])["channels"] == 2
@@ -142,7 +142,7 @@ def test_malformed(tmp_path, lines, message):
 
 @pytest.mark.parametrize("field", ["id", "content"])
 @pytest.mark.parametrize("name", ["../../../victim/x", "a/../../x", "/x", "..", ".", "a\0b"])
-def test_what_names_files_stays_below_their_folder(tmp_path, field, name):
+def test_ids_and_content_are_safe_file_names(tmp_path, field, name):
     with pytest.raises(UserError, match=f"line 2: field '{field}' is .* leads out of a folder"):
         Manifest.load(written(tmp_path, HEADER, GOOD | {field: name}))
 
@@ -152,7 +152,7 @@ def test_unusual_ids_are_ids(tmp_path, name):
     assert Manifest.load(written(tmp_path, HEADER, GOOD | {"id": name})).clips[0].id == name
 
 
-def test_a_byte_order_mark_is_no_fault(tmp_path):
+def test_byte_order_mark_is_ignored(tmp_path):
     path = written(tmp_path, HEADER, GOOD)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert [one.id for one in Manifest.load(path).clips] == ["c/a"]
@@ -240,7 +240,7 @@ def test_pieces_stay_together(pieces, by):
         assert len({one.split for one in split if one.piece == piece}) == 1
 
 
-def test_unknown_content_is_no_duplicate():
+def test_missing_content_hashes_are_not_duplicates():
     sides = {one.split for one in assign_splits([clip(str(i)) for i in range(300)])}
     assert sides == set(SPLITS)
 
@@ -254,7 +254,7 @@ def test_something_is_trained_on_and_of_five_something_is_held_out(names):
 
 
 @given(st.lists(st.integers(), min_size=2, max_size=40, unique=True))
-def test_what_was_trained_on_is_not_held_out_later(numbers):
+def test_training_names_are_not_held_out_later(numbers):
     names = [str(number) for number in numbers]
     before = {}
     for count in range(MIN_NAMES_TO_HOLD_OUT, len(names) + 1):

@@ -107,7 +107,7 @@ def test_second_run_does_nothing(ljspeech, tmp_path, no_decoding, monkeypatch):
     assert times(out) == before
 
 
-def test_an_interrupted_run_goes_on(ljspeech, tmp_path, monkeypatch):
+def test_an_interrupted_preparation_resumes(ljspeech, tmp_path, monkeypatch):
     out = tmp_path / "out"
     whole = prepare([f"ljspeech:{ljspeech}"], tmp_path / "whole")
     calls = []
@@ -283,7 +283,7 @@ def test_names_that_lead_out_of_the_folder_are_left_out(ljspeech, tmp_path):
     )
 
 
-def test_texts_beside_that_are_none_and_that_cannot_be_read(tmp_path, monkeypatch):
+def test_unreadable_text_files(tmp_path, monkeypatch):
     root = tmp_path / "mine"
     for number, name in enumerate(("kick.wav", "x" * 252 + ".au", "locked.wav", "told.wav")):
         sound(root / name, seed=number)
@@ -306,7 +306,7 @@ def test_texts_beside_that_are_none_and_that_cannot_be_read(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("kind", ["folder", "music"])
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd\nfile"), struct.error("short"), IndexError()])
-def test_whatever_a_file_makes_a_decoder_do_the_others_are_prepared(tmp_path, monkeypatch, kind, error):
+def test_a_failing_decoder_does_not_stop_the_other_files(tmp_path, monkeypatch, kind, error):
     for number, name in enumerate("ab"):
         sound(tmp_path / f"in/{name}.wav", seed=number)
 
@@ -326,7 +326,7 @@ def test_whatever_a_file_makes_a_decoder_do_the_others_are_prepared(tmp_path, mo
     assert lines[0].problem == f"cannot be read ({str(error).partition(chr(10))[0] or type(error).__name__})"
 
 
-def test_recordings_that_may_be_cut_off_are_left_out_where_their_text_is_known(tmp_path):
+def test_truncated_recordings_with_a_text_are_left_out(tmp_path):
     for number, name in enumerate(("told", "untold")):
         sound(tmp_path / f"in/{name}.ogg", seconds=20, seed=number)
         content = (tmp_path / f"in/{name}.ogg").read_bytes()
@@ -404,7 +404,7 @@ def test_two_processes_prepare_into_one_folder_and_lose_nothing(tmp_path):
     assert Audit.matches(manifest) and not (tmp_path / "out" / LOCK).exists()
 
 
-def test_what_is_prepared_can_lie_where_nobody_may_write(ljspeech, tmp_path, no_decoding, monkeypatch):
+def test_prepared_data_in_a_read_only_folder(ljspeech, tmp_path, no_decoding, monkeypatch):
     monkeypatch.undo()
     first = prepare([f"ljspeech:{ljspeech}"], tmp_path / "out")
     before = times(tmp_path / "out")
@@ -417,7 +417,7 @@ def test_what_is_prepared_can_lie_where_nobody_may_write(ljspeech, tmp_path, no_
     assert prepare([f"ljspeech:{ljspeech}"], tmp_path / "out") == first and times(tmp_path / "out") == before
 
 
-def test_an_interrupted_preparation_goes_on_in_its_place(tmp_path, monkeypatch):
+def test_an_interrupted_preparation_resumes_in_its_default_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root, place = tmp_path / "songs", default_folder(tmp_path / "songs")
     for number in range(3):
@@ -457,7 +457,7 @@ def test_two_folders_of_one_name_are_prepared_in_two_places(tmp_path, monkeypatc
     assert default_folder(tmp_path / "z/other") != Path("data/other")
 
 
-def test_what_cannot_be_taken_is_named_and_the_rest_goes_on(tmp_path):
+def test_unusable_files_are_reported_and_the_others_prepared(tmp_path):
     """A file that is no audio, a link to nothing, and a table that is somebody else's; names that are no UTF-8 are."""
     songs = tmp_path / "songs"
     sound(songs / "a.wav")
@@ -485,7 +485,7 @@ def test_what_cannot_be_taken_is_named_and_the_rest_goes_on(tmp_path):
         assert [error.subject for error in lines] == [f"{label}/b", f"{label}/c"]
 
 
-def test_of_a_folder_of_which_nothing_can_be_read_the_first_is_named(tmp_path):
+def test_a_folder_without_readable_files_names_the_first(tmp_path):
     (tmp_path / "songs").mkdir()
     (tmp_path / "songs/b.m4a").write_bytes(b"something")
     with pytest.raises(UserError, match=r"none of its 1 recordings can be used; the first: is not readable audio"):

@@ -86,7 +86,7 @@ SPEAKERS = {
 
 
 @pytest.mark.parametrize("lines", SPEAKERS.values(), ids=SPEAKERS)
-def test_a_column_of_speakers_is_no_text(tmp_path, files, lines):
+def test_a_column_of_speakers_is_not_a_text(tmp_path, files, lines):
     found = Transcripts.read(written(tmp_path, *lines), files).by_key
     assert [found[name] for name in NAMES] == [Transcript(t, s) for s, t in zip("aab", TEXTS, strict=True)]
 
@@ -97,7 +97,7 @@ def test_single_words_are_texts_where_there_is_nothing_else(tmp_path, files):
 
 
 @pytest.mark.parametrize("mark", [",", "|"])
-def test_labels_that_are_names_of_recordings_are_no_names(tmp_path, mark):
+def test_labels_that_equal_names_of_recordings(tmp_path, mark):
     files = {name: tmp_path / f"{name}.wav" for name in ("kick", "snare")}
     lines = [f"kick.wav{mark}kick", f"snare.wav{mark}snare", f"old.wav{mark}kick"]
     with pytest.warns(UserWarning, match=r"line 3 names 'old\.wav', which is no audio there"):
@@ -105,7 +105,7 @@ def test_labels_that_are_names_of_recordings_are_no_names(tmp_path, mark):
     assert found == {"kick": Annotation(("kick",)), "snare": Annotation(("snare",))}
 
 
-def test_names_are_told_apart_as_far_as_they_go(tmp_path):
+def test_names_match_with_and_without_folders_and_suffixes(tmp_path):
     composed, split = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     places = ("a.mp3", "a.wav", "x/b.wav", "y/b.wav", "y/c.wav", f"{split}.wav", "v1.mix.wav", "Dr. No.wav")
     files = {name.rpartition(".")[0]: tmp_path / name for name in places} | {"a_wav": tmp_path / "a.wav"}

@@ -31,7 +31,7 @@ class AudioFile:
         remark: what is unusual about the file, "" if nothing.
 
     Raises:
-        UserError: missing, empty, not audio, or shorter than its header says.
+        UserError: missing, empty, not audio, or shorter than its header states.
     """
 
     def __init__(self, path: str | Path):

@@ -9,7 +9,7 @@ def files_below(root: Path, suffixes: Collection[str]) -> list[Path]:
     """Files with one of these suffixes (lower case), sorted, without hidden ones (`.name`).
 
     Every folder is searched once, so that circular links are allowed: under its own path if it is below `root`, else
-    under that of the first link to it. Broken links and folders without permission are included; `obstacle` tells why
+    under that of the first link to it. Broken links and folders without permission are included; `obstacle` says why
     they cannot be read.
     """
     found: list[Path] = []

@@ -59,7 +59,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Request:
-    """What `audiodiff prepare` was asked for.
+    """Options for opening a corpus.
 
     Attributes:
         folder: the user's folder, of corpora that take one (`music:PATH`).

@@ -42,7 +42,7 @@ def words(path):
         ("f.pt", lambda path: path.write_bytes(b"\x80\x02}q\x00."), "cannot be read"),
     ],
 )
-def test_archives_that_were_made_to_hurt_are_refused(tmp_path, memory_limit, monkeypatch, name, make, problem):
+def test_malicious_archives_are_refused(tmp_path, memory_limit, monkeypatch, name, make, problem):
     monkeypatch.setattr(mel_array, "MAX_BYTES", 1 << 20)
     make(tmp_path / name)
     with memory_limit(512 << 20), pytest.raises(UserError) as error:

@@ -42,7 +42,7 @@ def test_another_logarithm_is_exact(speech, base):
     ],
     ids=str,
 )
-def test_another_bank_comes_near_the_mel_of_the_audio(speech, changes, bound):
+def test_conversion_between_filter_banks_approximates_the_mel(speech, changes, bound):
     waveform, target = speech(1.0, 22050), replace(TACOTRON2, **changes)
     result = convert_mel(mel_of(waveform, TACOTRON2), TACOTRON2, target)
     assert result.kind == "estimated"
@@ -77,7 +77,7 @@ def test_another_clock_has_to_be_allowed(speech):
     assert abs((result.mel[:, :frames] - expected[:, :frames]).mean().item()) * 8.686 < 2
 
 
-def test_what_the_source_does_not_know_is_silence(speech):
+def test_frequencies_outside_the_source_become_silence(speech):
     target = replace(TACOTRON2, f_max=11025.0)
     result = convert_mel(mel_of(speech(0.5, 22050), TACOTRON2), TACOTRON2, target)
     assert any("8000 Hz" in note for note in result.notes)

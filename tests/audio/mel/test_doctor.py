@@ -172,13 +172,13 @@ def test_diffwave_as_torchaudio_makes_it():
         (np.full((80, 40), np.nan), "NaN"),
     ],
 )
-def test_what_is_no_mel_is_refused_in_one_line(array, line):
+def test_invalid_mels_are_refused_in_one_line(array, line):
     with pytest.raises(UserError, match=line) as error:
         diagnose(array)
     assert "\n" not in str(error.value)
 
 
-def test_numbers_of_no_known_kind_are_said_to_be_so():
+def test_numbers_of_an_unknown_kind_are_reported():
     mel = 1000 + 5 * np.random.default_rng(0).standard_normal((80, 60))
     diagnosis = diagnose(mel)
     best = diagnosis.ranking[0] if diagnosis.ranking else None

@@ -101,7 +101,7 @@ def test_truncated_files_are_refused(tmp_path_factory, suffix, share):
     assert "not a complete" in refused(path)
 
 
-def test_files_that_are_no_mels(tmp_path):
+def test_invalid_mel_files_are_refused(tmp_path):
     assert "no such file" in refused(tmp_path / "none.npy")
     (tmp_path / "folder.npy").mkdir()
     assert "folder" in refused(tmp_path / "folder.npy")
@@ -131,7 +131,7 @@ def test_a_bad_spec_beside_the_mel_is_named(tmp_path, text, line):
     assert line in message and "mel.melspec.json" in message
 
 
-def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+def test_invalid_mels_are_not_saved(tmp_path):
     with pytest.raises(UserError, match="NaN"):
         save_mel(tmp_path / "a.npy", torch.full((80, 2), torch.nan), SPEC)
     with pytest.raises(UserError, match="80 bands, its spec 40"):
@@ -163,14 +163,14 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("header", HEADERS.values(), ids=list(HEADERS))
-def test_headers_of_arrays_are_not_believed(tmp_path, header, memory_limit):
+def test_false_headers_are_refused(tmp_path, header, memory_limit):
     (tmp_path / "mel.npy").write_bytes(npy(header, bytes(960)))
     with memory_limit(256 << 20):
         assert "not a complete .npy array" in refused(tmp_path / "mel.npy", SPEC)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".safetensors"])
-def test_only_the_header_tells_the_frames(tmp_path, suffix, memory_limit):
+def test_mel_frames_reads_only_the_header(tmp_path, suffix, memory_limit):
     path = tmp_path / f"mel{suffix}"
     save_mel(path, torch.zeros(80, 7), SPEC)
     assert mel_frames(path) == 7
@@ -186,7 +186,7 @@ def test_only_the_header_tells_the_frames(tmp_path, suffix, memory_limit):
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"n_fft": 1' + "0" * 400 + "}", " " * (2 << 20), "\0", "1e999"])
-def test_specs_that_were_made_to_hurt_are_refused(tmp_path, content):
+def test_malicious_specs_are_refused(tmp_path, content):
     save_mel(tmp_path / "mel.npy", torch.zeros(80, 3), SPEC)
     spec_path(tmp_path / "mel.npy").write_text(content)
     refused(tmp_path / "mel.npy")

@@ -28,7 +28,7 @@ def test_convert_rewrites_the_logarithm_exactly():
         torch.testing.assert_close(converted, MelSpectrogram(target).double()(waveform), rtol=0, atol=1e-9)
 
 
-def test_convert_names_what_differs():
+def test_convert_names_the_differing_fields():
     with pytest.raises(UserError) as error:
         convert(torch.zeros(80, 3), PRESETS["hifigan_22k"], SPEECH)
     line = str(error.value)

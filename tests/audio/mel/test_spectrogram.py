@@ -144,7 +144,7 @@ def test_gradient_is_finite_in_silence():
         assert waveform.grad.isfinite().all()
 
 
-def test_what_rendering_made_first_trains_later():
+def test_tensors_cached_in_inference_mode_can_be_used_in_training():
     spec = dataclasses.replace(SPEECH, n_mels=37)
     with torch.inference_mode():
         filterbank(spec)

@@ -78,7 +78,7 @@ def test_fetch_unpacks_once(archive, tmp_path, monkeypatch):
 
 
 @needs_dpkg
-def test_private_lists_when_the_systems_do_not_know_it(archive, tmp_path, monkeypatch):
+def test_private_package_lists_if_the_systems_lack_the_package(archive, tmp_path, monkeypatch):
     lists = tmp_path / "cache/apt/lists/fetched"
     script = (
         f'case "$*" in *Dir::State::Lists=*update*) touch {lists};; '
@@ -143,14 +143,14 @@ def test_without_apt_one_line_names_the_ways_on(tmp_path, monkeypatch):
         ("Files: a*\nLicense: X\n\nFiles: ab*\nLicense: Y\n", "abc", "Y (holder not named)"),
     ],
 )
-def test_license_is_what_the_copyright_file_says(tmp_path, text, files, expected):
+def test_license_of_a_copyright_file(tmp_path, text, files, expected):
     (tmp_path / "usr/share/doc/p").mkdir(parents=True)
     (tmp_path / "usr/share/doc/p/copyright").write_text(text)
     assert debian.license_of(tmp_path, "p", files) == expected
     assert debian.version(tmp_path, "p") == "unknown version"
 
 
-def test_the_first_name_that_the_copyright_file_knows_counts(tmp_path):
+def test_the_first_name_in_the_copyright_file_counts(tmp_path):
     (tmp_path / "usr/share/doc/p").mkdir(parents=True)
     (tmp_path / "usr/share/doc/p/copyright").write_text("Files: *\nLicense: X\n\nFiles: kit.zip\nLicense: Y\n")
     assert debian.license_of(tmp_path, "p", "kit v4.zip", "kit.zip") == "Y (holder not named)"
@@ -182,7 +182,7 @@ Upstream Authors: The fonts' one
         ("Do what you like.\n", "*", ""),
     ],
 )
-def test_attribution_is_whom_the_copyright_file_names(tmp_path, text, files, expected):
+def test_attribution_of_a_copyright_file(tmp_path, text, files, expected):
     (tmp_path / "usr/share/doc/p").mkdir(parents=True)
     (tmp_path / "usr/share/doc/p/copyright").write_text(text)
     assert debian.attribution(tmp_path, "p", files) == expected

@@ -24,7 +24,7 @@ def test_the_key_of_a_file_does_not_move_to_another_one(tmp_path):
     assert not {"a", "b", "b_mp3"} & set(found) and sorted(found.values()) == sorted(tmp_path.iterdir())
 
 
-def test_hours_are_prepared_part_by_part(tmp_path, monkeypatch):
+def test_long_files_are_prepared_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "LONGEST_SECONDS", 1.0)
     sound(tmp_path / "songs/long.wav", seconds=2.7, channels=2)
     sound(tmp_path / "songs/short.wav", seconds=0.9)
@@ -36,7 +36,7 @@ def test_hours_are_prepared_part_by_part(tmp_path, monkeypatch):
     torch.testing.assert_close(torch.cat(parts, dim=-1), whole, rtol=0, atol=1e-4)
 
 
-def test_of_files_that_are_read_part_by_part_one_is_open(tmp_path, monkeypatch):
+def test_only_one_long_file_is_open_at_a_time(tmp_path, monkeypatch):
     """A resumed preparation may never come to the last part of a file."""
     monkeypatch.setattr(folder, "LONGEST_SECONDS", 1.0)
     for name in ("a.wav", "b.wav"):
@@ -62,7 +62,7 @@ def test_of_files_that_are_read_part_by_part_one_is_open(tmp_path, monkeypatch):
     assert opened == []
 
 
-def test_hours_of_a_folder_are_parts_unless_their_text_is_known(tmp_path, monkeypatch):
+def test_long_files_are_split_unless_they_have_a_text(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "LONGEST_SECONDS", 1.0)
     sound(tmp_path / "talks/told.wav", seconds=1.5)
     sound(tmp_path / "talks/untold.wav", seconds=1.5)

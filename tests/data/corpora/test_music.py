@@ -41,13 +41,13 @@ def test_strokes_of_one_instrument_are_one_piece(kits):
     }
 
 
-def test_a_kit_that_is_no_xml(kits):
+def test_a_kit_with_invalid_xml(kits):
     (kits / "Kit v1/drumkit.xml").write_text("<drumkit_info>")
     with pytest.raises(UserError, match=r"drumkit\.xml: is not XML"):
         music.hydrogen(kits)
 
 
-def test_sonic_pi_tells_strokes_from_loops(tmp_path):
+def test_sonic_pi_one_shots_and_loops(tmp_path):
     for name in ("drum_tom_hi_soft", "drum_tom_hi_hard", "loop_perc1", "tabla_ghe1", "tabla_ghe2"):
         sound(tmp_path / f"{name}.flac")
     found = {one.key: (one.label, one.piece) for one in music.sonic_pi(tmp_path)}
@@ -90,7 +90,7 @@ def test_a_folder_of_music(tmp_path):
     }
 
 
-def test_a_table_that_names_strangers_is_used_where_it_fits(tmp_path):
+def test_a_table_with_unknown_names_is_used_for_the_known_ones(tmp_path):
     sound(tmp_path / "songs/a.wav")
     (tmp_path / "songs/labels.csv").write_text("a.wav,x\nb.wav,y\nc.wav,y\n")
     with pytest.warns(UserWarning, match=r"labels\.csv: line 2 names 'b\.wav', which is no audio there \(2 such lines"):
@@ -98,7 +98,7 @@ def test_a_table_that_names_strangers_is_used_where_it_fits(tmp_path):
     assert [clip.label for clip in manifest.clips] == ["x"]
 
 
-def test_a_table_that_is_none(tmp_path):
+def test_an_invalid_table_of_labels(tmp_path):
     sound(tmp_path / "songs/a.wav")
     (tmp_path / "songs/labels.csv").write_text("a.wav\n")
     with pytest.raises(UserError, match=r"labels\.csv, line 1: has no label"):

@@ -29,7 +29,7 @@ def test_notes_sound_when_they_are_written():
     assert rest < 0.2 * first and other > rest and np.abs(wave).max() <= 1
 
 
-def test_a_chorale_is_known_by_instrument_and_tempo():
+def test_a_chorale_is_labeled_with_instrument_and_tempo():
     found = {one.key: one for one in scores.recordings()}
     assert len(found) > 300
     one = found["bwv66.6"]
@@ -46,7 +46,7 @@ def test_a_missing_package_names_the_command(monkeypatch):
         scores.recordings()
 
 
-def test_what_is_no_score_is_named(tmp_path):
+def test_an_invalid_score_is_named(tmp_path):
     (tmp_path / "a.mxl").write_bytes(b"no score")
     with pytest.raises(UserError, match=r"a\.mxl"):
         scores._play(tmp_path / "a.mxl", "piano", 60)
