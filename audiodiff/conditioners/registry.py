@@ -14,6 +14,7 @@ OPTIONS: dict[str, Option] = {
     "labels": Option(
         "choice", "Class label to condition on; repeat for several.", "Labels", flag="--label", multiple=True
     ),
+    "reference": Option("audio", "Audio file whose timbre to take over.", "Reference clip"),
     "tempo": Option("number", "Tempo to condition on, in BPM.", "Tempo", unit="BPM", above=0, maximum=1000),
 }
 
@@ -24,6 +25,7 @@ def conditioner_types() -> dict[str, type["Conditioner"]]:
     from audiodiff.conditioners.labels import Labels
     from audiodiff.conditioners.length_mask import LengthMask
     from audiodiff.conditioners.mel import Mel
+    from audiodiff.conditioners.reference import Reference
     from audiodiff.conditioners.rough import RoughSignal
     from audiodiff.conditioners.scalars import Scalars
 
@@ -32,6 +34,7 @@ def conditioner_types() -> dict[str, type["Conditioner"]]:
         "labels": Labels,
         "length_mask": LengthMask,
         "mel": Mel,
+        "reference": Reference,
         "rough_signal": RoughSignal,
         "scalars": Scalars,
     }

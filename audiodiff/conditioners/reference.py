@@ -1,0 +1,89 @@
+"""A reference clip whose timbre generated clips take over: statistics of its mel spectrogram, through a small encoder.
+
+In training the reference is another crop of the same recording, so that the model learns what crops of a recording have
+in common. Level is removed: clips are compared by their spectrum, not by how loud they were recorded.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audiodiff.audio.io import Audio, resample
+from audiodiff.audio.loudness import normalize_rms
+from audiodiff.audio.mel import PRESETS, MelSpectrogram
+from audiodiff.conditioners.conditioner import Conditioner, Crop
+from audiodiff.conditioners.mel import normalize_mel
+from audiodiff.conditioners.registry import OPTIONS
+from audiodiff.errors import UserError
+from audiodiff.nn.condition import Condition
+from audiodiff.options import Option
+from audiodiff.ranges import Positive, PositiveFloat
+
+_SPEC = PRESETS["speech_16k"]
+_SILENCE = 1e-4  # root mean square
+
+
+class Reference(Conditioner):
+    """Waveforms (B, T) of reference clips to a global embedding; NaN is unconditional.
+
+    Args:
+        seconds: of the reference that are used; shorter ones are repeated.
+        hidden: width of the encoder.
+        embedding: width of the network's embedding.
+    """
+
+    name = "reference"
+    null = math.nan
+
+    def __init__(self, seconds: PositiveFloat = 2.0, hidden: Positive = 128, embedding: Positive = 128):
+        super().__init__()
+        self.seconds, self.hidden, self.embedding = seconds, hidden, embedding
+        self.analysis = MelSpectrogram(_SPEC)
+        self.encoder = nn.Sequential(
+            nn.Linear(2 * _SPEC.n_mels, hidden), nn.SiLU(), nn.Linear(hidden, embedding, bias=False)
+        )
+
+    def options(self) -> dict[str, Option]:
+        """The reference clip."""
+        return {"reference": OPTIONS["reference"]}
+
+    def parse(self, request: Mapping[str, Any]) -> Tensor:
+        """(T,) samples of the requested clip."""
+        audio = request.get("reference")
+        if audio is None:
+            return torch.full((self._samples(),), self.null)
+        if not isinstance(audio, Audio) or torch.atleast_2d(audio.samples).ndim != 2:
+            raise UserError("reference", "expected one clip of Audio", "read it with audiodiff.audio.io.read")
+        values = self._fit(torch.atleast_2d(audio.samples).mean(0), audio.sample_rate)
+        if values.isnan().any():
+            raise UserError("reference", "silent or empty", "use a clip with sound")
+        return values
+
+    def from_crop(self, crop: Crop) -> Tensor:
+        """(T,) samples of a random crop of the recording."""
+        samples = min(math.ceil(self.seconds * crop.sample_rate), crop.length)
+        start = int(crop.random.integers(crop.length - samples + 1))
+        return self._fit(crop.read(start, samples), crop.sample_rate)
+
+    def forward(self, batch: Mapping[str, Any]) -> Condition:
+        """Embed `reference` (B, T): mean and standard deviation of each mel band over time."""
+        waveform = batch["reference"].to(self.analysis.window.device)
+        given = waveform.isfinite().all(-1, keepdim=True)
+        mel = normalize_mel(self.analysis(waveform.masked_fill(~given, 0.0)), _SPEC)
+        features = torch.cat([mel.mean(-1), mel.std(-1)], dim=-1).to(self.encoder[0].weight.dtype)
+        return Condition(global_embedding=self.encoder(features) * given)
+
+    def _samples(self) -> int:
+        return round(self.seconds * _SPEC.sample_rate)
+
+    def _fit(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        """The first samples (T,) of a clip at the encoder's rate and at unit power; null if it is silent."""
+        needed = math.ceil(self.seconds * sample_rate)
+        values = resample(waveform[:needed].contiguous(), sample_rate, _SPEC.sample_rate)
+        if not len(values) or float(values.square().mean().sqrt()) < _SILENCE:
+            return torch.full((self._samples(),), self.null)
+        repeated = values.repeat(math.ceil(self._samples() / len(values)))[: self._samples()]
+        return normalize_rms(repeated, silence=_SILENCE)
