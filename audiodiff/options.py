@@ -72,7 +72,7 @@ class Option:
             )
             upper = f"at most {high:g}" if high is not None else ""
             limits = " and ".join(part for part in (lower, upper) if part) or "finite"
-            raise UserError(f"{name} {value:g}", "out of range", f"use {limits or 'a finite number'}{unit}")
+            raise UserError(f"{name} {_short(value)}", "out of range", f"use {limits or 'a finite number'}{unit}")
         return value
 
     def _texts(self, name: str, value: Any) -> str | tuple[str, ...]:
@@ -86,6 +86,11 @@ class Option:
                 raise UserError(f"{name} {item!r:.60}", "unknown", f"choose among {', '.join(self.choices)}")
         values = tuple(map(str, values))
         return values if self.multiple else values[0]
+
+
+def _short(value: float) -> str:
+    """A number for an error; an integer may be larger than any float."""
+    return f"{value:g}" if isinstance(value, float) or abs(value) < 10**6 else f"{value!s:.30}"
 
 
 def option(default: Any, **arguments) -> Any:

@@ -1,4 +1,4 @@
-"""The demo in the shape that a host wants: a module with `demo` in it. AUDIODIFF_MODEL names the model folder."""
+"""The demo for a host that expects a module with a variable `demo`. AUDIODIFF_MODEL names the model folder."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`audiodiff demo`: the page on which one listens to a model."""
+"""`audiodiff demo`: the Gradio demo of a model."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from audiodiff.cli.options import Device
 from audiodiff.extras import require
 
 
@@ -13,16 +14,17 @@ def demo(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint folder or shipped model; without it the newest export under runs/, else a shipped one."
+            help="Model folder, or the name of a shipped model (default: newest vocoder under runs/, else a shipped "
+            "vocoder)."
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Port; without it the first free one from 7860 on.")] = None,
-    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, ...")] = "cpu",
+    port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860 on).")] = None,
+    device: Device = "auto",
 ) -> None:
-    """Open a page: with a vocoder for recordings and saved mels, with a model of music for clips from nothing."""
+    """Start the Gradio demo: resynthesis for a vocoder, generation for an audio generator."""
     require("demo")
-    # Nothing about a visit leaves this machine.
+    # Gradio reads this when it is imported: it sends nothing anywhere.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from audiodiff.demo import launch
     from audiodiff.errors import UserError
@@ -30,5 +32,5 @@ def demo(
 
     folder = None if model is None else locate(model)
     if folder is not None and not (folder / "config.json").is_file():
-        raise UserError(folder, "is no model folder (no config.json)", "give the `model` folder of a training run")
+        raise UserError(folder, "is not a model folder (no config.json)", "give the `model` folder of a training run")
     launch(folder, host, port, device)

@@ -8,6 +8,13 @@ from audiodiff.errors import UserError
 
 VERBS = {"curve": "benchmark"}
 OPTIONS = {
+    "generate": {
+        "--after": "--continue-from",
+        "--like": "--init-audio",
+        "--strength": "--noise-level",
+        "--peak": "--peak-level",
+        "--guidance": "--guidance-scale",
+    },
     "benchmark": {"--calls": "--steps", "--judges": "--metrics"},
 }
 

@@ -1,8 +1,7 @@
-"""Sampling that ends with its visit.
+"""Sampling that stops when its request is canceled.
 
-Gradio can end generators alone: where a visitor cancels, or has left, it closes the generator of that event at its next
-value. So an endpoint yields after every step of the sampler, which runs in a thread of its own and is stopped at its
-next step.
+Gradio can stop generators only: when a visitor cancels or leaves, it closes the generator of that event at its next
+value. So an endpoint yields after every step of the sampler, which runs in its own thread and stops at its next step.
 """
 
 from collections.abc import Callable, Generator
@@ -19,18 +18,18 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """Raised in the thread that samples: nobody waits for the result."""
+    """Raised in the sampling thread: nobody waits for the result."""
 
 
 def run_with_progress(
     work: Callable[[Callable[[Progress], None]], T], bar: gr.Progress, lock: Lock
 ) -> Generator[dict[str, Any], None, T]:
-    """Run `work` in a thread, and yield an empty update after each of its steps; its result is returned.
+    """Run `work` in a thread, yield an empty update after each of its steps, and return its result.
 
     Args:
-        work: takes the callback that it reports its progress to.
+        work: takes a progress callback.
         bar: shows the progress on the page.
-        lock: of the model; a visit that was cancelled holds it until its last step has ended.
+        lock: of the model; a canceled request holds it until its last step has ended.
 
     Raises:
         Exception: what `work` raises.

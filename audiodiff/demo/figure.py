@@ -1,4 +1,4 @@
-"""Spectrograms as pictures."""
+"""Figures of spectrograms."""
 
 import torch
 from matplotlib.figure import Figure
@@ -8,9 +8,9 @@ from audiodiff.audio.mel import MelSpec
 
 
 def mel_figure(mel: Tensor, spec: MelSpec) -> Figure:
-    """Draw a log-mel (M, F): time in seconds to the right, mel bands upwards.
+    """Plot a log-mel (M, F): time in seconds to the right, mel bands upwards.
 
-    The figure belongs to no pyplot window, so that requests in several threads do not meet in one.
+    Without pyplot, whose state requests in several threads would share.
     """
     bands, frames = mel.shape
     figure = Figure(figsize=(8, 3), layout="constrained")
@@ -26,7 +26,7 @@ def mel_figure(mel: Tensor, spec: MelSpec) -> Figure:
 
 
 def spectrum_figure(samples: Tensor, sample_rate: int, n_fft: int = 2048, range_db: float = 90.0) -> Figure:
-    """Draw the spectrogram of a signal (T,): dB below its loudest point, kHz upwards."""
+    """Plot the spectrogram of a signal (T,): dB below its loudest point, kHz upwards."""
     hop = max(n_fft // 4, len(samples) // 2000)  # no finer than the picture
     window = torch.hann_window(n_fft)
     spectrum = torch.stft(samples.float(), n_fft, hop, window=window, return_complex=True, pad_mode="constant").abs()

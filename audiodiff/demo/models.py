@@ -1,4 +1,4 @@
-"""Which model the page plays, and when it is loaded: at the first request, once."""
+"""The vocoder of the page, which is loaded once, at the first request."""
 
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +11,17 @@ from audiodiff.pipelines.vocoder import Vocoder
 
 
 def newest(runs: Path) -> Path | None:
-    """The vocoder written last under `runs/<recipe>/<date_time>/model`, None where there is none."""
+    """The newest vocoder in `runs/<recipe>/<date_time>/model`; None if there is none."""
     exported = sorted(runs.glob("*/*/model/config.json"), key=lambda config: config.stat().st_mtime)
     vocoders = [config.parent for config in exported if type_of(config.parent) == VocoderModel.TYPE]
     return vocoders[-1] if vocoders else None
 
 
 class LazyVocoder:
-    """A vocoder that is loaded when it is first asked for; safe to ask from several threads.
+    """A vocoder that is loaded at the first call; safe to call from several threads.
 
     Args:
-        folder: the checkpoint; None is the newest below `runs` at the time of the first request, or, where there is
-            none, a shipped vocoder.
+        folder: the checkpoint; None for the newest below `runs` at the first request, else a shipped vocoder.
         runs: where training puts its runs.
         device: "cpu", "cuda", ...
     """
@@ -33,7 +32,11 @@ class LazyVocoder:
 
     @property
     def folder(self) -> Path:
-        """The checkpoint folder; UserError where nothing has been exported yet."""
+        """The checkpoint folder.
+
+        Raises:
+            UserError: no model has been exported yet, and none is shipped.
+        """
         folder = self.chosen or newest(self.runs) or next(map(locate, shipped(VocoderModel.TYPE)), None)
         if folder is None:
             raise UserError(

@@ -1,38 +1,59 @@
-"""Which page a model has, and serving it."""
+"""The page of each model type, and serving it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
 
 from audiodiff.demo import generator_page, vocoder_page
-from audiodiff.demo.sources import MAX_MEGABYTES
+from audiodiff.demo.uploads import MAX_MEGABYTES
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.checkpoint import locate, type_of
+from audiodiff.models.codec import Codec
+from audiodiff.models.vocoder_model import VocoderModel
 
-# Fonts of the visitor's own: the page asks no other host for anything.
+# By model type, the page of a checkpoint folder on a device; None: there is none.
+PAGES: dict[str, Callable[[Path, str], gr.Blocks] | None] = {
+    VocoderModel.TYPE: vocoder_page.build,
+    AudioModel.TYPE: generator_page.build,
+    Codec.TYPE: None,
+}
+# The visitor's own fonts: the page requests nothing from other hosts.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-# How a page is launched, wherever.
+# Options of `gr.Blocks.launch`, wherever the page is served.
 OPTIONS = {"theme": THEME, "footer_links": ["api"], "max_file_size": f"{MAX_MEGABYTES}mb"}
 
 
 def build(folder: str | Path | None = None, runs: str | Path = "runs", device: str = "cpu") -> gr.Blocks:
-    """The page of a checkpoint `folder` (or the name of a shipped model): of a vocoder, or of a model of music.
+    """Build the page of a model.
 
-    Without a folder it is that of the newest vocoder below `runs`, else of a shipped one.
+    Args:
+        folder: checkpoint folder, or the name of a shipped model; None for the newest vocoder below `runs`, else a
+            shipped one.
+        runs: where training puts its runs.
+        device: that the model runs on.
+
+    Raises:
+        UserError: no such model, or one of a type that has no page.
     """
-    if folder is not None and type_of(locate(folder)) == AudioModel.TYPE:
-        return generator_page.build(locate(folder), device)
-    return vocoder_page.build(folder, runs, device)
+    if folder is None:
+        return vocoder_page.build(None, device, Path(runs))
+    kind = type_of(locate(folder))
+    if kind in PAGES and PAGES[kind] is None:
+        served = " or ".join(name for name, page in PAGES.items() if page)
+        raise UserError(folder, f"is a {kind}, for which the demo has no page", f"give a model of type {served}")
+    return PAGES.get(kind, vocoder_page.build)(locate(folder), device)
 
 
 def launch(folder: str | Path | None, host: str, port: int | None, device: str) -> None:
     """Build the page and serve it until Ctrl-C.
 
     Raises:
-        UserError: the port is taken.
+        UserError: as `build`, or the port is taken.
     """
+    page = build(folder, device=device)
     try:
-        build(folder, device=device).launch(server_name=host, server_port=port, **OPTIONS)
+        page.launch(server_name=host, server_port=port, **OPTIONS)
     except OSError as error:
         raise UserError(f"{host}:{port}", "cannot be served from", "choose another --port or --host") from error

@@ -1,7 +1,8 @@
-"""The page: what goes in on the left, what comes out on the right."""
+"""The page of a vocoder: recording or saved mel on the left, its resynthesis on the right."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, fields
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,49 +12,52 @@ from matplotlib.figure import Figure
 
 from audiodiff.audio.io import Audio
 from audiodiff.demo.cancellation import run_with_progress
-from audiodiff.demo.fields import LARGEST_SEED, number, skip_check
+from audiodiff.demo.controls import control, limited, named, parse
 from audiodiff.demo.figure import mel_figure
 from audiodiff.demo.models import LazyVocoder
-from audiodiff.demo.sources import BESIDE, SPECS, MelInput, load_recording, load_saved_mel
-from audiodiff.demo.visit import HOUR, Player, player, show_errors, stopwatch
+from audiodiff.demo.responses import HOUR, Player, player, show_errors, stopwatch
+from audiodiff.demo.uploads import BESIDE, SPECS, MelInput, load_recording, load_saved_mel
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.errors import UserError
 from audiodiff.models.diffusion_model import CALLS
+from audiodiff.options import options_of
+from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
 
-MAX_STEPS = 50
-Outputs = dict[str, Any] | tuple[Figure, Player | None, Player, dict[str, Any]]
+DEFAULTS = {field.name: field.default for field in fields(SynthesisOptions)}
+# What controls begin with until the model is loaded.
+INITIAL = DEFAULTS | {"steps": CALLS, "sampler": "recommended"}
 
 INTRODUCTION = """# audiodiff
-A mel spectrogram says how loud each band of a sound is, and nothing about its phases. A diffusion model makes the sound
-again from noise, asked a few times what it hears in it. Bring a recording or a saved mel, and listen to both."""
+A mel spectrogram holds the energy of frequency bands over time, but no phases. The diffusion model resynthesizes the
+waveform from noise in a few denoising steps. Upload a recording or a saved mel, and compare."""
 
 
-def build(folder: str | Path | None = None, runs: str | Path = "runs", device: str = "cpu") -> gr.Blocks:
-    """Lay out the page around a checkpoint `folder`, by default the newest export below `runs`, else a shipped one.
+def build(folder: Path | None = None, device: str = "cpu", runs: Path = Path("runs")) -> gr.Blocks:
+    """Lay out the page of a checkpoint `folder`, by default the newest export below `runs`, else a shipped vocoder.
 
     Endpoints for `gradio_client`: `/model`, `/mel_of_recording`, `/mel_of_file`, `/resynthesize`, `/resynthesize_mel`.
     """
-    app = App(LazyVocoder(Path(folder) if folder else None, Path(runs), device))
+    app = App(LazyVocoder(folder, runs, device))
     with gr.Blocks(title="audiodiff", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         gr.Markdown(INTRODUCTION)
         model = gr.Markdown()
         with gr.Row():
             with gr.Column(scale=2):
                 with gr.Tabs():
-                    with gr.Tab("A recording") as recording_tab:
+                    with gr.Tab("Recording") as recording_tab:
                         recording = gr.Audio(
                             type="filepath", label="WAV, FLAC, OGG or MP3", elem_id="recording", buttons=["download"]
                         )
-                    with gr.Tab("A saved mel") as mel_tab:
+                    with gr.Tab("Saved mel") as mel_tab:
                         files = gr.File(
                             file_count="multiple",
                             file_types=[".npy", ".json", ".safetensors"],
                             height=180,
                             label=".safetensors, or .npy with its .melspec.json",
                         )
-                        spec = gr.Dropdown(SPECS, value=BESIDE, label="The spec of a .npy stands")
-                settings = controls()
+                        spec = gr.Dropdown(SPECS, value=BESIDE, label="Mel spec of a .npy file")
+                controls = [control(option, INITIAL[name]) for name, option in app.options.items()]
                 from_sound = gr.Button("Resynthesize", variant="primary", elem_id="resynthesize")
                 from_file = gr.Button("Resynthesize the mel", variant="primary", visible=False)
                 cancel = gr.Button("Cancel", elem_id="cancel")
@@ -61,37 +65,29 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
                 picture = gr.Plot(show_label=False, elem_id="mel")
                 original = gr.Audio(label="Original", interactive=False, elem_id="original", buttons=["download"])
                 result = gr.Audio(label="Resynthesized", interactive=False, elem_id="result", buttons=["download"])
-                used = gr.JSON(label="Settings", open=True, max_height=280, elem_id="settings")
+                settings = gr.JSON(label="Settings", open=True, max_height=280, elem_id="settings")
 
-        recording_tab.select(lambda: one_of(0), outputs=[from_sound, from_file], api_visibility="private")
-        mel_tab.select(lambda: one_of(1), outputs=[from_sound, from_file], api_visibility="private")
+        buttons = [from_sound, from_file]
+        recording_tab.select(lambda: show_button(0), outputs=buttons, api_visibility="private")
+        mel_tab.select(lambda: show_button(1), outputs=buttons, api_visibility="private")
         page.load(app.describe, outputs=model, api_name="model")
-        page.load(app.preferred, outputs=settings[:2], api_visibility="private")
-        shown, made = [picture, original], [picture, original, result, used]
+        page.load(app.model_options, outputs=controls, api_visibility="private")
+        shown, outputs = [picture, original], [picture, original, result, settings]
         queue = {"concurrency_id": "model", "concurrency_limit": 1}
         recording.change(app.show_recording, recording, shown, api_name="mel_of_recording", **queue)
         gr.on([files.change, spec.change], app.show_mel, [files, spec], shown, api_name="mel_of_file", **queue)
         queue["show_progress_on"] = result
+        of_recording = named(app.resynthesize, ["recording"], DEFAULTS)
+        of_mel = named(app.resynthesize_mel, ["files", "spec"], DEFAULTS)
         running = [
-            from_sound.click(app.resynthesize, [recording, *settings], made, api_name="resynthesize", **queue),
-            from_file.click(app.resynthesize_mel, [files, spec, *settings], made, api_name="resynthesize_mel", **queue),
+            from_sound.click(of_recording, [recording, *controls], outputs, api_name="resynthesize", **queue),
+            from_file.click(of_mel, [files, spec, *controls], outputs, api_name="resynthesize_mel", **queue),
         ]
         cancel.click(None, cancels=running, api_visibility="private")
     return page
 
 
-def controls() -> list[gr.components.Component]:
-    """Sampler, steps, seed and mel consistency, in the order in which the endpoints take them; the model sets two."""
-    with gr.Group():
-        with gr.Row():
-            solver = gr.Dropdown(list(NAMES), value="recommended", label="Sampler")
-            seed = skip_check(gr.Number(0, label="Seed"))
-        calls = skip_check(gr.Slider(1, MAX_STEPS, value=6, step=1, label="Steps"))
-        consistency = gr.Checkbox(True, label="Mel consistency: project the result onto the sounds that have this mel")
-    return [solver, calls, seed, consistency]
-
-
-def one_of(index: int) -> list[dict[str, Any]]:
+def show_button(index: int) -> list[dict[str, Any]]:
     """Updates that show the button of the open tab and hide the other one."""
     return [gr.update(visible=position == index) for position in range(2)]
 
@@ -99,26 +95,28 @@ def one_of(index: int) -> list[dict[str, Any]]:
 class App:
     """The endpoints of the page; all state is the vocoder, which loads at the first request, and its lock."""
 
+    options = limited(options_of(SynthesisOptions), {"sampler": NAMES})
+
     def __init__(self, vocoder: LazyVocoder):
         self.vocoder, self.lock = vocoder, Lock()
 
     def describe(self) -> str:
-        """Say which model the page plays, or how to get one."""
+        """Name the model of the page, or say how to get one."""
         try:
             return f"Model: `{self.vocoder.folder}`"
         except UserError as error:
             return f"**{error}**"
 
-    def preferred(self) -> tuple[str, int]:
-        """The model's own sampler and number of steps; without a model, which `describe` says, any."""
-        try:
+    def model_options(self) -> list[Any]:
+        """The values that controls begin with: the model's own; without a model, which `describe` says, any."""
+        own = {}
+        with suppress(UserError):
             model = self.vocoder().model
-        except UserError:
-            return "recommended", CALLS
-        return model.sampler, model.calls
+            own = {"steps": model.calls, "sampler": model.sampler}
+        return list((INITIAL | own).values())
 
     def show_recording(self, recording: str | None) -> tuple[Figure | None, Player | None]:
-        """Draw the mel of a recording and hand back what the model hears of it: mono, at the model's rate."""
+        """Draw the mel of a recording, and return what the model is given of it: mono, at the model's rate."""
         if not recording:
             return None, None
         with show_errors():
@@ -131,56 +129,24 @@ class App:
         with show_errors():
             return self._shown(load_saved_mel(files, spec, self.vocoder()))
 
-    def resynthesize(
-        self,
-        recording: str | None,
-        solver: str = "recommended",
-        calls: int = 6,
-        seed: int = 0,
-        consistency: bool = True,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds it by this default)
-    ) -> Iterator[Outputs]:
-        """Make a recording again from its mel: its mel, the original, the result, and the settings used."""
-        yield from self._resynthesized(
-            lambda vocoder: load_recording(recording, vocoder), solver, calls, seed, consistency, progress
-        )
+    def resynthesize(self, recording: str | None, *values: Any) -> Iterator[Any]:
+        """Resynthesize a recording from its mel: the mel, the original, the result, and the settings used."""
+        yield from self._resynthesize(lambda vocoder: load_recording(recording, vocoder), *values)
 
-    def resynthesize_mel(
-        self,
-        files: Sequence[str] | None,
-        spec: str = BESIDE,
-        solver: str = "recommended",
-        calls: int = 6,
-        seed: int = 0,
-        consistency: bool = True,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Outputs]:
-        """Make sound from a saved mel: the mel, no original, the result, and the settings used."""
-        yield from self._resynthesized(
-            lambda vocoder: load_saved_mel(files, spec, vocoder), solver, calls, seed, consistency, progress
-        )
+    def resynthesize_mel(self, files: Sequence[str] | None, spec: str, *values: Any) -> Iterator[Any]:
+        """Synthesize audio from a saved mel: the mel, no original, the result, and the settings used."""
+        yield from self._resynthesize(lambda vocoder: load_saved_mel(files, spec, vocoder), *values)
 
     def _shown(self, source: MelInput) -> tuple[Figure, Player | None]:
         original = player(source.original) if source.original else None
         return mel_figure(source.mel, self.vocoder().spec), original
 
-    def _resynthesized(
-        self,
-        load: Callable[[Vocoder], MelInput],
-        solver: str | None,
-        calls: float,
-        seed: float,
-        consistency: bool,
-        progress: gr.Progress,
-    ) -> Iterator[Outputs]:
+    def _resynthesize(self, load: Callable[[Vocoder], MelInput], *values: Any) -> Iterator[Any]:
+        *values, progress = values
         with show_errors():
-            if solver is None:
-                raise UserError("Sampler", "is empty", "choose one")
-            calls = number("Steps", calls, 1, MAX_STEPS, whole=True)
-            seed = number("Seed", seed, 0, LARGEST_SEED, whole=True)
+            options = parse(self.options, DEFAULTS, values)
             vocoder = self.vocoder()
             source = load(vocoder)
-            options = {"steps": calls, "seed": seed, "sampler": solver, "consistency": None if consistency else 0}
             audio, elapsed = yield from run_with_progress(
                 lambda callback: stopwatch(lambda: vocoder.generate(source.mel, callback=callback, **options)),
                 progress,
@@ -192,10 +158,7 @@ class App:
                 "input": source.name,
                 "model": str(self.vocoder.folder),
                 "model_hash": vocoder.model_hash,
-                "solver": solver,
-                "calls": calls,
-                "seed": seed,
-                "mel_consistency": bool(consistency),
+                **options,
                 "seconds": round(audio.seconds, 3),
                 "real_time_factor": round(audio.seconds / elapsed, 2),  # seconds of audio per second of work
                 "mel_spec": asdict(vocoder.spec),

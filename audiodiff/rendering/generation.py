@@ -16,7 +16,8 @@ from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.rendering import sidecar
-from audiodiff.rendering.jobs import FileOptions, Job, JobWriter, Outcome
+from audiodiff.rendering.jobs import Job, JobWriter, Outcome
+from audiodiff.rendering.options import FileOptions
 from audiodiff.rendering.spool import Spool
 
 COMMAND = "audiodiff generate"

@@ -1,9 +1,9 @@
-"""What there is to render: from the inputs that a user names to clips with a name, an identity and a mel.
+"""Inputs of rendering: from the paths on a command line to clips with a name, an id and a mel.
 
-An input is a recording, a saved mel, a folder of these (searched to the bottom, links included) or a manifest. A clip's
-*name* is its path below the folder or manifest that it was found in, without suffix: the rendering stands below the
-output folder under the same name. Its *id*, by which it gets its own seed, is that name, or what the manifest calls it:
-what else is rendered, and in which order, does not matter.
+An input is a recording, a saved mel, a folder of these (searched recursively, links included) or a manifest. A clip's
+*name* is its path below that folder or manifest, without suffix; the rendering has the same name below the output
+folder. Its *id*, which its seed depends on, is that name, or its id in the manifest: neither the other inputs nor their
+order matter.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from audiodiff.errors import UserError, first_line
 from audiodiff.pipelines.inputs import mel_tensor
 from audiodiff.pipelines.vocoder import Vocoder
 
-_KINDS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
+_EXTENSIONS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class RenderInput:
     """One clip to render.
 
     Attributes:
-        path: the recording or saved mel.
-        id: its seed is drawn by this.
+        path: of the recording or saved mel.
+        id: that its seed depends on.
         name: of the rendering, relative to the output folder, without suffix.
     """
 
@@ -44,11 +44,11 @@ class RenderInput:
 
     @property
     def is_mel(self) -> bool:
-        """A saved mel, not a recording."""
+        """Whether it is a saved mel, not a recording."""
         return self.path.suffix.lower() in mel_file.EXTENSIONS
 
     def digest(self, mel_spec: MelSpec | None = None) -> str:
-        """SHA-256 of all that decides the input's meaning: the file, and for a mel also the spec beside or given.
+        """SHA-256 of the file, and for a mel also of its spec.
 
         Raises:
             UserError: a file cannot be read.
@@ -56,9 +56,9 @@ class RenderInput:
         try:
             with self.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256")
-            beside = mel_file.spec_path(self.path)
-            if self.is_mel and beside.is_file():
-                digest.update(beside.read_bytes())
+            spec_file = mel_file.spec_path(self.path)
+            if self.is_mel and spec_file.is_file():
+                digest.update(spec_file.read_bytes())
         except OSError as error:
             raise UserError(self.path, f"cannot be read ({error.strerror})") from error
         if self.is_mel and mel_spec is not None:
@@ -66,18 +66,18 @@ class RenderInput:
         return digest.hexdigest()
 
     def frames(self, vocoder: Vocoder) -> int:
-        """About how many frames it has, for batching by length: as the header says; if it does not, it is decoded."""
+        """Approximate number of frames, for batches of similar length: from the header, else by decoding."""
         if self.is_mel:
             return mel_file.mel_frames(self.path)
         with io.AudioFile(self.path) as file:
             return round(file.seconds * vocoder.sample_rate / vocoder.spec.hop_length)
 
     def load(self, vocoder: Vocoder, mel_spec: MelSpec | None = None) -> tuple[Tensor, int]:
-        """Its mel (M, F) as the vocoder takes it, and how many samples its rendering has.
+        """Its mel (M, F) in the vocoder's spec, and the number of samples of its rendering.
 
         Args:
-            vocoder: that will render it.
-            mel_spec: what saved mels are whose files do not say.
+            vocoder: that renders it.
+            mel_spec: of saved mels whose files carry none.
 
         Raises:
             UserError: the file cannot be read, is a mel of a spec that cannot be converted, or far above full scale.
@@ -98,12 +98,12 @@ class RenderInput:
 def find_inputs(
     inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserError], None]
 ) -> list[RenderInput]:
-    """All clips of these inputs, in the order of their names.
+    """All clips of these inputs, sorted by name.
 
     Args:
         inputs: recordings, saved mels, folders, manifests (`.jsonl`).
-        out: where renderings go; nothing below it is an input of a folder around it.
-        report: called for every input that is left out.
+        out: output folder; files below it are no inputs of a folder around it.
+        report: called with the error of every input that is skipped.
     """
     sources: dict[tuple[Path, PurePosixPath], RenderInput] = {}
     for path in map(Path, inputs):
@@ -112,9 +112,9 @@ def find_inputs(
                 _add(source, sources, report)
         except UserError as error:
             report(error)
-        except Exception as error:  # A manifest may be damaged, or made to hurt.
+        except Exception as error:  # a manifest may be damaged or malicious
             report(UserError(path, f"cannot be read ({first_line(error)})"))
-    return sorted(_apart(sources.values(), report), key=lambda source: source.name)
+    return sorted(_unique(sources.values(), report), key=lambda source: source.name)
 
 
 def _add(source: RenderInput, sources: dict[tuple[Path, PurePosixPath], RenderInput], report: Callable) -> None:
@@ -128,40 +128,42 @@ def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Itera
     if path.is_dir():
         yield from _below(path, out, report)
     elif not path.exists():
-        raise UserError(path, "no such file or folder")
+        raise UserError(path, "no such file or folder", "check the path")
     elif path.suffix.lower() == ".jsonl":
         manifest = Manifest.load(path)
         for clip in manifest.clips:
-            # A manifest may point out of its own folder; what is written never leaves the output folder.
+            # A manifest may point out of its own folder; files are never written outside the output folder.
             parts = [part for part in PurePosixPath(clip.path).parts if part not in ("/", "..")]
             yield RenderInput(manifest.path(clip), clip.id, PurePosixPath(*parts or "_").with_suffix(""))
-    elif path.suffix.lower() in _KINDS:
+    elif path.suffix.lower() in _EXTENSIONS:
         yield RenderInput(path, path.stem, PurePosixPath(path.stem))
     else:
-        raise UserError(path, "is neither a recording, a mel nor a manifest", f"expected {' '.join(_KINDS)} .jsonl")
+        raise UserError(
+            path, "is neither a recording, a mel nor a manifest", f"give one of {' '.join(_EXTENSIONS)} .jsonl"
+        )
 
 
 def _below(folder: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:
-    place = Path(os.path.realpath(out))
-    if place == Path(os.path.realpath(folder)):
-        raise UserError(folder, "is both input and --out", "choose another --out")
-    wanted = [
+    output = Path(os.path.realpath(out))
+    if output == Path(os.path.realpath(folder)):
+        raise UserError(folder, "is both an input and --out", "choose another --out")
+    found = [
         path.relative_to(folder)
-        for path in files_below(folder, _KINDS)
-        if not Path(os.path.realpath(path)).is_relative_to(place)
+        for path in files_below(folder, _EXTENSIONS)
+        if not Path(os.path.realpath(path)).is_relative_to(output)
     ]
-    if not wanted:
-        raise UserError(folder, "holds no recording and no mel", f"expected {' '.join(_KINDS)}")
-    for name in wanted:
+    if not found:
+        raise UserError(folder, "contains no recording and no mel", f"give a folder with {' '.join(_EXTENSIONS)}")
+    for name in found:
         if problem := obstacle(folder / name):
             report(UserError(folder / name, problem))
             continue
-        plain = PurePosixPath(name.with_suffix("").as_posix())
-        yield RenderInput(folder / name, str(plain), plain)
+        stem = PurePosixPath(name.with_suffix("").as_posix())
+        yield RenderInput(folder / name, str(stem), stem)
 
 
-def _apart(sources: Iterable[RenderInput], report: Callable[[UserError], None]) -> Iterator[RenderInput]:
-    """Those whose name is theirs alone. Of several with one name none is rendered: which, must not depend on order."""
+def _unique(sources: Iterable[RenderInput], report: Callable[[UserError], None]) -> Iterator[RenderInput]:
+    """Inputs with a unique name. Of several with one name none is rendered: which one must not depend on order."""
     named = defaultdict(list)
     for source in sources:
         named[source.name].append(source)
@@ -170,4 +172,4 @@ def _apart(sources: Iterable[RenderInput], report: Callable[[UserError], None]) 
             yield group[0]
         else:
             paths = " and ".join(sorted(str(source.path) for source in group))
-            report(UserError(paths, f"would both be rendered to {name}", "rename one or render it to another --out"))
+            report(UserError(paths, f"would both be rendered to {name}", "rename one, or render it to another --out"))

@@ -17,37 +17,12 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from audiodiff.audio.io import FORMATS
 from audiodiff.errors import UserError
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.rendering import sidecar
+from audiodiff.rendering.options import FileOptions
 
 JobT = TypeVar("JobT", bound="Job")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileOptions:
-    """How files are written.
-
-    Attributes:
-        batch_size: clips per batch; the last bit of some samples depends on it.
-        format: "wav" or "flac".
-        overwrite: replace existing files, also those of others.
-
-    Raises:
-        UserError: a value that is out of range.
-    """
-
-    batch_size: int = 8
-    format: str = "wav"
-    overwrite: bool = False
-
-    def __post_init__(self):
-        """Check the values."""
-        if self.batch_size < 1:
-            raise UserError(f"batch size {self.batch_size}", "is below 1", "give 1 or more")
-        if self.format not in FORMATS:
-            raise UserError(f"format {self.format!r}", "unknown format", f"choose one of {', '.join(FORMATS)}")
 
 
 @dataclass(frozen=True)
@@ -72,11 +47,12 @@ class Job:
 
 @dataclass
 class Outcome:
-    """How many files were written, skipped because they exist, and failed with a report."""
+    """How many files were written, skipped because they exist, and failed with a report; seconds of the last one."""
 
     written: int = 0
     skipped: int = 0
     failed: int = 0
+    seconds: float | None = None
 
 
 class JobWriter:
@@ -162,6 +138,7 @@ class JobWriter:
         }
         sidecar.write_with_sidecar(job.path, write, self.command, job.settings | execution | entries)
         self.outcome.written += 1
+        self.outcome.seconds = samples / self.pipeline.sample_rate
 
 
 def unfinished_batches(jobs: Sequence[JobT], size: int) -> list[Sequence[JobT]]:

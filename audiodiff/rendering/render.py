@@ -7,7 +7,7 @@ an error. (A batch that does not fit into memory is rendered clip by clip.)
 import errno
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -18,11 +18,13 @@ from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError, first_line
 from audiodiff.files import folder_lock
+from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.inputs import RenderInput
-from audiodiff.rendering.jobs import FileOptions, Job, JobWriter, Outcome
+from audiodiff.rendering.jobs import Job, JobWriter, Outcome
+from audiodiff.rendering.options import FileOptions
 
 COMMAND = "audiodiff render"
 # Errors of a file system that refuses one name and accepts others.
@@ -30,32 +32,6 @@ _NAME_ERRORS = {
     *(errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class SynthesisOptions:
-    """How to synthesize.
-
-    Attributes:
-        steps: denoising steps.
-        sampler: name; None for the model's own.
-        seed: a clip has the noise of `clip_seed(seed, name)`.
-        consistency: iterations of mel consistency; None for the model's own.
-
-    Raises:
-        UserError: a value that is out of range.
-    """
-
-    steps: int = 6
-    sampler: str | None = None
-    seed: int = 0
-    consistency: int | None = None
-
-    def __post_init__(self):
-        """Check the values."""
-        presets.build(self.sampler or presets.NAMES[0], self.steps)
-        if self.consistency is not None and self.consistency < 0:
-            raise UserError(f"consistency {self.consistency}", "is below 0", "0 disables it")
 
 
 @dataclass(frozen=True)
@@ -89,9 +65,17 @@ def render(
         quiet: no progress bar.
 
     Raises:
-        UserError: the folder or a file in it cannot be written, another process writes to it, or a file exists that was
-            rendered with other settings.
+        UserError: the folder or a file in it cannot be written, another process writes to it, a file exists that was
+            rendered with other settings, or the sampler is unknown or needs more steps.
     """
+    model = vocoder.model
+    options = replace(
+        options,
+        steps=model.calls if options.steps is None else options.steps,
+        sampler=options.sampler or model.sampler,
+        consistency=model.consistency if options.consistency is None else options.consistency,
+    )
+    presets.build(options.sampler, options.steps)  # raises for an unknown sampler, before any work
     with folder_lock(out):
         sidecar.create_folder(Path(out))  # with the reason, where there is none
         writer = JobWriter(COMMAND, vocoder, Path(out), files, report)
@@ -120,7 +104,6 @@ class _Renderer:
         return None
 
     def _plan(self, source: RenderInput) -> RenderJob:
-        options, model = self.options, self.vocoder.model
         path = self.writer.out / f"{source.name}.{self.writer.files.format}"
         if path.resolve() == source.path.resolve():
             raise UserError(source.path, "would be overwritten by its own rendering", "choose another --out")
@@ -128,11 +111,8 @@ class _Renderer:
         settings = {
             "input_hash": source.digest(self.mel_spec),
             "model_hash": self.vocoder.model_hash,
-            "sampler": options.sampler or model.sampler,
-            "steps": options.steps,
-            "seed": options.seed,
-            "clip_seed": clip_seed(options.seed, source.id),
-            "consistency": model.consistency if options.consistency is None else options.consistency,
+            **asdict(self.options),
+            "clip_seed": clip_seed(self.options.seed, source.id),
         }
         found = self.writer.find(path, settings, renewed=["input_hash"])
         frames = found.get("frames")
@@ -154,14 +134,14 @@ class _Renderer:
     ) -> None:
         """Synthesize and write; where a batch fails its clips are tried one by one, so that one does not cost all."""
         jobs, mels, lengths = zip(*clips, strict=True)
-        settings, started = jobs[0].settings, time.perf_counter()
+        options, started = self.options, time.perf_counter()
         try:
             rendered = self.vocoder.generate(
                 mels,
-                settings["steps"],
+                options.steps,
                 clip_seeds=[job.settings["clip_seed"] for job in jobs],
-                sampler=settings["sampler"],
-                consistency=settings["consistency"],
+                sampler=options.sampler,
+                consistency=options.consistency,
                 callback=advance,
             )
         except (ValueError, MemoryError, RuntimeError) as error:  # torch's lack of memory is a RuntimeError

@@ -1,7 +1,7 @@
-"""Clips that come piece by piece, kept on disk until their level is known.
+"""Clips that arrive in chunks, buffered on disk until their peak is known.
 
-The peak of a clip, to which it is to be brought, is known at its end. Ten minutes of stereo are a hundred megabytes:
-they wait in a scratch file, so that memory does not grow with the length.
+The peak of a clip is known at its end. Ten minutes of stereo take a hundred megabytes: they are buffered in a scratch
+file, so that memory does not grow with the length.
 """
 
 import tempfile
@@ -16,15 +16,16 @@ from torch import Tensor
 from audiodiff.audio.loudness import peak_gain
 from audiodiff.errors import UserError
 
-_BLOCK = 2**20  # values that are read back at once
+_BLOCK = 2**20  # values read back at a time
 
 
 class Spool:
-    """A batch of clips, in scratch files that end with the `with` block.
+    """A batch of clips in scratch files, which the end of the `with` block deletes.
 
     Attributes:
-        samples: of each clip so far.
-        finite: whether all samples were, of each clip.
+        samples: samples per clip so far.
+        channels: of each clip.
+        finite: for each clip, whether all samples so far are finite.
     """
 
     def __init__(self):
@@ -34,16 +35,16 @@ class Spool:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        """The spool itself."""
+        """Return the spool."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the scratch files."""
+        """Delete the scratch files."""
         self._open.close()
 
-    def add(self, piece: Tensor) -> None:
-        """Put the next stretch (B, C, T) behind what there is."""
-        clips, channels, samples = piece.shape
+    def add(self, chunk: Tensor) -> None:
+        """Append the next chunk (B, C, T)."""
+        clips, channels, samples = chunk.shape
         if not self._sums.numel():
             self.channels, self.finite = channels, torch.ones(clips, dtype=torch.bool)
             self._sums = torch.zeros(clips, channels, dtype=torch.float64)
@@ -51,25 +52,25 @@ class Spool:
             self._high = -self._low
         try:
             while len(self._files) < clips:
-                # Without a buffer, which would meet a full disk only when the clip is read back, or closed.
+                # Unbuffered: a buffer would meet a full disk only when the clip is read back or closed.
                 scratch = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, the stack closes it
                 self._files.append(self._open.enter_context(scratch))
-            for file, rows in zip(self._files, piece, strict=True):
+            for file, rows in zip(self._files, chunk, strict=True):
                 _write(file, rows.T.contiguous().numpy().astype(np.float32).tobytes())
         except OSError as error:
-            problem = f"takes no more scratch files ({error.strerror or error})"
-            raise UserError(_scratch_folder(), problem, "free some space, or name another folder by TMPDIR") from error
+            problem = f"has no space for scratch files ({error.strerror or error})"
+            raise UserError(_scratch_folder(), problem, "free some space, or set TMPDIR to another folder") from error
         self.samples += samples
-        self.finite &= piece.isfinite().all(-1).all(-1)
+        self.finite &= chunk.isfinite().all(-1).all(-1)
         if samples:
-            self._sums += piece.double().sum(-1)
+            self._sums += chunk.double().sum(-1)
             self._low, self._high = (
-                torch.minimum(self._low, piece.amin(-1)),
-                torch.maximum(self._high, piece.amax(-1)),
+                torch.minimum(self._low, chunk.amin(-1)),
+                torch.maximum(self._high, chunk.amax(-1)),
             )
 
     def clip(self, number: int, peak: float | None) -> Iterator[Tensor]:
-        """One clip (C, T) piece by piece, normalized as by `loudness.normalize_peak`.
+        """One clip (C, T) in chunks, normalized as by `loudness.normalize_peak`.
 
         Args:
             number: of the clip.
@@ -93,7 +94,7 @@ def _write(file: BinaryIO, content: bytes) -> None:
 
 
 def _scratch_folder() -> str:
-    """Where scratch files go; where no folder takes any, tempfile cannot say."""
+    """Folder of scratch files; tempfile raises where no folder takes any."""
     try:
         return tempfile.gettempdir()
     except OSError:

@@ -214,7 +214,7 @@ def test_a_bad_model_is_one_line_and_touches_nothing(render, tmp_path, model, sp
         (["--sampler", "magic"], "sampler 'magic'"),
         (["--mel-spec", "mine"], "mel spec 'mine'"),
         (["--format", "mp3"], "format 'mp3'"),
-        (["--batch-size", "0"], "batch size 0"),
+        (["--batch-size", "0"], "--batch-size 0"),
         (["--consistency", "-2"], "consistency -2"),
         (["--precision", "int4"], "int4"),
         (["--device", "abacus"], "device abacus"),
@@ -301,6 +301,6 @@ def test_the_vocoder_makes_the_same_clip_from_the_sidecars_seed(render, tmp_path
     save_mel(tmp_path / "m.safetensors", mel, SPEC)
     render(tmp_path / "m.safetensors", "--seed", "5")
     seed = json.loads((tmp_path / "out" / "m.wav.json").read_text())["clip_seed"]
-    expected = Vocoder.from_pretrained(model).generate(mel, 2, seed).samples.numpy()
+    expected = Vocoder.from_pretrained(model).generate(mel, 2, clip_seeds=[seed]).samples.numpy()
     made = soundfile.read(tmp_path / "out" / "m.wav", dtype="float32")[0]
     assert np.abs(made - expected).max() < 1.01 / 32768

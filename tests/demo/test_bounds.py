@@ -1,4 +1,4 @@
-"""Whatever reaches an endpoint, by the page or by a program, is within bounds or answered by one plain sentence."""
+"""Whatever an endpoint receives, from the page or from a program, is within bounds or leads to one line."""
 
 import json
 from types import SimpleNamespace
@@ -13,16 +13,39 @@ from gradio_client.exceptions import AppError
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.mel.file import save_mel
-from audiodiff.demo import sources
-from audiodiff.demo.fields import number
-from audiodiff.demo.generator_page import AFTER, LIKE, NOTHING
-from audiodiff.demo.visit import show_errors
+from audiodiff.demo import uploads
+from audiodiff.demo.controls import LIMITS, limited, parse
+from audiodiff.demo.responses import show_errors
 from audiodiff.errors import UserError
+from audiodiff.options import Option
 
 PATIENCE = 30
-FIELDS = {1: "Beats a minute", 2: "How strictly", 3: "Seconds", 4: "Steps", 5: "Seed"}
+# Of the drums' page, in order: a valid request as JSON.
+REQUEST = {
+    "labels": "[]",
+    "steps": "2",
+    "sampler": '"ddim"',
+    "seed": "0",
+    "seconds": "0.5",
+    "guidance_scale": "1",
+    "loop": "false",
+    "continue_from": "null",
+    "init_audio": "null",
+    "init_noise_level": "0.5",
+    "peak_level": "0.9",
+}
+LABELS = {
+    "guidance_scale": "Guidance scale",
+    "seconds": "Seconds",
+    "steps": "Steps",
+    "seed": "Seed",
+    "init_noise_level": "Noise level",
+    "peak_level": "Peak level",
+    "consistency": "Mel consistency",
+}
 # As JSON; NaN and Infinity are what Python's parsers take for numbers.
-VALUES = ("null", "NaN", "Infinity", "-1", "1e308", "1" + 400 * "0", '"abc"', "[]", "true")
+VALUES = ("NaN", "Infinity", "-1", "1e308", "1" + 400 * "0", '"abc"', "[]")
+NOT_A_SEED = ("null", "NaN", "Infinity", "2.5", '"abc"', "[]")
 
 
 def answer(url: str, endpoint: str, data: str) -> tuple[str, dict]:
@@ -37,36 +60,46 @@ def answer(url: str, endpoint: str, data: str) -> tuple[str, dict]:
     return name.removeprefix("event: "), json.loads(content.removeprefix("data: "))
 
 
-@pytest.mark.parametrize("field", FIELDS)
-def test_every_number_of_the_music_page(music_url, field):
-    for value in VALUES:
-        data = ["[]", "0", "1", "0.5", "2", "0", "false", "null", json.dumps(NOTHING), "0.5"]
-        data[field] = value
-        name, content = answer(music_url, "generate", f"[{', '.join(data)}]")
-        assert name == "error", (field, value, content)
-        assert content["error"].startswith(f"{FIELDS[field]}: ") and "enter a" in content["error"], content
+def request(**changes: str) -> str:
+    return f"[{', '.join((REQUEST | changes).values())}]"
 
 
-@pytest.mark.parametrize(("place", "field"), [(2, "Steps"), (3, "Seed")])
-def test_every_number_of_the_vocoders_page(url, place, field):
-    for value in VALUES:
-        data = ["null", '"ddim"', "2", "0", "true"]
-        data[place] = value
-        name, content = answer(url, "resynthesize", f"[{', '.join(data)}]")
-        assert name == "error" and content["error"].startswith(f"{field}: "), (value, content)
+@pytest.mark.parametrize("name", ["guidance_scale", "seconds", "steps", "seed", "init_noise_level", "peak_level"])
+def test_every_number_of_a_generators_page(music_url, name):
+    for value in NOT_A_SEED if name == "seed" else VALUES:
+        event, content = answer(music_url, "generate", request(**{name: value}))
+        assert event == "error", (name, value, content)
+        assert content["error"].startswith(LABELS[name]) and "\n" not in content["error"], content
 
 
-def test_numbers():
-    assert number("Seed", 2**62 + 1, 0, 2**63 - 1, whole=True) == 2**62 + 1
-    assert number("Seconds", 3, 0.5, 120) == 3.0
-    for value, words in (
-        (None, "Seed: is empty; enter a whole number from 0 to 9"),
-        (1.5, "Seed: 1.5 is not whole; enter a whole number from 0 to 9"),
-        (1e308, "Seed: 1e+308 is out of range; enter a whole number from 0 to 9"),
+@pytest.mark.parametrize("name", ["steps", "seed", "consistency"])
+def test_every_number_of_the_vocoders_page(url, name):
+    valid = {"recording": "null", "steps": "2", "sampler": '"ddim"', "seed": "0", "consistency": "0"}
+    for value in NOT_A_SEED if name == "seed" else VALUES:
+        data = f"[{', '.join((valid | {name: value}).values())}]"
+        event, content = answer(url, "resynthesize", data)
+        assert event == "error" and content["error"].startswith(LABELS[name]), (value, content)
+
+
+def test_the_parameters_of_the_api_are_the_options(music):
+    (parameters,) = (page["parameters"] for page in music.view_api(return_format="dict")["named_endpoints"].values())
+    assert [parameter["parameter_name"] for parameter in parameters] == list(REQUEST)
+
+
+def test_values_are_checked_within_the_limits_of_the_demo():
+    options = limited(
+        {"seconds": Option("number", "Length.", "Seconds", above=0), "seed": Option("integer", "", "Seed")}
+    )
+    assert parse(options, {"seed": 0}, [3, 2**62 + 1]) == {"seconds": 3.0, "seed": 2**62 + 1}
+    assert parse(options, {"seed": 0}, [None, 1])["seconds"] is None
+    for values, subject in (
+        ([LIMITS["seconds"]["maximum"] + 1, 1], "Seconds 121"),
+        ([1, None], "Seed"),
+        ([1, 1.5], "Seed 1.5"),
     ):
         with pytest.raises(UserError) as error:
-            number("Seed", value, 0, 9, whole=True)
-        assert str(error.value) == words
+            parse(options, {"seed": 0}, values)
+        assert error.value.subject == subject
 
 
 @pytest.fixture(scope="module")
@@ -79,29 +112,29 @@ def silence(path, seconds, rate=8000):
     return path
 
 
-@pytest.mark.parametrize("use", [AFTER, LIKE])
-def test_a_long_upload_to_the_music_page_is_refused(music, tmp_path, use):
+@pytest.mark.parametrize("use", ["continue_from", "init_audio"])
+def test_a_long_upload_to_a_generators_page_is_refused(music, tmp_path, use):
     file = handle_file(silence(tmp_path / "long.wav", 121))
-    with pytest.raises(AppError, match=r"^long\.wav: is longer than 120 s; cut it"):
-        music.predict([], 0, 1, 1, 2, 0, False, file, use, 0.5, api_name="/generate")
+    with pytest.raises(AppError, match=r"^long\.wav: is longer than 120 s; cut"):
+        music.predict(**{use: file}, api_name="/generate")
 
 
 def test_a_large_upload_is_refused_as_it_arrives(url, upload, tmp_path):
     large = tmp_path / "large.wav"
     with large.open("wb") as file:
-        file.truncate((sources.MAX_MEGABYTES + 1) * 2**20)
+        file.truncate((uploads.MAX_MEGABYTES + 1) * 2**20)
     with pytest.raises(OSError) as error:  # an HTTPError is one; so is a connection that is closed on who still sends
         upload(url, large)
     assert getattr(error.value, "code", 413) == 413
 
 
 def test_a_large_file_is_refused_however_it_came(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_MEGABYTES", 0.001)
+    monkeypatch.setattr(uploads, "MAX_MEGABYTES", 0.001)
     path = silence(tmp_path / "a.wav", 2)
     with pytest.raises(UserError, match=r"more than 0\.001 MB"):
-        sources.read_upload(str(path), 60)
+        uploads.read_upload(str(path), 60)
     with pytest.raises(UserError, match=r"more than 0\.001 MB"):
-        sources.load_saved_mel([str(path)], sources.BESIDE, None)
+        uploads.load_saved_mel([str(path)], uploads.BESIDE, None)
 
 
 def test_a_long_mel_is_refused(tmp_path):
@@ -109,19 +142,19 @@ def test_a_long_mel_is_refused(tmp_path):
     for seconds in (60, 61):
         save_mel(tmp_path / f"{seconds}.npy", torch.zeros(80, seconds * 16000 // 256), spec)
     with pytest.raises(UserError, match=r"61\.npy: is longer than 60 s"):
-        sources.load_saved_mel([str(tmp_path / "61.npy"), str(tmp_path / "61.melspec.json")], sources.BESIDE, None)
-    mel = sources.load_saved_mel([str(tmp_path / "60.npy")], "speech_16k", SimpleNamespace(spec=spec)).mel
+        uploads.load_saved_mel([str(tmp_path / "61.npy"), str(tmp_path / "61.melspec.json")], uploads.BESIDE, None)
+    mel = uploads.load_saved_mel([str(tmp_path / "60.npy")], "speech_16k", SimpleNamespace(spec=spec)).mel
     assert mel.shape == (80, 3750)
 
 
 def test_no_more_than_is_allowed_is_decoded(tmp_path, monkeypatch):
     asked = []
-    read = sources.read
-    monkeypatch.setattr(sources, "read", lambda *a, **k: asked.append(k["samples"]) or read(*a, **k))
+    read = uploads.read
+    monkeypatch.setattr(uploads, "read", lambda *a, **k: asked.append(k["samples"]) or read(*a, **k))
     with pytest.raises(UserError, match="longer than 1 s"):
-        sources.read_upload(str(silence(tmp_path / "a.wav", 5)), 1)
+        uploads.read_upload(str(silence(tmp_path / "a.wav", 5)), 1)
     assert asked == [8001]
-    assert sources.read_upload(str(silence(tmp_path / "a.wav", 1)), 1).seconds == 1
+    assert uploads.read_upload(str(silence(tmp_path / "a.wav", 1)), 1).seconds == 1
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("shape '[1, 2]' is invalid"), KeyError("x")])
@@ -132,23 +165,12 @@ def test_other_faults_are_a_sentence_without_our_words(error):
     assert str(error) not in shown.value.message or not str(error)
 
 
-@pytest.mark.parametrize(
-    ("labels", "words"),
-    [
-        ("5", "is no list"),
-        (f'["{300 * "x"}"]', "is not one of the model's"),
-        ('["x"]', "'x'"),
-        ("[7]", "7"),
-        ("[[]]", "label"),
-    ],
-)
-def test_odd_labels_are_one_sentence(music_url, labels, words):
-    data = f"[{labels}, 0, 1, 0.5, 2, 0, false, null, {json.dumps(NOTHING)}, 0.5]"
-    name, content = answer(music_url, "generate", data)
-    assert name == "error" and words in content["error"]
+@pytest.mark.parametrize("labels", ["5", f'["{300 * "x"}"]', '["x"]', "[7]", "[[]]"])
+def test_odd_labels_are_one_line(music_url, labels):
+    name, content = answer(music_url, "generate", request(labels=labels))
+    assert name == "error" and content["error"].startswith("Labels ") and "\n" not in content["error"]
 
 
 def test_no_labels_are_none(music_url):
-    data = f"[null, 0, 1, 0.5, 2, 0, false, null, {json.dumps(NOTHING)}, 0.5]"
-    name, (_, _, settings) = answer(music_url, "generate", data)
+    name, (_, _, settings) = answer(music_url, "generate", request(labels="null"))
     assert name == "complete" and settings["labels"] == []

@@ -1,4 +1,4 @@
-"""What a visitor no longer waits for ends at the sampler's next step."""
+"""A canceled request stops at the sampler's next step."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from audiodiff.demo import cancellation
 from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.pipelines.pipeline import Progress
 
-STEPS = 50  # that a request asks for
+STEPS = 50  # of a request
 PATIENCE = 30  # seconds
 
 
@@ -39,24 +39,25 @@ def assert_stopped(began):
 
 
 def ask(page, recording, steps):
-    return page.submit(handle_file(recording), "ddim", steps, 0, False, api_name="/resynthesize")
+    options = {"steps": steps, "sampler": "ddim", "consistency": 0}
+    return page.submit(recording=handle_file(recording), **options, api_name="/resynthesize")
 
 
-def test_a_cancelled_request_stops_and_the_next_one_is_served(page, recording, slow_network):
+def test_a_canceled_request_stops_and_the_next_one_is_served(page, recording, slow_network):
     job = ask(page, recording, STEPS)
     until(lambda: len(slow_network) > 2)
     job.cancel()
     assert_stopped(slow_network)
-    assert ask(page, recording, 2).result(PATIENCE)[3]["calls"] == 2
+    assert ask(page, recording, 2).result(PATIENCE)[3]["steps"] == 2
 
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["running", "waiting in the queue"])
-def test_the_work_of_a_visitor_who_has_left_stops(page, url, upload, recording, slow_network, waiting):
-    """A program that asks by plain HTTP, listens, and goes away."""
+def test_the_request_of_a_visitor_who_has_left_stops(page, url, upload, recording, slow_network, waiting):
+    """A program sends a request by plain HTTP and closes the connection."""
     first = ask(page, recording, 10) if waiting else None
     until(lambda: slow_network or not waiting)
     call = f"{url}gradio_api/call/resynthesize"
-    body = json.dumps({"data": [upload(url, recording), "ddim", STEPS, 0, False]}).encode()
+    body = json.dumps({"data": [upload(url, recording), STEPS, "ddim", 0, 0]}).encode()
     with urlopen(Request(call, body, {"Content-Type": "application/json"}), timeout=PATIENCE) as answer:
         event = json.load(answer)["event_id"]
     with urlopen(f"{call}/{event}", timeout=PATIENCE):
@@ -64,7 +65,7 @@ def test_the_work_of_a_visitor_who_has_left_stops(page, url, upload, recording, 
     if waiting:
         first.result(PATIENCE)
     assert_stopped(slow_network)
-    assert ask(page, recording, 2).result(PATIENCE)[3]["calls"] == 2
+    assert ask(page, recording, 2).result(PATIENCE)[3]["steps"] == 2
 
 
 class Bar:

@@ -1,4 +1,4 @@
-"""The page of a model of music, asked as a program asks it."""
+"""The page of an audio generator, called by its API."""
 
 import numpy as np
 import pytest
@@ -6,43 +6,45 @@ import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from audiodiff.demo.generator_page import AFTER, LIKE, NOTHING
-
 
 @pytest.fixture(scope="module")
 def music(music_url):
     return Client(music_url, verbose=False)
 
 
-def ask(music, labels=(), seconds=0.5, seed=0, loop=False, clip=None, use=NOTHING):
-    given = handle_file(clip) if clip else None
-    _, path, told = music.predict(list(labels), 0, 2.0, seconds, 2, seed, loop, given, use, 0.3, api_name="/generate")
-    return *soundfile.read(path, dtype="int16", always_2d=True), told
+def request(music, **options):
+    """(samples, sample rate, settings) of a clip."""
+    clips = {name: handle_file(options.pop(name)) for name in ("continue_from", "init_audio") if name in options}
+    _, path, settings = music.predict(**{"seconds": 0.5, "steps": 2} | options | clips, api_name="/generate")
+    return *soundfile.read(path, dtype="int16", always_2d=True), settings
 
 
-def test_a_clip_is_made_as_it_was_asked_for(music):
-    made, rate, told = ask(music, ["kick"], seconds=0.5)
-    assert made.shape == (11025, 1) and rate == 22050 and abs(int(np.abs(made).max()) - 0.9 * 32767) < 2
-    assert (told["labels"], told["steps"], told["seed"], told["guidance"]) == (["kick"], 2, 0, 2.0)
-    assert np.array_equal(ask(music, ["kick"], seconds=0.5)[0], made)
-    assert not np.array_equal(ask(music, ["kick"], seconds=0.5, seed=1)[0], made)
-    assert ask(music, seconds=0.5)[2]["guidance"] == 1.0
+def test_options_reach_the_clip(music):
+    clip, rate, settings = request(music, labels=["kick"], guidance_scale=2.0)
+    assert clip.shape == (11025, 1) and rate == 22050 and abs(int(np.abs(clip).max()) - 0.9 * 32767) < 2
+    assert (settings["labels"], settings["steps"], settings["seed"]) == (["kick"], 2, 0)
+    assert settings["guidance_scale"] == 2.0
+    assert np.array_equal(request(music, labels=["kick"], guidance_scale=2.0)[0], clip)
+    assert not np.array_equal(request(music, labels=["kick"], guidance_scale=2.0, seed=1)[0], clip)
+    assert request(music, guidance_scale=2.0)[2]["guidance_scale"] == 1.0  # without a condition
 
 
-def test_a_clip_is_gone_on_with_and_varied(music, recording):
+def test_a_clip_is_continued_and_varied(music, recording):
     given = soundfile.info(str(recording))
-    assert len(ask(music, clip=recording, use=AFTER)[0]) == given.frames + 11025
-    assert len(ask(music, clip=recording, use=LIKE)[0]) == given.frames
-    assert len(ask(music, loop=True, seconds=0.5)[0]) == 11025
+    assert len(request(music, continue_from=recording)[0]) == given.frames + 11025
+    assert len(request(music, init_audio=recording, init_noise_level=0.3)[0]) == given.frames
+    assert len(request(music, loop=True)[0]) == 11025
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"seconds": 1e6}, "Seconds: 1000000.0 is out of range; enter a number from 0.5 to 120"),
-        ({"use": AFTER}, "the clip: is missing"),
-    ],
+    ("options", "subject"),
+    [({"seconds": 1e6}, "Seconds 1e"), ({"steps": 101}, "Steps 101"), ({"labels": ["x"]}, "Labels 'x'")],
 )
-def test_mistakes_are_one_line(music, options, message):
-    with pytest.raises(AppError, match=message):
-        ask(music, **options)
+def test_mistakes_are_one_line(music, options, subject):
+    with pytest.raises(AppError, match=rf"^{subject}[^\n]*$"):
+        request(music, **options)
+
+
+def test_two_clips_are_refused(music, recording):
+    with pytest.raises(AppError, match="exclusive"):
+        request(music, continue_from=recording, init_audio=recording)

@@ -14,7 +14,7 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.mel.file import save_mel
 from audiodiff.demo import build
 from audiodiff.demo.models import LazyVocoder, newest
-from audiodiff.demo.visit import player
+from audiodiff.demo.responses import player
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 
@@ -64,7 +64,7 @@ def test_lazy_vocoder_loads_once(model_folder):
 
 def test_recording_is_resynthesized_as_the_vocoder_does(page, recording, model_folder):
     picture, original, result, settings = page.predict(
-        handle_file(recording), "ddim", 3, 7, True, api_name="/resynthesize"
+        handle_file(recording), 3, "ddim", 7, None, api_name="/resynthesize"
     )
     assert picture["type"] == "matplotlib"
     assert picture["plot"].startswith("data:image/")
@@ -75,14 +75,14 @@ def test_recording_is_resynthesized_as_the_vocoder_does(page, recording, model_f
     assert rate == 16000 and len(made) == len(wanted) == len(heard.samples)
     assert np.abs(made.astype(int) - wanted).max() <= 2
     assert np.array_equal(samples_of(original)[0], player(heard)[1])
-    assert (settings["solver"], settings["calls"], settings["seed"]) == ("ddim", 3, 7)
+    assert (settings["sampler"], settings["steps"], settings["seed"]) == ("ddim", 3, 7)
     assert settings["model_hash"] == vocoder.model_hash and settings["input"] == "glide.wav"
 
 
 def test_seed_and_consistency_are_heard(page, recording):
     results = [
-        samples_of(page.predict(handle_file(recording), "recommended", 2, *choice, api_name="/resynthesize")[2])[0]
-        for choice in [(0, True), (0, True), (1, True), (0, False)]
+        samples_of(page.predict(handle_file(recording), 2, "recommended", *choice, api_name="/resynthesize")[2])[0]
+        for choice in [(0, None), (0, None), (1, None), (0, 0)]
     ]
     assert np.array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2])
@@ -96,11 +96,11 @@ def test_saved_mel_sounds_like_its_recording(page, recording, model_folder, tmp_
     vocoder = Vocoder.from_pretrained(model_folder)
     save_mel(path, vocoder.mel(audio), vocoder.spec)
     files = [handle_file(file) for file in sorted(tmp_path.iterdir())]
-    beside = "in its .melspec.json"
+    beside = "from its .melspec.json"
     picture, original = page.predict(files, beside, api_name="/mel_of_file")
     assert picture and original is None
-    _, _, made, settings = page.predict(files, beside, "ddim", 2, 3, True, api_name="/resynthesize_mel")
-    _, _, wanted, _ = page.predict(handle_file(recording), "ddim", 2, 3, True, api_name="/resynthesize")
+    _, _, made, settings = page.predict(files, beside, 2, "ddim", 3, None, api_name="/resynthesize_mel")
+    _, _, wanted, _ = page.predict(handle_file(recording), 2, "ddim", 3, None, api_name="/resynthesize")
     made, wanted = samples_of(made)[0], samples_of(wanted)[0]
     assert np.abs(made[: len(wanted)].astype(int) - wanted).max() <= 2
     assert settings["input"] == path.name
@@ -109,9 +109,9 @@ def test_saved_mel_sounds_like_its_recording(page, recording, model_folder, tmp_
 def test_bare_array_takes_the_spec_that_is_named(page, tmp_path):
     path = tmp_path / "bare.npy"
     np.save(path, np.full((80, 20), -4.0, dtype=np.float32))
-    args = "recommended", 1, 0, False
-    with pytest.raises(AppError, match="has no mel spec"):
-        page.predict([handle_file(path)], "in its .melspec.json", *args, api_name="/resynthesize_mel")
+    args = 1, "recommended", 0, 0
+    with pytest.raises(AppError, match="bare"):
+        page.predict([handle_file(path)], "from its .melspec.json", *args, api_name="/resynthesize_mel")
     with pytest.raises(AppError, match="sample_rate"):
         page.predict([handle_file(path)], "hifigan_22k", *args, api_name="/resynthesize_mel")
     made = page.predict([handle_file(path)], "speech_16k", *args, api_name="/resynthesize_mel")[2]
@@ -122,11 +122,11 @@ def test_bad_input_is_one_line_that_names_the_upload(page, tmp_path):
     text = tmp_path / "notes.wav"
     text.write_text("this is no sound")
     with pytest.raises(AppError) as caught:
-        page.predict(handle_file(text), "recommended", 2, 0, True, api_name="/resynthesize")
+        page.predict(handle_file(text), api_name="/resynthesize")
     message = str(caught.value)
     assert message.startswith("notes.wav: ") and "\n" not in message
     with pytest.raises(AppError, match="upload a file or record one"):
-        page.predict(None, "recommended", 2, 0, True, api_name="/resynthesize")
+        page.predict(None, api_name="/resynthesize")
     long = tmp_path / "long.wav"
     soundfile.write(long, np.zeros(61 * 8000), 8000)
     with pytest.raises(AppError, match="audiodiff render"):

@@ -17,7 +17,7 @@ from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.rendering import sidecar, spool
 from audiodiff.rendering.generation import generate
-from audiodiff.rendering.jobs import FileOptions
+from audiodiff.rendering.options import FileOptions
 from audiodiff.rendering.sidecar import sidecar_path
 
 TWO = GenerationConfig(steps=2)
@@ -162,7 +162,7 @@ def test_a_full_scratch_folder_is_one_line(limit_files, samples):
     """Whatever a buffer holds: a full disk is met where it is reported, and not once more at the end of the block."""
     with (
         limit_files(2000),
-        pytest.raises(UserError, match=r"takes no more scratch files \(File too large\)") as error,
+        pytest.raises(UserError, match=r"scratch files \(File too large\)") as error,
         spool.Spool() as scratch,
     ):
         scratch.add(torch.ones(1, 1, 500))
@@ -231,7 +231,7 @@ def test_a_full_disk_leaves_nothing_half(generator, tmp_path, monkeypatch, limit
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("option", ["--after", "--like"])
+@pytest.mark.parametrize("option", ["--continue-from", "--init-audio"])
 def test_an_unfit_clip_is_named(folder, tmp_path, option, monkeypatch, capsys):
     io.write(tmp_path / "still.wav", io.Audio(torch.zeros(4000), 8000))
     words = ["generate", "--model", folder, "--out", tmp_path / "out", option, tmp_path / "still.wav"]
@@ -245,7 +245,7 @@ def test_an_unfit_clip_is_named(folder, tmp_path, option, monkeypatch, capsys):
 
 def test_the_verb(folder, tmp_path, capsys):
     arguments = ["generate", "--model", str(folder), "--out", str(tmp_path / "out"), "--count", "2", "--steps", "2"]
-    application()([*arguments, "--label", "snare", "--guidance", "2"], standalone_mode=False)
+    application()([*arguments, "--label", "snare", "--guidance-scale", "2"], standalone_mode=False)
     assert capsys.readouterr().out.startswith("2 generated, 0 skipped")
     assert len(contents(tmp_path / "out")) == 2
 
@@ -254,14 +254,14 @@ def test_the_verb_goes_on_and_varies(folder, tmp_path, capsys):
     io.write(tmp_path / "tone.wav", TONE)
     arguments = ["generate", "--model", str(folder), "--steps", "2"]
     for words, samples in (
-        (["--after", tmp_path / "tone.wav", "--seconds", "0.25"], 6000),
-        (["--like", tmp_path / "tone.wav", "--strength", "0.3"], 4000),
+        (["--continue-from", tmp_path / "tone.wav", "--seconds", "0.25"], 6000),
+        (["--init-audio", tmp_path / "tone.wav", "--noise-level", "0.3"], 4000),
         (["--loop", "--seconds", "1"], 8000),
     ):
         out = tmp_path / words[0]
         application()([*arguments, *map(str, words), "--out", str(out)], standalone_mode=False)
         assert io.probe(out / "0000.wav").samples == samples
-    with pytest.raises(UserError, match="mutually exclusive"):
+    with pytest.raises(UserError, match="exclusive"):
         application()(
-            [*arguments, "--loop", "--after", str(tmp_path / "tone.wav"), "--out", "x"], standalone_mode=False
+            [*arguments, "--loop", "--continue-from", str(tmp_path / "tone.wav"), "--out", "x"], standalone_mode=False
         )

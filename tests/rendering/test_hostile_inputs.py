@@ -11,10 +11,10 @@ import torch
 from audiodiff.audio import io
 from audiodiff.audio.mel.file import save_mel, spec_path
 from audiodiff.pipelines.audio_generator import AudioGenerator
-from audiodiff.pipelines.options import GenerationConfig
+from audiodiff.pipelines.options import GenerationConfig, SynthesisOptions
 from audiodiff.rendering import generation, render, sidecar
 from audiodiff.rendering.inputs import RenderInput, find_inputs
-from audiodiff.rendering.jobs import FileOptions
+from audiodiff.rendering.options import FileOptions
 
 NAMES = {
     "80 Japanese letters": "あ" * 80,
@@ -33,7 +33,7 @@ def go(vocoder, recording, tmp_path):
 
     def run(inputs=tmp_path / "in", **settings):
         errors = []
-        options, files = render.SynthesisOptions(steps=1, consistency=0), FileOptions(**settings)
+        options, files = SynthesisOptions(steps=1, consistency=0), FileOptions(**settings)
         found = find_inputs([inputs], tmp_path / "out", errors.append)
         return render.render(vocoder, found, tmp_path / "out", options, errors.append, files, quiet=True), errors
 
@@ -144,7 +144,7 @@ def test_a_nul_in_a_path_costs_its_own_clip_only(vocoder, recording, tmp_path):
     io.write(tmp_path / "good.wav", recording(1500))
     sources = [RenderInput(tmp_path / f"{name}.wav", name, PurePosixPath(name)) for name in ("good", "b\0d")]
     errors = []
-    options = render.SynthesisOptions(steps=1)
+    options = SynthesisOptions(steps=1)
     outcome = render.render(vocoder, sources, tmp_path / "out", options, errors.append, quiet=True)
     assert (outcome.written, outcome.failed, len(errors)) == (1, 1, 1) and "null" in errors[0].problem
 

@@ -75,7 +75,7 @@ def test_what_lies_below_the_output_folder_is_no_input(tree, recording):
     write(tree / "out" / "b.wav", recording(100))
     assert names(collect([tree], tree / "out")[0]) == ["a/b", "a/c d", "a/deep/m", "b", "n"]
     sources, lines = collect([tree], tree)
-    assert sources == [] and "is both input and --out" in lines[0]
+    assert sources == [] and "choose another --out" in lines[0]
 
 
 def test_inputs_that_are_none_are_reported_and_the_others_found(tree, tmp_path):
@@ -192,5 +192,5 @@ def test_another_logarithm_is_converted(vocoder, recording, tmp_path):
 
 def test_another_mel_is_refused_by_the_fields_that_differ(vocoder, tmp_path):
     source = save_bare(tmp_path / "taco.npy", np.zeros((80, 5)), PRESETS["tacotron2_22k"])
-    with pytest.raises(UserError, match=r"taco\.npy: has another mel spec: sample_rate: 22050 != 16000"):
+    with pytest.raises(UserError, match=r"taco\.npy: .*sample_rate: 22050 != 16000"):
         source.load(vocoder)

@@ -6,13 +6,14 @@ from audiodiff.audio import io
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
 from audiodiff.pipelines.audio_generator import AudioGenerator
-from audiodiff.pipelines.options import GenerationConfig
+from audiodiff.pipelines.options import GenerationConfig, SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.rendering import generation, jobs, render, sidecar
 from audiodiff.rendering.inputs import find_inputs
+from audiodiff.rendering.options import FileOptions
 
 CLIPS = 9
-OPTIONS = render.SynthesisOptions(steps=2, consistency=1)
+OPTIONS = SynthesisOptions(steps=2, consistency=1)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def renderer(tmp_path_factory, tiny, recording):
         io.write(inputs / f"{i}.wav", recording(1500 + 700 * i, seed=i))
 
     def go(out, **settings):
-        files = jobs.FileOptions(**{"batch_size": 4} | settings)
+        files = FileOptions(**{"batch_size": 4} | settings)
         outcome = render.render(vocoder, find_inputs([inputs], out, fail), out, OPTIONS, fail, files, quiet=True)
         return outcome.written, outcome.skipped
 
@@ -37,7 +38,7 @@ def generate(make_music):
     generator = AudioGenerator(make_music())
 
     def go(out, **settings):
-        files = jobs.FileOptions(**{"batch_size": 4} | settings)
+        files = FileOptions(**{"batch_size": 4} | settings)
         outcome = generation.generate(generator, out, GenerationConfig(steps=2), CLIPS, files, quiet=True)
         return outcome.written, outcome.skipped
 
@@ -106,9 +107,9 @@ def test_lost_files_come_back_as_they_were(go, whole, tmp_path):
 
 def test_finished_batches_are_not_sampled_again(generate, renderer, tmp_path, monkeypatch):
     sampled = []
-    for owner, name in ((Vocoder, "generate"), (AudioGenerator, "pieces")):
+    for owner, name in ((Vocoder, "generate"), (AudioGenerator, "chunks")):
         method = getattr(owner, name)
-        seen = lambda *a, method=method, **k: sampled.append(len(a[1])) or method(*a, **k)  # noqa: E731
+        seen = lambda *a, method=method, **k: sampled.append(len(k.get("clip_seeds") or a[2])) or method(*a, **k)  # noqa: E731
         monkeypatch.setattr(owner, name, seen)
     for go, folder in ((renderer, tmp_path / "render"), (generate, tmp_path / "generate")):
         go(folder)
@@ -130,7 +131,7 @@ def test_an_unreadable_clip_is_left_out_of_its_batch_every_time(renderer, tmp_pa
     vocoder = Vocoder(tiny())
 
     def run(out):
-        found, files = find_inputs([inputs], out, fail), jobs.FileOptions(batch_size=4)
+        found, files = find_inputs([inputs], out, fail), FileOptions(batch_size=4)
         return render.render(vocoder, found, out, OPTIONS, lines.append, files, quiet=True)
 
     assert run(tmp_path / "whole").failed == 1

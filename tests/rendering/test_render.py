@@ -15,10 +15,11 @@ from audiodiff.audio.mel.file import save_mel
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
+from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.rendering.inputs import RenderInput, find_inputs
-from audiodiff.rendering.jobs import FileOptions
-from audiodiff.rendering.render import SynthesisOptions, render
+from audiodiff.rendering.options import FileOptions
+from audiodiff.rendering.render import render
 from audiodiff.rendering.sidecar import sidecar_path
 
 SPEC = PRESETS["speech_16k"]
@@ -93,11 +94,11 @@ def test_batch_order_and_interruption_leave_no_trace(go, tmp_path, monkeypatch, 
     go("shuffled", sampler=sampler, batch_size=2, shuffle=1)
     generate, left = Vocoder.generate, [2]
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        return generate(*arguments)
+        return generate(*arguments, **options)
 
     monkeypatch.setattr(Vocoder, "generate", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -115,7 +116,7 @@ def test_a_clip_is_what_its_vocoder_makes_with_its_own_seed(go, inputs, tmp_path
     go(seed=3, steps=3, consistency=2, sampler="ddim")
     recording = io.read(inputs / "sub" / "b.wav")
     seed = clip_seed(3, "sub/b")
-    expected = vocoder.resynthesize(recording, 3, seed, sampler="ddim", consistency=2).samples
+    expected = vocoder.resynthesize(recording, 3, clip_seeds=[seed], sampler="ddim", consistency=2).samples
     made = io.read(tmp_path / "out" / "sub" / "b.wav").samples
     assert len(made) == LENGTHS["sub/b"]
     assert (made - expected.clamp(-1, 1)).abs().max() <= 1e-4 * expected.abs().max() + 1.01 / 32768
@@ -315,10 +316,9 @@ def test_a_full_disk_keeps_the_rendering_that_was_to_be_replaced(go, tmp_path, m
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"batch_size": 0}, "batch size 0"),
+        ({"batch_size": 0}, "batch_size 0"),
         ({"consistency": -1}, "consistency -1"),
         ({"format": "mp3"}, "mp3.*wav, flac"),
-        ({"sampler": "magic"}, "sampler 'magic'"),
         ({"steps": 0}, "steps 0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -348,3 +348,10 @@ def test_a_read_only_folder_is_one_line_before_the_work(go, tmp_path, monkeypatc
         go(seed=1, overwrite=True)
     assert refused == [tmp_path / "out"]
     assert counts(go()[0]) == (0, 5, 0)
+
+
+@pytest.mark.parametrize("options", [{"sampler": "magic"}, {"sampler": "heun", "steps": 1}], ids=str)
+def test_a_sampler_that_cannot_be_is_refused_before_any_work(vocoder, tmp_path, options):
+    with pytest.raises(UserError, match=options["sampler"]):
+        render(vocoder, [], tmp_path / "out", SynthesisOptions(**options), print, quiet=True)
+    assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""What a visitor brings: a recording, or a mel saved earlier; of a vocoder both become a mel of its own kind."""
+"""Uploads of a visitor: recordings and saved mels; for a vocoder both become a mel of its spec."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ from audiodiff.pipelines.vocoder import Vocoder
 
 MAX_SECONDS = 60
 MAX_MEGABYTES = 64  # of an upload
-BESIDE = "in its .melspec.json"
+BESIDE = "from its .melspec.json"
 SPECS = (BESIDE, *PRESETS)
 
 
 class MelInput(NamedTuple):
-    """What is to be resynthesized: the name to show, mel (M, F), and the recording that it was made from, if any."""
+    """Input of a vocoder: the name to show, the mel (M, F), and the recording that it was computed from, if any."""
 
     name: str
     mel: Tensor
@@ -34,20 +34,20 @@ def load_recording(path: str | None, vocoder: Vocoder) -> MelInput:
         UserError: no recording, or as `read_upload`.
     """
     if not path:
-        raise UserError("recording", "there is none", "upload a file or record one")
+        raise UserError("recording", "is missing", "upload a file or record one")
     audio = read_upload(path, MAX_SECONDS)
     audio = Audio(resample(audio.samples, audio.sample_rate, vocoder.sample_rate), vocoder.sample_rate)
     return MelInput(Path(path).name, vocoder.mel(audio), audio)
 
 
 def load_saved_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> MelInput:
-    """A saved mel, converted to the model's spec where nothing but its numbers' scale differs.
+    """A saved mel, converted to the model's spec where only the scale of its values differs.
 
     Args:
-        paths: one .safetensors, or a .npy with its .melspec.json; uploads lie in separate folders, so the pair is told
-            apart by suffix.
+        paths: one .safetensors, or a .npy with its .melspec.json; uploads are in separate folders, so the two are
+            recognized by their suffixes.
         spec: `BESIDE`, or the name of a preset for a bare .npy.
-        vocoder: whose mel is wanted.
+        vocoder: that defines the mel spec.
 
     Raises:
         UserError: none or several mels, no spec, or a spec that the model cannot use.
@@ -56,7 +56,9 @@ def load_saved_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> 
     mels = [file for file in files if file.suffix != ".json"]
     specs = [file for file in files if file.suffix == ".json"]
     if len(mels) != 1 or len(specs) > 1:
-        raise UserError("saved mel", f"{len(mels)} mels and {len(specs)} specs were given", "give one mel and its spec")
+        raise UserError(
+            "saved mel", f"{len(mels)} mels and {len(specs)} specs are uploaded", "upload one mel and its spec"
+        )
     for file in files:
         check_size(file)
     given = PRESETS[spec] if spec in PRESETS else read_spec(specs[0]) if specs else None
@@ -67,12 +69,12 @@ def load_saved_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> 
 
 
 def read_upload(path: str, longest: float, channels: int | None = None) -> Audio:
-    """A visitor's recording at its own rate; no more of it is decoded than is allowed, whatever its header says.
+    """Read an uploaded recording at its own rate; no more of it is decoded than allowed, whatever its header says.
 
     Args:
         path: of the upload.
-        longest: seconds that are allowed.
-        channels: as of `read`.
+        longest: maximum length in seconds.
+        channels: as of `audio.io.read`.
 
     Raises:
         UserError: larger than `MAX_MEGABYTES`, longer than `longest`, or unreadable.
@@ -87,13 +89,17 @@ def read_upload(path: str, longest: float, channels: int | None = None) -> Audio
 
 
 def check_size(path: Path) -> None:
-    """Refuse an upload of more than `MAX_MEGABYTES`, as a UserError."""
+    """Check the size of an upload.
+
+    Raises:
+        UserError: it is larger than `MAX_MEGABYTES`.
+    """
     megabytes = path.stat().st_size / 2**20
     if megabytes > MAX_MEGABYTES:
-        raise UserError(path, f"{megabytes:.0f} MB are more than {MAX_MEGABYTES} MB", "cut or compress it")
+        raise UserError(path, f"{megabytes:.0f} MB are more than {MAX_MEGABYTES} MB", "cut or compress the file")
 
 
 def too_long(subject: object, longest: float) -> UserError:
-    """The page is for listening, not for batches."""
-    fix = "cut it, or use the command line (`audiodiff render`, `audiodiff generate`)"
+    """The error of a clip that is too long for the demo."""
+    fix = "cut the file, or use the command line (`audiodiff render`, `audiodiff generate`)"
     return UserError(subject, f"is longer than {longest:g} s", fix)

@@ -1,0 +1,44 @@
+"""What verbs that write audio print, above their progress bar rather than through it."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from tqdm import tqdm
+
+from audiodiff.errors import UserError
+from audiodiff.rendering.jobs import Outcome
+
+
+def report_error(error: UserError) -> None:
+    """Print the error of one file; the others go on."""
+    tqdm.write(f"error: {error}", file=sys.stderr)
+
+
+@contextmanager
+def warnings_above_progress() -> Iterator[None]:
+    """Print warnings as one line each."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: tqdm.write(f"warning: {message}", file=sys.stderr)
+        yield
+
+
+def print_outcome(done: str, outcome: Outcome, out: Path, note: str = "") -> None:
+    """Print how many files were written, skipped and failed.
+
+    Args:
+        done: past participle of what was done.
+        outcome: of the verb.
+        out: output folder.
+        note: printed behind it.
+
+    Raises:
+        Exit: with status 1, if one failed.
+    """
+    failed = f", {outcome.failed} failed" if outcome.failed else ""
+    print(f"{outcome.written} {done}, {outcome.skipped} skipped (exist){failed}: {out}{note}")
+    if outcome.failed:
+        raise typer.Exit(1)

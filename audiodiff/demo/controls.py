@@ -1,0 +1,104 @@
+"""Controls built from declared options (`audiodiff.options`), and the values that they send.
+
+The values are checked here: of an empty number or NaN, Gradio itself says no more than "Error".
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from audiodiff.errors import UserError
+from audiodiff.options import Option
+
+# Limits of the demo, which is for listening and shares one machine.
+MAX_SECONDS = 120.0
+LIMITS = {
+    "seconds": {"maximum": MAX_SECONDS},
+    "steps": {"maximum": 100},
+    "consistency": {"maximum": 200},
+    "guidance_scale": {"minimum": 1, "maximum": 6},
+}
+STEPS = {"integer": 1, "number": 0.05}
+
+
+def limited(options: Mapping[str, Option], choices: Mapping[str, Sequence[str]] = {}) -> dict[str, Option]:
+    """Options within the limits of the demo.
+
+    Args:
+        options: by name.
+        choices: of those options whose choices are known now.
+    """
+    return {
+        name: dataclasses.replace(
+            option, **LIMITS.get(name, {}), **({"choices": tuple(choices[name])} if name in choices else {})
+        )
+        for name, option in options.items()
+    }
+
+
+def control(option: Option, value: Any) -> Component:
+    """The control of an option with a value to begin with; any value reaches the endpoint, which checks it."""
+    texts = {"label": option.label, "info": option.help}
+    if option.kind == "audio":
+        made = gr.Audio(type="filepath", label=f"{option.label} (WAV, FLAC, OGG or MP3)")
+    elif option.kind == "flag":
+        made = gr.Checkbox(bool(value), **texts)
+    elif option.kind in ("choice", "text"):
+        if option.multiple:
+            made = gr.CheckboxGroup(list(option.choices), value=list(value or ()), **texts)
+        elif option.choices:
+            made = gr.Dropdown(list(option.choices), value=value, **texts)
+        else:
+            made = gr.Textbox(value, **texts)
+    elif option.maximum is None or value is None:
+        made = gr.Number(value, **texts)
+    else:
+        least = option.minimum if option.minimum is not None else STEPS[option.kind]
+        made = gr.Slider(least, option.maximum, value, step=STEPS[option.kind], **texts)
+    if option.kind not in ("audio", "flag"):
+        made.preprocess = lambda payload: payload
+    return made
+
+
+def parse(options: Mapping[str, Option], defaults: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+    """The values of controls by the names of their options; None of an option without a value stays None.
+
+    Args:
+        options: whose controls they are, in order.
+        defaults: of the options; one that is not None needs a value.
+        values: of the controls.
+
+    Raises:
+        UserError: a value is missing, of another type or out of range; names the control.
+    """
+    parsed = {}
+    for (name, option), value in zip(options.items(), values, strict=True):
+        if value is None and defaults.get(name) is not None:
+            raise UserError(option.label, "is empty", "enter a value")
+        parsed[name] = option.check(option.label, value)
+    return parsed
+
+
+def named(endpoint: Callable, inputs: Sequence[str], defaults: Mapping[str, Any]) -> Callable:
+    """An endpoint of positional values with named parameters, which the page's API shows.
+
+    Args:
+        endpoint: takes the inputs, the options and a `gr.Progress`.
+        inputs: names of parameters without a default.
+        defaults: of the options.
+    """
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in inputs]
+    parameters += [inspect.Parameter(name, kind, default=value) for name, value in defaults.items()]
+    progress = inspect.Parameter("progress", kind, default=gr.Progress())
+
+    def call(*values: Any) -> Any:
+        yield from endpoint(*values)
+
+    call.__signature__ = inspect.Signature([*parameters, progress])
+    call.__doc__, call.__name__ = endpoint.__doc__, endpoint.__name__
+    return call

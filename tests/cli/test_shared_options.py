@@ -1,0 +1,111 @@
+"""The command line, the Python API, sidecars and the demo offer the same options: those that are declared."""
+
+import dataclasses
+import inspect
+import json
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from audiodiff.audio.io import FORMATS
+from audiodiff.cli.generate import generate
+from audiodiff.cli.options import command_options, expand_options, option_help
+from audiodiff.cli.render import render
+from audiodiff.conditioners.registry import OPTIONS as CONDITIONS
+from audiodiff.errors import UserError
+from audiodiff.options import Option, option, options_of
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.options import GenerationConfig, SynthesisOptions
+from audiodiff.pipelines.vocoder import Vocoder
+from audiodiff.rendering import generation, sidecar
+from audiodiff.rendering.options import FileOptions
+
+
+def parameters(function) -> set[str]:
+    return set(inspect.signature(function).parameters)
+
+
+def test_generate_offers_what_the_api_takes(make_music):
+    declared = set(options_of(GenerationConfig)) | set(CONDITIONS)
+    assert declared | set(options_of(FileOptions)) <= parameters(generate)
+    assert set(command_options(GenerationConfig)) == declared == set(GenerationConfig().record())
+    assert {field.name for field in dataclasses.fields(GenerationConfig)} - {"conditions"} <= declared
+
+
+def test_render_offers_what_the_api_takes():
+    declared = {field.name for field in dataclasses.fields(SynthesisOptions)}
+    assert declared | set(options_of(FileOptions)) <= parameters(render)
+    assert declared == set(options_of(SynthesisOptions)) <= parameters(Vocoder.generate)
+
+
+def test_sidecars_record_every_option(make_music, tmp_path):
+    generation.generate(AudioGenerator(make_music()), tmp_path, GenerationConfig(steps=2), quiet=True)
+    entries = json.loads(sidecar.sidecar_path(tmp_path / "0000.wav").read_text())
+    assert set(command_options(GenerationConfig)) <= set(entries)
+
+
+def test_the_demo_has_a_control_for_every_option(make_music, tmp_path):
+    pages = pytest.importorskip("audiodiff.demo.generator_page")
+    vocoder_page = pytest.importorskip("audiodiff.demo.vocoder_page")
+    model = make_music(scalars=("tempo",))
+    model.save_pretrained(tmp_path)
+    app = pages.App(tmp_path, "cpu")
+    assert set(app.options) == set(options_of(GenerationConfig)) | set(model.condition_options())
+    assert set(vocoder_page.App.options) == set(options_of(SynthesisOptions))
+    assert set(pages.DEFAULTS) - {"conditions"} <= set(app.options)
+
+
+def test_formats_are_those_that_are_written():
+    assert options_of(FileOptions)["format"].choices == FORMATS
+
+
+def test_every_shared_option_is_explained():
+    for config in (GenerationConfig, SynthesisOptions, FileOptions):
+        for name, declared in command_options(config).items():
+            assert declared.help[0].isupper() and declared.help.endswith("."), name
+            assert declared.label or config is FileOptions, name
+
+
+@pytest.mark.parametrize(
+    ("declared", "text"),
+    [
+        (
+            Option("integer", "Steps.", minimum=1, default_help="the model's own"),
+            "(at least 1; default: the model's own).",
+        ),
+        (Option("number", "Length.", unit="s", above=0, maximum=9), "Length (in s; above 0, at most 9)."),
+        (Option("number", "Tempo in BPM.", unit="BPM"), "Tempo in BPM."),
+        (Option("number", "Level (0 disables).", minimum=0, maximum=1), "Level (0 disables; 0 to 1)."),
+        (Option("choice", "Format.", choices=("a", "b")), "Format (a or b)."),
+    ],
+)
+def test_help_says_unit_range_and_default(declared, text):
+    assert option_help(declared).endswith(text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    level: float = option(0.5, kind="number", help="Level.", flag="--noise", minimum=0, maximum=1)
+    names: tuple = option(None, kind="text", help="Names.", flag="--name", multiple=True)
+
+    def __post_init__(self):
+        options_of(self)["level"].check("level", self.level)
+
+
+def test_fields_become_options_of_the_verb():
+    seen = []
+
+    @expand_options
+    def verb(path: Annotated[str, typer.Argument()], config: Config, count: int = 1) -> None:
+        seen.append((path, config, count))
+
+    app = typer.Typer()
+    app.command()(verb)
+    run = CliRunner().invoke
+    assert run(app, ["a", "--noise", "0.2", "--name", "x", "--name", "y", "--count", "3"]).exit_code == 0
+    assert run(app, ["b"]).exit_code == 0
+    assert seen == [("a", Config(0.2, ["x", "y"]), 3), ("b", Config(0.5, None), 1)]
+    error = run(app, ["a", "--noise", "2"]).exception
+    assert isinstance(error, UserError) and error.subject == "--noise 2"
