@@ -38,6 +38,7 @@ class Codec(PretrainedModel):
         channels: C, 1 or 2.
     """
 
+    network: Autoencoder
     TYPE = "codec"
     ARGUMENTS = ("network", "sample_rate", "channels")
 

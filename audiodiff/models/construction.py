@@ -38,7 +38,7 @@ def construct(component: type, arguments: Mapping[str, Any]) -> Any:
 @cache
 def _hints(component: type) -> dict[str, Any]:
     names = inspect.signature(component).parameters
-    hints = get_type_hints(component.__init__, include_extras=True)
+    hints = get_type_hints(component.__init__, include_extras=True)  # type: ignore[misc]
     return {name: hint for name, hint in hints.items() if name in names}
 
 

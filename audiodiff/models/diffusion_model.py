@@ -68,7 +68,7 @@ class DiffusionModel(PretrainedModel):
     @property
     def network(self) -> Network:
         """The denoiser's network."""
-        return self.denoiser.network
+        return self.denoiser.network  # type: ignore[return-value]
 
     @property
     def schedule(self) -> Schedule:

@@ -20,7 +20,8 @@ class PretrainedModel(nn.Module):
 
     TYPE: ClassVar[str]
     ARGUMENTS: ClassVar[tuple[str, ...]]
-    network: nn.Module
+    network: Any
+    conditioners: Any  # an `nn.ModuleList` of conditioners
 
     def __init__(self):
         super().__init__()

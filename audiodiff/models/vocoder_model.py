@@ -11,6 +11,7 @@ first of the signals that the network is told.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -127,8 +128,8 @@ class VocoderModel(DiffusionModel):
             raise UserError(f"consistency {self.consistency}", f"must be 0 to {MOST_ITERATIONS}", "0 disables it")
         if self.mel_spec.log_floor >= 1:
             raise UserError("mel spec, log_floor", f"{self.mel_spec.log_floor} must be below 1", "use 1e-5")
-        specs = {"prior": self.prior, "prior's shape": getattr(self.prior, "shape", None)}
-        specs = {name: part.spec for name, part in specs.items() if hasattr(part, "spec")}
+        priors: dict[str, Any] = {"prior": self.prior, "prior's shape": getattr(self.prior, "shape", None)}
+        specs: dict[str, MelSpec] = {name: part.spec for name, part in priors.items() if hasattr(part, "spec")}
         specs |= {part.name: part.mel_spec for part in self.conditioners if hasattr(part, "mel_spec")}
         for name, spec in specs.items():
             if differences := spec.differences(self.mel_spec):
@@ -142,8 +143,8 @@ class VocoderModel(DiffusionModel):
     @property
     def network(self) -> Network:
         """The denoiser's network, within the bridge if there is one."""
-        network = self.denoiser.network
-        return network.network if isinstance(network, Bridge) else network
+        network: Any = self.denoiser.network
+        return network.network if isinstance(network, Bridge) else network  # type: ignore[return-value]
 
     @property
     def excitation(self) -> HarmonicExcitation | None:

@@ -151,7 +151,7 @@ class AudioGenerator(Pipeline):
     ) -> Tensor:
         """Sample the process, (B, Z, frames), from `init` (Z, frames), or after a `prefix` (Z, F <= frames)."""
         window = self.model.frames(self.model.samples)
-        denoiser = self.model.denoiser
+        denoiser: Any = self.model.denoiser
         if frames > window or config.loop:
             denoiser = Windowed(denoiser, window, loop=config.loop)
         denoiser, condition = self._guide(denoiser, len(clip_seeds), min(frames, window) * self.model.stride, config)
@@ -181,6 +181,7 @@ class AudioGenerator(Pipeline):
         self, clip_seeds: Sequence[int], config: GenerationConfig, samples: int, callback
     ) -> Iterator[Tensor]:
         """The given clip, then its continuation."""
+        assert config.continue_from is not None
         given = self._fit(config.continue_from)
         model, most = self.model, self.model.frames(self.model.samples) // 2 * self.model.stride
         # Frames are counted from the end, so that the last known one is whole.

@@ -65,7 +65,7 @@ class CompiledNetwork:
 
     def __init__(self, network: Callable[..., Tensor], backend: str = "inductor"):
         self.network, self.backend = network, backend
-        self._compiled = torch.compile(network, dynamic=True, backend=backend)
+        self._compiled: Callable[..., Tensor] | None = torch.compile(network, dynamic=True, backend=backend)
 
     def __call__(self, x: Tensor, log_snr: Tensor, cond: Any = None) -> Tensor:
         """As the network."""
@@ -194,7 +194,7 @@ class RecordedSampling:
         Raises:
             ValueError: the network answered NaN or infinity.
         """
-        key = (name, sampler.nfe, x1.shape, condition.frames.shape)
+        key = (name, sampler.nfe, x1.shape, getattr(condition.frames, "shape", None))
         with self._lock:
             recording = self._recordings.pop(key, None)
             if recording is None:

@@ -1,6 +1,7 @@
 """What users pass in Python, converted once and checked: mels, seeds and other numbers."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from numpy.typing import ArrayLike
@@ -25,7 +26,7 @@ def mel_tensors(mel: Mels, spec: MelSpec) -> Tensor | list[Tensor]:
     if not isinstance(mel, Iterable):
         raise UserError("mel", f"is of type {type(mel).__name__}", "give an array of bands x frames")
     if hasattr(mel, "ndim"):
-        array = real_tensor(mel, "mel")
+        array = real_tensor(cast(Any, mel), "mel")
         return torch.stack(_each(array, spec)) if array.ndim == 3 and len(array) else mel_tensor(array, spec)
     items = [real_tensor(item, f"mel {i}") for i, item in enumerate(mel)]
     if items and all(item.ndim == 1 and len(item) == len(items[0]) for item in items):

@@ -78,7 +78,7 @@ class Pipeline:
     @property
     def sample_rate(self) -> int:
         """Sample rate of the audio, in Hz."""
-        return self.model.sample_rate
+        return self.model.sample_rate  # type: ignore[return-value]
 
     def _context(self) -> AbstractContextManager:
         """Context in which the network runs."""

@@ -196,6 +196,7 @@ class Stream(Iterator[Audio]):
     def _stages(self, consistency: int) -> list[Stage]:
         model, spec = self.model, self.model.mel_spec
         network, prior = model.network, 0 if isinstance(model.prior, StandardPrior) else spec.n_fft
+        assert network.receptive_field is not None  # refused above
         return [
             *(Stage(call, network.receptive_field, self.hop, network.grid) for call in self._calls()),
             Stage(self._color, prior, self.hop, self.hop),

@@ -96,9 +96,9 @@ class Vocoder(Pipeline):
             UserError: a mel that is empty, not finite, of another spec, or so loud that the audio is not finite; an
                 unknown sampler; steps, seeds or a consistency that are not whole numbers, or too small.
         """
-        mel = mel_tensors(mel, self.spec)
-        many = not isinstance(mel, Tensor)
-        mels = list(mel) if many or mel.ndim == 3 else [mel]
+        given = mel_tensors(mel, self.spec)
+        batched = isinstance(given, Tensor) and given.ndim == 3
+        mels = [given] if isinstance(given, Tensor) and not batched else list(given)
         options = SynthesisOptions(steps=steps, seed=seed, sampler=sampler, consistency=consistency)
         noise_seeds = seeds.resolve(options.seed, clip_seeds, len(mels))
         if not mels:
@@ -109,9 +109,9 @@ class Vocoder(Pipeline):
             raise NotFinite(
                 "audio", "became samples that are not finite", "is its mel of the level that its spec says?"
             )
-        if many:
+        if isinstance(given, list):
             return [Audio(clip, self.sample_rate) for clip in samples]
-        return Audio(torch.stack(samples)[:, None] if mel.ndim == 3 else samples[0], self.sample_rate)
+        return Audio(torch.stack(samples)[:, None] if batched else samples[0], self.sample_rate)
 
     def stream(
         self,
@@ -154,6 +154,7 @@ class Vocoder(Pipeline):
         """
         at_rate = Audio(self._mono(audio), self.sample_rate)
         made = self.generate(self.mel(at_rate), steps, **options)
+        assert isinstance(made, Audio)  # of one mel
         return Audio(made.samples[: at_rate.samples.shape[-1]], made.sample_rate)
 
     def _mono(self, audio: Audio) -> Tensor:
