@@ -113,7 +113,7 @@ def test_a_shipped_model_renders_without_any_extra(tmp_path):
         ("train", "+recipe=speech_mel"),
         ("demo",),
         ("evaluate", "--model", "speech-16k", "--data", "nowhere", "--report", "out"),
-        ("curve", "--model", "speech-16k", "--data", "nowhere", "--out", "out"),
+        ("benchmark", "--model", "speech-16k", "--data", "nowhere", "--out", "out"),
     ],
 )
 def test_verbs_name_the_extra_that_they_need(words):

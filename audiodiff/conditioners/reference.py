@@ -73,7 +73,7 @@ class Reference(Conditioner):
         waveform = batch["reference"].to(self.analysis.window.device)
         given = waveform.isfinite().all(-1, keepdim=True)
         mel = normalize_mel(self.analysis(waveform.masked_fill(~given, 0.0)), _SPEC)
-        features = torch.cat([mel.mean(-1), mel.std(-1)], dim=-1).to(self.encoder[0].weight.dtype)
+        features = torch.cat([mel.mean(-1), mel.std(-1)], dim=-1).to(next(self.encoder.parameters()).dtype)
         return Condition(global_embedding=self.encoder(features) * given)
 
     def _samples(self) -> int:

@@ -67,7 +67,7 @@ def test_lengths_and_seeds_of_any_list(vocoder, frames, seed):
     made = vocoder.generate(mels, 2, seed=seed, consistency=1)
     assert [len(audio.samples) for audio in made] == [count * HOP for count in frames]
     assert all(audio.samples.isfinite().all() and audio.sample_rate == 16000 for audio in made)
-    keys = [seed] if len(frames) == 1 else [clip_seed(seed, str(i)) for i in range(len(frames))]
+    keys = [clip_seed(seed, str(i)) for i in range(len(frames))]
     for mel, key, audio in zip(mels, keys, made, strict=True):
         assert distance(vocoder.generate(mel, 2, clip_seeds=[key], consistency=1), audio) < 1e-4
 
@@ -173,7 +173,7 @@ def test_other_bad_arguments(vocoder, model_folder):
     mel = torch.zeros(80, 4)
     with pytest.raises(UserError, match="sampler 'magic'"):
         vocoder.generate(mel, 1, sampler="magic")
-    with pytest.raises(UserError, match="steps 0: is below 1"):
+    with pytest.raises(UserError, match=r"steps 0: .* at least 1"):
         vocoder.generate(mel, 0)
     with pytest.raises(UserError, match="3 for 1 clips"):
         vocoder.generate(mel, 1, clip_seeds=[1, 2, 3])
