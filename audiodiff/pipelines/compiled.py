@@ -1,19 +1,19 @@
-"""A sampling call made fast: the network compiled, and on a GPU the whole call captured.
+"""Fast sampling: the network through `torch.compile`, and on a GPU the whole call as a CUDA graph.
 
-A sampler's loop holds no branch on the value of a tensor (`diffusion/sampler.py`): as long as its shapes stay, a call
-runs the same kernels in the same order. On a GPU those of a small network take less time than launching them one by
-one. A call is therefore recorded once as a CUDA graph and then replayed by a single launch: its inputs are copied to
-where the recording reads them, its answer is copied from where it writes it. Noise that is added on the way is an input
-like any other, drawn beforehand; nobody can watch the call from within; whether it stayed finite is read at its end.
+A sampler's loop has no branch on tensor values (`diffusion/samplers/sampler.py`): for given shapes a call runs the same
+kernels in the same order. On a GPU the kernels of a small network take less time than launching them one by one. So a
+call is captured once as a CUDA graph and then replayed by a single launch: inputs are copied to the graph's buffers,
+the output is copied from them. Noise that the sampler adds is an input like any other, drawn in advance. There are no
+callbacks during a call; whether the state stayed finite is read at its end.
 
-A recording serves one sampler, number of calls, batch and length. So that a few of them serve all lengths, a batch is
-lengthened to a bucket (`bucket`) and told where its clips end: the networks mask what lies beyond, and a clip comes out
-as it would alone. The recordings used last are kept and share one pool of memory, which only one call uses at a time.
+A graph is for one sampler, number of steps, batch size and length. To cover all lengths with few graphs, a batch is
+padded to a bucket (`bucket`) and masked: the networks ignore the padding, so a clip is the same as on its own. The most
+recently used graphs are kept and share one memory pool, which one call uses at a time.
 
-`torch.compile` joins what lies between the network's convolutions into few kernels. It is told that lengths vary, so
-that one compilation serves all of them. On a CPU neither is worth its wait, so nothing is done there: launching costs
-little, convolutions take more than four fifths of a call, and compiled it took 0.9 to 1.2 times as long on two cores
-with AVX2 (`bench/gpu.py --device cpu` tells of another one).
+`torch.compile` fuses the operations between the network's convolutions. It compiles for dynamic lengths, once. On a CPU
+neither is worth its cost, so nothing is done there: launching is cheap, convolutions take more than four fifths of a
+call, and the compiled network took 0.9 to 1.2 times as long on two cores with AVX2 (`bench/gpu.py --device cpu`
+measures another machine).
 """
 
 import copy
@@ -32,35 +32,32 @@ from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.samplers.sampler import Noise, Sampler, refuse_not_finite
 from audiodiff.nn.condition import Condition
 
-# Buckets an octave of lengths, and their least distance in frames: a batch grows by less than an eighth, or by less
-# than eight frames.
+# Buckets per octave of lengths, and their minimum distance in frames: padding is less than an eighth, or less than
+# eight frames.
 BUCKETS = 8
-FEWEST = 8
-# Calls before a recording: in the first, libraries choose their algorithms and the network is compiled.
+MIN_DISTANCE = 8
+# Calls before a capture: in the first, libraries choose their algorithms and the network is compiled.
 WARM_UP = 2
-KEPT = 8
+MAX_GRAPHS = 8
 
-Answer = tuple[Tensor, Tensor]
-"""x0 (B, C, T), and (nfe,) whether the state was finite after each network call."""
-Recorder = Callable[[Callable[[], Answer]], tuple[Callable[[], None], Answer]]
-"""Runs a function of no arguments: what runs it again, and the tensors that are its answer then and after each run."""
+Output = tuple[Tensor, Tensor]
+"""x0 (B, C, T), and (nfe,) whether the state was finite after each step."""
+Recorder = Callable[[Callable[[], Output]], tuple[Callable[[], None], Output]]
+"""Captures a function without arguments; returns a function that replays it, and its output tensors."""
 
 
 def bucket(frames: int) -> int:
-    """The length to which `frames` are lengthened: at least as many, and less than an eighth or than 8 frames more.
-
-    Multiples of an eighth of the power of two below, or of 8.
-    """
-    step = max(FEWEST, 2 ** (frames.bit_length() - 1) // BUCKETS)
+    """The length to pad `frames` to: the next multiple of 8, or of an eighth of the power of two below."""
+    step = max(MIN_DISTANCE, 2 ** (frames.bit_length() - 1) // BUCKETS)
     return -(-frames // step) * step
 
 
 class CompiledNetwork:
-    """A network through `torch.compile`; as it was where that fails, with a warning of one line.
+    """A network through `torch.compile`; falls back to the network itself, with a warning, if that fails.
 
     Args:
-        network: any network of a `Denoiser`.
-        backend: of `torch.compile`. The default needs a C++ compiler, on a GPU also Triton.
+        network: network of a `Denoiser`.
+        backend: backend of `torch.compile`. The default needs a C++ compiler, on a GPU also Triton.
     """
 
     def __init__(self, network: Callable[..., Tensor], backend: str = "inductor"):
@@ -68,66 +65,68 @@ class CompiledNetwork:
         self._compiled: Callable[..., Tensor] | None = torch.compile(network, dynamic=True, backend=backend)
 
     def __call__(self, x: Tensor, log_snr: Tensor, cond: Any = None) -> Tensor:
-        """As the network."""
+        """Evaluate the network."""
         if self._compiled is None:
             return self.network(x, log_snr, cond)
         try:
             return self._compiled(x, log_snr, cond)
         except torch._dynamo.exc.BackendCompilerFailed as error:
             reason, *_ = str(error.inner_exception).strip().partition("\n")
-            warnings.warn(f"the network runs without being compiled ({reason}); is there a C++ compiler?", stacklevel=2)
+            warnings.warn(
+                f"torch.compile failed, using the plain network ({reason}); install a C++ compiler", stacklevel=2
+            )
             self._compiled = None
             return self.network(x, log_snr, cond)
 
 
 def compiled_denoiser(denoiser: Denoiser) -> Denoiser:
-    """The denoiser with its network compiled, and with a schedule that tells its numbers while a device is recorded."""
+    """The denoiser with a compiled network, and with a schedule that can be evaluated during a capture."""
     schedule = denoiser.schedule
     if isinstance(schedule, nn.Module):
-        # A learned one has its parameters beside the network's, where reading them would end the recording.
+        # Reading the parameters of a learned schedule from the device would end the capture.
         schedule = copy.deepcopy(schedule).cpu()
     return Denoiser(CompiledNetwork(denoiser.network), schedule, denoiser.objective)
 
 
 class CudaRecorder:
-    """Records on a CUDA device; all recordings share one pool of memory, so only one may run at a time.
+    """Captures CUDA graphs; all share one memory pool, so only one may run at a time.
 
     Args:
-        device: where the work runs.
+        device: the CUDA device.
     """
 
     def __init__(self, device: torch.device):
         self.device = device
         self.pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, work: Callable[[], Answer]) -> tuple[Callable[[], None], Answer]:
+    def __call__(self, work: Callable[[], Output]) -> tuple[Callable[[], None], Output]:
         """See `Recorder`."""
         with torch.cuda.device(self.device):
-            aside = torch.cuda.Stream()
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
                     work()
-            torch.cuda.current_stream().wait_stream(aside)
+            torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            # Other threads may go on to allocate memory, which would spoil a capture that watches all of them.
-            with torch.cuda.graph(graph, pool=self.pool, stream=aside, capture_error_mode="thread_local"):
-                answer = work()
-        return graph.replay, answer
+            # Other threads may allocate memory, which would break a global capture.
+            with torch.cuda.graph(graph, pool=self.pool, stream=stream, capture_error_mode="thread_local"):
+                output = work()
+        return graph.replay, output
 
 
 class Recording:
-    """One recorded call and the buffers that it reads.
+    """One captured call and its input buffers.
 
     Args:
-        call: answers (x1, condition, noise).
-        record: what records.
-        x1, condition, noise: the first inputs; those to come have their shapes.
+        call: function of x1, condition and noise.
+        record: captures it.
+        x1, condition, noise: the first inputs; later ones have the same shapes.
     """
 
     def __init__(
         self,
-        call: Callable[[Tensor, Condition, Noise], Answer],
+        call: Callable[[Tensor, Condition, Noise], Output],
         record: Recorder,
         x1: Tensor,
         condition: Condition,
@@ -137,20 +136,20 @@ class Recording:
         self.condition = replace(condition, **{name: tensor.clone() for name, tensor in condition.tensors().items()})
         self.noise: dict[int, Tensor] = {}
 
-        def drawn(step: int) -> Tensor:
-            # The calls that warm up tell which steps add noise at all.
+        def buffered_noise(step: int) -> Tensor:
+            # The warm-up calls show which steps add noise.
             if step not in self.noise:
                 self.noise[step] = noise(step).clone()
             return self.noise[step]
 
-        self._replay, (self._x0, self._finite) = record(lambda: call(self.x1, self.condition, drawn))
+        self._replay, (self._x0, self._finite) = record(lambda: call(self.x1, self.condition, buffered_noise))
 
-    def __call__(self, x1: Tensor, condition: Condition, noise: Noise) -> Answer:
-        """The call on these inputs. The second tensor is overwritten by the next call."""
+    def __call__(self, x1: Tensor, condition: Condition, noise: Noise) -> Output:
+        """Replay the call with new inputs. The second tensor is overwritten by the next call."""
         self.x1.copy_(x1)
-        given = condition.tensors()
+        tensors = condition.tensors()
         for name, buffer in self.condition.tensors().items():
-            buffer.copy_(given[name])
+            buffer.copy_(tensors[name])
         for step, buffer in self.noise.items():
             buffer.copy_(noise(step))
         self._replay()
@@ -158,13 +157,13 @@ class Recording:
 
 
 class RecordedSampling:
-    """Whole sampling calls, recorded when they first occur. Threads take turns.
+    """Sampling calls, captured on first use and replayed afterwards. Threads take turns.
 
     Args:
-        denoiser: that all calls ask.
-        context: makes the context in which the network runs, such as one of mixed precision.
-        record: what records, such as a `CudaRecorder`.
-        kept: how many recordings; of more, the one not used for longest is dropped.
+        denoiser: the denoiser of all calls.
+        context: returns the context in which the network runs, such as autocast.
+        record: captures calls, such as a `CudaRecorder`.
+        max_graphs: number of graphs to keep; the least recently used ones are dropped.
     """
 
     def __init__(
@@ -172,33 +171,33 @@ class RecordedSampling:
         denoiser: Denoiser,
         context: Callable[[], AbstractContextManager],
         record: Recorder,
-        kept: int = KEPT,
+        max_graphs: int = MAX_GRAPHS,
     ):
-        self.denoiser, self.context, self.record, self.kept = denoiser, context, record, kept
+        self.denoiser, self.context, self.record, self.max_graphs = denoiser, context, record, max_graphs
         self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
         self._lock = Lock()
 
     def __call__(self, name: str, sampler: Sampler, x1: Tensor, condition: Condition, noise: Noise) -> Tensor:
-        """From x1 to x0, as the sampler does.
+        """Sample x0 from x1.
 
         Args:
-            name: of the sampler: together with its number of calls it stands for its table.
-            sampler: on a fixed grid.
+            name: name of the sampler; with its number of steps it identifies the table.
+            sampler: a sampler on a fixed grid.
             x1: (B, C, T) noise.
-            condition: its frames (B, M, F), samples (B,) and signal, if it has one.
+            condition: condition with frames (B, M, F) and samples (B,), and maybe a signal.
             noise: step -> noise like x1.
 
         Returns:
             (B, C, T).
 
         Raises:
-            ValueError: the network answered NaN or infinity.
+            ValueError: the network returned NaN or infinity.
         """
         key = (name, sampler.nfe, x1.shape, getattr(condition.frames, "shape", None))
         with self._lock:
             recording = self._recordings.pop(key, None)
             if recording is None:
-                while len(self._recordings) >= self.kept:
+                while len(self._recordings) >= self.max_graphs:
                     self._recordings.popitem(last=False)
                 recording = Recording(self._call(sampler), self.record, x1, condition, noise)
             self._recordings[key] = recording
@@ -206,9 +205,9 @@ class RecordedSampling:
             refuse_not_finite(finite)
         return x0
 
-    def _call(self, sampler: Sampler) -> Callable[[Tensor, Condition, Noise], Answer]:
-        def call(x1: Tensor, condition: Condition, noise: Noise) -> Answer:
-            # Entered anew for each recording: what a context keeps must not outlive the graph that reads it.
+    def _call(self, sampler: Sampler) -> Callable[[Tensor, Condition, Noise], Output]:
+        def call(x1: Tensor, condition: Condition, noise: Noise) -> Output:
+            # A new context for each capture: its caches must not outlive the graph that reads them.
             with self.context():
                 return sampler.integrate(self.denoiser, x1, condition, noise, None)
 

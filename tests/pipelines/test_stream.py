@@ -188,7 +188,7 @@ def test_what_is_kept_does_not_grow():
     vocoder, kept = build(source=True), []
     stream = vocoder.stream(make_mel(600).split(20, -1), 3, sampler="v_3m", chunk=20)
     for _ in stream:
-        kept.append(sum(stage.kept.untyped_storage().nbytes() for stage in stream.stages) + stream.mel.numel())
+        kept.append(sum(stage.stored.untyped_storage().nbytes() for stage in stream.stages) + stream.mel.numel())
     assert len(kept) > 20
     # Stretches begin on the grid, two frames wide: every other turn keeps a frame more.
     assert max(kept[10:-1]) <= max(kept[2:8])
