@@ -203,9 +203,7 @@ def test_without_a_compiler_the_network_runs_as_it_is(tiny):
     network = tiny().network
     compiled = CompiledNetwork(network, broken)
     arguments = torch.randn(1, 1, 8 * HOP), torch.zeros(1), Condition(torch.randn(1, 80, 8))
-    with pytest.warns(
-        UserWarning, match=r"torch.compile failed.*no C\+\+ compiler here.*install"
-    ) as told:
+    with pytest.warns(UserWarning, match=r"torch.compile failed.*no C\+\+ compiler here.*install") as told:
         made = compiled(*arguments)
     assert len(told) == 1 and "\n" not in str(told[0].message)
     with warnings.catch_warnings():

@@ -245,9 +245,9 @@ def test_prior_and_consistency_see_as_far_as_a_frame():
 @pytest.mark.parametrize(
     ("chunks", "words"),
     [
-        ([], "mel chunks: there are none"),
+        ([], "mel chunks: .*at least one frame"),
         ([torch.zeros(20, 3), torch.zeros(19, 3)], "mel chunk 1: has shape 19x3"),
-        ([torch.zeros(20, 0), torch.zeros(20, 0)], "mel chunks: there are none"),
+        ([torch.zeros(20, 0), torch.zeros(20, 0)], "mel chunks: .*at least one frame"),
         ([torch.zeros(20, 3), torch.zeros(20, 3), torch.full((20, 1), torch.inf)], "mel chunk 2: has values"),
     ],
 )
