@@ -29,6 +29,7 @@ from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.samplers import presets
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.held_out import choose, clip_list_hash
+from audiodiff.evaluation.report import format_facts
 from audiodiff.evaluation.systems import System, synthesize
 from audiodiff.files import write_text
 from audiodiff.metrics import require_all
@@ -71,30 +72,30 @@ class Projected:
 
 
 def system(vocoder: Vocoder, place: Sequence[int]) -> System:
-    """The vocoder with these iterations at each call."""
-    model, calls = vocoder.model, len(place)
-    sampler = presets.build(SAMPLER, calls)
+    """The vocoder with the given numbers of mel-consistency iterations after each step."""
+    model, steps = vocoder.model, len(place)
+    sampler = presets.build(SAMPLER, steps)
 
     @torch.inference_mode()
-    def made(_: Tensor, mel: Tensor, seed: int) -> Tensor:
+    def generate(_: Tensor, mel: Tensor, seed: int) -> Tensor:
         mel = mel[None]
         noise = batch_noise([seed], 1, mel.shape[-1] * vocoder.spec.hop_length)
-        # What comes after the last call stays a waveform: brought back to the process's domain it would lose a little.
+        # After the last step the result stays a waveform: converting it back would lose precision.
         denoiser = Projected(vocoder, mel, (*place[:-1], 0))
         white = sampler(denoiser, sampler.noise_scale(denoiser) * noise, model.embed_mel(mel))
         return model.project(model.restore(white[:, 0], mel), mel, place[-1])[0]
 
-    label = f"{calls} call{'s' if calls > 1 else ''}: {', '.join(map(str, place))}"
-    return System(label, label, "", made)
+    label = f"{steps} step{'s' if steps > 1 else ''}: {', '.join(map(str, place))}"
+    return System(label, label, "", generate)
 
 
 def measure(vocoder: Vocoder, held_out: HeldOut, workers: int | None) -> tuple[dict[str, Row], dict[str, float]]:
-    """The rows by label, and how many times faster than real time each was."""
+    """Rows by label, and the speed of each, in times real time."""
     rows, speed = {}, {}
     for place in PLACES:
         one = system(vocoder, place)
         print(one.label, flush=True)
-        waveforms, seconds = synthesize(one, *held_out.tensors())
+        waveforms, seconds = synthesize(one, held_out.inputs())
         rows[one.label] = Row(one.label, "audiodiff", one.label, "", 0.0, scored(waveforms, held_out, workers))
         speed[one.label] = sum(held_out.seconds) / float(seconds.sum())
     return rows, speed
@@ -104,17 +105,17 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = "(default: %(default)s)"
-    parser.add_argument("--model", default="speech-16k", help=f"a vocoder {default}")
-    parser.add_argument("--data", default="data/asterisk-en", help=f"a folder that audiodiff prepare made {default}")
-    parser.add_argument("--clips", type=int, default=20, help=f"at most so many held-out clips {default}")
-    parser.add_argument("--workers", type=int, help="processes that metric (default: one a core)")
-    parser.add_argument("--seed", type=int, default=0, help=f"of the noise {default}")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of the results {default}")
+    parser.add_argument("--model", default="speech-16k", help=f"vocoder {default}")
+    parser.add_argument("--data", default="data/asterisk-en", help=f"folder of a prepared corpus {default}")
+    parser.add_argument("--clips", type=int, default=20, help=f"maximum number of held-out clips {default}")
+    parser.add_argument("--workers", type=int, help="processes that compute metrics (default: one per core)")
+    parser.add_argument("--seed", type=int, default=0, help=f"random seed {default}")
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"output folder {default}")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Render, metric, write."""
+    """Render, score, write."""
     given = arguments()
     require_all()
     vocoder, manifest = Vocoder.from_pretrained(given.model), Manifest.load(given.data)
@@ -124,16 +125,16 @@ def main() -> None:
     rows, speed = measure(vocoder, held_out, given.workers)
     where = environment.describe("cpu") | {"model": vocoder.model_hash[:12]}
     how = (
-        f"Iterations on the estimate of each call, of {SAMPLER}; {len(clips)} held-out clips of {given.data} "
+        f"Iterations on the estimate of each step of {SAMPLER}; {len(clips)} held-out clips of {given.data} "
         f"(list SHA-256 `{clip_list_hash(list(clips))}`), seed {given.seed}."
     )
     base = system(vocoder, AFTER).label
     parts = [
         "# Where mel consistency belongs",
-        " · ".join(f"{key} {value}" for key, value in where.items() if value is not None),
+        format_facts(where),
         how,
         quality_table({TRUTH: truth} | rows),
-        f"Gain over {base} (above 0 is better, whatever the metric; * an interval that is off 0):",
+        f"Gain over {base} (positive is better for every metric; * the interval excludes 0):",
         gains_table(rows, base),
         "Times faster than real time: " + "; ".join(f"{label} – {factor:.0f}" for label, factor in speed.items()) + ".",
     ]

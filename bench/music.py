@@ -26,6 +26,8 @@ from audiodiff.audio.io import Audio
 from audiodiff.audio.loudness import normalize_peak
 from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation import environment, generation_evaluation
+from audiodiff.evaluation.held_out import Settings
+from audiodiff.evaluation.report import format_facts
 from audiodiff.files import write_text
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.training.module import TrainingModule
@@ -168,7 +170,7 @@ def main() -> None:
     data = instantiate(cfg.data)
     data.setup("fit")
     manifest = Manifest.load(options.data)
-    rows, settings = [], generation_evaluation.Settings(options.clips, options.steps)
+    rows, settings = [], Settings(limit=options.clips, steps=options.steps)
     for name, make in (("ours", ours), (PEER, peer)):
         print(name, flush=True)
         generator, steps = make(cfg, data, options.minutes)
@@ -186,7 +188,7 @@ def main() -> None:
     text = TEXT.format(
         doc=__doc__.split("\n\n")[2].strip(),
         options=options,
-        facts=" · ".join(f"{key} {value}" for key, value in environment.describe("cpu").items() if value is not None),
+        facts=format_facts(environment.describe("cpu")),
         report=report,
         embedding=generation_evaluation.timbre.NAME,
         rows="\n".join(_line(*row) for row in rows),

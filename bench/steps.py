@@ -7,6 +7,7 @@ delete-half jackknife over seeds. It writes `bench/results/steps_MODEL.md`.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ import torch
 
 from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation import environment, generation_evaluation
-from audiodiff.evaluation.clip_features import Body
-from audiodiff.evaluation.generation_evaluation import DISTANCES, Settings
+from audiodiff.evaluation.clip_features import ClipFeatures
+from audiodiff.evaluation.generation_evaluation import DISTANCES
+from audiodiff.evaluation.held_out import Settings
+from audiodiff.evaluation.report import format_facts
 from audiodiff.files import write_text
 from audiodiff.metrics.distribution import HALVES, LEAST_PER_DIMENSION, Axes, Spread
 from audiodiff.pipelines.audio_generator import AudioGenerator
@@ -45,15 +48,15 @@ def paired(distance, few: np.ndarray, many: np.ndarray, real: np.ndarray, seed: 
     return Spread.about(difference(np.arange(len(few))), np.array(halves))
 
 
-def rows(generator: AudioGenerator, settings: Settings, steps: list[int], many: int) -> dict[str, Body]:
+def rows(generator: AudioGenerator, settings: Settings, steps: list[int], many: int) -> dict[str, ClipFeatures]:
     """Features of the clips of the same seeds, by number of steps and grid."""
     model, features = generator.model, {}
     variants = [(count, count, model) for count in steps]
     variants += [(f"{count}, default grid", count, model.replaced(grids=[])) for count in steps]
     for name, count, with_grids in [*variants, (many, many, model)]:
         by = AudioGenerator(with_grids, generator.device)
-        made = generation_evaluation.made_by(by, Settings(settings.count, count, settings.sampler, settings.seed))
-        features[str(name)] = Body.heard(made, generator.sample_rate)
+        clips = generation_evaluation.generate_clips(by, replace(settings, steps=count))
+        features[str(name)] = ClipFeatures.extract(clips, generator.sample_rate)
         print(name, flush=True)
     return features
 
@@ -69,18 +72,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    generator, settings = AudioGenerator.from_pretrained(options.model), Settings(options.clips)
+    generator, settings = AudioGenerator.from_pretrained(options.model), Settings(limit=options.clips)
     manifest = Manifest.load(options.data)
-    held_out, training = generation_evaluation.places(generator, manifest, settings)
+    held_out, training = generation_evaluation.choose_segments(generator, manifest)
     real, train = (
-        Body.heard(generation_evaluation.recordings(manifest, some, generator), generator.sample_rate)
+        ClipFeatures.extract(generation_evaluation.load_segments(manifest, some, generator), generator.sample_rate)
         for some in (held_out, training)
     )
     axes = Axes.of(train.embeddings, len(real) // LEAST_PER_DIMENSION)
     target = axes(real.embeddings)
-    bodies = rows(generator, settings, options.steps, options.many)
-    shared = set.intersection(*(set(body.numbers.tolist()) for body in bodies.values()))  # not silent in any row
-    placed = {name: axes(body.embeddings[np.isin(body.numbers, sorted(shared))]) for name, body in bodies.items()}
+    sets = rows(generator, settings, options.steps, options.many)
+    shared = set.intersection(*(set(one.indices.tolist()) for one in sets.values()))  # not silent in any row
+    placed = {name: axes(one.embeddings[np.isin(one.indices, sorted(shared))]) for name, one in sets.items()}
     floors = {kind: distance(axes(train.embeddings)[: len(shared)], target) for kind, distance in DISTANCES.items()}
     lines = [f"| steps | {' | '.join(f'{kind} distance | difference' for kind in DISTANCES)} |"]
     lines.append("|---|" + "--:|--:|" * len(DISTANCES))
@@ -95,7 +98,7 @@ def main() -> None:
         lines.append(f"| {name} | {' | '.join(cells)} |")
     text = TEXT.format(
         options=options,
-        facts=" · ".join(f"{key} {value}" for key, value in environment.describe("cpu").items() if value is not None),
+        facts=format_facts(environment.describe("cpu")),
         clips=len(shared),
         held_out=len(real),
         dimensions=axes.basis.shape[1],

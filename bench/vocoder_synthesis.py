@@ -1,8 +1,8 @@
-"""Held-out clips by every system: rendered in a process of its own each, scored, and timed side by side.
+"""Held-out clips by every system: rendered in separate processes, scored, and timed together.
 
-Rendering for the metrics tells the memory that a system needs: the most that its process held, libraries included.
-Speed is measured apart, in one process for all: a few clips of all lengths, clip after clip through every system before
-the next, so that a disturbance hits all of them; the median of the rounds counts.
+The memory of a system is the peak of its rendering process, libraries included. Speed is measured separately, in one
+process for all systems: a few clips of all lengths, each by every system before the next clip, so that other load
+affects all systems alike; the median over rounds is reported.
 """
 
 import statistics
@@ -28,7 +28,7 @@ from audiodiff.pipelines.vocoder import Vocoder
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The clips, loaded: recordings (T,), their mels (M, F), seeds; arrays, since processes pass them on."""
+    """Loaded clips: recordings (T,), mels (M, F) and seeds; arrays, to be passed to processes."""
 
     recordings: list[np.ndarray]
     mels: list[np.ndarray]
@@ -37,35 +37,35 @@ class HeldOut:
 
     @property
     def seconds(self) -> list[float]:
-        """Of audio, for each clip."""
+        """Duration of each clip."""
         return [len(recording) / self.sample_rate for recording in self.recordings]
 
-    def tensors(self) -> tuple[list[Tensor], list[Tensor], list[int]]:
-        """As systems take them."""
-        recordings, mels = ([torch.from_numpy(array) for array in arrays] for arrays in (self.recordings, self.mels))
-        return recordings, mels, self.seeds
+    def inputs(self) -> list[tuple[Tensor, Tensor, int]]:
+        """Inputs of a system: recording, mel and seed of each clip."""
+        clips = zip(self.recordings, self.mels, self.seeds, strict=True)
+        return [(torch.from_numpy(recording), torch.from_numpy(mel), seed) for recording, mel, seed in clips]
 
     def spread(self, count: int) -> "HeldOut":
-        """At most `count` of them, evenly over their lengths."""
+        """Up to `count` clips, evenly spaced by length."""
         order = sorted(range(len(self.recordings)), key=lambda i: (len(self.recordings[i]), self.seeds[i]))
-        places = np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))
-        chosen = [order[place] for place in places]
+        positions = np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))
+        chosen = [order[position] for position in positions]
         parts = ([values[i] for i in chosen] for values in (self.recordings, self.mels, self.seeds))
         return HeldOut(*parts, self.sample_rate)
 
 
 @dataclass
 class Row:
-    """A system's results.
+    """Results of a system.
 
     Attributes:
-        name: of the system.
-        contender: whose it is.
-        label: how it is called.
-        note: what it is, in plain words.
-        memory: peak of the process that rendered, MiB.
-        scores: [metric] -> one a clip, NaN where undefined.
-        speed: seconds of work per second of audio, by kind of device.
+        name: key of the system.
+        contender: implementation that it belongs to.
+        label: name in tables.
+        note: description.
+        memory: peak of the rendering process, MiB.
+        scores: [metric] -> one per clip, NaN where undefined.
+        speed: seconds of work per second of audio, by type of device.
     """
 
     name: str
@@ -81,14 +81,14 @@ class Row:
         return bootstrap(np.array(self.scores[metric], np.float64))
 
     def gain(self, other: "Row", metric: str) -> Interval:
-        """How much better than the other, clip by clip: above 0 is better, whatever the metric's direction."""
+        """Paired improvement over another row: positive is better for every metric."""
         sign = 1 if REPORT_METRICS[metric].better == "higher" else -1
         mine, theirs = (np.array(row.scores[metric], np.float64) for row in (self, other))
         return bootstrap(sign * (mine - theirs))
 
 
 def load(vocoder: Vocoder, manifest: Manifest, clips: Sequence[Clip], seed: int) -> HeldOut:
-    """Recordings at the vocoder's rate and their mels as it takes them: everybody is told the same."""
+    """Load recordings at the vocoder's sample rate and compute their mels, the input of every system."""
     rate = vocoder.sample_rate
     recordings = [io.read(manifest.path(clip), rate).samples.clamp(-1, 1) for clip in clips]
     mels = [vocoder.mel(io.Audio(samples, rate)).numpy() for samples in recordings]
@@ -99,34 +99,34 @@ def load(vocoder: Vocoder, manifest: Manifest, clips: Sequence[Clip], seed: int)
 def render(
     contender: Contender, name: str, course: Course, work: Path, held_out: HeldOut
 ) -> tuple[list[np.ndarray], str, str, float]:
-    """Waveforms, each (T,), by the system of this name, its label, note and memory: for a process of its own."""
+    """Waveforms (T,) of a system, its label, note and memory; runs in a process of its own."""
     course.begin()
     systems = contender.systems(course, work, course.device) or contender.systems(course, work, "cpu")
     system = next(one for one in systems if one.name == name)
-    waveforms, _ = synthesize(system, *held_out.tensors())
+    waveforms, _ = synthesize(system, held_out.inputs())
     return waveforms, system.label, system.note, peak_memory()
 
 
 def scored(waveforms: list[np.ndarray], held_out: HeldOut, workers: int | None) -> dict[str, list[float]]:
-    """[metric] -> score of every clip."""
+    """Scores of every clip, by metric."""
     pairs = [
-        Pair(recording, {"": made}, held_out.sample_rate)
-        for recording, made in zip(held_out.recordings, waveforms, strict=True)
+        Pair(recording, {"": waveform}, held_out.sample_rate)
+        for recording, waveform in zip(held_out.recordings, waveforms, strict=True)
     ]
-    scored = list(score_all(pairs, workers))
-    return {metric: [verdict.scores[""][metric] for verdict in scored] for metric in REPORT_METRICS}
+    scores = list(score_all(pairs, workers))
+    return {metric: [one.scores[""][metric] for one in scores] for metric in REPORT_METRICS}
 
 
 def speeds(
     contenders: Sequence[Contender], course: Course, work: Path, held_out: HeldOut, device: str, rounds: int
 ) -> dict[str, float]:
-    """Seconds of work per second of audio of every system that is timed on this device, by name."""
+    """Seconds of work per second of audio, by name of every system that is timed on this device."""
     course.begin()
     systems = [system for one in contenders for system in one.systems(course, work, device) if system.timed]
-    clips = list(zip(*held_out.tensors(), strict=True))
+    clips = held_out.inputs()
     for system in systems:
         for clip in clips:
-            system.synthesize(*clip)  # warm: memory, plans of transforms, kernels
+            system.synthesize(*clip)  # warm-up: memory, FFT plans, kernels
     found: dict[str, list[float]] = {system.name: [] for system in systems}
     for _ in range(rounds):
         spent = dict.fromkeys(found, 0.0)
@@ -139,7 +139,7 @@ def speeds(
 
 
 def _seconds_of(system: System, clip: tuple[Tensor, Tensor, int]) -> float:
-    """Wall time of one rendering; all systems answer on the CPU, so that a GPU is done by then."""
+    """Wall time of one rendering; all systems return CPU tensors, so a GPU has finished."""
     started = time.perf_counter()
     system.synthesize(*clip)
     return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""The acceptance check tells a good report from each kind of bad one."""
+"""The acceptance check accepts a good report and refuses each kind of bad one."""
 
 import copy
 import json
@@ -32,30 +32,32 @@ def test_a_good_report_is_accepted(report, tmp_path, capsys):
     path = tmp_path / "report.json"
     path.write_text(json.dumps(report))
     assert acceptance.main(path) == 0
-    assert "aim missed" not in capsys.readouterr().out
+    assert "goal missed" not in capsys.readouterr().out
 
 
-def test_a_missed_aim_is_told_and_not_fatal(report, tmp_path, capsys):
+def test_a_missed_goal_is_printed_and_not_fatal(report, tmp_path, capsys):
     report["rows"]["network_consistency"]["scores"]["mcd"]["mean"] = 10.0
     path = tmp_path / "report.json"
     path.write_text(json.dumps(report))
     assert acceptance.main(path) == 0
-    (missed,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("aim missed")]
+    (missed,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("goal missed")]
     assert "better than griffin_lim on mcd: -12.000" in missed
 
 
-def test_what_must_hold_is_held(report):
+def test_requirements_are_checked(report):
     assert acceptance.failures(report) == []
 
-    def spoilt(change):
+    def failures_after(change):
         other = copy.deepcopy(report)
         change(other)
         return acceptance.failures(other)
 
-    assert "the row world is missing" in spoilt(lambda r: r["rows"].pop("world"))
-    assert spoilt(lambda r: r["data"].update(clips=49)) == ["49 clips were scored, 50 are asked for"]
+    assert "the row world is missing" in failures_after(lambda r: r["rows"].pop("world"))
+    assert failures_after(lambda r: r["data"].update(clips=49)) == ["49 clips were scored, 50 are required"]
     for value in (None, float("nan")):
-        assert spoilt(lambda r, v=value: r["rows"]["noise"]["scores"]["stoi"].update(mean=v)) == [
+        assert failures_after(lambda r, v=value: r["rows"]["noise"]["scores"]["stoi"].update(mean=v)) == [
             "noise has no finite stoi"
         ]
-    assert spoilt(lambda r: r["rows"]["network"]["scores"]["pesq"].update(mean=1.0)) == ["training did not raise pesq"]
+    assert failures_after(lambda r: r["rows"]["network"]["scores"]["pesq"].update(mean=1.0)) == [
+        "training did not raise pesq"
+    ]

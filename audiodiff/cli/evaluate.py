@@ -1,4 +1,4 @@
-"""`audiodiff evaluate`: a report on held-out recordings, clip by clip, or for a generator over all its clips."""
+"""`audiodiff evaluate`: a report on held-out recordings."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,17 +28,10 @@ def evaluate(
     require("metrics")
     require("report")
     from audiodiff.evaluation import registry
+    from audiodiff.evaluation.held_out import Settings
     from audiodiff.evaluation.report import markdown
 
-    options = registry.Options(
-        steps=steps,
-        sampler=sampler,
-        seed=seed,
-        limit=limit,
-        splits=tuple(split) if split else registry.Options.splits,
-        device=device,
-        baselines=baselines,
-    )
-    result, page = registry.evaluate(model, data, report, options)
+    settings = Settings(steps, sampler, seed, limit, tuple(split) if split else Settings.splits, baselines)
+    result, page = registry.evaluate(model, data, report, settings, device)
     print(markdown(result))
     print(page)

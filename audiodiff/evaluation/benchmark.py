@@ -1,11 +1,11 @@
 """Benchmark of a vocoder: quality and speed over samplers and steps, on one or several sets of clips.
 
-Rows are computed one after another: all clips are synthesized, one at a time and while nothing else runs, so that the
-speed is measured; then they are scored in parallel; then the record is written. What the record has is not computed
-again. A sampler that stands for another ("recommended" in two steps is ddim) takes that one's results.
+Rows are computed one after another: all clips are synthesized, one at a time while nothing else runs, to measure the
+speed; then they are scored in parallel; then the record is written. Results in the record are not computed again. A
+sampler that resolves to another one ("recommended" at two steps is ddim) gets a copy of its results.
 
-The network's rows are what `Vocoder.generate` gives by default, mel consistency included if the model has it. Scores
-are of clips synthesized on the CPU; a GPU is timed.
+Rows of the network use the defaults of `Vocoder.generate`, including the model's mel consistency. Scores are of clips
+synthesized on the CPU; a GPU is only timed.
 """
 
 import hashlib
@@ -33,22 +33,22 @@ from audiodiff.evaluation.vocoder_evaluation import describe_model
 from audiodiff.metrics import METRICS, require_all, transcript
 from audiodiff.pipelines.vocoder import Vocoder
 
-SAMPLERS = ("ddim", "dpmpp_2m")  # besides the model's own
+SAMPLERS = ("ddim", "dpmpp_2m")  # in addition to the model's own
 STEPS = (1, 2, 4, 6, 10, 20, 50)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is benchmarked, and what decides the numbers besides model and data.
+    """Settings of a benchmark.
 
     Attributes:
-        samplers: names; none: the model's own and `SAMPLERS`.
-        steps: numbers of network evaluations per clip.
+        samplers: names; empty: the model's own and `SAMPLERS`.
+        steps: numbers of denoising steps.
         metrics: names, keys of `METRICS`.
-        seed: the noise of clip `id` is that of `clip_seed(seed, id)`, in every system that starts from noise.
-        splits: of the manifests.
-        limit: maximum number of clips per manifest, drawn by a hash of their ids; None: all.
-        language: of clips whose corpus does not state it, as ISO 639-1; "" for unknown.
+        seed: random seed; the noise of clip `id` is that of `clip_seed(seed, id)`, in every system.
+        splits: held-out splits of the manifests.
+        limit: maximum number of clips per manifest, chosen by a hash of their ids; None: all.
+        language: ISO 639-1 code for clips whose corpus does not state its language; "": unknown.
     """
 
     samplers: tuple[str, ...] = ()
@@ -60,17 +60,17 @@ class Settings:
     language: str = ""
 
     def resolve(self, vocoder: Vocoder) -> "Settings":
-        """These settings with the model's samplers filled in and duplicates removed.
+        """Return the settings with the model's samplers filled in and duplicates removed.
 
         Raises:
-            UserError: an unknown metric, fewer than one step, a sampler that is unknown, that this model does not
-                support, or that needs more steps than any of these.
+            UserError: an unknown metric, fewer than one step, or a sampler that is unknown, not supported by this
+                model, or needs more steps than any of these.
         """
         for name in self.metrics:
             if name not in METRICS:
                 raise UserError(f"metric {name!r}", "is unknown", f"choose from {', '.join(METRICS)}")
         if min(self.steps, default=0) < 1:
-            raise UserError("steps", "must be 1 or more", "give some, such as --steps 4,6,10")
+            raise UserError("steps", "must be 1 or more", "set them, such as --steps 4,6,10")
         samplers = tuple(dict.fromkeys(self.samplers or (vocoder.model.sampler, *SAMPLERS)))
         for name in samplers:
             vocoder.model.sampler_for(max(self.steps), name)
@@ -87,14 +87,14 @@ def sweep(
     workers: int | None = None,
     quiet: bool = False,
 ) -> Record:
-    """Compute what the record at `path` lacks.
+    """Compute the results that are missing in the record at `path`.
 
     Args:
         vocoder: the model to benchmark, on the CPU.
-        on_gpu: the same model on a GPU, to be timed; None if there is none.
-        data: manifests by the name of their block.
-        settings: what is benchmarked.
-        path: of the record, a JSON file.
+        on_gpu: the same model on a GPU, which is timed; None without a GPU.
+        data: manifests by name of their block.
+        settings: settings of the benchmark.
+        path: path of the record, a JSON file.
         workers: processes that score; None: one per core; 0: this one.
         quiet: no progress bars.
 
@@ -118,7 +118,7 @@ def sweep(
                 _copy_equivalent(row, block)
                 _complete(row, block, held_out, cpu, settings.metrics, pool)
                 if gpu and "cuda" not in row.speed:
-                    _, work = _synthesize(gpu, held_out)
+                    _, work = synthesize(gpu, held_out.inputs)
                     row.speed["cuda"] = Speed.of(work, held_out.seconds, record.environment["gpu"])
                 record.save(path)
     return record
@@ -127,27 +127,27 @@ def sweep(
 def _systems(
     vocoder: Vocoder, on_gpu: Vocoder | None, settings: Settings
 ) -> Iterator[tuple[str, Row, System, System | None]]:
-    """(key, empty row, system, the same on the GPU) in the order of the table; impossible pairs are left out."""
+    """(key, empty row, system, the same on the GPU) in table order; samplers that need more steps are skipped."""
     for system in (ground_truth(), *without_network(vocoder)):
         yield system.name, Row(system.label, system.note), system, None
     for sampler in settings.samplers:
         for steps in settings.steps:
             if steps >= presets.PRESETS[sampler].min_nfe:
-                row = Row(sampler, f"The network, {steps} steps of {sampler}.", sampler, steps)
+                row = Row(sampler, f"The network with {steps} steps of {sampler}.", sampler, steps)
                 cpu = _network(vocoder, sampler, steps)
                 yield f"{sampler}/{steps}", row, cpu, on_gpu and _network(on_gpu, sampler, steps)
 
 
 def _network(vocoder: Vocoder, sampler: str, steps: int) -> System:
     def generate(_: Tensor, mel: Tensor, seed: int) -> Tensor:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of steps it was not validated with
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # steps outside the validated range
             return vocoder.generate(mel, steps, clip_seeds=[seed], sampler=sampler).samples
 
     return System(f"{sampler}/{steps}", sampler, "", generate)
 
 
 def _copy_equivalent(row: Row, block: Block) -> None:
-    """Copy the results of a row that is the same by another name."""
+    """Copy the results of a row whose sampler resolves to the same one."""
     for other in block.rows.values():
         if row.steps and other.steps == row.steps and _resolved(other) == _resolved(row):
             row.scores, row.speed = other.scores | row.scores, other.speed | row.speed
@@ -160,24 +160,20 @@ def _resolved(row: Row) -> str:
 def _complete(
     row: Row, block: Block, held_out: HeldOut, system: System, metrics: Sequence[str], pool: MetricPool
 ) -> None:
-    """Compute what the row lacks of these metrics and of the speed on the CPU."""
+    """Compute the missing scores and the missing CPU speed of a row."""
     metrics = [name for name in metrics if name not in row.scores]
     untimed = system.timed and "cpu" not in row.speed
     if not (metrics or untimed):
         return
-    waveforms, work = _synthesize(system, held_out)
+    waveforms, work = synthesize(system, held_out.inputs)
     if untimed:
         row.speed["cpu"] = Speed.of(work, held_out.seconds, environment.processor(), torch.get_num_threads())
     clips = zip(held_out.recordings, waveforms, held_out.texts, strict=True)
-    pairs = [Pair(x.numpy(), {system.name: made}, held_out.sample_rate, text) for x, made, text in clips]
+    pairs = [Pair(x.numpy(), {system.name: waveform}, held_out.sample_rate, text) for x, waveform, text in clips]
     scored = list(pool(pairs, metrics)) if metrics else []
     for name in metrics:
-        row.scores[name] = np.array([found.scores[system.name][name] for found in scored])
-        block.weights[name] = np.array([found.weights[name] for found in scored])
-
-
-def _synthesize(system: System, held_out: HeldOut) -> tuple[list[np.ndarray], np.ndarray]:
-    return synthesize(system, held_out.recordings, held_out.mels, held_out.seeds)
+        row.scores[name] = np.array([one.scores[system.name][name] for one in scored])
+        block.weights[name] = np.array([one.weights[name] for one in scored])
 
 
 def _text(clip: Clip, settings: Settings) -> str | None:

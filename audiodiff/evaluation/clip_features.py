@@ -1,4 +1,4 @@
-"""What is heard of a body of clips, one clip after the other: none is kept, so there may be as many as there are."""
+"""Features of a set of clips, extracted one clip at a time: the clips are not kept in memory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,38 +11,38 @@ from audiodiff.audio.loudness import lufs
 from audiodiff.metrics import timbre
 from audiodiff.metrics.rhythm import beat
 
-_FAINTEST = -70.0  # LUFS
+_MIN_LUFS = -70.0
 
 
 @dataclass(frozen=True)
-class Body:
-    """Of each of N clips that are neither silent nor not finite.
+class ClipFeatures:
+    """Features of the N clips that are neither silent nor have NaN or infinite samples.
 
     Attributes:
-        embeddings: (N, D), of `metrics.timbre`.
-        crest_db: (N,) peak above the average power.
-        loudness: (N,) LUFS of the clip at full scale.
-        tempo: (N,) beats a minute (`metrics.rhythm`), NaN of clips that have none.
-        regular: (N,) how regular they are.
-        numbers: (N,) which they were, counted from 0 with all others.
-        silent: how many of those there were.
-        not_finite: how many had samples that are not finite.
+        embeddings: (N, D), `metrics.timbre`.
+        crest_db: (N,) crest factor, peak above the average power.
+        loudness: (N,) LUFS at peak level 1.
+        tempo: (N,) BPM (`metrics.rhythm`), NaN where undefined.
+        pulse_clarity: (N,) 0 to 1.
+        indices: (N,) index of each clip among all clips.
+        silent: number of silent clips.
+        not_finite: number of clips with NaN or infinite samples.
     """
 
     embeddings: np.ndarray
     crest_db: np.ndarray
     loudness: np.ndarray
     tempo: np.ndarray
-    regular: np.ndarray
-    numbers: np.ndarray
+    pulse_clarity: np.ndarray
+    indices: np.ndarray
     silent: int
     not_finite: int
 
     @classmethod
-    def heard(cls, clips: Iterable[np.ndarray], sample_rate: int) -> Self:
-        """Of clips (C, T)."""
+    def extract(cls, clips: Iterable[np.ndarray], sample_rate: int) -> Self:
+        """Extract the features of clips (C, T)."""
         rows, silent, not_finite = [], 0, 0
-        for number, clip in enumerate(clips):
+        for index, clip in enumerate(clips):
             if not np.isfinite(clip).all():
                 not_finite += 1
                 continue
@@ -54,7 +54,7 @@ class Body:
             peak = np.abs(clip).max()
             crest = 20 * np.log10(peak / np.sqrt(np.square(clip).mean()))
             loudness, rhythm = _loudness(clip / peak, sample_rate), beat(clip / peak, sample_rate)
-            rows.append((embedding, crest, loudness, *rhythm, number))
+            rows.append((embedding, crest, loudness, *rhythm, index))
         columns = zip(*rows, strict=True) if rows else [()] * 6
         return cls(*map(np.array, columns), silent, not_finite)
 
@@ -64,7 +64,7 @@ class Body:
 
 
 def _loudness(clip: np.ndarray, sample_rate: int) -> float:
-    """LUFS of a clip (C, T), channels mixed; of one shorter than half a second with silence behind."""
+    """LUFS of a clip (C, T), mixed to mono and padded to at least half a second."""
     mono = torch.from_numpy(clip.mean(0))
     mono = torch.nn.functional.pad(mono, (0, max(sample_rate // 2 - len(mono), 0)))
-    return max(float(lufs(mono, sample_rate)), _FAINTEST)
+    return max(float(lufs(mono, sample_rate)), _MIN_LUFS)

@@ -1,4 +1,4 @@
-"""Sounds and pictures as data URIs, so that a report is one file."""
+"""Audio and spectrograms as data URIs, so that a report is a single file."""
 
 import base64
 import io
@@ -14,14 +14,14 @@ _INK = "#808080"  # readable on white and on black
 
 
 def sound(samples: np.ndarray, sample_rate: int) -> str:
-    """(T,) or (T, C) as 16-bit FLAC: lossless, since a codec's own artifacts must not be mistaken for the vocoder's."""
+    """Encode audio (T,) or (T, C) as 16-bit FLAC: lossless, to have no codec artifacts."""
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, sample_rate, format="FLAC", subtype="PCM_16")
     return _uri("audio/flac", buffer.getvalue())
 
 
 def decibels(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Spectrogram (bins, frames) in dB below full scale's sine, 32 ms Hann windows every 8 ms."""
+    """Spectrogram (bins, frames) in dB relative to a full-scale sine, 32 ms Hann windows every 8 ms."""
     length = round(0.032 * sample_rate)
     window = torch.hann_window(length)
     spectrum = torch.stft(
@@ -31,7 +31,7 @@ def decibels(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def spectrogram_pair(left: np.ndarray, right: np.ndarray, titles: tuple[str, str], sample_rate: int) -> str:
-    """Two signals (T,) side by side on one scale, the loudest bin of `left` at the top; PNG, transparent around."""
+    """Spectrograms of two signals (T,) side by side, relative to the maximum of `left`; transparent PNG."""
     top = decibels(left, sample_rate).max()
     figure = Figure(figsize=(11, 2.5), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)

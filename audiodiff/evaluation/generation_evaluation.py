@@ -1,23 +1,22 @@
-"""A model of music scored: how far what it makes is from held-out recordings, and whether it copies what it learnt.
+"""Evaluation of a generator: how far generated clips are from held-out recordings, and whether they are memorized.
 
-There is no recording that a generated clip should equal, so bodies of clips are compared, in an embedding
-(`metrics.timbre`) brought to the principal axes of the training clips. Each row's distance is to the held-out clips,
-over subsets of one size, which makes rows comparable. The row of the training clips is the floor: how far real clips
-are from real ones, of other pieces. Halves of the held-out clips, which share their pieces, are nearer to each other;
-how far training and generated clips are from such a half is told beside that.
+Generated clips have no reference, so sets of clips are compared, in an embedding (`metrics.timbre`) projected to the
+principal axes of the training clips. Each row has the distance to the held-out clips, over subsets of one size, so that
+rows are comparable. The row of the training clips is the floor: the distance between real clips of different pieces.
+Halves of the held-out clips share their pieces and are closer to each other; distances to such a half are reported too.
 
-A model that copies its training clips would reach the floor as well; so the distance from each generated clip to the
-nearest training clip is held against that from each held-out clip: copies are nearer. Where clips are stretches of
-longer pieces, held-out ones are of other pieces, and real ones of the same pieces would be nearer as well: the training
-clips' own row says how near a training clip is to the nearest other one.
+A model that memorizes its training clips also reaches the floor. Therefore the distance of each generated clip to its
+nearest training clip is compared with that of held-out clips: copies are closer. If clips are segments of longer
+pieces, held-out clips are from other pieces, and real segments of the same pieces would be closer too: the row of the
+training clips has the distance of a training clip to the nearest other one.
 
-A model that works on a codec's latents is scored with its codec, and so is its network at initialization. One more row,
-of training clips that went through the codec and back, says how near its latents let anything come; that these are near
-to training clips is no copying.
+A latent diffusion model is evaluated with its codec, and so is its network with random weights. An additional row has
+training clips encoded and decoded by the codec: the best that its latents allow. These are close to training clips
+without memorization.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from math import gcd
 
@@ -31,10 +30,10 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.clip_features import Body
+from audiodiff.evaluation.clip_features import ClipFeatures
 from audiodiff.evaluation.figures import sound
-from audiodiff.evaluation.held_out import SPLITS, clip_list_hash
-from audiodiff.evaluation.report import Cell, Example, Report, Section, Table
+from audiodiff.evaluation.held_out import SPLITS, Settings, clip_list_hash
+from audiodiff.evaluation.report import Cell, Example, Report, Section, Table, format_facts
 from audiodiff.metrics import timbre
 from audiodiff.metrics.distribution import (
     LEAST_PER_DIMENSION,
@@ -49,51 +48,32 @@ from audiodiff.metrics.distribution import (
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.seeds import clip_seeds
 
-Place = tuple[Clip, int]  # a recording and the sample at which a stretch of it begins
+Segment = tuple[Clip, int]  # a recording, and the first sample of a segment of it
 DISTANCES = {"Frechet": frechet, "kernel": kernel}
 TRAINING, GENERATED, UNTRAINED = "training clips (the floor)", "generated", "network at initialization"
-CODED = "training clips through the codec"
+RECONSTRUCTED = "training clips through the codec"
 HELD_OUT = "the other half"
-FEWEST = 20  # held-out clips
+COUNT = 256  # generated clips
+MIN_CLIPS = 20  # of each set
+MAX_CLIPS = 1000  # training clips, and held-out clips; chosen by a hash of their ids
 EXAMPLES = 16
 _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What decides the numbers, besides model and data.
-
-    Attributes:
-        count: of generated clips.
-        steps: network calls a clip.
-        sampler: name, or None for the model's own.
-        seed: of all.
-        splits: of the manifest that count as held out.
-        limit: at most so many training clips, and so many held-out ones, drawn by a hash of their names.
-    """
-
-    count: int = 256
-    steps: int = 20
-    sampler: str | None = None
-    seed: int = 0
-    splits: tuple[str, ...] = SPLITS
-    limit: int = 1000
-
-
-@dataclass(frozen=True)
 class Row:
-    """One body of clips.
+    """Results of a set of clips.
 
     Attributes:
-        clips: that were heard; silent ones and those that are not finite are left out.
-        silent: without sound.
-        distances: to the held-out clips, by name, with their confidence intervals.
-        nearest: to the training clips, of training clips to the nearest other one.
-        variety: mean distance between two of its clips, of the training clips' own.
-        crest_db: median of peaks above the average power.
-        loudness: in LUFS, of clips brought to one peak.
-        beat: how regular it is (`metrics.rhythm`), None of clips that are too short to have one.
-        not_finite: clips with NaN or infinite samples.
+        clips: number of clips that are scored.
+        silent: number of silent clips, which are not scored.
+        distances: to the held-out clips, by name, with confidence intervals.
+        nearest: distance to the nearest training clip; for training clips, to the nearest other one.
+        variety: mean distance between two clips, relative to the training clips.
+        crest_db: median crest factor.
+        loudness: LUFS at peak level 1.
+        pulse_clarity: see `metrics.rhythm`; None if the clips are too short.
+        not_finite: number of clips with NaN or infinite samples, which are not scored.
     """
 
     clips: int
@@ -103,13 +83,13 @@ class Row:
     variety: float
     crest_db: float
     loudness: Spread
-    beat: Spread | None
+    pulse_clarity: Spread | None
     not_finite: int = 0
 
 
 @dataclass(frozen=True)
 class Neighbor:
-    """Of a generated clip the nearest training clip: its id, where in it in seconds, and how far."""
+    """The nearest training clip of a generated clip: its id, the position in it in seconds, and the distance."""
 
     clip: int
     nearest: str
@@ -122,14 +102,14 @@ class Evaluation:
     """Results.
 
     Attributes:
-        rows: by body.
-        held_out: nearest distance of the held-out clips to the training clips.
-        held_out_clips: how many.
-        subset: clips that a distance is measured between.
-        dimensions: of the axes.
-        halves: distances to a half of the held-out clips, by body; `HELD_OUT` is the other half.
-        neighbors: of each generated clip that is not silent.
-        facts, settings, clip_list_hash: what it was made of.
+        rows: by name of the set.
+        held_out: distance of held-out clips to the nearest training clip.
+        held_out_clips: number of held-out clips.
+        subset: number of clips of the subsets that are compared.
+        dimensions: number of principal axes.
+        halves: distances to a half of the held-out clips, by name of the set; `HELD_OUT` is the other half.
+        neighbors: of the generated clips that are scored.
+        facts, settings, clip_list_hash: how the results were computed.
     """
 
     rows: dict[str, Row]
@@ -145,54 +125,55 @@ class Evaluation:
 
     @property
     def ratio(self) -> dict[str, float]:
-        """Of each distance how many times the floor the generated clips have."""
+        """Distances of the generated clips relative to the floor."""
         rows = (self.rows[GENERATED], self.rows[TRAINING])
         return {name: rows[0].distances[name].median / rows[1].distances[name].median for name in DISTANCES}
 
 
-def evaluate(generator: AudioGenerator, untrained: AudioGenerator | None, manifest: Manifest, settings: Settings):
+def evaluate(
+    generator: AudioGenerator, untrained: AudioGenerator | None, manifest: Manifest, settings: Settings
+) -> tuple[Evaluation, list[np.ndarray]]:
     """Generate, embed and compare.
 
     Args:
-        generator: under judgement.
-        untrained: the same model with fresh weights, or None.
-        manifest: of what it was trained on.
-        settings: what decides the numbers.
+        generator: the model to evaluate.
+        untrained: the same model with random weights, or None.
+        manifest: corpus that the model was trained on.
+        settings: settings of the evaluation; `limit` is the number of generated clips (None: `COUNT`).
 
     Returns:
-        The report, and some of the generated clips (C, T).
+        The results, and the first of the generated clips (C, T).
 
     Raises:
         UserError: too few held-out or generated clips, or a clip that cannot be read.
     """
-    if settings.count < FEWEST:
-        raise UserError(f"count {settings.count}", f"is below {FEWEST}", "distributions need more clips")
-    held_out, training = places(generator, manifest, settings)
-    made = made_by(generator, settings)
-    examples = list(islice(made, EXAMPLES))
-    clips = {TRAINING: recordings(manifest, training, generator), GENERATED: chain(examples, made)}
+    settings = _resolve(settings, generator)
+    held_out, training = choose_segments(generator, manifest, settings.splits)
+    generated = generate_clips(generator, settings)
+    examples = list(islice(generated, EXAMPLES))
+    clips = {TRAINING: load_segments(manifest, training, generator), GENERATED: chain(examples, generated)}
     if generator.model.codec is not None:
-        clips[CODED] = (_coded(generator, clip) for clip in recordings(manifest, training, generator))
+        clips[RECONSTRUCTED] = (_reconstruct(generator, x) for x in load_segments(manifest, training, generator))
     if untrained is not None:
-        clips[UNTRAINED] = made_by(untrained, settings)
-    bodies = {name: Body.heard(some, generator.sample_rate) for name, some in clips.items()}
-    for name, body in bodies.items():
-        if len(body) < FEWEST:
-            whole = len(body) + body.silent + body.not_finite
-            problem = f"{body.silent} of {whole} clips are silent, {body.not_finite} hold NaN or infinite samples"
-            raise UserError(name, problem, "train longer, or ask for more")
-    real = Body.heard(recordings(manifest, held_out, generator), generator.sample_rate)
-    size = min(len(real), *map(len, bodies.values()))
-    axes = Axes.of(bodies[TRAINING].embeddings, size // LEAST_PER_DIMENSION)
-    apart, placed = axes(real.embeddings), {name: axes(body.embeddings) for name, body in bodies.items()}
+        clips[UNTRAINED] = generate_clips(untrained, settings)
+    sets = {name: ClipFeatures.extract(some, generator.sample_rate) for name, some in clips.items()}
+    for name, one in sets.items():
+        if len(one) < MIN_CLIPS:
+            total = len(one) + one.silent + one.not_finite
+            problem = f"{one.silent} of {total} clips are silent, {one.not_finite} have NaN or infinite samples"
+            raise UserError(name, problem, "train longer, or generate more with --limit")
+    real = ClipFeatures.extract(load_segments(manifest, held_out, generator), generator.sample_rate)
+    size = min(len(real), *map(len, sets.values()))
+    axes = Axes.of(sets[TRAINING].embeddings, size // LEAST_PER_DIMENSION)
+    target, points = axes(real.embeddings), {name: axes(one.embeddings) for name, one in sets.items()}
     evaluation = Evaluation(
-        rows={name: _row(body, placed[name], placed[TRAINING], apart, size) for name, body in bodies.items()},
-        held_out=Spread.of(nearest(apart, placed[TRAINING])[0]),
+        rows={name: _row(one, points[name], points[TRAINING], target, size) for name, one in sets.items()},
+        held_out=Spread.of(nearest(target, points[TRAINING])[0]),
         held_out_clips=len(real),
         subset=size,
         dimensions=axes.basis.shape[1],
-        halves=_halves(real, bodies),
-        neighbors=_neighbors(bodies, placed, training, generator.sample_rate),
+        halves=_halves(real, sets),
+        neighbors=_neighbors(sets, points, training, generator.sample_rate),
         facts=environment.describe(str(generator.device))
         | {"model": generator.model_hash[:12], "embedding": timbre.NAME},
         settings=settings,
@@ -201,116 +182,127 @@ def evaluate(generator: AudioGenerator, untrained: AudioGenerator | None, manife
     return evaluation, examples
 
 
-def places(generator: AudioGenerator, manifest: Manifest, settings: Settings) -> tuple[list[Place], list[Place]]:
-    """Where held-out and training stretches of the model's kinds lie."""
-    known = manifest.with_labels(*generator.model.labels)
-    held_out, training = (
-        _drawn(
-            ((clip, start) for clip in known.with_splits(*splits).clips for start in stretches(clip, generator)),
-            settings.limit,
-        )
-        for splits in (settings.splits, ("train",))
-    )
-    for name, found in (("held-out", held_out), ("training", training)):
-        if len(found) < FEWEST:
-            problem = f"has {len(found)} {name} clips of the model's kinds and length, fewer than {FEWEST}"
+def _resolve(settings: Settings, generator: AudioGenerator) -> Settings:
+    count = COUNT if settings.limit is None else settings.limit
+    if count < MIN_CLIPS:
+        raise UserError(f"limit {count}", f"must be {MIN_CLIPS} or more, to compare distributions", "generate more")
+    steps = generator.model.calls if settings.steps is None else settings.steps
+    return replace(settings, limit=count, steps=steps, seed=settings.seed or 0)
+
+
+def choose_segments(
+    generator: AudioGenerator, manifest: Manifest, splits: Sequence[str] = SPLITS
+) -> tuple[list[Segment], list[Segment]]:
+    """Choose the held-out and the training segments with the model's labels and length.
+
+    Raises:
+        UserError: too few of them.
+    """
+    labeled = manifest.with_labels(*generator.model.labels)
+    chosen = []
+    for name, some in (("held-out", splits), ("training", ("train",))):
+        clips = labeled.with_splits(*some).clips
+        segments = [(clip, start) for clip in clips for start in segment_starts(clip, generator)]
+        if len(segments) < MIN_CLIPS:
+            problem = f"has {len(segments)} {name} clips of the model's labels and length, at least {MIN_CLIPS} needed"
             raise UserError(manifest.root, problem, "prepare more recordings")
-    return held_out, training
+        chosen.append(sorted(segments, key=lambda segment: clip_seed(segment[1], segment[0].id))[:MAX_CLIPS])
+    return chosen[0], chosen[1]
 
 
-def _halves(real: Body, bodies: dict[str, Body]) -> dict[str, dict[str, Spread]]:
-    """Of held-out, training and generated clips the distances to a half of the held-out ones, drawn again and again."""
+def _halves(real: ClipFeatures, sets: dict[str, ClipFeatures]) -> dict[str, dict[str, Spread]]:
+    """Distances of held-out, training and generated clips to random halves of the held-out clips."""
     size = len(real) // 2
-    axes = Axes.of(bodies[TRAINING].embeddings, max(size // LEAST_PER_DIMENSION, 1))
+    axes = Axes.of(sets[TRAINING].embeddings, max(size // LEAST_PER_DIMENSION, 1))
     whole = axes(real.embeddings)
-    placed = {HELD_OUT: whole} | {name: axes(bodies[name].embeddings) for name in (TRAINING, GENERATED)}
+    points = {HELD_OUT: whole} | {name: axes(sets[name].embeddings) for name in (TRAINING, GENERATED)}
     return {
         name: {
-            kind: Spread.of(subsampled(distance, mine, whole, min(size, len(mine))))
+            kind: Spread.of(subsampled(distance, some, whole, min(size, len(some))))
             for kind, distance in DISTANCES.items()
         }
-        for name, mine in placed.items()
+        for name, some in points.items()
     }
 
 
 def _neighbors(
-    bodies: dict[str, Body], placed: dict[str, np.ndarray], training: list[Place], sample_rate: int
+    sets: dict[str, ClipFeatures], points: dict[str, np.ndarray], training: list[Segment], sample_rate: int
 ) -> list[Neighbor]:
-    found = []
-    for number, distance, index in zip(
-        bodies[GENERATED].numbers, *nearest(placed[GENERATED], placed[TRAINING]), strict=True
-    ):
-        clip, start = training[bodies[TRAINING].numbers[index]]
-        found.append(Neighbor(int(number), clip.id, start / sample_rate, float(distance)))
-    return found
+    neighbors = []
+    distances, indices = nearest(points[GENERATED], points[TRAINING])
+    for clip, distance, index in zip(sets[GENERATED].indices, distances, indices, strict=True):
+        recording, start = training[sets[TRAINING].indices[index]]
+        neighbors.append(Neighbor(int(clip), recording.id, start / sample_rate, float(distance)))
+    return neighbors
 
 
-def made_by(generator: AudioGenerator, settings: Settings) -> Iterator[np.ndarray]:
-    """The clips (C, T) that it makes."""
-    seeds = clip_seeds(settings.seed, settings.count)
+def generate_clips(generator: AudioGenerator, settings: Settings) -> Iterator[np.ndarray]:
+    """Generate `settings.limit` clips (C, T)."""
+    seeds = clip_seeds(settings.seed or 0, settings.limit)
     for start in range(0, len(seeds), _BATCH):
         batch = seeds[start : start + _BATCH]
         yield from generator.generate(clip_seeds=batch, steps=settings.steps, sampler=settings.sampler).samples.numpy()
 
 
-def stretches(clip: Clip, generator: AudioGenerator) -> list[int]:
-    """Where in a recording what is as long as the model's clips begins: at its start, or one after the other."""
+def segment_starts(clip: Clip, generator: AudioGenerator) -> list[int]:
+    """First samples of the segments of a recording, as long as the model's clips: its start, or consecutive ones."""
     rate, samples = generator.sample_rate, generator.model.samples
-    step = rate // gcd(rate, clip.sample_rate)  # crops begin on the common grid of both rates
+    step = rate // gcd(rate, clip.sample_rate)  # crops start on the common grid of both rates
     last = clip.samples * rate // clip.sample_rate - samples
     if generator.training.get("from_start") or last < 0:
         return [0]
     return list(range(0, last + 1, -(-samples // step) * step))
 
 
-def recordings(manifest: Manifest, places: Sequence[Place], generator: AudioGenerator) -> Iterator[np.ndarray]:
-    """Stretches of recordings (C, T), each as long as what the model makes."""
+def load_segments(manifest: Manifest, segments: Sequence[Segment], generator: AudioGenerator) -> Iterator[np.ndarray]:
+    """Load segments of recordings (C, T), padded to the length of the model's clips."""
     rate, samples = generator.sample_rate, generator.model.samples
-    for clip, start in places:
-        read = read_crop(manifest, clip, rate, start, samples, generator.model.channels)
-        yield torch.nn.functional.pad(read, (0, samples - read.shape[-1])).numpy()
+    for clip, start in segments:
+        crop = read_crop(manifest, clip, rate, start, samples, generator.model.channels)
+        yield torch.nn.functional.pad(crop, (0, samples - crop.shape[-1])).numpy()
 
 
 @torch.inference_mode()
-def _coded(generator: AudioGenerator, clip: np.ndarray) -> np.ndarray:
-    """A clip (C, T) through the codec of a model that has one."""
+def _reconstruct(generator: AudioGenerator, clip: np.ndarray) -> np.ndarray:
+    """Encode and decode a clip (C, T) by the model's codec."""
     codec = generator.model.codec
     latents = codec.encode(torch.from_numpy(clip)[None].to(generator.device))
     return codec.decode(latents, clip.shape[-1])[0].cpu().numpy()
 
 
-def _drawn(places: Iterable[Place], limit: int) -> list[Place]:
-    """At most so many, drawn by a hash of their names."""
-    return sorted(places, key=lambda place: clip_seed(place[1], place[0].id))[:limit]
+def _row(features: ClipFeatures, points: np.ndarray, training: np.ndarray, real: np.ndarray, size: int) -> Row:
+    """Results of a set from its features and the projected embeddings of it, the training and the held-out clips."""
+    return Row(
+        clips=len(features),
+        silent=features.silent,
+        distances={kind: estimate(distance, points, real, size) for kind, distance in DISTANCES.items()},
+        nearest=Spread.of(nearest(points, training)[0]),
+        variety=_mean_distance(points) / _mean_distance(training),
+        crest_db=float(np.median(features.crest_db)),
+        loudness=Spread.of(features.loudness),
+        pulse_clarity=Spread.of(features.pulse_clarity) if np.isfinite(features.tempo).any() else None,
+        not_finite=features.not_finite,
+    )
 
 
-def _row(body: Body, placed: np.ndarray, training: np.ndarray, real: np.ndarray, size: int) -> Row:
-    """A body's, of its places on the axes and those of training and held-out clips."""
-    distances = {kind: estimate(distance, placed, real, size) for kind, distance in DISTANCES.items()}
-    near, variety = Spread.of(nearest(placed, training)[0]), _spread(placed) / _spread(training)
-    regular = Spread.of(body.regular) if np.isfinite(body.tempo).any() else None
-    crest, loudness = float(np.median(body.crest_db)), Spread.of(body.loudness)
-    return Row(len(body), body.silent, distances, near, variety, crest, loudness, regular, body.not_finite)
-
-
-def _spread(points: np.ndarray) -> float:
-    """Mean distance between two different ones of (N, K)."""
+def _mean_distance(points: np.ndarray) -> float:
+    """Mean distance between two different points of (N, K)."""
     distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
     return float(distances.sum() / (len(points) * (len(points) - 1)))
 
 
-def nearness(evaluation: Evaluation) -> str:
-    """Whether a model copies, in words: training clips are compared to what lies nearer than held-out clips."""
-    mine, training = (evaluation.rows[name].nearest.median for name in (GENERATED, TRAINING))
-    if mine >= evaluation.held_out.median:
-        return "no nearer to training clips than held-out clips are"
-    if mine >= training:
-        return "nearer to training clips than held-out clips are, but no nearer than training clips are to each other"
-    return "nearer to training clips than these are to each other, and than held-out clips are: it may copy"
+def memorization(evaluation: Evaluation) -> str:
+    """Whether the model may have memorized its training clips, in words, by median distances."""
+    generated, training = (evaluation.rows[name].nearest.median for name in (GENERATED, TRAINING))
+    if generated >= evaluation.held_out.median:
+        return "not closer to training clips than held-out clips are: no sign of memorization"
+    if generated >= training:
+        return "closer to training clips than held-out clips are, but not closer than training clips are to each other"
+    return "closer to training clips than training clips are to each other: the model may have memorized them"
 
 
 def generation_report(evaluation: Evaluation, clips: Sequence[np.ndarray], sample_rate: int) -> Report:
-    """The report of an evaluation, with some generated clips (C, T)."""
+    """Build the report of an evaluation, with some generated clips (C, T)."""
     settings = evaluation.settings
     audio = [Audio(clip, sample_rate) for clip in normalize_peak(torch.from_numpy(np.stack(clips)), 0.9)]
     ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in evaluation.ratio.items())
@@ -318,29 +310,27 @@ def generation_report(evaluation: Evaluation, clips: Sequence[np.ndarray], sampl
     examples = [
         Example(
             f"{number:04d}",
-            f"nearest training clip: {neighbors[number].nearest}" if number in neighbors else "silent",
+            f"nearest training clip: {neighbors[number].nearest}" if number in neighbors else "not scored",
             {"Generated": sound(clip.samples.T.numpy(), sample_rate)},
         )
         for number, clip in enumerate(audio)
     ]
     return Report(
         title="Generator evaluation",
-        facts=" · ".join(f"{key} {value}" for key, value in evaluation.facts.items() if value is not None),
+        facts=format_facts(evaluation.facts),
         lead=[
-            f"{settings.count} clips, {settings.steps} steps, seed {settings.seed}. Times the distance of training "
-            f"clips: {ratios}. In the median, generated clips are {nearness(evaluation)}."
+            f"{settings.limit} clips, {settings.steps} steps, seed {settings.seed}. Distances relative to training "
+            f"clips: {ratios}. Generated clips are {memorization(evaluation)} (medians)."
         ],
         sections=[
             Section(
                 "Distances",
                 f"Distances to the held-out clips (list SHA-256 {evaluation.clip_list_hash}) over subsets of "
-                f"{evaluation.subset} in {evaluation.dimensions} dimensions, with 95 % confidence intervals; of all "
-                "other columns the median and the middle 95 %.",
+                f"{evaluation.subset} in {evaluation.dimensions} dimensions, with 95 % confidence intervals; other "
+                "columns are the median and the middle 95 %.",
                 _distances(evaluation),
             ),
-            Section(
-                "Halves", "Distances to one half of the held-out clips, over random halves.", _halves_table(evaluation)
-            ),
+            Section("Halves", "Distances to random halves of the held-out clips.", _halves_table(evaluation)),
             Section("Nearest training clips", table=_neighbors_table(evaluation), examples=examples),
         ],
         data=asdict(evaluation) | {"ratio": evaluation.ratio},
@@ -349,8 +339,8 @@ def generation_report(evaluation: Evaluation, clips: Sequence[np.ndarray], sampl
 
 
 def _distances(evaluation: Evaluation) -> Table:
-    columns = ["Clips", "Number (silent)", *(f"{name} distance ↓" for name in DISTANCES), "Nearest training clip"]
-    columns += ["Variety", "Crest, dB", "Loudness, LUFS", "Beat"]
+    columns = ["Set", "Clips (silent)", *(f"{name} distance ↓" for name in DISTANCES), "Nearest training clip"]
+    columns += ["Variety", "Crest (dB)", "Loudness (LUFS)", "Pulse clarity"]
     rows = {}
     for name, row in evaluation.rows.items():
         texts = [f"{row.clips} ({row.silent}{f', {row.not_finite} not finite' if row.not_finite else ''})"]
@@ -360,7 +350,7 @@ def _distances(evaluation: Evaluation) -> Table:
             f"{row.variety:.2f}",
             f"{row.crest_db:.1f}",
             str(row.loudness),
-            str(row.beat or "–"),
+            str(row.pulse_clarity or "–"),
         ]
         rows[name] = [Cell(text) for text in texts]
     texts = [str(evaluation.held_out_clips), "", "", str(evaluation.held_out), "", "", "", ""]
@@ -369,8 +359,8 @@ def _distances(evaluation: Evaluation) -> Table:
 
 
 def _halves_table(evaluation: Evaluation) -> Table:
-    rows = {name: [Cell(str(value)) for value in found.values()] for name, found in evaluation.halves.items()}
-    return Table([("Clips", ""), *((name, "") for name in DISTANCES)], rows, [GENERATED])
+    rows = {name: [Cell(str(value)) for value in one.values()] for name, one in evaluation.halves.items()}
+    return Table([("Set", ""), *((name, "") for name in DISTANCES)], rows, [GENERATED])
 
 
 def _neighbors_table(evaluation: Evaluation) -> Table:

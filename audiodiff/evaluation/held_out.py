@@ -1,4 +1,4 @@
-"""Held-out clips: which clips of a manifest are scored, and what every system gets of them."""
+"""Settings of an evaluation, and the held-out clips that it scores."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -17,10 +17,32 @@ MIN_SECONDS = 0.5
 SPLITS = ("validation", "test")
 
 
-def choose(manifest: Manifest, splits: Sequence[str] = SPLITS, limit: int | None = None) -> tuple[list[Clip], int]:
-    """Clips to score, in the order of their ids, and how many of the splits are too short to be scored.
+@dataclass(frozen=True)
+class Settings:
+    """Everything that determines the results of an evaluation, besides model and data.
 
-    With a limit, clips are drawn by a hash of their ids: fewer clips are a subset of more.
+    Attributes:
+        steps: denoising steps per clip; None: the model's own.
+        sampler: name; None: the model's own.
+        seed: random seed; None: 0. The noise of clip `id` is that of `clip_seed(seed, id)`, in every system.
+        limit: maximum number of clips, chosen by a hash of their ids (None: all); for a generator, the number of clips
+            to generate.
+        splits: held-out splits of the manifest.
+        baselines: whether to evaluate systems that need no training as well.
+    """
+
+    steps: int | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    limit: int | None = None
+    splits: tuple[str, ...] = SPLITS
+    baselines: bool = True
+
+
+def choose(manifest: Manifest, splits: Sequence[str] = SPLITS, limit: int | None = None) -> tuple[list[Clip], int]:
+    """Choose the clips to score, in the order of their ids, and count the clips that are too short.
+
+    With a limit, clips are chosen by a hash of their ids: a smaller limit gives a subset.
 
     Raises:
         UserError: no clip is left, or the limit is below 1.
@@ -31,18 +53,18 @@ def choose(manifest: Manifest, splits: Sequence[str] = SPLITS, limit: int | None
     if not clips:
         problem = f"has no clip of at least {MIN_SECONDS} s in {' or '.join(splits)}"
         raise UserError(manifest.root, problem, "prepare more recordings or choose another --split")
-    drawn = sorted(clips, key=lambda clip: clip_seed(0, clip.id))[:limit]
-    return sorted(drawn, key=lambda clip: clip.id), len(held_out) - len(clips)
+    chosen = sorted(clips, key=lambda clip: clip_seed(0, clip.id))[:limit]
+    return sorted(chosen, key=lambda clip: clip.id), len(held_out) - len(clips)
 
 
 def check_limit(limit: int | None) -> None:
-    """Raise `UserError` for a maximum number of clips below 1; None is no maximum."""
+    """Raise `UserError` if the maximum number of clips is below 1; None means no maximum."""
     if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}", "is below 1", "leave it out for all clips")
+        raise UserError(f"limit {limit}", "must be 1 or more", "leave it out for all clips")
 
 
 def clip_list_hash(clips: Iterable[Clip]) -> str:
-    """SHA-256 of the sorted ids, one a line: equal for reports on the same clips."""
+    """SHA-256 of the sorted ids, one per line: equal for reports on the same clips."""
     return hashlib.sha256("\n".join(sorted(clip.id for clip in clips)).encode()).hexdigest()
 
 
@@ -53,8 +75,8 @@ class HeldOut:
     Attributes:
         recordings: (T,) each, at `sample_rate`, in [-1, 1].
         mels: (M, F) each.
-        seeds: of the noise, one per clip.
-        texts: what is said if it is English, "" if it is English of unknown text, None if it may not be English.
+        seeds: noise seed of each clip.
+        texts: the text of an English clip ("" if unknown); None for other or unknown languages.
         sample_rate: Hz.
     """
 
@@ -73,7 +95,7 @@ class HeldOut:
         seed: int,
         texts: Sequence[str | None] | None = None,
     ) -> "HeldOut":
-        """Recordings at the vocoder's rate and their mels; the noise of clip `id` is that of `clip_seed(seed, id)`.
+        """Load recordings at the vocoder's sample rate and compute their mels.
 
         Raises:
             UserError: a clip cannot be read.
@@ -85,6 +107,11 @@ class HeldOut:
         return cls(recordings, mels, seeds, list(texts or [None] * len(clips)), rate)
 
     @property
+    def inputs(self) -> list[tuple[Tensor, Tensor, int]]:
+        """Inputs of a system: recording, mel and seed of each clip."""
+        return list(zip(self.recordings, self.mels, self.seeds, strict=True))
+
+    @property
     def seconds(self) -> np.ndarray:
-        """Seconds of audio, (clips,)."""
+        """Duration of each clip in seconds, (clips,)."""
         return np.array([len(recording) / self.sample_rate for recording in self.recordings])

@@ -1,7 +1,7 @@
-"""A record as a picture: for every block, one panel a metric and one for speed, over the number of steps.
+"""Plot of a benchmark: for every block, a panel for each metric and one for speed, over the number of steps.
 
-Samplers are lines with their intervals as bands; what has no steps is a horizontal line. Axes follow the samplers and
-the ground truth: a system far off (bare noise, say) is not drawn where it would press the others together.
+Samplers are lines with their intervals as bands; systems without steps are horizontal lines. The range of the axes is
+that of the samplers and the ground truth: a system far outside (such as noise) is not drawn.
 """
 
 from pathlib import Path
@@ -17,8 +17,8 @@ from audiodiff.files import atomic_write
 from audiodiff.metrics import METRICS
 
 COLUMNS = 5
-WIDTH, HEIGHT = 3.1, 2.5  # inches a panel
-COLOURS = ("#0b62b5", "#d1571b", "#118a5a", "#8d3fa8", "#b8324f", "#7a6a00")
+WIDTH, HEIGHT = 3.1, 2.5  # inches per panel
+COLORS = ("#0b62b5", "#d1571b", "#118a5a", "#8d3fa8", "#b8324f", "#7a6a00")
 MARKERS = "osD^vP"
 LEVELS = {
     "ground_truth": ("#222222", "-"),
@@ -26,17 +26,17 @@ LEVELS = {
     "world": ("#888888", ":"),
     "noise_consistency": ("#888888", "-."),
 }
-ROOM = 1.5  # a level is drawn if it lies within so many spans of the samplers' and the ground truth's own
+MARGIN = 1.5  # horizontal lines within so many ranges of the samplers and the ground truth are drawn
 
 
 def draw(record: Record, path: Path) -> None:
-    """Write the picture (PNG) to `path`."""
+    """Save the plot as PNG."""
     with atomic_write(path) as temporary:
         figure(record).savefig(temporary, format="png", dpi=110)
 
 
 def figure(record: Record) -> Figure:
-    """The picture."""
+    """Draw the plot."""
     blocks = record.shown
     panels = [len(block.metrics) + 1 for block in blocks]
     rows = [-(-count // COLUMNS) for count in panels]
@@ -61,27 +61,27 @@ def _samplers(block: Block) -> dict[str, list[Row]]:
 
 
 def _quality(ax: Axes, block: Block, metric: str) -> None:
-    own = []
+    ends = []
     for i, (sampler, rows) in enumerate(_samplers(block).items()):
         rows = [row for row in rows if metric in row.scores]
         intervals = [block.interval(row, metric) for row in rows]
-        steps, color = [row.steps for row in rows], COLOURS[i % len(COLOURS)]
-        means, low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("mean", "low", "high"))
+        steps, color = [row.steps for row in rows], COLORS[i % len(COLORS)]
+        means, low, high = (np.array([getattr(one, name) for one in intervals]) for name in ("mean", "low", "high"))
         ax.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
         ax.plot(steps, means, color=color, marker=MARKERS[i % len(MARKERS)], markersize=4, label=sampler)
-        own += [*low, *high]
+        ends += [*low, *high]
     levels = {name: block.interval(block.rows[name], metric).mean for name in LEVELS if name in block.rows}
-    core = np.array([*own, levels.get("ground_truth", np.nan)])
+    core = np.array([*ends, levels.get("ground_truth", np.nan)])
     core = core[np.isfinite(core)]
     for name, level in levels.items():
-        near = core.min() - ROOM * np.ptp(core) <= level <= core.max() + ROOM * np.ptp(core)
+        visible = core.min() - MARGIN * np.ptp(core) <= level <= core.max() + MARGIN * np.ptp(core)
         color, style = LEVELS[name]
         ax.plot([], [], color=color, linestyle=style, label=block.rows[name].label)
-        if near:
+        if visible:
             ax.axhline(level, color=color, linestyle=style, linewidth=1.2, zorder=1)
     arrow = "higher is better" if METRICS[metric].better == "higher" else "lower is better"
     unit = f", {METRICS[metric].unit}" if METRICS[metric].unit else ""
-    _dress(ax, block, f"{METRICS[metric].label}{unit}", arrow)
+    _style(ax, block, f"{METRICS[metric].label}{unit}", arrow)
 
 
 def _speed(ax: Axes, block: Block) -> None:
@@ -90,14 +90,14 @@ def _speed(ax: Axes, block: Block) -> None:
             timed = [row for row in rows if kind in row.speed]
             speeds = [1 / row.speed[kind].median for row in timed]
             marker = MARKERS[i % len(MARKERS)]
-            ax.plot([row.steps for row in timed], speeds, style, color=COLOURS[i % len(COLOURS)], marker=marker, ms=4)
+            ax.plot([row.steps for row in timed], speeds, style, color=COLORS[i % len(COLORS)], marker=marker, ms=4)
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter("{x:g}")
-    _dress(ax, block, "Speed, times real time", "CPU solid, GPU dashed")
+    _style(ax, block, "Speed, times real time", "CPU solid, GPU dashed")
 
 
-def _dress(ax: Axes, block: Block, title: str, note: str) -> None:
+def _style(ax: Axes, block: Block, title: str, note: str) -> None:
     steps = sorted({row.steps for row in block.rows.values() if row.steps})
     ax.set_xscale("log")
     ax.set_xticks(steps, [str(count) for count in steps])

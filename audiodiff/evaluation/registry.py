@@ -1,7 +1,6 @@
-"""How each type of model is evaluated: from a checkpoint and a manifest to a report."""
+"""Evaluation of every type of model: from a checkpoint and a manifest to a report."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from audiodiff.data.manifest import Manifest
@@ -9,8 +8,8 @@ from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
 from audiodiff.evaluation import codec_evaluation, generation_evaluation, report, vocoder_evaluation
 from audiodiff.evaluation.codec_evaluation import codec_report
-from audiodiff.evaluation.generation_evaluation import FEWEST, generation_report
-from audiodiff.evaluation.held_out import SPLITS
+from audiodiff.evaluation.generation_evaluation import MIN_CLIPS, generation_report
+from audiodiff.evaluation.held_out import Settings
 from audiodiff.evaluation.report import Report
 from audiodiff.evaluation.vocoder_report import vocoder_report
 from audiodiff.models import checkpoint
@@ -20,87 +19,60 @@ from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
 
-
-@dataclass(frozen=True)
-class Options:
-    """What users choose; None is the evaluation's or the model's own value.
-
-    Attributes:
-        steps: network evaluations per clip.
-        sampler: name.
-        seed: of all noise.
-        limit: maximum number of clips; of a generator, the number of clips to generate.
-        splits: of the manifest that are held out.
-        device: where the network runs.
-        baselines: whether systems without training are evaluated as well.
-    """
-
-    steps: int | None = None
-    sampler: str | None = None
-    seed: int | None = None
-    limit: int | None = None
-    splits: tuple[str, ...] = SPLITS
-    device: str = "cpu"
-    baselines: bool = True
+ModelReport = Callable[[str | Path, Callable[[], Manifest], Settings, str], Report]
 
 
-def evaluate(model: str | Path, data: str | Path, folder: str | Path, options: Options) -> tuple[Report, Path]:
-    """Evaluate a model on held-out recordings and write the report into `folder`; the report and its page's path.
+def evaluate(
+    model: str | Path, data: str | Path, folder: str | Path, settings: Settings, device: str = "cpu"
+) -> tuple[Report, Path]:
+    """Evaluate a model on held-out recordings and write the report; return it and the path of its page.
 
     Raises:
-        UserError: no such model, data or folder, a type of model that has no evaluation, or options that do not fit.
+        UserError: no such model, data or folder, a type of model without an evaluation, or settings that do not apply.
     """
     kind = checkpoint.type_of(checkpoint.locate(model))
     run = EVALUATIONS.get(kind)
     if run is None:
         raise UserError(model, f"is a model of type {kind!r}, which has no evaluation", "choose another model")
-    result = run(model, lambda: _prepare(data, folder), options)
+
+    def prepare() -> Manifest:
+        manifest = Manifest.load(data)
+        report.make_folder(folder)
+        return manifest
+
+    result = run(model, prepare, settings, device)
     return result, report.write(result, folder)
 
 
-def _prepare(data: str | Path, folder: str | Path) -> Manifest:
-    manifest = Manifest.load(data)
-    report.make_folder(folder)
-    return manifest
-
-
-def _vocoder(model: str | Path, prepare: Callable[[], Manifest], options: Options) -> Report:
-    vocoder = Vocoder.from_pretrained(model, options.device)
-    steps = vocoder.model.calls if options.steps is None else options.steps
-    if options.sampler is not None:
-        presets.build(options.sampler, steps)
-    untrained = Vocoder.untrained(model, options.device) if options.baselines else None
-    settings = vocoder_evaluation.Settings(
-        steps, options.sampler, options.seed or 0, options.splits, options.limit, options.baselines
-    )
+def _vocoder(model: str | Path, prepare: Callable[[], Manifest], settings: Settings, device: str) -> Report:
+    vocoder = Vocoder.from_pretrained(model, device)
+    if settings.sampler is not None:
+        presets.build(settings.sampler, vocoder.model.calls if settings.steps is None else settings.steps)
+    untrained = Vocoder.untrained(model, device) if settings.baselines else None
     return vocoder_report(vocoder_evaluation.evaluate(vocoder, untrained, prepare(), settings))
 
 
-def _generator(model: str | Path, prepare: Callable[[], Manifest], options: Options) -> Report:
-    count = generation_evaluation.Settings.count if options.limit is None else options.limit
-    if count < FEWEST:
-        problem = f"is below {FEWEST}, the fewest clips of a distribution"
-        raise UserError(f"--limit {options.limit}", problem, f"set --limit {FEWEST} or more")
-    generator = AudioGenerator.from_pretrained(model, options.device)
-    steps = generator.model.calls if options.steps is None else options.steps
-    untrained = AudioGenerator.untrained(model, options.device) if options.baselines else None
-    settings = generation_evaluation.Settings(count, steps, options.sampler, options.seed or 0, options.splits)
+def _generator(model: str | Path, prepare: Callable[[], Manifest], settings: Settings, device: str) -> Report:
+    if settings.limit is not None and settings.limit < MIN_CLIPS:
+        problem = f"must be {MIN_CLIPS} or more, to compare distributions"
+        raise UserError(f"--limit {settings.limit}", problem, f"set --limit {MIN_CLIPS} or more")
+    generator = AudioGenerator.from_pretrained(model, device)
+    untrained = AudioGenerator.untrained(model, device) if settings.baselines else None
     evaluation, clips = generation_evaluation.evaluate(generator, untrained, prepare(), settings)
     return generation_report(evaluation, clips, generator.sample_rate)
 
 
-def _codec(model: str | Path, prepare: Callable[[], Manifest], options: Options) -> Report:
+def _codec(model: str | Path, prepare: Callable[[], Manifest], settings: Settings, device: str) -> Report:
     for name in ("steps", "sampler", "seed"):
-        if (value := getattr(options, name)) is not None:
+        if (value := getattr(settings, name)) is not None:
             raise UserError(f"--{name} {value}", "a codec does not sample", f"remove --{name}")
-    found = checkpoint.load(model)
-    codec = Codec.from_checkpoint(found, model).to(options.device)
-    settings = codec_evaluation.Settings(options.splits, options.limit, baselines=options.baselines)
-    return codec_report(codec_evaluation.evaluate(codec, prepare(), settings, found.digest), codec.sample_rate)
+    stored = checkpoint.load(model)
+    codec = Codec.from_checkpoint(stored, model).to(device)
+    return codec_report(codec_evaluation.evaluate(codec, prepare(), settings, stored.digest), codec.sample_rate)
 
 
-# By the recorded type name of a model.
-EVALUATIONS: dict[str, Callable[[str | Path, Callable[[], Manifest], Options], Report] | None] = {
+# By type of model; None: no evaluation.
+EVALUATIONS: dict[str, ModelReport | None] = {
     VocoderModel.TYPE: _vocoder,
     AudioModel.TYPE: _generator,
     Codec.TYPE: _codec,

@@ -1,7 +1,7 @@
-"""Reports: one structure for every kind of evaluation, written as JSON, Markdown and one HTML page.
+"""Reports of evaluations, written as JSON, Markdown and HTML.
 
-`report.json` has all numbers, `report.md` the tables, `report.html` the tables with intervals drawn to scale and the
-example sounds, in one file that fetches nothing. `clips/` has the examples that a report gives as files.
+`report.json` has all results, `report.md` the tables, `report.html` also intervals drawn to scale and audio examples,
+in a single file without external resources. `clips/` has the examples as files, for some evaluations.
 """
 
 import json
@@ -17,11 +17,16 @@ import numpy as np
 from audiodiff.audio.io import Audio
 from audiodiff.audio.io import write as write_audio
 from audiodiff.errors import UserError
-from audiodiff.evaluation.page import page
 from audiodiff.evaluation.statistics import Interval
 from audiodiff.files import write_texts
 
 DISCLAIMER = "Objective metrics only; no listening test."
+# One player at a time.
+SCRIPT = """
+document.addEventListener("play", event => {
+  for (const player of document.querySelectorAll("audio")) if (player !== event.target) player.pause();
+}, true);
+"""
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,9 @@ class Cell:
 
     Attributes:
         text: the value.
-        notes: small lines below it; in Markdown the first follows in brackets.
-        interval: drawn in HTML on a scale that the column's cells share.
-        kind: "good", "bad", "open" or "": how HTML colors it.
+        notes: small print below it; in Markdown the first note follows in parentheses.
+        interval: drawn in HTML, on a scale shared by the column.
+        kind: color in HTML: "good", "bad", "open" or "".
     """
 
     text: str
@@ -43,10 +48,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under columns.
+    """A table.
 
     Attributes:
-        columns: headings, each with a note; the first is that of the row names.
+        columns: headings, each with a note; the first is the heading of the row names.
         rows: cells by row name.
         highlighted: names of rows that are highlighted in HTML.
     """
@@ -58,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Example:
-    """A clip to listen to: several versions of it, each with a label, as data URIs; `picture` likewise."""
+    """Versions of a clip to listen to, as data URIs by label; `picture` is a data URI too."""
 
     title: str
     note: str
@@ -69,7 +74,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: text, a table, terms with their definitions, examples; what is empty is left out."""
+    """A section of a report: text, a table, definitions of terms, examples; empty parts are omitted."""
 
     heading: str
     text: str = ""
@@ -85,11 +90,11 @@ class Report:
     Attributes:
         title: heading of the page.
         facts: model, settings and environment, in one line.
-        lead: the result in a few sentences.
-        warnings: what limits it.
+        lead: summary of the results.
         sections: in order.
-        data: what report.json holds, besides what every report says.
-        clips: examples written as files, by name.
+        data: content of report.json.
+        warnings: limitations.
+        clips: examples written as files, by file name.
     """
 
     title: str
@@ -102,15 +107,15 @@ class Report:
 
 
 def make_folder(folder: str | Path) -> None:
-    """Make the folder of a report before the work that is written to it.
+    """Create the folder of a report, before the evaluation starts.
 
     Raises:
-        UserError: it cannot be made, or is read-only.
+        UserError: it cannot be created, or is read-only.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(folder, f"cannot be made ({error.strerror})", "choose another folder") from error
+        raise UserError(folder, f"cannot be created ({error.strerror})", "choose another folder") from error
     if not os.access(folder, os.W_OK):
         raise UserError(folder, "is read-only", "choose another folder")
 
@@ -135,8 +140,13 @@ def write(report: Report, folder: str | Path) -> Path:
     return folder / "report.html"
 
 
+def format_facts(facts: Mapping[str, object]) -> str:
+    """Format facts in one line."""
+    return " · ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
+
+
 def plain(value: object, digits: int | None = None) -> object:
-    """A value as JSON takes it: NaN is None, arrays and tuples are lists, unknown types text; floats to `digits`."""
+    """Convert a value for JSON: NaN to None, arrays and tuples to lists, other types to text; floats to `digits`."""
     if isinstance(value, Mapping):
         return {str(key): plain(item, digits) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -148,19 +158,19 @@ def plain(value: object, digits: int | None = None) -> object:
 
 
 def markdown(report: Report) -> str:
-    """The report without its sounds."""
+    """Format a report as Markdown, without audio."""
     parts = [f"# {report.title}", report.facts, *report.lead, *report.warnings]
     for section in report.sections:
         parts += [f"## {section.heading}", *([section.text] if section.text else [])]
         if section.table:
             parts.append(markdown_table(section.table))
         if section.terms:
-            parts.append("\n".join(f"- **{term}**: {said}" for term, said in section.terms.items()))
+            parts.append("\n".join(f"- **{term}**: {text}" for term, text in section.terms.items()))
     return "\n\n".join([*parts, DISCLAIMER]) + "\n"
 
 
 def markdown_table(table: Table) -> str:
-    """A table in Markdown."""
+    """Format a table as Markdown."""
     heads = [f"{label}{f' {note}' if note else ''}" for label, note in table.columns]
     lines = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * (len(heads) - 1)}"]
     for name, cells in table.rows.items():
@@ -170,7 +180,7 @@ def markdown_table(table: Table) -> str:
 
 
 def html(report: Report) -> str:
-    """The page: tables with intervals drawn to scale, and players."""
+    """Format a report as an HTML page."""
     lines = [f"<h1>{escape(report.title)}</h1>", f'<p class="meta">{escape(report.facts)}</p>']
     lines += [f'<p class="lead">{escape(text)}</p>' for text in report.lead]
     lines += [f'<p class="warning">{escape(text)}</p>' for text in report.warnings]
@@ -178,11 +188,18 @@ def html(report: Report) -> str:
         lines += [f"<h2>{escape(section.heading)}</h2>", f"<p>{escape(section.text)}</p>" if section.text else ""]
         lines += [_html_table(section.table)] if section.table else []
         if section.terms:
-            terms = (f"<dt>{escape(term)}</dt><dd>{escape(said)}</dd>" for term, said in section.terms.items())
+            terms = (f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in section.terms.items())
             lines.append(f"<dl>{''.join(terms)}</dl>")
         lines += map(_html_example, section.examples)
     lines.append(f'<p class="meta">{DISCLAIMER}</p>')
-    return page(escape(report.title), "\n".join(filter(None, lines)))
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(filter(None, lines))
+        + f"\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
+    )
 
 
 def _html_table(table: Table) -> str:
@@ -199,7 +216,7 @@ def _html_table(table: Table) -> str:
 
 
 def _scale(cells: Sequence[Cell]) -> tuple[float, float]:
-    """The ends of what a column's intervals span."""
+    """Lower end and width of the range of a column's intervals."""
     intervals = [cell.interval for cell in cells if cell.interval and cell.interval.clips]
     low, high = (min((i.low for i in intervals), default=0.0), max((i.high for i in intervals), default=1.0))
     return low, (high - low) or 1.0

@@ -1,4 +1,4 @@
-"""Scoring many clips on several processes, each of one thread; a metric's network is loaded once per process."""
+"""Scoring of clips in parallel processes of one thread each; a metric's network is loaded once per process."""
 
 import multiprocessing
 import os
@@ -16,13 +16,13 @@ from audiodiff.metrics import METRICS, REPORT_METRICS
 
 @dataclass(frozen=True)
 class Pair:
-    """A recording and what systems made of it.
+    """A recording and the outputs of systems for it.
 
     Attributes:
         reference: the recording (T,), in [-1, 1].
-        estimates: the version (T,) of each system, in [-1, 1].
+        estimates: output (T,) of each system, in [-1, 1].
         sample_rate: of both, in Hz.
-        text: what is said if it is English, "" if it is English of unknown text, None if it may not be English.
+        text: the text of an English recording ("" if unknown); None for other or unknown languages.
     """
 
     reference: np.ndarray
@@ -33,7 +33,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a clip, [system][metric]; seconds per metric for all systems; how much the clip counts per metric."""
+    """Scores of a clip by system and metric, seconds by metric, and the weight of the clip by metric."""
 
     scores: dict[str, dict[str, float]]
     seconds: dict[str, float] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Scores:
 
 
 def score(pair: Pair, names: Sequence[str] = tuple(REPORT_METRICS)) -> Scores:
-    """Score every system's version of one clip by the metrics of these names."""
+    """Score the outputs of all systems for a clip."""
     scores: dict[str, dict[str, float]] = {system: {} for system in pair.estimates}
     seconds = dict.fromkeys(names, 0.0)
     for system, estimate in pair.estimates.items():
@@ -54,10 +54,10 @@ def score(pair: Pair, names: Sequence[str] = tuple(REPORT_METRICS)) -> Scores:
 
 
 class MetricPool:
-    """Processes that score, until the `with` block ends; idle ones cost nothing.
+    """Pool of processes that score, for the duration of a `with` block.
 
     Args:
-        workers: how many; None: one per core; 0: this process.
+        workers: number of processes; None: one per core; 0: this process.
     """
 
     def __init__(self, workers: int | None = None):
@@ -77,16 +77,16 @@ class MetricPool:
             self._executor.shutdown(cancel_futures=True)
 
     def __call__(self, pairs: Iterable[Pair], names: Sequence[str] = tuple(REPORT_METRICS)) -> Iterator[Scores]:
-        """Scores in the order of `pairs`."""
+        """Score pairs, in order."""
         return (self._executor.map if self._executor else map)(partial(score, names=tuple(names)), pairs)
 
 
 def _cores() -> int:
-    """Cores that this process may use, where the system says (Linux); else all."""
+    """Number of cores that this process may use (on Linux), or of all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def score_all(pairs: Iterable[Pair], workers: int | None = None) -> Iterator[Scores]:
-    """Scores by `REPORT_METRICS` in the order of `pairs`, by a pool of its own."""
+    """Score pairs by `REPORT_METRICS`, in order, in a pool of `workers` processes."""
     with MetricPool(workers) as pool:
         yield from pool(pairs)

@@ -1,8 +1,9 @@
-"""How sure a mean over clips is: percentile bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993).
+"""Confidence intervals of means over clips, by the percentile bootstrap.
 
-The clips are the sample: each counts once, however long it is, unless a metric counts something else (words): then the
-mean is weighted, which makes it the ratio of two sums, and the draws are still of whole clips. Systems are compared on
-differences clip by clip, which takes out what makes a clip hard for every system.
+Clips are resampled with replacement (Efron and Tibshirani, "An introduction to the bootstrap", 1993). All clips have
+equal weight, whatever their length, unless a metric is a rate over something else (words): its mean is then weighted,
+which makes it a ratio of two sums. Systems are compared by paired differences, which removes the variation
+between clips.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `clips` clips and the ends of its interval; all NaN where no clip was scored."""
+    """A mean over `clips` clips and the limits of its confidence interval; all NaN if no clip is scored."""
 
     mean: float
     low: float
@@ -30,10 +31,16 @@ def bootstrap(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Interval:
-    """Mean of `values` (clips,), NaN left out, and the middle `level` of the means of `resamples` draws of them.
+    """Mean of the finite `values` (clips,) with its percentile bootstrap interval.
 
-    The draws depend on `seed` and on how many values there are alone, so every system gets the same draws of its clips.
-    `weights` (clips,), above 0 wherever a value is finite, say how much each counts; None: all alike.
+    The resamples depend only on `seed` and the number of finite values, so they are the same for every system.
+
+    Args:
+        values: (clips,), NaN where undefined.
+        weights: (clips,), positive where `values` is finite; None: equal.
+        resamples: number of resamples.
+        level: coverage of the interval.
+        seed: random seed.
     """
     values = np.asarray(values, np.float64)
     weights = np.ones_like(values) if weights is None else np.asarray(weights, np.float64)

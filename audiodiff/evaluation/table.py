@@ -1,4 +1,4 @@
-"""A benchmark's record in Markdown: a table per block, and what few steps of a sampler lose against many."""
+"""Markdown report of a benchmark: a table per block, and the PESQ difference between few and many steps."""
 
 from audiodiff.evaluation.record import Block, Record, Row
 from audiodiff.evaluation.report import DISCLAIMER, Cell, Table, markdown_table
@@ -10,16 +10,16 @@ COMPARED = METRICS["pesq"]
 
 
 def markdown(record: Record, plot: str = "") -> str:
-    """The whole text; `plot` is the path of the picture, relative to the text."""
-    model, made = record.model, record.environment
+    """Format a record as Markdown; `plot` is the path of the plot, relative to the text."""
+    model, facts = record.model, record.environment
     parts = [
         "## Quality and speed",
-        f"By `audiodiff benchmark` (audiodiff {made['audiodiff']}, torch {made['torch']}) on {made['date'][:10]}; "
+        f"By `audiodiff benchmark` (audiodiff {facts['audiodiff']}, torch {facts['torch']}) on {facts['date'][:10]}; "
         f"model `{model['hash'][:12]}`, {model['parameters'] / 1e6:.1f} M parameters, {model['consistency']} "
         "iterations of mel consistency after the network. Numbers are means over clips ± half the width of their "
-        f"{LEVEL:.0%} interval (bootstrap over clips). Speed is seconds of audio per second of work, median over clips "
-        "synthesized one at a time, mel given, mel consistency included; in brackets the real-time factor, its "
-        f"inverse. Measured on {_hardware(record)}. {DISCLAIMER}",
+        f"{LEVEL:.0%} confidence interval (bootstrap over clips). Speed is seconds of audio per second of work, median "
+        "over clips synthesized one at a time from the mel, with mel consistency; in parentheses its inverse, the "
+        f"real-time factor. Measured on {_hardware(record)}. {DISCLAIMER}",
         *([f"![Quality and speed over steps]({plot})"] if plot else []),
         *(part for block in record.shown for part in _block(block)),
         _meanings(record),
@@ -28,11 +28,11 @@ def markdown(record: Record, plot: str = "") -> str:
 
 
 def comparisons(block: Block) -> list[str]:
-    """For each sampler and number of steps, in a sentence: what it gains or loses against the most steps."""
+    """PESQ difference to the most steps, as a line for each sampler and smaller number of steps."""
     return [
         f"{block.name}, {few.sampler}, {few.steps} against {many.steps} steps: {COMPARED.label} {_difference(gain)}, "
         f"{gain.clips} clips"
-        for few, many, gain in _losses(block)
+        for few, many, gain in _differences(block)
     ]
 
 
@@ -41,7 +41,7 @@ def _block(block: Block) -> list[str]:
         f"{len(block.clips)} clips ({block.seconds / 60:.1f} minutes) of {' and '.join(block.splits)}; seed "
         f"{block.seed}; clip list SHA-256 `{block.clip_list_sha256}`."
     )
-    return [f"### {block.name}", facts + _words(block), _scores(block), *_loss_table(block)]
+    return [f"### {block.name}", facts + _words(block), _scores(block), *_difference_table(block)]
 
 
 def _words(block: Block) -> str:
@@ -54,7 +54,7 @@ def _words(block: Block) -> str:
     if count["recording"]:
         parts.append(f"{count['recording']} against the transcript of the recording")
     if count["none"]:
-        parts.append(f"{count['none']} not known to be English are left out")
+        parts.append(f"{count['none']} not known to be English are excluded")
     total = round(block.weights["wer"].sum())
     return f" Word error rate over {total} words: {', '.join(parts)}."
 
@@ -64,35 +64,35 @@ def _scores(block: Block) -> str:
     headings = ["System", "Steps", *(METRICS[name].heading for name in block.metrics)]
     headings += [f"{DEVICES[kind]}, times real time" for kind in devices]
     lines = [f"| {' | '.join(headings)} |", f"| --- | {' | '.join(['---:'] * (len(headings) - 1))} |"]
-    for row in ordered(block):  # several rows of a sampler have one label
+    for row in ordered(block):  # rows of one sampler have the same label
         cells = [row.label, str(row.steps or "–"), *(_score(block.interval(row, name), name) for name in block.metrics)]
         lines.append(f"| {' | '.join([*cells, *(_speed(row, kind) for kind in devices)])} |")
     return "\n".join(lines)
 
 
 def ordered(block: Block) -> list[Row]:
-    """Rows without a network first, then by sampler and steps."""
+    """Sort rows: systems without a network first, then by sampler and steps."""
     samplers = list(dict.fromkeys(row.sampler for row in block.rows.values()))
     return sorted(block.rows.values(), key=lambda row: (row.steps > 0, samplers.index(row.sampler), row.steps))
 
 
-def _loss_table(block: Block) -> list[str]:
-    losses = _losses(block)
-    if not losses:
+def _difference_table(block: Block) -> list[str]:
+    differences = _differences(block)
+    if not differences:
         return []
-    steps = sorted({few.steps for few, _, _ in losses})
+    steps = sorted({few.steps for few, _, _ in differences})
     rows = {}
-    for sampler in dict.fromkeys(few.sampler for few, _, _ in losses):
-        gains = {few.steps: gain for few, _, gain in losses if few.sampler == sampler}
-        most = next(many.steps for few, many, _ in losses if few.sampler == sampler)
+    for sampler in dict.fromkeys(few.sampler for few, _, _ in differences):
+        gains = {few.steps: gain for few, _, gain in differences if few.sampler == sampler}
+        most = next(many.steps for few, many, _ in differences if few.sampler == sampler)
         texts = (_difference(gains[count]) if count in gains else "–" for count in steps)
         rows[sampler] = [Cell(str(most)), *map(Cell, texts)]
-    text = f"{COMPARED.label} with fewer steps minus that with the most, clip by clip, with its interval:"
+    text = f"{COMPARED.label} with fewer steps minus that with the most steps, clip by clip, with its interval:"
     return [text, markdown_table(Table([("Sampler", ""), ("Most steps", ""), *((str(n), "") for n in steps)], rows))]
 
 
-def _losses(block: Block) -> list[tuple[Row, Row, Interval]]:
-    """(few, many, PESQ of few minus PESQ of many) for every sampler and every number of steps below its most."""
+def _differences(block: Block) -> list[tuple[Row, Row, Interval]]:
+    """(few, many, PESQ of few minus PESQ of many) for every sampler and every number of steps below its maximum."""
     found = []
     for sampler in dict.fromkeys(row.sampler for row in block.rows.values() if row.steps):
         rows = [row for row in ordered(block) if row.sampler == sampler and COMPARED.name in row.scores]

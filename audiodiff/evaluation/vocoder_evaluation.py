@@ -1,19 +1,19 @@
-"""Evaluation of a vocoder: held-out clips are synthesized by every system, then scored.
+"""Evaluation of a vocoder: every system resynthesizes the held-out clips, then all metrics score them.
 
-Synthesis comes first, one clip at a time, so that its speed is measured while nothing is scored: seconds of audio per
-second of work, over all clips together; the mel is given, mel consistency is included. Scoring follows, in parallel.
-What is scored is what a file would hold: the recording's length, clipped at full scale.
+Clips are synthesized first, one at a time, so that speed is measured while nothing else runs: seconds of audio per
+second of work over all clips, from the mel, with mel consistency. They are then scored in parallel, as they would be
+written to a file: with the length of the recording, clipped at full scale.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tqdm import tqdm
 
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.held_out import SPLITS, HeldOut, choose, clip_list_hash
+from audiodiff.evaluation.held_out import HeldOut, Settings, choose, clip_list_hash
 from audiodiff.evaluation.record import Block, Row, Speed
 from audiodiff.evaluation.scoring import Pair, score_all
 from audiodiff.evaluation.systems import synthesize, systems
@@ -22,33 +22,12 @@ from audiodiff.pipelines.vocoder import Vocoder
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What decides the numbers, besides model and data.
-
-    Attributes:
-        steps: network evaluations per clip.
-        sampler: name, or None for the model's own.
-        seed: the noise of clip `id` is that of `clip_seed(seed, id)`, in every system that starts from noise.
-        splits: of the manifest.
-        limit: maximum number of clips, drawn by a hash of their ids; None: all.
-        baselines: whether systems without training are evaluated as well.
-    """
-
-    steps: int = 6
-    sampler: str | None = None
-    seed: int = 0
-    splits: tuple[str, ...] = SPLITS
-    limit: int | None = None
-    baselines: bool = True
-
-
-@dataclass(frozen=True)
 class Evaluation:
-    """Results: scores and speeds of every row in `block`, its waveforms (T,) clip by clip, and how they came about."""
+    """Results: scores and speeds in `block`, waveforms (T,) by system and clip, and how they were computed."""
 
     settings: Settings
     clips: list[Clip]
-    left_out: int
+    too_short: int
     block: Block
     waveforms: dict[str, list[np.ndarray]]
     manifest_hash: str
@@ -71,9 +50,9 @@ def evaluate(
 
     Args:
         vocoder: the model to evaluate.
-        untrained: the same model with fresh weights, or None.
-        manifest: where the held-out clips are.
-        settings: what decides the numbers.
+        untrained: the same model with random weights, or None.
+        manifest: corpus with the held-out clips.
+        settings: settings of the evaluation.
         workers: processes that score; None: one per core; 0: this one.
         quiet: no progress bars.
 
@@ -81,29 +60,23 @@ def evaluate(
         UserError: a metric's package is missing, no clips, a clip that cannot be read, an unknown sampler.
     """
     require_all()
-    clips, left_out = choose(manifest, settings.splits, settings.limit)
+    steps = vocoder.model.calls if settings.steps is None else settings.steps
+    settings = replace(settings, steps=steps, seed=settings.seed or 0)
+    clips, too_short = choose(manifest, settings.splits, settings.limit)
     start = time.perf_counter()
     held_out = HeldOut.load(vocoder, manifest, clips, settings.seed)
     chosen = systems(vocoder, untrained, settings.steps, settings.sampler, settings.baselines)
     waveforms, work = {}, {}
     with tqdm(total=len(chosen) * len(clips), desc="synthesizing", unit="clip", disable=quiet) as bar:
-        for one in chosen:
-            waveforms[one.name], work[one.name] = synthesize(
-                one, held_out.recordings, held_out.mels, held_out.seeds, bar.update
-            )
+        for system in chosen:
+            waveforms[system.name], work[system.name] = synthesize(system, held_out.inputs, bar.update)
     scoring = time.perf_counter()
     pairs = [
-        Pair(recording.numpy(), {name: made[i] for name, made in waveforms.items()}, held_out.sample_rate)
+        Pair(recording.numpy(), {name: outputs[i] for name, outputs in waveforms.items()}, held_out.sample_rate)
         for i, recording in enumerate(held_out.recordings)
     ]
     scored = list(tqdm(score_all(pairs, workers), total=len(pairs), desc="scoring", unit="clip", disable=quiet))
     end = time.perf_counter()
-    rows = {}
-    for one in chosen:
-        scores = {name: np.array([found.scores[one.name][name] for found in scored]) for name in REPORT_METRICS}
-        speed = {"cpu": Speed.of(work[one.name], held_out.seconds, str(vocoder.device))} if one.timed else {}
-        rows[one.name] = Row(one.label, one.note, scores=scores, speed=speed)
-    estimates = len(clips) * len(chosen)
     block = Block(
         name="held-out clips",
         seed=settings.seed,
@@ -111,19 +84,24 @@ def evaluate(
         clip_list_sha256=clip_list_hash(clips),
         seconds=sum(clip.seconds for clip in clips),
         splits=list(settings.splits),
-        rows=rows,
     )
+    for system in chosen:
+        scores = {name: np.array([one.scores[system.name][name] for one in scored]) for name in REPORT_METRICS}
+        speed = Speed.of(work[system.name], held_out.seconds, str(vocoder.device))
+        speeds = {vocoder.device.type: speed} if system.timed else {}
+        block.rows[system.name] = Row(system.label, system.note, scores=scores, speed=speeds)
+    estimates = len(clips) * len(chosen)
     return Evaluation(
         settings=settings,
         clips=clips,
-        left_out=left_out,
+        too_short=too_short,
         block=block,
         waveforms=waveforms,
         manifest_hash=manifest.content_hash(),
         sample_rate=held_out.sample_rate,
         environment=environment.describe(vocoder.device),
         model=_describe(vocoder, settings),
-        metric_seconds={name: sum(found.seconds[name] for found in scored) / estimates for name in REPORT_METRICS},
+        metric_seconds={name: sum(one.seconds[name] for one in scored) / estimates for name in REPORT_METRICS},
         seconds={"synthesis": scoring - start, "scoring": end - scoring},
     )
 
@@ -139,7 +117,7 @@ def _describe(vocoder: Vocoder, settings: Settings) -> dict:
 
 
 def describe_model(vocoder: Vocoder) -> dict:
-    """What a report says of its model."""
+    """Describe the model of a vocoder for reports."""
     return {
         "hash": vocoder.model_hash,
         "parameters": sum(parameter.numel() for parameter in vocoder.model.parameters()),

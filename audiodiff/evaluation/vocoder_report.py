@@ -1,22 +1,22 @@
-"""The report of a vocoder's evaluation: scores, differences between systems, examples, and how it was measured."""
+"""Report of a vocoder's evaluation: scores, differences between systems, examples and method."""
 
 import json
 from dataclasses import asdict
 
 from audiodiff.evaluation.figures import sound, spectrogram_pair
 from audiodiff.evaluation.held_out import MIN_SECONDS
-from audiodiff.evaluation.record import Row
+from audiodiff.evaluation.record import Row, describe_scores, rows_to_json
 from audiodiff.evaluation.report import Cell, Example, Report, Section, Table, plain
 from audiodiff.evaluation.statistics import LEVEL, RESAMPLES, Interval
 from audiodiff.evaluation.vocoder_evaluation import Evaluation
 from audiodiff.metrics import REPORT_METRICS, Metric
 
-VERSION = 1
-ENOUGH_CLIPS = 50
+VERSION = 2
+MIN_CLIPS = 50  # fewer give a warning
 EXAMPLES = 8
 EXAMPLE_SECONDS = (1.0, 8.0)
-OURS = ("network", "network_consistency")
-# Pairs of systems whose difference answers a question about the network.
+TRAINED = ("network", "network_consistency")
+# Pairs of systems whose difference is reported.
 COMPARISONS = (
     ("network_consistency", "griffin_lim"),
     ("network_consistency", "noise_consistency"),
@@ -27,7 +27,7 @@ COMPARISONS = (
 
 
 def vocoder_report(evaluation: Evaluation) -> Report:
-    """The report of an evaluation."""
+    """Build the report of an evaluation."""
     clips, model, rows = evaluation.clips, evaluation.model, evaluation.block.rows
     best, truth = rows["network_consistency"], rows["ground_truth"]
     means = ", ".join(
@@ -38,15 +38,15 @@ def vocoder_report(evaluation: Evaluation) -> Report:
     )
     minutes = sum(clip.seconds for clip in clips) / 60
     lead = [
-        f"{len(clips)} held-out recordings ({minutes:.1f} minutes) were reduced to mel spectrograms and resynthesized. "
-        f"The network with mel consistency reaches {means}.",
+        f"{len(clips)} held-out recordings ({minutes:.1f} minutes) were resynthesized from their mel spectrograms. "
+        f"Scores of the network with mel consistency: {means}.",
         *(_tally(evaluation, best, rows[name]) for name in ("griffin_lim", "noise_consistency") if name in rows),
     ]
     warnings = []
-    if len(clips) < ENOUGH_CLIPS:
-        warnings.append(f"Fewer than {ENOUGH_CLIPS} clips: read the intervals, not the means.")
+    if len(clips) < MIN_CLIPS:
+        warnings.append(f"Fewer than {MIN_CLIPS} clips: compare the intervals, not the means.")
     if synthetic := sum(clip.synthetic for clip in clips):
-        warnings.append(f"{synthetic} of the clips are synthetic speech, not recordings of a person.")
+        warnings.append(f"{synthetic} of the clips are synthetic speech, not recordings of speakers.")
     return Report(
         title="Vocoder evaluation",
         facts=f"{evaluation.environment['date'][:16].replace('T', ' ')} UTC · model "
@@ -66,7 +66,7 @@ def vocoder_report(evaluation: Evaluation) -> Report:
 
 
 def summary(evaluation: Evaluation) -> dict:
-    """All numbers, for report.json."""
+    """All results, for report.json."""
     block, rows = evaluation.block, evaluation.block.rows
     return {
         "report": "audiodiff",
@@ -76,24 +76,15 @@ def summary(evaluation: Evaluation) -> dict:
         "settings": asdict(evaluation.settings),
         "data": {
             "clips": len(evaluation.clips),
-            "left_out_too_short": evaluation.left_out,
+            "too_short": evaluation.too_short,
             "seconds": block.seconds,
             "synthetic_clips": sum(clip.synthetic for clip in evaluation.clips),
             "clip_list_sha256": block.clip_list_sha256,
             "manifest_hash": evaluation.manifest_hash,
             "sample_rate": evaluation.sample_rate,
         },
-        "bootstrap": {"level": LEVEL, "resamples": RESAMPLES, "over": "clips", "kind": "percentile"},
-        "metrics": {name: metric.describe() for name, metric in REPORT_METRICS.items()},
-        "rows": {
-            name: {
-                "label": row.label,
-                "note": row.note,
-                "real_time_factor": row.times_real_time,
-                "scores": {metric: asdict(block.interval(row, metric)) for metric in REPORT_METRICS},
-            }
-            for name, row in rows.items()
-        },
+        **describe_scores(REPORT_METRICS),
+        "rows": rows_to_json(block),
         "differences": [
             {
                 "row": a,
@@ -102,30 +93,21 @@ def summary(evaluation: Evaluation) -> dict:
             }
             for a, b in _comparisons(evaluation)
         ],
-        "clips": [
-            {key: getattr(clip, key) for key in ("id", "split", "seconds", "text")}
-            | {
-                "scores": {
-                    name: {metric: float(row.scores[metric][i]) for metric in REPORT_METRICS}
-                    for name, row in rows.items()
-                }
-            }
-            for i, clip in enumerate(evaluation.clips)
-        ],
+        "clips": [{key: getattr(clip, key) for key in ("id", "split", "seconds", "text")} for clip in evaluation.clips],
         "seconds": evaluation.seconds,
         "metric_seconds_per_clip": evaluation.metric_seconds,
     }
 
 
 def outcome(metric: Metric, gain: Interval) -> str:
-    """What a difference says: "better" or "worse" if its interval leaves out 0, else "undecided"."""
+    """Interpret a difference: "better" or "worse" if its interval excludes 0, else "undecided"."""
     if not gain.clips or gain.low <= 0 <= gain.high:
         return "undecided"
     return "better" if (gain.low > 0) == (metric.better == "higher") else "worse"
 
 
 def example_clips(evaluation: Evaluation) -> list[int]:
-    """Indices of the clips to listen to: evenly spaced from short to long, so that none is picked by ear."""
+    """Indices of the examples: evenly spaced from short to long, so that the choice is not by hand."""
     order = sorted(range(len(evaluation.clips)), key=lambda i: evaluation.clips[i].seconds)
     low, high = EXAMPLE_SECONDS
     order = [i for i in order if low <= evaluation.clips[i].seconds <= high] or order[:EXAMPLES]
@@ -152,7 +134,7 @@ def _scores(evaluation: Evaluation) -> Section:
     def score(row: Row, name: str) -> Cell:
         interval, metric = block.interval(row, name), REPORT_METRICS[name]
         if not interval.clips:
-            return Cell("–", ("no clip can be scored",))
+            return Cell("–", ("no clip is scored",))
         few = () if interval.clips == clips else (f"{interval.clips} of {clips} clips",)
         ends = f"{metric.format(interval.low)} to {metric.format(interval.high)}"
         return Cell(metric.format(interval.mean), (ends, *few), interval)
@@ -169,8 +151,8 @@ def _scores(evaluation: Evaluation) -> Section:
     cells = {row.label: [*(score(row, name) for name in REPORT_METRICS), speed(row)] for row in block.rows.values()}
     return Section(
         "Scores",
-        f"Means over clips with their {LEVEL:.0%} intervals.",
-        Table(columns, cells, [block.rows[name].label for name in OURS]),
+        f"Means over clips with their {LEVEL:.0%} confidence intervals.",
+        Table(columns, cells, [block.rows[name].label for name in TRAINED]),
         {row.label: row.note for row in block.rows.values()},
     )
 
@@ -194,8 +176,8 @@ def _differences(evaluation: Evaluation) -> list[Section]:
         for a, b in pairs
     }
     text = (
-        f"First system minus second, clip by clip, with the {LEVEL:.0%} interval of the mean. Where the interval "
-        "contains zero, these clips do not decide it."
+        f"First system minus second, clip by clip, with the {LEVEL:.0%} confidence interval of the mean; undecided if "
+        "the interval contains zero."
     )
     columns = [("Comparison", ""), *((metric.label, "") for metric in REPORT_METRICS.values())]
     return [Section("Differences", text, Table(columns, rows))]
@@ -213,13 +195,13 @@ def _examples(evaluation: Evaluation) -> Section:
                 clip.text or clip.id,
                 f"{clip.id} · {clip.seconds:.1f} s · {clip.split}",
                 {row.label: sound(waveforms[name][i], rate) for name, row in rows.items()},
-                [rows[name].label for name in OURS],
+                [rows[name].label for name in TRAINED],
                 spectrogram_pair(truth, best, tuple(rows[name].label for name in shown), rate),
             )
         )
     text = (
-        "Clips evenly spaced from short to long; lossless, at their own level. Spectrograms span 80 dB below the "
-        "recording's loudest point."
+        "Clips evenly spaced from short to long; lossless, not normalized. Spectrograms show the 80 dB below the "
+        "maximum of the recording."
     )
     return Section("Examples", text, examples=examples)
 
@@ -230,15 +212,15 @@ def _method(evaluation: Evaluation) -> Section:
     times = (f"{REPORT_METRICS[name].label} {1000 * value:.0f}" for name, value in evaluation.metric_seconds.items())
     terms = {
         "Clips": f"{len(evaluation.clips)} of {' and '.join(evaluation.settings.splits)}; "
-        f"{evaluation.left_out} shorter than {MIN_SECONDS} s left out",
+        f"{evaluation.too_short} shorter than {MIN_SECONDS} s skipped",
         "Clip list (SHA-256)": evaluation.block.clip_list_sha256,
         "Manifest": evaluation.manifest_hash,
-        "Intervals": f"percentile bootstrap over clips, {RESAMPLES} resamples, {LEVEL:.0%}; every clip counts once",
-        "Undefined scores": "a clip for which a metric is undefined (no frame voiced in both, too short) is left out "
-        "of that mean, and the cell says how many clips remain; a silent result is scored",
+        "Intervals": f"percentile bootstrap over clips, {RESAMPLES} resamples, {LEVEL:.0%}, equal weights",
+        "Undefined scores": "clips without a score (such as no frame voiced in both, or too short) are excluded from "
+        "that mean, and the cell states how many clips remain; silent estimates are scored",
         "Speed": f"seconds of audio per second of work, one clip at a time, {environment['threads']} threads, "
-        f"{environment['device']}; the mel is given, mel consistency is included",
-        "Time grid": "stored in the model" if model["grid"] else "the sampler's own",
+        f"{environment['device']}; from the mel, with mel consistency",
+        "Time grid": "stored in the model" if model["grid"] else "the sampler's default",
         "Validated steps": "{} to {}".format(*validated) if validated else "not recorded",
         "Time": f"synthesis {seconds['synthesis']:.0f} s, scoring {seconds['scoring']:.0f} s",
         "Metrics, ms per clip": ", ".join(times),

@@ -1,13 +1,15 @@
-"""A sweep over samplers and calls with a small network: what it does, what it keeps, what it says."""
+"""A benchmark over samplers and steps with a small network: rows, resuming, report and plot."""
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+import audiodiff
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.data.corpora import registry
@@ -63,21 +65,19 @@ def vocoder(tmp_path_factory) -> Vocoder:
 
 @pytest.fixture(scope="module")
 def swept(vocoder, data, tmp_path_factory):
-    """(path of the record, the record) of one sweep; the GPU is played by the CPU."""
-    path = tmp_path_factory.mktemp("curve") / "curve.json"
+    """(path of the record, the record) of a benchmark; the CPU stands in for the GPU."""
+    path = tmp_path_factory.mktemp("benchmark") / "benchmark.json"
     return path, sweep(vocoder, vocoder, data, FEW, path, workers=0, quiet=True)
 
 
 def counting(monkeypatch) -> list[str]:
-    """Names of the systems that are synthesized from here on."""
-    names, real = [], benchmark._synthesize
-    monkeypatch.setattr(
-        benchmark, "_synthesize", lambda system, clips: names.append(system.name) or real(system, clips)
-    )
+    """List that collects the names of the systems that are synthesized."""
+    names, real = [], benchmark.synthesize
+    monkeypatch.setattr(benchmark, "synthesize", lambda system, clips: names.append(system.name) or real(system, clips))
     return names
 
 
-def test_every_row_stands_in_every_block(swept):
+def test_every_block_has_every_row(swept):
     _, record = swept
     assert [block.name for block in record.shown] == ["seen", "unseen"]
     for block, clips in zip(record.shown, (3, 2), strict=True):
@@ -93,36 +93,36 @@ def test_every_row_stands_in_every_block(swept):
     assert record.shown[1].words == {"text": 0, "recording": 0, "none": 2}
 
 
-def test_rows_are_what_generate_gives(swept, vocoder, data):
+def test_rows_score_the_output_of_generate(swept, vocoder, data):
     from audiodiff.audio import io
     from audiodiff.diffusion.noise import clip_seed
     from audiodiff.metrics import REPORT_METRICS
 
     clip = data["seen"].clips[1]
     recording = io.read(data["seen"].path(clip), RATE).samples
-    made = vocoder.generate(vocoder.mel(io.Audio(recording, RATE)), 3, clip_seed(0, clip.id), "ddim").samples
-    score = REPORT_METRICS["mr_stft"](recording.numpy(), made[: len(recording)].clamp(-1, 1).numpy(), RATE)
+    output = vocoder.generate(vocoder.mel(io.Audio(recording, RATE)), 3, clip_seed(0, clip.id), "ddim").samples
+    score = REPORT_METRICS["mr_stft"](recording.numpy(), output[: len(recording)].clamp(-1, 1).numpy(), RATE)
     assert swept[1].shown[0].rows["ddim/3"].scores["mr_stft"][1] == pytest.approx(score, rel=1e-5)
 
 
-def test_a_name_that_stands_for_another_is_not_made_twice(vocoder, data, tmp_path, monkeypatch):
+def test_equivalent_samplers_are_synthesized_once(vocoder, data, tmp_path, monkeypatch):
     names = counting(monkeypatch)
     record = sweep(vocoder, None, {"seen": data["seen"]}, FEW, tmp_path / "c.json", 0, quiet=True)
-    assert names == [*FIXED, "recommended/1", "recommended/3", "ddim/3"]  # recommended is ddim at one call
+    assert names == [*FIXED, "recommended/1", "recommended/3", "ddim/3"]  # recommended is ddim at one step
     rows = record.shown[0].rows
     assert rows["ddim/1"].scores is not rows["recommended/1"].scores
     np.testing.assert_array_equal(rows["ddim/1"].scores["pesq"], rows["recommended/1"].scores["pesq"])
 
 
-def test_second_run_does_only_what_is_missing(swept, vocoder, data, tmp_path, monkeypatch):
-    path = tmp_path / "curve.json"
+def test_a_second_run_only_computes_what_is_missing(swept, vocoder, data, tmp_path, monkeypatch):
+    path = tmp_path / "benchmark.json"
     path.write_bytes(swept[0].read_bytes())
     names = counting(monkeypatch)
     again = sweep(vocoder, vocoder, data, FEW, path, 0, quiet=True)
     assert names == [] and again.shown[0].rows.keys() == swept[1].shown[0].rows.keys()
     one = {"unseen": data["unseen"]}
     more = sweep(vocoder, vocoder, one, Settings(("ddim",), (3, 5), ("stoi", "pesq")), path, 0, quiet=True)
-    # Fixed rows and three calls lack STOI on the CPU; only five calls are timed, on both.
+    # Rows without a network and those at three steps lack STOI; only five steps are timed, on both devices.
     assert names == [*FIXED, "ddim/3", "ddim/5", "ddim/5"]
     block = more.shown[1]
     assert block.name == "unseen" and set(block.rows["ddim/3"].scores) == {"pesq", "mr_stft", "stoi"}
@@ -130,8 +130,8 @@ def test_second_run_does_only_what_is_missing(swept, vocoder, data, tmp_path, mo
     assert len(more.shown) == 2 and "ddim/5" not in more.shown[0].rows
 
 
-def test_stopped_in_the_middle_it_keeps_finished_rows(vocoder, data, tmp_path, monkeypatch):
-    path, real = tmp_path / "c.json", benchmark._synthesize
+def test_an_interrupted_benchmark_keeps_finished_rows(vocoder, data, tmp_path, monkeypatch):
+    path, real = tmp_path / "c.json", benchmark.synthesize
 
     def until_ddim(system, clips):
         if system.name == "ddim/3":
@@ -139,17 +139,17 @@ def test_stopped_in_the_middle_it_keeps_finished_rows(vocoder, data, tmp_path, m
         return real(system, clips)
 
     one, settings = {"unseen": data["unseen"]}, Settings(("ddim",), (1, 3), ("mr_stft",))
-    monkeypatch.setattr(benchmark, "_synthesize", until_ddim)
+    monkeypatch.setattr(benchmark, "synthesize", until_ddim)
     with pytest.raises(KeyboardInterrupt):
         sweep(vocoder, None, one, settings, path, 0, quiet=True)
-    monkeypatch.setattr(benchmark, "_synthesize", real)
+    monkeypatch.setattr(benchmark, "synthesize", real)
     names = counting(monkeypatch)
     found = sweep(vocoder, None, one, settings, path, 0, quiet=True)
     assert names == ["ddim/3"] and list(found.shown[0].rows) == [*FIXED, "ddim/1", "ddim/3"]
 
 
-def test_other_clips_or_another_seed_are_another_block_and_another_model_another_record(swept, vocoder, data, tmp_path):
-    path = tmp_path / "curve.json"
+def test_other_clips_or_seeds_start_a_block_and_other_models_a_record(swept, vocoder, data, tmp_path):
+    path = tmp_path / "benchmark.json"
     path.write_bytes(swept[0].read_bytes())
     one = {"unseen": data["unseen"]}
     for i, settings in enumerate((Settings(("ddim",), (1,), ("mr_stft",), limit=1), Settings(("ddim",), (1,), seed=7))):
@@ -160,25 +160,45 @@ def test_other_clips_or_another_seed_are_another_block_and_another_model_another
     assert Record.load(path, {"hash": "another"}).blocks == []
 
 
-def test_record_survives_its_file(swept):
+def test_records_of_version_1_are_read(tmp_path, vocoder, data):
+    """They were named "curve" and counted "calls"; the shipped one is such a record."""
+    path = tmp_path / "benchmark.json"
+    path.write_bytes((Path(audiodiff.__file__).parent / "pretrained/speech-16k/benchmark.json").read_bytes())
+    content = json.loads(path.read_text())
+    assert content["curve"] == "audiodiff" and content["version"] == 1
+    record = Record.load(path, content["model"])
+    for block, stored in zip(record.blocks, content["blocks"], strict=True):
+        assert {row.steps for row in block.rows.values()} >= {0, 1, 2}
+        for name, row in stored["rows"].items():
+            found = block.interval(block.rows[name], "pesq")
+            assert found.mean == pytest.approx(row["scores"]["pesq"]["mean"], rel=1e-5)
+    record.save(path)
+    again = json.loads(path.read_text())
+    assert (again["benchmark"], again["version"]) == ("audiodiff", 2) and '"calls":' not in path.read_text()
+    assert table.markdown(Record.load(path, content["model"])) == table.markdown(record)
+
+
+def test_a_record_is_saved_and_loaded(swept):
     path, record = swept
-    told = json.loads(path.read_text())
+    content = json.loads(path.read_text())
     found = Record.load(path, {"hash": record.model["hash"]})
     for block, other in zip(record.blocks, found.blocks, strict=True):
         assert block.rows.keys() == other.rows.keys() and block.clips == other.clips
         for name, row in block.rows.items():
             for metric, scores in row.scores.items():
                 np.testing.assert_allclose(other.rows[name].scores[metric], scores, rtol=1e-5)
-                kept = told["blocks"][record.blocks.index(block)]["rows"][name]["scores"][metric]
-                assert kept["mean"] == pytest.approx(np.mean(scores), rel=1e-5) and len(kept["by_clip"]) == len(scores)
-    assert told["environment"]["torch"] == torch.__version__ and told["environment"]["threads"] >= 1
+                stored = content["blocks"][record.blocks.index(block)]["rows"][name]["scores"][metric]
+                assert stored["mean"] == pytest.approx(np.mean(scores), rel=1e-5) and len(stored["by_clip"]) == len(
+                    scores
+                )
+    assert content["environment"]["torch"] == torch.__version__ and content["environment"]["threads"] >= 1
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"curve": "audiodiff", "version": 99}', "[1]"])
-def test_foreign_file_is_not_overwritten(tmp_path, text):
-    path = tmp_path / "curve.json"
+def test_other_files_are_refused(tmp_path, text):
+    path = tmp_path / "benchmark.json"
     path.write_text(text)
-    with pytest.raises(UserError, match="is not a record"):
+    with pytest.raises(UserError, match="record"):
         Record.load(path, {"hash": "x"})
 
 
@@ -193,20 +213,20 @@ def test_foreign_file_is_not_overwritten(tmp_path, text):
         {"samplers": ("ddpm_learned",)},
     ],
 )
-def test_wrong_settings_end_before_any_work(vocoder, data, tmp_path, wrong):
+def test_bad_settings_are_refused_first(vocoder, data, tmp_path, wrong):
     with pytest.raises(UserError):
         sweep(vocoder, None, data, Settings(**wrong), tmp_path / "c.json", 0, quiet=True)
     assert not (tmp_path / "c.json").exists()
 
 
-def test_samplers_by_default_and_rows_that_cannot_be(vocoder):
+def test_default_samplers_and_skipped_rows(vocoder):
     settings = Settings(steps=(4, 1, 4)).resolve(vocoder)
     assert settings.samplers == ("recommended", "ddim", "dpmpp_2m") and settings.steps == (1, 4)
     names = [key for key, *_ in benchmark._systems(vocoder, None, settings)]
     assert names[-5:] == ["recommended/1", "recommended/4", "ddim/1", "ddim/4", "dpmpp_2m/4"]
 
 
-def test_language_is_the_corpus_or_what_is_said():
+def test_the_language_is_the_corpuss_or_the_default():
     def of(name):
         return Clip(f"{name}/a", "a.flac", 1.0, RATE)
 
@@ -221,7 +241,7 @@ def test_every_corpus_of_speech_has_a_language():
 
 
 def example(metrics=("pesq", "wer")) -> Record:
-    """Three clips of 8, 1 and 1 words; many calls are better by 0.2, 0.3 and 0.4 in PESQ."""
+    """Three clips of 8, 1 and 1 words; many steps are better by 0.2, 0.3 and 0.4 in PESQ."""
     words = {"text": 2, "recording": 1, "none": 0}
     block = Block("voices", 3, ["a", "b", "c"], "f" * 64, 90.0, ["test"], "0" * 64, words)
     block.weights = {"pesq": np.ones(3), "wer": np.array([8.0, 1, 1])}
@@ -237,7 +257,7 @@ def example(metrics=("pesq", "wer")) -> Record:
     return Record({"hash": "abc" * 20, "parameters": 2_500_000, "consistency": 8}, environment, [block])
 
 
-def test_word_error_rate_is_pooled():
+def test_the_word_error_rate_is_pooled():
     block = example().blocks[0]
     found = block.interval(block.rows["ddim/6"], "wer")
     assert found.mean == pytest.approx(10)  # one of ten words, not one of three clips
@@ -246,8 +266,8 @@ def test_word_error_rate_is_pooled():
     assert bootstrap(values, weights).mean == pytest.approx(12.5)
 
 
-def test_table_says_what_was_measured():
-    text = table.markdown(example(), "curve.png")
+def test_the_table():
+    text = table.markdown(example(), "benchmark.png")
     lines = text.splitlines()
     head = next(line for line in lines if line.startswith("| System"))
     assert (
@@ -257,8 +277,8 @@ def test_table_says_what_was_measured():
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ddim")]
     assert rows[0][:3] == ["ddim", "6", "3.00 ± 0.00"] and rows[0][4:] == ["25 (0.04)", "2.0 (0.5)"]
     assert rows[1][:2] == ["ddim", "200"] and rows[1][4:] == ["–", "–"]
-    assert "![Quality and speed over steps](curve.png)" in text
-    for said in (
+    assert "![Quality and speed over steps](benchmark.png)" in text
+    for part in (
         "`" + "f" * 64 + "`",
         "seed 3",
         "a processor (2 threads) and a card",
@@ -266,24 +286,24 @@ def test_table_says_what_was_measured():
         "2.5 M",
         "2026-01-02",
     ):
-        assert said in text
+        assert part in text
     assert "over 10 words: 2 clips against their texts, 1 against the transcript of the recording." in text
     assert rows[2][:2] == ["ddim", "200"] and rows[2][2].startswith("−0.30 (−0.")
 
 
-def test_few_calls_against_many_in_one_sentence():
-    (said,) = table.comparisons(example().blocks[0])
-    assert said == "voices, ddim, 6 against 200 steps: PESQ-WB −0.30 (−0.40 to −0.20), 3 clips"
+def test_few_steps_against_many_in_one_line():
+    (line,) = table.comparisons(example().blocks[0])
+    assert line == "voices, ddim, 6 against 200 steps: PESQ-WB −0.30 (−0.40 to −0.20), 3 clips"
 
 
-def test_picture_has_a_panel_for_every_judge_and_one_for_speed(swept, tmp_path):
-    plot.draw(swept[1], tmp_path / "curve.png")
-    assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+def test_the_plot_has_a_panel_for_every_metric_and_one_for_speed(swept, tmp_path):
+    plot.draw(swept[1], tmp_path / "benchmark.png")
+    assert (tmp_path / "benchmark.png").read_bytes()[:4] == b"\x89PNG"
     figure = plot.figure(swept[1])
     titled = [ax.get_title(loc="left") for ax in figure.axes if ax.axison]
     assert titled == ["PESQ-WB, MOS", "Multi-resolution STFT", "Speed, times real time"] * 2
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     block = swept[1].shown[0]
-    rows = [block.rows[f"ddim/{calls}"] for calls in (1, 3)]
+    rows = [block.rows[f"ddim/{steps}"] for steps in (1, 3)]
     np.testing.assert_allclose(lines["ddim"].get_ydata(), [block.interval(row, "pesq").mean for row in rows])
     assert list(lines["ddim"].get_xdata()) == [1, 3]

@@ -1,4 +1,4 @@
-"""Codecs scored: what comes back whole is told from what does not, and bits are counted."""
+"""Evaluation of codecs: reconstruction quality and bit rates."""
 
 import json
 import math
@@ -12,7 +12,8 @@ from audiodiff.cli import build as application
 from audiodiff.data.manifest import Manifest
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
-from audiodiff.evaluation.codec_evaluation import UNQUANTIZED, Settings, codec_report, evaluate
+from audiodiff.evaluation.codec_evaluation import UNQUANTIZED, codec_report, evaluate
+from audiodiff.evaluation.held_out import Settings
 from audiodiff.evaluation.report import markdown, write
 from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
@@ -46,20 +47,20 @@ def codec(kind=Codec) -> Codec:
     return kind(Autoencoder(latents=4, hop_length=32, channels=[8, 8], blocks=[1, 1]), RATE).eval()
 
 
-def test_what_comes_back_whole_is_told_from_what_does_not(data):
-    whole, broken = (evaluate(codec(kind), data, Settings(limit=5)).rows for kind in (Perfect, Codec))
+def test_a_perfect_codec_scores_better_than_a_random_one(data):
+    perfect, random = (evaluate(codec(kind), data, Settings(limit=5)).rows for kind in (Perfect, Codec))
     name = UNQUANTIZED
-    assert whole[name].scores["stft"].mean < 1e-2 and whole[name].scores["si_sdr"].mean > 60
-    assert broken[name].scores["stft"].mean > 0.5 and broken[name].scores["si_sdr"].mean < 5
-    ratios = [whole[f"latents of {bits} bits"].scores["si_sdr"].mean for bits in (8, 6, 4)]
+    assert perfect[name].scores["stft"].mean < 1e-2 and perfect[name].scores["si_sdr"].mean > 60
+    assert random[name].scores["stft"].mean > 0.5 and random[name].scores["si_sdr"].mean < 5
+    ratios = [perfect[f"latents of {bits} bits"].scores["si_sdr"].mean for bits in (8, 6, 4)]
     assert ratios == sorted(ratios, reverse=True) and ratios[0] - ratios[1] == pytest.approx(20 * math.log10(4), abs=2)
-    assert whole["as many plain samples of 16 bits"].scores["si_sdr"].mean > 20  # low tones need no more
+    assert perfect["as many samples of 16 bits"].scores["si_sdr"].mean > 20  # enough for low tones
 
 
-def test_bits_are_counted(data):
+def test_bit_rates(data):
     report = evaluate(codec(), data, Settings(limit=2))
-    numbers = 4 * 2 * RATE / 64  # latents, channels, frames a second
-    assert report.facts["latent_numbers_per_s"] == numbers == 2 * RATE / codec().compression
+    numbers = 4 * 2 * RATE / 64  # latents, channels, frames per second
+    assert report.facts["latent_values_per_s"] == numbers == 2 * RATE / codec().compression
     assert report.rows["latents of 4 bits"].kbit_per_s == pytest.approx(4 * numbers / 1000)
     assert report.rows[UNQUANTIZED].kbit_per_s is None and report.clips == 2
 
@@ -73,7 +74,7 @@ def test_the_report(data, tmp_path):
     assert len(list((tmp_path / "clips").glob("*.wav"))) == 4
 
 
-def test_the_verbs(data, tmp_path, capsys):
+def test_evaluate_and_info_take_a_codec(data, tmp_path, capsys):
     codec().save_pretrained(tmp_path / "codec")
     words = ["evaluate", "--model", tmp_path / "codec", "--data", data.root, "--report", tmp_path / "r", "--limit", "2"]
     application()(list(map(str, words)), standalone_mode=False)
@@ -82,19 +83,19 @@ def test_the_verbs(data, tmp_path, capsys):
     assert "autoencoder(latents=4" in capsys.readouterr().out
 
 
-def test_nothing_held_out(data):
-    with pytest.raises(UserError, match="holds no clip in test"):
+def test_no_held_out_clip_is_refused(data):
+    with pytest.raises(UserError, match="no clip in test"):
         evaluate(codec(), Manifest(data.with_splits("train").clips, data.root), Settings(splits=("test",)))
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_a_limit_that_is_none_is_refused(data, limit):
-    with pytest.raises(UserError, match=f"limit {limit}: is below 1"):
+def test_limits_below_one_are_refused(data, limit):
+    with pytest.raises(UserError, match=f"limit {limit}"):
         evaluate(codec(), data, Settings(limit=limit))
 
 
 @pytest.mark.parametrize("option", [("--steps", "6"), ("--sampler", "ddim"), ("--seed", "0")])
-def test_options_that_a_codec_has_no_use_for_are_refused(data, tmp_path, option):
+def test_sampling_options_are_refused(data, tmp_path, option):
     codec().save_pretrained(tmp_path / "codec")
     words = ["evaluate", "--model", tmp_path / "codec", "--data", data.root, "--report", tmp_path / "r", *option]
     with pytest.raises(UserError, match=f"{option[0]} {option[1]}: a codec") as error:
@@ -102,27 +103,27 @@ def test_options_that_a_codec_has_no_use_for_are_refused(data, tmp_path, option)
     assert error.value.fix == f"remove {option[0]}" and not (tmp_path / "r").exists()
 
 
-def test_without_baselines_the_codec_stands_alone(data, tmp_path, capsys):
+def test_without_baselines_only_the_codec_is_evaluated(data, tmp_path, capsys):
     codec().save_pretrained(tmp_path / "codec")
     words = ["evaluate", "--model", tmp_path / "codec", "--data", data.root, "--report", tmp_path / "r", "--limit", "1"]
     application()([*map(str, words), "--no-baselines"], standalone_mode=False)
-    told = capsys.readouterr().out
-    assert "latents of 4 bits" in told and "plain samples" not in told
+    output = capsys.readouterr().out
+    assert "latents of 4 bits" in output and "as many samples" not in output
 
 
 class OnDevice(torch.Tensor):
-    """What a device holds: nothing but a copy to the CPU can be made of it."""
+    """A tensor on a device: only a copy to the CPU is allowed."""
 
     @classmethod
     def __torch_function__(cls, function, types, arguments=(), named=None):
-        assert function in (torch.Tensor.__getitem__, torch.Tensor.cpu), f"{function.__name__} of what is on a device"
+        assert function in (torch.Tensor.__getitem__, torch.Tensor.cpu), f"{function.__name__} of a tensor on a device"
         with torch._C.DisableTorchFunctionSubclass():
-            found = function(*arguments, **(named or {}))
-        return found.as_subclass(torch.Tensor if function is torch.Tensor.cpu else cls)
+            result = function(*arguments, **(named or {}))
+        return result.as_subclass(torch.Tensor if function is torch.Tensor.cpu else cls)
 
 
 class Elsewhere(Codec):
-    """A codec on a device, which takes only what is there; `meta` stands for it."""
+    """A codec on a device (`meta`), which only takes tensors on that device."""
 
     def encode(self, waveform, tile=None):
         assert waveform.device.type == "meta"
@@ -133,7 +134,7 @@ class Elsewhere(Codec):
         return torch.zeros(latents.shape).as_subclass(OnDevice)
 
 
-def test_recordings_go_to_the_device_of_the_codec_and_come_back(data):
+def test_recordings_are_moved_to_the_codecs_device_and_back(data):
     report = evaluate(codec(Elsewhere).to("meta"), data, Settings(limit=1, baselines=False))
     assert all(row.scores["stft"].mean > 0.5 for row in report.rows.values())
     assert type(report.examples[0][2]) is torch.Tensor

@@ -1,4 +1,4 @@
-"""Sounds and pictures survive being written into a page."""
+"""Audio and spectrograms as data URIs."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ def test_full_scale_sine_is_zero_decibels_at_its_frequency():
 
 
 @pytest.mark.parametrize("rate", [16000, 22050, 24000])
-def test_pair_is_a_picture(rate):
+def test_a_pair_of_spectrograms_is_a_png(rate):
     rng = np.random.default_rng(0)
     uri = spectrogram_pair(*rng.uniform(-1, 1, (2, rate)).astype(np.float32), ("a", "b"), rate)
     png = _data(uri, "image/png")
@@ -39,6 +39,6 @@ def test_pair_is_a_picture(rate):
     assert int.from_bytes(png[16:20], "big") == 1210
 
 
-def test_silence_is_a_picture_too():
+def test_silence_has_a_spectrogram():
     silence = np.zeros(8000, np.float32)
     assert spectrogram_pair(silence, silence, ("a", "b"), 16000).startswith("data:image/png")

@@ -1,11 +1,11 @@
-"""How many processes metric."""
+"""The number of scoring processes."""
 
 import os
 
 from audiodiff.evaluation import scoring
 
 
-def test_where_the_system_does_not_say_which_cores_are_free_all_are(monkeypatch):
+def test_all_cores_are_used_without_affinity(monkeypatch):
     assert scoring._cores() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")
     assert scoring._cores() == os.cpu_count()

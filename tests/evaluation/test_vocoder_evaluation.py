@@ -1,4 +1,4 @@
-"""From a manifest and a model to a report, with a small network and no stand-ins."""
+"""Evaluation of a vocoder, from a manifest and a small model to the report."""
 
 import json
 import math
@@ -20,10 +20,10 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.evaluation import report, vocoder_report
-from audiodiff.evaluation.held_out import choose, clip_list_hash
+from audiodiff.evaluation.held_out import Settings, choose, clip_list_hash
 from audiodiff.evaluation.scoring import Pair, score_all
 from audiodiff.evaluation.statistics import Interval
-from audiodiff.evaluation.vocoder_evaluation import Settings, evaluate
+from audiodiff.evaluation.vocoder_evaluation import evaluate
 from audiodiff.metrics import REPORT_METRICS
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
@@ -44,7 +44,7 @@ ROWS = [
 
 
 def buzz(seconds: float, f0: float) -> np.ndarray:
-    """A tone with harmonics that comes and goes, over a little hiss."""
+    """A harmonic tone with a varying level, in faint noise."""
     time = np.arange(round(seconds * RATE)) / RATE
     harmonics = np.arange(1, int(6000 / f0))[:, None]
     tone = (np.sin(2 * np.pi * f0 * harmonics * time) / harmonics).sum(0) * np.sin(2 * np.pi * 1.5 * time) ** 2
@@ -92,17 +92,17 @@ def written(evaluation, tmp_path_factory):
     return report.write(page, tmp_path_factory.mktemp("report") / "deep" / "down")
 
 
-def test_every_row_is_there_and_judged(evaluation):
+def test_every_system_is_scored(evaluation):
     assert list(evaluation.block.rows) == list(evaluation.waveforms) == ROWS
     for name, row in evaluation.block.rows.items():
         assert set(row.scores) == set(REPORT_METRICS)
         assert all(len(scores) == 2 for scores in row.scores.values())
         assert [len(waveform) for waveform in evaluation.waveforms[name]] == [19200, 16000]
         assert all(np.abs(waveform).max() <= 1 for waveform in evaluation.waveforms[name])
-    assert evaluation.left_out == 1
+    assert evaluation.too_short == 1
 
 
-def test_the_recording_is_perfect_and_noise_is_not(evaluation):
+def test_the_recording_scores_best_and_consistency_helps(evaluation):
     block, rows = evaluation.block, evaluation.block.rows
     truth = rows["ground_truth"]
     assert block.interval(truth, "pesq").mean == pytest.approx(4.644, abs=1e-3)
@@ -114,15 +114,15 @@ def test_the_recording_is_perfect_and_noise_is_not(evaluation):
         assert block.gain(projected, rows[name], "mr_stft").high < 0
 
 
-def test_untrained_is_another_network(evaluation):
+def test_the_untrained_network_differs_from_the_trained_one(evaluation):
     waveforms = evaluation.waveforms
     assert not np.allclose(waveforms["untrained"][0], waveforms["network"][0])
-    # With a zero output layer the network only scales its noise, which the noise row starts from too.
+    # With a zero output layer the network only scales its noise, which is that of the noise row.
     cosine = np.corrcoef(waveforms["untrained"][0], waveforms["noise"][0])[0, 1]
     assert cosine > 0.99
 
 
-def test_same_seed_same_sound_whatever_the_other_clips(evaluation, manifest, folder):
+def test_a_clip_does_not_depend_on_the_other_clips(evaluation, manifest, folder):
     one = evaluate(
         Vocoder.from_pretrained(folder), None, manifest, Settings(steps=2, limit=1, baselines=False), 0, quiet=True
     )
@@ -132,23 +132,17 @@ def test_same_seed_same_sound_whatever_the_other_clips(evaluation, manifest, fol
         np.testing.assert_array_equal(waveforms[0], evaluation.waveforms[name][i])
 
 
-def test_json_holds_all_the_numbers(evaluation, written):
+def test_report_json_has_all_results(evaluation, written):
     found = json.loads((written.parent / "report.json").read_text())
     assert list(found["rows"]) == ROWS and found["data"]["clips"] == 2 == len(found["clips"])
     assert found["data"]["clip_list_sha256"] == clip_list_hash(evaluation.clips)
-    assert found["settings"] == {
-        "steps": 2,
-        "sampler": None,
-        "seed": 0,
-        "splits": ["validation", "test"],
-        "limit": None,
-        "baselines": True,
-    }
+    settings = {"steps": 2, "sampler": None, "seed": 0, "limit": None, "splits": ["validation", "test"]}
+    assert found["settings"] == settings | {"baselines": True}
     assert found["model"]["hash"] and found["model"]["sampler"] == "recommended" and found["model"]["consistency"] == 8
     assert found["environment"]["torch"] == torch.__version__
-    for name, row in found["rows"].items():
-        for metric, score in row["scores"].items():
-            values = [clip["scores"][name][metric] for clip in found["clips"]]
+    for row in found["rows"].values():
+        for score in row["scores"].values():
+            values = score["by_clip"]
             scored = [value for value in values if value is not None]
             assert score["clips"] == len(scored)
             if scored:
@@ -158,7 +152,7 @@ def test_json_holds_all_the_numbers(evaluation, written):
     assert {(one["row"], one["other"]) for one in found["differences"]} == set(vocoder_report.COMPARISONS)
 
 
-def test_page_is_whole_and_fetches_nothing(written):
+def test_the_page_has_no_external_resources(written):
     page = written.read_text()
     assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
     assert not re.search(r"""(src|href)\s*=(?!"data:)|url\(|@import|https?://""", page)
@@ -169,7 +163,7 @@ def test_page_is_whole_and_fetches_nothing(written):
     assert "Fewer than 50 clips" in page
 
 
-def test_a_report_is_written_whole_or_not_at_all(evaluation, tmp_path, limit_files):
+def test_a_report_is_written_completely_or_not_at_all(evaluation, tmp_path, limit_files):
     report.write(vocoder_report.vocoder_report(evaluation), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     other = vocoder_report.vocoder_report(replace(evaluation, settings=replace(evaluation.settings, seed=5)))
@@ -181,35 +175,36 @@ def test_a_report_is_written_whole_or_not_at_all(evaluation, tmp_path, limit_fil
     assert json.loads((tmp_path / "report.json").read_bytes()) != json.loads(before["report.json"])
 
 
-def test_a_read_only_folder_is_refused_before_the_work(tmp_path, monkeypatch):
+def test_a_read_only_folder_is_refused_first(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    with pytest.raises(UserError, match="is read-only"):
+    with pytest.raises(UserError, match="read-only"):
         report.make_folder(tmp_path)
 
 
-def test_page_without_baselines(manifest, folder, tmp_path):
+def test_a_report_without_baselines(manifest, folder, tmp_path):
     settings = Settings(steps=1, limit=1, baselines=False)
     found = evaluate(Vocoder.from_pretrained(folder), None, manifest, settings, 0, quiet=True)
     page = report.write(vocoder_report.vocoder_report(found), tmp_path).read_text()
     assert "Griffin-Lim" not in page and "<h2>Differences</h2>" not in page
 
 
-def test_a_clip_no_judge_can_score_is_said_so(evaluation):
+def test_undefined_scores_are_stated(evaluation):
     row = evaluation.block.rows["network"]
     before = row.scores["f0_rmse"].copy()
     try:
         row.scores["f0_rmse"][:] = [math.nan, 30.0]
         assert "1 of 2 clips" in report.html(vocoder_report.vocoder_report(evaluation))
         row.scores["f0_rmse"][:] = math.nan
-        assert "no clip can be scored" in report.html(vocoder_report.vocoder_report(evaluation))
+        assert "no clip is scored" in report.html(vocoder_report.vocoder_report(evaluation))
         found = json.loads(json.dumps(report.plain(vocoder_report.summary(evaluation)), allow_nan=False))
-        assert found["rows"]["network"]["scores"]["f0_rmse"] == {"mean": None, "low": None, "high": None, "clips": 0}
+        stored = found["rows"]["network"]["scores"]["f0_rmse"]
+        assert stored == {"mean": None, "low": None, "high": None, "clips": 0, "by_clip": [None, None]}
     finally:
         row.scores["f0_rmse"][:] = before
 
 
 @pytest.mark.parametrize(
-    ("metric", "low", "high", "said"),
+    ("metric", "low", "high", "expected"),
     [
         ("pesq", 0.1, 0.2, "better"),
         ("pesq", -0.2, -0.1, "worse"),
@@ -218,17 +213,17 @@ def test_a_clip_no_judge_can_score_is_said_so(evaluation):
         ("mcd", -0.1, 0.1, "undecided"),
     ],
 )
-def test_verdict_follows_the_judges_direction(metric, low, high, said):
-    assert vocoder_report.outcome(REPORT_METRICS[metric], Interval((low + high) / 2, low, high, 50)) == said
+def test_outcomes_follow_the_direction_of_the_metric(metric, low, high, expected):
+    assert vocoder_report.outcome(REPORT_METRICS[metric], Interval((low + high) / 2, low, high, 50)) == expected
 
 
-def test_examples_run_from_short_to_long(evaluation):
+def test_examples_are_sorted_by_length(evaluation):
     assert vocoder_report.example_clips(evaluation) == [1, 0]
 
 
-def test_choice_is_stable_and_nested(manifest):
-    clips, left_out = choose(manifest)
-    assert [clip.id for clip in clips] == ["c/one", "c/two"] and left_out == 1
+def test_chosen_clips_are_stable_and_nested(manifest):
+    clips, too_short = choose(manifest)
+    assert [clip.id for clip in clips] == ["c/one", "c/two"] and too_short == 1
     one, _ = choose(manifest, limit=1)
     assert set(one) < set(clips)
     assert clip_list_hash(clips) == clip_list_hash(clips[::-1]) != clip_list_hash(one)
@@ -236,20 +231,20 @@ def test_choice_is_stable_and_nested(manifest):
 
 
 @pytest.mark.parametrize("settings", [{"limit": 0}, {"splits": ("nope",)}, {"splits": ()}])
-def test_no_clips_is_one_line(manifest, settings):
+def test_no_clips_are_refused(manifest, settings):
     with pytest.raises(UserError):
         choose(manifest, **settings)
 
 
 @pytest.mark.slow
-def test_processes_judge_as_one_does():
+def test_parallel_scores_equal_serial_ones():
     rng = np.random.default_rng(0)
     pairs = []
     for f0 in (130, 170, 210):
         clean = buzz(1.0, f0)
         pairs.append(Pair(clean, {"a": clean, "b": clean + rng.normal(0, 0.01, len(clean)).astype(np.float32)}, RATE))
-    alone = [verdict.scores for verdict in score_all(pairs, workers=0)]
-    together = [verdict.scores for verdict in score_all(pairs, workers=2)]
+    alone = [one.scores for one in score_all(pairs, workers=0)]
+    together = [one.scores for one in score_all(pairs, workers=2)]
     for one, other in zip(alone, together, strict=True):
         for system in one:
             assert one[system] == pytest.approx(other[system], rel=1e-5, nan_ok=True)
@@ -262,7 +257,7 @@ def _run(*arguments):
 
 
 @pytest.mark.slow
-def test_verb_prints_the_page_last(manifest, folder, tmp_path):
+def test_the_command_prints_the_page_last(manifest, folder, tmp_path):
     found = _run(
         "--model", folder, "--data", manifest.root, "--report", tmp_path, "--steps", 1, "--limit", 1, "--no-baselines"
     )
@@ -270,7 +265,7 @@ def test_verb_prints_the_page_last(manifest, folder, tmp_path):
     assert found.stdout.splitlines()[-1] == str(tmp_path / "report.html")
 
 
-def test_verb_refuses_in_one_line(manifest, folder, tmp_path):
+def test_the_command_refuses_bad_options_in_one_line(manifest, folder, tmp_path):
     good = {"--model": folder, "--data": manifest.root, "--report": tmp_path / "out"}
     for bad in (
         {"--model": tmp_path / "none"},
