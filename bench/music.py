@@ -116,10 +116,10 @@ class Peer:
         self.model_hash, self.training = "0" * 64, {}
 
     @torch.no_grad()
-    def generate(self, seeds, steps: int, sampler=None) -> Audio:
+    def generate(self, clip_seeds, steps: int, sampler=None) -> Audio:
         """Generate one clip per seed."""
         shape = (self.model.channels, self.model.samples)
-        noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in clip_seeds])
         return Audio(normalize_peak(self.net.sample(noise, num_steps=steps), 0.9), self.sample_rate)
 
 

@@ -52,8 +52,8 @@ def maker(make, labels=(), codec=None):
     """A generator whose clip of a seed is `make(seed)` (T,)."""
     model = SimpleNamespace(labels=labels, samples=SAMPLES, channels=1, calls=2, codec=codec)
 
-    def generate(seeds, **_):
-        clips = np.stack([make(seed) for seed in seeds])[:, None].astype(np.float32)
+    def generate(clip_seeds, **_):
+        clips = np.stack([make(seed) for seed in clip_seeds])[:, None].astype(np.float32)
         return Audio(torch.from_numpy(clips), RATE)
 
     where = {"device": torch.device("cpu"), "model_hash": "0" * 64, "training": {}}
