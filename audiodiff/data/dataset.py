@@ -1,12 +1,12 @@
-"""Reading clips for training and for judging.
+"""Datasets of crops for training and of whole clips for evaluation.
 
-`CropDataset` is an endless stream without state: item `draw` is a pure function of (seed, draw), so that it does not
-matter how many workers read, in which order, or whether the run was interrupted. The stream goes in passes. In a pass
-every clip comes up once per crop length that it holds (at least once), so that long clips count by their length, in an
-order that is a permutation keyed by (seed, pass). Where in the clip the crop lies is keyed by (seed, draw).
+`CropDataset` is an endless stream without state: item `draw` is a pure function of (seed, draw), so the number of
+workers, their order and interruptions make no difference. The stream consists of passes. In a pass every clip comes up
+once per crop length that it holds (at least once), so that clips are weighted by their length, in an order that is a
+permutation keyed by (seed, pass). The position of the crop within the clip is keyed by (seed, draw).
 
-A crop is read by seeking: only its own samples, and where the rate has to change a margin on both sides, so that the
-crop equals the same stretch of the whole resampled clip. For that it starts on a common grid of both rates.
+A crop is read by seeking: only its own samples, and a margin on both sides if it is resampled, so that it equals the
+same segment of the whole resampled clip. For that it starts on a common grid of both sample rates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,19 +16,15 @@ from math import ceil, gcd
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, Sampler
 
 from audiodiff.audio.io import read, resample
 from audiodiff.conditioners.conditioner import Conditioner, Crop
+from audiodiff.data.batching import collate
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 
-_ORDER, _START, _CHOICE, _CONDITION = (
-    0,
-    1,
-    2,
-    3,
-)  # random streams: of a pass' order, a crop's start, the clips of `one_of_each`
+_ORDER, _START, _CHOICE, _CONDITION = range(4)  # random streams: order of a pass, start of a crop, clips, conditions
 _MARGIN_SECONDS = 0.05  # beyond this the resampling filter's tail is below 16-bit resolution
 
 
@@ -39,13 +35,13 @@ class CropDataset(Dataset):
         manifest: the clips, usually `manifest.with_splits("train")`.
         sample_rate: Hz of the crops; clips at another rate are resampled.
         samples: length of a crop.
-        seed: of the whole stream.
+        seed: of the stream.
         channels: None for mono crops (samples,), 1 or 2 for (channels, samples).
-        from_start: whether crops begin where their clips begin, as one-shots do.
-        conditioners: whose raw values each crop holds, under their names; without weights.
+        from_start: whether crops start where their clips start, as one-shots do.
+        conditioners: raw values of these, which are without weights, are fields of every item.
 
     Raises:
-        UserError: the manifest holds no clip.
+        UserError: the manifest has no clip.
     """
 
     def __init__(
@@ -59,7 +55,7 @@ class CropDataset(Dataset):
         conditioners: Sequence[Conditioner] = (),
     ):
         if not len(manifest):
-            raise UserError(manifest.root, "holds no clips for this split", "prepare more data")
+            raise UserError(manifest.root, "has no clips in this split", "prepare more data")
         self.manifest, self.sample_rate, self.samples, self.seed = manifest, sample_rate, samples, seed
         self.channels, self.from_start = channels, from_start
         self.conditioners = tuple(conditioners)
@@ -73,15 +69,15 @@ class CropDataset(Dataset):
         return len(self._entries)
 
     def clip(self, draw: int) -> Clip:
-        """Which clip a draw takes."""
+        """The clip of a draw."""
         number, place = divmod(draw, self.draws_per_pass)
         if number != self._pass:  # a cache of the last pass' order, nothing else depends on it
             rng = np.random.default_rng((self.seed, _ORDER, number))
             self._pass, self._order = number, rng.permutation(self._entries)
         return self.manifest.clips[self._order[place]]
 
-    def one_of_each(self, clips: int) -> list[int]:
-        """One draw of each of at most `clips` clips; which they are does not depend on their lengths."""
+    def one_draw_per_clip(self, clips: int) -> list[int]:
+        """One draw of each of at most `clips` clips, chosen regardless of their lengths."""
         first: dict[str, int] = {}
         for draw in range(self.draws_per_pass):
             first.setdefault(self.clip(draw).id, draw)
@@ -89,7 +85,7 @@ class CropDataset(Dataset):
         return [first[self.manifest.clips[number].id] for number in order[:clips]]
 
     def start(self, draw: int) -> int:
-        """Where a draw's crop starts in its clip, in samples at `sample_rate`."""
+        """Start of a draw's crop within its clip, in samples at `sample_rate`."""
         if self.from_start:
             return 0
         clip = self.clip(draw)
@@ -98,13 +94,9 @@ class CropDataset(Dataset):
         return step * int(np.random.default_rng((self.seed, _START, draw)).integers(room // step + 1))
 
     def __getitem__(self, draw: int) -> dict:
-        """A crop: float32, with what there is to say of it.
-
-        Returns:
-            `waveform` (samples,) or (channels, samples), and what `metadata` returns.
-        """
-        waveform, there = self.crop(draw)
-        return {"waveform": waveform} | self.metadata(draw, self.start(draw), there)
+        """A float32 crop: `waveform` (samples,) or (channels, samples), and its `metadata`."""
+        waveform, valid = self.crop(draw)
+        return {"waveform": waveform} | self.metadata(draw, self.start(draw), valid)
 
     def crop(self, draw: int) -> tuple[Tensor, int]:
         """The waveform of a draw (..., samples), and how many of its samples are not padding."""
@@ -118,10 +110,15 @@ class CropDataset(Dataset):
         return _length_at(clip, self.sample_rate)
 
     def metadata(self, draw: int, start: int, valid: int) -> dict:
-        """What is known of a crop that starts at a sample and has so many that are not padding.
+        """Everything about a crop but its audio.
+
+        Args:
+            draw: of the crop.
+            start: of the crop within its clip, in samples.
+            valid: samples of the crop that are not padding.
 
         Returns:
-            `samples` that are not padding, `clip` id, `path`, `draw`, and the raw values of the conditioners.
+            `samples`, those that are valid, `clip` id, `path`, `draw`, and the raw values of the conditioners.
         """
         clip = self.clip(draw)
         random = np.random.default_rng((self.seed, _CONDITION, draw))
@@ -131,31 +128,29 @@ class CropDataset(Dataset):
         return {"samples": valid, "clip": clip.id, "path": str(self.manifest.path(clip)), "draw": draw} | values
 
     def read_mono(self, clip: Clip, start: int, samples: int) -> Tensor:
-        """A stretch (samples,) of a clip, zero-padded at its end, from about `start` on."""
+        """Read a segment (samples,) of a clip, zero-padded at its end; `start` is rounded down to the common grid."""
         step = self.sample_rate // gcd(clip.sample_rate, self.sample_rate)
         crop = read_crop(self.manifest, clip, self.sample_rate, start // step * step, samples)
         return torch.nn.functional.pad(crop, (0, samples - crop.shape[-1]))
 
     def collate(self, items: Sequence[dict]) -> dict:
-        """A batch of crops; raw values are batched by their conditioners."""
-        names = {one.name: one for one in self.conditioners if one.name in items[0]}
-        batch = default_collate([{name: item[name] for name in item if name not in names} for item in items])
-        return batch | {name: one.collate([item[name] for item in items]) for name, one in names.items()}
+        """Collate items into a batch; conditioners collate their raw values."""
+        return collate(items, {conditioner.name: conditioner.collate for conditioner in self.conditioners})
 
 
 class DrawSampler(Sampler[int]):
-    """The draws start, start + stride, ...: a run that has consumed n draws goes on with `DrawSampler(n)`.
+    """The draws start, start + stride, ...: a run that has consumed n draws resumes with `DrawSampler(n)`.
 
     Args:
-        start: the first draw; of rank r, n + r.
-        stride: between draws; the number of ranks that share the stream.
+        start: the first draw; n + r for rank r.
+        stride: number of ranks that share the stream.
     """
 
     def __init__(self, start: int = 0, stride: int = 1):
         self.start, self.stride = start, stride
 
     def __iter__(self) -> Iterator[int]:
-        """Without end."""
+        """Yield draws endlessly."""
         draw = self.start
         while True:
             yield draw
@@ -163,7 +158,7 @@ class DrawSampler(Sampler[int]):
 
 
 class ClipDataset(Dataset):
-    """Whole clips in the manifest's order, resampled to `sample_rate`, of each at most the first `max_seconds`."""
+    """Whole clips in the manifest's order, resampled to `sample_rate` and cut to `max_seconds`."""
 
     def __init__(self, manifest: Manifest, sample_rate: int, max_seconds: float | None = None):
         self.manifest, self.sample_rate, self.max_seconds = manifest, sample_rate, max_seconds
@@ -185,9 +180,9 @@ class ClipDataset(Dataset):
 def read_crop(
     manifest: Manifest, clip: Clip, sample_rate: int, start: int, samples: int, channels: int | None = None
 ) -> Tensor:
-    """Samples [start, start + samples) of the clip at `sample_rate`, fewer where it ends; channels as of `io.read`.
+    """Read samples [start, start + samples) of a clip at `sample_rate`, fewer at its end; channels as of `io.read`.
 
-    `start` must be a multiple of sample_rate / gcd(sample_rate, clip.sample_rate), to fall on a sample of the file.
+    `start` must be a multiple of sample_rate / gcd(sample_rate, clip.sample_rate), so that it is a sample of the file.
     """
     path, rate = manifest.path(clip), clip.sample_rate
     if rate == sample_rate:

@@ -42,7 +42,7 @@ class ManifestData(lightning.LightningDataModule):
 
     Attributes:
         codec_training: training record of the codec whose latents the data is; empty for waveforms.
-        conditioners: of the model, whose raw values the crops hold; set before `setup`.
+        conditioners: those of the model, without weights; to be set before `setup`.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class AudioData(ManifestData):
 
     def validation_crops(self) -> Subset:
         """One crop of each of `validation_clips` held-out clips, the same every time."""
-        return Subset(self.held_out, self.held_out.one_of_each(self.validation_clips))
+        return Subset(self.held_out, self.held_out.one_draw_per_clip(self.validation_clips))
 
     def val_dataloader(self) -> DataLoader:
         """Batches of the validation crops."""

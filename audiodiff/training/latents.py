@@ -1,8 +1,8 @@
-"""From a prepared manifest to batches of latents, each recording encoded once.
+"""Data module of codec latents, with every recording encoded once.
 
-Encoding costs as much as a step of a small network. A recording's latents are a thirtieth of its size, so all of them
-are made before training and kept beside the manifest, below `.latents`, under the hash of the codec: another run with
-the same codec finds them, and one with another codec makes its own.
+Encoding costs as much as a training step of a small network. The latents of a recording are a thirtieth of its size, so
+all recordings are encoded before training, and their latents stored beside the manifest, below `.latents`, under the
+hash of the codec: another run with the same codec reuses them.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from audiodiff.models import checkpoint
 from audiodiff.models.codec import Codec, codec_of
 from audiodiff.training.datamodule import AudioData
 
-_PIECE_SECONDS = 60.0  # that are read at once
+_CHUNK_SECONDS = 60.0  # of a recording that are read at once
 
 
 class LatentCrops(CropDataset):
@@ -90,7 +90,7 @@ class LatentData(AudioData):
 
 
 def codec_hash(found: checkpoint.Checkpoint) -> str:
-    """SHA-256 of a codec's arguments and weights: the same in its own checkpoint as in that of a model that has it."""
+    """SHA-256 of a codec's arguments and weights, the same in its own checkpoint as in that of a latent model."""
     described = {name: checkpoint.describe(value) for name, value in found.arguments.items()}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name, weight in sorted(found.weights.items()):
@@ -98,8 +98,8 @@ def codec_hash(found: checkpoint.Checkpoint) -> str:
     return digest.hexdigest()
 
 
-def latent_file(folder: Path, manifest: Manifest, clip: Clip, sample_rate: int, least: int) -> Path:
-    """Where the latents lie of what a clip holds now, and of the silence behind one of fewer samples than `least`.
+def latent_file(folder: Path, manifest: Manifest, clip: Clip, sample_rate: int, min_samples: int) -> Path:
+    """File of a clip's latents, named by its content; clips shorter than `min_samples` are padded with silence.
 
     Raises:
         UserError: the clip's file is missing.
@@ -108,36 +108,36 @@ def latent_file(folder: Path, manifest: Manifest, clip: Clip, sample_rate: int, 
         content = clip.content or f"{manifest.path(clip).stat().st_mtime_ns:x}"
     except OSError as error:
         raise UserError(manifest.path(clip), f"cannot be read ({error.strerror})", "prepare the data again") from error
-    made_up = f".{least}" if clip.samples * sample_rate < least * clip.sample_rate else ""
-    path = folder / f"{clip.id}.{content}{made_up}"
+    padding = f".{min_samples}" if clip.samples * sample_rate < min_samples * clip.sample_rate else ""
+    path = folder / f"{clip.id}.{content}{padding}"
     return path.with_name(short_name(path.name, len(".npy")) + ".npy")
 
 
 @torch.inference_mode()
-def encode(codec: Codec, manifest: Manifest, folder: Path, least: int) -> None:
-    """Write the latents (Z, F), half precision, of every clip that has none yet; short clips followed by silence.
+def encode(codec: Codec, manifest: Manifest, folder: Path, min_samples: int) -> None:
+    """Save the latents (Z, F) of every clip without any, in half precision; short clips are padded with silence.
 
     Args:
-        codec: on the device that it is to run on.
+        codec: on the device to use.
         manifest: the clips.
-        folder: for the files; one process at a time writes to it.
-        least: samples that each clip is made up to.
+        folder: of the files, locked while a process writes to it.
+        min_samples: length that shorter clips are padded to.
     """
-    files = {clip.id: latent_file(folder, manifest, clip, codec.sample_rate, least) for clip in manifest.clips}
+    files = {clip.id: latent_file(folder, manifest, clip, codec.sample_rate, min_samples) for clip in manifest.clips}
     if all(file.exists() for file in files.values()):
         return
     with folder_lock(folder, wait=True):
         missing = [clip for clip in manifest.clips if not files[clip.id].exists()]
         for clip in tqdm(missing, desc="encoding recordings", unit="clip", disable=None if missing else True):
-            waveform = torch.cat(list(_pieces(codec, manifest, clip)), dim=-1)
-            waveform = torch.nn.functional.pad(waveform, (0, max(least - waveform.shape[-1], 0)))
+            waveform = torch.cat(list(_chunks(codec, manifest, clip)), dim=-1)
+            waveform = torch.nn.functional.pad(waveform, (0, max(min_samples - waveform.shape[-1], 0)))
             latents = codec.encode(waveform[None].to(codec.network.mean.device))[0]
             with atomic_write(files[clip.id]) as temporary, temporary.open("wb") as file:
                 np.save(file, latents.cpu().numpy().astype(np.float16))
 
 
-def _pieces(codec: Codec, manifest: Manifest, clip: Clip) -> Sequence[torch.Tensor]:
-    """A recording, read minute by minute: changing the rate of a whole hour would take much memory at once."""
+def _chunks(codec: Codec, manifest: Manifest, clip: Clip) -> Sequence[torch.Tensor]:
+    """Read a recording minute by minute: resampling an hour at once takes much memory."""
     rate, length = codec.sample_rate, -(-clip.samples * codec.sample_rate // clip.sample_rate)
-    step = round(_PIECE_SECONDS) * rate
+    step = round(_CHUNK_SECONDS) * rate
     return [read_crop(manifest, clip, rate, first, step, codec.channels) for first in range(0, length, step)]

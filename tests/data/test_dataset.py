@@ -107,16 +107,16 @@ def test_whole_clips(manifest):
     assert [len(ClipDataset(manifest, 16000, 0.5)[i]["waveform"]) for i in range(5)] == [8000, 3360, 8000, 8000, 8000]
 
 
-def test_one_of_each_clip_whatever_their_lengths(tmp_path):
+def test_one_draw_per_clip_clip_whatever_their_lengths(tmp_path):
     clips = tuple(Clip(f"c/{k}", f"{k}.flac", 100.0 if k == 0 else 1.0, 8000) for k in range(10))
     chosen = []
     for seed in range(200):
         crops = CropDataset(Manifest(clips, tmp_path), 8000, 8000, seed)
-        assert sorted(crops.clip(draw).id for draw in crops.one_of_each(20)) == [clip.id for clip in clips]
-        chosen += [crops.clip(draw).id for draw in crops.one_of_each(2)]
+        assert sorted(crops.clip(draw).id for draw in crops.one_draw_per_clip(20)) == [clip.id for clip in clips]
+        chosen += [crops.clip(draw).id for draw in crops.one_draw_per_clip(2)]
     assert 20 < chosen.count("c/0") < 60  # of 400; four standard deviations about a tenth
 
 
 def test_nothing_to_draw_from(manifest):
-    with pytest.raises(UserError, match="holds no clips"):
+    with pytest.raises(UserError, match="no clips"):
         CropDataset(manifest.with_splits("test"), 16000, 4000)
