@@ -142,7 +142,7 @@ class TrainingModule(lightning.LightningModule):
 
         Lightning refuses to clip with a fused optimizer under mixed precision, but only float16 scales gradients.
         """
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val or math.inf)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.learned(), gradient_clip_val or math.inf)
         if not self._skip:
             self.log("gradient_norm", norm)
 
