@@ -10,6 +10,7 @@ TABLES = [
     ("audiodiff.pipelines.registry", "PIPELINES"),
     ("audiodiff.evaluation.registry", "EVALUATIONS"),
     ("audiodiff.export.model_card", "CARDS"),
+    ("audiodiff.demo.serve", "PAGES"),
 ]
 
 

@@ -21,7 +21,7 @@ def evaluate(
         typer.Option(help="Maximum number of clips; for generators, how many to generate (default: all; 256)."),
     ] = None,
     split: Splits = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     baselines: Annotated[bool, typer.Option(help="Also evaluate baselines that need no training.")] = True,
 ) -> None:
     """Evaluate a model on held-out recordings and write a report. Prints the report's path last."""
@@ -30,8 +30,9 @@ def evaluate(
     from audiodiff.evaluation import registry
     from audiodiff.evaluation.held_out import Settings
     from audiodiff.evaluation.report import markdown
+    from audiodiff.pipelines.pipeline import resolve_device
 
     settings = Settings(steps, sampler, seed, limit, tuple(split) if split else Settings.splits, baselines)
-    result, page = registry.evaluate(model, data, report, settings, device)
+    result, page = registry.evaluate(model, data, report, settings, str(resolve_device(device)))
     print(markdown(result))
     print(page)

@@ -16,7 +16,7 @@ def fit_grid(
     sampler: Annotated[str | None, typer.Option(help="Sampler to fit grids for (default: the model's own).")] = None,
     clips: Annotated[int, typer.Option(help="Training clips used to measure the spectrum.", min=1)] = 50,
     check: Annotated[int, typer.Option(help="Held-out clips used to validate each grid (0 disables).", min=0)] = 4,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Fit sampling time grids to the spectrum of the training data. Grids that improve few-step sampling are stored."""
     from audiodiff.data.manifest import Manifest

@@ -107,9 +107,17 @@ class GenerationConfig(SamplingOptions):
         minimum=-MAX_GUIDANCE,
         maximum=MAX_GUIDANCE,
     )
-    loop: bool = option(False, kind="flag", help="Generate seamless loops.", label="Seamless loop")
+    loop: bool = option(
+        False,
+        kind="flag",
+        help="Generate seamless loops; the length is rounded to whole frames of the model.",
+        label="Seamless loop",
+    )
     continue_from: "Audio | None" = option(
-        None, kind="audio", help="Audio file to continue, by --seconds.", label="Continue from"
+        None,
+        kind="audio",
+        help="Audio file to continue by --seconds; the output begins with it.",
+        label="Continue from",
     )
     init_audio: "Audio | None" = option(None, kind="audio", help="Audio file to vary.", label="Vary")
     init_noise_level: float = option(

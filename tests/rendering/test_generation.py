@@ -96,6 +96,25 @@ def test_what_was_made_otherwise_is_replaced_when_that_is_said(generator, tmp_pa
     assert generate(generator, tmp_path, TWO, count=3, quiet=True).skipped == 2
 
 
+def test_clips_of_an_older_version_are_skipped(generator, tmp_path):
+    """Version 1 had other names, no entry of conditions that it did not know, and a noise level only of variations."""
+    config = replace(TWO, init_audio=TONE, init_noise_level=0.1)
+    for name, made in (("plain", TWO), ("varied", config)):
+        generate(generator, tmp_path / name, made, count=2, quiet=True)
+        for path in (tmp_path / name).glob("*.json"):
+            entries = {
+                sidecar_name: value
+                for sidecar_name, value in json.loads(path.read_text()).items()
+                if value is not None or sidecar_name in ("seconds", "tempo", "continue_from", "init_audio")
+            }
+            old = {today: earlier for earlier, today in sidecar.RENAMED.items()}
+            path.write_text(json.dumps({old.get(key, key): value for key, value in entries.items()} | {"version": 1}))
+        assert '"nfe"' in path.read_text() and '"steps"' not in path.read_text()
+        assert generate(generator, tmp_path / name, made, count=2, quiet=True).skipped == 2
+        with pytest.raises(UserError, match="another steps"):
+            generate(generator, tmp_path / name, replace(made, steps=3), count=2, quiet=True)
+
+
 def test_a_clip_that_was_begun_is_made(generator, tmp_path):
     """The audio is there, its sidecar no more than claimed: the work stopped between the two."""
     generate(generator, tmp_path, TWO, count=1, quiet=True)
