@@ -1,9 +1,9 @@
-"""What each choice of the vocoder's recipe is worth: one change a row, everything else and the wall time equal.
+"""Ablation of the vocoder's recipe: one change per row, with equal training time.
 
-`python bench/ablation.py --data data/asterisk-en --minutes 5` trains the recipe as it is configured and each variant of
-`VARIANTS` on the same crops for the same time, renders the same held-out clips with the same number of calls, with mel
-consistency and without, asks every metric, and writes `bench/results/ablation.md` and `ablation.json` with the mean
-difference from the recipe, clip by clip. What is done already is kept in `--work`, so an interrupted bench goes on.
+`python bench/ablation.py --data data/asterisk-en --minutes 5` trains the recipe and each variant of `VARIANTS` on the
+same crops for the same time, renders the same held-out clips with the same number of steps, with and without mel
+consistency, computes all metrics, and writes `bench/results/ablation.md` and `ablation.json` with the mean paired
+difference from the recipe. Finished parts are kept in `--work`: rerun the command to resume.
 """
 
 import argparse
@@ -37,14 +37,14 @@ from audiodiff.pipelines.vocoder import Vocoder
 
 RESULTS = Path(__file__).parent / "results"
 RECIPE = ("+recipe=speech_mel", "trainer=quick")
-CALLS = 4  # within what few-step tuning is for
+STEPS = 4  # in the range of few-step fine-tuning
 FEW_STEP = ("+recipe=speech_few_step", "trainer=quick", "sampler.consistency=32")
 NO_SOURCE = ("model.conditioners.excitation=null", "network.frontend.signals=0", "network.frontend.additive=true")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: overrides of the recipe, and overrides of a second recipe that half of the time goes to."""
+    """A row: overrides of the recipe, and overrides of a second recipe for the second half of the time."""
 
     name: str
     changes: tuple[str, ...] = ()
@@ -86,10 +86,10 @@ class Ablation:
     @property
     def rows(self) -> tuple[str, ...]:
         """With mel consistency and without."""
-        return row_name(CALLS), row_name(CALLS, alone=True)
+        return row_name(STEPS), row_name(STEPS, alone=True)
 
     def train(self, course: Course, folder: Path) -> Training:
-        """As `python train.py` does; one recipe, or one after the other for half of the time each."""
+        """Train as `python train.py` does: one recipe, or two for half of the time each."""
         from vocoder_clock import Clock
 
         from audiodiff import train
@@ -104,24 +104,24 @@ class Ablation:
         for number, words in enumerate(stages):
             run = folder / str(number)
             train.run(config.compose([*words, *where, f'folder="{run}"']), run)
-            told = Vocoder.from_pretrained(run / "model")
-            seconds, steps = seconds + Clock.seconds, steps + told.training["steps"]
-            hours += told.training["audio_hours"]
+            vocoder = Vocoder.from_pretrained(run / "model")
+            seconds, steps = seconds + Clock.seconds, steps + vocoder.training["steps"]
+            hours += vocoder.training["audio_hours"]
         (run / "model").rename(folder / "model")
-        parameters = sum(parameter.numel() for parameter in told.model.parameters())
+        parameters = sum(parameter.numel() for parameter in vocoder.model.parameters())
         return Training(int(steps), hours * 3600, seconds, parameters)
 
     def systems(self, course: Course, work: Path, device: str) -> list[System]:
-        """Of what was trained."""
+        """Systems of the trained variant."""
         vocoder = Vocoder.from_pretrained(work / self.name / "model", device)
-        return [network(vocoder, CALLS, alone) for alone in (False, True)]
+        return [network(vocoder, STEPS, alone) for alone in (False, True)]
 
 
 def trained(ablation: Ablation, course: Course, work: Path) -> Training:
-    """How the training of a variant went, which happens now if it has not happened."""
+    """Train a variant, unless it is trained; describe its training."""
 
     def begin() -> dict:
-        shutil.rmtree(work / ablation.name / "0", ignore_errors=True)  # of a training that was interrupted
+        shutil.rmtree(work / ablation.name / "0", ignore_errors=True)  # of an interrupted training
         shutil.rmtree(work / ablation.name / "1", ignore_errors=True)
         print(f"training: {ablation.variant.name}", flush=True)
         return asdict(alone(train, ablation, course, work / ablation.name))
@@ -129,44 +129,44 @@ def trained(ablation: Ablation, course: Course, work: Path) -> Training:
     return Training(**kept(work / ablation.name / "training.json", begin))
 
 
-def metric(ablation: Ablation, course: Course, work: Path, held_out, workers: int | None) -> dict[str, Row]:
-    """The variant's two rows by name."""
+def score(ablation: Ablation, course: Course, work: Path, held_out, workers: int | None) -> dict[str, Row]:
+    """Render and score a variant; its two rows by name."""
 
-    def made(name: str) -> dict:
+    def compute(name: str) -> dict:
         print(f"rendering: {ablation.variant.name}, {name}", flush=True)
         waveforms, label, note, memory = alone(render, ablation, name, course, work, held_out)
         return asdict(Row(name, ablation.name, label, note, memory, scored(waveforms, held_out, workers)))
 
     rows = work / ablation.name / "rows"
-    return {name: Row(**kept(rows / f"{name}.json", partial(made, name))) for name in ablation.rows}
+    return {name: Row(**kept(rows / f"{name}.json", partial(compute, name))) for name in ablation.rows}
 
 
 def truth(held_out, workers: int | None) -> Row:
-    """The recordings themselves."""
+    """The row of the recordings."""
     system = ground_truth()
     scores = scored(list(held_out.recordings), held_out, workers)
     return Row(TRUTH, TRUTH, system.label, system.note, 0.0, scores)
 
 
 def table(rows: dict[str, Row], recording: Row | None = None) -> str:
-    """Markdown: a line a variant, means with intervals."""
+    """Format a Markdown table: a line for each variant, means with intervals."""
     named = {name: Row(name, row.contender, name, row.note, row.memory, row.scores) for name, row in rows.items()}
     return quality_table(({TRUTH: recording} if recording else {}) | named)
 
 
 def page(rows: dict[str, dict[str, Row]], trainings: dict[str, Training], recording: Row, how: str) -> str:
-    """The whole text."""
+    """Format the page."""
     where = " · ".join(f"{key} {value}" for key, value in environment.describe("cpu").items() if value is not None)
-    projected, alone_ = ({name: of[row_name(CALLS, alone)] for name, of in rows.items()} for alone in (False, True))
+    projected, alone_ = ({name: of[row_name(STEPS, alone)] for name, of in rows.items()} for alone in (False, True))
     changes = [f"- {one.name}: `{' '.join(one.changes or one.then)}`" for one in VARIANTS if one.name in rows][1:]
-    parts = ["# What each choice of the vocoder is worth", where, how, "\n".join(changes), "## Training"]
-    parts += [training_table(trainings), f"## {CALLS} calls, network alone", table(alone_, recording)]
+    parts = ["# Ablation of the vocoder's recipe", where, how, "\n".join(changes), "## Training"]
+    parts += [training_table(trainings), f"## {STEPS} steps, network alone", table(alone_, recording)]
     parts += [
-        "Gain over the recipe (above 0 is better, whatever the metric; * an interval that is off 0):",
+        "Gain over the recipe (positive is better for every metric; * the interval excludes 0):",
         gains_table(alone_, BASELINE.name),
     ]
     parts += [
-        f"## {CALLS} calls and mel consistency",
+        f"## {STEPS} steps and mel consistency",
         table(projected, recording),
         gains_table(projected, BASELINE.name),
     ]
@@ -177,28 +177,28 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = "(default: %(default)s)"
-    parser.add_argument("--data", default="data/asterisk-en", help=f"a folder that audiodiff prepare made {default}")
-    parser.add_argument("--minutes", type=float, default=5.0, help=f"of training, for each variant {default}")
-    parser.add_argument("--clips", type=int, default=20, help=f"at most so many held-out clips {default}")
+    parser.add_argument("--data", default="data/asterisk-en", help=f"folder of a prepared corpus {default}")
+    parser.add_argument("--minutes", type=float, default=5.0, help=f"training time of each variant {default}")
+    parser.add_argument("--clips", type=int, default=20, help=f"maximum number of held-out clips {default}")
     parser.add_argument(
         "--only",
         action="append",
         choices=[one.name for one in VARIANTS],
-        help="variant beside the recipe, repeatable (default: all)",
+        help="variant to train besides the recipe; repeat for several (default: all)",
     )
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help=f"of every process {default}")
-    parser.add_argument("--workers", type=int, help="processes that metric (default: one a core)")
-    parser.add_argument("--seed", type=int, default=0, help=f"of everything {default}")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help=f"threads of each process {default}")
+    parser.add_argument("--workers", type=int, help="processes that compute metrics (default: one per core)")
+    parser.add_argument("--seed", type=int, default=0, help=f"random seed {default}")
     parser.add_argument(
-        "--work", type=Path, default=Path("runs/bench_ablation"), help=f"what is done already {default}"
+        "--work", type=Path, default=Path("runs/bench_ablation"), help=f"folder of intermediate results {default}"
     )
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of the results {default}")
-    parser.add_argument("overrides", nargs="*", help="of the recipe, for all variants")
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"output folder {default}")
+    parser.add_argument("overrides", nargs="*", help="overrides of the recipe, for all variants")
     return parser.parse_args()
 
 
 def run(given: argparse.Namespace) -> None:
-    """Train, metric, write; the page is written anew after every variant."""
+    """Train, score, write; the page is updated after every variant."""
     torch.set_num_threads(given.threads)
     require_all()
     recipe = (*RECIPE, f'data.path="{given.data}"', f"seed={given.seed}", *given.overrides)
@@ -224,7 +224,7 @@ def run(given: argparse.Namespace) -> None:
             vocoder = Vocoder.from_pretrained(given.work / ablation.name / "model")
             held_out = load(vocoder, manifest, clips, given.seed)
             recording = truth(held_out, given.workers)
-        rows[variant.name] = metric(ablation, course, given.work, held_out, given.workers)
+        rows[variant.name] = score(ablation, course, given.work, held_out, given.workers)
         text = page(rows, trainings, recording, how)
         given.out.mkdir(parents=True, exist_ok=True)
         write_text(given.out / "ablation.md", text)
@@ -235,7 +235,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """The bench, or one line about what is wrong."""
+    """Run the benchmark; errors are one line."""
     try:
         run(arguments())
     except UserError as error:

@@ -3,7 +3,7 @@
 `python bench/vocoder.py --data data/asterisk-en --minutes 8` trains our recipe, the `diffwave` package and a generator
 out of the `vocos` package on the same crops for the same wall time, renders the same held-out clips with all of them,
 with Griffin-Lim, WORLD and shaped noise, asks every metric, times everything in one process, and writes
-`bench/results/vocoder.md` and `vocoder.json`, with a verdict on each aim. What was adapted stands at the head of
+`bench/results/vocoder.md` and `vocoder.json`, with whether each goal is reached. What was adapted stands at the head of
 `vocoder_diffwave.py` and `vocoder_vocos.py`, and in the results.
 
 What is trained and scored is kept in `--work`: an interrupted bench goes on with what is missing, and one with other
@@ -58,10 +58,10 @@ class Bench:
     Args:
         contenders: in the order of the tables; ours among them.
         course: what they are given.
-        clips: to metric.
+        clips: held-out clips to score.
         manifest: that the clips are of.
         work: the folder of what is done already.
-        workers: processes that metric.
+        workers: processes that compute metrics.
         timed: clips to measure speed on.
         rounds: measurements of speed.
     """
@@ -218,7 +218,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=8.0, help=f"of training, for each {default}")
     parser.add_argument("--clips", type=int, help="at most so many held-out clips (default: all)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help=f"of every process {default}")
-    parser.add_argument("--workers", type=int, help="processes that metric (default: one a core)")
+    parser.add_argument("--workers", type=int, help="processes that compute metrics (default: one per core)")
     parser.add_argument("--device", default="cpu", help=f"to train and to render on {default}")
     parser.add_argument("--seed", type=int, default=0, help=f"of everything {default}")
     parser.add_argument("--work", type=Path, default=Path("runs/bench_vocoder"), help=f"what is done already {default}")
@@ -229,7 +229,7 @@ def arguments() -> argparse.Namespace:
 
 
 def run(given: argparse.Namespace, work: Path) -> None:
-    """Train, metric, time; print, and write unless it is quick."""
+    """Train, score and time; print, and write unless it is quick."""
     torch.set_num_threads(given.threads)
     require_all()
     bench = prepare(given, work)

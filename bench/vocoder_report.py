@@ -1,4 +1,4 @@
-"""What `vocoder.py` found as a page and as JSON: aims, each with whether it is reached and by how much, and tables."""
+"""Report of `vocoder.py` as Markdown and JSON: goals, whether and by how much they are reached, and tables."""
 
 import json
 import math
@@ -23,43 +23,43 @@ DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 @dataclass(frozen=True)
 class Aim:
-    """Something to be shown; `reached` is None where there is nothing to tell it by."""
+    """A goal; `reached` is None if there are no results for it."""
 
     statement: str
     reached: bool | None
     by: str
 
     def line(self) -> str:
-        """As Markdown."""
-        verdict = {True: "reached", False: "missed", None: "open"}[self.reached]
-        return f"- {self.statement}: **{verdict}**, {self.by}"
+        """Format as Markdown."""
+        result = {True: "reached", False: "missed", None: "open"}[self.reached]
+        return f"- {self.statement}: **{result}**, {self.by}"
 
 
 def quality_aims(rows: Mapping[str, Row]) -> list[Aim]:
-    """Ours at the headline's calls against everybody else on every metric, by means of differences clip by clip."""
+    """Our model at `HEADLINE` steps against all others on every metric, by paired differences."""
     ours = rows[row_name(HEADLINE)]
     rivals = [row for row in rows.values() if row.contender != ours.contender and row.name != TRUTH]
     return [_quality_aim(ours, rivals, metric) for metric in REPORT_METRICS]
 
 
 def _quality_aim(ours: Row, rivals: Sequence[Row], metric: str) -> Aim:
-    told = REPORT_METRICS[metric]
-    statement = f"{told.label}: {HEADLINE} calls are better than everybody else"
+    described = REPORT_METRICS[metric]
+    statement = f"{described.label}: {HEADLINE} steps are better than all others"
     gains = {row.label: ours.gain(row, metric) for row in rivals}
     known = {name: gain for name, gain in gains.items() if gain.clips}
     if not known:
         return Aim(statement, None, "no clip was scored")
     name, gain = min(known.items(), key=lambda item: item[1].mean)
     worse = [other for other, found in known.items() if not found.mean > 0]
-    spans = ", an interval that holds 0" if gain.low <= 0 <= gain.high else ""
-    by = f"{abs(gain.mean):.2g}{f' {told.unit}' if told.unit else ''} "
+    spans = ", the interval contains 0" if gain.low <= 0 <= gain.high else ""
+    by = f"{abs(gain.mean):.2g}{f' {described.unit}' if described.unit else ''} "
     by += f"{'better' if gain.mean > 0 else 'worse'} than {name}{spans}"
     by += f"; worse than {len(worse)} of {len(known)}: {', '.join(worse)}" if len(worse) > 1 else ""
     return Aim(statement, not worse, by)
 
 
 def speed_aims(rows: Mapping[str, Row]) -> list[Aim]:
-    """The ratios, all within one run, on every device that was measured."""
+    """Ratios of speeds within one run, on every measured device."""
     found = []
     for kind in DEVICES:
         for contender, calls in [("diffwave", 6), *(("vocos", calls) for calls in VOCOS_FACTORS)]:
@@ -84,7 +84,7 @@ def _speed_aim(kind: str, calls: int, rival: Row, ours: float, alone: float) -> 
 
 
 def training_table(trainings: Mapping[str, Training]) -> str:
-    """Markdown, a line a contender that learnt."""
+    """Format a Markdown table: a line for each trained system."""
     on_gpu = any(training.gpu_memory is not None for training in trainings.values())
     heads = ["contender", "parameters", "wall time, s", "steps", "audio, s", "audio s per s", "peak memory, MiB"]
     lines = _head([*heads, *(["on the GPU, MiB"] if on_gpu else [])])
@@ -96,7 +96,7 @@ def training_table(trainings: Mapping[str, Training]) -> str:
 
 
 def quality_table(rows: Mapping[str, Row]) -> str:
-    """Markdown, a line a system: means with their intervals."""
+    """Format a Markdown table: means with their intervals, a line for each system."""
     heads = [
         f"{one.label}{f' ({one.unit})' if one.unit else ''} {_arrow(one.better)}" for one in REPORT_METRICS.values()
     ]
@@ -112,7 +112,7 @@ def quality_table(rows: Mapping[str, Row]) -> str:
 
 
 def gains_table(rows: Mapping[str, Row], base: str) -> str:
-    """Markdown: how much better each is than the row `base`, clip by clip; * where the interval is off zero."""
+    """Format a Markdown table: paired improvement over the row `base`; * if the interval excludes zero."""
     lines = _head(["", *(metric.label for metric in REPORT_METRICS.values())])
     for name, row in rows.items():
         if name != base:
@@ -124,7 +124,7 @@ def gains_table(rows: Mapping[str, Row], base: str) -> str:
 
 
 def speed_table(rows: Mapping[str, Row]) -> str:
-    """Markdown, a line a system that is timed: real-time factors, their inverses, and memory."""
+    """Format a Markdown table: real-time factors, their inverses and memory, a line for each timed system."""
     kinds = [kind for kind in DEVICES if any(kind in row.speed for row in rows.values())]
     heads = [f"{DEVICES[kind]}, {what}" for kind in kinds for what in ("real-time factor", "times real time")]
     lines = _head(["system", *heads, "peak memory, MiB"])
@@ -137,15 +137,15 @@ def speed_table(rows: Mapping[str, Row]) -> str:
 
 
 def page(rows: Mapping[str, Row], trainings: Mapping[str, Training], environment: Mapping, how: str, notes: str) -> str:
-    """The whole text."""
+    """Format the page."""
     where = " · ".join(f"{key} {value}" for key, value in environment.items() if value is not None)
     parts = [
-        "# Vocoders trained alike",
+        "# Vocoders after equal training time",
         where,
         how,
-        "## Aims",
-        f"Quality by means over clips of the difference from the rival that comes closest; intervals of {LEVEL:.0%}. "
-        f"Speed with mel consistency, in brackets without ({ALONE}).",
+        "## Goals",
+        f"Quality is the mean paired difference from the closest rival, with {LEVEL:.0%} intervals. Speed is with mel "
+        f"consistency, in parentheses without ({ALONE}).",
         "\n".join(aim.line() for aim in (*quality_aims(rows), *speed_aims(rows))),
         "## Training",
         training_table(trainings),
@@ -153,10 +153,10 @@ def page(rows: Mapping[str, Row], trainings: Mapping[str, Training], environment
         quality_table(rows),
         "\n".join(f"- {row.label}: {row.note}" for row in rows.values()),
         "## Speed and memory",
-        "A real-time factor is seconds of work per second of audio, one clip at a time, mel given. Memory is the most "
-        "that a process held, libraries included, which rendered all clips.",
+        "The real-time factor is seconds of work per second of audio, one clip at a time, from the mel. Memory is the "
+        "peak of a process that rendered all clips, libraries included.",
         speed_table(rows),
-        "## What was adapted",
+        "## Adaptations",
         notes,
     ]
     return "\n\n".join(parts) + "\n"
@@ -170,7 +170,7 @@ def write(
     text: str,
     folder: Path,
 ) -> None:
-    """vocoder.md and vocoder.json."""
+    """Write vocoder.md and vocoder.json."""
     record = {
         "environment": environment,
         "settings": settings,
@@ -183,7 +183,7 @@ def write(
 
 
 def plain(value: object) -> object:
-    """Ready for JSON: floats to six digits, what is not finite as None."""
+    """Convert a value for JSON: floats to six digits, NaN and infinity to None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

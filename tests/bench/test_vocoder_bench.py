@@ -105,7 +105,7 @@ def test_the_time_is_written_as_the_trainer_reads_it(seconds, text):
     assert clock(seconds) == text
 
 
-def test_better_means_the_judges_own_direction_and_the_ground_truth_is_no_rival():
+def test_better_follows_the_direction_of_the_metric_and_the_ground_truth_is_no_rival():
     aims = vocoder_report.quality_aims(rows())
     assert len(aims) == len(REPORT_METRICS) and all(aim.reached for aim in aims)
     assert all("better than World" in aim.by for aim in aims)
@@ -113,13 +113,13 @@ def test_better_means_the_judges_own_direction_and_the_ground_truth_is_no_rival(
     assert all(aim.reached is False and "0.5" in aim.by and "worse than World" in aim.by for aim in worse)
 
 
-def test_one_judge_may_be_missed_alone():
+def test_a_single_metric_may_be_missed():
     aims = {aim.statement.split(":")[0]: aim for aim in vocoder_report.quality_aims(rows(pesq=-1.0))}
     assert [name for name, aim in aims.items() if not aim.reached] == ["PESQ-WB"]
     assert "worse than 3 of 3: World, Diffwave, Vocos" in aims["PESQ-WB"].by
 
 
-def test_what_nobody_could_judge_stays_open():
+def test_metrics_without_scores_stay_open():
     unknown = rows()
     for one in unknown.values():
         one.scores["f0_rmse"] = [math.nan] * 4
@@ -186,7 +186,7 @@ def test_everything_is_timed_where_it_runs(tones):
     assert speeds([Counting()], course(tones), Path(), held_out, "cuda", 2) == {}
 
 
-def test_scores_are_the_judges_own(tones):
+def test_scores_equal_those_of_the_metrics(tones):
     pytest.importorskip("pyworld", reason="the extra metrics is not installed")
     rng = np.random.default_rng(0)
     recording = (0.1 * rng.standard_normal(RATE)).astype(np.float32)

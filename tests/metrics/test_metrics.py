@@ -1,4 +1,4 @@
-"""What every metric owes: identity, direction, and an honest answer where there is nothing to metric."""
+"""Properties of every metric: identity, direction, and NaN where the score is undefined."""
 
 import math
 
@@ -117,7 +117,7 @@ def test_misuse_is_refused(name, clean):
 
 
 @pytest.mark.parametrize("name", ["pesq", "stoi", "dnsmos"])
-def test_other_sample_rates_are_brought_to_the_judges_own(name, clean):
+def test_other_sample_rates_are_resampled(name, clean):
     from audiodiff.metrics.rates import at_rate
 
     metric, estimate = REPORT_METRICS[name], np.clip(noisy(clean, 15), -1, 1)
