@@ -8,7 +8,7 @@ import typer
 
 def publish(
     model: Annotated[Path, typer.Argument(help="Model folder of a run, such as runs/speech_mel/<date_time>/model.")],
-    data: Annotated[list[Path], typer.Option(help="Manifest that it was trained on; repeat for several.")],
+    data: Annotated[list[Path], typer.Option(help="Manifest that the model was trained on; repeat for several.")],
     notes: Annotated[Path, typer.Option(help="Markdown file with the model's known limitations.")],
     out: Annotated[Path, typer.Option(help="Output folder, such as audiodiff/pretrained/NAME.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model.")] = False,

@@ -275,7 +275,9 @@ def _check_values(value: dict, where: str) -> None:
         )
     for name in ("seconds", "sample_rate"):
         if not 0 < value[name] < _MAX_VALUE:
-            raise UserError(where, f"field {name!r} is {value[name]!r:.40}, not above 0 and below {_MAX_VALUE:g}", _FIX)
+            raise UserError(
+                where, f"field {name!r} is {value[name]!r:.40}, must be above 0 and below {_MAX_VALUE:g}", _FIX
+            )
     for name in ("id", "path"):
         if not value[name]:
             raise UserError(where, f"field {name!r} is empty", _FIX)

@@ -100,6 +100,6 @@ def check_size(path: Path) -> None:
 
 
 def too_long(subject: object, longest: float) -> UserError:
-    """The error of a clip that is too long for the demo."""
+    """Error for a clip that is too long for the demo."""
     fix = "cut the file, or use the command line (`audiodiff render`, `audiodiff generate`)"
     return UserError(subject, f"is longer than {longest:g} s", fix)

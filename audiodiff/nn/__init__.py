@@ -1,4 +1,4 @@
-"""Networks over tensors `(B, C, T)`: they know nothing of diffusion, mels or files.
+"""Networks over tensors `(B, C, T)`: the 1-D U-Net, its front ends, the autoencoder.
 
 A `Network` is a front end (samples to feature frames and back) around one 1-D U-Net. Every network takes any input
 length, outputs zero at initialization, and computes a clip independently of the others in its batch: there are no

@@ -103,7 +103,7 @@ class ResidualBlock(nn.Module):
         condition: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """`(B, C, F)` to the same."""
+        """Apply the block to `(B, C, F)`."""
         hidden = self.norm(x)
         if self.modulation is not None:
             scale, shift = rearrange(self.modulation(embedding), "b (two c) -> two b c 1", two=2)

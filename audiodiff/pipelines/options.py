@@ -35,10 +35,12 @@ class SamplingOptions:
     """
 
     steps: int | None = option(
-        None, kind="integer", help="Network evaluations per sample.", label="Steps", minimum=1, default_help=_OWN
+        None, kind="integer", help="Denoising steps.", label="Steps", minimum=1, default_help=_OWN
     )
     sampler: str | None = option(None, kind="choice", help="Name of the sampler.", label="Sampler", default_help=_OWN)
-    seed: int = option(0, kind="integer", help="Random seed. Clip i is the same for any number of clips.", label="Seed")
+    seed: int = option(
+        0, kind="integer", help="Random seed. Each clip is the same for any number of clips.", label="Seed"
+    )
 
     def __post_init__(self):
         """Check every option, and convert numbers to plain ones."""
@@ -59,7 +61,7 @@ class SynthesisOptions(SamplingOptions):
     consistency: int | None = option(
         None,
         kind="integer",
-        help="Iterations that fit the audio to its mel spectrogram (0 disables).",
+        help="Mel-consistency iterations after sampling (0 disables).",
         label="Mel consistency",
         minimum=0,
         default_help=_OWN,

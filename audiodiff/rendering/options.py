@@ -18,7 +18,7 @@ class FileOptions:
         UserError: a value that is out of range.
     """
 
-    batch_size: int = option(8, kind="integer", help="Clips per batch. Changes results by rounding only.", minimum=1)
+    batch_size: int = option(8, kind="integer", help="Clips per batch; changes results by rounding only.", minimum=1)
     format: str = option("wav", kind="choice", help="Audio file format.", choices=("wav", "flac"))
     overwrite: bool = option(False, kind="flag", help="Replace existing files.")
 

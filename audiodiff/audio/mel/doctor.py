@@ -207,7 +207,7 @@ class _Speech:
         return features - self.weights @ filterbank_theory(spec).covariates
 
     def log_density(self, residuals: np.ndarray) -> float:
-        """Log density, up to a constant."""
+        """Log density of a hypothesis, up to a constant."""
         return -0.5 * (_FREEDOM + len(residuals)) * math.log1p(self.distance(residuals) / _FREEDOM)
 
     def distance(self, residuals: np.ndarray) -> float:

@@ -51,7 +51,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_special(entry: os.DirEntry) -> bool:
-    """Whether it is a socket, a pipe or a device."""
+    """Whether a path is a socket, a pipe or a device."""
     try:
         return not entry.is_file() and not entry.is_symlink()
     except OSError:

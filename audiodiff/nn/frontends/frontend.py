@@ -106,7 +106,7 @@ class StridedFrontend(Frontend):
         return (samples + self.stride - 1) // self.stride + 1
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Analyse; the input is padded to whole strides."""
+        """Analyze the input, padded to whole strides."""
         return self.analysis(nn.functional.pad(x, (0, -x.shape[-1] % self.stride))), x
 
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
