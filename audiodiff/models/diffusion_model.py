@@ -58,6 +58,7 @@ class DiffusionModel(PretrainedModel):
         built_in: Iterable[Conditioner] = (),
     ):
         super().__init__()
+        del self.conditioners  # they come after the network in the order of parameters, in which norms are summed
         self.denoiser, self.sampler = denoiser, sampler
         self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
         self.conditioners, self.built_in = nn.ModuleList(as_list(conditioners)), nn.ModuleList(built_in)
