@@ -44,24 +44,24 @@ def control(option: Option, value: Any) -> Component:
     """The control of an option with a value to begin with; any value reaches the endpoint, which checks it."""
     texts = {"label": option.label, "info": option.help}
     if option.kind == "audio":
-        made = gr.Audio(type="filepath", label=f"{option.label} (WAV, FLAC, OGG or MP3)")
+        component = gr.Audio(type="filepath", label=f"{option.label} (WAV, FLAC, OGG or MP3)")
     elif option.kind == "flag":
-        made = gr.Checkbox(bool(value), **texts)
+        component = gr.Checkbox(bool(value), **texts)
     elif option.kind in ("choice", "text"):
         if option.multiple:
-            made = gr.CheckboxGroup(list(option.choices), value=list(value or ()), **texts)
+            component = gr.CheckboxGroup(list(option.choices), value=list(value or ()), **texts)
         elif option.choices:
-            made = gr.Dropdown(list(option.choices), value=value, **texts)
+            component = gr.Dropdown(list(option.choices), value=value, **texts)
         else:
-            made = gr.Textbox(value, **texts)
+            component = gr.Textbox(value, **texts)
     elif option.maximum is None or value is None:
-        made = gr.Number(value, **texts)
+        component = gr.Number(value, **texts)
     else:
         least = option.minimum if option.minimum is not None else STEPS[option.kind]
-        made = gr.Slider(least, option.maximum, value, step=STEPS[option.kind], **texts)
+        component = gr.Slider(least, option.maximum, value, step=STEPS[option.kind], **texts)
     if option.kind not in ("audio", "flag"):
-        made.preprocess = lambda payload: payload
-    return made
+        component.preprocess = lambda payload: payload
+    return component
 
 
 def parse(options: Mapping[str, Option], defaults: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:

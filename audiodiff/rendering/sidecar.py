@@ -27,7 +27,7 @@ RENAMED = {
 
 
 class SettingsMismatch(UserError):
-    """A file exists that was made with other settings."""
+    """A file exists that was written with other settings."""
 
 
 def create_folder(out: Path) -> None:
@@ -97,16 +97,16 @@ def read_sidecar(audio: Path, command: str) -> dict:
 
 
 def read_matching(audio: Path, command: str, settings: dict, renewed: Collection[str] = ()) -> dict:
-    """Read the sidecar of an audio file that was made with these settings; empty if it is to be made.
+    """Read the sidecar of an audio file that was written with these settings; empty if it is to be written.
 
     Args:
         audio: path of the audio file.
         command: that wrote it.
         settings: entries that must be equal; an entry that is None may be missing.
-        renewed: those of them whose change makes the file outdated: it is to be made again.
+        renewed: those of them whose change makes the file outdated: it is to be written again.
 
     Raises:
-        SettingsMismatch: it was made with other settings.
+        SettingsMismatch: it was written with other settings.
         UserError: as `read_sidecar`.
     """
     found = read_sidecar(audio, command)
