@@ -36,7 +36,7 @@ def state(shown, log_snr, noise):
 
 
 class Shown(torch.nn.Module):
-    """Remembers what it is shown, and answers it."""
+    """Records its input and returns it."""
 
     def forward(self, x, log_snr, cond):
         self.x, self.log_snr, self.cond = x, log_snr, cond
@@ -44,7 +44,7 @@ class Shown(torch.nn.Module):
 
 
 class GaussianEnds:
-    """(x0, y) jointly Gaussian with means m0, my: a network within a bridge that answers E[x0 | x_u, y]."""
+    """(x0, y) jointly Gaussian with means m0, my: a network within a bridge that outputs E[x0 | x_u, y]."""
 
     def __init__(self, generator, noise, size=3):
         half = torch.randn(2 * size, 2 * size, generator=generator, dtype=torch.float64)
@@ -156,7 +156,7 @@ def chained(name):
 
 
 def answered(x, u):
-    """Some x0 that a network might answer to x / alpha at the share u."""
+    """Some x0 that a network might output to x / alpha at the share u."""
     return torch.tanh(1.3 * x - 0.4) + 0.2 * u
 
 
@@ -197,8 +197,8 @@ def test_the_samplers_are_those_of_chen_et_al(name, stochastic, generator):
     grid = schedule.t_from_log_snr(log_snr)[first:]
     sampler = Ancestral(5, grid=grid) if stochastic else DDIM(4, grid=grid)
     denoiser = Denoiser(Bridge(Answering(noise), noise), schedule, X0())
-    made = sampler(denoiser, x1, Condition(signal=y), lambda step: steps[step])
-    torch.testing.assert_close(made, x, rtol=1e-7, atol=1e-7)
+    result = sampler(denoiser, x1, Condition(signal=y), lambda step: steps[step])
+    torch.testing.assert_close(result, x, rtol=1e-7, atol=1e-7)
 
 
 def test_the_ode_from_zero_leaves_y_along_the_mean():
@@ -213,7 +213,7 @@ def test_the_ode_from_zero_leaves_y_along_the_mean():
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_the_posterior_is_that_of_the_process_without_y(noise, schedule, generator):
-    """E[x0 | x_u, y] by conditioning on both is what a denoiser of x0 under noise answers where y is known."""
+    """E[x0 | x_u, y] by conditioning on both is what a denoiser of x0 under noise outputs where y is known."""
     ends = GaussianEnds(generator, noise)
     z, y = torch.randn(2, 5, 1, 3, generator=generator, dtype=torch.float64)
     for t in (0.05, 0.3, 0.7, 0.9):
@@ -230,8 +230,8 @@ def test_orders_of_convergence(order, predict, generator):
     errors = []
     for nfe in (16, 32, 64):
         grid = torch.linspace(first, last, nfe + 1, dtype=torch.float64)
-        made = Multistep(nfe, order, predict, grid)(ends.denoiser(schedule), z, Condition(signal=y))
-        errors.append(float((made - exact).abs().max()))
+        result = Multistep(nfe, order, predict, grid)(ends.denoiser(schedule), z, Condition(signal=y))
+        errors.append(float((result - exact).abs().max()))
     slopes = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
     assert all(order - 0.35 < slope < order + 0.8 for slope in slopes), slopes
 
@@ -253,18 +253,18 @@ def test_ode_and_sde_sample_all_that_y_may_come_from(name, generator):
     def noise(step):
         return torch.randn(clips, 1, 3, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
 
-    made = SAMPLERS[name](ends.denoiser(Cosine()), x1, Condition(signal=y), noise)[:, 0]
+    result = SAMPLERS[name](ends.denoiser(Cosine()), x1, Condition(signal=y), noise)[:, 0]
     mean, covariance = ends.given_y(y[:1, 0])
     scale = covariance.diagonal().sqrt()
-    assert ((made.mean(0) - mean[0]).abs() / scale).max() < 0.03
-    assert ((made.T.cov() - covariance).abs() / scale.outer(scale)).max() < 0.05
+    assert ((result.mean(0) - mean[0]).abs() / scale).max() < 0.03
+    assert ((result.T.cov() - covariance).abs() / scale.outer(scale)).max() < 0.05
 
 
 def test_the_ode_from_zero_makes_the_mean(generator):
     ends = GaussianEnds(generator, 1.0)
     y = torch.randn(4, 1, 3, generator=generator, dtype=torch.float64)
-    made = Multistep(200, 3, "v")(ends.denoiser(Cosine()), torch.zeros_like(y), Condition(signal=y))
-    torch.testing.assert_close(made[:, 0], ends.given_y(y[:, 0])[0], rtol=0, atol=1e-5)
+    result = Multistep(200, 3, "v")(ends.denoiser(Cosine()), torch.zeros_like(y), Condition(signal=y))
+    torch.testing.assert_close(result[:, 0], ends.given_y(y[:, 0])[0], rtol=0, atol=1e-5)
 
 
 def test_the_loss_is_least_at_the_posterior_mean(generator):
@@ -318,9 +318,9 @@ def test_a_trained_bridge_finds_both_signals_that_y_may_come_from(generator):
         decay.step()
     y, x1 = torch.randn(2, 2000, 1, 4, generator=generator)
     with torch.no_grad():
-        made = Multistep(20, 2, "x0")(denoiser, x1, Condition(signal=y)) - 0.8 * y
-    assert abs(float((made > 0).float().mean()) - 0.5) < 0.05
-    assert float((made.abs() - 0.6).abs().mean()) < 0.25  # their mean would be 0.6 away
+        result = Multistep(20, 2, "x0")(denoiser, x1, Condition(signal=y)) - 0.8 * y
+    assert abs(float((result > 0).float().mean()) - 0.5) < 0.05
+    assert float((result.abs() - 0.6).abs().mean()) < 0.25  # their mean would be 0.6 away
 
 
 @pytest.mark.parametrize("sampler", [Multistep(4, 2, "x0"), Ancestral(4)], ids=["ode", "sde"])
@@ -349,10 +349,10 @@ def test_guidance_and_compilation_hold_as_they_stand(generator):
     torch.manual_seed(0)
     network = torch.nn.Conv1d(1, 1, 5, padding=2)
 
-    def asked(x, log_snr, cond):
+    def evaluated(x, log_snr, cond):
         return network(x) + cond.frames
 
-    denoiser = Denoiser(Bridge(asked), Cosine(), V())
+    denoiser = Denoiser(Bridge(evaluated), Cosine(), V())
     z, y, frames = torch.randn(3, 2, 1, 9)
     cond, none = Condition(frames, signal=y), Condition(torch.zeros_like(frames), signal=y)
     guided = ClassifierFree(denoiser, 3.0, none)(z, 0.5, cond)

@@ -72,7 +72,7 @@ def test_conditions_that_cannot_be_joined(first, second):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_answers_come_back_in_the_dtype_of_the_state(dtype):
+def test_outputs_have_the_dtype_of_the_state(dtype):
     assert check_output(torch.ones(2, 1, 4, dtype=dtype), (2, 1, 4), torch.float32, "it").dtype == torch.float32
 
 

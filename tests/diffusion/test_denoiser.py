@@ -36,7 +36,7 @@ def silent(x, log_snr, cond):
 
 
 class Recording:
-    """A network that answers 0 and keeps what it was given."""
+    """A network that returns 0 and records its inputs."""
 
     def __init__(self):
         self.seen = []
@@ -61,7 +61,7 @@ def test_batch_times_equal_single_times(mixture, x1):
 
 
 @pytest.mark.parametrize("t, expected", [(0.0, 20.0), (1.0, -20.0), (0.5, 0.0)])
-def test_network_is_told_a_bounded_log_snr(t, expected):
+def test_network_sees_a_bounded_log_snr(t, expected):
     seen = []
 
     def network(x_t, log_snr, cond):
@@ -69,8 +69,8 @@ def test_network_is_told_a_bounded_log_snr(t, expected):
         return torch.zeros_like(x_t).bfloat16()
 
     for time in (t, torch.full((3,), t)):
-        answer = Denoiser(network, Cosine(), V())(torch.ones(3, 1, 4), time, "cond")
-        assert answer.dtype == torch.float32
+        output = Denoiser(network, Cosine(), V())(torch.ones(3, 1, 4), time, "cond")
+        assert output.dtype == torch.float32
     for log_snr, cond in seen:
         assert log_snr.shape == (3,) and log_snr.dtype == torch.float32 and cond == "cond"
         assert log_snr.tolist() == pytest.approx([expected] * 3, abs=1e-6)
@@ -229,7 +229,7 @@ def test_perfect_network_has_no_loss_on_a_point(objective, generator):
 
 
 def test_oracle_minimizes_the_loss(gaussian, generator):
-    """E[x0 | x_t] is the minimizer: scaling its answer by 0.9 or 1.1 costs more."""
+    """E[x0 | x_t] is the minimizer: scaling its output by 0.9 or 1.1 costs more."""
     modes = torch.randn(20000, 6, generator=generator, dtype=torch.float64) * gaussian.variances.sqrt()
     x0 = (gaussian.mean + modes @ gaussian.modes.T)[:, None]
     noise = torch.randn(x0.shape, generator=generator, dtype=torch.float64)
@@ -343,8 +343,8 @@ def test_gradients_reach_the_network(generator):
     assert float(network.weight.grad.abs().sum()) > 0
 
 
-def test_two_answers_are_told_apart_by_channels(x1):
-    """One channel of six samples: the second channel of the answer is the fraction, here and in the loss."""
+def test_two_outputs_are_split_by_channels(x1):
+    """One channel of six samples: the second channel of the output is the fraction, here and in the loss."""
     denoiser = Denoiser(
         lambda x_t, log_snr, cond: torch.cat([x_t, 0 * x_t], 1), Cosine(), LearnedVariance(X0(), 4, 1.0)
     )
@@ -352,10 +352,10 @@ def test_two_answers_are_told_apart_by_channels(x1):
     mean, log_variance = denoiser.posterior(x1, 0.5, 0.25)
     assert mean.shape == log_variance.shape == x1.shape
     x0, t = x1[:1], torch.tensor([0.5], dtype=torch.float64)
-    made = denoiser.loss(x0, x1[1:2], t)
+    result = denoiser.loss(x0, x1[1:2], t)
     step = Posterior.between(denoiser._level(t, x0), denoiser._level(t - 0.25, x0))
-    divergence = step.divergence(x0, made.x_t, torch.full_like(x0, 0.5)).mean()
-    assert float(made.loss) == pytest.approx(float((made.x_t - x0).square().mean() + 4 * divergence), rel=1e-12)
+    divergence = step.divergence(x0, result.x_t, torch.full_like(x0, 0.5)).mean()
+    assert float(result.loss) == pytest.approx(float((result.x_t - x0).square().mean() + 4 * divergence), rel=1e-12)
     # The step from t = 0.1 ends at t = 0, where there is no divergence.
     last = denoiser.loss(x0, x1[1:2], torch.tensor([0.1], dtype=torch.float64))
     assert float(last.loss) == pytest.approx(float((last.x_t - x0).square().mean()), rel=1e-12)

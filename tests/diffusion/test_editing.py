@@ -22,26 +22,26 @@ def noise(count: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m", "ddpm"])
 def test_what_is_known_is_kept(sampler):
-    known, share = noise(3, 1), torch.zeros(FRAMES, dtype=torch.float64)
-    share[:10] = 1
-    made = presets.build(sampler, 8)(
-        Inpainting(oracle(), known, share), noise(3), noise=lambda step: noise(3, 10 + step)
+    known, mask = noise(3, 1), torch.zeros(FRAMES, dtype=torch.float64)
+    mask[:10] = 1
+    result = presets.build(sampler, 8)(
+        Inpainting(oracle(), known, mask), noise(3), noise=lambda step: noise(3, 10 + step)
     )
-    torch.testing.assert_close(made[..., :10], known[..., :10], rtol=0, atol=1e-9)
-    assert not torch.allclose(made[..., 10:], known[..., 10:], atol=0.1)
+    torch.testing.assert_close(result[..., :10], known[..., :10], rtol=0, atol=1e-9)
+    assert not torch.allclose(result[..., 10:], known[..., 10:], atol=0.1)
 
 
 @pytest.mark.parametrize(("correlation", "weight", "least", "most"), [(0.9, 0.5, 0.8, 0.95), (0.5, 1.0, 0.45, 0.6)])
 def test_the_rest_fits_what_is_known(correlation, weight, least, most):
-    """Correlated data: the first made frame follows the last known one nearly as in the data, without it much less."""
-    share = torch.zeros(FRAMES, dtype=torch.float64)
-    share[:12] = 1
+    """The first sampled frame correlates with the last known one nearly as in the data, without the gradient less."""
+    mask = torch.zeros(FRAMES, dtype=torch.float64)
+    mask[:12] = 1
     known = presets.build("ddim", 60)(oracle(correlation), noise(2000, 1))
     found = []
     for given in (weight, 0.0):
-        made = presets.build("ddim", 20)(Inpainting(oracle(correlation), known, share, given), noise(2000))[:, 0]
-        found.append(float(torch.corrcoef(made[:, 11:13].T)[0, 1]))
-        assert 0.6 < float(made[:, 12:].var()) < 1.4
+        result = presets.build("ddim", 20)(Inpainting(oracle(correlation), known, mask, given), noise(2000))[:, 0]
+        found.append(float(torch.corrcoef(result[:, 11:13].T)[0, 1]))
+        assert 0.6 < float(result[:, 12:].var()) < 1.4
     assert least < found[0] < most and found[1] < found[0] - 0.2
 
 
@@ -50,9 +50,9 @@ def test_the_later_the_start_the_nearer_to_what_was_given():
     distances = []
     for t in (0.1, 0.4, 0.7, 1.0):
         restarted = SDEdit(oracle(), t)
-        made = presets.build("ddim", 30)(restarted, restarted.add_noise(given, noise(200)))
-        assert float(made.var()) == pytest.approx(1.0, abs=0.15)
-        distances.append(float((made - given).square().mean()))
+        result = presets.build("ddim", 30)(restarted, restarted.add_noise(given, noise(200)))
+        assert float(result.var()) == pytest.approx(1.0, abs=0.15)
+        distances.append(float((result - given).square().mean()))
     assert distances == sorted(distances) and distances[0] < 0.1 and distances[-1] > 1.5
 
 

@@ -94,8 +94,8 @@ def test_clean_data_is_no_obstacle(objective):
     x0, anything = _pair()
     for alpha in (1.0, 0.5):
         x_t = alpha * x0
-        answer = x0 if objective is X0 else anything
-        assert torch.allclose(objective().x0(answer, x_t, alpha, 0.0), x0, rtol=0, atol=1e-14)
+        output = x0 if objective is X0 else anything
+        assert torch.allclose(objective().x0(output, x_t, alpha, 0.0), x0, rtol=0, atol=1e-14)
     assert X0().prediction(x0, x_t, alpha, 0.0) is x0
 
 
@@ -147,8 +147,8 @@ def test_weighted_losses_are_one_loss(weighting):
     slope = -torch.arange(1.0, 8.0, dtype=torch.float64).reshape(-1, 1, 1)
     expected = weighting(2 * torch.log(alpha / sigma), lambda: slope) * (estimate - x0).square()
     for objective in (o(weighting) for o in OBJECTIVES):
-        answers = (objective.prediction(x, x_t, alpha, sigma) for x in (estimate, x0))
-        error = next(answers) - next(answers)
+        outputs = (objective.prediction(x, x_t, alpha, sigma) for x in (estimate, x0))
+        error = next(outputs) - next(outputs)
         cost = objective.loss_weight(alpha, sigma, lambda: slope) * error.square()
         assert torch.allclose(cost.mean((1, 2)), expected.mean((1, 2)), rtol=1e-12, atol=0)
 
@@ -189,9 +189,9 @@ def test_scale():
 
 
 def test_without_variance_the_answer_is_the_prediction():
-    answer = torch.ones(2, 1, 4)
-    prediction, fraction = V().split(answer, 1)
-    assert prediction is answer and fraction is None
+    output = torch.ones(2, 1, 4)
+    prediction, fraction = V().split(output, 1)
+    assert prediction is output and fraction is None
 
 
 def test_weighting_is_kept():

@@ -96,7 +96,7 @@ def test_every_objective_of_every_schedule_recovers_the_oracle(schedule, objecti
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: type(schedule).__name__)
 @pytest.mark.parametrize("time", [1e-4, 0.4])
-def test_a_network_answers_for_the_true_amplitudes(schedule, time, gaussian, x1):
+def test_a_network_predicts_for_the_true_amplitudes(schedule, time, gaussian, x1):
     """For a point in the data x0 and noise are known, so the objective's target is too."""
     point = GaussianOracle(gaussian.mean, 1e-18 * torch.eye(6), schedule)
     t = torch.full((32,), time, dtype=torch.float64)
@@ -108,7 +108,7 @@ def test_a_network_answers_for_the_true_amplitudes(schedule, time, gaussian, x1)
         assert torch.allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_a_network_told_of_more_noise_than_there_is_answers_for_t_1(gaussian, x1):
+def test_a_network_at_more_noise_than_there_is_predicts_for_t_1(gaussian, x1):
     """log_snr may be rounded below the schedule's lowest."""
     schedule = VarianceExploding()
     network = GaussianOracle(gaussian.mean, gaussian.covariance, schedule).as_network(Score())
@@ -117,12 +117,12 @@ def test_a_network_told_of_more_noise_than_there_is_answers_for_t_1(gaussian, x1
     assert torch.allclose(at, below, rtol=1e-5)
 
 
-def test_answers_keep_shape_and_dtype(gaussian, x1):
+def test_estimates_keep_shape_and_dtype(gaussian, x1):
     batched, single = torch.full((32,), 0.3), torch.tensor(0.3, dtype=torch.float64)
     for t in (0.3, single, batched):
-        answer = gaussian(x1.reshape(32, 2, 3).float(), t)
-        assert answer.dtype == torch.float32 and answer.shape == (32, 2, 3)
-        assert torch.allclose(answer.reshape(32, 1, 6), gaussian(x1, 0.3).float(), atol=1e-6)
+        output = gaussian(x1.reshape(32, 2, 3).float(), t)
+        assert output.dtype == torch.float32 and output.shape == (32, 2, 3)
+        assert torch.allclose(output.reshape(32, 1, 6), gaussian(x1, 0.3).float(), atol=1e-6)
 
 
 @pytest.mark.parametrize("alpha, sigma", [(1.0, 0.0), (0.8, 0.6), (1.0, 3.0), (0.0, 1.0)])

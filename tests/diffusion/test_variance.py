@@ -130,17 +130,17 @@ def test_divergence_is_least_at_the_true_variance(at_t, at_s, variance):
     assert costs[1] < min(costs[0], costs[2])
 
 
-def build(answer, objective=None, **options) -> Denoiser:
-    """A denoiser whose network answers (B, 2, T): `answer(x, log_snr)` and the variance's parameter."""
+def build(output, objective=None, **options) -> Denoiser:
+    """A denoiser whose network returns (B, 2, T): `output(x, log_snr)` and the variance's parameter."""
 
     def network(x, log_snr, cond):
-        return torch.cat(answer(x, log_snr), dim=1)
+        return torch.cat(output(x, log_snr), dim=1)
 
     return Denoiser(network, Cosine(), LearnedVariance(objective or V(), **options))
 
 
 @pytest.mark.parametrize("objective", [Epsilon, X0, V, Score, Flow])
-def test_denoiser_answers_mean_and_variance(objective):
+def test_denoiser_returns_mean_and_variance(objective):
     oracle = GaussianOracle(torch.zeros(40), torch.eye(40) * 0.3, Cosine())
     inner = oracle.as_network(objective())
     denoiser = build(lambda x, log_snr: (inner(x, log_snr), torch.full_like(x, -0.5)), objective())

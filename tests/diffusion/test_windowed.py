@@ -18,7 +18,7 @@ from audiodiff.diffusion.windowed import Windowed
 
 
 class Pointwise:
-    """E[x0 | x_t] of white data: every frame by itself, so any windows must answer what the whole does."""
+    """E[x0 | x_t] of white data: every frame by itself, so any windows must give the same as the whole."""
 
     schedule, t_max = Cosine(), 1.0
 
@@ -75,7 +75,7 @@ def test_a_clip_does_not_depend_on_its_batch():
 
 
 def test_a_loop_has_no_beginning():
-    """Turned by a whole hop, the answer is turned as well; the last frame knows the first."""
+    """Turned by a whole hop, the output is turned as well; the last frame knows the first."""
     windowed = Windowed(Neighbors(), 16, 0.5, loop=True)
     x = torch.randn(1, 1, 64)
     torch.testing.assert_close(windowed(x.roll(8, -1), 0.5), windowed(x, 0.5).roll(8, -1))
@@ -109,8 +109,8 @@ def test_samples_of_windows_have_the_distribution_of_the_whole():
 
     windowed = Windowed(Rows(), window, 0.5, at_once=100_000)
     noise = torch.randn(1500, 1, frames, generator=torch.Generator().manual_seed(0))
-    made = presets.build("dpmpp_2m", 16)(windowed, noise)[:, 0]
-    neighbors = (made[:, 1:] * made[:, :-1]).mean(0)
+    result = presets.build("dpmpp_2m", 16)(windowed, noise)[:, 0]
+    neighbors = (result[:, 1:] * result[:, :-1]).mean(0)
     assert abs(float(neighbors.mean()) - 0.8) < 0.05
     assert float((neighbors - neighbors.mean()).abs().max()) < 0.15  # statistical, 1500 clips, and no seam in it
 
@@ -185,8 +185,8 @@ def test_memory_of_a_gradient_does_not_grow_with_the_windows(kind):
 def test_a_gradient_is_the_same_however_many_windows_go_at_once(kind):
     frames = 300
     x_t = torch.randn(2, 1, frames, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    answers = [_guided(kind, Windowed(Wide(), 32, at_once=n), frames)(x_t, 0.5) for n in (3, 1000)]
-    assert torch.allclose(*answers, rtol=0, atol=1e-12)
+    outputs = [_guided(kind, Windowed(Wide(), 32, at_once=n), frames)(x_t, 0.5) for n in (3, 1000)]
+    assert torch.allclose(*outputs, rtol=0, atol=1e-12)
 
 
 def test_a_guided_answer_through_many_windows_is_differentiable_once_more():

@@ -1,6 +1,6 @@
 """Faults in the source of a module: one number moved, or one operator exchanged for its inverse.
 
-The fault is made in the syntax tree while the module is imported. No file changes.
+The fault is result in the syntax tree while the module is imported. No file changes.
 """
 
 import ast
@@ -98,10 +98,10 @@ def faults(path: Path, kind: str) -> list[SourceFault]:
 
 def nodes(tree: ast.AST, kind: str) -> list[ast.Constant | ast.BinOp]:
     """The nodes of a kind that can take a fault, in source order; annotations are not code."""
-    hints = [getattr(node, field, None) for node in ast.walk(tree) for field in ("annotation", "returns")]
-    ignored = {id(node) for hint in hints if hint is not None for node in ast.walk(hint)}
+    hints = [getattr(node, field, None) for node in ast.integrate(tree) for field in ("annotation", "returns")]
+    ignored = {id(node) for hint in hints if hint is not None for node in ast.integrate(hint)}
     fits = _is_number if kind == "number" else _is_invertible
-    found = [node for node in ast.walk(tree) if fits(node) and id(node) not in ignored]
+    found = [node for node in ast.integrate(tree) if fits(node) and id(node) not in ignored]
     return sorted(found, key=lambda node: (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset))
 
 

@@ -2,7 +2,7 @@
 
 torch takes seconds to import and a trial one second, so this process imports what the tests need from elsewhere, never
 `audiodiff.diffusion`, and every trial is a fork of it. A trial ends with the first test that fails. Tests that noticed
-another fault of the same module lately are asked first, then quick ones before slow ones.
+another fault of the same module lately are evaluated first, then quick ones before slow ones.
 """
 
 import gc
@@ -100,11 +100,11 @@ def sound(files: Sequence[str], workers: int) -> tuple[dict[str, float], list[st
 
     seconds: dict[str, float] = {}
     failed: list[str] = []
-    for answers in _in_forks([(file, lambda file=file: iter([measure(file)])) for file in files], workers):
-        for times, broken in answers.said:
+    for outputs in _in_forks([(file, lambda file=file: iter([measure(file)])) for file in files], workers):
+        for times, broken in outputs.said:
             seconds |= times
             failed += broken
-        failed += [f"{answers.task} ended early"] * (not answers.said)
+        failed += [f"{outputs.task} ended early"] * (not outputs.said)
     return seconds, failed
 
 
@@ -139,7 +139,7 @@ def _batches(faults: Iterable[Fault]) -> Iterator[list[Fault]]:
 
 
 def _stages(fault: Fault, seconds: dict[str, float], lately: Sequence[str], home: bool) -> list[list[str]]:
-    """The tests in the order in which they are asked, in two runs of pytest."""
+    """The tests in the order in which they run, in two runs of pytest."""
     quick_first = sorted(seconds, key=seconds.__getitem__)
     tests = [test for test in quick_first if test.startswith(f"{TESTS}/{fault.home}::") == home]
     # Of the tests of the tables those of the preset at hand.
@@ -201,5 +201,5 @@ def _in_forks(tasks: Iterable[tuple[Any, Callable[[], Iterator[Any]]]], workers:
 
 def _speak(function: Callable[[], Iterator[Any]], sender: Connection) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    for answer in function():
-        sender.send(answer)
+    for output in function():
+        sender.send(output)

@@ -63,7 +63,7 @@ def test_latents_are_standardized_by_what_was_measured():
     assert {"mean", "deviation"} <= set(model.state_dict()) and "window" not in model.state_dict()
 
 
-def test_it_learns_to_give_back_what_it_hears():
+def test_it_learns_to_reconstruct():
     model = build(latents=8, channels=[32, 32])
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     time = torch.arange(512)
@@ -79,7 +79,7 @@ def test_it_learns_to_give_back_what_it_hears():
     assert float(loss) < 0.1  # of 0.5, with a quarter of the numbers
 
 
-def test_without_phases_it_learns_magnitudes_and_hears_nothing_else():
+def test_without_phases_it_sees_and_learns_magnitudes_only():
     """A tone of any phase has one code, and comes back at its pitch and level."""
     model = build(latents=8, channels=[32, 32], phases=False)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
@@ -91,8 +91,8 @@ def test_without_phases_it_learns_magnitudes_and_hears_nothing_else():
     for step in range(150):
         hertz = 0.02 + 0.2 * torch.rand(16, 1, generator=torch.Generator().manual_seed(step))
         x = (2 * torch.pi * hertz * time).sin()
-        made = spectrum(model.signal(model.posterior(x)[0]))
-        loss = (made - spectrum(x)).square().mean() / spectrum(x).square().mean()
+        result = spectrum(model.signal(model.posterior(x)[0]))
+        loss = (result - spectrum(x)).square().mean() / spectrum(x).square().mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -105,7 +105,7 @@ def test_without_phases_it_learns_magnitudes_and_hears_nothing_else():
     assert not torch.allclose(build().encode(-x), build().encode(x))
 
 
-def test_levels_that_do_not_fit():
+def test_levels_that_do_not_match():
     for channels, blocks in (([8], [1, 1]), ([], [])):
         with pytest.raises(ValueError, match="each level"):
             build(channels=channels, blocks=blocks)

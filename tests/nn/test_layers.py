@@ -16,7 +16,7 @@ def fourier_features(log_snr: torch.Tensor) -> torch.Tensor:
     return embedding(log_snr).detach()
 
 
-def test_noise_levels_a_hundredth_apart_are_told_apart():
+def test_noise_levels_a_hundredth_apart_are_distinguished():
     levels = torch.linspace(-20, 20, 4001)
     features = fourier_features(levels)
     steps = (features[1:] - features[:-1]).norm(dim=1)
@@ -40,10 +40,10 @@ def test_embedding_of_a_level_does_not_depend_on_the_batch():
 
 def test_channel_norm_sets_the_level_of_every_frame_by_itself():
     x = torch.randn(2, 8, 5) * torch.tensor([0.1, 1.0, 10.0, 100.0, 1e-2])
-    made = ChannelNorm()(x)
-    torch.testing.assert_close(made.square().mean(1), torch.ones(2, 5), atol=1e-2, rtol=0)
+    result = ChannelNorm()(x)
+    torch.testing.assert_close(result.square().mean(1), torch.ones(2, 5), atol=1e-2, rtol=0)
     alone = ChannelNorm()(x[..., 2:3])
-    torch.testing.assert_close(made[..., 2:3], alone)
+    torch.testing.assert_close(result[..., 2:3], alone)
     assert torch.isfinite(ChannelNorm()(torch.zeros(1, 8, 3))).all()
 
 
@@ -92,7 +92,7 @@ def test_upsample_fills_pairs_in_order():
     assert upsample(torch.tensor([[[1.0, 2.0, 3.0]]])).tolist() == [[[1, -1, 2, -2, 3, -3]]]
 
 
-def test_masked_without_a_mask_is_the_input():
+def test_no_mask_changes_nothing():
     x = torch.randn(1, 2, 3)
     assert apply_mask(x, None) is x
     assert apply_mask(x, torch.tensor([[[1.0, 0.0, 1.0]]]))[..., 1].tolist() == [[0.0, 0.0]]
@@ -109,12 +109,12 @@ def test_attention_does_not_see_beyond_the_end():
     layer = attention()
     x = torch.randn(2, 8, 20)
     mask = (torch.arange(20) < torch.tensor([[12], [20]])).float()[:, None]
-    made = layer(x, mask)
-    torch.testing.assert_close(made[:1, :, :12], layer(x[:1, :, :12], None), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(made[1:], layer(x[1:], None), atol=1e-6, rtol=1e-5)
-    rubbish = x.clone()
-    rubbish[0, :, 12:] = 1e4
-    torch.testing.assert_close(layer(rubbish, mask)[0, :, :12], made[0, :, :12])
+    result = layer(x, mask)
+    torch.testing.assert_close(result[:1, :, :12], layer(x[:1, :, :12], None), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(result[1:], layer(x[1:], None), atol=1e-6, rtol=1e-5)
+    garbage = x.clone()
+    garbage[0, :, 12:] = 1e4
+    torch.testing.assert_close(layer(garbage, mask)[0, :, :12], result[0, :, :12])
 
 
 def test_attention_carries_from_any_frame_to_any_other():

@@ -1,4 +1,4 @@
-"""The promises of every network: any length, zero at initialization, clips that do not see each other."""
+"""What holds for every network: any length, zero at initialization, independent clips."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def build(frontend: str, channels: int = 1, levels: int = 2, condition: int = BA
     return Network(FRONTENDS[frontend](channels), condition, HOP, widths, blocks, embedding=16, **options)
 
 
-def awake(network: Network) -> Network:
+def randomize(network: Network) -> Network:
     """The network with random numbers in place of its zero-initialized weights, as if it had been trained."""
     for parameter in network.parameters():
         if not parameter.detach().any():
@@ -49,14 +49,14 @@ def inputs(batch: int, samples: int, channels: int = 1, seed: int = 0) -> tuple[
 @every_frontend
 @settings(max_examples=10, deadline=None)
 @given(samples=st.integers(1, 150), channels=st.integers(1, 2), levels=st.integers(1, 3), attention=st.booleans())
-def test_any_length_comes_back_as_it_went_in(frontend, samples, channels, levels, attention):
-    network = awake(build(frontend, channels, levels, attention_levels=attention))
+def test_output_has_the_length_of_the_input(frontend, samples, channels, levels, attention):
+    network = randomize(build(frontend, channels, levels, attention_levels=attention))
     x, log_snr, cond = inputs(2, samples, channels)
-    made = network(x, log_snr, cond)
-    assert made.shape == x.shape
-    assert made.dtype == x.dtype
-    assert torch.isfinite(made).all()
-    assert made.any()
+    result = network(x, log_snr, cond)
+    assert result.shape == x.shape
+    assert result.dtype == x.dtype
+    assert torch.isfinite(result).all()
+    assert result.any()
 
 
 @every_frontend
@@ -66,21 +66,21 @@ def test_output_is_zero_at_initialization(frontend):
 
 
 @every_frontend
-def test_awake_network_listens_to_signal_level_and_condition(frontend):
-    network = awake(build(frontend))
+def test_output_depends_on_signal_level_and_condition(frontend):
+    network = randomize(build(frontend))
     x, log_snr, cond = inputs(1, 64)
-    made = network(x, log_snr, cond)
+    result = network(x, log_snr, cond)
     for other in (
         network(x + 0.1, log_snr, cond),
         network(x, log_snr + 1, cond),
         network(x, log_snr, Condition(cond.frames + 0.1)),
     ):
-        assert (made - other).abs().max() > 1e-3 * made.abs().max()
+        assert (result - other).abs().max() > 1e-3 * result.abs().max()
 
 
 @every_frontend
 def test_gradient_reaches_every_parameter(frontend):
-    network = awake(build(frontend, levels=3, attention_levels=True))
+    network = randomize(build(frontend, levels=3, attention_levels=True))
     x, log_snr, cond = inputs(3, 90)
     network(x, log_snr, cond).square().mean().backward()
     idle = [name for name, parameter in network.named_parameters() if not parameter.grad.any()]
@@ -88,7 +88,7 @@ def test_gradient_reaches_every_parameter(frontend):
 
 
 @every_frontend
-def test_training_wakes_every_parameter_within_three_steps(frontend):
+def test_every_parameter_trains_within_three_steps(frontend):
     """Zero at initialization must not mean dead: the last layer moves first, then what stands behind it."""
     network = build(frontend, attention_levels=True)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
@@ -103,29 +103,29 @@ def test_training_wakes_every_parameter_within_three_steps(frontend):
 
 @every_frontend
 def test_batch_order_does_not_matter(frontend):
-    network = awake(build(frontend, attention_levels=True))
+    network = randomize(build(frontend, attention_levels=True))
     x, log_snr, cond = inputs(4, 90)
     order = torch.tensor([2, 0, 3, 1])
-    made = network(x, log_snr, cond)
+    result = network(x, log_snr, cond)
     again = network(x[order], log_snr[order], Condition(cond.frames[order]))
-    torch.testing.assert_close(again, made[order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(again, result[order], atol=1e-5, rtol=1e-5)
 
 
 @every_frontend
 @settings(max_examples=10, deadline=None)
 @given(short=st.integers(1, 100), longer=st.integers(0, 90), attention=st.booleans())
 def test_clip_alone_equals_the_clip_in_a_longer_batch(frontend, short, longer, attention):
-    network = awake(build(frontend, levels=3, attention_levels=attention))
+    network = randomize(build(frontend, levels=3, attention_levels=attention))
     x, log_snr, cond = inputs(1, short)
     alone = network(x, log_snr, cond)
 
     samples = short + longer
     other, _, other_cond = inputs(1, samples, seed=1)
-    rubbish = 100 * torch.randn(1, 1, longer, generator=torch.Generator().manual_seed(2))
+    garbage = 100 * torch.randn(1, 1, longer, generator=torch.Generator().manual_seed(2))
     held = other_cond.frames.shape[-1] - cond.frames.shape[-1]
     frames = nn.functional.pad(cond.frames, (0, held), mode="replicate")
     together = network(
-        torch.cat([torch.cat([x, rubbish], -1), other]),
+        torch.cat([torch.cat([x, garbage], -1), other]),
         log_snr.expand(2),
         Condition(torch.cat([frames, other_cond.frames]), torch.tensor([short, samples])),
     )
@@ -135,7 +135,7 @@ def test_clip_alone_equals_the_clip_in_a_longer_batch(frontend, short, longer, a
 
 @every_frontend
 def test_valid_samples_of_a_whole_clip_change_nothing(frontend):
-    network = awake(build(frontend, attention_levels=True))
+    network = randomize(build(frontend, attention_levels=True))
     x, log_snr, cond = inputs(2, 83)
     told = Condition(cond.frames, torch.tensor([83, 83]))
     torch.testing.assert_close(network(x, log_snr, told), network(x, log_snr, cond), atol=1e-5, rtol=1e-5)
@@ -166,21 +166,21 @@ def test_condition_is_read_where_the_frame_lies(frontend):
 )
 def test_shifting_signal_and_condition_by_one_hop_shifts_the_output(frontend, levels):
     """Levels are such that a hop is a whole number of the coarsest frames; the edges, which see zeros, are left out."""
-    network = awake(build(frontend, levels=levels))
+    network = randomize(build(frontend, levels=levels))
     frames, edge = 60, 24 * HOP
     generator = torch.Generator().manual_seed(3)
     x, mel = (torch.randn(1, c, n, generator=generator) for c, n in ((1, frames * HOP), (BANDS, frames)))
     level = torch.zeros(1)
-    made = network(x, level, Condition(mel))
+    result = network(x, level, Condition(mel))
     shifted = network(x.roll(HOP, -1), level, Condition(mel.roll(1, -1)))
     inside = slice(edge + HOP, -edge)
-    torch.testing.assert_close(shifted[..., inside], made.roll(HOP, -1)[..., inside], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(shifted[..., inside], result.roll(HOP, -1)[..., inside], atol=1e-4, rtol=1e-4)
     unshifted = network(x.roll(HOP, -1), level, Condition(mel))
     assert (unshifted - shifted)[..., inside].abs().max() > 1e-2
 
 
 def test_unconditional_network_takes_no_condition():
-    network = awake(build("identity", channels=3, condition=0))
+    network = randomize(build("identity", channels=3, condition=0))
     x = torch.randn(2, 3, 21)
     assert network(x, torch.zeros(2)).shape == x.shape
     with pytest.raises(ValueError, match="takes 0 conditioning channels, got 5"):
@@ -203,7 +203,7 @@ def test_condition_that_does_not_fit_is_refused():
 @pytest.mark.parametrize("frontend", SIGNALS)
 def test_conditioning_signals_are_heard_and_end_with_the_clip(frontend):
     torch.manual_seed(0)
-    network = awake(Network(SIGNALS[frontend](), BANDS, HOP, [16, 16], [2, 2], embedding=16))
+    network = randomize(Network(SIGNALS[frontend](), BANDS, HOP, [16, 16], [2, 2], embedding=16))
     x, log_snr, cond = inputs(1, 96)
     signal = torch.randn(1, 2, 96)
     alone = network(x, log_snr, Condition(cond.frames, signal=signal))
@@ -212,14 +212,14 @@ def test_conditioning_signals_are_heard_and_end_with_the_clip(frontend):
         other[:, k] += 0.1
         changed = network(x, log_snr, Condition(cond.frames, signal=other))
         assert (changed - alone).abs().max() > 1e-3 * alone.abs().max()
-    rubbish = 100 * torch.randn(1, 3, 40)
+    garbage = 100 * torch.randn(1, 3, 40)
     padded = Condition(
         nn.functional.pad(cond.frames, (0, 3), mode="replicate"),
         torch.tensor([96]),
-        torch.cat([signal, rubbish[:, 1:]], -1),
+        torch.cat([signal, garbage[:, 1:]], -1),
     )
-    made = network(torch.cat([x, rubbish[:, :1]], -1), log_snr, padded)
-    torch.testing.assert_close(made[..., :96], alone, atol=2e-5, rtol=1e-4)
+    result = network(torch.cat([x, garbage[:, :1]], -1), log_snr, padded)
+    torch.testing.assert_close(result[..., :96], alone, atol=2e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="takes 2 conditioning signals, got 0"):
         network(x, log_snr, cond)
     with pytest.raises(ValueError, match="takes 2 conditioning signals, got 1"):
@@ -254,28 +254,28 @@ def test_network_keeps_its_constructor_arguments():
 
 
 @every_frontend
-def test_a_network_of_two_answers_has_a_signal_for_each(frontend):
-    network = awake(build(frontend, channels=2, num_outputs=2))
+def test_a_network_of_two_outputs_has_a_signal_for_each(frontend):
+    network = randomize(build(frontend, channels=2, num_outputs=2))
     x, log_snr, cond = inputs(2, 96, channels=2)
-    answer = network(x, log_snr, cond)
-    assert answer.shape == (2, 4, 96)
-    assert not torch.equal(answer[:, :2], answer[:, 2:])
+    output = network(x, log_snr, cond)
+    assert output.shape == (2, 4, 96)
+    assert not torch.equal(output[:, :2], output[:, 2:])
     with pytest.raises(ValueError, match="at least one"):
         build(frontend, num_outputs=0)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
-def test_attention_at_so_many_of_the_lowest_levels(levels):
+def test_attention_levels_count_from_the_bottom(levels):
     network = build("stft", levels=3, attention_levels=levels)
     assert len(network.unet.attention) == 2 * levels - 1 and network.receptive_field is None
     with pytest.raises(ValueError, match=r"attention_levels=4.* 3"):
         build("stft", levels=3, attention_levels=4)
 
 
-def test_recomputed_activations_change_no_gradient():
+def test_gradient_checkpointing_changes_no_gradient():
     gradients = []
     for gradient_checkpointing in (False, True):
-        network = awake(build("stft", levels=2, attention_levels=1, gradient_checkpointing=gradient_checkpointing))
+        network = randomize(build("stft", levels=2, attention_levels=1, gradient_checkpointing=gradient_checkpointing))
         x, log_snr, cond = inputs(2, 300)
         network(x, log_snr, cond).square().sum().backward()
         gradients.append([parameter.grad for parameter in network.parameters()])

@@ -1,4 +1,4 @@
-"""The pitch network: what it answers, what it is taught, and that it can learn (its reach: `test_reach`)."""
+"""The pitch network: its outputs, its training targets, and that it can learn."""
 
 import pytest
 import torch
@@ -29,11 +29,11 @@ def target(network: PitchNetwork, f0: float) -> Tensor:
 def test_a_clip_alone_equals_the_clip_in_a_padded_batch(lengths):
     network, longest = build(), max(lengths)
     batch = frames_of(longest, len(lengths))
-    for made, name in zip(network(batch, torch.tensor(lengths)), ("f0", "voicing"), strict=True):
-        assert made.shape == (len(lengths), longest)
+    for result, name in zip(network(batch, torch.tensor(lengths)), ("f0", "voicing"), strict=True):
+        assert result.shape == (len(lengths), longest)
         for k, length in enumerate(lengths):
             alone = dict(zip(("f0", "voicing"), network(batch[k : k + 1, :, :length]), strict=True))[name]
-            torch.testing.assert_close(made[k : k + 1, :length], alone)
+            torch.testing.assert_close(result[k : k + 1, :length], alone)
 
 
 def test_what_lies_beyond_the_reach_does_not_matter():
@@ -49,7 +49,7 @@ def test_what_lies_beyond_the_reach_does_not_matter():
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e2, 1e4])
-def test_answers_stay_in_their_ranges(scale):
+def test_outputs_stay_in_their_ranges(scale):
     network = build(f0_min=70.0, f0_max=400.0)
     torch.nn.init.normal_(network.conv_out.weight, std=scale)
     f0, voicing = network(frames_of(400))
@@ -66,7 +66,7 @@ def said(network: PitchNetwork, bins: Tensor) -> float:
 
 @pytest.mark.parametrize("f0", [60.0, 61.7, 123.4, 350.0, 500.0])
 def test_pitch_is_read_between_bins(f0):
-    """Whoever answers exactly what is taught is read within cents, a bin being 100."""
+    """A prediction equal to its target is read within cents; a bin has 100."""
     network = build()
     read = said(network, target(network, f0).log())
     assert 1200 * abs(torch.tensor(read / f0).log2()) < 6
@@ -124,9 +124,9 @@ def test_a_handful_of_frames_is_learned_by_heart():
         optimizer.zero_grad()
         losses[-1].backward()
         optimizer.step()
-    made, voicing = network(mel)
+    result, voicing = network(mel)
     voiced = aperiodicity == 0
-    off = (1200 * torch.log2(made / f0)).abs()
+    off = (1200 * torch.log2(result / f0)).abs()
     assert losses[-1] < 0.5 * losses[0]
     assert off[voiced].max() < 15 and voicing[voiced].min() > 0.8
     assert off[~voiced].max() > 100 and voicing[~voiced].max() < 0.2

@@ -20,7 +20,7 @@ LEVELS = [1, 2, 3]
 every_frontend = pytest.mark.parametrize("frontend", FRONTENDS)
 
 
-def awake(module: nn.Module) -> nn.Module:
+def randomize(module: nn.Module) -> nn.Module:
     """With random numbers in place of weights that are zero at initialization."""
     for parameter in module.parameters():
         if not parameter.detach().any():
@@ -31,7 +31,7 @@ def awake(module: nn.Module) -> nn.Module:
 def build(frontend: str, levels: int, blocks: int = 2) -> Network:
     torch.manual_seed(0)
     widths = [8] * levels
-    return awake(Network(FRONTENDS[frontend](), BANDS, HOP, widths, [blocks] * levels, embedding=8))
+    return randomize(Network(FRONTENDS[frontend](), BANDS, HOP, widths, [blocks] * levels, embedding=8))
 
 
 def seen(output: Tensor, position: int, given: Tensor) -> Tensor:
@@ -43,14 +43,14 @@ def seen(output: Tensor, position: int, given: Tensor) -> Tensor:
 @pytest.mark.parametrize(("levels", "blocks"), [(1, 1), (1, 5), (2, 1), (2, 3), (3, 2), (4, 1)])
 def test_unet_sees_as_far_as_it_says(levels, blocks):
     torch.manual_seed(0)
-    unet = awake(UNet1d(2, 2, condition=2, channels=[6] * levels, blocks=[blocks] * levels, embedding=8)).double()
+    unet = randomize(UNet1d(2, 2, condition=2, channels=[6] * levels, blocks=[blocks] * levels, embedding=8)).double()
     frames = unet.stride * (2 * unet.receptive_field // unet.stride + 3)
     x, condition = (torch.randn(1, 2, frames, dtype=torch.float64, requires_grad=True) for _ in range(2))
     unet.noise_level.forward = lambda _: torch.ones(1, 8, dtype=torch.float64)
-    made = unet(x, torch.zeros(1), condition)
+    result = unet(x, torch.zeros(1), condition)
     middle = frames // 2 // unet.stride * unet.stride
     for given in (x, condition):
-        distances = [(seen(made, t, given) - t).abs().max().item() for t in range(middle, middle + unet.stride)]
+        distances = [(seen(result, t, given) - t).abs().max().item() for t in range(middle, middle + unet.stride)]
         assert max(distances) == unet.receptive_field
 
 
@@ -62,11 +62,11 @@ def test_network_sees_as_far_as_it_says(frontend, levels):
     samples = grid * (2 * reach // grid + 4)
     x = torch.randn(1, 1, samples, requires_grad=True)
     frames = torch.randn(1, BANDS, samples // HOP + 1, requires_grad=True)
-    made = network(x, torch.zeros(1), Condition(frames))
+    result = network(x, torch.zeros(1), Condition(frames))
     middle = samples // 2 // grid * grid
     furthest = 0
     for t in range(middle, middle + grid):
-        for distance in (seen(made, t, x) - t, HOP * seen(made, t, frames) - t):
+        for distance in (seen(result, t, x) - t, HOP * seen(result, t, frames) - t):
             furthest = max(furthest, distance.abs().max().item())
     # The ends of an STFT's window are zeros; where mels are wider than frames, few samples lie as badly as can be.
     assert reach - (HOP if frontend == "strided" else 2) <= furthest <= reach
@@ -87,8 +87,8 @@ def test_a_stretch_on_the_grid_is_the_whole_but_for_its_reach(frontend, levels):
     def stretch(start: int) -> Tensor:
         """The error of a stretch, by position in it."""
         cut = Condition(frames[..., start // HOP : (start + samples) // HOP])
-        made = network(x[..., start : start + samples], level, cut)
-        return (made - whole[..., start : start + samples]).abs().flatten() / whole.abs().max()
+        result = network(x[..., start : start + samples], level, cut)
+        return (result - whole[..., start : start + samples]).abs().flatten() / whole.abs().max()
 
     error = stretch(start)
     assert error[reach : samples - reach].max() < 1e-5
@@ -104,8 +104,8 @@ def test_pitch_sees_as_far_as_it_says(blocks):
     assert pitch.receptive_field == 2**blocks
     mel = torch.randn(1, BANDS, 60, requires_grad=True)
     bins, voicing = pitch.logits(mel)
-    for made in (bins, voicing):
-        assert (seen(made, 30, mel) - 30).aminmax() == (-pitch.receptive_field, pitch.receptive_field)
+    for result in (bins, voicing):
+        assert (seen(result, 30, mel) - 30).aminmax() == (-pitch.receptive_field, pitch.receptive_field)
 
 
 def test_attention_sees_everything():

@@ -10,9 +10,9 @@ from audiodiff.nn.unet1d import UNet1d, length_mask, pad_frames
 def test_frames_must_be_a_multiple_of_the_stride(levels):
     unet = UNet1d(3, 5, channels=[8] * levels, blocks=[1] * levels, embedding=8)
     assert unet.stride == 2 ** (levels - 1)
-    made = unet(torch.randn(2, 3, 3 * unet.stride), torch.zeros(2))
-    assert made.shape == (2, 5, 3 * unet.stride)
-    assert not made.any()
+    result = unet(torch.randn(2, 3, 3 * unet.stride), torch.zeros(2))
+    assert result.shape == (2, 5, 3 * unet.stride)
+    assert not result.any()
 
 
 def test_levels_must_agree():

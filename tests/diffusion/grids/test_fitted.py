@@ -50,24 +50,24 @@ def test_a_gain_is_what_the_sampler_makes_of_a_gaussian(schedule, name):
     sampler.grid = grid
     turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
     oracle = GaussianOracle(torch.zeros(4), turn @ torch.diag(VARIANCES) @ turn.T, schedule)
-    made = sampler(oracle, turn.T.clone())
+    result = sampler(oracle, turn.T.clone())
     expected = gain(sampler, schedule, grid, VARIANCES)
     assert expected.dtype == torch.float64
-    torch.testing.assert_close(made @ turn, torch.diag(expected), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(result @ turn, torch.diag(expected), rtol=1e-9, atol=1e-9)
 
 
 def test_two_steps_by_hand():
-    """From pure noise, whose answer is 0, DDIM goes to sqrt(1 / 2) of it, and then to E[x0 | x]."""
-    made = gain(DDIM(2), Cosine(), times(1, 0.5, 0), VARIANCES)
-    torch.testing.assert_close(made, VARIANCES / (VARIANCES + 1), rtol=1e-14, atol=0)
+    """From pure noise, whose output is 0, DDIM goes to sqrt(1 / 2) of it, and then to E[x0 | x]."""
+    result = gain(DDIM(2), Cosine(), times(1, 0.5, 0), VARIANCES)
+    torch.testing.assert_close(result, VARIANCES / (VARIANCES + 1), rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 def test_the_exact_gain_is_the_flows(schedule):
     oracle = GaussianOracle(torch.zeros(4), torch.diag(VARIANCES), schedule)
-    made = oracle.flow(torch.ones(1, 4, dtype=torch.float64), 0.8, 0.1)[0]
+    result = oracle.flow(torch.ones(1, 4, dtype=torch.float64), 0.8, 0.1)[0]
     found = exact_gain(schedule, times(0.8, 0.3, 0.1), oracle.variances)
-    torch.testing.assert_close(found, made @ oracle.modes.abs(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(found, result @ oracle.modes.abs(), rtol=1e-12, atol=0)
 
 
 def test_from_pure_noise_to_data_the_exact_gain_is_the_standard_deviation():

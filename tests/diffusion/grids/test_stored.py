@@ -11,7 +11,7 @@ from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 
 
-def test_the_sampler_walks_exactly_these_times():
+def test_the_sampler_uses_exactly_these_times():
     times = [1.0, 0.7, 1 / 3, 0.0]
     stored = StoredGrid("v_2m_pc", 3, times)
     assert (stored.sampler, stored.steps, stored.times) == ("v_2m_pc", 3, tuple(times))
@@ -46,6 +46,6 @@ def test_recommended_stands_for_the_same_sampler_as_in_the_presets(calls):
     assert presets.chosen("dpmpp_2m", calls) == "dpmpp_2m"
 
 
-def test_no_calls_are_refused_later():
+def test_no_steps_are_refused_later():
     with pytest.raises(UserError, match="steps 0: is below 1"):
         presets.build(presets.chosen("recommended", 0), 0)

@@ -172,9 +172,9 @@ def test_interval(pair, x1):
         guided = ClassifierFree(pair, 4.0, NONE, interval=interval)
         outside = 0.6 if interval[0] == middle else 0.2
         calls = pair.calls
-        answer = guided(x1, outside, LABELS)
+        output = guided(x1, outside, LABELS)
         assert pair.calls == calls + 1
-        assert torch.equal(answer, pair(x1, outside, LABELS))
+        assert torch.equal(output, pair(x1, outside, LABELS))
 
 
 @pytest.mark.parametrize("weight", [0.0, 4.0])

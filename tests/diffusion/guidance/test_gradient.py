@@ -183,13 +183,13 @@ def test_gradients_pass_through_guidance_inside(observation, y, x1):
     """An embedding's gradient around a classifier's is exact only if that is differentiated once more."""
     direction = torch.linspace(-1, 1, 6, dtype=torch.float64)
     guided = EmbeddingGuidance(ClassifierGuidance(observation.oracle, observation.log_prob), _linear(direction), 0.7)
-    answer = guided(x1, 0.5, y)
+    output = guided(x1, 0.5, y)
     for n in range(4):
         conditional = observation.conditional(y[n])
         tilted = GaussianOracle(
             conditional.mean + 0.7 * conditional.covariance @ direction, conditional.covariance, Cosine()
         )
-        assert torch.allclose(answer[n], tilted(x1[n : n + 1], 0.5)[0], rtol=0, atol=1e-10)
+        assert torch.allclose(output[n], tilted(x1[n : n + 1], 0.5)[0], rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("through", [True, False])
@@ -234,9 +234,9 @@ def test_network_weights_do_not_hinder(x1):
     denoiser = Denoiser(lambda x_t, log_snr, cond: network(x_t), Cosine(), V())
     guided = EmbeddingGuidance(denoiser, _linear(torch.ones(6, dtype=torch.float64)), 1.0)
     with torch.no_grad():
-        answer = guided(x1, 0.5)
-    assert not answer.requires_grad and network.weight.grad is None
-    assert not torch.allclose(answer, denoiser(x1, 0.5))
+        output = guided(x1, 0.5)
+    assert not output.requires_grad and network.weight.grad is None
+    assert not torch.allclose(output, denoiser(x1, 0.5))
 
 
 def test_batch_equals_singles(observation, y, x1):

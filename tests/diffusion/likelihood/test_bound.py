@@ -215,7 +215,7 @@ def test_bad_choices(gaussian, x1, draw):
         variational_bound(gaussian, x1, grid, draw, torch.zeros(3))
 
 
-def test_a_grid_that_starts_too_high_is_told_by_both_ends():
+def test_a_grid_that_starts_too_high_is_refused():
     """The first time decides, and the message names the first and the last."""
     oracle = GaussianOracle(torch.zeros(2), torch.eye(2), Cosine())
     denoiser = Denoiser(oracle.as_network(Epsilon()), Cosine(), Epsilon())

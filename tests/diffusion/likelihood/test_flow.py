@@ -18,7 +18,7 @@ SCHEDULES = [Cosine(), LinearBeta(), SubVP(), VarianceExploding(), RectifiedFlow
 
 
 class Counted:
-    """A denoiser that remembers when it was asked."""
+    """A denoiser that records its times."""
 
     def __init__(self, denoiser):
         self.denoiser, self.schedule, self.t_max = denoiser, denoiser.schedule, denoiser.t_max
@@ -83,7 +83,7 @@ def test_bias_of_the_noise_left(gaussian, generator):
     assert torch.allclose(found - gaussian.log_density(x0[:, 0]), bias, rtol=2e-3, atol=1e-8)
 
 
-def test_walk_leads_from_the_data_to_t_max(gaussian, generator):
+def test_integration_goes_from_the_data_to_t_max(gaussian, generator):
     for schedule in (Cosine(), LinearBeta()):
         oracle = Counted(GaussianOracle(gaussian.mean, gaussian.covariance, schedule))
         log_likelihood(oracle, _draws(gaussian, generator), tolerance=1e-3)
@@ -198,15 +198,15 @@ def test_bad_input(gaussian, generator):
     log_likelihood(linear, x0, log_snr_max=lowest + 0.1)
 
 
-def test_answers_that_are_not_finite(gaussian, generator):
+def test_estimates_that_are_not_finite(gaussian, generator):
     x0 = _draws(gaussian, generator)
     broken = Denoiser(lambda x_t, log_snr, cond: x_t * math.nan, Cosine(), V())
     with pytest.raises(ValueError, match="NaN or infinity"):
         log_likelihood(broken, x0)
 
 
-@pytest.mark.parametrize("roughness, message", [(1.0, "in 3000 calls"), (1e12, "step size")])
-def test_answers_too_rough_to_solve(roughness, message, gaussian, generator):
+@pytest.mark.parametrize("roughness, message", [(1.0, "in 3000 evaluations"), (1e12, "step size")])
+def test_estimates_too_rough_to_solve(roughness, message, gaussian, generator):
     rough = Counted(gaussian)
     rough.denoiser = lambda x_t, t, cond: 0.5 * x_t + roughness * torch.rand(1, generator=generator)
     x0 = torch.ones(1, 1, 1, dtype=torch.float64)

@@ -18,13 +18,13 @@ WIDE = {"log_snr_min": -22.0, "log_snr_max": 22.0, "max_nfe": 10**5}
 
 
 class Spy:
-    """A denoiser that remembers at which times it was asked."""
+    """A denoiser that records its times."""
 
     def __init__(self, denoiser):
-        self.denoiser, self.schedule, self.t_max, self.asked = denoiser, denoiser.schedule, denoiser.t_max, []
+        self.denoiser, self.schedule, self.t_max, self.evaluated = denoiser, denoiser.schedule, denoiser.t_max, []
 
     def __call__(self, x_t, t, cond=None):
-        self.asked.append((t, cond))
+        self.evaluated.append((t, cond))
         return self.denoiser(x_t, t)
 
 
@@ -38,8 +38,8 @@ def test_error_follows_the_tolerance(order, predict, gaussian, x1):
     errors, calls = [], []
     tolerances = (1e-2, 2e-3, 4e-4) if order == 2 else (1e-2, 5e-4, 2.5e-5)
     for tolerance in tolerances:
-        answer, count = Adaptive(order, predict, tolerance, tolerance, **WIDE).integrate(gaussian, x1)
-        errors.append(_rms(answer - gaussian.flow(x1, 1.0, 0.0)))
+        output, count = Adaptive(order, predict, tolerance, tolerance, **WIDE).integrate(gaussian, x1)
+        errors.append(_rms(output - gaussian.flow(x1, 1.0, 0.0)))
         calls.append(float(count.double().mean()))
         assert errors[-1] < 5 * tolerance
     factor = tolerances[0] / tolerances[1]
@@ -103,10 +103,10 @@ def test_equals_the_published_algorithm(order, predict, mixture, x1):
     x = start.alpha * x0 + start.sigma * x
     x, calls, trials = _published(mixture, x, predict, order, atol, rtol)
     expected = mixture(x, float(Cosine().t_from_log_snr(10.0)))
-    answer, count = Adaptive(order, predict).integrate(mixture, x1[:1])
+    output, count = Adaptive(order, predict).integrate(mixture, x1[:1])
     assert count.tolist() == [calls + 2]
     assert not all(taken for *_, taken in trials), "the test is to see a step refused"
-    assert torch.allclose(answer, expected, rtol=0, atol=1e-8)
+    assert torch.allclose(output, expected, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("order, predict", MEMBERS)
@@ -125,9 +125,9 @@ def test_calls_are_counted_and_times_are_each_clips_own(order, predict, mixture,
     spy = Spy(mixture)
     _, calls = Adaptive(order, predict).integrate(spy, x1[:5], "mel")
     assert calls.dtype == torch.int64
-    assert len(spy.asked) == int(calls.max()) and {cond for _, cond in spy.asked} == {"mel"}
-    assert spy.asked[0][0] == 1.0 and spy.asked[-1][0] == pytest.approx(float(Cosine().t_from_log_snr(10.0)))
-    inner = torch.stack([t for t, _ in spy.asked[1:-1]])
+    assert len(spy.evaluated) == int(calls.max()) and {cond for _, cond in spy.evaluated} == {"mel"}
+    assert spy.evaluated[0][0] == 1.0 and spy.evaluated[-1][0] == pytest.approx(float(Cosine().t_from_log_snr(10.0)))
+    inner = torch.stack([t for t, _ in spy.evaluated[1:-1]])
     assert inner.shape[1] == 5 and inner.dtype == torch.float64
     assert float(inner[0].min()) == float(inner[0].max()) == pytest.approx(float(Cosine().t_from_log_snr(-10.0)))
     assert float((inner[-1] - inner[-1, 0]).abs().max()) > 0
@@ -137,7 +137,7 @@ def test_calls_are_counted_and_times_are_each_clips_own(order, predict, mixture,
 
 @pytest.mark.parametrize("order, predict", MEMBERS)
 def test_the_schedule_does_not_matter(order, predict, mixture, x1):
-    """Between the same log_snr every schedule takes the same steps to the same answer."""
+    """Between the same log_snr every schedule takes the same steps to the same result."""
     found = []
     for schedule in (Cosine(), VarianceExploding(0.001, 200.0), SubVP(), RectifiedFlow(), LinearBeta()):
         mixture.schedule = schedule
@@ -145,27 +145,27 @@ def test_the_schedule_does_not_matter(order, predict, mixture, x1):
         spy.t_max = float(schedule.t_from_log_snr(-9.0))
         x = x1[:4] * float(schedule.scale(spy.t_max))
         found.append(Adaptive(order, predict).integrate(spy, x))
-        assert len(spy.asked) == int(found[-1][1].max())
-    for answer, calls in found[1:]:
-        assert torch.allclose(answer, found[0][0], rtol=0, atol=1e-6) and torch.equal(calls, found[0][1])
+        assert len(spy.evaluated) == int(found[-1][1].max())
+    for output, calls in found[1:]:
+        assert torch.allclose(output, found[0][0], rtol=0, atol=1e-6) and torch.equal(calls, found[0][1])
 
 
 @pytest.mark.parametrize("objective", [Epsilon, X0, V])
 def test_every_objective_samples_from_its_own_start(objective, mixture, x1):
     denoiser = Denoiser(mixture.as_network(objective()), mixture.schedule, objective())
-    answer = Adaptive()(denoiser, x1[:4])
+    output = Adaptive()(denoiser, x1[:4])
     exact = Adaptive(3, "x0", 1e-5, 1e-5)(mixture, x1[:4])
-    assert _rms(answer - exact) < 0.05
+    assert _rms(output - exact) < 0.05
     single = Adaptive()(denoiser, x1[:4].float())
-    assert single.dtype == torch.float32 and _rms(single - answer) < 1e-4
+    assert single.dtype == torch.float32 and _rms(single - output) < 1e-4
 
 
 def test_a_handful_of_calls_is_enough(mixture, x1):
     """As many as published, for the error that is published: 84 calls for 2e-4 on a mixture of 16 dimensions."""
     exact = Adaptive(3, "x0", 1e-5, 1e-5, **WIDE)(mixture, x1[:4])
-    answer, calls = Adaptive(3, "x0", 1e-3, 1e-3).integrate(mixture, x1[:4])
+    output, calls = Adaptive(3, "x0", 1e-3, 1e-3).integrate(mixture, x1[:4])
     assert float(calls.double().mean()) < 90
-    assert float((answer - exact).flatten(1).square().mean(1).sqrt().median()) < 2e-4
+    assert float((output - exact).flatten(1).square().mean(1).sqrt().median()) < 2e-4
 
 
 def test_defaults_are_the_published_ones():
@@ -176,7 +176,7 @@ def test_defaults_are_the_published_ones():
 
 
 def test_the_first_step_and_its_growth(gaussian, x1):
-    """The first step is what is asked for; an error of 0 (a point) makes the next step five times as long."""
+    """The first step is `first_step` long; an error of 0 (a point) makes the next step five times as long."""
 
     class Point:
         schedule, t_max = Cosine(), 1.0
@@ -185,18 +185,18 @@ def test_the_first_step_and_its_growth(gaussian, x1):
             return torch.full_like(x_t, 2.5)
 
     spy = Spy(Point())
-    answer, calls = Adaptive(2, first_step=0.3).integrate(spy, x1[:2])
-    assert torch.allclose(answer, torch.full_like(answer, 2.5), rtol=0, atol=1e-12)
+    output, calls = Adaptive(2, first_step=0.3).integrate(spy, x1[:2])
+    assert torch.allclose(output, torch.full_like(output, 2.5), rtol=0, atol=1e-12)
     assert calls.tolist() == [10, 10]
-    places = [float(Cosine().half_log_snr(t[0])) for t, _ in spy.asked[1:-1]]
+    places = [float(Cosine().half_log_snr(t[0])) for t, _ in spy.evaluated[1:-1]]
     assert places == pytest.approx([-5, -4.85, -4.7, -3.95, -3.2, 0.55, 4.3, 4.65], abs=1e-9)
 
 
 def test_a_start_behind_the_end_is_the_end(gaussian, x1):
     spy = Spy(gaussian)
     spy.t_max = float(Cosine().t_from_log_snr(11.0))
-    answer, calls = Adaptive().integrate(spy, x1[:2])
-    assert calls.tolist() == [1, 1] and torch.equal(answer, gaussian(x1[:2], spy.t_max))
+    output, calls = Adaptive().integrate(spy, x1[:2])
+    assert calls.tolist() == [1, 1] and torch.equal(output, gaussian(x1[:2], spy.t_max))
 
 
 def test_padding_does_not_count(mixture, x1):
@@ -208,20 +208,20 @@ def test_padding_does_not_count(mixture, x1):
 
     alone, calls = Adaptive().integrate(mixture, x1[:3])
     padded = torch.cat([x1[:3], torch.randn(3, 1, 4, dtype=torch.float64)], -1)
-    answer, counted = Adaptive().integrate(Padded(), padded, SimpleNamespace(samples=torch.full((3,), 6)))
-    assert torch.allclose(answer[..., :6], alone, rtol=0, atol=1e-9) and torch.equal(counted, calls)
+    output, counted = Adaptive().integrate(Padded(), padded, SimpleNamespace(samples=torch.full((3,), 6)))
+    assert torch.allclose(output[..., :6], alone, rtol=0, atol=1e-9) and torch.equal(counted, calls)
     assert not torch.allclose(Adaptive()(Padded(), padded)[..., :6], alone, rtol=0, atol=1e-9)
 
 
-def test_callback_hears_of_every_trial(gaussian, x1):
-    told = []
+def test_callback_is_called_for_every_trial(gaussian, x1):
+    given = []
     solver = Adaptive(3)
-    _, calls = solver.integrate(gaussian, x1[:2], callback=lambda *news: told.append(news))
-    assert [news[0] for news in told] == list(range(3, int(calls.max()) - 1, 3)) and told[0][1] == 1000
-    assert told[-1][2].shape == told[-1][3].shape == (2, 1, 6)
+    _, calls = solver.integrate(gaussian, x1[:2], callback=lambda *news: given.append(news))
+    assert [news[0] for news in given] == list(range(3, int(calls.max()) - 1, 3)) and given[0][1] == 1000
+    assert given[-1][2].shape == given[-1][3].shape == (2, 1, 6)
     via_call = []
     solver(gaussian, x1[:2], callback=lambda *news: via_call.append(news[0]))
-    assert via_call == [news[0] for news in told]
+    assert via_call == [news[0] for news in given]
 
 
 def test_no_state_is_left_between_calls(gaussian, mixture, x1):
@@ -238,7 +238,7 @@ def test_the_number_of_calls_is_bounded(mixture, x1):
     spy = Spy(mixture)
     with pytest.raises(ValueError, match=f"not done after {needed - 4} .*raise atol"):
         Adaptive(max_nfe=needed - 1).integrate(spy, x1[:2])
-    assert len(spy.asked) <= needed - 1
+    assert len(spy.evaluated) <= needed - 1
 
 
 @pytest.mark.parametrize("broken, message", [(1, "after call 4"), (2, "after call 4"), (8, "after call 10")])

@@ -140,7 +140,7 @@ def test_the_true_variance_makes_every_step_exact():
     sampler, oracle = Ancestral(5, "learned"), _Learned(0.5, exact=True)
     inputs = torch.eye(6, dtype=torch.float64)
     seen = []
-    answer = sampler(
+    output = sampler(
         oracle,
         inputs[:, :1],
         noise=lambda step: inputs[:, step + 1 : step + 2],
@@ -149,7 +149,7 @@ def test_the_true_variance_makes_every_step_exact():
     # The last step to t = 0 returns the mean, as in the paper: what it leaves out is its own uncertainty.
     level = Cosine().level(0.2)
     missing = 0.25 * level.sigma**2 / (0.25 * level.alpha**2 + level.sigma**2)
-    assert float(answer.square().sum()) == pytest.approx(0.25 - missing, rel=1e-10)
+    assert float(output.square().sum()) == pytest.approx(0.25 - missing, rel=1e-10)
     assert seen == [(n, 5) for n in range(5)]
 
 
@@ -161,11 +161,11 @@ def test_learned_variance_too_ends_in_the_scale_of_the_data():
             return self.schedule.level(s).alpha * torch.full_like(x_t, 3.0), torch.zeros_like(x_t)
 
     x1 = torch.zeros(1, 1, 1, dtype=torch.float64)
-    answer = Ancestral(2, "learned")(Point(), x1, noise=lambda step: torch.ones_like(x1))
-    assert float(answer) == pytest.approx(3.0, rel=1e-14)
+    output = Ancestral(2, "learned")(Point(), x1, noise=lambda step: torch.ones_like(x1))
+    assert float(output) == pytest.approx(3.0, rel=1e-14)
 
 
-def test_a_step_of_order_one_adds_noise_only_when_told():
+def test_a_step_of_order_one_adds_noise_only_with_eta():
     start, stop = Cosine().level(0.7), Cosine().level(0.4)
     assert first_order_step(start, stop).noise == 0
     assert first_order_step(start, stop).carry == pytest.approx([stop.sigma / start.sigma], rel=1e-15)

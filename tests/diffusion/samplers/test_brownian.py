@@ -35,7 +35,7 @@ def test_increments_are_standard_and_independent(clock):
 
 
 def _variance(place):
-    """Variance of the path at a node, exactly: squares of the response to each of the draws that it is made of."""
+    """Variance of the path at a node, exactly: squares of the response to each of the draws that it sums."""
     factors = []
     low, high, at_low, at_high = 0, NODES, {}, {}
     while low < place:
@@ -143,7 +143,7 @@ def test_weak_order_of_the_reverse_sde(order, predict, weak):
 
 @pytest.mark.parametrize("order, predict", [(1, "x0"), (2, "x0"), (2, "epsilon")])
 def test_half_the_steps_see_the_same_path(order, predict, gaussian, x1):
-    """On one path each answer converges, at the strong order 1 of additive noise; on fresh noise it does not."""
+    """On one path each result converges, at the strong order 1 of additive noise; on fresh noise it does not."""
 
     def sample(n, seed=0):
         times = grid.uniform_log_snr(Cosine(), n, -6.0, 4.0, to_zero=False)
@@ -151,14 +151,14 @@ def test_half_the_steps_see_the_same_path(order, predict, gaussian, x1):
         path = brownian_noise([seed], 1, x1.numel(), martingale_clock(Cosine(), times, predict))
         return Multistep(n, order, predict, times, eta=1.0)(gaussian, x1, noise=lambda k: path(k).reshape(x1.shape))
 
-    answers = [sample(n) for n in (12, 24, 48)]
-    coarse, fine = (float((a - b).square().mean().sqrt()) for a, b in pairwise(answers))
+    outputs = [sample(n) for n in (12, 24, 48)]
+    coarse, fine = (float((a - b).square().mean().sqrt()) for a, b in pairwise(outputs))
     assert fine < coarse / 1.6 and coarse < 0.3
-    assert float((sample(12, seed=1) - answers[0]).square().mean().sqrt()) > 0.5
+    assert float((sample(12, seed=1) - outputs[0]).square().mean().sqrt()) > 0.5
 
 
 def test_a_run_from_pure_noise_to_data(gaussian, x1):
-    """The clock is 0 at the start and infinite at the end, where no noise is asked for."""
+    """The clock is 0 at the start and infinite at the end, where no noise is used."""
     times = grid.balanced(Cosine(), 8)
     clock = martingale_clock(Cosine(), times)
     assert clock[0] == 0 and clock[-1] == math.inf

@@ -69,8 +69,8 @@ def test_heun_is_edm_algorithm_2(churn, schedule, mixture, x1):
 def _output_variance(sampler, oracle, scale):
     """Exact: a sampler is linear on a centered Gaussian, so its response to each unit input is a gain."""
     inputs = torch.eye(sampler.nfe + 1, dtype=torch.float64)
-    answer = sampler(oracle, scale * inputs[:, :1], noise=lambda step: inputs[:, step + 1 : step + 2])
-    return float(answer.square().sum())
+    output = sampler(oracle, scale * inputs[:, :1], noise=lambda step: inputs[:, step + 1 : step + 2])
+    return float(output.square().sum())
 
 
 @pytest.mark.parametrize("churn", [0.7, 40.0])
@@ -139,9 +139,9 @@ def test_heun_is_of_order_two(predict, coordinate, gaussian, x1):
 
     errors = []
     for n in (60, 120):
-        answer = Heun(2 * n - 1, make(n), predict, coordinate)(gaussian, x1[:8])
+        output = Heun(2 * n - 1, make(n), predict, coordinate)(gaussian, x1[:8])
         exact = gaussian.flow(x1[:8], float(make(n)[0]), 0.0)
-        errors.append(float((answer - exact).square().mean().sqrt()))
+        errors.append(float((output - exact).square().mean().sqrt()))
     assert 1.85 < math.log2(errors[0] / errors[1]) < 2.2
 
 

@@ -27,8 +27,8 @@ def _output_variance(sampler, oracle, times):
     """Exact: a sampler is linear on a centered Gaussian, so its response to each unit input is a gain."""
     inputs = torch.eye(sampler.nfe + 1, dtype=torch.float64)
     scale = float(oracle.schedule.scale(times[0]))
-    answer = sampler(oracle, scale * inputs[:, :1], noise=lambda step: inputs[:, step + 1 : step + 2])
-    return float(answer.square().sum())
+    output = sampler(oracle, scale * inputs[:, :1], noise=lambda step: inputs[:, step + 1 : step + 2])
+    return float(output.square().sum())
 
 
 def _langevin(variance, epsilon, alpha, sigma, std):
@@ -100,7 +100,7 @@ def test_correction_brings_the_covariance_nearer():
     samplers = [Ancestral(10), *(PredictorCorrector(Ancestral(10), n, 0.1, True) for n in (1, 10, 100, 4000))]
     found = [_row_by_row(sampler, 0.5, times) for sampler in samplers]
     assert found == sorted(found)
-    # In the limit the state before the last call is exact, and that call answers its conditional mean.
+    # In the limit the state before the last call is exact, and that evaluation returns its conditional mean.
     alpha, sigma = _amplitudes(Cosine(), times[-2])
     assert found[-1] == pytest.approx(alpha**2 * 0.25**2 / (alpha**2 * 0.25 + sigma**2), rel=2e-3)
 
@@ -128,13 +128,13 @@ def test_measured_corrector_is_published(corrections, snr, schedule, mixture, x1
     mixture.schedule = schedule
     times, noise = grid.uniform_t(schedule, 5, 0.95), step_noise(range(len(x1)), 1, 6)
     x1 = x1 * float(schedule.scale(times[0]))
-    told = []
+    given = []
     sampler = PredictorCorrector(DDIM(5, grid=times), corrections, snr)
-    answer = sampler(mixture, x1, noise=noise, callback=lambda n, nfe, x, x0: told.append((n, nfe, x)))
+    output = sampler(mixture, x1, noise=noise, callback=lambda n, nfe, x, x0: given.append((n, nfe, x)))
     expected = _measured(mixture, x1, times, noise, corrections, snr)
-    assert torch.allclose(answer, expected, rtol=0, atol=1e-12 * float(schedule.scale(times[0])))
-    assert [(n, nfe) for n, nfe, _ in told] == [(n, sampler.nfe) for n in range(5 + 4 * corrections)]
-    assert told[-1][2] is answer
+    assert torch.allclose(output, expected, rtol=0, atol=1e-12 * float(schedule.scale(times[0])))
+    assert [(n, nfe) for n, nfe, _ in given] == [(n, sampler.nfe) for n in range(5 + 4 * corrections)]
+    assert given[-1][2] is output
 
 
 def test_measured_steps_have_the_fixed_length_on_pure_noise():
@@ -146,12 +146,12 @@ def test_measured_steps_have_the_fixed_length_on_pure_noise():
     oracle.posterior_mean = lambda x_t, alpha, sigma: 0 * x_t
     x1 = x1.reshape(1, 1, -1)
     noise = step_noise([0], 1, 20000)
-    told = []
+    given = []
     for fixed in (False, True):
         PredictorCorrector(DDIM(2, grid=times), 1, 0.2, fixed)(
-            oracle, x1, noise=noise, callback=lambda n, nfe, x, x0: told.append(x)
+            oracle, x1, noise=noise, callback=lambda n, nfe, x, x0: given.append(x)
         )
-    assert torch.allclose(told[1], told[4], rtol=0, atol=0.02 * float(told[1].std()))
+    assert torch.allclose(given[1], given[4], rtol=0, atol=0.02 * float(given[1].std()))
 
 
 def test_padding_does_not_count(mixture, x1):
@@ -263,9 +263,9 @@ def test_batch_is_singles(make, mixture, x1):
 
 
 @pytest.mark.parametrize("sampler", [PredictorCorrector(Ancestral(4), 2), AnnealedLangevin(7, 2)])
-def test_the_state_is_float32_and_noise_is_asked_for(sampler, mixture, x1):
-    answer = sampler(mixture, x1.float(), noise=step_noise(range(len(x1)), 1, 6))
-    assert answer.dtype == torch.float32
+def test_the_state_is_float32_and_noise_is_used(sampler, mixture, x1):
+    output = sampler(mixture, x1.float(), noise=step_noise(range(len(x1)), 1, 6))
+    assert output.dtype == torch.float32
     with pytest.raises(ValueError, match="noise"):
         sampler(mixture, x1)
 

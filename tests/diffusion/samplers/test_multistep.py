@@ -114,7 +114,7 @@ def test_the_corrector_makes_a_whole_call_exact_one_degree_higher(order, predict
     """Features of degree order - 1 in the coordinate are integrated exactly by every step but the last.
 
     The last is not corrected, but at full order needs no correction; the corrected ones are exact even while few
-    answers are known: with one, to degree 1.
+    outputs are known: with one, to degree 1.
     """
     schedule = Cosine()
     denoiser = _Polynomial(schedule, predict, [0.4, -0.7])

@@ -63,12 +63,12 @@ def test_unknown_names_are_refused():
 
 
 @pytest.mark.parametrize("make", [lambda: build("ddim", 0), lambda: recommended(0), lambda: recommended(-1)])
-def test_no_calls_are_refused(make):
+def test_no_steps_are_refused(make):
     with pytest.raises(UserError, match=r"steps (0|-1): is below 1"):
         make()
 
 
-def test_fewer_calls_than_the_order_are_refused():
+def test_fewer_steps_than_the_order_are_refused():
     with pytest.raises(UserError, match="dpmpp_3m needs at least 3"):
         build("dpmpp_3m", 2)
 
@@ -107,5 +107,5 @@ def test_recommended_is_far_more_accurate_than_what_is_common(nfe, mixture, x1):
 @pytest.mark.parametrize("nfe", [1, 2])
 def test_recommended_leaves_no_noise_at_one_or_two_calls(nfe, gaussian, x1):
     seen = []
-    answer = recommended(nfe)(gaussian, x1, callback=lambda step, nfe, x, x0_hat: seen.append(x0_hat))
-    assert torch.allclose(answer, seen[-1], atol=1e-14)
+    output = recommended(nfe)(gaussian, x1, callback=lambda step, nfe, x, x0_hat: seen.append(x0_hat))
+    assert torch.allclose(output, seen[-1], atol=1e-14)

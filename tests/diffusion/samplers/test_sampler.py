@@ -42,10 +42,10 @@ class _Table(Sampler):
 
 def test_a_row_combines_states_features_and_noise():
     """Every letter of the module's formula once: two states, three features of two guises, noise."""
-    asked = []
+    evaluated = []
 
     def denoiser(x_t, t, cond):
-        asked.append((t, x_t))
+        evaluated.append((t, x_t))
         return x_t + 10 * t
 
     rows = [
@@ -54,15 +54,15 @@ def test_a_row_combines_states_features_and_noise():
         Step(0.2, (1.0, 0.0), (0.5, 0.0, -2.0), (1.0, -1.0), 0.0),
     ]
     x1, z = torch.tensor([1.0], dtype=torch.float64), torch.tensor([4.0], dtype=torch.float64)
-    answer, finite = integrate(rows, denoiser, x1, noise=lambda n: z * (n + 1))
+    output, finite = integrate(rows, denoiser, x1, noise=lambda n: z * (n + 1))
     f_0 = 0.5 * 1 + (1 + 9)
     x_1 = 2 * 1 + 3 * f_0 + 0.25 * 4
     f_1 = x_1 + 5
     x_2 = 0 * x_1 + 5 * 1 + 1 * f_1 + 7 * f_0
     f_2 = x_2 - (x_2 + 2)
     x_3 = x_2 + 0.5 * f_2 - 2 * f_0
-    assert float(answer) == pytest.approx(x_3, rel=1e-15) and finite.tolist() == [True] * 3
-    assert [(t, float(x)) for t, x in asked] == [(0.9, 1.0), (0.5, x_1), (0.2, x_2)]
+    assert float(output) == pytest.approx(x_3, rel=1e-15) and finite.tolist() == [True] * 3
+    assert [(t, float(x)) for t, x in evaluated] == [(0.9, 1.0), (0.5, x_1), (0.2, x_2)]
 
 
 def test_a_plain_row_asks_for_x0_and_adds_no_noise():
@@ -82,12 +82,12 @@ def test_every_objective_samples_from_its_own_start(name, objective, extra, mixt
     denoiser = Denoiser(mixture.as_network(objective()), mixture.schedule, objective())
     noise = step_noise(range(len(x1)), 1, 6)
     sampler = build(name, PRESETS[name].min_nfe + extra)
-    answer = sampler(denoiser, x1, noise=noise)
-    assert torch.isfinite(answer).all()
+    output = sampler(denoiser, x1, noise=noise)
+    assert torch.isfinite(output).all()
     # At t = 1 exactly a network is told log_snr = -20, where alpha is 4.5e-5.
     tolerance = 1e-10 if objective is Epsilon else 2e-2
     assert torch.allclose(
-        _on(sampler, sampler.grid_for(denoiser))(mixture, x1, noise=noise), answer, rtol=0, atol=tolerance
+        _on(sampler, sampler.grid_for(denoiser))(mixture, x1, noise=noise), output, rtol=0, atol=tolerance
     )
 
 
@@ -96,14 +96,14 @@ def test_objectives_agree_to_rounding(name, mixture, x1):
     sampler = build(name, 8)
     sampler = _on(sampler, sampler.default_grid(mixture.schedule, 0.99))
     noise = step_noise(range(len(x1)), 1, 6)
-    answers = [sampler(Denoiser(mixture.as_network(o()), mixture.schedule, o()), x1, noise=noise) for o in OBJECTIVES]
-    for answer in answers[1:]:
-        assert torch.allclose(answer, answers[0], rtol=0, atol=1e-10)
+    outputs = [sampler(Denoiser(mixture.as_network(o()), mixture.schedule, o()), x1, noise=noise) for o in OBJECTIVES]
+    for output in outputs[1:]:
+        assert torch.allclose(output, outputs[0], rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_pure_noise_start_is_the_limit(name, gaussian, x1):
-    """As sigma / alpha at the start grows: in proportion to its inverse, or to that of its logarithm where an answer at
+    """As sigma / alpha at the start grows: in proportion to its inverse, or to that of its logarithm where an output at
     an ever more distant half-log-SNR takes part in the second step.
     """
     sampler = build(name, 6)
@@ -126,10 +126,10 @@ TO_THE_ESTIMATE = ["ddpm", "ddpm_large", "ddim", "dpm_2m", "dpmpp_2m", "dpmpp_3m
 @pytest.mark.parametrize("name", TO_THE_ESTIMATE)
 def test_last_step_returns_the_estimate(name, mixture, x1):
     seen = []
-    answer = build(name, 5)(
+    output = build(name, 5)(
         mixture, x1, noise=step_noise(range(len(x1)), 1, 6), callback=lambda step, nfe, x, x0_hat: seen.append(x0_hat)
     )
-    assert torch.allclose(answer, seen[-1], rtol=0, atol=1e-14)
+    assert torch.allclose(output, seen[-1], rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,11 +138,11 @@ def test_shape_and_state_dtype(name, dtype):
     oracle = GaussianOracle(torch.zeros(20), torch.eye(20), Cosine())
     x1 = batch_noise([1, 2, 3], 2, 10).to(dtype)
     states = []
-    answer = build(name, 4)(
+    output = build(name, 4)(
         oracle, x1, noise=step_noise([1, 2, 3], 2, 10), callback=lambda step, nfe, x, x0_hat: states.append(x.dtype)
     )
     expected = torch.float64 if dtype == torch.float64 else torch.float32
-    assert answer.shape == x1.shape and answer.dtype == expected and set(states) == {expected}
+    assert output.shape == x1.shape and output.dtype == expected and set(states) == {expected}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -192,17 +192,17 @@ def test_a_broken_network_reports_its_first_step(name, broken, value):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_network_calls_and_callbacks(name, gaussian, x1):
-    asked, told = [], []
+    evaluated, told = [], []
 
     class Counting:
         schedule, t_max = gaussian.schedule, 1.0
 
         def __call__(self, x_t, t, cond=None):
-            asked.append((t, cond))
+            evaluated.append((t, cond))
             return gaussian(x_t, t)
 
     sampler = build(name, 6)
-    answer = sampler(
+    output = sampler(
         Counting(),
         x1,
         "mel",
@@ -210,26 +210,26 @@ def test_network_calls_and_callbacks(name, gaussian, x1):
         lambda step, nfe, x, x0_hat: told.append((step, nfe, x)),
     )
     times = [step.t for step in sampler.table(gaussian)]
-    assert len(asked) == 6 and asked == [(t, "mel") for t in times]
+    assert len(evaluated) == 6 and evaluated == [(t, "mel") for t in times]
     assert all(isinstance(t, float) for t in times) and times[0] == 1.0
     assert [(step, nfe) for step, nfe, _ in told] == [(n, 6) for n in range(6)]
-    assert told[-1][2] is answer
+    assert told[-1][2] is output
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_the_walk_reads_no_tensor(name, objective):
+def test_integration_reads_no_tensor(name, objective):
     """On the meta device tensors have no values: any branch on one, or number read from one, raises."""
     x1 = torch.empty(2, 1, 8, device="meta")
     denoiser = Denoiser(lambda x_t, log_snr, cond: x_t * log_snr[:, None, None], Cosine(), objective())
     table = build(name, 4).table(denoiser)
-    answer, finite = integrate(table, denoiser, x1, noise=lambda step: torch.empty_like(x1))
-    assert answer.shape == x1.shape and answer.is_meta and finite.shape == (4,)
+    output, finite = integrate(table, denoiser, x1, noise=lambda step: torch.empty_like(x1))
+    assert output.shape == x1.shape and output.is_meta and finite.shape == (4,)
 
 
 @pytest.mark.parametrize("name", ["ddpm", "dpmpp_3m", "v_3m_pc"])
 def test_a_whole_call_compiles_into_one_graph(name):
-    """No graph break from noise to data; a second table is a second graph, not a wrong answer."""
+    """No graph break from noise to data; a second table is a second graph, not a wrong result."""
     layer = torch.nn.Conv1d(1, 1, 3, padding=1)
     denoiser = Denoiser(lambda x_t, log_snr, cond: layer(x_t) * log_snr[:, None, None].tanh(), Cosine(), V())
     x1, z = batch_noise([0, 1], 1, 32), batch_noise([2, 3], 1, 32)
@@ -237,11 +237,11 @@ def test_a_whole_call_compiles_into_one_graph(name):
     for nfe in (4, 6):
         table = build(name, nfe).table(denoiser)
         eager, _ = integrate(table, denoiser, x1, noise=lambda step: z)
-        answer, finite = compiled(table, denoiser, x1, noise=lambda step: z)
-        assert torch.allclose(answer, eager, rtol=0, atol=1e-6) and finite.all()
+        output, finite = compiled(table, denoiser, x1, noise=lambda step: z)
+        assert torch.allclose(output, eager, rtol=0, atol=1e-6) and finite.all()
 
 
-def test_gradients_flow_through_the_walk():
+def test_gradients_flow_through_the_steps():
     scale = torch.tensor(0.5, requires_grad=True)
     denoiser = Denoiser(lambda x, log_snr, cond: scale * x, Cosine(), V())
     build("dpmpp_3m", 4)(denoiser, torch.ones(1, 1, 3)).sum().backward()
@@ -249,7 +249,7 @@ def test_gradients_flow_through_the_walk():
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DETERMINISTIC])
-def test_stochastic_samplers_ask_for_noise(name, gaussian, x1):
+def test_stochastic_samplers_need_noise(name, gaussian, x1):
     with pytest.raises(ValueError, match="adds noise at every step"):
         build(name, 4)(gaussian, x1)
 
@@ -277,14 +277,14 @@ def test_a_grid_above_t_max_is_refused(gaussian, x1):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scaled_data_come_back_in_their_own_scale(name, gaussian, x1):
-    """Where alpha(0) is not 1 the state at t = 0 is alpha x0, and the answer x0: shifting log_snr does the same."""
+    """Where alpha(0) is not 1 the state at t = 0 is alpha x0, and the result x0: shifting log_snr does the same."""
     factor = 0.5
     scaled, shifted = ScaledInput(Cosine(), factor), ShiftedLogSNR(Cosine(), 2 * math.log(factor))
     noise = step_noise(range(8), 1, 6)
     sampler = build(name, 6)
     times = sampler.default_grid(Cosine(), 1.0)
-    answers = []
+    outputs = []
     for schedule in (scaled, shifted):
         oracle = GaussianOracle(gaussian.mean, gaussian.covariance, schedule)
-        answers.append(_on(sampler, times)(oracle, x1[:8] * schedule.level(1.0).scale, noise=noise))
-    assert torch.allclose(*answers, rtol=0, atol=1e-10)
+        outputs.append(_on(sampler, times)(oracle, x1[:8] * schedule.level(1.0).scale, noise=noise))
+    assert torch.allclose(*outputs, rtol=0, atol=1e-10)

@@ -280,8 +280,8 @@ def test_pure_ends_are_ddim_steps_of_even_angle(predict, mixture, x1):
 @pytest.mark.parametrize("predict", ["x0", "epsilon", "v"])
 @pytest.mark.parametrize("order", [2, 3])
 def test_default_call_is_near_the_exact_flow(order, predict, nfe, bound, gaussian, x1):
-    answer = Singlestep(nfe, order, predict)(gaussian, x1)
-    assert float((answer - gaussian.flow(x1, 1.0, 0.0)).square().mean().sqrt()) < bound
+    output = Singlestep(nfe, order, predict)(gaussian, x1)
+    assert float((output - gaussian.flow(x1, 1.0, 0.0)).square().mean().sqrt()) < bound
 
 
 @pytest.mark.parametrize(

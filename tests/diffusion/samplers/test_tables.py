@@ -6,7 +6,7 @@ On the cosine schedule the angle atan(sigma / alpha) is pi t / 2 and every integ
 
 here done by composite Gauss-Legendre sums over Lagrange polynomials. Rows are not compared one by one: both tables are
 unrolled, so that each state is a combination of the start x and of the features f_0, f_1, ..., with the corrector as it
-is defined (take the step again from the corrected state, with the answer behind it).
+is defined (take the step again from the corrected state, with the output behind it).
 """
 
 import math
@@ -197,22 +197,22 @@ def _singlestep_states(name, calls, times):
     """The states as for multistep methods, and for each call its time and whether its step has an integral."""
     member = SINGLESTEP[name]
     state, *features = np.eye(1 + sum(calls))
-    states, asked = [], []
+    states, evaluated = [], []
     for count, t, s in zip(calls, times, times[1:], strict=False):
         if not _finite(member, t, s):
             assert count == 1
-            state = _ddim(_noise(s) / _noise(t), state, features[len(asked)], t, s)
+            state = _ddim(_noise(s) / _noise(t), state, features[len(evaluated)], t, s)
             states.append(state)
-            asked.append((t, False))
+            evaluated.append((t, False))
             continue
-        start, first = state, len(asked)
+        start, first = state, len(evaluated)
         stages = [t, *(_between(member.coordinate, t, s, fraction) for fraction in member.fractions[1:count])]
         for stage, nodes, end in zip(stages, member.nodes if count > 1 else ((0,),), [*stages[1:], s], strict=True):
             used = [stages[i] for i in nodes], [features[first + i] for i in nodes]
             state = _carry(member, t, end) * start + _through(member, *used, t, end)
             states.append(state)
-            asked.append((stage, True))
-    return np.array(states), asked
+            evaluated.append((stage, True))
+    return np.array(states), evaluated
 
 
 def _unrolled(table):
@@ -263,9 +263,9 @@ def test_the_table_of_a_multistep_preset(name, calls):
 def test_the_table_of_a_singlestep_preset(name, calls):
     member = SINGLESTEP[name]
     table, times = _table(name, calls or PRESETS[name].min_nfe)
-    states, asked = _singlestep_states(name, member.six if calls else (1,) * PRESETS[name].min_nfe, times)
+    states, evaluated = _singlestep_states(name, member.six if calls else (1,) * PRESETS[name].min_nfe, times)
     assert np.allclose(_unrolled(table), states, rtol=1e-11, atol=1e-11)
-    for step, (t, finite) in zip(table, asked, strict=True):
+    for step, (t, finite) in zip(table, evaluated, strict=True):
         assert step.t == pytest.approx(t, rel=1e-13)
         assert step.feature == pytest.approx(_feature(member, t, finite), rel=1e-12, abs=1e-15)
         assert step.noise == 0

@@ -50,8 +50,8 @@ def test_additive_part_alone_reconstructs():
     _, spectrum = frontend.encode(x)
     parts = torch.zeros(1, 2, frontend.bins, 2, spectrum.shape[-1])
     parts[:, 1] = torch.view_as_real(spectrum[:, 0]).transpose(-1, -2)
-    made = frontend.decode(parts.flatten(1, 3), torch.zeros_like(spectrum), 333)
-    torch.testing.assert_close(made, x, atol=1e-5, rtol=1e-5)
+    result = frontend.decode(parts.flatten(1, 3), torch.zeros_like(spectrum), 333)
+    torch.testing.assert_close(result, x, atol=1e-5, rtol=1e-5)
 
 
 def test_white_noise_has_bins_of_unit_variance():
@@ -123,6 +123,6 @@ def test_spectra_are_float32_under_reduced_precision():
     features, spectrum = frontend.encode(x)
     assert features.dtype == torch.bfloat16
     assert spectrum.dtype == torch.complex64
-    made = frontend.decode(masks(frontend, features.shape[-1]).to(torch.bfloat16), spectrum, 200)
-    assert made.dtype == torch.bfloat16
-    torch.testing.assert_close(made, x, atol=1e-2, rtol=1e-2)
+    result = frontend.decode(masks(frontend, features.shape[-1]).to(torch.bfloat16), spectrum, 200)
+    assert result.dtype == torch.bfloat16
+    torch.testing.assert_close(result, x, atol=1e-2, rtol=1e-2)

@@ -21,7 +21,7 @@ from audiodiff.diffusion.windowed import Windowed
 
 X = torch.randn(2, 1, 6, generator=torch.Generator().manual_seed(1))
 WRONG = pytest.mark.parametrize(
-    "answer, message",
+    "output, message",
     [
         (lambda x: x[:, 0], r"\(2, 1, 6\), got \(2, 6\)"),
         (lambda x: x.mean((1, 2), keepdim=True), r"got \(2, 1, 1\)"),
@@ -40,11 +40,11 @@ class Foreign:
 
     schedule = Cosine()
 
-    def __init__(self, answer=lambda x: 0.5 * x):
-        self.answer = answer
+    def __init__(self, output=lambda x: 0.5 * x):
+        self.output = output
 
     def __call__(self, x_t, t, cond=None):
-        return self.answer(x_t)
+        return self.output(x_t)
 
 
 def _wrapped(denoiser):
@@ -63,8 +63,8 @@ def _wrapped(denoiser):
 
 @WRONG
 @pytest.mark.parametrize("objective", [V, X0])
-def test_a_network_that_returns_anything_else_is_refused(objective, answer, message):
-    denoiser = Denoiser(lambda x, log_snr, cond: answer(x), Cosine(), objective())
+def test_a_network_that_returns_anything_else_is_refused(objective, output, message):
+    denoiser = Denoiser(lambda x, log_snr, cond: output(x), Cosine(), objective())
     for t in (0.5, torch.tensor([0.2, 0.7])):
         with pytest.raises(ValueError, match=f"the network must return .*{message}"):
             denoiser(X, t)
@@ -80,14 +80,14 @@ def test_a_network_without_its_variance_is_refused():
 
 @WRONG
 @pytest.mark.parametrize("sampler", [DDIM(2), PredictorCorrector(DDIM(2)), Adaptive()], ids=["table", "pc", "adaptive"])
-def test_samplers_refuse_what_a_denoiser_returns_wrong(sampler, answer, message):
+def test_samplers_refuse_what_a_denoiser_returns_wrong(sampler, output, message):
     with pytest.raises(ValueError, match=f"the denoiser must return .*{message}"):
-        sampler(Foreign(answer), X, noise=step_noise([1, 2], 1, 6))
+        sampler(Foreign(output), X, noise=step_noise([1, 2], 1, 6))
 
 
 @pytest.mark.parametrize("name", list(_wrapped(Foreign())))
 def test_wrappers_refuse_what_would_be_broadcast(name):
-    """Added to the state, an answer of (B, 1, 1) would take its shape and be noticed by nobody."""
+    """Added to the state, an output of (B, 1, 1) would be broadcast without notice."""
     with pytest.raises(ValueError, match=r"got \(\d, 1, 1\)"):
         _wrapped(Foreign(lambda x: x.mean((1, 2), keepdim=True)))[name](X, 0.4, torch.ones(2))
 
