@@ -241,7 +241,7 @@ def test_the_number_of_calls_is_bounded(mixture, x1):
     assert len(spy.evaluated) <= needed - 1
 
 
-@pytest.mark.parametrize("broken, message", [(1, "after call 4"), (2, "after call 4"), (8, "after call 10")])
+@pytest.mark.parametrize("broken, message", [(1, "after evaluation 4"), (2, "after evaluation 4"), (8, "after evaluation 10")])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_broken_network_is_reported(broken, message, value, mixture, x1):
     calls = []
@@ -265,7 +265,7 @@ def test_a_network_that_breaks_last_is_reported(gaussian, x1):
             last = isinstance(t, float) and t < 0.5
             return gaussian(x_t, t) * (math.nan if last else 1)
 
-    with pytest.raises(ValueError, match="after the last call"):
+    with pytest.raises(ValueError, match="after the last step"):
         Adaptive()(Broken(), x1[:2])
 
 

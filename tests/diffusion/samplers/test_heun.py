@@ -105,7 +105,7 @@ def test_churn_stays_below_the_first_time():
 @pytest.mark.parametrize("nfe, calls", [(1, [1]), (2, [1, 1]), (3, [2, 1]), (4, [1, 2, 1]), (9, [2, 2, 2, 2, 1])])
 def test_heun_spends_every_call(nfe, calls, schedule):
     heun = Heun(nfe)
-    assert heun.calls == calls and heun.intervals == len(calls)
+    assert heun.nfe_per_interval == calls and heun.intervals == len(calls)
     for t_max in (1.0, 0.9):
         times = heun.default_grid(schedule, t_max)
         assert times[0] == pytest.approx(t_max, abs=1e-12) and times[-1] == 0 and len(times) == len(calls) + 1
@@ -156,7 +156,7 @@ def test_batch_is_singles(mixture, x1):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Heun(0), "at least one"),
+        (lambda: Heun(0), "nfe >= 1"),
         (lambda: Heun(5, predict="score"), "predict"),
         (lambda: Heun(5, churn=-0.1), "churn"),
         (lambda: Heun(5, churn_noise=-0.1), "churn_noise"),

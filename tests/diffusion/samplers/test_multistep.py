@@ -394,7 +394,7 @@ def test_weak_order_of_the_reverse_sde(predict, order, eta):
         ((5, 5), "1 to 4"),
         ((3, 0), "1 to 4"),
         ((3, 2, "score"), "x0, epsilon, v"),
-        ((0, 2), "at least one"),
+        ((0, 2), "nfe >= 1"),
         ((2, 3), "order 3 needs nfe >= 3, got 2"),
         ((4, 2, "x0", None, "space"), "coordinate"),
         ((4, 2, "x0", None, None, True, 1.0), "corrector needs eta = 0"),

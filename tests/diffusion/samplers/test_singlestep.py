@@ -231,14 +231,14 @@ def test_fast_split_is_the_published_one(nfe, order, calls):
     ],
 )
 def test_default_split(nfe, order, predict, calls):
-    assert Singlestep(nfe, order, predict).calls == calls
+    assert Singlestep(nfe, order, predict).nfe_per_interval == calls
     assert Singlestep(nfe, order, predict).intervals == len(calls)
 
 
 def test_default_split_where_v_meets_an_unbounded_coordinate():
-    assert Singlestep(5, 3, "v", coordinate="half_log_snr").calls == [1, 3, 1]
-    assert Singlestep(5, 3, "v", coordinate="ratio").calls == [1, 3, 1]
-    assert Singlestep(6, 3, "v", coordinate="t").calls == Singlestep(6, 3, "v", coordinate="angle").calls == [3, 3]
+    assert Singlestep(5, 3, "v", coordinate="half_log_snr").nfe_per_interval == [1, 3, 1]
+    assert Singlestep(5, 3, "v", coordinate="ratio").nfe_per_interval == [1, 3, 1]
+    assert Singlestep(6, 3, "v", coordinate="t").nfe_per_interval == Singlestep(6, 3, "v", coordinate="angle").nfe_per_interval == [3, 3]
 
 
 @settings(max_examples=60, deadline=None)
@@ -246,7 +246,7 @@ def test_default_split_where_v_meets_an_unbounded_coordinate():
 def test_every_row_is_one_call(more, order, predict):
     schedule, nfe = Cosine(), order + more
     solver = Singlestep(nfe, order, predict)
-    assert sum(solver.calls) == nfe == sum(fast_split(nfe, order))
+    assert sum(solver.nfe_per_interval) == nfe == sum(fast_split(nfe, order))
     t_max = 0.95 if predict == "epsilon" else 1.0
     times = solver.default_grid(schedule, t_max)
     assert times[0] == t_max and times[-1] == 0
@@ -262,9 +262,9 @@ def test_default_grid_is_where_steps_begin(schedule):
         ("v", 3, grid.uniform_t(schedule, 11, 0.9)),
     ]:
         solver = Singlestep(11, order, predict)
-        assert torch.equal(solver.default_grid(schedule, 0.9), every[[0, *accumulate(solver.calls)]])
+        assert torch.equal(solver.default_grid(schedule, 0.9), every[[0, *accumulate(solver.nfe_per_interval)]])
     even = Singlestep(11, 3, coordinate="t")
-    begins = grid.uniform_t(schedule, 11, 0.9)[[0, *accumulate(even.calls)]]
+    begins = grid.uniform_t(schedule, 11, 0.9)[[0, *accumulate(even.nfe_per_interval)]]
     assert torch.equal(even.default_grid(schedule, 0.9), begins)
 
 
@@ -290,10 +290,10 @@ def test_default_call_is_near_the_exact_flow(order, predict, nfe, bound, gaussia
         (lambda: Singlestep(4, 4), "order is 1, 2 or 3, got 4"),
         (lambda: Singlestep(4, 0), "order is 1, 2 or 3, got 0"),
         (lambda: Singlestep(4, 2, "score"), "predict"),
-        (lambda: Singlestep(4, 2, split=[2, 1]), "4 in all"),
+        (lambda: Singlestep(4, 2, split=[2, 1]), "4 in total"),
         (lambda: Singlestep(4, 2, split=[4]), "1 to 3"),
         (lambda: Singlestep(4, 2, split=[0, 2, 2]), "1 to 3"),
-        (lambda: Singlestep(0, 2), "at least one"),
+        (lambda: Singlestep(0, 2), "nfe >= 1"),
         (lambda: Singlestep(1, 2), "order 2 needs nfe >= 2, got 1"),
         (lambda: Singlestep(2, 3), "order 3 needs nfe >= 3, got 2"),
         (lambda: Singlestep(4, 2, grid=torch.tensor([1.0, 0.5, 0.0])), "4 times, got 3"),
