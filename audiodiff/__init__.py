@@ -1,11 +1,11 @@
 """audiodiff: diffusion models for audio.
 
 A model is the composition of a schedule (`audiodiff.diffusion.schedules.schedule`), a denoiser
-(`audiodiff.diffusion.denoiser`) and a sampler (`audiodiff.diffusion.samplers.sampler`). What users hold is imported
+(`audiodiff.diffusion.denoiser`) and a sampler (`audiodiff.diffusion.samplers.sampler`). The public names are imported
 only when asked for, so that `import audiodiff` stays cheap.
 
-Importing any part of the package before torch says how torch's OpenMP threads wait for each other on a CPU; a value
-that the environment sets already stays.
+Importing the package before torch also limits how long torch's OpenMP threads spin while they wait for each other; a
+value in the environment is kept.
 """
 
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # cores a sixth longer than unset (bench/results/threads.md).
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
-_HOMES = {
+_MODULES = {
     "Audio": "audiodiff.audio.io",
     "MelSpec": "audiodiff.audio.mel",
     "AudioGenerator": "audiodiff.pipelines.audio_generator",
@@ -38,8 +38,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'audiodiff' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

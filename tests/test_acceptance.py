@@ -28,7 +28,7 @@ def report():
     return {"rows": rows, "metrics": metrics, "data": {"clips": 54}}
 
 
-def test_a_good_report_is_accepted(report, tmp_path, capsys):
+def test_a_good_report_passes(report, tmp_path, capsys):
     path = tmp_path / "report.json"
     path.write_text(json.dumps(report))
     assert acceptance.main(path) == 0
