@@ -3,11 +3,9 @@
 import base64
 import io
 
-import matplotlib
 import numpy as np
 import soundfile
 import torch
-from matplotlib.figure import Figure
 
 RANGE_DB = 80.0
 _INK = "#808080"  # readable on white and on black
@@ -32,6 +30,9 @@ def decibels(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def spectrogram_pair(left: np.ndarray, right: np.ndarray, titles: tuple[str, str], sample_rate: int) -> str:
     """Spectrograms of two signals (T,) side by side, relative to the maximum of `left`; transparent PNG."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
     top = decibels(left, sample_rate).max()
     figure = Figure(figsize=(11, 2.5), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
