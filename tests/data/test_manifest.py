@@ -117,7 +117,7 @@ GOOD = asdict(clip("a"))
         ([HEADER, GOOD | {"seconds": "1"}], "line 2: field 'seconds' is '1', not float"),
         ([HEADER, GOOD | {"sample_rate": 16000.5}], "line 2: field 'sample_rate' is 16000.5, not int"),
         ([HEADER, GOOD | {"sample_rate": True}], "line 2: field 'sample_rate' is True, not int"),
-        ([HEADER, GOOD | {"seconds": 0}], "line 2: field 'seconds' is 0, not above 0"),
+        ([HEADER, GOOD | {"seconds": 0}], "line 2: field 'seconds' is 0, must be above 0"),
         ([HEADER, GOOD | {"split": "dev"}], "line 2: field 'split' is 'dev'"),
         ([HEADER, GOOD | {"pace": 3}], "line 2: unknown field 'pace'"),
         ([HEADER, GOOD | {"tempo": -3}], r"line 2: field 'tempo' is -3, not 0 or above"),
