@@ -49,6 +49,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return _fits(value, kind) and all(_keeps(value, bound) for bound in bounds)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in get_args(hint))
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_fits(item, get_args(hint)[1]) for item in value.values())
     if origin in (list, tuple, Sequence):
         return isinstance(value, (list, tuple)) and all(_fits(item, get_args(hint)[0]) for item in value)
     if hint in (int, float) and isinstance(value, int):

@@ -106,9 +106,10 @@ class DiffusionModel(PretrainedModel):
         """
         wanted = requested(conditions)
         for name in wanted.keys() - self.condition_options().keys():
-            known = ", ".join(self.condition_options())
-            fix = f"it takes {known}" if known else "it takes none: leave it out"
-            raise UserError(f"{name} {wanted[name]!r:.60}", f"this model has no {name} condition", fix)
+            known, value = ", ".join(self.condition_options()), wanted[name]
+            shown = f" {value:g}" if isinstance(value, float) else f" {value!r:.60}" if _is_plain(value) else ""
+            fix = f"remove it; it takes {known}" if known else "remove it; it takes none"
+            raise UserError(name + shown, f"this model has no {name} condition", fix)
         batch = {}
         for conditioner in self.conditioners:
             value = conditioner.parse({**(implied or {}), **wanted})
@@ -220,3 +221,7 @@ def requested(conditions: Mapping[str, Any]) -> dict[str, Any]:
         return value is None or (isinstance(value, str | list | tuple) and not value)
 
     return {name: value for name, value in conditions.items() if not empty(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | list | tuple)

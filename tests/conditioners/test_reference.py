@@ -1,5 +1,6 @@
 """A condition that is one module and an entry in the registry: data, training, checkpoint, errors, command line."""
 
+import json
 import math
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import torch
 
 from audiodiff import config, train
 from audiodiff.audio import io
+from audiodiff.cli import build as application
 from audiodiff.conditioners.conditioner import Crop, without_weights
 from audiodiff.conditioners.reference import Reference
 from audiodiff.errors import UserError
@@ -57,8 +59,15 @@ def test_it_is_trained_saved_and_requested(tmp_path):
     assert math.isfinite(train.run(config.compose(words), tmp_path))
     generator = AudioGenerator.from_pretrained(tmp_path / "model")
     assert list(generator.model.condition_options()) == ["labels", "reference"]
+    for parameter in generator.model.network.parameters():  # two steps leave next to nothing of what is zero at first
+        torch.nn.init.normal_(parameter, std=0.05)
     options = {"steps": 2, "seconds": 0.1, "guidance_scale": 2.0}
     one, other = (generator.generate(**options, reference=clip).samples for clip in (TONE, NOISE))
     assert one.isfinite().all() and not torch.equal(one, other)
     with pytest.raises(UserError, match=r"tempo 120: .*reference"):
         generator.generate(tempo=120)
+    io.write(tmp_path / "tone.wav", TONE)
+    words = ["generate", "--model", tmp_path / "model", "--out", tmp_path / "out", "--steps", "2", "--seconds", "0.1"]
+    application()([*map(str, words), "--reference", str(tmp_path / "tone.wav")], standalone_mode=False)
+    sidecar = json.loads((tmp_path / "out" / "0000.wav.json").read_text())
+    assert len(sidecar["reference"]) == 64 and sidecar["tempo"] is None
