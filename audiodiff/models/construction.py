@@ -76,6 +76,8 @@ def _words(hint: Any) -> str:
         kind, *bounds = get_args(hint)
         limits = (f"{_BOUNDS[type(bound)][2]} {getattr(bound, _BOUNDS[type(bound)][0])}" for bound in bounds)
         return f"{_words(kind)} {' and '.join(limits)}"
+    if get_origin(hint) in (list, tuple, Sequence):
+        return "list"
     return "null" if hint is NoneType else getattr(hint, "__name__", str(hint))
 
 

@@ -43,7 +43,7 @@ def test_a_run_with_a_bridge_is_exported_and_resumed(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["model.bridge=1.0", "network.frontend.signals=2"], "bridge: has nowhere to begin, MelPrior has no mean"),
+        (["model.bridge=1.0", "network.frontend.signals=2"], "bridge: MelPrior has no mean"),
         (["model.bridge=1.0", "prior=rough"], "set network.frontend.signals=2"),
         (["model.bridge=-1", "prior=rough"], "noise must be a finite number > 0, got -1"),
     ],
