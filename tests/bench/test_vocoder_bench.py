@@ -207,7 +207,7 @@ def test_our_rows_are_the_models_own_sampler_with_and_without_consistency():
     mel = torch.randn(80, 10).clamp(-2, 2)
     for calls, sampler, alone_ in ((4, "dpmpp_2m", False), (4, "dpmpp_2m", True), (1, "ddim", False)):
         system = network(vocoder, calls, alone_)
-        wanted = vocoder.generate(mel, calls, 5, sampler, 0 if alone_ else 3).samples
+        wanted = vocoder.generate(mel, calls, clip_seeds=[5], sampler=sampler, consistency=0 if alone_ else 3).samples
         assert torch.equal(system.synthesize(mel, mel, 5), wanted) and system.name in Ours.rows
 
 

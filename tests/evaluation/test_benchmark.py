@@ -100,7 +100,8 @@ def test_rows_score_the_output_of_generate(swept, vocoder, data):
 
     clip = data["seen"].clips[1]
     recording = io.read(data["seen"].path(clip), RATE).samples
-    output = vocoder.generate(vocoder.mel(io.Audio(recording, RATE)), 3, clip_seed(0, clip.id), "ddim").samples
+    mel, seeds = vocoder.mel(io.Audio(recording, RATE)), [clip_seed(0, clip.id)]
+    output = vocoder.generate(mel, 3, clip_seeds=seeds, sampler="ddim").samples
     score = REPORT_METRICS["mr_stft"](recording.numpy(), output[: len(recording)].clamp(-1, 1).numpy(), RATE)
     assert swept[1].shown[0].rows["ddim/3"].scores["mr_stft"][1] == pytest.approx(score, rel=1e-5)
 
