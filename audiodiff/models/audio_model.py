@@ -79,7 +79,7 @@ class AudioModel(DiffusionModel):
         self.sample_rate, self.samples, self.spectrum = sample_rate, samples, spectrum
         check_rate(sample_rate)
         if not 1 <= samples <= LONGEST_SECONDS * sample_rate:
-            raise UserError(f"samples {samples}", f"is not in 1 to {LONGEST_SECONDS} s", "it is the length of a crop")
+            raise UserError(f"samples {samples}", f"must be 1 to {LONGEST_SECONDS} s", "set data.crop_samples")
         self._check_network(autoencoder)
         rows = network.frontend.channels  # of the process: of latents, as many of each channel of the audio
         self.codec = None if autoencoder is None else Codec(autoencoder, sample_rate, rows // autoencoder.latents)
@@ -88,8 +88,8 @@ class AudioModel(DiffusionModel):
         network = self.network
         latents, rows = 0 if autoencoder is None else autoencoder.latents, network.frontend.channels
         if latents and rows not in (latents, 2 * latents):
-            problem = f"works on {rows} channels, a frame has {latents} latents"
-            raise UserError("network", problem, "make it as many, or twice as many for stereo")
+            problem = f"has {rows} channels, the codec {latents} latents"
+            raise UserError("network", problem, f"set network.frontend.channels={latents}, or {2 * latents} for stereo")
 
     @property
     def autoencoder(self) -> Autoencoder | None:

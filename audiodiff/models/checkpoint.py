@@ -208,8 +208,8 @@ def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         half[name] = weight.half() if weight.dtype == torch.float32 else weight
         if not torch.isfinite(half[name]).all():
             most = float(weight.abs().max())
-            problem = f"reaches {most:.3g}, half precision holds 65504"
-            raise UserError(f"weight {name}", problem, "keep it in single precision")
+            problem = f"has values up to {most:.3g}, half precision holds at most 65504"
+            raise UserError(f"weight {name}", problem, "store the model in single precision")
     return half
 
 
@@ -302,12 +302,12 @@ def load(folder: str | Path, initialize: bool = False) -> Checkpoint:
         problem = f"is not a model config ({reason})"
         raise UserError(config_file, problem, _NOT_OURS) from error
     if not readable:
-        raise UserError(config_file, f"format {format!r} version {version} is not readable", "update audiodiff")
+        raise UserError(config_file, f"format {format!r} version {version} is not supported", "update audiodiff")
     if not belong:
-        problem = "holds other weights than those that config.json was written with"
+        problem = "does not match config.json (hash of the weights differs)"
         raise UserError(weights_file, problem, "copy the whole folder again, or export it again")
     if (said := config.get("weights", SINGLE)) != stored:
-        raise UserError(config_file, f"says that weights are {said!r}, they are {stored!r}", "export it again")
+        raise UserError(config_file, f"declares {said!r} weights, but they are {stored!r}", "export it again")
     digest = hashlib.sha256(config_bytes)
     digest.update(weights_bytes)
     return Checkpoint(kind, arguments, weights, training, digest.hexdigest(), stored)
@@ -318,17 +318,17 @@ def _weights(file: Path, content: bytes) -> tuple[dict[str, torch.Tensor], str]:
     try:
         weights = deserialized(content)
     except SafetensorError as error:
-        problem = f"is not a whole safetensors file ({error})"
+        problem = f"is not a complete safetensors file ({error})"
         raise UserError(file, problem, "copy or export it again; pickles are never read") from error
     stored = HALF if torch.float16 in {weight.dtype for weight in weights.values()} else SINGLE
     for name, weight in weights.items():
         if not weight.is_floating_point():
-            raise UserError(file, f"holds {weight.dtype} in {name}, not floating-point numbers", "export it again")
+            raise UserError(file, f"weight {name} is {weight.dtype}, not floating point", "export it again")
         # Copied, for the bytes of a file are not aligned as kernels want them.
         weights[name] = weight.clone() if weight.dtype in (torch.float32, torch.float64) else weight.float()
         # The sum is quick to say that all is well; where it overflows each number is looked at.
         if not weights[name].sum().isfinite() and not weights[name].isfinite().all():
-            raise UserError(file, f"holds NaN or infinite numbers in {name}", "export a model that trained well")
+            raise UserError(file, f"weight {name} has NaN or infinite values", "export an earlier checkpoint")
     return update_weights(weights), stored
 
 

@@ -110,9 +110,9 @@ class Codec(PretrainedModel):
             array = real_tensor(signal, name).to(self.network.mean.device)
             signal = array.float() if array.is_floating_point() else array
         if not signal.is_floating_point():
-            raise UserError(name, f"are {signal.dtype}", "convert them to float32; recordings have full scale +-1")
+            raise UserError(name, f"are {signal.dtype}", "convert them to float32 with full scale +-1")
         if signal.ndim != 3 or signal.shape[1] != rows or signal.shape[-1] == 0:
-            problem = f"have shape {tuple(signal.shape)}, this codec takes (B, {rows}, T)"
+            problem = f"have shape {tuple(signal.shape)}, this codec expects (B, {rows}, T)"
             raise UserError(name, problem, "add the missing dimension, or convert the number of channels")
         return signal
 
@@ -149,7 +149,7 @@ def check_rate(sample_rate: int) -> None:
         UserError: it is not within 1 Hz to 1 MHz.
     """
     if not 1 <= sample_rate <= FASTEST:
-        raise UserError(f"sample rate {sample_rate}", f"is not in 1 to {FASTEST} Hz")
+        raise UserError(f"sample rate {sample_rate}", f"must be 1 to {FASTEST} Hz")
 
 
 def rotated(waveform: Tensor) -> Tensor:

@@ -108,5 +108,5 @@ class _Within(TorchFunctionMode):
         planned = torch.empty(*args, **kwargs | {"device": "meta"})
         self.tensors, self.numbers = self.tensors - 1, self.numbers - planned.numel()
         if min(self.tensors, self.numbers) < 0:
-            raise ValueError("larger than its weights, config and weights do not fit")
+            raise ValueError("larger than its weights, config and weights do not match")
         return torch.empty(*args, **kwargs) if self.initialize else planned

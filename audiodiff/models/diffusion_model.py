@@ -155,10 +155,10 @@ class DiffusionModel(PretrainedModel):
                 this model has not learned.
         """
         if (sampler or self.sampler) == "ddpm_learned" and not isinstance(self.objective, LearnedVariance):
-            raise UserError("sampler ddpm_learned", "this model has learned no variance", "choose ddpm or ddpm_large")
+            raise UserError("sampler ddpm_learned", "needs a model with learned variance", "choose ddpm or ddpm_large")
         if self.validated and calls < self.validated[0]:
-            problem = f"this model was checked with {self.validated[0]} and more, it may sound worse"
-            warnings.warn(f"{calls} network calls: {problem}", stacklevel=2)
+            problem = f"fewer than the model was validated with ({self.validated[0]}), quality may be worse"
+            warnings.warn(f"steps {calls}: {problem}", stacklevel=2)
         stored = self.stored_grid(calls, sampler)
         start = self.denoiser.t_max if t_max is None else t_max
         if stored and start > stored.times[1]:
@@ -170,7 +170,7 @@ class DiffusionModel(PretrainedModel):
         if self.network.num_outputs != outputs:
             raise UserError(
                 "network",
-                f"answers {self.network.num_outputs} signals, the objective asks for {outputs}",
+                f"predicts {self.network.num_outputs} outputs per channel, the objective needs {outputs}",
                 f"set network.num_outputs={outputs}",
             )
 
@@ -193,20 +193,22 @@ class DiffusionModel(PretrainedModel):
 
     def _check_grids(self) -> None:
         if self.sampler not in presets.PRESETS:
-            raise UserError(f"sampler {self.sampler!r}", "unknown", f"choose one of {', '.join(presets.NAMES)}")
+            raise UserError(f"sampler {self.sampler!r}", "unknown sampler", f"choose one of {', '.join(presets.NAMES)}")
         keys = [(grid.sampler, grid.steps) for grid in self.grids]
         for grid, key in zip(self.grids, keys, strict=True):
-            subject = f"grid for {grid.sampler} with {grid.steps} calls"
+            subject = f"time grid for {grid.sampler} at {grid.steps} steps"
             if keys.count(key) > 1:
-                raise UserError(subject, "stands there twice", "keep one")
+                raise UserError(subject, "is a duplicate", "remove one")
             if grid.times[0] > self.denoiser.t_max:
                 raise UserError(
-                    subject, f"starts at {grid.times[0]:.6g}, the denoiser at {self.denoiser.t_max:.6g}", "fit it again"
+                    subject,
+                    f"starts at {grid.times[0]:.6g}, the denoiser at {self.denoiser.t_max:.6g}",
+                    "run fit-grid again",
                 )
         counts = self.validated or ()
         whole = len(counts) == 2 and all(isinstance(count, int) for count in counts)
         if self.validated is not None and not (whole and 1 <= counts[0] <= counts[1] <= MOST_STEPS):
-            raise UserError(f"validated {list(self.validated)}", "is no range of calls", "give least and most")
+            raise UserError(f"validated {list(self.validated)}", "is not a range of steps", "give [minimum, maximum]")
 
     def _parts(self) -> dict[str, nn.Module]:
         learned = {SCHEDULE: self.schedule} if isinstance(self.schedule, nn.Module) else {}

@@ -75,7 +75,7 @@ class PretrainedModel(nn.Module):
             model.load_weights(found.weights)
         except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            problem = f"config and weights do not fit ({reason})"
+            problem = f"config and weights do not match ({reason})"
             raise UserError(folder, problem, "export it again") from error
         return model.eval()
 

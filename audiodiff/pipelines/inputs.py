@@ -57,15 +57,15 @@ def mel_tensor(mel: Tensor | ArrayLike, spec: MelSpec, name: str = "mel", empty:
         shape = "x".join(map(str, mel.shape))
         turned = mel.ndim == 2 and mel.shape[1] == spec.n_mels
         fix = "transpose it" if turned else "see `spec`"
-        raise UserError(name, f"has shape {shape}, this model takes {spec.n_mels} bands x frames", fix)
+        raise UserError(name, f"has shape {shape}, this model expects {spec.n_mels} bands x frames", fix)
     if mel.shape[1] == 0:
         if empty:
             return mel
         raise UserError(name, "has no frames", "give at least one")
     if not torch.isfinite(mel).all():
-        raise UserError(name, "has values that are not finite", "make it again from clean audio")
+        raise UserError(name, "has NaN or infinite values", "compute it again from clean audio")
     most = float(spec.compress(torch.tensor(full_scale(spec) * _LOUDEST**spec.power)))
     if (highest := float(mel.max())) > most:
-        problem = f"reaches {highest:.3g}, audio within full scale stays far below {most:.3g}"
-        raise UserError(name, problem, "is it of this model's spec, of audio within +-1?")
+        problem = f"has values up to {highest:.3g}, full-scale audio stays below {most:.3g}"
+        raise UserError(name, problem, "check that it has this model's mel spec")
     return mel

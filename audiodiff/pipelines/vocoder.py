@@ -163,7 +163,7 @@ class Vocoder(Pipeline):
             raise UserError("audio", f"is of type {type(audio).__name__}", "give Audio(samples, sample_rate)")
         samples = audio.samples
         if samples.shape[-1] == 0 or (samples.ndim > 1 and samples.shape[:-1] not in ((1,), (2,))):
-            problem = f"has samples of shape {tuple(samples.shape)}, a vocoder takes one recording (T,) or (C, T)"
+            problem = f"has samples of shape {tuple(samples.shape)}, expected one recording (T,) or (C, T)"
             raise UserError("audio", problem, "channels come first; give several recordings one by one")
         return resample(samples if samples.ndim == 1 else samples.mean(0), audio.sample_rate, self.sample_rate)
 

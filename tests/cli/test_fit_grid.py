@@ -138,5 +138,5 @@ def test_fewer_calls_than_checked_are_one_line_in_render(command, model, data, t
     render = ["render", data / "a.wav", data / "b.wav", "--model", model, "--batch-size", 1]
     status, _, err = command(*render, "--out", tmp_path / "out", "--steps", 2)
     assert status == 0
-    assert err == ["warning: 2 network calls: this model was checked with 4 and more, it may sound worse"]
+    assert err == ["warning: steps 2: fewer than the model was validated with (4), quality may be worse"]
     assert command(*render, "--out", tmp_path / "more", "--steps", 4)[2] == []

@@ -229,7 +229,7 @@ def test_a_checkpoint_without_the_weights_of_the_source_is_refused(copy, lost):
         if lost == "shape":
             weights[name] = weight[:-1].contiguous()
     save_file(weights, file)
-    with pytest.raises(UserError, match=r"config and weights do not fit") as caught:
+    with pytest.raises(UserError, match=r"config and weights do not match") as caught:
         VocoderModel.from_pretrained(copy)
     assert str(copy) in str(caught.value) and "\n" not in str(caught.value)
 

@@ -116,7 +116,7 @@ def test_what_half_precision_does_not_hold_is_refused_before_anything_is_written
 def test_a_config_that_says_something_else_of_its_weights(ships, said):
     file = ships / "tiny/config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"weights": said}))
-    with pytest.raises(UserError, match=r"config.json: says that weights are .*, they are 'float16'"):
+    with pytest.raises(UserError, match=r"config.json: declares .* weights, but they are 'float16'"):
         checkpoint.load("tiny")
 
 

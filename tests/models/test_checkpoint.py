@@ -76,9 +76,7 @@ def test_a_learned_schedule_keeps_what_it_learned(tiny, tmp_path):
 
 
 def test_a_learned_variance_needs_two_answers(tiny):
-    with pytest.raises(
-        UserError, match=r"network: answers 1 signals, the objective asks for 2; set network.num_outputs=2"
-    ):
+    with pytest.raises(UserError, match=r"network: .*1 outputs.*; set network.num_outputs=2"):
         tiny(objective=LearnedVariance(V()))
 
 
@@ -159,7 +157,7 @@ def test_folders_that_are_not_models(copy):
 def test_truncated_weights(copy, left):
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:left])
-    assert "is not a whole safetensors file" in refusal(copy)
+    assert "is not a complete safetensors file" in refusal(copy)
 
 
 @pytest.mark.parametrize("kept", ["config.json", "model.safetensors"])
@@ -169,7 +167,7 @@ def test_a_config_and_weights_of_two_exports_are_refused(copy, tiny, kept):
     torch.nn.init.constant_(other.network.unet.conv_out.bias, 1.0)
     other.save_pretrained(copy)
     (copy / kept).write_bytes(before)
-    assert "model.safetensors: holds other weights than those that config.json was written with" in refusal(copy)
+    assert "model.safetensors: does not match config.json" in refusal(copy)
 
 
 def test_weights_with_a_damaged_block_are_refused(copy):
@@ -177,7 +175,7 @@ def test_weights_with_a_damaged_block_are_refused(copy):
     damaged = bytearray(weights.read_bytes())
     damaged[-4096:] = bytes(4096)
     weights.write_bytes(damaged)
-    assert "holds other weights" in refusal(copy)
+    assert "does not match config.json" in refusal(copy)
 
 
 def test_a_model_of_an_older_version_names_no_weights_and_loads(copy):
@@ -244,7 +242,7 @@ def test_a_pickle_is_never_run(copy):
 def test_weights_of_another_network(copy):
     config = copy / "config.json"
     config.write_text(config.read_text().replace('"embedding": 16', '"embedding": 24'))
-    assert "config and weights do not fit" in refusal(copy)
+    assert "config and weights do not match" in refusal(copy)
 
 
 def edit(folder, change):

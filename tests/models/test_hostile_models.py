@@ -127,7 +127,7 @@ def test_weights_that_are_not_finite_are_refused_by_all_verbs(shipped, capsys, t
     weights[name].flatten()[0] = value
     save_file(weights, folder / "model.safetensors")
     edit(folder, lambda config: config.pop("weights_hash", None))
-    assert f"holds NaN or infinite numbers in {name}" in refusal(folder, kind.from_pretrained)
+    assert f"weight {name} has NaN or infinite" in refusal(folder, kind.from_pretrained)
     verbs = [["info", str(folder)], ["generate", "--model", str(folder), "--out", str(tmp_path / "out")]]
     verbs += [["render", str(folder), "--model", str(folder), "--out", str(tmp_path / "out")]]
     for arguments in verbs:
@@ -136,7 +136,7 @@ def test_weights_that_are_not_finite_are_refused_by_all_verbs(shipped, capsys, t
             main()
         assert ended.value.code == 1
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-        assert len(lines) == 1 and "holds NaN or infinite numbers" in lines[0]
+        assert len(lines) == 1 and "has NaN or infinite values" in lines[0]
 
 
 def test_large_weights_that_are_finite_are_not_refused(vocoder, tmp_path):
@@ -164,12 +164,12 @@ def test_weights_of_integers_are_refused(shipped):
         ("prior", None, "prior is None, not Prior"),
         ("mel_spec", None, "mel_spec is None, not MelSpec"),
         ("consistency", "16", "consistency is '16', not int"),
-        ("consistency", 10**9, "consistency 1000000000: .*1000;"),
+        ("consistency", 10**9, "consistency 1000000000: must be 0 to 1000"),
         ("consistency", -1, "consistency is -1, not int at least 0"),
         ("sampler", "magic", "sampler 'magic': unknown"),
-        ("validated", [1, 10**9], "is no range of calls"),
-        ("validated", [1.0, 4], "validated is .*, not list or null"),
-        ("grids", {"type": "v"}, "grids is .*, not list"),
+        ("validated", [1, 10**9], "is not a range of steps"),
+        ("validated", [1.0, 4], "validated is .*, not Sequence or null"),
+        ("grids", {"type": "v"}, "grids is .*, not Sequence"),
         ("objective", {"type": "cosine"}, "objective is .*, not Objective"),
         ("bridge", "1", "bridge is '1', not float above 0 or null"),
         ("network", [], "network is .*, not Network"),

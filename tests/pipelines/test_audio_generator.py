@@ -250,7 +250,7 @@ def test_a_latent_model_is_kept_whole(tmp_path, make_latent_music):
 
 def test_networks_and_latents_that_do_not_fit(make_latent_music):
     network = Network(IdentityFrontend(7), 0, 1, [16], [1])
-    with pytest.raises(UserError, match="works on 7 channels, a frame has 4 latents"):
+    with pytest.raises(UserError, match="has 7 channels, the codec 4 latents"):
         AudioModel(network, Cosine(), V(), RATE, SAMPLES, autoencoder=make_latent_music().autoencoder)
 
 

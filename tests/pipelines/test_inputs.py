@@ -185,10 +185,10 @@ def test_arrays_of_any_shape_are_mels_or_one_line(shape, dtype, value):
 @pytest.mark.parametrize(
     ("mel", "words"),
     [
-        (MEL.numpy().T, "has shape 5x80, this model takes 80 bands x frames; transpose it"),
+        (MEL.numpy().T, "has shape 5x80, this model expects 80 bands x frames; transpose it"),
         ([MEL, MEL.T], "mel 1: has shape 5x80"),
-        ([MEL, np.full((80, 3), np.inf)], "mel 1: has values that are not finite"),
-        (np.full((80, 3), 1e300), "mel: has values that are not finite"),
+        ([MEL, np.full((80, 3), np.inf)], "mel 1: has NaN or infinite"),
+        (np.full((80, 3), 1e300), "mel: has NaN or infinite"),
         ([[1.0, 2.0], [3.0]], "mel 0: has shape 2"),
         ("mel.npy", "mel 0: is not an array of numbers"),
         (None, "mel: is of type NoneType"),
@@ -319,7 +319,7 @@ def test_a_codec_takes_arrays(codec):
 @pytest.mark.parametrize(
     ("shape", "dtype", "words"),
     [
-        ((2, 100), np.float32, r"recordings: have shape \(2, 100\), this codec takes \(B, 2, T\)"),
+        ((2, 100), np.float32, r"recordings: have shape \(2, 100\), this codec expects \(B, 2, T\)"),
         ((100,), np.float32, "have shape"),
         ((2, 1, 100), np.float32, "have shape"),
         ((4, 3, 100), np.float32, "have shape"),

@@ -82,7 +82,7 @@ def test_seeds_decide_and_nothing_else_does(vocoder, recording, sampler):
 
 
 def test_a_variance_that_was_never_learned_cannot_be_asked_for(vocoder, recording):
-    with pytest.raises(UserError, match="ddpm_learned: this model has learned no variance"):
+    with pytest.raises(UserError, match="ddpm_learned: .*learned variance"):
         vocoder.generate(vocoder.mel(recording(2000)), 3, sampler="ddpm_learned")
 
 
@@ -160,7 +160,7 @@ def test_half_precision_is_near_float32(model_folder, vocoder, recording, precis
         (torch.zeros(79, 5), "79x5"),
         (torch.zeros(80), "shape 80"),
         (torch.zeros(80, 0), "no frames"),
-        (torch.full((80, 4), torch.nan), "not finite"),
+        (torch.full((80, 4), torch.nan), "NaN or infinite"),
         (torch.zeros(2, 40, 4), "40x4"),
     ],
 )
