@@ -82,7 +82,7 @@ def test_seeds_decide_and_nothing_else_does(vocoder, recording, sampler):
 
 
 def test_a_variance_that_was_never_learned_cannot_be_asked_for(vocoder, recording):
-    with pytest.raises(UserError, match="ddpm_learned: .*learned variance"):
+    with pytest.raises(UserError, match=r"ddpm_learned: .*learned variance"):
         vocoder.generate(vocoder.mel(recording(2000)), 3, sampler="ddpm_learned")
 
 
