@@ -107,7 +107,7 @@ def test_half_precision_rounds_the_weights_and_nothing_else(tiny, tmp_path):
 @pytest.mark.parametrize("value", [65536.0, float("inf"), float("nan")])
 def test_what_half_precision_does_not_hold_is_refused_before_anything_is_written(tmp_path, value):
     held = checkpoint.Checkpoint("vocoder", {}, {"a": torch.ones(2), "b": torch.tensor([1.0, value])}, stored="float16")
-    with pytest.raises(UserError, match=r"weight b: reaches .*, half precision holds 65504"):
+    with pytest.raises(UserError, match=r"weight b: .*half precision"):
         checkpoint.save(tmp_path / "model", held, "")
     assert not (tmp_path / "model").exists()
 
