@@ -176,11 +176,11 @@ def start(model: "DiffusionModel", name: str) -> dict:
     import warnings
 
     from audiodiff.models import checkpoint
-    from audiodiff.models.codec import Codec, codec_of
+    from audiodiff.models.codec import Codec, codec_checkpoint
 
     found = checkpoint.load(name)
     if model.TYPE == Codec.TYPE:
-        found = codec_of(found)
+        found = codec_checkpoint(found)
     if found.type != model.TYPE:
         raise UserError(
             name, f"is a model of type {found.type!r}, not {model.TYPE!r}", f"set init_from to a {model.TYPE}"

@@ -112,7 +112,7 @@ class Peer:
 
     def __init__(self, model: nn.Module, samples: int, channels: int, sample_rate: int):
         self.net, self.sample_rate, self.device = model.eval(), sample_rate, torch.device("cpu")
-        self.model = SimpleNamespace(labels=(), samples=samples, channels=channels, calls=50, codec=None)
+        self.model = SimpleNamespace(labels=(), samples=samples, channels=channels, default_steps=50, codec=None)
         self.model_hash, self.training = "0" * 64, {}
 
     @torch.no_grad()

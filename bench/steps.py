@@ -52,7 +52,7 @@ def rows(generator: AudioGenerator, settings: Settings, steps: list[int], many: 
     """Features of the clips of the same seeds, by number of steps and grid."""
     model, features = generator.model, {}
     variants = [(count, count, model) for count in steps]
-    variants += [(f"{count}, default grid", count, model.replaced(grids=[])) for count in steps]
+    variants += [(f"{count}, default grid", count, model.with_arguments(grids=[])) for count in steps]
     for name, count, with_grids in [*variants, (many, many, model)]:
         by = AudioGenerator(with_grids, generator.device)
         clips = generation_evaluation.generate_clips(by, replace(settings, steps=count))

@@ -80,9 +80,9 @@ class HarmonicExcitation(Conditioner):
     ) -> tuple[Tensor, Tensor]:
         """The excitation (B, 1, stop - start) of the samples [start, stop), and the phase (B, 1) at the last of them.
 
-        Computed in float64. An error of F0 stays in the phase for good: in float32 the rounding alone, which differs
-        with the length of the mel, would be heard in the highest harmonics after a minute. And where a pulse is at its
-        top, Dirichlet's kernel loses most of a phase's digits.
+        Computed in float64. An error of F0 accumulates in the phase: in float32 the rounding alone, which differs with
+        the length of the mel, would be audible in the highest harmonics after a minute. And at the top of a pulse,
+        Dirichlet's kernel loses most of a phase's digits.
 
         Args:
             mel: (B, M, F) normalized.
@@ -100,8 +100,8 @@ class HarmonicExcitation(Conditioner):
             tracks = [track.gather(1, held) for track in tracks]
         f0, voicing = (interpolate_frames(track, spec.hop_length, spec.offset, stop)[:, start:] for track in tracks)
         phase = accumulate_phase(f0, spec.sample_rate, before)
-        made = voicing.sqrt() * pulse_train(phase, f0, spec.sample_rate)
-        return made[:, None].to(mel.device, torch.promote_types(mel.dtype, torch.float32)), phase[:, -1:]
+        signal = voicing.sqrt() * pulse_train(phase, f0, spec.sample_rate)
+        return signal[:, None].to(mel.device, torch.promote_types(mel.dtype, torch.float32)), phase[:, -1:]
 
     def loss(self, batch: Mapping[str, Any]) -> Tensor:
         """(B,) pitch loss of `mel` against a pitch tracker on `waveform` (B, T)."""

@@ -83,7 +83,7 @@ class App:
     def defaults(self) -> dict[str, Any]:
         """The values that controls begin with: the model's own, where the option's default is None."""
         model = self.generator.model
-        own = {"steps": model.calls, "sampler": model.sampler, "seconds": model.samples / model.sample_rate}
+        own = {"steps": model.default_steps, "sampler": model.sampler, "seconds": model.samples / model.sample_rate}
         return DEFAULTS | own
 
     def generate(self, *values: Any) -> Iterator[Any]:

@@ -19,14 +19,14 @@ from audiodiff.demo.responses import HOUR, Player, player, show_errors, stopwatc
 from audiodiff.demo.uploads import BESIDE, SPECS, MelInput, load_recording, load_saved_mel
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.errors import UserError
-from audiodiff.models.diffusion_model import CALLS
+from audiodiff.models.diffusion_model import DEFAULT_STEPS
 from audiodiff.options import options_of
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
 
 DEFAULTS = {field.name: field.default for field in fields(SynthesisOptions)}
 # What controls begin with until the model is loaded.
-INITIAL = DEFAULTS | {"steps": CALLS, "sampler": "recommended"}
+INITIAL = DEFAULTS | {"steps": DEFAULT_STEPS, "sampler": "recommended"}
 
 INTRODUCTION = """# audiodiff
 A mel spectrogram holds the energy of frequency bands over time, but no phases. The diffusion model resynthesizes the
@@ -112,7 +112,7 @@ class App:
         own = {}
         with suppress(UserError):
             model = self.vocoder().model
-            own = {"steps": model.calls, "sampler": model.sampler}
+            own = {"steps": model.default_steps, "sampler": model.sampler}
         return list((INITIAL | own).values())
 
     def show_recording(self, recording: str | None) -> tuple[Figure | None, Player | None]:

@@ -186,7 +186,7 @@ def _resolve(settings: Settings, generator: AudioGenerator) -> Settings:
     count = COUNT if settings.limit is None else settings.limit
     if count < MIN_CLIPS:
         raise UserError(f"limit {count}", f"must be {MIN_CLIPS} or more, to compare distributions", "generate more")
-    steps = generator.model.calls if settings.steps is None else settings.steps
+    steps = generator.model.default_steps if settings.steps is None else settings.steps
     return replace(settings, limit=count, steps=steps, seed=settings.seed or 0)
 
 

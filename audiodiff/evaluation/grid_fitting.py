@@ -119,12 +119,12 @@ def store(model: DiffusionModel, fits: Sequence[Fit]) -> DiffusionModel:
     others = [grid for grid in model.grids if (grid.sampler, grid.steps) not in keys]
     grids = [*others, *(fit.grid for fit in fits if fit.better)]
     validated = [fit.grid.steps for fit in fits if fit.distances] + list(model.validated or ())
-    return model.replaced(grids=grids, validated=(min(validated), max(validated)) if validated else None)
+    return model.with_arguments(grids=grids, validated=(min(validated), max(validated)) if validated else None)
 
 
 def _with_grids(pipeline: Pipeline, grids: Sequence[StoredGrid]) -> Pipeline:
     """The same network with only these grids."""
-    model = pipeline.model.replaced(grids=grids, validated=None)
+    model = pipeline.model.with_arguments(grids=grids, validated=None)
     return type(pipeline)(model, pipeline.device, pipeline.precision)
 
 

@@ -62,7 +62,7 @@ def measure_spectrum(pipeline: Vocoder | AudioGenerator, waveforms: Sequence[Ten
     """
     if not any(bool(waveform.any()) for waveform in waveforms):
         raise UserError(f"{len(waveforms)} recordings", "are silent", "give some with sound")
-    diffused = [pipeline.diffused(Audio(waveform, pipeline.sample_rate)).cpu() for waveform in waveforms]
+    diffused = [pipeline.process_signal(Audio(waveform, pipeline.sample_rate)).cpu() for waveform in waveforms]
     if isinstance(pipeline, Vocoder):
         powers = [_stft_powers(one, pipeline.spec.n_fft) for one in diffused]
     elif pipeline.model.codec is None:

@@ -47,7 +47,7 @@ def evaluate(
 def _vocoder(model: str | Path, prepare: Callable[[], Manifest], settings: Settings, device: str) -> Report:
     vocoder = Vocoder.from_pretrained(model, device)
     if settings.sampler is not None:
-        presets.build(settings.sampler, vocoder.model.calls if settings.steps is None else settings.steps)
+        presets.build(settings.sampler, vocoder.model.default_steps if settings.steps is None else settings.steps)
     untrained = Vocoder.untrained(model, device) if settings.baselines else None
     return vocoder_report(vocoder_evaluation.evaluate(vocoder, untrained, prepare(), settings))
 

@@ -60,7 +60,7 @@ def evaluate(
         UserError: a metric's package is missing, no clips, a clip that cannot be read, an unknown sampler.
     """
     require_all()
-    steps = vocoder.model.calls if settings.steps is None else settings.steps
+    steps = vocoder.model.default_steps if settings.steps is None else settings.steps
     settings = replace(settings, steps=steps, seed=settings.seed or 0)
     clips, too_short = choose(manifest, settings.splits, settings.limit)
     start = time.perf_counter()

@@ -48,7 +48,7 @@ def publish(
             folder, f"is a {found.type}, which is not published by itself", "publish the model that uses it"
         )
     built = MODEL_TYPES[found.type].from_checkpoint(found, folder)
-    half = replace(found, weights=checkpoint.halved(found.weights), stored=checkpoint.HALF)
+    half = replace(found, weights=checkpoint.to_half_precision(found.weights), stored=checkpoint.HALF)
     _check_size(folder, sum(parameter.numel() for parameter in built.parameters()), half)
     if getattr(built, "codec", None) is not None and CODEC not in found.training:
         raise UserError(folder, "has no record of its codec's training", "train it again on that codec")

@@ -1,8 +1,8 @@
-"""The composed model of sound without a mel: a denoiser, told at most of what kind the sound is.
+"""`AudioModel`: a denoiser that generates audio, unconditionally or from conditions such as class labels.
 
-The process runs on waveforms or on latents. Waveforms are whitened (`audio.average_spectrum`), so that the recordings
-that it was trained on have about unit variance at all frequencies, and what is sampled is colored back. Latents are a
-codec's (`models.codec`), of unit variance as well, with some hundred times fewer frames.
+The process runs on waveforms or on latents. Waveforms are whitened (`audio.average_spectrum`), so that the training
+recordings have about unit variance at all frequencies, and samples are colored back. Latents are those of a codec
+(`models.codec`), of unit variance as well, with some hundred times fewer frames.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,26 +23,26 @@ from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
 
-LONGEST_SECONDS = 3600
+MAX_SECONDS = 3600
 
 
 class AudioModel(DiffusionModel):
-    """Network, schedule, objective, and what stands between the process and the audio: a spectrum or a codec.
+    """Network, schedule, objective, and the transform between process and audio: a whitening filter or a codec.
 
     Args:
         network: predicts from whitened waveforms (B, C, T) or latents (B, Z, F), without conditioning frames.
         schedule: how much signal and noise there is at time t.
         objective: what the network predicts.
         sample_rate: Hz.
-        samples: length of a clip that it was trained on; clips of other lengths are made on its own risk.
-        spectrum: average of the recordings; None until it is measured, and then all frequencies are taken alike.
+        samples: length of the training crops; the default length of generated clips.
+        spectrum: average spectrum of the training recordings; None: not measured, no whitening.
         conditioners: what the network is conditioned on, such as `Labels` and `Scalars`.
         autoencoder: trained, if the process runs on its latents.
         sampler, grids, validated: as of `DiffusionModel`.
 
     Raises:
-        UserError: a network that takes frames, or other labels, numbers or latents, a sample rate or length that is
-            none, or as `DiffusionModel`.
+        UserError: a network for another number of latents, a sample rate or length out of range, or as
+            `DiffusionModel`.
     """
 
     TYPE = "audio"
@@ -78,8 +78,8 @@ class AudioModel(DiffusionModel):
         super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, conditioners, built_in)
         self.sample_rate, self.samples, self.spectrum = sample_rate, samples, spectrum
         check_rate(sample_rate)
-        if not 1 <= samples <= LONGEST_SECONDS * sample_rate:
-            raise UserError(f"samples {samples}", f"must be 1 to {LONGEST_SECONDS} s", "set data.crop_samples")
+        if not 1 <= samples <= MAX_SECONDS * sample_rate:
+            raise UserError(f"samples {samples}", f"must be 1 to {MAX_SECONDS} s", "set data.crop_samples")
         self._check_network(autoencoder)
         rows = network.frontend.channels  # of the process: of latents, as many of each channel of the audio
         self.codec = None if autoencoder is None else Codec(autoencoder, sample_rate, rows // autoencoder.latents)
@@ -115,8 +115,8 @@ class AudioModel(DiffusionModel):
         """Frames of the process of so many samples."""
         return -(-samples // self.stride)
 
-    def learned(self) -> Iterator[nn.Parameter]:
-        """Without the autoencoder's, whose latents are what is learned."""
+    def trainable_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that training changes: not those of the codec."""
         parts = [self.network, self.conditioners, *([self.schedule] if isinstance(self.schedule, nn.Module) else [])]
         return (parameter for part in parts for parameter in part.parameters())
 
@@ -128,12 +128,12 @@ class AudioModel(DiffusionModel):
 
     def restore(self, z: Tensor, samples: int | None = None) -> Tensor:
         """The waveform of a sample, the inverse of `normalize`; None: of as many samples as there are."""
-        return torch.cat(list(self.restored(z, samples)), dim=-1)
+        return torch.cat(list(self.restore_chunks(z, samples)), dim=-1)
 
-    def restored(self, z: Tensor, samples: int | None = None) -> Iterator[Tensor]:
-        """What `restore` answers: of latents piece by piece, so that a long waveform need never be held."""
+    def restore_chunks(self, z: Tensor, samples: int | None = None) -> Iterator[Tensor]:
+        """As `restore`, in consecutive chunks if there is a codec, so that a long waveform is never held as a whole."""
         if self.codec is not None:
-            yield from self.codec.decoded(z, samples)
+            yield from self.codec.decode_chunks(z, samples)
         else:
             yield (z if self.spectrum is None else self.spectrum.color(z))[..., :samples]
 

@@ -1,12 +1,12 @@
-"""Checkpoints: a folder with `config.json`, `model.safetensors` and `README.md`, and nothing that can run code.
+"""Checkpoints: a folder with `config.json`, `model.safetensors` and `README.md`, nothing that can run code.
 
 `config.json` holds the constructor arguments of every component, nested, each under a short type name from the table
 `TYPES`. It is written by reading a component's constructor signature and the attributes of the same names, and read by
-calling the constructors again: a config is a constructor call written down. It names the weights that it belongs to by
-their hash, so that a config and weights of two exports are never taken for one model.
+calling the constructors again: a config is a serialized constructor call. It has the hash of its weights, so that
+config and weights of two exports are not mistaken for one model.
 
-A folder is named by its path, or, where it came with the package (`SHIPPED`), by its name alone. Weights may lie there
-in half precision, which the config says; in use they are always in single precision.
+Models that come with the package (`SHIPPED`) are located by name alone. Weights may be stored in half precision, as the
+config states; they are loaded in single precision.
 """
 
 import hashlib
@@ -96,26 +96,26 @@ TYPES: dict[str, type] = {
     **conditioner_types(),
 }
 _NAMES = {component: name for name, component in TYPES.items()}
-# How often a folder that is just being replaced is read again, and the seconds between.
+# Reads of a folder that is being replaced, and the seconds between them.
 _READS, _READ_PAUSE = 10, 0.02
-_LARGEST_CONFIG = 2**24  # bytes; what is cut off there is not JSON
-# What constructors answer to arguments of any type and value.
-_MISBUILT = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
+_LARGEST_CONFIG = 2**24  # bytes
+# Errors that constructors raise for bad arguments.
+_BUILD_ERRORS = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 _NOT_OURS = "choose a folder that `audiodiff train` exported (runs/<recipe>/<date_time>/model)"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint folder holds.
+    """Contents of a checkpoint folder.
 
     Args:
-        type: what the folder is a model of, such as "vocoder".
-        arguments: constructor arguments of the composed model, components built; one that was read has its parameters
-            on the meta device until it gets its weights (`load`).
+        type: model type, a key of `models.registry.MODEL_TYPES`.
+        arguments: constructor arguments of the model, components built; after `load` their parameters are on the meta
+            device until the weights are loaded.
         weights: state dictionary.
-        training: what training recorded of itself (steps, data, seconds), free form.
+        training: training record (steps, data, seconds), free form.
         digest: SHA-256 over config and weights, hexadecimal.
-        stored: how the weights lie on disk, "float32" or "float16"; `weights` are in single precision.
+        stored: precision on disk, "float32" or "float16"; `weights` are in single precision.
     """
 
     type: str
@@ -127,7 +127,7 @@ class Checkpoint:
 
 
 def describe(value: Any) -> Any:
-    """A component as JSON: its type name and constructor arguments, recursively; plain values as they are."""
+    """Serialize a component: type name and constructor arguments, recursively; plain values are unchanged."""
     if type(value) in _NAMES:
         names = inspect.signature(type(value)).parameters
         return {"type": _NAMES[type(value)]} | {name: describe(getattr(value, name)) for name in names}
@@ -151,44 +151,44 @@ def build(described: Any) -> Any:
             raise ValueError(f"unknown type {name!r}, known are {', '.join(TYPES)}")
         try:
             return construct(TYPES[name], arguments)
-        except _MISBUILT as error:
+        except _BUILD_ERRORS as error:
             raise ValueError(f"{name}: {error}") from error
     return [build(item) for item in described] if isinstance(described, list) else described
 
 
 def shipped(kind: str = "") -> list[str]:
-    """Names of the models that came with the package, of all types or of one."""
+    """Names of the models that come with the package, of all types or of one."""
     folders = (config.parent for config in SHIPPED.glob("*/config.json"))
     return sorted(folder.name for folder in folders if not kind or type_of(folder) == kind)
 
 
 def locate(model: str | Path) -> Path:
-    """The folder of a model: its path, or the name of a shipped one.
+    """Find the folder of a model by its path, or by the name of a shipped model.
 
-    A folder at the path comes first if it holds a checkpoint, `config.json` or `model.safetensors`; one that does not,
-    such as a folder of songs, does not hide a shipped model of its name.
+    A local folder with a checkpoint, `config.json` or `model.safetensors`, precedes a shipped model of the same name; a
+    folder without one does not.
 
     Warns:
-        UserWarning: a checkpoint is taken that has the name of a shipped model.
+        UserWarning: a local checkpoint has the name of a shipped model.
 
     Raises:
-        UserError: there is neither; names the models that are shipped.
+        UserError: there is neither; names the shipped models.
     """
     folder, names = Path(model), shipped()
     if any((folder / name).is_file() for name in ("config.json", "model.safetensors")):
         if str(model) in names:
-            warnings.warn(f"{folder.absolute()} is taken, not the shipped model {model}", stacklevel=2)
+            warnings.warn(f"{model}: using the local folder {folder.absolute()}, not the shipped model", stacklevel=2)
         return folder
     if str(model) in names:
         return SHIPPED / str(model)
     if folder.is_dir():
         return folder
-    known = f"a shipped model ({', '.join(names)})" if names else "a shipped model (there is none here)"
+    known = f"a shipped model ({', '.join(names)})" if names else "a shipped model (none installed)"
     raise UserError(folder, "no such model folder", f"{_NOT_OURS} or {known}")
 
 
 def type_of(folder: Path) -> str:
-    """What a folder says that it is a model of; "" where it does not say."""
+    """The model type of a folder, under today's name; empty if its config has none."""
     try:
         with (folder / "config.json").open("rb") as file:
             kind = str(json.loads(file.read(_LARGEST_CONFIG))["type"])
@@ -197,11 +197,11 @@ def type_of(folder: Path) -> str:
         return ""
 
 
-def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights with those of single precision in half precision; others, such as a schedule's, as they are.
+def to_half_precision(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Convert float32 weights to float16; others, such as a schedule's float64, are unchanged.
 
     Raises:
-        UserError: one of them is not finite, or is not when halved.
+        UserError: a weight is not finite, or exceeds float16.
     """
     half = {}
     for name, weight in weights.items():
@@ -214,17 +214,17 @@ def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def save(folder: str | Path, checkpoint: Checkpoint, card: str) -> None:
-    """Write a checkpoint folder, as precisely as `checkpoint.stored` says.
+    """Write a checkpoint folder in the precision `checkpoint.stored`.
 
-    All files are written beside their targets before the first is renamed: a disk that is full changes nothing, and
-    whoever reads meanwhile gets the old model or the new one.
+    All files are written beside their targets before the first is renamed: a full disk changes nothing, and a reader
+    gets either the old model or the new one.
 
     Raises:
-        UserError: as `halved`, or the disk refuses.
+        UserError: as `to_half_precision`, or the folder cannot be written.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
     if checkpoint.stored == HALF:
-        weights = halved(weights)
+        weights = to_half_precision(weights)
     encoded = serialized(weights)
     config = {
         "format": "audiodiff",
@@ -246,11 +246,11 @@ def save(folder: str | Path, checkpoint: Checkpoint, card: str) -> None:
 
 
 def _read(config_file: Path, weights_file: Path) -> tuple[bytes, bytes, bool]:
-    """Config, weights and whether they are of one export: read again while somebody replaces them."""
+    """Config, weights, and whether they are of one export; read again while they are being replaced."""
     for attempt in range(_READS):
         if attempt:
             time.sleep(_READ_PAUSE)
-        with config_file.open("rb") as one, weights_file.open("rb") as other:  # what is open stays what it is
+        with config_file.open("rb") as one, weights_file.open("rb") as other:  # open files do not change
             config, weights = one.read(_LARGEST_CONFIG), other.read()
         if belong := _match(config, weights):
             break
@@ -258,7 +258,7 @@ def _read(config_file: Path, weights_file: Path) -> tuple[bytes, bytes, bool]:
 
 
 def _match(config: bytes, weights: bytes) -> bool:
-    """Whether a config names these weights, or none: it is older, or not a config, which `load` says."""
+    """Whether a config has the hash of these weights, or none; `load` reports what is not a config."""
     try:
         named = json.loads(config).get("weights_hash")
         return named is None or named == hashlib.sha256(weights).hexdigest()
@@ -297,7 +297,7 @@ def load(folder: str | Path, initialize: bool = False) -> Checkpoint:
         with within(weights, initialize):
             arguments = {name: build(value) for name, value in described.items()}
         training = _record(config.get("training", {}))
-    except _MISBUILT as error:
+    except _BUILD_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         problem = f"is not a model config ({reason})"
         raise UserError(config_file, problem, _NOT_OURS) from error
@@ -314,26 +314,26 @@ def load(folder: str | Path, initialize: bool = False) -> Checkpoint:
 
 
 def _weights(file: Path, content: bytes) -> tuple[dict[str, torch.Tensor], str]:
-    """The weights of a file, none of them in half precision, and the precision that they are stored in."""
+    """The weights of a file, in single precision at least, and their precision on disk."""
     try:
         weights = deserialized(content)
     except SafetensorError as error:
         problem = f"is not a complete safetensors file ({error})"
-        raise UserError(file, problem, "copy or export it again; pickles are never read") from error
+        raise UserError(file, problem, "copy or export it again; pickles are not supported") from error
     stored = HALF if torch.float16 in {weight.dtype for weight in weights.values()} else SINGLE
     for name, weight in weights.items():
         if not weight.is_floating_point():
             raise UserError(file, f"weight {name} is {weight.dtype}, not floating point", "export it again")
-        # Copied, for the bytes of a file are not aligned as kernels want them.
+        # Copied: the bytes of a file are not aligned for kernels.
         weights[name] = weight.clone() if weight.dtype in (torch.float32, torch.float64) else weight.float()
-        # The sum is quick to say that all is well; where it overflows each number is looked at.
+        # The sum is a quick check; where it overflows, every number is checked.
         if not weights[name].sum().isfinite() and not weights[name].isfinite().all():
             raise UserError(file, f"weight {name} has NaN or infinite values", "export an earlier checkpoint")
     return update_weights(weights), stored
 
 
 def _record(training: Any) -> dict[str, Any]:
-    """What training recorded, free but for what is read again: those of earlier runs and licenses.
+    """Check the parts of a training record that are read again: those of earlier runs, and licenses.
 
     Raises:
         TypeError: one of these is of another type.

@@ -1,8 +1,7 @@
-"""`Codec`: an autoencoder in use, from recordings to latents and back.
+"""`Codec`: an autoencoder of audio, from waveforms to latents and back.
 
-Two channels are coded as their middle and their side, by the same network: what is common to both sides is most of the
-sound, and the side costs no more when there is none. A network that hears no phases would not know on which side a
-sound is: it codes left and right as they are.
+Stereo is coded as mid and side, each through the same mono network: most of the sound is common to both channels. A
+network without phases cannot represent the sign of the side signal, so it codes left and right instead.
 """
 
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from audiodiff.ranges import Positive
 
 TILE = 256  # latent frames at once: some seconds, so that memory does not grow with the length
 PREFIX = "codec."  # of its weights within a model that works on latents
-FASTEST = 10**6  # Hz
+MAX_SAMPLE_RATE = 10**6  # Hz
 
 
 class Codec(PretrainedModel):
@@ -51,31 +50,31 @@ class Codec(PretrainedModel):
 
     @property
     def latents(self) -> int:
-        """Numbers a latent frame."""
+        """Latents per frame, of all channels."""
         return self.channels * self.network.latents
 
     @property
     def stride(self) -> int:
-        """Samples of a latent frame."""
+        """Samples per latent frame."""
         return self.network.stride
 
     @property
     def compression(self) -> float:
-        """Samples, of all channels, for one latent number."""
+        """Samples per latent, counting all channels."""
         return self.stride * self.channels / self.latents
 
     def frames(self, samples: int) -> int:
-        """Latent frames of so many samples."""
+        """Number of latent frames of a number of samples."""
         return -(-samples // self.stride)
 
-    def rows(self, waveform: Tensor) -> Tensor:
-        """Recordings (B, C, T) as the rows that are coded (B C, T): channels, or with phases their middle and side."""
-        return (rotated(waveform) if self.network.phases else waveform).flatten(0, 1)
+    def split_channels(self, waveform: Tensor) -> Tensor:
+        """Waveforms (B, C, T) to the coded mono signals (B C, T): mid and side, or without phases left and right."""
+        return (mid_side(waveform) if self.network.phases else waveform).flatten(0, 1)
 
-    def waveform(self, rows: Tensor) -> Tensor:
-        """The inverse of `rows`."""
+    def merge_channels(self, rows: Tensor) -> Tensor:
+        """The inverse of `split_channels`."""
         waveform = rows.unflatten(0, (-1, self.channels))
-        return rotated(waveform) if self.network.phases else waveform
+        return mid_side(waveform) if self.network.phases else waveform
 
     def encode(self, waveform: Tensor, tile: int | None = TILE) -> Tensor:
         """Recordings (B, C, T) to latents (B, C Z, F) of zero mean and unit variance, in tiles of so many frames.
@@ -84,7 +83,7 @@ class Codec(PretrainedModel):
             UserError: not real numbers in floating point, another number of channels, or no samples.
         """
         waveform = self._signal(waveform, "recordings", self.channels)
-        return self.network.encode(self.rows(waveform), tile).unflatten(0, (-1, self.channels)).flatten(1, 2)
+        return self.network.encode(self.split_channels(waveform), tile).unflatten(0, (-1, self.channels)).flatten(1, 2)
 
     def decode(self, latents: Tensor, samples: int | None = None, tile: int | None = TILE) -> Tensor:
         """Latents (B, C Z, F) to recordings (B, C, samples); None: as many as the frames hold.
@@ -93,20 +92,20 @@ class Codec(PretrainedModel):
             UserError: not real numbers in floating point, another number of latents, no frames, or a number of samples
                 that is not whole, or below 0.
         """
-        return torch.cat(list(self.decoded(latents, samples, tile)), dim=-1)
+        return torch.cat(list(self.decode_chunks(latents, samples, tile)), dim=-1)
 
-    def decoded(self, latents: Tensor, samples: int | None = None, tile: int | None = TILE) -> Iterator[Tensor]:
-        """What `decode` answers, piece by piece."""
+    def decode_chunks(self, latents: Tensor, samples: int | None = None, tile: int | None = TILE) -> Iterator[Tensor]:
+        """As `decode`, in consecutive chunks."""
         latents = self._signal(latents, "latents", self.latents)
         left = latents.shape[-1] * self.stride if samples is None else whole_number(samples, "samples", 0)
         rows = latents.unflatten(1, (self.channels, -1)).flatten(0, 1)
-        for piece in self.network.decode_tiles(rows, tile):
-            yield self.waveform(piece)[..., :left]
-            left = max(left - piece.shape[-1], 0)
+        for chunk in self.network.decode_tiles(rows, tile):
+            yield self.merge_channels(chunk)[..., :left]
+            left = max(left - chunk.shape[-1], 0)
 
     def _signal(self, signal: Tensor | ArrayLike, name: str, rows: int) -> Tensor:
         """A signal (B, rows, T), on the network's device where it is an array."""
-        if not isinstance(signal, Tensor):  # of those the gradient is kept
+        if not isinstance(signal, Tensor):  # tensors keep their gradient
             array = real_tensor(signal, name).to(self.network.mean.device)
             signal = array.float() if array.is_floating_point() else array
         if not signal.is_floating_point():
@@ -118,12 +117,12 @@ class Codec(PretrainedModel):
 
     @classmethod
     def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:
-        """That of a codec's checkpoint, or of a model of music that works on the latents of one."""
-        return super().from_checkpoint(codec_of(found), folder)
+        """The codec of its own checkpoint, or of the checkpoint of a latent audio model."""
+        return super().from_checkpoint(codec_checkpoint(found), folder)
 
 
-def codec_of(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
-    """The codec's part of a model of music that works on the latents of one; any other checkpoint as it is."""
+def codec_checkpoint(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+    """The codec's part of a latent audio model's checkpoint; any other checkpoint unchanged."""
     network, model = found.arguments.get("autoencoder"), found.arguments.get("network")
     if not isinstance(network, Autoencoder) or not isinstance(model, Network) or not network.latents:
         return found
@@ -138,22 +137,22 @@ def codec_of(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
 
 
 def autoencoder(folder: str | Path) -> Autoencoder:
-    """The trained network of a codec, or of a model of music that has one; raises as `Codec.from_pretrained`."""
+    """The trained network of a codec or of a latent audio model; raises as `Codec.from_pretrained`."""
     return Codec.from_pretrained(folder).network
 
 
 def check_rate(sample_rate: int) -> None:
-    """Refuse what is no rate of audio.
+    """Check a sample rate.
 
     Raises:
-        UserError: it is not within 1 Hz to 1 MHz.
+        UserError: it is not 1 Hz to 1 MHz.
     """
-    if not 1 <= sample_rate <= FASTEST:
-        raise UserError(f"sample rate {sample_rate}", f"must be 1 to {FASTEST} Hz")
+    if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
+        raise UserError(f"sample rate {sample_rate}", f"must be 1 to {MAX_SAMPLE_RATE} Hz")
 
 
-def rotated(waveform: Tensor) -> Tensor:
-    """Left and right (..., 2, T) to middle and side of the same power, and back; one channel stays what it is."""
+def mid_side(waveform: Tensor) -> Tensor:
+    """Left and right (..., 2, T) to mid and side of the same power, and back; mono is unchanged."""
     if waveform.shape[-2] == 1:
         return waveform
     left, right = waveform.unbind(-2)

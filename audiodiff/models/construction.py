@@ -95,7 +95,7 @@ def within(weights: Mapping[str, Tensor], initialize: bool) -> AbstractContextMa
 
 
 class _Within(TorchFunctionMode):
-    """What `torch.nn` allocates parameters with is `torch.empty`; buffers, which are small, are made otherwise."""
+    """Counts parameters, which `torch.nn` allocates by `torch.empty`; buffers are small and allocated otherwise."""
 
     def __init__(self, tensors: int, numbers: int, initialize: bool):
         super().__init__()

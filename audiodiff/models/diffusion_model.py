@@ -20,32 +20,31 @@ from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.options import Option
 
-# Network calls where none are asked for.
-CALLS = 6
-MOST_STEPS = 10_000
-# What the weights of a learned schedule begin with in a checkpoint.
+DEFAULT_STEPS = 6
+MAX_STEPS = 10_000
+# Prefix of the weights of a learned schedule in a checkpoint.
 SCHEDULE = "schedule."
-# What the weights of conditioners begin with, followed by their name.
+# Prefix of the weights of conditioners, followed by their name.
 CONDITIONERS = "conditioners."
 Conditioners = Sequence[Conditioner | None] | Mapping[str, Conditioner | None]
 
 
 class DiffusionModel(PretrainedModel):
-    """A denoiser and its sampler.
+    """A denoiser, its conditioners and its default sampler.
 
     Args:
         denoiser: network, schedule and objective.
-        sampler: name of the sampler used when none is asked for.
-        grids: time grids that take the place of a sampler's own, each for one sampler and number of network calls.
-        validated: least and most network calls that it was checked at; fewer bring a warning. None: it was not.
+        sampler: name of the default sampler.
+        grids: fitted time grids, each of one sampler and number of steps, which replace the sampler's own.
+        validated: fewest and most steps that the model was validated with; fewer cause a warning. None: not validated.
         conditioners: what the network is conditioned on, as a list or, as in configurations, by name; those that are
             None or empty are left out.
         built_in: further conditioners, which follow from the model's other arguments.
 
     Raises:
-        UserError: an unknown sampler, two grids for one sampler and number of calls, a grid that starts where the
-            denoiser cannot, a range that is none, or a network whose outputs do not fit the objective, or its inputs
-            the conditioners.
+        UserError: an unknown sampler, two grids for one sampler and number of steps, a grid that starts where the
+            denoiser cannot, an invalid range, or a network whose outputs do not fit the objective, or its inputs the
+            conditioners.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class DiffusionModel(PretrainedModel):
         self.denoiser, self.sampler = denoiser, sampler
         self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
         self.conditioners, self.built_in = nn.ModuleList(as_list(conditioners)), nn.ModuleList(built_in)
-        self._check_answers()
+        self._check_outputs()
         self._check_conditioners()
         self._check_grids()
 
@@ -82,10 +81,10 @@ class DiffusionModel(PretrainedModel):
         return self.denoiser.objective
 
     @property
-    def calls(self) -> int:
-        """Network calls when none are asked for: `CALLS`, or the nearest number that the model was checked at."""
-        least, most = self.validated or (CALLS, CALLS)
-        return min(max(CALLS, least), most)
+    def default_steps(self) -> int:
+        """Default number of steps: `DEFAULT_STEPS`, or the nearest number that the model was validated with."""
+        fewest, most = self.validated or (DEFAULT_STEPS, DEFAULT_STEPS)
+        return min(max(DEFAULT_STEPS, fewest), most)
 
     def condition_options(self) -> dict[str, Option]:
         """Conditions that users may request, by name."""
@@ -136,36 +135,36 @@ class DiffusionModel(PretrainedModel):
         """What the network is conditioned on, of a batch of raw values: once per clip, not once per step."""
         return Condition.merge([conditioner(batch) for conditioner in (*self.built_in, *self.conditioners)])
 
-    def stored_grid(self, calls: int, sampler: str | None = None) -> StoredGrid | None:
-        """The grid kept for a sampler (name; None: the model's own) and a number of network calls, if there is one."""
-        key = (presets.chosen(sampler or self.sampler, calls), calls)
+    def stored_grid(self, steps: int, sampler: str | None = None) -> StoredGrid | None:
+        """The fitted grid of a sampler (None: the default one) and a number of steps; None if the model has none."""
+        key = (presets.chosen(sampler or self.sampler, steps), steps)
         return next((grid for grid in self.grids if (grid.sampler, grid.steps) == key), None)
 
-    def sampler_for(self, calls: int, sampler: str | None = None, t_max: float | None = None) -> Sampler:
-        """A sampler on the grid that is kept for it, else on its own.
+    def sampler_for(self, steps: int, sampler: str | None = None, t_max: float | None = None) -> Sampler:
+        """Build a sampler, on the fitted grid if the model has one for it.
 
         Args:
-            calls: network calls; fewer than the model is validated for bring a warning.
-            sampler: name, a key of `presets.PRESETS`; None: the model's own.
-            t_max: where the denoiser starts, if not where the model's own does: a kept grid is walked from there, if
-                that lies in its first interval.
+            steps: network evaluations; fewer than the model is validated for cause a warning.
+            sampler: name, a key of `presets.PRESETS`; None: the default one.
+            t_max: where sampling starts, if not where the model's denoiser does; a fitted grid is used if this lies in
+                its first interval.
 
         Raises:
-            UserError: an unknown name, fewer calls than the sampler can do with, or one that asks for a variance that
-                this model has not learned.
+            UserError: an unknown name, fewer steps than the sampler needs, or one that needs a learned variance,
+                which this model does not have.
         """
         if (sampler or self.sampler) == "ddpm_learned" and not isinstance(self.objective, LearnedVariance):
             raise UserError("sampler ddpm_learned", "needs a model with learned variance", "choose ddpm or ddpm_large")
-        if self.validated and calls < self.validated[0]:
+        if self.validated and steps < self.validated[0]:
             problem = f"fewer than the model was validated with ({self.validated[0]}), quality may be worse"
-            warnings.warn(f"steps {calls}: {problem}", stacklevel=2)
-        stored = self.stored_grid(calls, sampler)
+            warnings.warn(f"steps {steps}: {problem}", stacklevel=2)
+        stored = self.stored_grid(steps, sampler)
         start = self.denoiser.t_max if t_max is None else t_max
         if stored and start > stored.times[1]:
             return stored.build(start)
-        return presets.build(sampler or self.sampler, calls)
+        return presets.build(sampler or self.sampler, steps)
 
-    def _check_answers(self) -> None:
+    def _check_outputs(self) -> None:
         outputs = self.objective.outputs
         if self.network.num_outputs != outputs:
             raise UserError(
@@ -207,7 +206,7 @@ class DiffusionModel(PretrainedModel):
                 )
         counts = self.validated or ()
         whole = len(counts) == 2 and all(isinstance(count, int) for count in counts)
-        if self.validated is not None and not (whole and 1 <= counts[0] <= counts[1] <= MOST_STEPS):
+        if self.validated is not None and not (whole and 1 <= counts[0] <= counts[1] <= MAX_STEPS):
             raise UserError(f"validated {list(self.validated)}", "is not a range of steps", "give [minimum, maximum]")
 
     def _parts(self) -> dict[str, nn.Module]:

@@ -1,7 +1,7 @@
-"""How models are kept: as checkpoint folders.
+"""`PretrainedModel`: a model that is saved as a checkpoint folder and loaded from one.
 
 A model is a class with a `TYPE`, by which its checkpoints are known, and `ARGUMENTS`, the names of its constructor's
-arguments and of the attributes that hold them: from these it is written down and built again.
+arguments and of the attributes that hold them: from these its config is written, and the model is built again.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from audiodiff.models.construction import construct
 
 
 class PretrainedModel(nn.Module):
-    """A model with a `network` and maybe other parts that are learned (`_parts`)."""
+    """A model with a `network` and possibly other parts with weights (`_parts`)."""
 
     TYPE: ClassVar[str]
     ARGUMENTS: ClassVar[tuple[str, ...]]
@@ -27,16 +27,16 @@ class PretrainedModel(nn.Module):
         super().__init__()
         self.conditioners = nn.ModuleList()
 
-    def learned(self) -> Iterator[nn.Parameter]:
-        """What training changes."""
+    def trainable_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that training changes."""
         return self.parameters()
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
         return {name: getattr(self, name) for name in self.ARGUMENTS}
 
-    def replaced(self, **arguments) -> Self:
-        """A model of the same parts, network and weights included, with other constructor arguments."""
+    def with_arguments(self, **arguments) -> Self:
+        """A model with some constructor arguments replaced; it shares the others, network and weights included."""
         return type(self)(**self.arguments() | arguments).eval()
 
     def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
@@ -45,10 +45,10 @@ class PretrainedModel(nn.Module):
         checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, self.arguments(), weights, training or {}), card)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Take the weights of a checkpoint: the network's, and those of its other parts that were learned.
+        """Load the weights of a checkpoint into the network and the other parts.
 
         Raises:
-            RuntimeError: names or shapes that are not this model's.
+            RuntimeError: names or shapes do not match.
         """
         parts = self._part_weights()
         for name, part in self._parts().items():

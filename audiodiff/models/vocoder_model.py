@@ -1,12 +1,12 @@
-"""The composed vocoder model: a denoiser on prior-whitened waveforms, told the mel spectrogram.
+"""`VocoderModel`: a denoiser on prior-whitened waveforms, conditioned on the mel spectrogram.
 
 The process runs on z = whiten(waveform - mean | mel), in which speech has about unit variance at all times and
 frequencies, so its pure noise is noise with the mel's spectral envelope (after PriorGrad, Lee et al. 2022, and
 SpecGrad, Koizumi et al. 2022). What is sampled is colored back, and may be projected onto the signals that have the
 given mel.
 
-With a bridge (`diffusion.bridge`) the mean is not subtracted but begun from: whitened as the waveform is, it is the
-first of the signals that the network is told.
+With a bridge (`diffusion.bridge`) the mean is not subtracted: whitened like the waveform, it is where the process
+starts, and the first of the conditioning signals.
 """
 
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.ranges import NonNegative, PositiveFloat
 
-MOST_ITERATIONS = 1000  # of mel consistency
+MAX_ITERATIONS = 1000  # of mel consistency
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one training step sees of the denoiser.
+    """Losses and estimate of one training step.
 
     Args:
         loss: (B,) the objective's loss.
@@ -62,16 +62,14 @@ class VocoderModel(DiffusionModel):
         objective: what the network predicts.
         mel_spec: of the mels that it is conditioned on.
         prior: what the waveform is whitened by.
-        sampler: name of the sampler used when none is asked for.
-        consistency: iterations of mel-consistency projection used when none are asked for.
-        grids: time grids that take the place of a sampler's own, each for one sampler and number of network calls.
-        validated: least and most network calls that it was checked at; fewer bring a warning. None: it was not.
+        sampler, grids, validated: as for `DiffusionModel`.
+        consistency: default number of mel-consistency iterations.
         conditioners: what the network is conditioned on besides the mel, such as a `HarmonicExcitation`.
         bridge: the noise of a bridge from the prior's mean to the waveform, as of `Bridge`; None: no bridge.
 
     Raises:
         UserError: a network, prior or conditioner for other mels or signals, a bridge from a prior without a mean, more
-            iterations than `MOST_ITERATIONS`, or as `DiffusionModel`.
+            iterations than `MAX_ITERATIONS`, or as `DiffusionModel`.
         ValueError: a bridge's noise that is not above 0.
     """
 
@@ -124,8 +122,8 @@ class VocoderModel(DiffusionModel):
             raise UserError("network", problem, f"set network.condition_hop={mel_spec.hop_length}")
 
     def _check_mels(self) -> None:
-        if not 0 <= self.consistency <= MOST_ITERATIONS:
-            raise UserError(f"consistency {self.consistency}", f"must be 0 to {MOST_ITERATIONS}", "0 disables it")
+        if not 0 <= self.consistency <= MAX_ITERATIONS:
+            raise UserError(f"consistency {self.consistency}", f"must be 0 to {MAX_ITERATIONS}", "0 disables it")
         if self.mel_spec.log_floor >= 1:
             raise UserError("mel spec, log_floor", f"{self.mel_spec.log_floor} must be below 1", "use 1e-5")
         priors: dict[str, Any] = {"prior": self.prior, "prior's shape": getattr(self.prior, "shape", None)}

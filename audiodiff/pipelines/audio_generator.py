@@ -1,6 +1,6 @@
-"""`AudioGenerator`: a trained model in use, from nothing to audio of any length, or on from what is given.
+"""`AudioGenerator`: unconditional or conditional generation, continuation and variation of audio of any length.
 
-Longer than the model was trained on, a clip is made in windows that overlap at every step of the sampler
+Longer than the model was trained on, a clip is generated in windows that overlap at every step of the sampler
 (`diffusion.windowed`), so that memory is bounded by a window; a loop's windows go around. A continuation keeps the end
 of the given clip while it makes what follows (`diffusion.editing.Inpainting`), a variation begins with the given clip
 and some noise (`diffusion.editing.SDEdit`).
@@ -111,7 +111,7 @@ class AudioGenerator(Pipeline):
         self._guide(self.model.denoiser, 1, self._samples(config), config)
 
     @torch.inference_mode()
-    def diffused(self, audio: Audio) -> Tensor:
+    def process_signal(self, audio: Audio) -> Tensor:
         """What the process runs on (C', F) of a recording, which is brought to the model's rate and channels."""
         return self._encode(self._fit(audio))[0]
 
@@ -138,7 +138,7 @@ class AudioGenerator(Pipeline):
             yield from self._decode(z, samples, config.loop)
 
     def _steps(self, config: GenerationConfig) -> int:
-        return self.model.calls if config.steps is None else config.steps
+        return self.model.default_steps if config.steps is None else config.steps
 
     def _sample(
         self,
@@ -234,12 +234,12 @@ class AudioGenerator(Pipeline):
     def _decode(self, z: Tensor, samples: int, loop: bool = False) -> Iterator[Tensor]:
         """Audio (B, C, samples) of the process's signal (B, Z, F), chunk by chunk."""
         if not loop:
-            yield from (chunk.float().cpu() for chunk in self.model.restored(z, samples))
+            yield from (chunk.float().cpu() for chunk in self.model.restore_chunks(z, samples))
             return
         lead = self.model.frames(round(_LEAD_SECONDS * self.sample_rate))
         around = torch.arange(-lead, z.shape[-1] + lead, device=z.device) % z.shape[-1]
         first, passed = lead * self.model.stride, 0
-        for chunk in self.model.restored(z[..., around], None):
+        for chunk in self.model.restore_chunks(z[..., around], None):
             kept = chunk[..., max(first - passed, 0) : max(first + samples - passed, 0)]
             passed += chunk.shape[-1]
             if kept.shape[-1]:

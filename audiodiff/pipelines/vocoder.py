@@ -24,7 +24,7 @@ from audiodiff.pipelines.stream import CHUNK, Stream
 class Vocoder(Pipeline):
     """Mel spectrograms in, waveforms out.
 
-    A clip's audio depends on its mel, its seed, the sampler and the number of calls alone: not on the batch it is in.
+    A clip's audio depends on its mel, its seed, the sampler and the number of steps, not on its batch.
 
     Args:
         compile: on a CUDA device, compile the network and replay whole sampling calls (`pipelines.compiled`): the first
@@ -63,7 +63,7 @@ class Vocoder(Pipeline):
         return self.model.analysis(samples.to(self.device)).cpu()
 
     @torch.inference_mode()
-    def diffused(self, audio: Audio) -> Tensor:
+    def process_signal(self, audio: Audio) -> Tensor:
         """What the process runs on (1, T) of a recording, which its mel belongs to; arguments and errors of `mel`."""
         mel = self.mel(audio)[None].to(self.device)
         return self.model.normalize(self._mono(audio)[None].to(self.device), mel)
@@ -153,9 +153,9 @@ class Vocoder(Pipeline):
         The recording is as of `mel`, options and errors as of `mel` and `generate`.
         """
         at_rate = Audio(self._mono(audio), self.sample_rate)
-        made = self.generate(self.mel(at_rate), steps, **options)
-        assert isinstance(made, Audio)  # of one mel
-        return Audio(made.samples[: at_rate.samples.shape[-1]], made.sample_rate)
+        output = self.generate(self.mel(at_rate), steps, **options)
+        assert isinstance(output, Audio)  # of one mel
+        return Audio(output.samples[: at_rate.samples.shape[-1]], output.sample_rate)
 
     def _mono(self, audio: Audio) -> Tensor:
         """The samples (T,) at the model's rate of a recording (T,) or (C, T), C <= 2."""
@@ -168,7 +168,7 @@ class Vocoder(Pipeline):
         return resample(samples if samples.ndim == 1 else samples.mean(0), audio.sample_rate, self.sample_rate)
 
     def _steps(self, options: SynthesisOptions) -> int:
-        return self.model.calls if options.steps is None else options.steps
+        return self.model.default_steps if options.steps is None else options.steps
 
     def _sample(
         self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None
@@ -190,12 +190,12 @@ class Vocoder(Pipeline):
                 callback(Progress(step + 1, nfe))
 
         if self._recorded is not None:
-            made = self._recorded(name, sampler, x1, condition, noise)
+            white = self._recorded(name, sampler, x1, condition, noise)
             report(steps - 1, steps)
         else:
             with self._context():
-                made = sampler(self.model.denoiser, x1, condition, noise, report)
-        return [clip[0, :length].float() for clip, length in zip(made, lengths, strict=True)]
+                white = sampler(self.model.denoiser, x1, condition, noise, report)
+        return [clip[0, :length].float() for clip, length in zip(white, lengths, strict=True)]
 
     def _finish(self, white: list[Tensor], mels: list[Tensor], consistency: int | None) -> list[Tensor]:
         """Restore and project clip by clip, at its own length: edges are then the clip's own, whatever the batch."""

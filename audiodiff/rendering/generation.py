@@ -68,7 +68,10 @@ def generate(
 def _settings(generator: AudioGenerator, config: GenerationConfig) -> dict:
     """Sidecar entries of what decides how the clips sound, besides their seeds."""
     model = generator.model
-    own = {"sampler": config.sampler or model.sampler, "steps": model.calls if config.steps is None else config.steps}
+    own = {
+        "sampler": config.sampler or model.sampler,
+        "steps": model.default_steps if config.steps is None else config.steps,
+    }
     return {"model_hash": generator.model_hash, **config.record(), **own}
 
 

@@ -71,7 +71,7 @@ def render(
     model = vocoder.model
     options = replace(
         options,
-        steps=model.calls if options.steps is None else options.steps,
+        steps=model.default_steps if options.steps is None else options.steps,
         sampler=options.sampler or model.sampler,
         consistency=model.consistency if options.consistency is None else options.consistency,
     )

@@ -74,7 +74,7 @@ class CodecSamples(Callback):
 def measure_latents(codec: Codec, crops: list[Tensor]) -> Tensor:
     """Set the codec's mean and standard deviation of latents from crops (C, T); returns their raw latents."""
     device = codec.network.mean.device
-    raw = torch.cat([codec.network.posterior(codec.rows(crop[None].to(device)))[0] for crop in crops])
+    raw = torch.cat([codec.network.posterior(codec.split_channels(crop[None].to(device)))[0] for crop in crops])
     codec.network.mean.copy_(raw.mean((0, 2))[:, None])
     codec.network.deviation.copy_(raw.std((0, 2)).clamp(min=1e-3)[:, None])
     return raw

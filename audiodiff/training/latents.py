@@ -19,7 +19,7 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write, folder_lock, short_name
 from audiodiff.models import checkpoint
-from audiodiff.models.codec import Codec, codec_of
+from audiodiff.models.codec import Codec, codec_checkpoint
 from audiodiff.training.datamodule import AudioData
 
 _CHUNK_SECONDS = 60.0  # of a recording that are read at once
@@ -68,7 +68,7 @@ class LatentData(AudioData):
         Raises:
             UserError: the codec is missing, or has another sample rate or number of channels.
         """
-        found = codec_of(checkpoint.load(self.codec))
+        found = codec_checkpoint(checkpoint.load(self.codec))
         codec = Codec.from_checkpoint(found, self.codec)
         self.autoencoder, self.codec_training, self.stride = codec.network, found.training, codec.stride
         for name in ("sample_rate", "channels"):

@@ -57,7 +57,7 @@ class TrainingModule(lightning.LightningModule):
         self.training_clips: dict = {}
         self._skip = False  # whether the gradients of this step are dropped, on all ranks
         model.requires_grad_(False)
-        for parameter in model.learned():
+        for parameter in model.trainable_parameters():
             parameter.requires_grad_(True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -67,7 +67,7 @@ class TrainingModule(lightning.LightningModule):
             UserError: the optimizer refuses its arguments.
         """
         try:
-            optimizer = self.optimizer(self.model.learned())
+            optimizer = self.optimizer(self.model.trainable_parameters())
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError("optimizer", str(error).splitlines()[0], "set another value") from error
         for group in optimizer.param_groups:
@@ -142,7 +142,7 @@ class TrainingModule(lightning.LightningModule):
 
         Lightning refuses to clip with a fused optimizer under mixed precision, but only float16 scales gradients.
         """
-        norm = torch.nn.utils.clip_grad_norm_(self.model.learned(), gradient_clip_val or math.inf)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.trainable_parameters(), gradient_clip_val or math.inf)
         if not self._skip:
             self.log("gradient_norm", norm)
 

@@ -134,7 +134,7 @@ def test_no_data_is_one_line(command, model, tmp_path):
 
 
 def test_fewer_calls_than_checked_are_one_line_in_render(command, model, data, tmp_path):
-    VocoderModel.from_pretrained(model).replaced(validated=(4, 6)).save_pretrained(model)
+    VocoderModel.from_pretrained(model).with_arguments(validated=(4, 6)).save_pretrained(model)
     render = ["render", data / "a.wav", data / "b.wav", "--model", model, "--batch-size", 1]
     status, _, err = command(*render, "--out", tmp_path / "out", "--steps", 2)
     assert status == 0

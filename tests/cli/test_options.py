@@ -150,7 +150,7 @@ def test_a_folder_without_a_checkpoint_does_not_hide_a_shipped_model(monkeypatch
     with pytest.raises(UserError, match=r"config.json: is missing"):
         checkpoint.load("songs")
     (tmp_path / "drums" / "model.safetensors").touch()
-    with pytest.warns(UserWarning, match=r"drums is taken, not the shipped model drums"):
+    with pytest.warns(UserWarning, match=r"drums: using the local folder"):
         assert str(checkpoint.locate("drums")) == "drums"
 
 

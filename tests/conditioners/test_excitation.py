@@ -237,4 +237,4 @@ def test_a_checkpoint_without_the_weights_of_the_source_is_refused(copy, lost):
 def test_a_network_that_hears_no_source_is_refused():
     model = make_model()
     with pytest.raises(UserError, match=r"network: .*1 signal.*set network.frontend.signals=0"):
-        model.replaced(conditioners=[])
+        model.with_arguments(conditioners=[])

@@ -50,7 +50,7 @@ def data(tmp_path_factory):
 
 def maker(make, labels=(), codec=None):
     """A generator whose clip of a seed is `make(seed)` (T,)."""
-    model = SimpleNamespace(labels=labels, samples=SAMPLES, channels=1, calls=2, codec=codec)
+    model = SimpleNamespace(labels=labels, samples=SAMPLES, channels=1, default_steps=2, codec=codec)
 
     def generate(clip_seeds, **_):
         clips = np.stack([make(seed) for seed in clip_seeds])[:, None].astype(np.float32)

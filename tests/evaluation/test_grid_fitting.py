@@ -143,7 +143,7 @@ def test_a_damaged_grid_is_one_line(gridded, tmp_path, damage):
 
 
 def test_replaced_shares_the_network(gridded):
-    other = gridded.replaced(validated=None)
+    other = gridded.with_arguments(validated=None)
     assert other.network is gridded.network and other.grids == gridded.grids and other.validated is None
     assert gridded.validated == (4, 10) and not other.training
     assert checkpoint.describe(other.network) == checkpoint.describe(gridded.network)
@@ -213,7 +213,7 @@ def test_a_fit_is_validated_on_the_network(tiny, recording, monkeypatch):
     alone = next(iter(grid_fitting.fit_grids(vocoder, SPECTRUM, [6], "v_2m_pc", sampling)))
     limit = vocoder.generate(mel, 24, clip_seeds=[0], sampler="recommended", consistency=0).samples
     for model, distance in zip(
-        (vocoder.model, vocoder.model.replaced(grids=[alone.grid])), alone.distances, strict=True
+        (vocoder.model, vocoder.model.with_arguments(grids=[alone.grid])), alone.distances, strict=True
     ):
         made = Vocoder(model).generate(mel, 6, clip_seeds=[0], sampler="v_2m_pc", consistency=0).samples
         assert float(grid_fitting.multi_resolution_stft(made[None], limit[None])) == pytest.approx(distance, rel=1e-6)
@@ -242,7 +242,7 @@ def test_a_fit_starts_at_the_denoisers_start_time(tiny):
     vocoder = Vocoder(tiny(objective=Epsilon(), schedule=LinearBeta(), sampler="dpmpp_2m"))
     (found,) = grid_fitting.fit_grids(vocoder, SPECTRUM, [5])
     assert found.grid.times[0] == vocoder.model.denoiser.t_max < 1
-    assert vocoder.model.replaced(grids=[found.grid]).sampler_for(5).grid.tolist() == list(found.grid.times)
+    assert vocoder.model.with_arguments(grids=[found.grid]).sampler_for(5).grid.tolist() == list(found.grid.times)
 
 
 def test_stochastic_and_unknown_samplers_are_refused(tiny):

@@ -60,7 +60,7 @@ def test_the_modes_of_latents_are_frequencies_of_their_principal_axes(make_laten
     """Constant latents, proportional in all channels, are a single mode with all the power."""
     generator = AudioGenerator(make_latent_music())
     still = torch.tensor([1.0, -2, 3, -4, 5, -6, 7, -8])[:, None].expand(-1, 1000)
-    monkeypatch.setattr(generator, "diffused", lambda audio: still)
+    monkeypatch.setattr(generator, "process_signal", lambda audio: still)
     found = modes.measure_spectrum(generator, [torch.ones(2, 16000)])
     powers = 8 * 501
     total = found.variances * found.weights * powers
@@ -83,10 +83,10 @@ def test_diffused_signals_have_the_models_channels_length_and_unit_power(make_mu
     """Whatever the recording's sample rate, channels and level."""
     sound = recording(2 * 1600, 2 * RATE)
     for model in (make_music(channels=2), make_latent_music(channels=2)):
-        diffused = AudioGenerator(model).diffused(sound)
+        diffused = AudioGenerator(model).process_signal(sound)
         assert diffused.shape == (model.network.frontend.channels, model.frames(1600))
-    waveform = AudioGenerator(make_music()).diffused(replace(sound, samples=3 * sound.samples))
-    torch.testing.assert_close(waveform, AudioGenerator(make_music()).diffused(sound))
+    waveform = AudioGenerator(make_music()).process_signal(replace(sound, samples=3 * sound.samples))
+    torch.testing.assert_close(waveform, AudioGenerator(make_music()).process_signal(sound))
     assert float(waveform.square().mean()) == pytest.approx(1, rel=1e-4)
 
 

@@ -105,7 +105,7 @@ def test_a_bridge_is_saved_and_leaves_the_weights_their_names(tiny, recording, t
     assert (found.bridge, found.denoiser.network.noise, type(found.network)) == (0.7, 0.7, Network)
     assert torch.equal(Vocoder(found).generate(mel, 3).samples, Vocoder(model).generate(mel, 3).samples)
     assert model.network.state_dict().keys() == plain.network.state_dict().keys()
-    assert model.replaced(consistency=1).denoiser.network.noise == 0.7
+    assert model.with_arguments(consistency=1).denoiser.network.noise == 0.7
     # A model from before there were bridges has none.
     plain.save_pretrained(tmp_path / "plain")
     file = tmp_path / "plain" / "config.json"
@@ -140,13 +140,13 @@ def test_beginning_and_excitation_are_told_in_this_order(recording):
 def test_what_does_not_fit_is_refused_in_words(tiny):
     model = tiny(prior="rough", bridge=1.0)
     with pytest.raises(UserError, match=r"network: .*set network.frontend.signals=0"):
-        model.replaced(bridge=None)
+        model.with_arguments(bridge=None)
     with pytest.raises(UserError, match=r"network: .*rough.*set network.frontend.signals=1"):
-        tiny(prior="rough").replaced(bridge=1.0)
+        tiny(prior="rough").with_arguments(bridge=1.0)
     with pytest.raises(UserError, match=r"bridge: .*MelPrior.*prior=rough"):
         tiny(prior="mel", bridge=1.0)
     with pytest.raises(ValueError, match="noise must be a finite number > 0, got 0"):
-        model.replaced(bridge=0.0)
+        model.with_arguments(bridge=0.0)
 
 
 def test_a_grid_is_fitted_to_what_the_process_runs_on(tiny, recording):

@@ -240,7 +240,7 @@ def test_a_latent_model_is_kept_whole(tmp_path, make_latent_music):
     assert torch.equal(again.generate(seed=1, steps=2).samples, AudioGenerator(model).generate(seed=1, steps=2).samples)
     codec, x = Codec.from_pretrained(tmp_path / "m"), torch.randn(1, 2, 800)
     assert torch.equal(codec.encode(x), model.eval().normalize(x)) and codec.channels == 2
-    learned = {id(parameter) for parameter in model.learned()}
+    learned = {id(parameter) for parameter in model.trainable_parameters()}
     assert not learned & {id(parameter) for parameter in model.autoencoder.parameters()}
     codec.save_pretrained(tmp_path / "codec")
     assert torch.equal(Codec.from_pretrained(tmp_path / "codec").encode(x), codec.encode(x))

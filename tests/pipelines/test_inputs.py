@@ -245,12 +245,12 @@ def test_a_recording_of_any_layout_is_resynthesized_whole(vocoder, recording, ra
     for audio in layouts:
         assert torch.equal(vocoder.resynthesize(audio, 2).samples, plain)
         torch.testing.assert_close(vocoder.mel(audio), vocoder.mel(Audio(samples, rate)))
-        assert vocoder.diffused(audio).shape == (1, len(plain))
+        assert vocoder.process_signal(audio).shape == (1, len(plain))
 
 
 @pytest.mark.parametrize("shape", [(0,), (1, 0), (3, 50), (1, 2, 50), (2, 1, 50)])
 def test_recordings_of_other_shapes_are_refused(vocoder, shape):
-    for ask in (vocoder.mel, vocoder.diffused, vocoder.resynthesize):
+    for ask in (vocoder.mel, vocoder.process_signal, vocoder.resynthesize):
         with pytest.raises(UserError, match=r"audio: .*shape \(") as caught:
             ask(Audio(np.zeros(shape), 16000))
         one_line(caught)

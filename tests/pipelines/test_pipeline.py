@@ -16,7 +16,7 @@ VOCODER = {
     "stream": lambda vocoder: torch.cat([piece.samples for piece in vocoder.stream([MEL, MEL], 2, chunk=2)]),
     "resynthesize": lambda vocoder: vocoder.resynthesize(CLIP, 2).samples,
     "mel": lambda vocoder: vocoder.mel(CLIP),
-    "diffused": lambda vocoder: vocoder.diffused(CLIP),
+    "diffused": lambda vocoder: vocoder.process_signal(CLIP),
 }
 MUSIC = {
     "generate": lambda music: music.generate(seed=1, steps=2, seconds=0.1).samples,
@@ -24,7 +24,7 @@ MUSIC = {
     "loop": lambda music: music.generate(seed=1, steps=2, seconds=0.4, loop=True).samples,
     "after": lambda music: music.generate(seed=1, steps=2, seconds=0.2, continue_from=CLIP).samples,
     "like": lambda music: music.generate(seed=1, steps=2, init_audio=CLIP).samples,
-    "diffused": lambda music: music.diffused(CLIP),
+    "diffused": lambda music: music.process_signal(CLIP),
 }
 
 

@@ -73,4 +73,4 @@ def test_the_audio_has_about_the_mel_that_was_asked_for(name):
 def test_its_own_number_of_calls_is_one_that_it_was_checked_with(name):
     model = Vocoder.from_pretrained(name).model
     least, most = model.validated
-    assert least <= model.calls <= most
+    assert least <= model.default_steps <= most

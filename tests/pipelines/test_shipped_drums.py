@@ -45,4 +45,4 @@ def test_a_batch_is_its_singles(drums):
     for number in (0, 31, 63):
         alone = drums.generate(clip_seeds=[seeds[number]], steps=2).samples[0]
         torch.testing.assert_close(alone, together[number], rtol=0, atol=1e-4)
-    assert drums.model.calls == 10 and drums.model.validated == (10, 200)
+    assert drums.model.default_steps == 10 and drums.model.validated == (10, 200)

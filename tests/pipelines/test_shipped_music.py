@@ -79,7 +79,7 @@ def test_tones_last_where_the_network_is_trained(clips, untrained):
 def test_ten_calls_are_near_to_many(name, nearer):
     """On the grid that the model keeps, by the sound of the same seeds; the sampler's own grid is further off."""
     generator = AudioGenerator.from_pretrained(name)
-    plain = AudioGenerator(generator.model.replaced(grids=[]))
+    plain = AudioGenerator(generator.model.with_arguments(grids=[]))
     making = grid_fitting.sample_seeds(8)
     sampler = generator.model.sampler
     limit = making(plain, "recommended", 50)

@@ -29,7 +29,7 @@ def first(tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     run(folder)
     shutil.copytree(folder / "model", folder / "fitted")
-    with_grid = Vocoder.from_pretrained(folder / "model").model.replaced(grids=[GRID])
+    with_grid = Vocoder.from_pretrained(folder / "model").model.with_arguments(grids=[GRID])
     with_grid.save_pretrained(folder / "fitted", checkpoint.load(folder / "model").training | {"licenses": ["X-1.0"]})
     return folder / "fitted"
 

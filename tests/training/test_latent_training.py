@@ -17,7 +17,7 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
-from audiodiff.models.codec import Codec, codec_of
+from audiodiff.models.codec import Codec, codec_checkpoint
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.training.codec_samples import predictability
 from audiodiff.training.datamodule import AudioData
@@ -226,7 +226,7 @@ def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
     trained, kept = (Codec.from_pretrained(one / "model").network.state_dict() for one in (tmp_path, codec))
     assert all(torch.equal(trained[name], kept[name]) for name in kept)  # the codec is not trained on
     assert generator.training["codec"] == checkpoint.load(codec / "model").training
-    hashes = {codec_hash(codec_of(checkpoint.load(one / "model"))) for one in (tmp_path, codec)}
+    hashes = {codec_hash(codec_checkpoint(checkpoint.load(one / "model"))) for one in (tmp_path, codec)}
     assert len(hashes) == 1  # an exported model's latents are those of its codec
 
 

@@ -56,10 +56,10 @@ class CodecTask(Task):
         waveform = batch["waveform"]
         waveform = waveform * self.draw_gain(model, len(waveform), random)[:, None, None].to(waveform)
         network = model.network
-        mean, log_variance = network.posterior(model.rows(waveform))
+        mean, log_variance = network.posterior(model.split_channels(waveform))
         clips, channels, samples = waveform.shape
         noise = random.normal(clips, channels, *mean.shape[1:]).flatten(0, 1).to(mean)
-        decoded = model.waveform(network.signal(mean + noise * (log_variance / 2).exp()))
+        decoded = model.merge_channels(network.signal(mean + noise * (log_variance / 2).exp()))
         x, y = decoded.flatten(0, 1).float(), waveform.flatten(0, 1).float()
         resolution = random.choice(RESOLUTIONS)
         floor = _INAUDIBLE_RMS * random.normal(clips, channels, samples).flatten(0, 1).to(y)
