@@ -47,8 +47,8 @@ def small() -> Vocoder:
     torch.manual_seed(0)
     network = Network(StftFrontend(signals=1), SPEC.n_mels, SPEC.hop_length, [16, 16], [1, 1], embedding=16)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.01)
-    source = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=16, blocks=2, bins=24), SPEC)
-    return Vocoder(VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, source=source))
+    excitation = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=16, blocks=2, bins=24), SPEC)
+    return Vocoder(VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, conditioners=[excitation]))
 
 
 def mels(minutes: float, frames: int = 500) -> Iterator[Tensor]:

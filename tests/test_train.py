@@ -99,7 +99,7 @@ def test_run_starts_from_the_weights_of_another(smoke, tmp_path):
 def test_start_from_a_model_of_another_size_is_refused(smoke, tmp_path):
     folder, _ = smoke
     options = [f"folder={tmp_path}", f"init_from={folder / 'model'}", "network.channels=[48,48]"]
-    with pytest.raises(UserError, match=r"model: does not fit this configuration \(.*enter.weight.*\); configure"):
+    with pytest.raises(UserError, match=r"model: does not fit this configuration \(.*conv_in.weight.*\); configure"):
         train.run(config.compose([*SMOKE, *options]), tmp_path)
 
 

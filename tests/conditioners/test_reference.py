@@ -64,7 +64,7 @@ def test_it_is_trained_saved_and_requested(tmp_path):
     options = {"steps": 2, "seconds": 0.1, "guidance_scale": 2.0}
     one, other = (generator.generate(**options, reference=clip).samples for clip in (TONE, NOISE))
     assert one.isfinite().all() and not torch.equal(one, other)
-    with pytest.raises(UserError, match=r"tempo 120: .*reference"):
+    with pytest.raises(UserError, match=r"tempo 120.*reference"):
         generator.generate(tempo=120)
     io.write(tmp_path / "tone.wav", TONE)
     words = ["generate", "--model", tmp_path / "model", "--out", tmp_path / "out", "--steps", "2", "--seconds", "0.1"]

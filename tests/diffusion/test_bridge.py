@@ -389,5 +389,5 @@ def test_arguments_are_kept_and_checked():
         bridge(z, log_snr, None)
     with pytest.raises(ValueError, match="got none"):
         bridge(z, log_snr, Condition())
-    with pytest.raises(ValueError, match=r"got one of \(1, 1, 4\)"):
+    with pytest.raises(ValueError, match=r"\(1, 1, 4\)"):
         bridge(z, log_snr, Condition(signal=torch.zeros(1, 1, 4)))

@@ -119,6 +119,6 @@ def test_leaning_is_a_grid_of_angles_on_any_schedule(schedule):
     assert math.atan2(middle.sigma, middle.alpha) == pytest.approx(angle * a / (a + 0.5), rel=1e-12)
 
 
-def test_leaning_the_other_way_is_refused():
-    with pytest.raises(ValueError, match="rho is at least 1"):
+def test_rho_below_one_is_refused():
+    with pytest.raises(ValueError, match="rho must be at least 1"):
         grid.warped_angle(Cosine(), 4, rho=0.5)
