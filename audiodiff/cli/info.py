@@ -63,4 +63,6 @@ def format_component(value: Any) -> str:
     if isinstance(value, dict):
         arguments = ", ".join(f"{name}={format_component(item)}" for name, item in value.items() if name != "type")
         return f"{value['type']}({arguments})" if "type" in value else arguments
+    if isinstance(value, list):
+        return f"[{', '.join(map(format_component, value))}]"
     return str(value)

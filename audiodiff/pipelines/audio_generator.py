@@ -37,14 +37,10 @@ _LEAD_SECONDS = 1.0  # before a loop's beginning, so that filters have come to r
 _FADE_SECONDS = 0.02  # from a given clip to what a codec makes of its end
 
 
-class UnfitClip(UserError):
-    """What is wrong with a clip that was given; who gave it knows its name."""
-
-
 class AudioGenerator(Pipeline):
-    """Clips out of noise.
+    """Generates clips from noise.
 
-    A clip depends on its seed, on what is wished, and on nothing else: not on its batch.
+    A clip depends on its seed, its conditions and its other options alone: not on its batch.
 
     Args:
         arguments: those of `Pipeline`, with an `AudioModel`.
@@ -187,7 +183,7 @@ class AudioGenerator(Pipeline):
         # Frames are counted from the end, so that the last known one is whole.
         context = given[..., -min(given.shape[-1] // model.stride * model.stride, most) :]
         if context.shape[-1] < model.stride or not given.any():
-            raise UnfitClip("continue_from", "too short or silent", "use a clip with a second or more of sound")
+            raise UserError("continue_from", "too short or silent", "use a clip with a second or more of sound")
         known, level = self._encode(context)
         frames = known.shape[-1] + model.frames(samples)
         z = self._sample(clip_seeds, config, frames, callback, prefix=known)
@@ -210,9 +206,9 @@ class AudioGenerator(Pipeline):
         samples = torch.atleast_2d(given.samples)
         samples = samples[0] if samples.ndim == 3 and len(samples) == 1 else samples
         if samples.ndim > 2:
-            raise UnfitClip("the audio", f"samples of shape {tuple(samples.shape)}", "pass one clip (C, T)")
+            raise UserError("the audio", f"samples of shape {tuple(samples.shape)}", "pass one clip (C, T)")
         if len(samples) not in (1, 2):
-            raise UnfitClip("the audio", f"{len(samples)} channels", "pass one or two, channels first")
+            raise UserError("the audio", f"{len(samples)} channels", "pass one or two, channels first")
         if len(samples) > self.model.channels:
             samples = samples.mean(0, keepdim=True)
         return resample(samples.expand(self.model.channels, -1).contiguous(), given.sample_rate, self.sample_rate)
@@ -220,7 +216,7 @@ class AudioGenerator(Pipeline):
     def _audible(self, given: Audio) -> Tensor:
         fitted = self._fit(given)
         if not fitted.any():
-            raise UnfitClip("init_audio", "silent or empty", "use a clip with sound")
+            raise UserError("init_audio", "silent or empty", "use a clip with sound")
         return fitted
 
     def _encode(self, waveform: Tensor) -> tuple[Tensor, float]:
