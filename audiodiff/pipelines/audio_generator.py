@@ -6,6 +6,7 @@ of the given clip while it makes what follows (`diffusion.editing.Inpainting`), 
 and some noise (`diffusion.editing.SDEdit`).
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -103,7 +104,8 @@ class AudioGenerator(Pipeline):
             UserError: an unknown sampler, fewer steps than it needs, a condition that the model does not have or take,
                 guidance without a condition, or an audio prompt that is silent, too short or has too many channels.
         """
-        self.model.sampler_for(self._steps(config), config.sampler)
+        with warnings.catch_warnings(action="ignore"):  # sampling warns
+            self.model.sampler_for(self._steps(config), config.sampler)
         self._guide(self.model.denoiser, 1, self._samples(config), config)
 
     @torch.inference_mode()

@@ -152,7 +152,7 @@ BAD = {
     "bare.npy": (lambda path: np.save(path, np.zeros((80, 4))), "bare.melspec.json"),
     "pickle.npy": (lambda path: path.write_bytes(pickle.dumps([1, 2])), "pickles are not read"),
     "pickle.safetensors": (lambda path: torch.save({"mel": torch.zeros(80, 4)}, path), "safetensors"),
-    "loud.safetensors": (lambda path: save_mel(path, torch.full((80, 4), 400.0), SPEC), "reaches 400"),
+    "loud.safetensors": (lambda path: save_mel(path, torch.full((80, 4), 400.0), SPEC), "up to 400"),
 }
 
 

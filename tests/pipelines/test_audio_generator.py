@@ -272,3 +272,11 @@ def test_untrained_the_network_is_fresh_and_the_codec_is_the_trained_one(make_la
     mine, theirs = (one.codec.network.state_dict() for one in (untrained, model))
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     assert model.network.unet.conv_out.weight.any() and not untrained.network.unet.conv_out.weight.any()
+
+
+def test_fewer_steps_than_validated_give_one_warning(make_music):
+    generator = AudioGenerator(make_music(validated=(4, 20)))
+    with pytest.warns(UserWarning, match="steps 3") as caught:
+        generator.check(GenerationConfig(steps=3))
+        generator.generate(steps=3)
+    assert len(caught) == 1
