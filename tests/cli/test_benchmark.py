@@ -67,7 +67,7 @@ def test_writes_table_picture_record_and_card_and_replaces_them(command, model, 
     words = ["benchmark", "--model", model, "--data", data, "--samplers", "ddim", "--metrics", "mr_stft,pesq"]
     status, out, err = command(*words, "--steps", "1,2")
     assert status == 0, err
-    assert out[-1] == str(model / "benchmark.md") and out[0].startswith("voices, ddim, 1 against 2 calls: PESQ-WB ")
+    assert out[-1] == str(model / "benchmark.md") and out[0].startswith("voices, ddim, 1 against 2 steps: PESQ-WB ")
     status, out, _ = command(*words, "--steps", "2 3")
     assert status == 0 and len(out) == 3
     card, text = (model / "README.md").read_text(), (model / "benchmark.md").read_text()
