@@ -15,6 +15,7 @@ A conditioner is a component of a checkpoint: its constructor's arguments are at
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -57,7 +58,7 @@ class Crop:
     random: np.random.Generator
 
 
-class Conditioner(nn.Module):
+class Conditioner(nn.Module, ABC):
     """Base class of conditioners; raw values are tensors unless a subclass overrides `collate` and `drop`.
 
     Attributes:
@@ -117,9 +118,9 @@ class Conditioner(nn.Module):
         dropped = unconditional.reshape(-1, *(1,) * len(entries)) | (random.uniform(len(values), *entries) < rate)
         return values.masked_fill(dropped.to(values.device), self.null)
 
+    @abstractmethod
     def forward(self, batch: Mapping[str, Any]) -> Condition:
         """Embed a batch of raw values; an empty `Condition` where the batch has none."""
-        raise NotImplementedError
 
     def loss(self, batch: Mapping[str, Any]) -> Tensor | None:
         """(B,) auxiliary training loss on a batch; None: there is none."""

@@ -102,7 +102,7 @@ class AudioGenerator(Pipeline):
 
         Raises:
             UserError: an unknown sampler, fewer steps than it needs, a condition that the model does not have or take,
-                guidance without a condition, or an audio prompt that is silent, too short or has too many channels.
+                guidance without a condition, or an `init_audio` with too many channels.
         """
         with warnings.catch_warnings(action="ignore"):  # sampling warns
             self.model.sampler_for(self._steps(config), config.sampler)
