@@ -48,9 +48,9 @@ def require(extra: str) -> None:
     """
     missing = [name for name in EXTRAS[extra] if find_spec(name) is None]
     if missing:
-        distributions = list(dict.fromkeys(EXTRAS[extra][name] for name in missing))
+        distributions = dict.fromkeys(EXTRAS[extra][name] for name in missing)
         problem = f"needs {', '.join(distributions)}, not installed here"
-        raise UserError(f"[{extra}]", problem, f"install with: {_command(distributions)}")
+        raise UserError(f"[{extra}]", problem, f"install with: {install_command(*missing)}")
 
 
 def load_module(name: str) -> ModuleType:
@@ -82,9 +82,11 @@ def locate(package: str) -> Path:
 
 
 def _missing(package: str, problem: str) -> UserError:
-    distributions = next((names[package] for names in EXTRAS.values() if package in names), package)
-    return UserError(f"the package {package}", problem, f"install with: {_command([distributions])}")
+    return UserError(f"the package {package}", problem, f"install with: {install_command(package)}")
 
 
-def _command(distributions: list[str]) -> str:
+def install_command(*packages: str) -> str:
+    """The command that installs packages of extras, named as they are imported."""
+    known = {package: name for names in EXTRAS.values() for package, name in names.items()}
+    distributions = dict.fromkeys(known.get(package, package) for package in packages)
     return "pip install " + " ".join(f"'{name}'" if "<" in name else name for name in distributions)

@@ -21,7 +21,7 @@ import torch
 from hydra.utils import instantiate
 from vocoder import check, kept
 from vocoder_ours import clock, network, row_name
-from vocoder_report import TRUTH, gains_table, plain, quality_table, training_table
+from vocoder_report import TRUTH, gains_table, quality_table, training_table
 from vocoder_synthesis import Row, load, render, scored
 from vocoder_training import Course, Training, alone, train
 
@@ -30,6 +30,7 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.held_out import choose, clip_list_hash
+from audiodiff.evaluation.report import plain
 from audiodiff.evaluation.systems import System, ground_truth
 from audiodiff.files import write_text
 from audiodiff.metrics import require_all
@@ -230,7 +231,7 @@ def run(given: argparse.Namespace) -> None:
         write_text(given.out / "ablation.md", text)
         record = {name: {row: asdict(one) for row, one in of.items()} for name, of in rows.items()}
         record = {"environment": environment.describe("cpu"), "how": how, "rows": record}
-        write_text(given.out / "ablation.json", json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
+        write_text(given.out / "ablation.json", json.dumps(plain(record, digits=6), indent=1, allow_nan=False) + "\n")
     print(text)
 
 

@@ -21,7 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
 from torch import Tensor
-from vocoder_report import TRUTH, gains_table, plain, quality_table
+from vocoder_report import TRUTH, gains_table, quality_table
 from vocoder_synthesis import HeldOut, Row, load, scored
 
 from audiodiff.data.manifest import Manifest
@@ -29,7 +29,7 @@ from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.samplers import presets
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.held_out import choose, clip_list_hash
-from audiodiff.evaluation.report import format_facts
+from audiodiff.evaluation.report import format_facts, plain
 from audiodiff.evaluation.systems import System, synthesize
 from audiodiff.files import write_text
 from audiodiff.metrics import require_all
@@ -148,7 +148,7 @@ def main() -> None:
         "speed": speed,
         "scores": {name: row.scores for name, row in rows.items()},
     }
-    write_text(given.out / "consistency.json", json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
+    write_text(given.out / "consistency.json", json.dumps(plain(record, digits=6), indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

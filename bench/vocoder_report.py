@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from vocoder_ours import ALONE, row_name
 from vocoder_synthesis import Row
 from vocoder_training import Training
 
+from audiodiff.evaluation.report import plain
 from audiodiff.evaluation.statistics import LEVEL
 from audiodiff.files import write_text
 from audiodiff.metrics import REPORT_METRICS
@@ -179,18 +179,7 @@ def write(
         "rows": [_row(row) for row in rows.values()],
     }
     write_text(folder / "vocoder.md", text)
-    write_text(folder / "vocoder.json", json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
-
-
-def plain(value: object) -> object:
-    """Convert a value for JSON: floats to six digits, NaN and infinity to None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
+    write_text(folder / "vocoder.json", json.dumps(plain(record, digits=6), indent=1, allow_nan=False) + "\n")
 
 
 def _row(row: Row) -> dict:

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from vocoder_training import Contender, Course, peak_memory
 
-from audiodiff.audio import io
 from audiodiff.data.manifest import Clip, Manifest
-from audiodiff.diffusion.noise import clip_seed
+from audiodiff.evaluation import held_out as evaluation_clips
 from audiodiff.evaluation.scoring import Pair, score_all
 from audiodiff.evaluation.statistics import Interval, bootstrap
 from audiodiff.evaluation.systems import System, synthesize
@@ -89,11 +88,9 @@ class Row:
 
 def load(vocoder: Vocoder, manifest: Manifest, clips: Sequence[Clip], seed: int) -> HeldOut:
     """Load recordings at the vocoder's sample rate and compute their mels, the input of every system."""
-    rate = vocoder.sample_rate
-    recordings = [io.read(manifest.path(clip), rate).samples.clamp(-1, 1) for clip in clips]
-    mels = [vocoder.mel(io.Audio(samples, rate)).numpy() for samples in recordings]
-    seeds = [clip_seed(seed, clip.id) for clip in clips]
-    return HeldOut([samples.numpy() for samples in recordings], mels, seeds, rate)
+    loaded = evaluation_clips.HeldOut.load(vocoder, manifest, clips, seed)
+    recordings, mels = ([tensor.numpy() for tensor in tensors] for tensors in (loaded.recordings, loaded.mels))
+    return HeldOut(recordings, mels, loaded.seeds, loaded.sample_rate)
 
 
 def render(

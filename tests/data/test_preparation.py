@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+from noise_files import sound
 from tinytag import TinyTag
 
 from audiodiff.audio.io import AudioFile, probe, read
@@ -22,13 +22,6 @@ from audiodiff.errors import UserError
 from audiodiff.files import LOCK
 
 
-def sound(path, seconds=0.6, rate=16000, seed=0, level=0.1, channels=1, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = level * np.random.default_rng(seed).standard_normal((round(seconds * rate), channels)).clip(-3, 3)
-    soundfile.write(path, data, rate, **options)
-    return data.mean(1)
-
-
 def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
@@ -38,19 +31,6 @@ def no_decoding(monkeypatch):
     """Whatever decodes a source from now on fails the test."""
 
     monkeypatch.setattr(corpus_folder, "read", lambda *_: pytest.fail("a source was read again"))
-
-
-@pytest.fixture
-def ljspeech(tmp_path):
-    root = tmp_path / "LJSpeech-1.1"
-    for number in range(3):
-        sound(root / f"wavs/LJ001-000{number}.wav", rate=22050, seed=number)
-    (root / "metadata.csv").write_text(
-        'LJ001-0000|Printing, in 1455, "the only" sense|Printing, in fourteen fifty-five, "the only" sense\n'
-        "LJ001-0001|second|\nLJ001-0009|not there|not there\n",
-        encoding="utf-8",
-    )
-    return root
 
 
 def test_prepared_audio_is_the_source(ljspeech, tmp_path):

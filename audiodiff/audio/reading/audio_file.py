@@ -14,6 +14,7 @@ from audiodiff.audio.reading.formats import CUT_OFF, EXTENSIONS, Format, format_
 from audiodiff.audio.reading.pyav import PyavDecoder
 from audiodiff.audio.reading.sndfile import SndfileDecoder
 from audiodiff.errors import UserError
+from audiodiff.extras import install_command
 
 _BLOCK = 1 << 16  # samples of all channels
 _LOWEST_RATE = 500  # Hz
@@ -178,7 +179,7 @@ def _decoder(path: Path) -> SndfileDecoder | PyavDecoder:
                 raise
             raise UserError(path, f"is {_described(path, kind)}{reason}") from error
     problem = f"is {_described(path, kind)}{reason or ', which needs PyAV'}"
-    raise UserError(path, problem, f"install it (`{pyav.INSTALL}`), or convert the file to WAV or FLAC")
+    raise UserError(path, problem, f"install it (`{install_command('av')}`), or convert the file to WAV or FLAC")
 
 
 def _described(path: Path, kind: Format | None) -> str:

@@ -10,7 +10,6 @@ from audiodiff.audio.reading.formats import Format
 from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError, first_line
 
-INSTALL = "pip install av"
 _MAX_CHANNELS = 8  # beyond them PyAV reads memory outside the frame
 _SLACK_SECONDS = 0.5  # tolerance of a header's duration in complete files: codecs pad
 

@@ -12,6 +12,7 @@ import torch
 from audiodiff.audio.io import Audio
 from audiodiff.data.corpora.corpus import Corpus, Recording, Request
 from audiodiff.errors import UserError
+from audiodiff.extras import install_command
 
 VOICE = "heart"
 SPEEDS = (0.9, 1.1)
@@ -39,7 +40,7 @@ def package() -> metadata.Distribution:
     try:
         return metadata.distribution("hibari-tts")
     except metadata.PackageNotFoundError as error:
-        raise UserError("hibari", "needs the package hibari-tts", "pip install hibari-tts") from error
+        raise UserError("hibari", "needs the package hibari-tts", install_command("hibari")) from error
 
 
 def texts(clips: int) -> list[str]:

@@ -1,16 +1,14 @@
-import numpy as np
+from functools import partial
+
+import noise_files
 import pytest
-import soundfile
 import torch
 
 from audiodiff.audio.io import read
 from audiodiff.data.corpora import folder, music
 from audiodiff.data.preparation import prepare
 
-
-def sound(path, seconds=0.6, channels=1, seed=0, rate=44100):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, 0.1 * np.random.default_rng(seed).standard_normal((round(seconds * rate), channels)), rate)
+sound = partial(noise_files.sound, rate=44100)
 
 
 def test_the_key_of_a_file_does_not_move_to_another_one(tmp_path):

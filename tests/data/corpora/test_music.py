@@ -1,6 +1,7 @@
-import numpy as np
+from functools import partial
+
+import noise_files
 import pytest
-import soundfile
 import torch
 
 from audiodiff.audio.io import probe, read
@@ -10,10 +11,7 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
 
-
-def sound(path, seconds=0.6, channels=1, seed=0, rate=44100):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, 0.1 * np.random.default_rng(seed).standard_normal((round(seconds * rate), channels)), rate)
+sound = partial(noise_files.sound, rate=44100)
 
 
 DRUMKIT = """<drumkit_info xmlns="http://www.hydrogen-music.org/drumkit"><instrumentList>

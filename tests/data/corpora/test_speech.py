@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-import soundfile
+from noise_files import sound
 
 from audiodiff.audio.io import read
 from audiodiff.data.audit import Audit
@@ -12,26 +12,6 @@ from audiodiff.data.corpora import speech
 from audiodiff.data.manifest import Manifest
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
-
-
-def sound(path, seconds=0.6, rate=16000, seed=0, level=0.1, channels=1, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = level * np.random.default_rng(seed).standard_normal((round(seconds * rate), channels)).clip(-3, 3)
-    soundfile.write(path, data, rate, **options)
-    return data.mean(1)
-
-
-@pytest.fixture
-def ljspeech(tmp_path):
-    root = tmp_path / "LJSpeech-1.1"
-    for number in range(3):
-        sound(root / f"wavs/LJ001-000{number}.wav", rate=22050, seed=number)
-    (root / "metadata.csv").write_text(
-        'LJ001-0000|Printing, in 1455, "the only" sense|Printing, in fourteen fifty-five, "the only" sense\n'
-        "LJ001-0001|second|\nLJ001-0009|not there|not there\n",
-        encoding="utf-8",
-    )
-    return root
 
 
 def test_ljspeech(ljspeech, tmp_path):
