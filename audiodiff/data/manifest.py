@@ -13,7 +13,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -29,6 +29,7 @@ LABEL_SEPARATOR = "; "
 # Chosen for the small corpus asterisk-en: 30 clips and over a minute, none of them longer than 11 s, on either side.
 SPLIT_SALT = "audiodiff-547"
 MIN_NAMES_TO_HOLD_OUT = 5  # of so many names one is held out whatever their hashes
+DURATIONS_TOLERANCE = 1.001e-3  # seconds, of the sum of a clip's durations: a millisecond, and rounding
 _MAX_VALUE = 1e9  # seconds, hertz, beats per minute
 _FIX = "prepare the data again with `audiodiff prepare`"
 
@@ -53,6 +54,12 @@ class Clip:
         piece: the larger work that it is part of, unique across corpora and all in one split; "" if there is none.
         channels: 1, or 2 for a stereo file.
         tempo: beats per minute; 0 if unknown.
+        language: of the text, such as "en-us"; "" if unknown.
+        phonemes: what is spoken, one character a symbol (`text.symbols`), without silence at the ends; "" if unknown.
+        durations: seconds of the silence before, of each symbol, and of the silence after: `len(phonemes) + 2` of them,
+            whose sum is `seconds` within a millisecond; () if unknown.
+        pitch: of the same parts, the median fundamental frequency of the voiced frames in Hz, 0 for unvoiced parts; ()
+            if unknown.
     """
 
     id: str
@@ -70,6 +77,10 @@ class Clip:
     piece: str = ""
     channels: int = 1
     tempo: float = 0.0
+    language: str = ""
+    phonemes: str = ""
+    durations: tuple[float, ...] = ()
+    pitch: tuple[float, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -84,9 +95,12 @@ class Clip:
 
 # Fields added after the first version; written only if they differ from the default, so that hashes do not change.
 _OPTIONAL = {
-    field.name: field.default for field in fields(Clip) if field.name in ("label", "tempo", "piece", "channels")
+    field.name: field.default
+    for field in fields(Clip)
+    if field.name in ("label", "tempo", "piece", "channels", "language", "phonemes", "durations", "pitch")
 }
 _TYPES = get_type_hints(Clip)
+_SERIES = ("durations", "pitch")  # fields that hold a number for each part of the phonemes
 _OLD_NAMES = {"licence": "license"}  # field names of manifests written of version 0.1
 
 
@@ -223,7 +237,7 @@ def assign_splits(clips: Iterable[Clip], by: str = "clip") -> tuple[Clip, ...]:
 
 def _record(clip: Clip) -> dict:
     """The fields of a clip to be written."""
-    return {name: value for name, value in asdict(clip).items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
+    return {name: value for name, value in vars(clip).items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
 
 
 def _object(line: str, where: str) -> dict:
@@ -244,6 +258,9 @@ def _clip(line: str, where: str) -> Clip:
                 raise UserError(where, f"field {name!r} is missing", _FIX)
             continue
         entry = value[name]
+        if name in _SERIES:
+            value[name] = _numbers(name, entry, where)
+            continue
         if not isinstance(entry, (int, float) if kind is float else kind) or isinstance(entry, bool) != (kind is bool):
             raise UserError(where, f"field {name!r} is {entry!r}, not {kind.__name__}", _FIX)
         if isinstance(entry, str) and not _is_text(entry):
@@ -253,6 +270,32 @@ def _clip(line: str, where: str) -> Clip:
         raise UserError(where, f"unknown field {unknown[0]!r}", _FIX)
     _check_values(value, where)
     return Clip(**value)
+
+
+def _numbers(name: str, entry: object, where: str) -> tuple[float, ...]:
+    """A series of a clip, each number 0 or above."""
+    if not isinstance(entry, list):
+        raise UserError(where, f"field {name!r} is {entry!r:.40}, not a list of numbers", _FIX)
+    for number, one in enumerate(entry, 1):
+        if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one < _MAX_VALUE:
+            problem = f"number {number} of field {name!r} is {one!r:.40}, not 0 or above and below {_MAX_VALUE:g}"
+            raise UserError(where, problem, _FIX)
+    return tuple(entry)
+
+
+def _check_series(value: dict, where: str) -> None:
+    """Check that the series fit the phonemes and the duration of the clip."""
+    parts = len(value.get("phonemes", "")) + 2
+    for name in _SERIES:
+        count = len(value.get(name, ()))
+        if count and (count != parts or parts == 2):
+            problem = (
+                f"field {name!r} has {count} numbers for {parts - 2} phonemes, which need {parts} (two of silence)"
+            )
+            raise UserError(where, problem, _FIX)
+    total = sum(value.get("durations", ()))
+    if total and abs(total - value["seconds"]) > DURATIONS_TOLERANCE:
+        raise UserError(where, f"field 'durations' sums to {total:.4f} s, the clip has {value['seconds']:.4f} s", _FIX)
 
 
 def _is_text(value: str) -> bool:
@@ -278,6 +321,7 @@ def _check_values(value: dict, where: str) -> None:
             raise UserError(
                 where, f"field {name!r} is {value[name]!r:.40}, must be above 0 and below {_MAX_VALUE:g}", _FIX
             )
+    _check_series(value, where)
     for name in ("id", "path"):
         if not value[name]:
             raise UserError(where, f"field {name!r} is empty", _FIX)

@@ -73,6 +73,7 @@ def test_content_hash_sees_every_field_but_neither_order_nor_place(tmp_path):
     base = Manifest((a, b), tmp_path).content_hash()
     assert base == Manifest((b, a), tmp_path / "elsewhere").content_hash()
     later = ({"label": "x"}, {"tempo": 90.0}, {"piece": "x"}, {"channels": 2})
+    later += ({"phonemes": "a"}, {"language": "en-us"}, {"durations": (1.5,)}, {"pitch": (100.0,)})
     for change in ({"text": "x"}, {"split": "test"}, {"content": "1"}, {"seconds": 2.0}, *later):
         assert Manifest((replace(a, **change), b), tmp_path).content_hash() != base
 
@@ -96,11 +97,34 @@ def test_manifest_of_version_0_1_loads_and_keeps_its_hash(tmp_path):
 
 def test_default_values_of_optional_fields_are_not_written(tmp_path):
     lines = Manifest((clip("a"), clip("b", channels=2)), tmp_path).save().read_text().split("\n")
-    assert not any(name in lines[1] for name in ("channels", "label", "piece", "tempo"))
+    assert not any(name in lines[1] for name in ("channels", "label", "piece", "tempo", "phonemes", "pitch"))
     assert json.loads(lines[2])["channels"] == 2
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    st.text(min_size=1, max_size=20).flatmap(
+        lambda phonemes: st.tuples(
+            st.just(phonemes),
+            st.lists(st.integers(0, 10**5), min_size=len(phonemes) + 2, max_size=len(phonemes) + 2).filter(any),
+            st.lists(st.just(0.0) | st.floats(50, 600), min_size=len(phonemes) + 2, max_size=len(phonemes) + 2),
+        )
+    )
+)
+def test_phonemes_durations_and_pitch_round_trip(tmp_path_factory, values):
+    phonemes, samples, pitch = values
+    folder = tmp_path_factory.mktemp("m")
+    durations = tuple(round(count / 24000, 6) for count in samples)
+    one = Clip("c/a", "a.flac", sum(samples) / 24000, 24000, "x", language="en-us", phonemes=phonemes)
+    one = replace(one, durations=durations, pitch=tuple(pitch))
+    manifest = Manifest((one,), folder)
+    manifest.save()
+    assert Manifest.load(folder) == manifest
+    assert Manifest.load(folder).content_hash() == manifest.content_hash()
+
+
 GOOD = asdict(clip("a"))
+SPOKEN = GOOD | {"phonemes": "ab", "durations": [0.5, 0.25, 0.25, 0.5], "pitch": [0, 99.5, 0, 0]}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +153,15 @@ GOOD = asdict(clip("a"))
         ([HEADER, json.dumps(GOOD).replace("1.5", "9" * 5000)], "line 2: is not JSON"),
         ([HEADER, "[" * 10**5], "line 2: is not JSON"),
         ([HEADER, GOOD | {"text": "\ud800"}], r"line 2: field 'text' is '\ud800'"),
+        ([HEADER, SPOKEN | {"durations": 3}], "line 2: field 'durations' is 3, not a list of numbers"),
+        ([HEADER, SPOKEN | {"durations": [0.5, "a", 0, 0]}], "line 2: number 2 of field 'durations' is 'a', not 0"),
+        ([HEADER, SPOKEN | {"pitch": [0, -1, 0, 0]}], "line 2: number 2 of field 'pitch' is -1, not 0 or above"),
+        ([HEADER, SPOKEN | {"pitch": [0, True, 0, 0]}], "line 2: number 2 of field 'pitch' is True, not 0 or above"),
+        ([HEADER, SPOKEN | {"pitch": [0, float("nan"), 0, 0]}], "line 2: number 2 of field 'pitch' is nan, not 0"),
+        ([HEADER, SPOKEN | {"phonemes": "a"}], "line 2: field 'durations' has 4 numbers for 1 phonemes, which need 3"),
+        ([HEADER, SPOKEN | {"phonemes": "", "durations": [1, 0.5]}], "line 2: field 'durations' has 2 numbers for 0"),
+        ([HEADER, SPOKEN | {"seconds": 1.502}], "line 2: field 'durations' sums to 1.5000 s, the clip has 1.5020 s"),
+        ([HEADER, SPOKEN | {"phonemes": 3}], "line 2: field 'phonemes' is 3, not str"),
         ([HEADER, GOOD, GOOD], "id 'c/a'"),
     ],
 )
