@@ -1,4 +1,4 @@
-"""Languages of corpora; manifests do not state them."""
+"""Languages of clips: as the manifest states them, else by corpus."""
 
 from audiodiff.data.manifest import Clip
 
@@ -17,5 +17,5 @@ CORPORA = {
 
 
 def language(clip: Clip, default: str = "") -> str:
-    """ISO 639-1 code of the language of a clip; `default` if its corpus is not in `CORPORA`."""
-    return CORPORA.get(clip.id.partition("/")[0], default)
+    """ISO 639-1 code of the language of a clip; `default` if neither the clip nor `CORPORA` states it."""
+    return clip.language.partition("-")[0] or CORPORA.get(clip.id.partition("/")[0], default)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from audiodiff.evaluation.record import Block, Record, Row
+from audiodiff.evaluation.speech_metrics import ALL_METRICS
 from audiodiff.evaluation.table import DEVICES, ordered
 from audiodiff.files import atomic_write
-from audiodiff.metrics import METRICS
 
 COLUMNS = 5
 WIDTH, HEIGHT = 3.1, 2.5  # inches per panel
@@ -79,9 +79,10 @@ def _quality(ax: Axes, block: Block, metric: str) -> None:
         ax.plot([], [], color=color, linestyle=style, label=block.rows[name].label)
         if visible:
             ax.axhline(level, color=color, linestyle=style, linewidth=1.2, zorder=1)
-    arrow = "higher is better" if METRICS[metric].better == "higher" else "lower is better"
-    unit = f", {METRICS[metric].unit}" if METRICS[metric].unit else ""
-    _style(ax, block, f"{METRICS[metric].label}{unit}", arrow)
+    described = ALL_METRICS[metric]
+    target = "as in the recordings" if described.better == "reference" else f"{described.better} is better"
+    unit = f", {described.unit}" if described.unit else ""
+    _style(ax, block, f"{described.label}{unit}", target)
 
 
 def _speed(ax: Axes, block: Block) -> None:

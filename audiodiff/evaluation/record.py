@@ -15,9 +15,10 @@ import numpy as np
 
 from audiodiff.errors import UserError
 from audiodiff.evaluation.report import plain
+from audiodiff.evaluation.speech_metrics import ALL_METRICS
 from audiodiff.evaluation.statistics import LEVEL, RESAMPLES, Interval, bootstrap
 from audiodiff.files import write_text
-from audiodiff.metrics import METRICS, Metric
+from audiodiff.metrics import Described
 
 VERSION = 2
 _NUMBERS = re.compile(r"\[\s(?:[-+.\deE,\s]|null)+\]")  # lists of numbers are written on one line
@@ -96,9 +97,9 @@ class Block:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics with a score of any clip, in the order of `METRICS`."""
+        """Names of the metrics with a score of any clip, in the order of `ALL_METRICS`."""
         scores = [row.scores for row in self.rows.values()]
-        return [name for name in METRICS if any(np.isfinite(one[name]).any() for one in scores if name in one)]
+        return [name for name in ALL_METRICS if any(np.isfinite(one[name]).any() for one in scores if name in one)]
 
     def interval(self, row: Row, metric: str) -> Interval:
         """Mean of a row's scores with its interval; over no clips if it has no scores."""
@@ -131,10 +132,16 @@ class Record:
         """The latest block of each name, in the order in which the names were added."""
         return list({block.name: block for block in self.blocks}.values())
 
+    @property
+    def _metrics(self) -> dict[str, Described]:
+        """The metrics that any row has scores of."""
+        rows = [row for block in self.blocks for row in block.rows.values()]
+        return {name: metric for name, metric in ALL_METRICS.items() if any(name in row.scores for row in rows)}
+
     def save(self, path: Path) -> None:
         """Write the file atomically."""
         content = {"benchmark": "audiodiff", "version": VERSION, "model": self.model, "environment": self.environment}
-        content |= describe_scores(METRICS) | {"blocks": [_block_to_json(block) for block in self.blocks]}
+        content |= describe_scores(self._metrics) | {"blocks": [_block_to_json(block) for block in self.blocks]}
         text = json.dumps(plain(content, digits=6), indent=1, ensure_ascii=False, allow_nan=False)
         write_text(path, _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
 
@@ -161,7 +168,7 @@ class Record:
             raise UserError(path, problem, "move it away or choose another folder with --out") from error
 
 
-def describe_scores(metrics: Mapping[str, Metric]) -> dict:
+def describe_scores(metrics: Mapping[str, Described]) -> dict:
     """How scores are aggregated, and what each metric is, for JSON."""
     bootstrap = {"level": LEVEL, "resamples": RESAMPLES, "over": "clips", "kind": "percentile"}
     return {"bootstrap": bootstrap, "metrics": {name: metric.describe() for name, metric in metrics.items()}}

@@ -3,15 +3,18 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from audiodiff.metrics import METRICS, REPORT_METRICS
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,11 @@ class MetricPool:
 
     def __call__(self, pairs: Iterable[Pair], names: Sequence[str] = tuple(REPORT_METRICS)) -> Iterator[Scores]:
         """Score pairs, in order."""
-        return (self._executor.map if self._executor else map)(partial(score, names=tuple(names)), pairs)
+        return self.map(partial(score, names=tuple(names)), pairs)
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Apply a function of a module to items, in order."""
+        return (self._executor.map if self._executor else map)(function, items)
 
 
 def _cores() -> int:

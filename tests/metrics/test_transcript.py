@@ -96,3 +96,13 @@ def test_speech_is_recognized_offline_and_noise_is_not(monkeypatch):
     loud = np.random.default_rng(0).standard_normal(len(samples)) * np.sqrt(np.mean(samples**2)) * 6
     assert WER(samples, samples, RATE, text) < 10
     assert WER(samples, np.clip(samples + loud, -1, 1).astype(np.float32), RATE, text) > 40
+
+
+def test_character_errors_forgive_most_of_a_misspelled_word(monkeypatch):
+    fake_recognizer(monkeypatch, {RATE: "the incurably serval keeper"})
+    sound, text = np.full(RATE, 0.1, np.float32), "The incurably servile keeper."
+    assert WER(sound, sound, RATE, text) == pytest.approx(25)
+    assert METRICS["cer"](sound, sound, RATE, text) == pytest.approx(100 * 2 / 28)
+    assert METRICS["cer"].weight(sound, RATE, text) == 28
+    assert METRICS["cer"](sound, np.zeros_like(sound), RATE, text) == 100
+    assert math.isnan(METRICS["cer"](sound, sound, RATE))
