@@ -36,6 +36,7 @@ EXTRAS: dict[str, dict[str, str]] = {
         "whisper_normalizer": "whisper-normalizer",
         "pkg_resources": "setuptools<81",
     },
+    "speech": {"hibari": "hibari-tts"},
     "corpora": {"av": "av", "tinytag": "tinytag", "hibari": "hibari-tts"},
 }
 

@@ -25,6 +25,7 @@ ALLOWED = {
     "overrides": {"train"},
     "runs": {"train"},
     "schema": {"train"},
+    "text": {"speech"},
     "train": {"train"},
     "training": {"train"},
 }

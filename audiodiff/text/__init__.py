@@ -1,0 +1,1 @@
+"""Text to phonemes: symbol tables, normalization, lexicons, one front end per language."""

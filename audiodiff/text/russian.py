@@ -1,0 +1,43 @@
+"""Russian as phonemes: the labels of festvox-ru as one character each.
+
+festvox-ru (Debian, BSD-like license) comes with a hand-checked label and end time for every phone of its 620
+sentences. The labels are those of the Festival voice msu_ru_nsh: a doubled vowel is stressed, a doubled consonant
+palatalized, and `ae`, `ay`, `ur` are the reduced vowels. Palatalized consonants become capital letters here, stressed
+vowels letters of their own, so each label is one symbol and `from_labels` loses nothing.
+
+There is no front end from Russian spelling yet: `phonemize` takes phonemes.
+"""
+
+from collections.abc import Iterable
+
+from audiodiff.errors import UserError
+from audiodiff.text.symbols import SymbolTable
+
+SILENCE = "pau"
+LABELS = {
+    # stressed and unstressed vowels; ae, ay after soft and hard consonants, ur the reduced u
+    "aa": "á", "a": "a", "ae": "ə", "ay": "ʌ", "ee": "é", "e": "e", "ii": "í", "i": "i",
+    "oo": "ó", "uu": "ú", "u": "u", "ur": "ʊ", "yy": "ý", "y": "y",
+    # plain and palatalized consonants
+    "b": "b", "bb": "B", "d": "d", "dd": "D", "f": "f", "ff": "F", "g": "ɡ", "gg": "G", "h": "x", "hh": "X",
+    "k": "k", "kk": "K", "l": "l", "ll": "L", "m": "m", "mm": "M", "n": "n", "nn": "N", "p": "p", "pp": "P",
+    "r": "r", "rr": "R", "s": "s", "ss": "S", "t": "t", "tt": "T", "v": "v", "vv": "V", "z": "z", "zz": "Z",
+    # always hard or always soft
+    "c": "ʦ", "ch": "ʧ", "j": "j", "sch": "ɕ", "sh": "ʃ", "zh": "ʒ",
+}  # fmt: skip
+PUNCTUATION = ' ,.;:!?—…"()'
+RUSSIAN = SymbolTable("russian", 1, PUNCTUATION + "".join(LABELS.values()))
+
+
+def from_labels(labels: Iterable[str]) -> str:
+    """Phonemes of festvox-ru's labels, a space for each silence.
+
+    Raises:
+        UserError: a label is unknown; names it.
+    """
+    phonemes = []
+    for label in labels:
+        if label != SILENCE and label not in LABELS:
+            raise UserError(f"phone label {label!r}", "is not one of festvox-ru", f"known: {' '.join(LABELS)}")
+        phonemes.append(" " if label == SILENCE else LABELS[label])
+    return "".join(phonemes)
