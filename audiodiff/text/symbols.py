@@ -34,6 +34,7 @@ class SymbolTable:
     BOUNDARY: ClassVar[int] = BOUNDARY
 
     def __post_init__(self):
+        """Check that symbols are distinct, and index them."""
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
             raise UserError(f"symbol table {self.name}", "symbols must be distinct characters, at least one")
         object.__setattr__(self, "_ids", {symbol: index for index, symbol in enumerate(self.symbols, 2)})
