@@ -40,6 +40,9 @@ COMPATIBILITY_FIELDS = (
     "sample_rate",
     "spectrum",
     "conditioners",
+    "symbols",
+    "prior_mean",
+    "residual_scale",
 )
 
 
@@ -192,6 +195,8 @@ def start(model: "DiffusionModel", name: str) -> dict:
         raise UserError(name, problem, f"configure the network that `audiodiff info {name}` shows") from error
     if "spectrum" in model.ARGUMENTS and model.spectrum is None:
         model.spectrum = found.arguments.get("spectrum")  # of the earlier training data, which the weights expect
+    if "normalization" in model.ARGUMENTS and model.normalization is None:
+        model.normalization = found.arguments.get("normalization")
     parts = [part for part in COMPATIBILITY_FIELDS if part in model.ARGUMENTS]
     theirs = {part: checkpoint.describe(found.arguments.get(part)) for part in parts}
     other = [part for part in parts if checkpoint.describe(getattr(model, part)) != theirs[part]]

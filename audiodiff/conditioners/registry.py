@@ -28,6 +28,7 @@ def conditioner_types() -> dict[str, type["Conditioner"]]:
     from audiodiff.conditioners.reference import Reference
     from audiodiff.conditioners.rough import RoughSignal
     from audiodiff.conditioners.scalars import Scalars
+    from audiodiff.conditioners.speaker import Speaker
 
     return {
         "harmonic_excitation": HarmonicExcitation,
@@ -37,4 +38,5 @@ def conditioner_types() -> dict[str, type["Conditioner"]]:
         "reference": Reference,
         "rough_signal": RoughSignal,
         "scalars": Scalars,
+        "speaker": Speaker,
     }

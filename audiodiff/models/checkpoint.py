@@ -27,6 +27,7 @@ from torch import nn
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.mel import MelSpec
+from audiodiff.audio.mel.normalization import MelNormalization
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.conditioners.registry import conditioner_types
 from audiodiff.diffusion.grids.stored import StoredGrid
@@ -53,6 +54,8 @@ from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
+from audiodiff.nn.speech_encoder import SpeechEncoder
+from audiodiff.text.symbols import SymbolTable
 
 FORMAT_VERSION = 1
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
@@ -93,6 +96,9 @@ TYPES: dict[str, type] = {
     "standard_prior": StandardPrior,
     "average_spectrum": AverageSpectrum,
     "autoencoder": Autoencoder,
+    "speech_encoder": SpeechEncoder,
+    "mel_normalization": MelNormalization,
+    "symbol_table": SymbolTable,
     **conditioner_types(),
 }
 _NAMES = {component: name for name, component in TYPES.items()}

@@ -120,6 +120,8 @@ class Network(nn.Module):
 
     def _align(self, condition: Tensor, frames: int) -> Tensor:
         """(B, M, F) to (B, M, frames): read at the centers of the front end's frames, by linear interpolation."""
+        if self.condition_hop == self.frontend.stride and not self.frontend.offset and condition.shape[-1] >= frames:
+            return condition[..., :frames]  # on the same clock
         centers = self.frontend.offset + self.frontend.stride * torch.arange(frames, device=condition.device)
         position = (centers / self.condition_hop).clamp(0, condition.shape[-1] - 1)
         low = position.floor().long()

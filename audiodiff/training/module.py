@@ -167,8 +167,8 @@ class TrainingModule(lightning.LightningModule):
 
 
 def clips_in(batch: dict) -> int:
-    """Number of clips of a batch of waveforms or latents."""
-    return len(batch["latents"] if "latents" in batch else batch["waveform"])
+    """Number of clips of a batch of waveforms, latents or mels."""
+    return len(next(batch[name] for name in ("latents", "waveform", "mel") if name in batch))
 
 
 def progress(trainer: lightning.Trainer) -> float:

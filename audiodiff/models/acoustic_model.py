@@ -1,0 +1,272 @@
+"""`AcousticModel`: text to mel, as a diffusion over mels that an encoded text is the condition of.
+
+Symbols are encoded, their durations and pitch predicted, and the encoded symbols repeated for their durations
+(`nn.speech_encoder`). A frame decoder turns them into the frames that the U-Net is conditioned on, and into
+an estimate of the mel, its mean given the text. With `prior_mean` the process runs on what that mean lacks (as the
+noise of Grad-TTS, Popov et al. 2021, arXiv 2105.06337, is centered on it): texture, which has no mean, is left to the
+diffusion. Without, the process runs on the mel itself.
+
+The process runs on normalized log-mels (`audio.mel.normalization`), `fold` mel frames being one of its frames.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from audiodiff.audio.mel import MelSpec
+from audiodiff.audio.mel.normalization import MelNormalization
+from audiodiff.conditioners.speaker import Speaker
+from audiodiff.diffusion.denoiser import Denoiser
+from audiodiff.diffusion.grids.stored import StoredGrid
+from audiodiff.diffusion.objective import Objective
+from audiodiff.diffusion.schedules.schedule import Schedule
+from audiodiff.errors import UserError
+from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.nn.condition import Condition
+from audiodiff.nn.network import Network
+from audiodiff.nn.prosody import restore_pitch
+from audiodiff.nn.speech_encoder import SpeechEncoder
+from audiodiff.nn.text_encoder import whole_frames
+from audiodiff.ranges import PositiveFloat
+from audiodiff.text.symbols import BOUNDARY, PADDING, SymbolTable
+
+ENCODER = "encoder."
+_MAX_LOG_DURATION = 5.0  # of a symbol: 148 frames, one and a half seconds
+
+
+@dataclass(frozen=True)
+class Prosody:
+    """Prosody of a batch of texts.
+
+    Attributes:
+        durations: (B, N) mel frames of each symbol, boundaries included; 0 beyond the end of a text.
+        pitch: (B, N) Hz of each symbol, 0 where unvoiced.
+    """
+
+    durations: Tensor
+    pitch: Tensor
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """What a text, its speaker and its prosody say about the mel.
+
+    Attributes:
+        condition: of the network, with the valid frames of the process.
+        mean: (B, fold x M, F) of the normalized mel, which the frame decoder estimates.
+        frames: (B,) valid mel frames.
+    """
+
+    condition: Condition
+    mean: Tensor
+    frames: Tensor
+
+
+class AcousticModel(DiffusionModel):
+    """Phonemes to mel.
+
+    Args:
+        network: predicts from folded, normalized mels (B, fold x M, F), conditioned on the encoder's channels.
+        schedule: how much signal and noise there is at time t.
+        objective: what the network predicts.
+        encoder: text, prosody and frames.
+        mel_spec: of the mels.
+        symbols: symbol table of the phonemes.
+        speaker: the speakers.
+        language: of the texts, such as "en-us".
+        normalization: of the mels; None: not measured yet.
+        prior_mean: whether the process runs on the difference between the mel and the encoder's mean.
+        residual_scale: standard deviation that this difference is divided by.
+        vocoder: name or folder of the vocoder that the voice is made for.
+        guidance: default guidance scale.
+        sampler, grids, validated: as of `DiffusionModel`.
+
+    Raises:
+        UserError: parts that do not fit each other, or as `DiffusionModel`.
+    """
+
+    TYPE = "acoustic"
+    ARGUMENTS = (
+        "network",
+        "schedule",
+        "objective",
+        "encoder",
+        "mel_spec",
+        "symbols",
+        "speaker",
+        "language",
+        "normalization",
+        "prior_mean",
+        "residual_scale",
+        "vocoder",
+        "guidance",
+        "sampler",
+        "grids",
+        "validated",
+    )
+
+    def __init__(
+        self,
+        network: Network,
+        schedule: Schedule,
+        objective: Objective,
+        encoder: SpeechEncoder,
+        mel_spec: MelSpec,
+        symbols: SymbolTable,
+        speaker: Speaker,
+        language: str = "en-us",
+        normalization: MelNormalization | None = None,
+        prior_mean: bool = True,
+        residual_scale: PositiveFloat = 0.4,
+        vocoder: str = "speech-24k",
+        guidance: float = 1.0,
+        sampler: str = "recommended",
+        grids: Sequence[StoredGrid] = (),
+        validated: Sequence[int] | None = None,
+    ):
+        super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, [speaker])
+        self.encoder, self.mel_spec, self.symbols, self.language = encoder, mel_spec, symbols, language
+        self.normalization, self.prior_mean, self.residual_scale = normalization, prior_mean, residual_scale
+        self.vocoder, self.guidance = vocoder, guidance
+        self._check_encoder()
+
+    @property
+    def speaker(self) -> Speaker:
+        """The conditioner of the speakers."""
+        return self.conditioners[0]  # type: ignore[return-value]
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Names of the speakers."""
+        return self.speaker.speakers
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz, of the audio that the mels are of."""
+        return self.mel_spec.sample_rate
+
+    @property
+    def fold(self) -> int:
+        """Mel frames that are one frame of the process."""
+        return self.encoder.fold
+
+    def tokens(self, phonemes: Sequence[str]) -> Tensor:
+        """Ids (B, N) of phonemes, with a boundary at both ends, padded with 0.
+
+        Raises:
+            UserError: unknown symbols.
+        """
+        rows = [torch.tensor([BOUNDARY, *self.symbols.encode(text), BOUNDARY]) for text in phonemes]
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING).to(self._device)
+
+    def speaker_embedding(self, speakers: Sequence[str | Mapping[str, float] | None]) -> Tensor:
+        """Embeddings (B, E) of speakers or of mixtures of them (`conditioners.speaker.Speaker.weights`)."""
+        weights = torch.stack([self.speaker.weights(speaker) for speaker in speakers])
+        return self.embed_speaker({"speaker": weights})
+
+    def embed_speaker(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Embeddings (B, E) of the raw values of a batch."""
+        embedding = self.embed_condition(batch).global_embedding
+        assert embedding is not None
+        return embedding
+
+    def predict_prosody(self, tokens: Tensor, speaker: Tensor) -> Prosody:
+        """Predict durations and pitch of texts (B, N) spoken by speakers (B, E)."""
+        mask = _mask(tokens)
+        log_duration, log_pitch, voicing = self.encoder.prosody(self.encoder.text(tokens, mask, speaker), mask, speaker)
+        durations = log_duration.clamp(max=_MAX_LOG_DURATION).exp() * mask[:, 0]
+        pitch = torch.where((voicing > 0) & (mask[:, 0] > 0), restore_pitch(log_pitch), 0.0)
+        return Prosody(durations, pitch)
+
+    def embed_text(self, tokens: Tensor, speaker: Tensor, prosody: Prosody) -> EncodedText:
+        """Encode texts (B, N) spoken by speakers (B, E) with a prosody: what the network is conditioned on."""
+        mask = _mask(tokens)
+        return self._encode(self.encoder.text(tokens, mask, speaker), mask, speaker, prosody)
+
+    def encode_and_predict(
+        self, tokens: Tensor, speaker: Tensor, prosody: Prosody
+    ) -> tuple[EncodedText, tuple[Tensor, Tensor]]:
+        """As `embed_text`, with the losses (B,) of the predicted durations and pitch: the text is encoded once."""
+        mask = _mask(tokens)
+        hidden = self.encoder.text(tokens, mask, speaker)
+        prediction = self.encoder.prosody(hidden, mask, speaker)
+        losses = self.encoder.prosody.loss(prediction, mask, prosody.durations, prosody.pitch)
+        return self._encode(hidden, mask, speaker, prosody), losses
+
+    def unconditional(self, encoded: EncodedText) -> Condition:
+        """The null condition of the same shape: neither text nor speaker."""
+        condition = encoded.condition
+        frames, embedding = condition.frames, condition.global_embedding
+        assert frames is not None and embedding is not None
+        return Condition(torch.zeros_like(frames), condition.samples, global_embedding=torch.zeros_like(embedding))
+
+    def from_mel(self, mel: Tensor, mean: Tensor) -> Tensor:
+        """What the process runs on (B, fold x M, F) of log-mels (B, M, F'), given the encoder's mean (`EncodedText`)."""
+        normalized = self.fold_mel(mel)
+        return (normalized - mean) / self.residual_scale if self.prior_mean else normalized
+
+    def to_mel(self, x: Tensor, mean: Tensor) -> Tensor:
+        """The log-mels (B, M, F') of a sample of the process, the inverse of `from_mel` above the floor."""
+        normalized = mean + self.residual_scale * x if self.prior_mean else x
+        return self.normalized_to_mel(normalized)
+
+    def fold_mel(self, mel: Tensor) -> Tensor:
+        """Normalize log-mels (B, M, F') and fold them to (B, fold x M, F); the last frames are padded by the floor."""
+        pad = -mel.shape[-1] % self.fold
+        mel = nn.functional.pad(mel, (0, pad), value=self._normalization.floor)
+        return rearrange(self._normalization.normalize(mel), "b m (f fold) -> b (fold m) f", fold=self.fold)
+
+    def normalized_to_mel(self, normalized: Tensor) -> Tensor:
+        """Log-mels (B, M, fold x F) of folded, normalized ones (B, fold x M, F)."""
+        unfolded = rearrange(normalized, "b (fold m) f -> b m (f fold)", fold=self.fold)
+        return self._normalization.restore(unfolded)
+
+    def _encode(self, hidden: Tensor, mask: Tensor, speaker: Tensor, prosody: Prosody) -> EncodedText:
+        durations = whole_frames(prosody.durations)
+        hidden = hidden + self.encoder.pitch(prosody.pitch.to(hidden), mask)
+        frames, samples = self.encoder.decoder(hidden, durations, speaker)
+        condition = Condition(frames, samples, global_embedding=speaker)
+        return EncodedText(condition, self.encoder.mean(frames), durations.sum(1))
+
+    @property
+    def _normalization(self) -> MelNormalization:
+        if self.normalization is None:
+            raise UserError("the model", "has no normalization of mels", "train it first")
+        return self.normalization
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def _check_conditioners(self) -> None:
+        """The encoder's frames are checked against the network in `_check_encoder`."""
+
+    def _check_encoder(self) -> None:
+        network, encoder = self.network, self.encoder
+        expected = {
+            "network.condition": (network.condition, encoder.channels),
+            "network.condition_hop": (network.condition_hop, 1),
+            "network.frontend.channels": (network.frontend.channels, encoder.fold * self.mel_spec.n_mels),
+            "network.frontend.stride": (network.frontend.stride, 1),
+            "model.encoder.embedding": (encoder.embedding, network.embedding),
+            "model.speaker.embedding": (self.speaker.embedding, network.embedding),
+            "model.encoder.n_mels": (encoder.n_mels, self.mel_spec.n_mels),
+            "model.encoder.symbols": (encoder.symbols, len(self.symbols)),
+        }
+        for key, (found, wanted) in expected.items():
+            if found != wanted:
+                raise UserError(key, f"is {found}, the other parts of the model need {wanted}", f"set {key}={wanted}")
+        bands = self.mel_spec.n_mels if self.normalization is None else len(self.normalization.mean)
+        if bands != self.mel_spec.n_mels:
+            raise UserError("normalization", f"has {bands} bands, the mel {self.mel_spec.n_mels}", "measure it again")
+
+    def _parts(self) -> dict[str, nn.Module]:
+        return super()._parts() | {ENCODER: self.encoder}
+
+
+def _mask(tokens: Tensor) -> Tensor:
+    """(B, 1, N): one for symbols, zero for padding."""
+    return (tokens != PADDING)[:, None].float()
