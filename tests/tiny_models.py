@@ -8,17 +8,22 @@ import torch
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import PRESETS, MelSpec
+from audiodiff.audio.mel.normalization import MelNormalization
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.conditioners.labels import Labels
 from audiodiff.conditioners.scalars import Scalars
+from audiodiff.conditioners.speaker import Speaker
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
+from audiodiff.nn.speech_encoder import SpeechEncoder
 from audiodiff.pipelines.vocoder import Vocoder
+from audiodiff.text.symbols import ENGLISH
 
 PRIORS = {
     "mel": MelPrior,
@@ -108,3 +113,25 @@ def make_latent_music():
         return AudioModel(network, Cosine(), V(), 8000, 1600, autoencoder=autoencoder, sampler="ddim")
 
     return build
+
+
+def make_acoustic(spec: str = "speech_16k", speakers=("ann", "bob"), **arguments) -> AcousticModel:
+    mel_spec = PRESETS[spec]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = SpeechEncoder(len(ENGLISH), mel_spec.n_mels, 16, 1, 1, 1, embedding=16)
+        network = Network(IdentityFrontend(2 * mel_spec.n_mels), 16, 1, [16, 16], [1, 1], 3, 16)
+        for parameter in (*network.parameters(), *encoder.parameters()):
+            if not parameter.detach().any():
+                torch.nn.init.normal_(parameter, std=0.05)
+        speaker = Speaker(speakers, 16)
+    mean = torch.linspace(-4, -7, mel_spec.n_mels).tolist()
+    normalization = MelNormalization(mean, [2.0] * mel_spec.n_mels, -10.0)
+    options = {"normalization": normalization, "vocoder": "speech-16k", "sampler": "ddim"} | arguments
+    return AcousticModel(network, Cosine(), V(), encoder, mel_spec, ENGLISH, speaker, **options).eval()
+
+
+@pytest.fixture(scope="session")
+def make_voice():
+    """`make_voice(spec, speakers, ...)` -> a small random `AcousticModel` of English phonemes."""
+    return make_acoustic

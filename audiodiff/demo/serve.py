@@ -8,6 +8,7 @@ import gradio as gr
 from audiodiff.demo import generator_page, vocoder_page
 from audiodiff.demo.uploads import MAX_MEGABYTES
 from audiodiff.errors import UserError
+from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.models.codec import Codec
@@ -18,6 +19,7 @@ PAGES: dict[str, Callable[[Path, str], gr.Blocks] | None] = {
     VocoderModel.TYPE: vocoder_page.build,
     AudioModel.TYPE: generator_page.build,
     Codec.TYPE: None,
+    AcousticModel.TYPE: None,
 }
 # The visitor's own fonts: the page requests nothing from other hosts.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])

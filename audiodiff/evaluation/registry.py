@@ -13,6 +13,7 @@ from audiodiff.evaluation.held_out import Settings
 from audiodiff.evaluation.report import Report
 from audiodiff.evaluation.vocoder_report import vocoder_report
 from audiodiff.models import checkpoint
+from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.vocoder_model import VocoderModel
@@ -76,4 +77,5 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     VocoderModel.TYPE: _vocoder,
     AudioModel.TYPE: _generator,
     Codec.TYPE: _codec,
+    AcousticModel.TYPE: None,
 }

@@ -136,7 +136,7 @@ class AcousticModel(DiffusionModel):
     @property
     def speaker(self) -> Speaker:
         """The conditioner of the speakers."""
-        return self.conditioners[0]  # type: ignore[return-value]
+        return self.conditioners[0]
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -204,7 +204,7 @@ class AcousticModel(DiffusionModel):
         return Condition(torch.zeros_like(frames), condition.samples, global_embedding=torch.zeros_like(embedding))
 
     def from_mel(self, mel: Tensor, mean: Tensor) -> Tensor:
-        """What the process runs on (B, fold x M, F) of log-mels (B, M, F'), given the encoder's mean (`EncodedText`)."""
+        """What the process runs on (B, fold x M, F) of log-mels (B, M, F'), given the encoder's mean."""
         normalized = self.fold_mel(mel)
         return (normalized - mean) / self.residual_scale if self.prior_mean else normalized
 

@@ -6,4 +6,6 @@ from audiodiff.models.codec import Codec
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.vocoder_model import VocoderModel
 
-MODEL_TYPES: dict[str, type[PretrainedModel]] = {model.TYPE: model for model in (VocoderModel, AudioModel, Codec, AcousticModel)}
+MODEL_TYPES: dict[str, type[PretrainedModel]] = {
+    model.TYPE: model for model in (VocoderModel, AudioModel, Codec, AcousticModel)
+}

@@ -86,7 +86,9 @@ class FrameDecoder(nn.Module):
         frames, positions, lengths = regulate(hidden, durations)
         frames = frames + self.position(positions)
         pad = -frames.shape[-1] % self.fold
-        valid = (torch.arange(frames.shape[-1] + pad, device=frames.device) < lengths[:, None])[:, None].to(frames.dtype)
+        valid = (torch.arange(frames.shape[-1] + pad, device=frames.device) < lengths[:, None])[:, None].to(
+            frames.dtype
+        )
         frames = self.downsample(nn.functional.pad(frames, (0, pad)) * valid)
         folded = -(-lengths // self.fold)
         mask = (torch.arange(frames.shape[-1], device=frames.device) < folded[:, None])[:, None].to(frames.dtype)
@@ -120,7 +122,7 @@ def regulate(hidden: Tensor, durations: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 def whole_frames(durations: Tensor) -> Tensor:
-    """Durations (B, N) in frames, rounded so that every partial sum is rounded to the nearest: the errors do not add up.
+    """Durations (B, N) in frames, rounded so that every partial sum is rounded to the nearest.
 
     Returns:
         (B, N) int64, at least 0.

@@ -14,7 +14,12 @@ from audiodiff.pipelines.pipeline import Pipeline, resolve_device
 from audiodiff.pipelines.vocoder import Vocoder
 
 # None: the model itself is what users hold.
-PIPELINES: dict[str, type[Pipeline] | None] = {"vocoder": Vocoder, "audio": AudioGenerator, "codec": None}
+PIPELINES: dict[str, type[Pipeline] | None] = {
+    "vocoder": Vocoder,
+    "audio": AudioGenerator,
+    "codec": None,
+    "acoustic": None,
+}
 
 
 def load(

@@ -171,4 +171,6 @@ class SentenceData(ManifestData):
         if not clips:
             known = ", ".join(sorted({clip.speaker for clip in chosen.clips}))
             raise UserError(f"{self.path}", "has no clips of data.speakers", f"choose among {known}")
-        return SentenceDataset(Manifest(clips, chosen.root, chosen.split_by), self.mel_spec, self.symbols, self.speakers)
+        return SentenceDataset(
+            Manifest(clips, chosen.root, chosen.split_by), self.mel_spec, self.symbols, self.speakers
+        )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import audiodiff
 from audiodiff.errors import UserError
+from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.registry import MODEL_TYPES
@@ -20,6 +21,7 @@ from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.pipelines.registry import PIPELINES
 from audiodiff.pipelines.seeds import clip_seeds
 
+PHONEMES = ["həlˈO wˈɜɹld.", "ɡˈʊd mˈɔɹnɪŋ, ˈɛvɹiwˌʌn.", "jˈɛs."]
 MELS = [torch.randn(80, frames, generator=torch.Generator().manual_seed(frames)) - 5 for frames in (7, 7, 7)]
 WAVEFORMS = torch.randn(3, 2, 640, generator=torch.Generator().manual_seed(0))
 
@@ -27,6 +29,14 @@ WAVEFORMS = torch.randn(3, 2, 640, generator=torch.Generator().manual_seed(0))
 def random_codec() -> Codec:
     torch.manual_seed(0)
     return Codec(Autoencoder(latents=3, hop_length=16, channels=[8, 8], blocks=[1, 1]), 8000).eval()
+
+
+def mean_mels(model: AcousticModel, clips: list[int]) -> Tensor:
+    """Mels of the encoder's mean, (B, M, 8) of their first frames."""
+    tokens = model.tokens([PHONEMES[clip] for clip in clips])
+    speaker = model.speaker_embedding(["bob"] * len(clips))
+    encoded = model.embed_text(tokens, speaker, model.predict_prosody(tokens, speaker))
+    return model.normalized_to_mel(encoded.mean)[..., :8].detach()
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,16 @@ SUBJECTS = {
             lambda codec: codec.encode(torch.zeros(1, 3, 640)),
             lambda codec: codec.decode(torch.zeros(1, 6, 0)),
             lambda codec: codec.encode(torch.zeros(1, 2, 640, dtype=torch.int16)),
+        ),
+    ),
+    "acoustic": Subject(
+        lambda request: request.getfixturevalue("make_voice")(),
+        lambda model, clips, seed: mean_mels(model, clips),
+        (
+            lambda model: model.tokens(["ж"]),
+            lambda model: model.speaker_embedding(["nobody"]),
+            lambda model: model.speaker_embedding(["ann:1,bob:x"]),
+            lambda model: model.speaker_embedding([{"ann": -1.0}]),
         ),
     ),
 }

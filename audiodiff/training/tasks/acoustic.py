@@ -1,7 +1,7 @@
 """Acoustic task: the diffusion loss on mels, and the losses of the encoder that it is conditioned by.
 
-Four terms: the objective's loss; the absolute error of the encoder's mean, from which a text is intelligible long before
-the diffusion has learned its texture; and the errors of the predicted durations and pitch. The recording's own
+Four terms: the objective's loss; the absolute error of the encoder's mean, from which a text is intelligible long
+before the diffusion has learned its texture; and the errors of the predicted durations and pitch. The recording's own
 durations and pitch condition the mel, so that the predictors are trained beside it and not through it.
 
 Text and speaker are dropped together from some sentences, for classifier-free guidance (Ho and Salimans 2022, arXiv
