@@ -11,7 +11,8 @@ def prepare(
         list[str],
         typer.Argument(
             help="Speech: festvox-ru, asterisk-en, asterisk-es, asterisk-fr, asterisk-it, asterisk-ru, fillets-cs "
-            "(downloaded by apt), hibari (synthetic), ljspeech:PATH, vctk:PATH, folder:PATH (any recordings). Music: "
+            "(downloaded by apt), hibari, kokoro:VOICE,VOICE,... "
+            "(synthetic; kokoro means all 28 voices), ljspeech:PATH, vctk:PATH, folder:PATH (any recordings). Music: "
             "sonic-pi-samples, hydrogen-drumkits, singularity-music, wesnoth-music (downloaded by apt), scores "
             "(synthetic chorales), music:PATH (any recordings)."
         ),
@@ -20,7 +21,13 @@ def prepare(
     split_by: Annotated[
         str | None, typer.Option(help="clip, or speaker to hold out whole speakers (default: as before, else clip).")
     ] = None,
-    clips: Annotated[int, typer.Option(help="Number of utterances of the synthetic corpus hibari.")] = 200,
+    clips: Annotated[
+        int | None,
+        typer.Option(help="Utterances of hibari (default: 100), or of each voice of kokoro (default: 1000)."),
+    ] = None,
+    language: Annotated[
+        str, typer.Option(help="Language of the texts of folder:PATH; en-us and en-gb get phonemes.")
+    ] = "",
 ) -> None:
     """Download or import corpora, write a manifest, audit the audio. Finished corpora and files are skipped.
 
@@ -40,7 +47,7 @@ def prepare(
     log.setLevel(logging.INFO)
     log.addHandler(shown)
     try:
-        manifest = preparation.prepare(corpora, out, split_by, clips, skipped.append, tqdm)
+        manifest = preparation.prepare(corpora, out, split_by, clips, language, skipped.append, tqdm)
     finally:
         log.removeHandler(shown)
     print(Audit.load(out))

@@ -4,13 +4,19 @@ The result is OUT/manifest.jsonl, OUT/audit.json and, for each corpus, OUT/LABEL
 own rate if FLAC supports it; speech is mixed to mono, music keeps two channels), and OUT/LABEL/corpus.json, which
 records the inputs. A corpus whose corpus.json is up to date is not prepared again; of one that was interrupted, or
 whose files have changed, only what is missing or different is prepared. One process at a time prepares into a folder.
+
+Clips with texts have phonemes where the language has a front end, and durations and pitch of each phoneme where the
+corpus states durations (`audiodiff align` finds those of others).
 """
 
 import hashlib
 import json
+import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +24,19 @@ from audiodiff.audio.io import Audio, resample_for_flac, write
 from audiodiff.data import manifest as manifests
 from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
 from audiodiff.data.corpora import registry
-from audiodiff.data.corpora.corpus import Corpus, Recording
+from audiodiff.data.corpora.corpus import Corpus, Recording, TimedAudio, text_hash
 from audiodiff.data.corpora.music import read_stereo
-from audiodiff.data.corpora.registry import DEFAULT_CLIPS, Preparation
-from audiodiff.data.manifest import Clip, Manifest, assign_splits
+from audiodiff.data.corpora.phonemes import phonemes_of
+from audiodiff.data.corpora.registry import Preparation
+from audiodiff.data.journal import Journal
+from audiodiff.data.manifest import DURATIONS_TOLERANCE, Clip, Manifest, assign_splits
+from audiodiff.data.prosody import symbol_pitch
 from audiodiff.errors import UserError, first_line
 from audiodiff.files import folder_lock, is_safe_relative_path, short_name, write_text
 
+_log = logging.getLogger(__name__)
 RECORD = "corpus.json"
-VERSION = 2  # increased when the same recordings would be prepared differently
+VERSION = 3  # increased when the same recordings would be prepared differently
 SHORTEST_SECONDS = 0.4
 SHORTEST_LABELED_SECONDS = 0.03  # of one-shots
 Progress = Callable[..., Iterable]  # of an iterable and keyword arguments, as `tqdm.tqdm`
@@ -55,7 +65,8 @@ def prepare(
     names: Sequence[str],
     out: str | Path,
     split_by: str | None = None,
-    clips: int = DEFAULT_CLIPS,
+    clips: int | None = None,
+    language: str = "",
     report: Callable[[UserError], None] = lambda error: None,
     progress: Progress = _no_progress,
 ) -> Manifest:
@@ -65,7 +76,8 @@ def prepare(
         names: keys of `registry.CORPORA`.
         out: folder of the manifest.
         split_by: "clip" or "speaker" (whole speakers); None keeps that of the existing manifest, else "clip".
-        clips: number of utterances of synthetic speech.
+        clips: number of utterances of each voice of synthetic speech; None: the corpus's default.
+        language: of the texts of a user's folder, such as "en-us"; "" if unknown.
         report: called for every file that is left out, now or earlier, except on purpose by a packaged corpus.
         progress: wraps the loops over recordings and clips, such as `tqdm.tqdm`.
 
@@ -75,7 +87,7 @@ def prepare(
     out = Path(out)
     if split_by not in (None, *manifests.SPLIT_BY):
         raise UserError("--split-by", f"is {split_by!r}", f"choose {' or '.join(manifests.SPLIT_BY)}")
-    preparations = [registry.resolve(name, clips) for name in names]
+    preparations = [registry.resolve(name, clips, language) for name in names]
     _check_folders(preparations, out)
     with folder_lock(out, wait=True):
         _check_folders(preparations, out)  # another process may have prepared there until now
@@ -117,6 +129,7 @@ def _prepare_corpus(preparation: Preparation, out: Path, progress: Progress) -> 
     corpus = preparation.open(downloads)
     clips: list[Clip] = []
     left_out: dict[str, list] = {"unreadable": [], "left out": []}
+    journal = Journal(out / preparation.label)
     for recording in progress(corpus.recordings, desc=preparation.label, unit="clip"):
         name = f"{preparation.label}/{recording.key}"
         outside = "" if is_safe_relative_path(recording.key) else "its name leads out of the folder"
@@ -124,8 +137,12 @@ def _prepare_corpus(preparation: Preparation, out: Path, progress: Progress) -> 
             left_out["left out"].append((name, reason))
             continue
         target = out / _clip_path(name)
+        durations = recording.durations or journal.durations(recording.key)
         audio = _prepared_audio(recording, target)
+        if audio is not None and recording.phonemes and abs(sum(durations) - audio.seconds) > DURATIONS_TOLERANCE:
+            audio = None  # synthetic speech whose durations were lost
         if audio is None:
+            started = time.process_time()
             try:
                 audio = recording.read()
             except Exception as error:  # of any decoder: the other files are still prepared
@@ -137,18 +154,26 @@ def _prepare_corpus(preparation: Preparation, out: Path, progress: Progress) -> 
                 continue
             if not clips and not _record(out, preparation.label):
                 _write_record(preparation, out, {})  # marks the folder as this corpus's, in case of an interruption
+            if isinstance(audio, TimedAudio):
+                durations = audio.durations
+                journal.add(recording.key, durations, time.process_time() - started)
             write(target, resample_for_flac(audio))
             if recording.modified_ns is not None:
                 os.utime(target, ns=(recording.modified_ns, recording.modified_ns))
             audio = read_stereo(target)
-        clips.append(_clip(name, recording, audio, preparation.label, corpus))
+        clip = _clip(name, recording, audio, preparation.label, corpus)
+        clips.append(_annotated(clip, recording, audio, durations))
     if not clips:
         why = next((f"; the first: {reason}" for found in left_out.values() for _, reason in found), "")
         raise UserError(preparation.label, f"none of its {len(corpus.recordings)} recordings can be used{why}")
     if corpus.copyright_file is not None:
         shutil.copyfile(corpus.copyright_file, out / preparation.label / "copyright")
     shutil.rmtree(downloads, ignore_errors=True)
-    return clips, {"attribution": corpus.attribution, "left_out": left_out}
+    record: dict[str, Any] = {"attribution": corpus.attribution, "left_out": left_out}
+    if journal.core_hours:
+        _log.info("%s: synthesized in %.3f core-hours", preparation.label, journal.core_hours)
+        record["core_hours"] = round(journal.core_hours, 3)
+    return clips, record
 
 
 def _clip_path(name: str) -> str:
@@ -189,9 +214,33 @@ def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Cor
         content=hashlib.sha256(audio.samples.numpy().tobytes()).hexdigest()[:16],
         label=recording.label,
         tempo=recording.tempo,
-        piece=f"{label}/{recording.piece}" if recording.piece else "",
+        language=corpus.language if recording.text else "",
+        piece=_piece(recording, label),
         channels=audio.channels,
     )
+
+
+def _piece(recording: Recording, label: str) -> str:
+    if recording.text_piece and recording.text:
+        return f"text/{text_hash(recording.text)}"
+    return f"{label}/{recording.piece}" if recording.piece else ""
+
+
+def _annotated(clip: Clip, recording: Recording, audio: Audio, durations: tuple[float, ...]) -> Clip:
+    """A clip with its phonemes, their durations and pitch, as far as they are known."""
+    phonemes = recording.phonemes or _phonemes(clip.text, clip.language)
+    if not durations:
+        return replace(clip, phonemes=phonemes)
+    return replace(clip, phonemes=phonemes, durations=durations, pitch=symbol_pitch(audio, durations))
+
+
+def _phonemes(text: str, language: str) -> str:
+    """The phonemes of a transcript; "" where the language has no front end here."""
+    try:
+        return phonemes_of(text, language)
+    except UserError as error:
+        _log.info("texts without phonemes: %s", error)
+        return ""
 
 
 def attribution(manifest: Manifest, label: str) -> str:

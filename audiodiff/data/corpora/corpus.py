@@ -1,10 +1,27 @@
 """A corpus: recordings that have not been decoded yet, their source and their license."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from audiodiff.audio.io import Audio
+
+
+def text_hash(text: str) -> str:
+    """Name of a text, which all its readings share."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class TimedAudio(Audio):
+    """Synthetic speech that states how long each of its symbols lasts.
+
+    Attributes:
+        durations: as in `manifest.Clip`.
+    """
+
+    durations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -22,6 +39,8 @@ class Recording:
         tempo: beats per minute, 0 if unknown.
         piece: the larger work that it is part of, within the corpus; "" if there is none.
         license: its own license; "" if it has that of the corpus.
+        phonemes, durations: as in `manifest.Clip`; those of synthetic speech come with the `TimedAudio` that it reads.
+        text_piece: whether all readings of its text, in every corpus, are one piece.
     """
 
     key: str
@@ -34,6 +53,9 @@ class Recording:
     tempo: float = 0.0
     piece: str = ""
     license: str = ""
+    phonemes: str = ""
+    durations: tuple[float, ...] = ()
+    text_piece: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +69,7 @@ class Corpus:
         copyright_file: file that states the license, copied beside the clips.
         synthetic: whether the recordings are machine-made.
         attribution: who is to be named.
+        language: of the texts, such as "en-us"; "" if unknown.
     """
 
     recordings: list[Recording]
@@ -55,6 +78,7 @@ class Corpus:
     copyright_file: Path | None = None
     synthetic: bool = False
     attribution: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,10 +87,14 @@ class Request:
 
     Attributes:
         folder: the user's folder, of corpora that take one (`music:PATH`).
-        clips: number of clips, of corpora that are synthesized.
+        clips: number of clips of each voice, of corpora that are synthesized.
         downloads: folder for downloads, removed afterwards.
+        voices: of corpora that have several.
+        language: of the texts in the user's folder.
     """
 
     folder: Path = Path()
     clips: int = 0
     downloads: Path = Path()
+    voices: tuple[str, ...] = ()
+    language: str = ""

@@ -27,7 +27,10 @@ _AUTHORS = re.compile(r"^Upstream Authors?:((?:\n?[ \t]+\S.*)+)", re.MULTILINE)
 def festvox_ru(request: Request) -> Corpus:
     """Russian speech of one speaker, a Festival voice."""
     root = fetch("festvox-ru", request.downloads)
-    return _corpus(speech.festvox(root / "usr/share/festival/voices/russian/msu_ru_nsh_clunits"), root, "festvox-ru")
+    return replace(
+        _corpus(speech.festvox(root / "usr/share/festival/voices/russian/msu_ru_nsh_clunits"), root, "festvox-ru"),
+        language="ru",
+    )
 
 
 def asterisk(language: str, request: Request) -> Corpus:
@@ -36,14 +39,16 @@ def asterisk(language: str, request: Request) -> Corpus:
     texts = fetch(package, request.downloads) / f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"
     root = fetch(f"{package}-g722", request.downloads)
     found = speech.asterisk(root / "usr/share/asterisk/sounds", texts)
-    return _corpus(found, root, f"{package}-g722", f"{language}-*")
+    corpus = _corpus(found, root, f"{package}-g722", f"{language}-*")
+    return replace(corpus, language={"en": "en-us"}.get(language, language))
 
 
 def fillets_cs(request: Request) -> Corpus:
     """Czech dialogs of the game Fish Fillets."""
     root = fetch("fillets-ng-data-cs", request.downloads)
     scripts = fetch("fillets-ng-data", request.downloads) / "usr/share/games/fillets-ng/script"
-    return _corpus(speech.fillets(root / "usr/share/games/fillets-ng/sound", scripts), root, "fillets-ng-data-cs")
+    found = speech.fillets(root / "usr/share/games/fillets-ng/sound", scripts)
+    return replace(_corpus(found, root, "fillets-ng-data-cs"), language="cs")
 
 
 def sonic_pi(request: Request) -> Corpus:

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from audiodiff.audio.io import EXTENSIONS
 from audiodiff.audio.reading.folder import files_below
-from audiodiff.data.corpora import debian, music, scores, speech, synthetic
+from audiodiff.data.corpora import debian, hibari, kokoro, music, scores, sentences, speech
 from audiodiff.data.corpora.corpus import Corpus, Recording, Request
 from audiodiff.data.corpora.folder import utf8_name
 from audiodiff.errors import UserError
 
-DEFAULT_CLIPS = 200  # of synthetic speech: about 20 minutes
 
-
-def _open_folder(layout: Callable[[Path], list[Recording]], source: str, license: str, request: Request) -> Corpus:
-    return Corpus(layout(request.folder), f"{source}, {utf8_name(request.folder.name or 'root')}", license)
+def _open_folder(
+    layout: Callable[[Path], list[Recording]], source: str, license: str, language: str, request: Request
+) -> Corpus:
+    source = f"{source}, {utf8_name(request.folder.name or 'root')}"
+    return Corpus(layout(request.folder), source, license, language=language or request.language)
 
 
 CORPORA: dict[str, Callable[[Request], Corpus]] = {
@@ -30,12 +31,13 @@ CORPORA: dict[str, Callable[[Request], Corpus]] = {
     "singularity-music": debian.singularity,
     "wesnoth-music": debian.wesnoth,
     "scores": scores.open_corpus,
-    "hibari": synthetic.open_corpus,
+    "hibari": hibari.open_corpus,
+    "kokoro": kokoro.open_corpus,
     # Corpora that the user has; the licenses are those stated in the corpora's own READMEs.
-    "ljspeech:PATH": partial(_open_folder, speech.ljspeech, "LJSpeech", "public domain"),
-    "vctk:PATH": partial(_open_folder, speech.vctk, "VCTK", "CC-BY-4.0"),
-    "folder:PATH": partial(_open_folder, speech.folder, "the user's folder", "not stated"),
-    "music:PATH": partial(_open_folder, music.folder, "the user's folder", "not stated"),
+    "ljspeech:PATH": partial(_open_folder, speech.ljspeech, "LJSpeech", "public domain", "en-us"),
+    "vctk:PATH": partial(_open_folder, speech.vctk, "VCTK", "CC-BY-4.0", "en-gb"),
+    "folder:PATH": partial(_open_folder, speech.folder, "the user's folder", "not stated", ""),
+    "music:PATH": partial(_open_folder, music.folder, "the user's folder", "not stated", ""),
 }
 
 
@@ -54,27 +56,42 @@ class Preparation:
     open: Callable[[Path], Corpus]
 
 
-def resolve(name: str, clips: int = DEFAULT_CLIPS) -> Preparation:
-    """The corpus of a name, such as `asterisk-en` or `music:PATH`.
+def resolve(name: str, clips: int | None = None, language: str = "") -> Preparation:
+    """The corpus of a name, such as `asterisk-en`, `kokoro:af_heart` or `music:PATH`.
+
+    Args:
+        name: of the corpus.
+        clips: of each voice, for synthetic speech; None: the corpus's default.
+        language: of the texts of a user's folder.
 
     Raises:
-        UserError: there is no such corpus, or PATH is missing or not a folder.
+        UserError: there is no such corpus or voice, or PATH is missing or not a folder.
     """
     kind, _, path = name.partition(":")
+    if kind == "kokoro" or name == "hibari":
+        return _synthetic(kind, path, clips)
     key = f"{kind}:PATH" if path else name
     if key not in CORPORA:
         raise UserError(name, "is not a corpus", f"choose among {', '.join(CORPORA)}")
-    label, inputs, request = kind, {"corpus": kind}, Request(clips=clips)
-    if name == "hibari":
-        inputs["texts"] = content_hash(synthetic.texts(clips))
+    label, inputs, request = kind, {"corpus": kind}, Request(language=language)
     if path:
         folder = Path(path).expanduser().resolve()
         if not folder.is_dir():
             raise UserError(folder, "no such folder", f"give {kind}: the path of the corpus")
         label = utf8_name(folder.name or "root") if kind == "folder" else kind
         inputs |= {"path": str(folder), "files": content_hash(_listing(folder))}
+        inputs |= {"language": language} if language else {}
         request = replace(request, folder=folder)
     return Preparation(label, inputs, lambda downloads: CORPORA[key](replace(request, downloads=downloads)))
+
+
+def _synthetic(kind: str, names: str, clips: int | None) -> Preparation:
+    voices = kokoro.parse_voices(names) if kind == "kokoro" else (hibari.VOICE,)
+    clips = (kokoro.DEFAULT_CLIPS if kind == "kokoro" else hibari.DEFAULT_CLIPS) if clips is None else clips
+    inputs = {"corpus": kind, "voices": ",".join(voices), "clips": str(clips)}
+    inputs["texts"] = content_hash(sentences.packaged())
+    request = Request(clips=clips, voices=voices)
+    return Preparation(kind, inputs, lambda downloads: CORPORA[kind](replace(request, downloads=downloads)))
 
 
 def content_hash(value: list) -> str:
@@ -84,5 +101,5 @@ def content_hash(value: list) -> str:
 
 def _listing(root: Path) -> list:
     """Name, size and time of modification of every file below `root` that could matter."""
-    files = [path for path in files_below(root, {*EXTENSIONS, ".txt", ".csv"}) if path.is_file()]
+    files = [path for path in files_below(root, {*EXTENSIONS, ".txt", ".lab", ".csv"}) if path.is_file()]
     return [(path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]

@@ -118,24 +118,31 @@ def vctk(root: Path) -> list[Recording]:
     for key, path in chosen.items():
         speaker = path.parent.name
         text, problem = _read_text(root / "txt" / speaker / f"{key}.txt")
-        found.append(recording(f"{speaker}/{key}", path, text, speaker, exclude_reason=problem))
+        found.append(recording(f"{speaker}/{key}", path, text, speaker, exclude_reason=problem, text_piece=True))
     return found
 
 
 def folder(root: Path) -> list[Recording]:
-    """Any audio below `root`. Texts, if any: KEY.txt beside it, or metadata.csv (`transcripts`). Speaker: first folder.
+    """Any audio below `root`; the first folder is the speaker.
 
-    Files of hours without a text are split into parts.
+    Texts, if any: KEY.txt or KEY.lab beside it, or metadata.csv (`transcripts`). Files of hours without a text are
+    split into parts.
     """
     files, metadata = audio_files(root), root / "metadata.csv"
     texts = Transcripts.read(metadata, files).by_key if metadata.exists() else {}
     found = []
     for key, path in files.items():
-        known, (text, problem) = texts.get(key, Transcript()), _read_text(path.with_suffix(".txt"))
+        known, (text, problem) = texts.get(key, Transcript()), _first_text(path)
         one = file_recording(key, path, root, text or known.text)
         one = replace(one, speaker=known.speaker or one.speaker, exclude_reason=one.exclude_reason or problem)
         found += [replace(one, read=partial(_read_whole, path))] if one.text else split_long(one, path, read)
     return found
+
+
+def _first_text(path: Path) -> tuple[str, str]:
+    """The text beside a recording, .txt before .lab (as for forced aligners), as `_read_text`."""
+    text, problem = _read_text(path.with_suffix(".txt"))
+    return (text, problem) if text or problem else _read_text(path.with_suffix(".lab"))
 
 
 def _read_text(path: Path) -> tuple[str, str]:

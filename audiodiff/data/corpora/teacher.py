@@ -1,4 +1,4 @@
-"""What text-to-speech teachers have in common: keys and splits by text, and seconds from their frames.
+"""What text-to-speech teachers have in common: which texts they read, and seconds from their frames.
 
 hibari and Kokoro predict a whole number of frames of 25 ms for each symbol, and for a pad at each end; together they
 are the length of the audio, exactly. The sound of a symbol comes before its frames: correlated with voicing (YIN) and
@@ -6,11 +6,24 @@ with the energy above 4 kHz, the labels of both teachers fit best when they are 
 of seven voices). Kokoro's own word times subtract three frames from the first pad for the same reason.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from audiodiff.data.corpora.phonemes import phonemes_of
 
 FRAME_SECONDS = 0.025
 LAG_SECONDS = 0.06  # of the frames behind the sound
+MOST_SYMBOLS = 400  # that both teachers read at once
+
+
+def readings(texts: Iterable[str], language: str) -> Iterator[tuple[str, str]]:
+    """Each text with its phonemes, which are "" if a teacher cannot read it at once.
+
+    Raises:
+        UserError: the front end of the language is not installed.
+    """
+    for text in texts:
+        phonemes = phonemes_of(text, language)
+        yield text, phonemes if 2 <= len(phonemes) <= MOST_SYMBOLS else ""
 
 
 def symbol_durations(frames: Sequence[float]) -> tuple[float, ...]:
@@ -24,13 +37,3 @@ def symbol_durations(frames: Sequence[float]) -> tuple[float, ...]:
     seconds[0] -= lag
     seconds[-1] += lag
     return tuple(round(one, 6) for one in seconds)
-
-
-def text_hash(text: str) -> str:
-    """Name of a text, which its readings by all voices share."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def text_piece(text: str) -> str:
-    """The piece of a clip with this text: all readings are in one split."""
-    return f"text/{text_hash(text)}"

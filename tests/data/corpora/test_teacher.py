@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiodiff.data.corpora.teacher import FRAME_SECONDS, LAG_SECONDS, symbol_durations, text_hash, text_piece
+from audiodiff.data.corpora.teacher import FRAME_SECONDS, LAG_SECONDS, symbol_durations
 
 
 @given(st.lists(st.integers(0, 40), min_size=2, max_size=30))
@@ -17,8 +17,3 @@ def test_durations_keep_their_sum_and_are_never_negative(frames):
 
 def test_labels_move_to_the_sound():
     assert symbol_durations([14, 2, 1]) == pytest.approx((0.35 - LAG_SECONDS, 0.05, 0.025 + LAG_SECONDS))
-
-
-def test_readings_of_a_text_share_a_piece():
-    assert text_piece("A cat.") == text_piece("A cat.") != text_piece("A cat!")
-    assert text_hash("A cat.") in text_piece("A cat.")
