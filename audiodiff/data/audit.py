@@ -24,11 +24,15 @@ SILENT_DBFS = -60.0  # a frame below this level is silent
 SILENT_FRACTION = 0.5  # of a clip's frames
 FRAME_SECONDS = 0.02
 QUIET_DBFS, LOUD_DBFS = -40.0, -6.0  # RMS level of a whole clip
+SLOWEST, FASTEST = 3.0, 30.0  # letters or phonemes per second, without the silence at the ends where it is known
+FEWEST_LETTERS = 10  # a word alone may be as slow as it likes
+LONGEST_PHONEME = 1.0  # seconds; pauses are longer
 FINDINGS = {
     "clipping": f"{CLIPPED_RUN} or more samples in a row at full scale",
     "dc": f"mean beyond {DC_OFFSET:g} of full scale",
     "silence": f"more than {SILENT_FRACTION:.0%} of it below {SILENT_DBFS:g} dBFS",
     "level": f"RMS outside {QUIET_DBFS:g} to {LOUD_DBFS:g} dBFS",
+    "text": "speech rate, or a duration of a phoneme, that does not fit its text",
     "duplicates": "same samples as another clip",
     "unreadable": "cannot be read, left out",
     "left out": "prepared on purpose without these",
@@ -182,12 +186,29 @@ def audit(
         statistics[clip.id] = measure(audio.samples.numpy(), audio.sample_rate)
         for kind, problem in statistics[clip.id].findings():
             findings[kind].append((clip.id, problem))
+    findings["text"] += [(clip.id, problem) for clip in manifest.clips if (problem := _misfit(clip))]
     findings["duplicates"] += _duplicates(manifest.clips)
     groups: dict[str, list[Clip]] = defaultdict(list)
     for clip in manifest.clips:
         groups[clip.id.split("/")[0]].append(clip)
     corpora = {name: _summary(clips, statistics) for name, clips in sorted(groups.items())}
     return Audit(manifest.content_hash(), corpora, findings)
+
+
+def _misfit(clip: Clip) -> str:
+    """Why a clip's text cannot be what is spoken in it, "" if it can."""
+    sounds = [symbol.isalpha() and symbol not in "ˈˌː" for symbol in clip.phonemes]
+    count = sum(sounds) if clip.phonemes else sum(map(str.isalnum, clip.text))
+    spoken = sum(clip.durations[1:-1]) if clip.durations else clip.seconds
+    if clip.durations:
+        longest = max((d for d, sound in zip(clip.durations[1:-1], sounds, strict=True) if sound), default=0.0)
+        if longest > LONGEST_PHONEME:
+            return f"a phoneme of {longest:.2f} s"
+    if count > FASTEST * spoken:
+        return f"{count} {'phonemes' if clip.phonemes else 'letters'} in {spoken:.2f} s"
+    if FEWEST_LETTERS <= count < SLOWEST * spoken:
+        return f"only {count} {'phonemes' if clip.phonemes else 'letters'} in {spoken:.2f} s"
+    return ""
 
 
 def _duplicates(clips: Iterable[Clip]) -> list[tuple[str, str]]:

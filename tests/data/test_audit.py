@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
+from noise_files import sound
 
 from audiodiff.data.audit import FINDINGS, Audit, audit, measure
-from audiodiff.data.manifest import Manifest
+from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
 
@@ -68,6 +71,7 @@ def test_seeded_faults_are_found_and_nothing_else(faulty, tmp_path):
         "dc": ["faulty/dc"],
         "silence": ["faulty/silence"],
         "level": ["faulty/loud", "faulty/quiet"],
+        "text": [],
         "duplicates": ["faulty/twin"],
         "unreadable": ["faulty/text"],
         "left out": ["faulty/blip", "faulty/mute"],
@@ -113,3 +117,22 @@ def test_saved_and_printed(faulty, tmp_path):
 def test_no_manifest(tmp_path):
     with pytest.raises(UserError, match="no such manifest"):
         audit(tmp_path)
+
+
+def test_texts_that_do_not_fit_their_audio_are_flagged(tmp_path):
+    sound(tmp_path / "a.wav")
+    one = Clip("c/a", "a.wav", 2.0, 16000)
+    fits = replace(one, text="A sentence of about two seconds.")
+    spoken = replace(fits, phonemes="ɐ kˈæt", durations=(0.2, 0.1, 0.5, 0.1, 0.05, 0.3, 0.25, 0.5))
+    found = {
+        "": [one, fits, spoken, replace(one, text="Yes.")],
+        "only 26 letters": [replace(fits, seconds=20.0)],
+        "26 letters in 0.50 s": [replace(fits, seconds=0.5)],
+        "a phoneme of 1.30 s": [replace(spoken, durations=(0.2, 0.1, 0.1, 0.1, 0.05, 1.3, 0.05, 0.1))],
+        "4 phonemes in 0.10 s": [replace(spoken, durations=(1, 0, 0.05, 0, 0, 0.05, 0, 0.9))],
+    }
+    for problem, clips in found.items():
+        for clip in clips:
+            texts = audit(Manifest((clip,), tmp_path)).findings["text"]
+            assert [subject for subject, _ in texts] == (["c/a"] if problem else [])
+            assert not problem or problem in texts[0][1]

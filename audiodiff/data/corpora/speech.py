@@ -13,6 +13,7 @@ import torch
 from audiodiff.audio.io import Audio, AudioFile, read
 from audiodiff.data.corpora.corpus import Recording
 from audiodiff.data.corpora.folder import audio_files, file_recording, recording, split_long, utf8_name
+from audiodiff.data.corpora.labels import read_labels, russian_phonemes
 from audiodiff.data.transcripts import Transcript, Transcripts
 from audiodiff.errors import UserError
 from audiodiff.extras import load_module
@@ -64,10 +65,23 @@ def read_g722(path: Path) -> Audio:
 
 
 def festvox(root: Path) -> list[Recording]:
-    """A Festival voice: wav/KEY.wav and etc/txt.done.data; one speaker. Texts keep their stress marks (`+`)."""
+    """A Russian Festival voice: wav/KEY.wav, etc/txt.done.data and, if any, phones in lab/KEY.lab; one speaker.
+
+    Texts keep their stress marks (`+`).
+    """
     lines = (root / "etc/txt.done.data").read_text(encoding="utf-8").split("\n")
     texts: dict[str, str] = {match[1]: match[2] for match in map(_UTTERANCE.match, lines) if match}
-    return [recording(path.stem, path, texts.get(path.stem, ""), root.name) for path in sorted(root.glob("wav/*.wav"))]
+    found = [recording(path.stem, path, texts.get(path.stem, ""), root.name) for path in sorted(root.glob("wav/*.wav"))]
+    return [_labeled(one, root / "wav" / f"{one.key}.wav", root / "lab" / f"{one.key}.lab") for one in found]
+
+
+def _labeled(one: Recording, path: Path, labels: Path) -> Recording:
+    """A recording with the phones that its labels state."""
+    if not labels.exists():
+        return one
+    with AudioFile(path) as file:
+        phonemes, durations = russian_phonemes(read_labels(labels), file.samples / file.sample_rate)
+    return replace(one, phonemes=phonemes, durations=durations) if phonemes else one
 
 
 def fillets(sounds: Path, scripts: Path, language: str = "cs") -> list[Recording]:
