@@ -21,6 +21,7 @@ VERBS = (
     "benchmark",
     "fit-grid",
     "prepare",
+    "align",
     "publish",
     "demo",
     "info",

@@ -23,6 +23,7 @@ DC_OFFSET = 0.01  # of full scale
 SILENT_DBFS = -60.0  # a frame below this level is silent
 SILENT_FRACTION = 0.5  # of a clip's frames
 FRAME_SECONDS = 0.02
+MISFIT_MARGIN, MISFIT_DEVIATIONS = 0.5, 5.0  # nats per frame, and robust deviations, below the corpus' median
 QUIET_DBFS, LOUD_DBFS = -40.0, -6.0  # RMS level of a whole clip
 SLOWEST, FASTEST = 3.0, 30.0  # letters or phonemes per second, without the silence at the ends where it is known
 FEWEST_LETTERS = 10  # a word alone may be as slow as it likes
@@ -32,7 +33,7 @@ FINDINGS = {
     "dc": f"mean beyond {DC_OFFSET:g} of full scale",
     "silence": f"more than {SILENT_FRACTION:.0%} of it below {SILENT_DBFS:g} dBFS",
     "level": f"RMS outside {QUIET_DBFS:g} to {LOUD_DBFS:g} dBFS",
-    "text": "speech rate, or a duration of a phoneme, that does not fit its text",
+    "text": "speech rate, duration of a phoneme or alignment score that does not fit its text",
     "duplicates": "same samples as another clip",
     "unreadable": "cannot be read, left out",
     "left out": "prepared on purpose without these",
@@ -188,6 +189,7 @@ def audit(
             findings[kind].append((clip.id, problem))
     findings["text"] += [(clip.id, problem) for clip in manifest.clips if (problem := _misfit(clip))]
     findings["duplicates"] += _duplicates(manifest.clips)
+    findings["text"] += poorly_aligned(manifest.clips)
     groups: dict[str, list[Clip]] = defaultdict(list)
     for clip in manifest.clips:
         groups[clip.id.split("/")[0]].append(clip)
@@ -209,6 +211,26 @@ def _misfit(clip: Clip) -> str:
     if FEWEST_LETTERS <= count < SLOWEST * spoken:
         return f"only {count} {'phonemes' if clip.phonemes else 'letters'} in {spoken:.2f} s"
     return ""
+
+
+def poorly_aligned(clips: Iterable[Clip]) -> list[tuple[str, str]]:
+    """The aligned clips of each corpus whose alignment score is far below the others', with the score."""
+    corpora: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        if clip.alignment_score:
+            corpora[clip.id.split("/")[0]].append(clip)
+    found = []
+    for aligned in corpora.values():
+        scores = np.array([clip.alignment_score for clip in aligned])
+        median = float(np.median(scores))
+        deviation = 1.4826 * float(np.median(np.abs(scores - median)))  # the standard one, of a normal distribution
+        limit = median - max(MISFIT_MARGIN, MISFIT_DEVIATIONS * deviation)
+        found += [
+            (clip.id, f"alignment score {clip.alignment_score:.2f}, median {median:.2f}")
+            for clip in aligned
+            if clip.alignment_score < limit
+        ]
+    return found
 
 
 def _duplicates(clips: Iterable[Clip]) -> list[tuple[str, str]]:

@@ -60,6 +60,8 @@ class Clip:
             whose sum is `seconds` within a millisecond; () if unknown.
         pitch: of the same parts, the median fundamental frequency of the voiced frames in Hz, 0 for unvoiced parts; ()
             if unknown.
+        alignment_score: how well phonemes and audio fit where `durations` were found by an aligner, in nats per frame:
+            close to 0 is best; 0 if they were not.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Clip:
     phonemes: str = ""
     durations: tuple[float, ...] = ()
     pitch: tuple[float, ...] = ()
+    alignment_score: float = 0.0
 
     @property
     def samples(self) -> int:
@@ -97,7 +100,8 @@ class Clip:
 _OPTIONAL = {
     field.name: field.default
     for field in fields(Clip)
-    if field.name in ("label", "tempo", "piece", "channels", "language", "phonemes", "durations", "pitch")
+    if field.name
+    in ("label", "tempo", "piece", "channels", "language", "phonemes", "durations", "pitch", "alignment_score")
 }
 _TYPES = get_type_hints(Clip)
 _SERIES = ("durations", "pitch")  # fields that hold a number for each part of the phonemes
@@ -316,6 +320,9 @@ def _check_values(value: dict, where: str) -> None:
         raise UserError(
             where, f"field 'tempo' is {value['tempo']!r:.40}, not 0 or above and below {_MAX_VALUE:g}", _FIX
         )
+    if not -_MAX_VALUE < value.get("alignment_score", 0) <= 0:
+        problem = f"field 'alignment_score' is {value['alignment_score']!r:.40}, not 0 or below"
+        raise UserError(where, problem, "align the data again with `audiodiff align`")
     for name in ("seconds", "sample_rate"):
         if not 0 < value[name] < _MAX_VALUE:
             raise UserError(

@@ -9,6 +9,7 @@ from audiodiff.demo import generator_page, vocoder_page
 from audiodiff.demo.uploads import MAX_MEGABYTES
 from audiodiff.errors import UserError
 from audiodiff.models.acoustic_model import AcousticModel
+from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.models.codec import Codec
@@ -20,6 +21,7 @@ PAGES: dict[str, Callable[[Path, str], gr.Blocks] | None] = {
     AudioModel.TYPE: generator_page.build,
     Codec.TYPE: None,
     AcousticModel.TYPE: None,
+    Aligner.TYPE: None,
 }
 # The visitor's own fonts: the page requests nothing from other hosts.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])

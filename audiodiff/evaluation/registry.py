@@ -14,6 +14,7 @@ from audiodiff.evaluation.report import Report
 from audiodiff.evaluation.vocoder_report import vocoder_report
 from audiodiff.models import checkpoint
 from audiodiff.models.acoustic_model import AcousticModel
+from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.vocoder_model import VocoderModel
@@ -78,4 +79,5 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     AudioModel.TYPE: _generator,
     Codec.TYPE: _codec,
     AcousticModel.TYPE: None,
+    Aligner.TYPE: None,
 }

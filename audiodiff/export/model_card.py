@@ -7,6 +7,7 @@ from audiodiff.data.licenses import license_names, license_terms
 from audiodiff.data.manifest import Manifest
 from audiodiff.data.provenance import Provenance, provenance
 from audiodiff.models.acoustic_model import AcousticModel
+from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.pretrained_model import PretrainedModel
@@ -98,6 +99,7 @@ CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] 
     AudioModel.TYPE: ("unconditional-audio-generation", _describe_generator),
     Codec.TYPE: None,
     AcousticModel.TYPE: None,
+    Aligner.TYPE: None,
 }
 
 

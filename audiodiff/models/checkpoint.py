@@ -52,6 +52,7 @@ from audiodiff.models.construction import construct, within
 from audiodiff.models.old_names import MODELS, update_model, update_weights
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
+from audiodiff.nn.gaussian_mixture import GaussianMixtures
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
 from audiodiff.nn.speech_encoder import SpeechEncoder
@@ -66,6 +67,7 @@ TYPES: dict[str, type] = {
     "stft": StftFrontend,
     "identity": IdentityFrontend,
     "pitch_network": PitchNetwork,
+    "gaussian_mixtures": GaussianMixtures,
     "cosine": Cosine,
     "offset_cosine": OffsetCosine,
     "linear_beta": LinearBeta,

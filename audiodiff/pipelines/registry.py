@@ -19,6 +19,7 @@ PIPELINES: dict[str, type[Pipeline] | None] = {
     "audio": AudioGenerator,
     "codec": None,
     "acoustic": None,
+    "aligner": None,
 }
 
 

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 import audiodiff
+from audiodiff.audio.cepstrum import FEATURES
 from audiodiff.errors import UserError
 from audiodiff.models.acoustic_model import AcousticModel
+from audiodiff.models.aligner import Aligner
 from audiodiff.models.codec import Codec
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.gaussian_mixture import GaussianMixtures
 from audiodiff.pipelines.registry import PIPELINES
 from audiodiff.pipelines.seeds import clip_seeds
 
@@ -37,6 +40,12 @@ def mean_mels(model: AcousticModel, clips: list[int]) -> Tensor:
     speaker = model.speaker_embedding(["bob"] * len(clips))
     encoded = model.embed_text(tokens, speaker, model.predict_prosody(tokens, speaker))
     return model.normalized_to_mel(encoded.mean)[..., :8].detach()
+
+
+def random_aligner() -> Aligner:
+    network = GaussianMixtures(9, 2, FEATURES)
+    torch.nn.init.normal_(network.mean, generator=torch.Generator().manual_seed(0))
+    return Aligner(network, "ab", " ,", "ˈ", mark_share=0.5).eval()
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,16 @@ SUBJECTS = {
             lambda model: model.speaker_embedding(["nobody"]),
             lambda model: model.speaker_embedding(["ann:1,bob:x"]),
             lambda model: model.speaker_embedding([{"ann": -1.0}]),
+        ),
+    ),
+    "aligner": Subject(
+        lambda request: random_aligner(),
+        lambda aligner, clips, seed: torch.tensor(
+            [found.durations for found in aligner.align([WAVEFORMS[i].flatten() for i in clips], ["a, b"] * len(clips))]
+        ),
+        (
+            lambda aligner: aligner.align([WAVEFORMS[0, 0]], ["ax"]),
+            lambda aligner: aligner.align([WAVEFORMS[0, 0]], [" ,"]),
         ),
     ),
 }
