@@ -82,12 +82,12 @@ def test_no_words_score_nan_and_silence_100():
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
 def test_speech_is_recognized_offline_and_noise_is_not(monkeypatch):
-    from audiodiff.data.corpora.hibari import _speak
+    from audiodiff.data.corpora.hibari import speak
     from audiodiff.data.corpora.phonemes import phonemes_of
     from audiodiff.metrics.rates import at_rate
 
     text = "Please leave your message after the tone, and press seven when you have finished."
-    spoken = _speak(phonemes_of(text, "en-us"), 0)
+    spoken = speak(phonemes_of(text, "en-us"), 0)
     samples = at_rate(spoken.samples.numpy(), spoken.sample_rate, RATE)
 
     def offline(*_, **__):

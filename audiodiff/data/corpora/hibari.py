@@ -65,10 +65,10 @@ def texts(clips: int, downloads: Path) -> tuple[list[str], str]:
 
 
 def _recording(text: str, phonemes: str) -> Recording:
-    speak = partial(_speak, phonemes, int(text_hash(text)[:8], 16))
+    read = partial(speak, phonemes, int(text_hash(text)[:8], 16))
     reason = "" if phonemes else "its text cannot be read as one sentence"
     key = f"{VOICE}/{hashlib.sha256(f'{package().version}/{text}'.encode()).hexdigest()[:16]}"
-    return Recording(key, speak, text, VOICE, exclude_reason=reason, phonemes=phonemes, text_piece=True)
+    return Recording(key, read, text, VOICE, exclude_reason=reason, phonemes=phonemes, text_piece=True)
 
 
 @cache
@@ -85,8 +85,8 @@ def _assets() -> Path:
     return locate("hibari") / "assets"
 
 
-def _speak(phonemes: str, seed: int) -> TimedAudio:
-    """Synthesize a phoneme string; `seed` is that of the noise in it."""
+def speak(phonemes: str, seed: int = 0) -> TimedAudio:
+    """Synthesize a phoneme string of at most `teacher.MOST_SYMBOLS` symbols; `seed` is that of the noise in it."""
     from hibari import dsp
 
     model, inputs = _model()

@@ -111,7 +111,7 @@ def fetch_styles(downloads: Path) -> Path:
 
 def _recording(text: str, phonemes: str, voice: str, model: Path, styles: Path) -> Recording:
     reason = "" if phonemes else "its text cannot be read as one sentence"
-    read = partial(_speak, phonemes, voice, model, styles)
+    read = partial(speak, phonemes, voice, model, styles)
     key = f"{voice}/{text_hash(text)}"
     return Recording(key, read, text, voice, exclude_reason=reason, phonemes=phonemes, text_piece=True)
 
@@ -130,7 +130,14 @@ def _style(archive: Path, voice: str) -> np.ndarray:
         return np.frombuffer(content.read(), np.float32).reshape(_STYLE_SHAPE)
 
 
-def _speak(phonemes: str, voice: str, model: Path, styles: Path) -> TimedAudio:
+def speak(phonemes: str, voice: str, model: Path, styles: Path) -> TimedAudio:
+    """Synthesize a phoneme string by a voice.
+
+    Args:
+        phonemes: at most `teacher.MOST_SYMBOLS` symbols.
+        voice: one of `VOICES`.
+        model, styles: as fetched by `fetch_model` and `fetch_styles`.
+    """
     network, symbols = _model(model)
     ids = np.array([[0, *(symbols[symbol] for symbol in phonemes), 0]], np.int64)
     style = _style(styles, voice)[len(phonemes) - 1][None]

@@ -1,16 +1,18 @@
-"""Phonemes of a text, one character a symbol."""
+"""Phonemes of a transcript, by the front end of its language (`text.front_end`), one character a symbol."""
 
 from functools import cache
-from typing import Any
 
-from audiodiff.extras import load_module
+from audiodiff.errors import UserError
+from audiodiff.extras import locate
+from audiodiff.text.front_end import FrontEnd, front_end
 
-LANGUAGES = ("en-us", "en-gb")
+LANGUAGES = ("en-us", "en-gb")  # those that can be read from spelling
 
 
 @cache
-def _front_end(language: str) -> Any:
-    return load_module("hibari.g2p").G2P(british=language == "en-gb")
+def _front_end(language: str) -> FrontEnd:
+    locate("hibari")
+    return front_end(language)
 
 
 def phonemes_of(text: str, language: str) -> str:
@@ -21,4 +23,8 @@ def phonemes_of(text: str, language: str) -> str:
     """
     if language not in LANGUAGES or not text:
         return ""
-    return _front_end(language)(text).strip()
+    reader = _front_end(language)
+    try:
+        return reader.phonemize(text).phonemes
+    except UserError:
+        return ""

@@ -41,7 +41,7 @@ def test_hibari_is_marked_synthetic_everywhere_and_reproducible(tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
 def test_an_interrupted_preparation_goes_on_where_it_stopped(tmp_path, monkeypatch):
     whole = prepare(["hibari"], tmp_path / "whole", clips=3)
-    speak, spoken = hibari._speak, []
+    speak, spoken = hibari.speak, []
 
     def interrupted(phonemes, seed):
         if len(spoken) == 2:
@@ -49,13 +49,13 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(tmp_path, monkeypat
         spoken.append(phonemes)
         return speak(phonemes, seed)
 
-    monkeypatch.setattr(hibari, "_speak", interrupted)
+    monkeypatch.setattr(hibari, "speak", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(["hibari"], tmp_path / "cut", clips=3)
     journal = tmp_path / "cut/hibari/durations.jsonl"
     journal.write_bytes(journal.read_bytes()[:-9])  # the second line was cut off
     again = []
-    monkeypatch.setattr(hibari, "_speak", lambda phonemes, seed: again.append(phonemes) or speak(phonemes, seed))
+    monkeypatch.setattr(hibari, "speak", lambda phonemes, seed: again.append(phonemes) or speak(phonemes, seed))
     assert prepare(["hibari"], tmp_path / "cut", clips=3).clips == whole.clips
     assert len(again) == 2 and spoken[0] not in again and Manifest.load(tmp_path / "cut").clips == whole.clips
 
