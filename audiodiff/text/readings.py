@@ -24,9 +24,12 @@ ABBREVIATIONS = {
     "Blvd.": "Boulevard", "Rd.": "Road", "Ln.": "Lane", "Hwy.": "Highway", "Pkwy.": "Parkway", "Apt.": "Apartment",
     "Bldg.": "Building", "vol.": "volume", "Vol.": "Volume", "fig.": "figure", "Fig.": "Figure", "figs.": "figures",
     "ch.": "chapter", "Ch.": "Chapter", "sec.": "section", "Sec.": "Section", "pp.": "pages", "ed.": "edition",
-    "eds.": "editors", "Dr.": "Drive", "min.": "minutes", "hrs.": "hours", "a.k.a.": "also known as", "w/": "with",
+    "eds.": "editors", "Dr.": "Doctor", "min.": "minutes", "hrs.": "hours", "a.k.a.": "also known as", "w/": "with",
     "w/o": "without", "vs": "versus",
 }  # fmt: skip
+
+# After the name of a street.
+STREETS = {"St": "Street", "Ave": "Avenue", "Blvd": "Boulevard", "Dr": "Drive", "Ln": "Lane", "Rd": "Road"}
 
 # Singular and plural, after a number.
 UNITS = {
