@@ -1,7 +1,8 @@
 """Text in words: numbers, dates, times, money, units, addresses, as American English speaks them.
 
 Rules run in order, the most specific first, each a pattern and what it is replaced with; what a rule leaves, later
-rules see. The last rules read whatever digits and symbols are left, so the result has none. The tables are in `readings`.
+rules see. The last rules read whatever digits and symbols are left, so the result has none. The tables are in
+`readings`.
 """
 
 import re
