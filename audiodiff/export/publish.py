@@ -54,6 +54,8 @@ def publish(
         raise UserError(folder, "has no record of its codec's training", "train it again on that codec")
     stages = training_stages(found.training)
     _check_manifests(folder, stages, manifests)
+    if vocoder := getattr(built, "vocoder", ""):  # of a voice: published by itself, and part of the bill
+        stages = [*stages, *training_stages(checkpoint.load(vocoder).training, f"vocoder {vocoder}")]
     card = model_card(built, out.name, stages, data_licenses(found.training), manifests, limitations)
     checkpoint.save(out, half, card)
     return out

@@ -18,7 +18,7 @@ import numpy as np
 
 from audiodiff.metrics.world import f0_track
 
-FRICATIVES = frozenset("fvθðszʃʒ")
+FRICATIVES = frozenset("fvθðszʃʒFVSZɕ")  # of English, and the palatalized ones of `text.russian`
 HIGH_HZ = 4000.0
 MIN_VOICED_FRAMES = 10  # 50 ms; fewer voiced frames have no statistics
 _MIN_SECONDS = 0.01  # shorter fricatives have no level

@@ -91,7 +91,7 @@ def test_systems_that_cannot_be_loaded_are_reported():
 
 
 def test_ours_have_a_row_for_each_number_of_steps(tmp_path):
-    options = Namespace(voice="voice-en", speaker=None, steps=(2, 4), work=tmp_path, kokoro=tmp_path, skip=["piper"])
+    options = Namespace(voice="voice-en", speaker=None, steps=(2, 4), work=tmp_path, skip=["piper"])
     names = ["audiodiff_2", "audiodiff_4", "hibari", "kokoro", "espeak"]
     assert list(speech.factories(options)) == names
     options.voice = None

@@ -1,10 +1,13 @@
 """The front matter of model cards, and of those that are shipped."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from audiodiff.export.model_card import CARDS, metadata
+from audiodiff.audio.mel import PRESETS
+from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.export.model_card import CARDS, core_hours, metadata, model_card
 from audiodiff.models import checkpoint
 from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.models.training_record import data_licenses
@@ -36,3 +39,51 @@ def test_a_shipped_models_card_names_its_licenses(name):
     found, card = checkpoint.load(folder), (folder / "README.md").read_text(encoding="utf-8")
     licenses = data_licenses(found.training, card)
     assert card.startswith(metadata(CARDS[found.type][0], licenses) + "\n") and "tags: [share-alike, gpl]" in card
+
+
+def record(**others) -> dict:
+    known = {"steps": 1000, "audio_hours": 40.0, "minutes": 90.0, "hardware": "A CPU, 2 threads", "device": "cpu"}
+    return known | {"data": "data/teachers", "manifest_hash": "abc", "version": "1"} | others
+
+
+def voice_card(tmp_path, *stages) -> str:
+    def clip(corpus: str, **others) -> Clip:
+        return Clip(f"{corpus}/a", "a.flac", 3600.0, 24000, "Text.", f"{corpus}/voice", **others)
+
+    apache = {"license": "Apache-2.0 (the model's; synthetic speech)", "synthetic": True}
+    clips = clip("hibari", **apache), clip("kokoro", **apache), clip("asterisk-en", license="CC-BY-SA-3.0 (A. Smith)")
+    model = SimpleNamespace(
+        TYPE="acoustic",
+        mel_spec=PRESETS["vocos_24k"],
+        vocoder="speech-24k",
+        language="en-us",
+        speakers=("hibari/voice", "kokoro/voice"),
+        parameters=lambda: [SimpleNamespace(numel=lambda: 1_234_567)],
+    )
+    return model_card(model, "voice-en", stages, ["CC-BY-SA-3.0"], [Manifest(clips, tmp_path)], "- Young.")
+
+
+def test_the_card_of_a_voice_names_speakers_sources_and_teachers(tmp_path):
+    card = voice_card(tmp_path, ("", record()), ("vocoder speech-24k", record(minutes=30.0)))
+    for part in (
+        "pipeline_tag: text-to-speech",
+        'audiodiff say "The file is ready." --voice voice-en',
+        "1,234,567",
+        "hibari/voice, kokoro/voice",
+        "| kokoro (SYNTHETIC) |",
+        "| asterisk-en |",
+        "**Synthetic voices.** hibari, kokoro: these clips are the output",
+        "hibari-tts was distilled",
+        "Kokoro-82M was trained on permissive",
+        "| 2, vocoder speech-24k | 1,000 | 40.0 | 30 min | 1.0 |",
+        "Together 4.0 core-hours of training.",
+    ):
+        assert part in card, part
+
+
+def test_the_bill_counts_threads_and_names_what_is_missing(tmp_path):
+    assert core_hours(record()) == 3.0 and core_hours(record(hardware="A CPU, 1 thread")) == 1.5
+    assert core_hours(record(hardware="A GPU")) is None
+    assert "Together 3.0 core-hours of training, and 1 stage without a record of cores." in voice_card(
+        tmp_path, ("", record()), ("", record(hardware="A GPU"))
+    )

@@ -168,8 +168,8 @@ def test_publishing_halves_the_weights_and_writes_the_card_from_the_record(comma
     card = (out / "README.md").read_text()
     assert 'Vocoder.from_pretrained("shelf-16k")' in card and "Buzzes on whispers." in card
     hashed = data.with_splits("train").content_hash()
-    assert f"| 1 | 1,000 | 12.3 | 30 min | one small machine | data/mine ({hashed}) | 0.1.0 |" in card
-    assert f"| 2 | 2,000 | 12.3 | 1.5 h | cpu | data/mine ({hashed}) | 0.1.0 |" in card
+    assert f"| 1 | 1,000 | 12.3 | 30 min | – | one small machine | data/mine ({hashed}) | 0.1.0 |" in card
+    assert f"| 2 | 2,000 | 12.3 | 1.5 h | – | cpu | data/mine ({hashed}) | 0.1.0 |" in card
     assert "| a | Debian a 1.0 | CC-BY-3.0 (2010, Maxim) | 3.00 | 3.00 | 2 | Recorded by: Maxim Topal |" in card
     assert "| b | Debian b 2/3 | GPL-2 | 0.50 | 0.00 | 1 |  |" in card
     assert curve_card.BEGIN not in card
