@@ -1,4 +1,4 @@
-# Two commands: `make speech` (data, training, report) and `make test`. Both create `.venv` if it is missing.
+# `make speech` and `make voice` (data, training, report), and `make test`. All create `.venv` if it is missing.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,15 +12,17 @@ BIN := $(VENV)/bin
 EXTRAS := all,dev
 STAMP := $(VENV)/.installed
 SPEECH := data/asterisk-en
+VOICE := data/hibari
 # One process per core, one torch thread per process (tests/conftest.py); idle processes take tests from busy ones.
 PARALLEL := -n auto --dist worksteal
 # `make test COVERAGE=--cov` measures line coverage and fails below the limit in pyproject.toml.
 COVERAGE ?=
 
-# The model that the newest training run exported.
+# The models that the newest training runs exported.
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
+NEWEST_VOICE = $$(ls -td runs/speech_text/*/model | head -n 1)
 
-.PHONY: help install speech acceptance test test-slow mutate lint clean
+.PHONY: help install speech voice acceptance test test-slow mutate lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -41,6 +43,15 @@ speech: $(STAMP) $(SPEECH)/manifest.jsonl  ## download speech, train a vocoder f
 	$(BIN)/python train.py +recipe=speech_mel trainer=quick
 	model="$(NEWEST_MODEL)"
 	$(BIN)/audiodiff evaluate --model "$$model" --data $(SPEECH) --report "$$PWD/$${model%/model}/report"
+
+# On two cores: 12 core-minutes of synthesis (8,000 sentences, 7.3 hours), 85 minutes of training, then the report.
+$(VOICE)/manifest.jsonl: | $(STAMP)
+	$(BIN)/audiodiff prepare hibari --clips 8000 --out $(VOICE)
+
+voice: $(STAMP) $(VOICE)/manifest.jsonl  ## synthesize sentences, train text to speech on them for 85 minutes, write a report with audio
+	$(BIN)/python train.py +recipe=speech_text data.path=$(VOICE) trainer.max_time=00:01:25:00
+	model="$(NEWEST_VOICE)"
+	$(BIN)/audiodiff evaluate --model "$$model" --data $(VOICE) --report "$$PWD/$${model%/model}/report"
 
 acceptance: speech  ## make speech, then check the metrics in its report
 	$(BIN)/python tests/acceptance.py "$$(dirname $(NEWEST_MODEL))/report/report.json"
