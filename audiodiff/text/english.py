@@ -142,9 +142,11 @@ class English(FrontEnd):
                 if listed is None:
                     return found[0]
                 phonemes = listed
+            if self.language == "en-gb":
+                phonemes = phonemes.replace("ᵻ", "ɪ")  # of plurals
             name = stem + "".join(chr(ord("a") + int(digit)) for digit in str(len(own)))
             name = name.capitalize() if found[0][0].isupper() else name
-            own[name] = (found[0], phonemes)
+            own[name] = (found[0].replace("[[", "").replace("]]", ""), phonemes)
             return name
 
         return _MARKED.sub(replace, text), own

@@ -89,11 +89,9 @@ class Lexicon:
     def find(self, word: str) -> str | None:
         """Phonemes of a word as it stands in a text, or None."""
         word = word.replace("’", "'")
-        for ending in ("", "'s", "'", "s"):
+        for ending in ("", "'s", "s"):
             stem = word.removesuffix(ending)
-            if not word.endswith(ending) or not stem:
-                continue
             found = self.entries.get(stem) or self.entries.get(stem.lower())
-            if found:
-                return plural(found) if ending in ("'s", "s") or (ending and found[-1] not in "sz") else found
+            if found and word.endswith(ending):
+                return plural(found) if ending else found
         return None
