@@ -12,7 +12,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Audio", "AudioGenerator", "GenerationConfig", "MelSpec", "Vocoder", "__version__", "load"]
+__all__ = [
+    "Audio",
+    "AudioGenerator",
+    "GenerationConfig",
+    "MelSpec",
+    "SpeechSynthesizer",
+    "Vocoder",
+    "__version__",
+    "load",
+]
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from audiodiff.pipelines.audio_generator import AudioGenerator
     from audiodiff.pipelines.options import GenerationConfig
     from audiodiff.pipelines.registry import load
+    from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
     from audiodiff.pipelines.vocoder import Vocoder
 
 # How often a waiting thread looks for work before it sleeps; libgomp reads it once, when torch is loaded. Unset, two
@@ -32,6 +42,7 @@ _MODULES = {
     "MelSpec": "audiodiff.audio.mel",
     "AudioGenerator": "audiodiff.pipelines.audio_generator",
     "GenerationConfig": "audiodiff.pipelines.options",
+    "SpeechSynthesizer": "audiodiff.pipelines.speech_synthesizer",
     "Vocoder": "audiodiff.pipelines.vocoder",
     "load": "audiodiff.pipelines.registry",
 }

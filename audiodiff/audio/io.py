@@ -246,6 +246,21 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
         temporary.write_bytes(encoded.getvalue())
 
 
+def check_writable(path: str | Path) -> None:
+    """Check that audio can be written to a path, before the work that makes it; creates its folder.
+
+    Raises:
+        UserError: another format, the path is a folder, or its folder cannot be created or written to.
+    """
+    path = Path(path)
+    _encoding(path)
+    if path.is_dir():
+        raise UserError(path, "is a folder", "give the name of a file")
+    with atomic_write(path.with_name(f"{path.stem}.check{path.suffix}")) as temporary:
+        temporary.touch()
+    path.with_name(f"{path.stem}.check{path.suffix}").unlink(missing_ok=True)
+
+
 def write_chunks(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -> None:
     """Write one signal that arrives in chunks (C, T), as `write` does; only one chunk is held in memory.
 

@@ -17,6 +17,7 @@ VERBS = (
     "train",
     "render",
     "generate",
+    "say",
     "evaluate",
     "benchmark",
     "fit-grid",

@@ -69,6 +69,38 @@ class SynthesisOptions(SamplingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpeechOptions(SamplingOptions):
+    """How a text is spoken.
+
+    Attributes:
+        steps, sampler, seed: as of `SamplingOptions`.
+        speaker: name of a speaker, or a mixture such as "ann:0.7,bob:0.3"; None for the model's first.
+        rate: pace relative to the voice's own; 2 is twice as fast.
+        pitch: shift of the pitch.
+        energy: gain of the mel, which the vocoder follows.
+        guidance_scale: weight of text and speaker; None for the model's own.
+    """
+
+    speaker: str | None = option(
+        None, kind="text", help="Speaker, or a mixture: A:0.7,B:0.3.", label="Speaker", default_help="the first"
+    )
+    rate: float = option(1.0, kind="number", help="Speaking rate.", label="Rate", minimum=0.25, maximum=4)
+    pitch: float = option(
+        0.0, kind="number", help="Pitch shift.", label="Pitch", unit="semitones", minimum=-24, maximum=24
+    )
+    energy: float = option(0.0, kind="number", help="Gain.", label="Energy", unit="dB", minimum=-40, maximum=20)
+    guidance_scale: float | None = option(
+        None,
+        kind="number",
+        help="Guidance scale: weight of text and speaker (1 as trained).",
+        label="Guidance scale",
+        minimum=0,
+        maximum=MAX_GUIDANCE,
+        default_help=_OWN,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerationConfig(SamplingOptions):
     """What to generate.
 

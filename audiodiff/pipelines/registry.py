@@ -11,6 +11,7 @@ from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.pipeline import Pipeline, resolve_device
+from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
 
 # None: the model itself is what users hold.
@@ -18,7 +19,7 @@ PIPELINES: dict[str, type[Pipeline] | None] = {
     "vocoder": Vocoder,
     "audio": AudioGenerator,
     "codec": None,
-    "acoustic": None,
+    "acoustic": SpeechSynthesizer,
     "aligner": None,
 }
 

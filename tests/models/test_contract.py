@@ -14,15 +14,17 @@ from torch import Tensor
 import audiodiff
 from audiodiff.audio.cepstrum import FEATURES
 from audiodiff.errors import UserError
-from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.aligner import Aligner
 from audiodiff.models.codec import Codec
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.gaussian_mixture import GaussianMixtures
+from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.registry import PIPELINES
 from audiodiff.pipelines.seeds import clip_seeds
+from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+from audiodiff.text.front_end import Utterance
 
 PHONEMES = ["həlˈO wˈɜɹld.", "ɡˈʊd mˈɔɹnɪŋ, ˈɛvɹiwˌʌn.", "jˈɛs."]
 MELS = [torch.randn(80, frames, generator=torch.Generator().manual_seed(frames)) - 5 for frames in (7, 7, 7)]
@@ -34,12 +36,12 @@ def random_codec() -> Codec:
     return Codec(Autoencoder(latents=3, hop_length=16, channels=[8, 8], blocks=[1, 1]), 8000).eval()
 
 
-def mean_mels(model: AcousticModel, clips: list[int]) -> Tensor:
-    """Mels of the encoder's mean, (B, M, 8) of their first frames."""
-    tokens = model.tokens([PHONEMES[clip] for clip in clips])
-    speaker = model.speaker_embedding(["bob"] * len(clips))
-    encoded = model.embed_text(tokens, speaker, model.predict_prosody(tokens, speaker))
-    return model.normalized_to_mel(encoded.mean)[..., :8].detach()
+def mels(voice: SpeechSynthesizer, clips: list[int], seed: int) -> Tensor:
+    """The first 8 frames (B, M, 8) of the mels of utterances."""
+    options, numbers = SpeechOptions(steps=2), seeds_of(clips, seed)
+    spoken = [Utterance.from_phonemes(PHONEMES[clip]) for clip in clips]
+    found = [voice.mel(one, options, noise_seed=number) for one, number in zip(spoken, numbers, strict=True)]
+    return torch.stack([mel[:, :8] for mel in found])
 
 
 def random_aligner() -> Aligner:
@@ -103,12 +105,13 @@ SUBJECTS = {
     ),
     "acoustic": Subject(
         lambda request: request.getfixturevalue("make_voice")(),
-        lambda model, clips, seed: mean_mels(model, clips),
+        mels,
         (
-            lambda model: model.tokens(["ж"]),
-            lambda model: model.speaker_embedding(["nobody"]),
-            lambda model: model.speaker_embedding(["ann:1,bob:x"]),
-            lambda model: model.speaker_embedding([{"ann": -1.0}]),
+            lambda voice: voice.say(""),
+            lambda voice: voice.say("Hello.", speaker="nobody"),
+            lambda voice: voice.say("Hello.", speaker="ann:1,bob:x"),
+            lambda voice: voice.say("Hello.", rate=9),
+            lambda voice: voice.say("Hello.", gong=1),
         ),
     ),
     "aligner": Subject(
@@ -172,6 +175,9 @@ def test_clip_i_of_a_seed_is_the_same_for_any_count(saved):
     if kind == "audio":
         single = used.generate(seed=4, steps=2, seconds=0.1).samples
         several = used.generate(seed=4, count=3, steps=2, seconds=0.1).samples
+    elif kind == "acoustic":
+        single = used.mel(Utterance.from_phonemes(PHONEMES[0]), SpeechOptions(steps=2, seed=4))[:, :8]
+        several = subject.run(used, [0, 1], 4)
     else:
         single, several = used.generate(MELS[0], 2, seed=4).samples, used.generate(MELS, 2, seed=4)[0].samples
     several = several[0] if several.ndim > single.ndim else several

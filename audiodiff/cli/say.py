@@ -1,0 +1,66 @@
+"""`audiodiff say`: speak a text."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audiodiff.cli.options import Device, Precision, expand_options
+from audiodiff.errors import UserError
+from audiodiff.pipelines.options import SpeechOptions
+
+
+@expand_options
+def say(
+    text: Annotated[str, typer.Argument(help="Text to speak, a text file, or - for standard input.")],
+    options: SpeechOptions,
+    voice: Annotated[Path, typer.Option(help="Model folder, or the name of a shipped voice.")] = Path("voice-en"),
+    out: Annotated[Path, typer.Option(help="Audio file to write, WAV or FLAC.")] = Path("speech.wav"),
+    vocoder: Annotated[
+        Path | None, typer.Option(help="Vocoder folder or name (default: the one that the voice names).")
+    ] = None,
+    lexicon: Annotated[Path | None, typer.Option(help="CSV file of word,phonemes.")] = None,
+    phonemes: Annotated[bool, typer.Option("--phonemes", help="The text is phonemes, such as həlˈO.")] = False,
+    srt: Annotated[Path | None, typer.Option(help="Subtitles to write, a sentence each.")] = None,
+    textgrid: Annotated[Path | None, typer.Option(help="Praat TextGrid to write, of words and phonemes.")] = None,
+    json: Annotated[Path | None, typer.Option(help="JSON file to write, with all times.")] = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+) -> None:
+    """Speak a text: [[həlˈoʊ]] in it is pronounced as written, [pause 0.5] is silence of half a second."""
+    from audiodiff.audio.io import check_writable, write
+    from audiodiff.cli.output import warnings_above_progress
+    from audiodiff.files import write_text
+    from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+    from audiodiff.text.front_end import Utterance
+
+    content = read_text(text)
+    check_writable(out)
+    with warnings_above_progress():
+        synthesizer = SpeechSynthesizer.from_pretrained(voice, device, precision, vocoder=vocoder, lexicon=lexicon)
+        spoken = Utterance.from_phonemes(content, synthesizer.model.symbols) if phonemes else content
+        speech = synthesizer.say(spoken, options)
+    write(out, speech.audio)
+    for path, content in ((srt, speech.to_srt), (textgrid, speech.to_textgrid), (json, speech.to_json)):
+        if path is not None:
+            write_text(path, content())
+    print(f"{out}: {speech.seconds:.2f} s, {len(speech.words)} words")
+
+
+def read_text(text: str) -> str:
+    """The text itself, of the file of that name, or of standard input for "-".
+
+    Raises:
+        UserError: the file cannot be read, or is not UTF-8.
+    """
+    try:
+        if text == "-":
+            return sys.stdin.read()
+        if len(text) < 256 and "\n" not in text and text.strip() and Path(text).is_file():
+            return Path(text).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(text, "is not UTF-8 text", "save it as UTF-8") from error
+    except (OSError, ValueError):
+        pass  # a text that cannot be a path
+    return text

@@ -1,0 +1,125 @@
+"""`Speech`: synthesized audio with the times of its words and phonemes, and these as files."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
+
+import torch
+
+from audiodiff.audio.io import Audio
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """A word and when it is spoken, in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class TimedPhoneme:
+    """A symbol of the phonemes and when it is spoken, in seconds; an empty symbol is silence."""
+
+    symbol: str
+    start: float
+    end: float
+
+
+Timed = TypeVar("Timed", TimedWord, TimedPhoneme)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Synthesized speech.
+
+    Attributes:
+        audio: (T,).
+        text: as written.
+        words: in order.
+        phonemes: in order; they cover the audio without gaps.
+        sentences: texts of the sentences or clauses that it was synthesized in, with their times.
+    """
+
+    audio: Audio
+    text: str
+    words: tuple[TimedWord, ...]
+    phonemes: tuple[TimedPhoneme, ...]
+    sentences: tuple[TimedWord, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the audio."""
+        return self.audio.samples.shape[-1] / self.audio.sample_rate
+
+    @classmethod
+    def join(cls, parts: Iterable["Speech"], text: str) -> "Speech":
+        """Several, one after the other.
+
+        Raises:
+            ValueError: there are none.
+        """
+        samples, words, phonemes, sentences, length, rate = [], [], [], [], 0, 0
+        for part in parts:
+            start, rate = length / part.audio.sample_rate, part.audio.sample_rate
+            samples.append(part.audio.samples)
+            words += [_later(word, start) for word in part.words]
+            phonemes += [_later(phoneme, start) for phoneme in part.phonemes]
+            sentences += [_later(sentence, start) for sentence in part.sentences]
+            length += part.audio.samples.shape[-1]
+        if not samples:
+            raise ValueError("there is nothing to join")
+        return cls(Audio(torch.cat(samples), rate), text, tuple(words), tuple(phonemes), tuple(sentences))
+
+    def to_json(self) -> str:
+        """Text, sentences, words and phonemes with their times, as JSON."""
+        timed = {name: [asdict(one) for one in getattr(self, name)] for name in ("sentences", "words", "phonemes")}
+        record = {"text": self.text, "seconds": round(self.seconds, 4), "sample_rate": self.audio.sample_rate}
+        return json.dumps(record | timed, ensure_ascii=False, indent=1) + "\n"
+
+    def to_srt(self) -> str:
+        """Subtitles of the sentences in SubRip's format."""
+        blocks = [
+            f"{number}\n{_srt_time(one.start)} --> {_srt_time(one.end)}\n{' '.join(one.text.split())}\n"
+            for number, one in enumerate(self.sentences, 1)
+        ]
+        return "\n".join(blocks)
+
+    def to_textgrid(self) -> str:
+        """Words and phonemes as two interval tiers of a Praat TextGrid."""
+        words = list(_without_gaps([(word.text, word.start, word.end) for word in self.words], self.seconds))
+        phonemes = [(one.symbol, one.start, one.end) for one in self.phonemes if one.end > one.start]
+        lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {self.seconds:.6f}"]
+        lines += ["tiers? <exists>", "size = 2", "item []:"]
+        for number, (name, intervals) in enumerate((("words", words), ("phonemes", phonemes)), 1):
+            lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+            lines += ["        xmin = 0", f"        xmax = {self.seconds:.6f}"]
+            lines += [f"        intervals: size = {len(intervals)}"]
+            for index, (label, start, end) in enumerate(intervals, 1):
+                quoted = label.replace('"', '""')
+                lines += [f"        intervals [{index}]:", f"            xmin = {start:.6f}"]
+                lines += [f"            xmax = {end:.6f}", f'            text = "{quoted}"']
+        return "\n".join(lines) + "\n"
+
+
+def _later(one: Timed, seconds: float) -> Timed:
+    return replace(one, start=one.start + seconds, end=one.end + seconds)
+
+
+def _without_gaps(intervals: Sequence[tuple[str, float, float]], end: float) -> Iterable[tuple[str, float, float]]:
+    """Intervals with empty ones between them, as tiers of a TextGrid need."""
+    time = 0.0
+    for label, start, stop in intervals:
+        if start > time:
+            yield "", time, start
+        yield label, max(start, time), stop
+        time = stop
+    if end > time:
+        yield "", time, end
+
+
+def _srt_time(seconds: float) -> str:
+    whole = round(seconds * 1000)
+    return f"{whole // 3600000:02d}:{whole // 60000 % 60:02d}:{whole // 1000 % 60:02d},{whole % 1000:03d}"

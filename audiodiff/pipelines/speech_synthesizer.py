@@ -1,0 +1,282 @@
+"""`SpeechSynthesizer`: from text to speech, sentence by sentence.
+
+A text is cut into sentences, and long sentences at clause punctuation (`text.front_end`); each part is synthesized
+whole: phonemes, durations and pitch, the mel by diffusion, the audio by the vocoder that the voice names. The silence
+that the model predicts at both ends of a part is what lies between sentences, so that parts are joined in silence; a
+cut within a sentence keeps less of it.
+
+Pace scales the predicted durations, a pitch shift the predicted pitch, energy is an offset of the log-mel. Part k of
+seed s starts from the noise of clip k (`pipelines.seeds`), so that a stream, the whole text and any batch agree.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from audiodiff.audio.io import Audio
+from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
+from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
+from audiodiff.errors import UserError
+from audiodiff.models.acoustic_model import AcousticModel, Prosody
+from audiodiff.nn.text_encoder import whole_frames
+from audiodiff.pipelines.options import SpeechOptions
+from audiodiff.pipelines.pipeline import Pipeline, Progress
+from audiodiff.pipelines.speech import Speech, TimedPhoneme, TimedWord
+from audiodiff.pipelines.vocoder import Vocoder
+from audiodiff.text.front_end import FrontEnd, Utterance, front_end
+from audiodiff.text.lexicon import Lexicon
+
+CLAUSE_CHARACTERS = 200  # longer sentences are cut at clause punctuation
+FIRST_CLAUSE_CHARACTERS = 60  # of a stream: its first part is short, so that audio begins early
+_CLAUSE_SILENCE = 0.12  # seconds between two parts of one sentence, at most
+_MIN_FRAMES_OF_SOUND = 1.0
+_FADE_SECONDS = 0.005
+
+
+class _Part(NamedTuple):
+    """A sentence or a clause."""
+
+    utterance: Utterance
+    first: bool  # of its sentence
+    last: bool
+
+
+class SpeechSynthesizer(Pipeline):
+    """Speaks texts.
+
+    Args:
+        model: a voice.
+        device, precision, model_hash, training: as of `Pipeline`.
+        vocoder: of the same mel spec; None: the one that the voice names.
+        lexicon: pronunciations that go before those of the language, or the CSV file that holds them.
+
+    Raises:
+        UserError: the vocoder reads other mels than the voice makes, or as `Pipeline`.
+    """
+
+    MODEL = AcousticModel
+    model: AcousticModel
+
+    def __init__(
+        self,
+        model: AcousticModel,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+        model_hash: str = "",
+        training: dict | None = None,
+        vocoder: Vocoder | str | Path | None = None,
+        lexicon: Lexicon | str | Path | None = None,
+    ):
+        super().__init__(model, device, precision, model_hash, training)
+        chosen = model.vocoder if vocoder is None else vocoder
+        self.vocoder = chosen if isinstance(chosen, Vocoder) else Vocoder.from_pretrained(chosen, device, precision)
+        self._lexicon = Lexicon.load(lexicon, model.language) if isinstance(lexicon, str | Path) else lexicon
+        self._front: FrontEnd | None = None
+        self._check_vocoder()
+
+    @property
+    def front(self) -> FrontEnd:
+        """The front end, which is loaded when the first text is read."""
+        if self._front is None:
+            self._front = front_end(self.model.language, self._lexicon)
+        return self._front
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Names of the speakers."""
+        return self.model.speakers
+
+    def say(
+        self,
+        text: str | Utterance,
+        options: SpeechOptions | None = None,
+        *,
+        callback: Callable[[Progress], None] | None = None,
+        **overrides: Any,
+    ) -> Speech:
+        """Speak a text of any length.
+
+        Args:
+            text: with the markup `[[phonemes]]` and `[pause 0.5]`; or phonemes (`Utterance.from_phonemes`).
+            options: how.
+            callback: called with the progress within each part.
+            overrides: fields of `SpeechOptions` that override those of `options`.
+
+        Raises:
+            UserError: nothing to speak, bad markup, an unknown speaker, or an option out of range.
+        """
+        whole = text if isinstance(text, str) else text.text
+        return Speech.join(self._synthesize(self._parts(text), _options(options, overrides), callback), whole)
+
+    def stream(
+        self,
+        text: str | Utterance,
+        options: SpeechOptions | None = None,
+        *,
+        callback: Callable[[Progress], None] | None = None,
+        **overrides: Any,
+    ) -> Iterator[Speech]:
+        """Speak a text part by part: sentences, and clauses of long ones. Raises as `say`, before the first part.
+
+        The first part is cut short, so that the audio begins early; otherwise the parts are those of `say`.
+        """
+        chosen = _options(options, overrides)
+        self._speaker(chosen.speaker)
+        return self._synthesize(self._parts(text, FIRST_CLAUSE_CHARACTERS), chosen, callback)
+
+    def check(self, options: SpeechOptions) -> None:
+        """Check options against the model, before any work.
+
+        Raises:
+            UserError: an unknown speaker or sampler, or fewer steps than the sampler needs.
+        """
+        self._speaker(options.speaker)
+        with warnings.catch_warnings(action="ignore"):  # sampling warns
+            self.model.sampler_for(self._steps(options), options.sampler)
+
+    @torch.inference_mode()
+    def prosody(self, utterance: Utterance, options: SpeechOptions | None = None) -> Prosody:
+        """Durations (1, N) in mel frames and pitch (1, N) in Hz of an utterance's symbols and both boundaries."""
+        options = options or SpeechOptions()
+        tokens, speaker = self.model.tokens([utterance.phonemes]), self._speaker(options.speaker)
+        predicted = self.model.predict_prosody(tokens, speaker)
+        durations = predicted.durations.clamp(min=_MIN_FRAMES_OF_SOUND / 2) / options.rate
+        per_second = self.model.mel_spec.sample_rate / self.model.mel_spec.hop_length
+        for pause in utterance.pauses:
+            place = pause.position if pause.position < len(utterance.phonemes) else pause.position + 1
+            durations[0, place] += pause.seconds * per_second
+        return Prosody(durations, predicted.pitch * 2 ** (options.pitch / 12))
+
+    @torch.inference_mode()
+    def mel(
+        self,
+        utterance: Utterance,
+        options: SpeechOptions | None = None,
+        *,
+        prosody: Prosody | None = None,
+        noise_seed: int | None = None,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> Tensor:
+        """The log-mel (M, F) of an utterance.
+
+        Args:
+            utterance: a sentence or a clause.
+            options: how.
+            prosody: durations and pitch; None: predicted ones.
+            noise_seed: of the noise, in place of clip 0 of the options' seed.
+            callback: called with the progress after every step.
+        """
+        options = options or SpeechOptions()
+        prosody = prosody or self.prosody(utterance, options)
+        seed = clip_seed(options.seed, "0") if noise_seed is None else noise_seed
+        model, tokens = self.model, self.model.tokens([utterance.phonemes])
+        with self._context():
+            encoded = model.embed_text(tokens, self._speaker(options.speaker), prosody)
+            denoiser: Any = model.denoiser
+            scale = model.guidance if options.guidance_scale is None else options.guidance_scale
+            if scale != 1:
+                denoiser = ClassifierFree(denoiser, scale, model.unconditional(encoded))
+            sampler = model.sampler_for(self._steps(options), options.sampler)
+            where = ([seed], model.network.frontend.channels, encoded.mean.shape[-1], 0, self.device)
+
+            def report(step: int, nfe: int, *_: object) -> None:
+                if callback is not None:
+                    callback(Progress(step + 1, nfe))
+
+            start = batch_noise(*where) * sampler.noise_scale(denoiser)
+            x = sampler(denoiser, start, encoded.condition, step_noise(*where), report).float()
+        mel = model.to_mel(x, encoded.mean.float())[0, :, : int(encoded.frames)]
+        return mel + options.energy * self._decibel
+
+    def _parts(self, text: str | Utterance, first_limit: int = CLAUSE_CHARACTERS) -> Iterator[_Part]:
+        if isinstance(text, Utterance):
+            yield _Part(text, True, True)
+            return
+        limit = first_limit
+        for sentence in self.front.sentences(text):
+            clauses = self.front.clauses(sentence, limit) if len(sentence) > limit else [sentence]
+            for number, clause in enumerate(clauses):
+                yield _Part(self.front.phonemize(clause), number == 0, number == len(clauses) - 1)
+            limit = CLAUSE_CHARACTERS
+
+    def _synthesize(
+        self, parts: Iterator[_Part], options: SpeechOptions, callback: Callable[[Progress], None] | None
+    ) -> Iterator[Speech]:
+        self.check(options)
+        for number, part in enumerate(parts):
+            yield self._speak(part, options, clip_seed(options.seed, str(number)), callback)
+
+    def _speak(self, part: _Part, options: SpeechOptions, seed: int, callback: Any) -> Speech:
+        spec, prosody = self.model.mel_spec, self.prosody(part.utterance, options)
+        limit = _CLAUSE_SILENCE / 2 * spec.sample_rate / spec.hop_length / options.rate
+        for place, whole in ((0, part.first), (-1, part.last)):
+            if not whole and not part.utterance.pauses:
+                prosody.durations[0, place] = prosody.durations[0, place].clamp(max=limit)
+        mel = self.mel(part.utterance, options, prosody=prosody, noise_seed=seed, callback=callback)
+        generated = self.vocoder.generate(mel, clip_seeds=[seed])
+        assert isinstance(generated, Audio)
+        samples = generated.samples
+        audio = Audio(_faded(samples, round(_FADE_SECONDS * spec.sample_rate)), spec.sample_rate)
+        return _timed(part.utterance, audio, whole_frames(prosody.durations)[0], spec.hop_length)
+
+    @property
+    def _decibel(self) -> float:
+        """What a log-mel rises by where its audio is louder by 1 dB."""
+        spec = self.model.mel_spec
+        return {"e": math.log(10) / 20, "10": 1 / 20, "db": 1 / spec.power}[spec.log_base] * spec.power
+
+    def _speaker(self, speaker: str | Mapping[str, float] | None) -> Tensor:
+        return self.model.speaker_embedding([speaker])
+
+    def _steps(self, options: SpeechOptions) -> int:
+        return self.model.default_steps if options.steps is None else options.steps
+
+    def _check_vocoder(self) -> None:
+        own, other = self.model.mel_spec, self.vocoder.spec
+        names = [name for name in vars(own) if getattr(own, name) != getattr(other, name)]
+        if names:
+            differing = ", ".join(f"{name} {getattr(other, name)}, not {getattr(own, name)}" for name in names)
+            fix = f"choose a vocoder of the voice's mel, such as {self.model.vocoder}"
+            raise UserError("vocoder", f"reads other mels than the voice makes: {differing}", fix)
+
+    @classmethod
+    def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> Self:
+        """The same voice with random weights; the vocoder keeps its own."""
+        return super().untrained(folder, device, seed)
+
+
+def _options(options: SpeechOptions | None, overrides: Mapping[str, Any]) -> SpeechOptions:
+    try:
+        return replace(options or SpeechOptions(), **overrides)
+    except TypeError:
+        known = SpeechOptions.__dataclass_fields__
+        name = next(name for name in overrides if name not in known)
+        raise UserError(f"option {name}", "unknown", f"choose among {', '.join(known)}") from None
+
+
+def _faded(samples: Tensor, length: int) -> Tensor:
+    """Fade both ends in and out: what remains of noise there would click where parts meet."""
+    length = min(length, samples.shape[-1] // 2)
+    rise = torch.linspace(0, 1, length + 2)[1:-1]
+    samples = samples.clone()
+    samples[:length] *= rise
+    samples[samples.shape[-1] - length :] *= rise.flip(0)
+    return samples
+
+
+def _timed(utterance: Utterance, audio: Audio, frames: Tensor, hop_length: int) -> Speech:
+    """The audio of an utterance with the times of its words and phonemes."""
+    seconds = audio.samples.shape[-1] / audio.sample_rate
+    edges = [0.0, *(frames.cumsum(0) * hop_length / audio.sample_rate).clamp(max=seconds).tolist()]
+    edges[-1] = seconds
+    symbols = ["", *utterance.phonemes, ""]
+    phonemes = tuple(TimedPhoneme(symbol, *times) for symbol, times in zip(symbols, pairwise(edges), strict=True))
+    words = tuple(TimedWord(word.text, edges[word.start + 1], edges[word.end + 1]) for word in utterance.words)
+    return Speech(audio, utterance.text, words, phonemes, (TimedWord(utterance.text, edges[1], edges[-2]),))
