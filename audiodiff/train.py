@@ -189,7 +189,7 @@ def start(model: "DiffusionModel", name: str) -> dict:
             name, f"is a model of type {found.type!r}, not {model.TYPE!r}", f"set init_from to a {model.TYPE}"
         )
     try:
-        model.load_weights(found.weights)
+        model.load_initial_weights(found.weights, found.arguments)
     except (RuntimeError, LookupError) as error:
         problem = f"does not fit this configuration ({' '.join(str(error).split())[:200]})"
         raise UserError(name, problem, f"configure the network that `audiodiff info {name}` shows") from error

@@ -93,8 +93,8 @@ def main() -> None:
         f"Aligner {how} ({trained:.0f} s of processor time), compared on {len(chosen)} clips ({seconds / 60:.0f} min, "
         f"{len(values)} boundaries); aligns at {speed:.0f} times real time on one core.",
         "",
-        "| boundaries | median error (ms) | mean (ms) | within 10 ms | within 20 ms | within 50 ms | median difference |",
-        "|---|---|---|---|---|---|---|",
+        "| boundaries | median error (ms) | mean (ms) | within 10 ms | within 20 ms | within 50 ms | difference |",
+        "|---|--:|--:|--:|--:|--:|--:|",
         row("as they are", values),
         row("without the systematic difference", values - np.median(values)),
         "",

@@ -15,7 +15,10 @@ from audiodiff.errors import UserError
 from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
 
-RECIPES = {"autoencoder", "drums", "music_latent", "music_uncond", "speech_few_step", "speech_mel"}
+RECIPES = {
+    *("autoencoder", "drums", "music_latent", "music_uncond"),
+    *("speech_few_step", "speech_mel", "speech_own_voice", "speech_text"),
+}
 GROUPS = {
     folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
     for folder in config.conf_folder().iterdir()

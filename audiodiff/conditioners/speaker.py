@@ -52,6 +52,20 @@ class Speaker(Conditioner):
             raise UserError(f"speaker {speaker!r:.60}", "has weights that are not positive", "write A:0.7,B:0.3")
         return weights / weights.sum()
 
+    def carry_over(self, trained: "Speaker", weight: Tensor) -> Tensor:
+        """Start from another model's speakers: those of the same name keep their vectors, a new one is their mean.
+
+        Args:
+            trained: the conditioner of that model.
+            weight: of its projection, (embedding, its K).
+
+        Returns:
+            The weight of this one's projection (embedding, K).
+        """
+        mean = weight.mean(1)
+        known = {name: weight[:, column] for column, name in enumerate(trained.speakers)}
+        return torch.stack([known.get(name, mean) for name in self.speakers], dim=1)
+
     def from_crop(self, crop: Crop) -> Tensor:
         """Weights (K,) of the speaker of the crop's clip; zeros if it is none of them."""
         return torch.tensor([float(name == crop.clip.speaker) for name in self.speakers])

@@ -11,6 +11,7 @@ The process runs on normalized log-mels (`audio.mel.normalization`), `fold` mel 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -24,7 +25,7 @@ from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
-from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.models.diffusion_model import CONDITIONERS, DiffusionModel
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.nn.prosody import restore_pitch
@@ -262,6 +263,18 @@ class AcousticModel(DiffusionModel):
         bands = self.mel_spec.n_mels if self.normalization is None else len(self.normalization.mean)
         if bands != self.mel_spec.n_mels:
             raise UserError("normalization", f"has {bands} bands, the mel {self.mel_spec.n_mels}", "measure it again")
+
+    def load_initial_weights(self, weights: dict[str, Tensor], trained: Mapping[str, Any]) -> None:
+        """Load the weights of a model that may have other speakers (`Speaker.carry_over`).
+
+        Args:
+            weights: of the trained model.
+            trained: its constructor's arguments.
+        """
+        name = f"{CONDITIONERS}{self.speaker.name}.projection.weight"
+        if isinstance(speaker := trained.get("speaker"), Speaker) and name in weights:
+            weights = weights | {name: self.speaker.carry_over(speaker, weights[name])}
+        self.load_weights(weights)
 
     def _parts(self) -> dict[str, nn.Module]:
         return super()._parts() | {ENCODER: self.encoder}

@@ -4,7 +4,7 @@ A model is a class with a `TYPE`, by which its checkpoints are known, and `ARGUM
 arguments and of the attributes that hold them: from these its config is written, and the model is built again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -55,6 +55,14 @@ class PretrainedModel(nn.Module):
             found = {key: weights[name + key] for key in part.state_dict() if name + key in weights}
             _load(part, found)
         _load(self.network, {name: weight for name, weight in weights.items() if name not in parts})
+
+    def load_initial_weights(self, weights: dict[str, Tensor], trained: Mapping[str, Any]) -> None:
+        """Load the weights of a trained model to go on from; `trained` are its constructor's arguments.
+
+        Raises:
+            RuntimeError: names or shapes do not match.
+        """
+        self.load_weights(weights)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:

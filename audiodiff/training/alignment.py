@@ -25,9 +25,9 @@ from audiodiff.models.aligner import FRAME_SECONDS, SAMPLE_RATE, Aligner, Unit
 from audiodiff.models.lattice import STATES
 from audiodiff.nn.gaussian_mixture import GaussianMixtures
 
-STAGES = (6, 3, 3, 2)  # iterations with 1, 2, 4, 8 components
+STAGES = (5, 2, 2, 2)  # iterations with 1, 2, 4, 8 components
 ADAPTATION = 3  # iterations from a trained aligner
-MAX_SECONDS = 1500.0  # of speech; more changes the boundaries little
+MAX_SECONDS = 900.0  # of speech; more changes the boundaries little
 MAX_CLIP_SECONDS = 30.0  # longer clips are not trained on
 MARKS = "ˈˌ↓→↗↘"
 _PAUSE_SECONDS = 0.075  # a stated pause of less is a transition, not silence
