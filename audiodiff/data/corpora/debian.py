@@ -18,7 +18,7 @@ from audiodiff.data.corpora.corpus import Corpus, Recording, Request
 from audiodiff.errors import UserError
 
 _log = logging.getLogger(__name__)
-_ALTERNATIVES = "prepare `hibari` (synthetic speech, by pip alone) or `folder:PATH` (your own recordings) instead"
+_ALTERNATIVES = "prepare `hibari --clips 100` (synthetic, by pip alone) or `folder:PATH` (your own recordings) instead"
 _COMMON_LICENSE = re.compile(r"/usr/share/common-licenses/([\w.+-]*\w)")
 _FIELD = re.compile(r"^([\w-]+):(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _AUTHORS = re.compile(r"^Upstream Authors?:((?:\n?[ \t]+\S.*)+)", re.MULTILINE)

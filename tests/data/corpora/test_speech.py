@@ -137,3 +137,41 @@ def test_asterisk_layout_and_g722(tmp_path):
     assert tone > 100 * (np.square(spectrum).sum() - tone)  # G.722's noise lies far below a pure tone
     with pytest.raises(UserError):
         found["empty"].read()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
+def test_texts_beside_recordings_get_phonemes_in_their_language(tmp_path):
+    for number, suffix in enumerate((".lab", ".txt", "")):
+        sound(tmp_path / f"me/{number}.wav", seed=number)
+        if suffix:
+            (tmp_path / f"me/{number}{suffix}").write_text("Hello.\n")
+    plain = prepare([f"folder:{tmp_path / 'me'}"], tmp_path / "plain")
+    assert {(clip.text, clip.language, clip.phonemes) for clip in plain.clips} == {("Hello.", "", ""), ("", "", "")}
+    english = prepare([f"folder:{tmp_path / 'me'}"], tmp_path / "english", language="en-us")
+    assert [clip.text for clip in english.clips] == ["Hello.", "Hello.", ""]
+    assert [clip.language for clip in english.clips] == ["en-us", "en-us", ""]
+    assert english.clips[0].phonemes == english.clips[1].phonemes != "" == english.clips[2].phonemes
+    assert all(clip.durations == clip.pitch == () for clip in english.clips)
+
+
+def test_a_text_that_several_speakers_read_is_in_one_split(tmp_path):
+    root = tmp_path / "VCTK"
+    for speaker in ("p1", "p2", "p3"):
+        for number in range(20):
+            sound(root / f"wav48/{speaker}/{speaker}_{number:03d}.wav", seed=number, rate=16000)
+            (root / f"txt/{speaker}").mkdir(parents=True, exist_ok=True)
+            (root / f"txt/{speaker}/{speaker}_{number:03d}.txt").write_text(f"Sentence number {number}.")
+    clips = prepare([f"vctk:{root}"], tmp_path / "out").clips
+    splits = {clip.text: {other.split for other in clips if other.text == clip.text} for clip in clips}
+    assert len(splits) == 20 and all(len(found) == 1 for found in splits.values())
+    assert {clip.split for clip in clips} == {"train", "validation", "test"} or len({c.split for c in clips}) == 2
+
+
+def test_labels_of_festvox_become_phonemes_with_durations(tmp_path):
+    sound(tmp_path / "voice/wav/ru_0001.wav", seconds=1.0)
+    for name in ("etc", "lab"):
+        (tmp_path / "voice" / name).mkdir()
+    (tmp_path / "voice/etc/txt.done.data").write_text('( ru_0001 "да" )\n', encoding="utf-8")
+    (tmp_path / "voice/lab/ru_0001.lab").write_text("#\n0.3 125 pau\n0.4 125 d\n0.6 125 aa\n0.9 125 pau\n")
+    (one,) = speech.festvox(tmp_path / "voice")
+    assert one.phonemes == "dá" and one.durations == pytest.approx((0.3, 0.1, 0.2, 0.4))
