@@ -9,6 +9,7 @@ from audiodiff.models.registry import MODEL_TYPES
 TABLES = [
     ("audiodiff.pipelines.registry", "PIPELINES"),
     ("audiodiff.evaluation.registry", "EVALUATIONS"),
+    ("audiodiff.evaluation.registry", "BENCHMARKS"),
     ("audiodiff.export.model_card", "CARDS"),
     ("audiodiff.demo.serve", "PAGES"),
 ]

@@ -1,7 +1,7 @@
 """`audiodiff benchmark`: quality and speed of a model over samplers and steps."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -9,6 +9,7 @@ from audiodiff.cli.options import Model
 from audiodiff.errors import UserError
 from audiodiff.extras import require
 
+Number = TypeVar("Number", int, float)
 RECORD, TABLE, PLOT = "benchmark.json", "benchmark.md", "benchmark.png"
 EARLIER = {"curve.json": RECORD, "curve.md": TABLE, "curve.png": PLOT}
 
@@ -26,9 +27,15 @@ def benchmark(
             "the table too)."
         ),
     ] = None,
-    steps: Annotated[str, typer.Option(help="Denoising steps, separated by commas.")] = "1,2,4,6,10,20,50",
+    steps: Annotated[
+        str,
+        typer.Option(help="Denoising steps, separated by commas (default: 1,2,4,6,10,20,50; for a voice 1,2,4,8,16)."),
+    ] = "",
     samplers: Annotated[
         str, typer.Option(help="Samplers, separated by commas (default: the model's own, ddim and dpmpp_2m).")
+    ] = "",
+    guidance_scales: Annotated[
+        str, typer.Option(help="Guidance scales of a voice, separated by commas (default: the model's own).")
     ] = "",
     metrics: Annotated[str, typer.Option(help="Metrics, such as pesq,stoi,wer (default: all).")] = "",
     seed: Annotated[int, typer.Option(help="Random seed. Each clip's noise depends on the seed and its name.")] = 0,
@@ -41,38 +48,33 @@ def benchmark(
         str, typer.Option(help="Language of clips whose corpus does not state it, as a code such as en.")
     ] = "",
 ) -> None:
-    """Benchmark quality and speed over samplers and steps. Existing results are kept: rerun to resume."""
+    """Benchmark quality and speed of a vocoder or a voice over steps. Existing results are kept: rerun to resume."""
     require("metrics")
     require("report")
-    import torch
 
-    from audiodiff.evaluation import card, plot, report, table
-    from audiodiff.evaluation.benchmark import Settings, sweep
+    from audiodiff.evaluation import card, plot, registry, report, table
     from audiodiff.files import write_text
-    from audiodiff.metrics import METRICS
     from audiodiff.models import checkpoint
-    from audiodiff.pipelines.vocoder import Vocoder
 
     if out is None and checkpoint.locate(model) != model:
         raise UserError(model, "is a shipped model, which is not modified", "add --out FOLDER")
 
-    settings = Settings(
+    sweep = registry.Sweep(
+        numbers("--steps", steps, int),
         words(samplers),
-        integers(steps),
-        words(metrics) or tuple(METRICS),
+        words(metrics),
+        numbers("--guidance-scales", guidance_scales, float),
         seed,
-        tuple(split or Settings.splits),
+        tuple(split or registry.Sweep.splits),
         limit,
         language,
     )
-    vocoder = Vocoder.from_pretrained(model)
-    on_gpu = Vocoder.from_pretrained(model, "cuda") if torch.cuda.is_available() else None
     folder = out or model
     report.make_folder(folder)
     for earlier, name in EARLIER.items():
         if (folder / earlier).exists() and not (folder / name).exists():
             (folder / earlier).rename(folder / name)
-    record = sweep(vocoder, on_gpu, manifests(data), settings, folder / RECORD)
+    record = registry.run_benchmark(model, manifests(data), sweep, folder / RECORD)
     plot.draw(record, folder / PLOT)
     text = table.markdown(record, PLOT)
     write_text(folder / TABLE, text)
@@ -86,16 +88,22 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
 
-def integers(text: str) -> tuple[int, ...]:
-    """Parse the integers of a list, separated by commas or blanks.
+def numbers(option: str, text: str, kind: type[Number]) -> tuple[Number, ...]:
+    """Parse the numbers of a list, separated by commas or blanks.
+
+    Args:
+        option: that the list is of.
+        text: the list.
+        kind: int or float.
 
     Raises:
         UserError: it holds something else.
     """
     try:
-        return tuple(map(int, words(text)))
+        return tuple(map(kind, words(text)))
     except ValueError:
-        raise UserError(f"--steps {text}", "is not a list of integers", "write it like --steps 4,6,10") from None
+        whole = "integers" if kind is int else "numbers"
+        raise UserError(f"{option} {text}", f"is not a list of {whole}", f"write it like {option} 4,6,10") from None
 
 
 def manifests(data: list[str]) -> dict:

@@ -1,16 +1,30 @@
 """Evaluation of every type of model: from a checkpoint and a manifest to a report."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
-from audiodiff.evaluation import codec_evaluation, generation_evaluation, report, vocoder_evaluation
+from audiodiff.evaluation import (
+    benchmark,
+    codec_evaluation,
+    generation_evaluation,
+    report,
+    speech_benchmark,
+    speech_evaluation,
+    vocoder_evaluation,
+)
 from audiodiff.evaluation.codec_evaluation import codec_report
 from audiodiff.evaluation.generation_evaluation import MIN_CLIPS, generation_report
 from audiodiff.evaluation.held_out import Settings
+from audiodiff.evaluation.record import Record
 from audiodiff.evaluation.report import Report
+from audiodiff.evaluation.speech_report import speech_report
+from audiodiff.evaluation.teachers import find_teacher
 from audiodiff.evaluation.vocoder_report import vocoder_report
 from audiodiff.models import checkpoint
 from audiodiff.models.acoustic_model import AcousticModel
@@ -19,6 +33,7 @@ from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
 
 ModelReport = Callable[[str | Path, Callable[[], Manifest], Settings, str], Report]
@@ -64,6 +79,12 @@ def _generator(model: str | Path, prepare: Callable[[], Manifest], settings: Set
     return generation_report(evaluation, clips, generator.sample_rate)
 
 
+def _voice(model: str | Path, prepare: Callable[[], Manifest], settings: Settings, device: str) -> Report:
+    synthesizer = SpeechSynthesizer.from_pretrained(model, device)
+    teacher = find_teacher(synthesizer.model.speakers)
+    return speech_report(speech_evaluation.evaluate(synthesizer, prepare(), settings, teacher))
+
+
 def _codec(model: str | Path, prepare: Callable[[], Manifest], settings: Settings, device: str) -> Report:
     for name in ("steps", "sampler", "seed"):
         if (value := getattr(settings, name)) is not None:
@@ -78,6 +99,81 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     VocoderModel.TYPE: _vocoder,
     AudioModel.TYPE: _generator,
     Codec.TYPE: _codec,
-    AcousticModel.TYPE: None,
+    AcousticModel.TYPE: _voice,
+    Aligner.TYPE: None,
+}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a benchmark varies, and over which clips; empty: the defaults of the model's type.
+
+    Attributes:
+        steps: numbers of denoising steps.
+        samplers: names, of a vocoder.
+        metrics: names, of a vocoder.
+        guidance_scales: of a voice.
+        seed, splits, limit: as of `held_out.Settings`.
+        language: ISO 639-1 code of clips whose corpus does not state it, for a vocoder's word errors.
+    """
+
+    steps: tuple[int, ...] = ()
+    samplers: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    guidance_scales: tuple[float, ...] = ()
+    seed: int = 0
+    splits: tuple[str, ...] = Settings.splits
+    limit: int | None = None
+    language: str = ""
+
+    def refuse(self, kind: str, **options: str) -> None:
+        """Raise `UserError` if one of these options is set, which a type of model does not have."""
+        for name, option in options.items():
+            if getattr(self, name):
+                raise UserError(option, f"does not apply to {kind}", f"remove {option}")
+
+
+def run_benchmark(model: str | Path, data: dict[str, Manifest], sweep: Sweep, path: Path) -> Record:
+    """Benchmark a model and keep the record at `path`; results that it has are not computed again.
+
+    Raises:
+        UserError: no such model, a type of model without a benchmark, or settings that do not apply.
+    """
+    kind = checkpoint.type_of(checkpoint.locate(model))
+    run = BENCHMARKS.get(kind)
+    if run is None:
+        raise UserError(model, f"is a model of type {kind!r}, which has no benchmark", "use `audiodiff evaluate`")
+    return run(model, data, sweep, path)
+
+
+def _benchmark_vocoder(model: str | Path, data: dict[str, Manifest], sweep: Sweep, path: Path) -> Record:
+    sweep.refuse("a vocoder", guidance_scales="--guidance-scales")
+    settings = benchmark.Settings(
+        sweep.samplers,
+        sweep.steps or benchmark.STEPS,
+        sweep.metrics or benchmark.Settings.metrics,
+        sweep.seed,
+        sweep.splits,
+        sweep.limit,
+        sweep.language,
+    )
+    vocoder = Vocoder.from_pretrained(model)
+    on_gpu = Vocoder.from_pretrained(model, "cuda") if torch.cuda.is_available() else None
+    return benchmark.sweep(vocoder, on_gpu, data, settings, path)
+
+
+def _benchmark_voice(model: str | Path, data: dict[str, Manifest], sweep: Sweep, path: Path) -> Record:
+    sweep.refuse("text to speech", samplers="--samplers", metrics="--metrics", language="--language")
+    steps = sweep.steps or speech_benchmark.STEPS
+    settings = speech_benchmark.Settings(steps, sweep.guidance_scales, sweep.seed, sweep.splits, sweep.limit)
+    return speech_benchmark.sweep(SpeechSynthesizer.from_pretrained(model), data, settings, path)
+
+
+# By type of model; None: no benchmark.
+BENCHMARKS: dict[str, Callable[[str | Path, dict[str, Manifest], Sweep, Path], Record] | None] = {
+    VocoderModel.TYPE: _benchmark_vocoder,
+    AudioModel.TYPE: None,
+    Codec.TYPE: None,
+    AcousticModel.TYPE: _benchmark_voice,
     Aligner.TYPE: None,
 }

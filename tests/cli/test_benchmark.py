@@ -11,7 +11,7 @@ import torch
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import main
-from audiodiff.cli.benchmark import integers, manifests
+from audiodiff.cli.benchmark import manifests, numbers
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
@@ -96,7 +96,14 @@ def test_elsewhere_the_card_is_left_alone(command, model, data, tmp_path):
 
 def test_refuses_in_one_line(command, model, data, tmp_path):
     good = {"--model": model, "--data": data, "--out": tmp_path / "out", "--metrics": "mr_stft"}
-    wrong = ({"--model": tmp_path}, {"--data": tmp_path}, {"--steps": "six"}, {"--steps": 0}, {"--limit": 0})
+    wrong = (
+        {"--model": tmp_path},
+        {"--data": tmp_path},
+        {"--steps": "six"},
+        {"--steps": 0},
+        {"--limit": 0},
+        {"--guidance-scales": 2},
+    )
     for bad in (*wrong, {"--samplers": "nope"}, {"--metrics": "nope"}, {"--split": "nope"}):
         status, _, err = command("benchmark", *(item for pair in (good | bad).items() for item in pair))
         assert status == 1 and err.startswith("error: ") and err.count("\n") == 1, (bad, err)
@@ -111,4 +118,7 @@ def test_data_has_its_folders_name_unless_named(data):
 
 
 def test_lists_take_commas_and_blanks():
-    assert integers("6,200") == integers("6 200") == integers(" 6, 200 ") == (6, 200)
+    assert all(numbers("--steps", text, int) == (6, 200) for text in ("6,200", "6 200", " 6, 200 "))
+    assert numbers("--guidance-scales", "1, 2.5", float) == (1.0, 2.5) and numbers("--steps", "", int) == ()
+    with pytest.raises(UserError, match="is not a list of integers"):
+        numbers("--steps", "1.5", int)
