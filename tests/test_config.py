@@ -33,6 +33,8 @@ FAMILIES = (
     ("model=codec", "network=autoencoder", "data=audio", "task=codec", "callbacks=codec"),
     ("model=latent_audio", "network=latent", "data=latents", "task=denoising", "callbacks=audio"),
     ("task=few_step", "sampler=ddim"),
+    ("audio=vocos_24k", "model=acoustic", "network=mel", "data=sentences", "task=acoustic", "callbacks=acoustic"),
+    ("audio=vocos_24k", "model=acoustic_reference", "network=mel", "data=sentences", "task=acoustic"),
 )
 KEPT = {choice for family in FAMILIES for choice in family}
 ALONE = {

@@ -217,5 +217,5 @@ def test_smoke_makes_its_data(recipe, tmp_path):
     schema.build(cfg, "prepare")
     data = schema.build(cfg, "data")
     data.setup("fit")
-    assert len(data.crops.manifest) and data.crops.samples == 8192
+    assert len(data.crops.manifest) and 0 < data.crops.samples <= 8192  # sentences are whole
     assert schema.build(cfg, "model").network is not None

@@ -47,6 +47,7 @@ class Crop:
         sample_rate: Hz.
         read: (start, samples) -> mono (samples,), another stretch of the same recording, zero-padded.
         random: generator keyed by the dataset's seed and the draw.
+        reference: another recording of the same speaker, as a crop that is all of it; None: the data set has none.
     """
 
     clip: Any
@@ -56,6 +57,7 @@ class Crop:
     sample_rate: int
     read: Callable[[int, int], Tensor]
     random: np.random.Generator
+    reference: "Crop | None" = None
 
 
 class Conditioner(nn.Module, ABC):

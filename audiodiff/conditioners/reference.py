@@ -1,7 +1,8 @@
 """A reference clip whose timbre generated clips take over: statistics of its mel spectrogram, through a small encoder.
 
 In training the reference is another crop of the same recording, so that the model learns what crops of a recording have
-in common. Level is removed: clips are compared by their spectrum, not by how loud they were recorded.
+in common; of sentences it is another recording of the same speaker, whose voice is what these have in common. Level is
+removed: clips are compared by their spectrum, not by how loud they were recorded.
 """
 
 import math
@@ -20,7 +21,7 @@ from audiodiff.conditioners.registry import OPTIONS
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
 from audiodiff.options import Option
-from audiodiff.ranges import Positive, PositiveFloat
+from audiodiff.ranges import Positive, PositiveFloat, UnitInterval
 
 _SPEC = PRESETS["speech_16k"]
 _SILENCE = 1e-4  # root mean square
@@ -33,14 +34,21 @@ class Reference(Conditioner):
         seconds: of the reference that are used; shorter ones are repeated.
         hidden: width of the encoder.
         embedding: width of the network's embedding.
+        share: of the training crops that have a reference.
     """
 
     name = "reference"
     null = math.nan
 
-    def __init__(self, seconds: PositiveFloat = 2.0, hidden: Positive = 128, embedding: Positive = 128):
+    def __init__(
+        self,
+        seconds: PositiveFloat = 2.0,
+        hidden: Positive = 128,
+        embedding: Positive = 128,
+        share: UnitInterval = 1.0,
+    ):
         super().__init__()
-        self.seconds, self.hidden, self.embedding = seconds, hidden, embedding
+        self.seconds, self.hidden, self.embedding, self.share = seconds, hidden, embedding, share
         self.analysis = MelSpectrogram(_SPEC)
         self.encoder = nn.Sequential(
             nn.Linear(2 * _SPEC.n_mels, hidden), nn.SiLU(), nn.Linear(hidden, embedding, bias=False)
@@ -54,7 +62,7 @@ class Reference(Conditioner):
         """(T,) samples of the requested clip."""
         audio = request.get("reference")
         if audio is None:
-            return torch.full((self._samples(),), self.null)
+            return self.absent()
         if not isinstance(audio, Audio) or torch.atleast_2d(audio.samples).ndim != 2:
             raise UserError("reference", "expected one clip of Audio", "read it with audiodiff.audio.io.read")
         values = self._fit(torch.atleast_2d(audio.samples).mean(0), audio.sample_rate)
@@ -63,7 +71,16 @@ class Reference(Conditioner):
         return values
 
     def from_crop(self, crop: Crop) -> Tensor:
-        """(T,) samples of a random crop of the recording."""
+        """(T,) samples of a random crop of the recording, or of another one of the same speaker; null for some."""
+        if self.share < 1 and crop.random.random() >= self.share:
+            return self.absent()
+        return self._random_crop(crop.reference or crop)
+
+    def absent(self) -> Tensor:
+        """(T,) of a clip without a reference."""
+        return torch.full((self._samples(),), self.null)
+
+    def _random_crop(self, crop: Crop) -> Tensor:
         samples = min(math.ceil(self.seconds * crop.sample_rate), crop.length)
         start = int(crop.random.integers(crop.length - samples + 1))
         return self._fit(crop.read(start, samples), crop.sample_rate)
@@ -84,6 +101,6 @@ class Reference(Conditioner):
         needed = math.ceil(self.seconds * sample_rate)
         values = resample(waveform[:needed].contiguous(), sample_rate, _SPEC.sample_rate)
         if not len(values) or float(values.square().mean().sqrt()) < _SILENCE:
-            return torch.full((self._samples(),), self.null)
+            return self.absent()
         repeated = values.repeat(math.ceil(self._samples() / len(values)))[: self._samples()]
         return normalize_rms(repeated, silence=_SILENCE)

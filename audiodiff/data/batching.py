@@ -1,17 +1,17 @@
-"""Batches of clips of different lengths: padding with masks, and length buckets.
+"""Batches of clips of different lengths: padding with masks, and batches of similar length.
 
-`LengthBuckets` reorders an endless stream of draws so that the items of a batch are of similar length. Like the stream
-of `CropDataset` it has no state: which item a draw takes is a pure function of (seed, draw), so that any number of
-workers and ranks may read it, and a resumed run reads on where it stopped.
+`LengthBatches` reorders an endless stream of draws so that the items of a batch are of similar length, and as many as
+fill it. Like the stream of `CropDataset` it has no state: which item a draw takes is a pure function of (seed, draw),
+so that any number of workers may read it, and a resumed run reads on where it stopped.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
 _ORDER, _BATCHES = 0, 1  # random streams: order of a pass, order of the batches of a window
 
@@ -50,43 +50,65 @@ def collate(items: Sequence[dict[str, Any]], fields: Mapping[str, Callable[[Sequ
     return batch | {name: function([item[name] for item in items]) for name, function in special.items()}
 
 
-class LengthBuckets(Dataset):
-    """An endless, stateless stream of a dataset's items, batched by length; index it with any draw >= 0.
+class LengthBatches:
+    """An endless, stateless stream of batches of items of similar length, of at most so much length in all.
 
-    Every pass over the dataset is a permutation keyed by (seed, pass). Windows of `buckets` batches are sorted by
-    length and cut into batches, whose order is shuffled.
+    Windows of consecutive draws are permuted, sorted by length and cut into batches of as many items as fit `budget`
+    when all are padded to the longest; the batches of a window come in random order, and draws are numbered in that
+    order. Which item a draw takes is a pure function of (seed, draw), and so are the batches.
 
     Args:
-        dataset: whose items are dictionaries.
-        lengths: of its items, in any unit.
-        batch_size: over all ranks.
-        buckets: batches of a window: more of them pad less and shuffle less.
+        lengths: of the items, in any unit.
+        budget: largest length of a batch, padding included; a longer item is a batch of its own.
+        most: largest number of items of a batch.
+        window: draws that are sorted at once: more of them pad less and shuffle less.
         seed: of the stream.
     """
 
-    def __init__(self, dataset: Dataset, lengths: Sequence[float], batch_size: int, buckets: int = 16, seed: int = 0):
-        self.dataset, self.lengths, self.seed = dataset, np.asarray(lengths), seed
-        self.batch_size, self.buckets = batch_size, buckets
-        self._window, self._order = -1, np.empty(0, np.int64)
+    def __init__(self, lengths: Sequence[float], budget: float, most: int, window: int = 512, seed: int = 0):
+        self.lengths, self.seed, self.budget, self.most = np.asarray(lengths), seed, budget, most
+        self.window = window
+        self._number, self._batches = -1, [np.empty(0, np.int64)]
 
     def index(self, draw: int) -> int:
         """Index of the item that a draw takes."""
-        window, place = divmod(draw, self.batch_size * self.buckets)
-        if window != self._window:  # a cache of the last window, nothing else depends on it
-            self._window, self._order = window, self._window_order(window)
-        return int(self._order[place])
+        number, place = divmod(draw, self.window)
+        return int(np.concatenate(self._plan(number))[place])
 
-    def __getitem__(self, draw: int) -> dict[str, Any]:
-        """The item of a draw, with the number of the `draw`."""
-        return self.dataset[self.index(draw)] | {"draw": draw}
+    def batches(self, draw: int) -> Iterator[list[int]]:
+        """Batches of draws, endlessly, from a draw on: the rest of the batch that it is in, then whole ones."""
+        number = draw // self.window
+        while True:
+            first = number * self.window
+            for items in self._plan(number):
+                if first + len(items) > draw:
+                    yield list(range(max(first, draw), first + len(items)))
+                first += len(items)
+            number += 1
 
-    def _window_order(self, window: int) -> np.ndarray:
-        size, items = self.batch_size * self.buckets, len(self.lengths)
-        draws = np.arange(window * size, (window + 1) * size)
-        order = np.empty(size, np.int64)
-        for number in np.unique(draws // items):
-            permutation = np.random.default_rng((self.seed, _ORDER, int(number))).permutation(items)
-            of_pass = draws // items == number
-            order[of_pass] = permutation[draws[of_pass] % items]
-        batches = order[np.argsort(self.lengths[order], kind="stable")].reshape(self.buckets, self.batch_size)
-        return np.random.default_rng((self.seed, _BATCHES, window)).permutation(batches).reshape(-1)
+    def _plan(self, number: int) -> list[np.ndarray]:
+        """The items of each batch of a window, a permutation of the items of its draws."""
+        if number == self._number:  # a cache of the last window, nothing else depends on it
+            return self._batches
+        order = self._permuted(number)
+        order = order[np.argsort(self.lengths[order], kind="stable")]
+        cuts, first = [], 0
+        for place, length in enumerate(self.lengths[order]):
+            if place > first and ((place - first + 1) * length > self.budget or place - first == self.most):
+                cuts.append(place)
+                first = place
+        batches = np.split(order, cuts)
+        shuffled = np.random.default_rng((self.seed, _BATCHES, number)).permutation(len(batches))
+        self._number, self._batches = number, [batches[place] for place in shuffled]
+        return self._batches
+
+    def _permuted(self, number: int) -> np.ndarray:
+        """The items of a window's draws in order: every pass over the items is a permutation keyed by (seed, pass)."""
+        items = len(self.lengths)
+        draws = np.arange(number * self.window, (number + 1) * self.window)
+        order = np.empty(self.window, np.int64)
+        for of_pass in np.unique(draws // items):
+            permutation = np.random.default_rng((self.seed, _ORDER, int(of_pass))).permutation(items)
+            chosen = draws // items == of_pass
+            order[chosen] = permutation[draws[chosen] % items]
+        return order

@@ -11,6 +11,7 @@ CORPORA = {
     "festvox-ru": "ru",
     "fillets-cs": "cs",
     "hibari": "en",
+    "kokoro": "en",
     "ljspeech": "en",
     "vctk": "en",
 }

@@ -6,6 +6,9 @@ an estimate of the mel, its mean given the text. With `prior_mean` the process r
 noise of Grad-TTS, Popov et al. 2021, arXiv 2105.06337, is centered on it): texture, which has no mean, is left to the
 diffusion. Without, the process runs on the mel itself.
 
+A voice is a speaker of the training data, a mixture of several, or, with a `reference` conditioner, that of a clip: its
+embedding takes the place of the speaker's.
+
 The process runs on normalized log-mels (`audio.mel.normalization`), `fold` mel frames being one of its frames.
 """
 
@@ -17,8 +20,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.mel.normalization import MelNormalization
+from audiodiff.conditioners.reference import Reference
 from audiodiff.conditioners.speaker import Speaker
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.grids.stored import StoredGrid
@@ -83,6 +88,7 @@ class AcousticModel(DiffusionModel):
         residual_scale: standard deviation that this difference is divided by.
         vocoder: name or folder of the vocoder that the voice is made for.
         guidance: default guidance scale.
+        reference: of voices that are known by a clip only; None: the model takes none.
         sampler, grids, validated: as of `DiffusionModel`.
 
     Raises:
@@ -107,6 +113,7 @@ class AcousticModel(DiffusionModel):
         "sampler",
         "grids",
         "validated",
+        "reference",
     )
 
     def __init__(
@@ -127,8 +134,10 @@ class AcousticModel(DiffusionModel):
         sampler: str = "recommended",
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
+        reference: Reference | None = None,
     ):
-        super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, [speaker])
+        voice = [speaker, reference]
+        super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, voice)
         self.encoder, self.mel_spec, self.symbols, self.language = encoder, mel_spec, symbols, language
         self.normalization, self.prior_mean, self.residual_scale = normalization, prior_mean, residual_scale
         self.vocoder, self.guidance = vocoder, guidance
@@ -138,6 +147,11 @@ class AcousticModel(DiffusionModel):
     def speaker(self) -> Speaker:
         """The conditioner of the speakers."""
         return self.conditioners[0]
+
+    @property
+    def reference(self) -> Reference | None:
+        """The conditioner of reference clips, if the model takes them."""
+        return self.conditioners[1] if len(self.conditioners) > 1 else None
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -163,13 +177,27 @@ class AcousticModel(DiffusionModel):
         rows = [torch.tensor([BOUNDARY, *self.symbols.encode(text), BOUNDARY]) for text in phonemes]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING).to(self._device)
 
-    def speaker_embedding(self, speakers: Sequence[str | Mapping[str, float] | None]) -> Tensor:
-        """Embeddings (B, E) of speakers or of mixtures of them (`conditioners.speaker.Speaker.weights`)."""
-        weights = torch.stack([self.speaker.weights(speaker) for speaker in speakers])
-        return self.embed_speaker({"speaker": weights})
+    def speaker_embedding(self, speakers: Sequence[str | Mapping[str, float] | Audio | None]) -> Tensor:
+        """Embeddings (B, E) of speakers, of mixtures (`conditioners.speaker.Speaker.weights`), or of reference clips.
+
+        Raises:
+            UserError: an unknown speaker, a silent clip, or a clip and the model takes none.
+        """
+        clips = [speaker if isinstance(speaker, Audio) else None for speaker in speakers]
+        names = [None if isinstance(speaker, Audio) else speaker for speaker in speakers]
+        batch = {"speaker": torch.stack([self.speaker.weights(name) for name in names])}
+        if self.reference is not None:
+            batch["reference"] = torch.stack([self.reference.parse({"reference": clip}) for clip in clips])
+        elif any(clip is not None for clip in clips):
+            fix = f"choose one of {', '.join(self.speakers)}, or fine-tune the voice on the clips"
+            raise UserError("reference", "this voice takes no reference clip", fix)
+        return self.embed_speaker(batch)
 
     def embed_speaker(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Embeddings (B, E) of the raw values of a batch."""
+        """Embeddings (B, E) of the raw values of a batch; where it has a reference, the speaker does not matter."""
+        if self.reference is not None and "reference" in batch:
+            known = batch["reference"].isnan().any(-1, keepdim=True)
+            batch = {**batch, "speaker": batch["speaker"] * known}
         embedding = self.embed_condition(batch).global_embedding
         assert embedding is not None
         return embedding

@@ -70,7 +70,11 @@ class Lexicon:
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("#"):
                 continue
-            where, row = f"{name}, line {number}", [cell.strip() for cell in next(csv.reader([line]))]
+            where = f"{name}, line {number}"
+            try:
+                row = [cell.strip() for cell in next(csv.reader([line]))]
+            except csv.Error as error:
+                raise UserError(where, f"{line[:40]!r} is not CSV ({error})", _EXAMPLE) from error
             if row == ["word", "phonemes"] and not entries:
                 continue
             if len(row) != 2 or not all(row):

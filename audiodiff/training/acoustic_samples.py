@@ -36,7 +36,8 @@ class AcousticSamples(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         sentences = trainer.datamodule.held_out
-        for number in range(min(self.clips, len(sentences))):
+        chosen = trainer.datamodule.validation_numbers()
+        for number in chosen[:: max(len(chosen) // max(self.clips, 1), 1)][: self.clips]:  # of several speakers
             clip, item = sentences.manifest.clips[number], sentences[number]
             with torch.inference_mode():
                 mel = self._sample(module.model, clip.phonemes, clip.speaker, number)

@@ -114,7 +114,9 @@ class Throughput(Callback):
         if trainer.global_step % self.every_n_steps == 0 and now > self.since and self.audio:
             module.log("audio_s_per_s", self.audio / (now - self.since), prog_bar=True)
             self.since, self.audio = now, 0.0
-        self.audio += trainer.world_size * clips_in(batch) * trainer.datamodule.crop_samples / module.model.sample_rate
+        whole = "mel" in batch  # sentences of different length
+        samples = int(batch["samples"].sum()) if whole else clips_in(batch) * trainer.datamodule.crop_samples
+        self.audio += trainer.world_size * samples / module.model.sample_rate
 
 
 class Checkpoints(Checkpoint):

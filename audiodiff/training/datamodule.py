@@ -115,7 +115,7 @@ class ManifestData(lightning.LightningDataModule):
             collate_fn=self.crops.collate,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            worker_init_fn=_single_thread,
+            worker_init_fn=single_thread,
             drop_last=True,
             pin_memory=torch.cuda.is_available(),
         )
@@ -238,5 +238,6 @@ class AudioData(ManifestData):
         return DataLoader(self.validation_crops(), batch_size=self.batch_size, collate_fn=self.held_out.collate)
 
 
-def _single_thread(worker: int) -> None:
+def single_thread(worker: int) -> None:
+    """Initialize a worker process: training already uses all cores."""
     torch.set_num_threads(1)

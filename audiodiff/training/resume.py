@@ -2,7 +2,7 @@
 
 The meaning of weights depends on the model around them and on the data. Every checkpoint of a run records both, and
 resuming is refused where they have changed. What a run measures, or takes over from the model that it starts from, is
-restored: the average spectrum and the time grids.
+restored: the average spectrum, the normalization of mels, and the time grids.
 """
 
 import json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Arguments of a model that may change during training: its weights do not depend on them ...
 _FREE = {"sampler", "consistency", "validated", "samples", "network.gradient_checkpointing"}
 # ... or the run determines them.
-_RESTORED = {"spectrum", "grids"}
+_RESTORED = {"spectrum", "normalization", "grids"}
 _MAX_CHANGES = 5
 
 

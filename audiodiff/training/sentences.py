@@ -1,120 +1,31 @@
-"""Whole sentences with their phonemes, durations and pitch, in batches of similar length."""
+"""Data module of whole sentences, for models of text."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Sampler, Subset
 
 from audiodiff.audio.mel import MelSpec
-from audiodiff.audio.mel.spectrogram import MelSpectrogram
-from audiodiff.data.batching import LengthBuckets, collate, pad
-from audiodiff.data.dataset import read_crop
-from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.data.manifest import Manifest
+from audiodiff.data.sentences import SentenceDataset, SentenceStream
 from audiodiff.errors import UserError
-from audiodiff.ranges import NonNegative, Positive, PositiveFloat
-from audiodiff.text.symbols import BOUNDARY, SymbolTable
-from audiodiff.training.datamodule import ManifestData
-
-
-class SentenceDataset(Dataset):
-    """Whole clips of a manifest with their mel, symbols, durations and pitch.
-
-    Args:
-        manifest: clips with phonemes and durations.
-        mel_spec: of the mels.
-        symbols: table of the phonemes.
-        speakers: K names of the model's speakers.
-
-    Raises:
-        UserError: the manifest has no clip with phonemes and durations.
-    """
-
-    def __init__(self, manifest: Manifest, mel_spec: MelSpec, symbols: SymbolTable, speakers: Sequence[str]):
-        clips = tuple(clip for clip in manifest.clips if clip.phonemes and clip.durations)
-        if not clips:
-            fix = "run `audiodiff align` on it, or prepare a corpus that states durations, such as hibari"
-            raise UserError(manifest.root, "has no clips with phonemes and durations in this split", fix)
-        self.manifest = Manifest(clips, manifest.root, manifest.split_by)
-        self.mel_spec, self.symbols, self.speakers = mel_spec, symbols, tuple(speakers)
-        self.mel = MelSpectrogram(mel_spec)
-
-    def __len__(self) -> int:
-        """Number of sentences."""
-        return len(self.manifest)
-
-    @property
-    def lengths(self) -> list[float]:
-        """Seconds of each sentence."""
-        return [clip.seconds for clip in self.manifest.clips]
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """`mel` (M, F), `tokens`, `durations` in frames and `pitch` in Hz (N,), `speaker` (K,), names."""
-        clip = self.manifest.clips[index]
-        rate = self.mel_spec.sample_rate
-        waveform = read_crop(self.manifest, clip, rate, 0, round(clip.seconds * rate))
-        with torch.no_grad():
-            mel = self.mel(waveform)
-        return {
-            "mel": mel,
-            "tokens": torch.tensor([BOUNDARY, *self.symbols.encode(clip.phonemes), BOUNDARY]),
-            "durations": self.frames(clip, mel.shape[-1]),
-            "pitch": torch.tensor(clip.pitch or (0.0,) * len(clip.durations)),
-            "speaker": torch.tensor([float(name == clip.speaker) for name in self.speakers]),
-            "clip": clip.id,
-            "path": str(self.manifest.path(clip)),
-        }
-
-    def frames(self, clip: Clip, frames: int) -> Tensor:
-        """Durations of the clip's symbols in mel frames, which add up to the frames of its mel.
-
-        A mel has a frame more than hops fit into the clip, half of it at either end.
-        """
-        durations = torch.tensor(clip.durations, dtype=torch.float64) * self.mel_spec.sample_rate
-        durations = durations / self.mel_spec.hop_length
-        durations[0] += 0.5
-        durations[-1] += frames - durations.sum()
-        if durations[-1] < 0:
-            raise UserError(clip.id, "has durations that do not add up to its length", "prepare the data again")
-        return durations
-
-    def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Pad mels, symbols, durations and pitch with zeros."""
-
-        def padded(tensors: Sequence[Tensor]) -> Tensor:
-            return pad(tensors).values
-
-        return collate(items, dict.fromkeys(("mel", "tokens", "durations", "pitch"), padded))
-
-
-class SentenceStream(LengthBuckets):
-    """An endless, stateless stream of sentences; items of a batch are of similar length.
-
-    Attributes:
-        manifest: of the sentences.
-        samples: mean length, at the mel's rate.
-        from_start: sentences are whole.
-    """
-
-    from_start = True
-
-    def __init__(self, sentences: SentenceDataset, batch_size: int, seed: int):
-        super().__init__(sentences, sentences.lengths, batch_size, seed=seed)
-        self.manifest, self.collate = sentences.manifest, sentences.collate
-        self.samples = float(np.mean(sentences.lengths)) * sentences.mel_spec.sample_rate
+from audiodiff.ranges import NonNegative, NonNegativeFloat, Positive, PositiveFloat
+from audiodiff.text.symbols import SymbolTable
+from audiodiff.training.datamodule import ManifestData, single_thread
 
 
 class SentenceData(ManifestData):
     """Whole sentences for an acoustic model.
 
     Args:
-        path, batch_size, workers, validation_clips, seed, corpora, clip: as of `ManifestData`.
+        path, workers, validation_clips, seed, corpora, clip: as of `ManifestData`.
         mel_spec: of the mels.
         symbols: table of the phonemes.
         speakers: of the model; clips of others are left out.
-        max_seconds: longer clips are left out of training.
+        crop_samples: longest sentence to train on, in samples.
+        batch_seconds: audio of a batch, padding included, so that every step takes about as long.
+        batch_size: largest number of sentences of a batch.
+        balance: how far speakers with fewer sentences are repeated (`data.sentences.SentenceStream`).
     """
 
     def __init__(
@@ -123,24 +34,50 @@ class SentenceData(ManifestData):
         mel_spec: MelSpec,
         symbols: SymbolTable,
         speakers: Sequence[str],
-        batch_size: Positive,
+        batch_seconds: PositiveFloat = 40.0,
+        batch_size: Positive = 64,
         workers: NonNegative = 0,
         validation_clips: Positive = 32,
         seed: NonNegative = 0,
         corpora: str = "hibari",
         clip: str | None = None,
-        max_seconds: PositiveFloat = 12.0,
+        crop_samples: Positive = 288000,
+        balance: NonNegativeFloat = 0.5,
     ):
-        super().__init__(path, mel_spec.sample_rate, 1, batch_size, workers, validation_clips, seed, corpora, clip)
+        rate = mel_spec.sample_rate
+        super().__init__(path, rate, crop_samples, batch_size, workers, validation_clips, seed, corpora, clip)
         self.mel_spec, self.symbols, self.speakers = mel_spec, symbols, tuple(speakers)
-        self.max_seconds = max_seconds
+        self.batch_seconds, self.balance = batch_seconds, balance
+
+    def manifest(self) -> Manifest:
+        """Load the manifest and select the clips by speaker, length and `clip`.
+
+        Raises:
+            UserError: nothing is prepared or selected; names the speakers of the data.
+        """
+        whole = self.prepared()
+        of_speakers = [clip for clip in whole.clips if clip.speaker in self.speakers]
+        if not of_speakers:
+            known = ", ".join(sorted({clip.speaker for clip in whole.clips}))
+            raise UserError(self.path, "has no clips of data.speakers", f"choose among {known}")
+        longest = self.crop_samples / self.sample_rate
+        clips = tuple(clip for clip in of_speakers if clip.seconds <= longest)
+        if not clips:
+            raise UserError(self.path, f"has no clips of up to {longest:g} s", "set data.crop_samples to more")
+        selected = Manifest(clips, whole.root, whole.split_by)
+        if self.clip is None:
+            return selected
+        chosen = tuple(clip for clip in clips if clip.id == self.clip) if self.clip else clips[:1]
+        if not chosen:
+            raise UserError("data.clip", f"no clip {self.clip!r} in {self.path}", "set an id of its manifest.jsonl")
+        return Manifest(chosen, whole.root, whole.split_by)
 
     def read(self) -> None:
         """Build `crops` to train on and `held_out` to validate on."""
         manifest = self.manifest()
-        self.crops = SentenceStream(self._sentences(manifest, "train"), self.batch_size, self.seed)
+        sentences = self._sentences(manifest, "train")
+        self.crops = SentenceStream(sentences, self.batch_seconds, self.batch_size, self.seed, self.balance)
         self.held_out = self._sentences(manifest, "validation")
-        self.crop_samples = round(self.crops.samples)
 
     def check(self, speakers: Sequence[str], symbols: SymbolTable) -> None:
         """Check that every training clip has a speaker and symbols of the model.
@@ -156,21 +93,43 @@ class SentenceData(ManifestData):
                 fix = f"use the symbols {symbols.symbols}"
                 raise UserError(clip.id, f"has the phonemes {' '.join(unknown)}, unknown to {symbols.name}", fix)
 
-    def val_dataloader(self) -> DataLoader:
-        """Batches of held-out sentences, evenly chosen and sorted by length."""
+    def train_dataloader(self) -> DataLoader:
+        """Endless batches from the run's next draw on.
+
+        Raises:
+            UserError: there are several devices.
+        """
+        if self.trainer.world_size > 1:
+            raise UserError("trainer.devices", "sentences are batched for one device", "set trainer.devices=1")
+        return DataLoader(
+            self.crops,
+            batch_sampler=_Batches(self.crops, self.trainer.lightning_module.next_draw),
+            collate_fn=self.crops.collate,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            worker_init_fn=single_thread,
+        )
+
+    def validation_numbers(self) -> list[int]:
+        """Numbers of the held-out sentences to validate on: evenly chosen, so that all speakers are among them."""
         count = min(self.validation_clips, len(self.held_out))
-        chosen = np.linspace(0, len(self.held_out) - 1, count).round().astype(int)
-        order = sorted({int(index) for index in chosen}, key=lambda index: self.held_out.lengths[index])
-        return DataLoader(Subset(self.held_out, order), self.batch_size, collate_fn=self.held_out.collate)
+        return sorted({int(number) for number in np.linspace(0, len(self.held_out) - 1, count).round()})
+
+    def val_dataloader(self) -> DataLoader:
+        """Batches of held-out sentences, sorted by length."""
+        order = sorted(self.validation_numbers(), key=lambda number: self.held_out.lengths[number])
+        return DataLoader(Subset(self.held_out, order), min(self.batch_size, 8), collate_fn=self.held_out.collate)
 
     def _sentences(self, manifest: Manifest, split: str) -> SentenceDataset:
         chosen = self._split(manifest, split)
-        clips = tuple(
-            clip for clip in chosen.clips if clip.speaker in self.speakers and clip.seconds <= self.max_seconds
-        )
-        if not clips:
-            known = ", ".join(sorted({clip.speaker for clip in chosen.clips}))
-            raise UserError(f"{self.path}", "has no clips of data.speakers", f"choose among {known}")
-        return SentenceDataset(
-            Manifest(clips, chosen.root, chosen.split_by), self.mel_spec, self.symbols, self.speakers
-        )
+        return SentenceDataset(chosen, self.mel_spec, self.symbols, self.conditioners, self.seed)
+
+
+class _Batches(Sampler[list[int]]):
+    """The batches of a stream from a draw on."""
+
+    def __init__(self, stream: SentenceStream, first: int):
+        self.stream, self.first = stream, first
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self.stream.batches(self.first)

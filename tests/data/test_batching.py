@@ -1,29 +1,26 @@
 """Padding with masks, and streams in length buckets."""
 
 from collections import Counter
-from itertools import chain
+from itertools import chain, islice
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
-from audiodiff.data.batching import LengthBuckets, collate, pad
-from audiodiff.data.dataset import DrawSampler
+from audiodiff.data.batching import LengthBatches, collate, pad
 
 quick = settings(deadline=None, max_examples=40)
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=40)
 
 
-class Items(list):
-    """Items of given lengths."""
-
-    def __init__(self, lengths):
-        super().__init__({"tokens": torch.arange(1, n + 1), "index": i} for i, n in enumerate(lengths))
+def stream(lengths, budget=60, most=4, window=12, seed=0) -> LengthBatches:
+    return LengthBatches(lengths, budget, most, window, seed)
 
 
-def buckets(lengths, batch_size=3, window=4, seed=0) -> LengthBuckets:
-    return LengthBuckets(Items(lengths), lengths, batch_size, window, seed)
+def drawn(batches: LengthBatches, first: int, count: int) -> list[list[int]]:
+    """Items of the first batches from a draw on."""
+    found = islice(batches.batches(first), count)
+    return [[batches.index(draw) for draw in draws] for draws in found]
 
 
 @quick
@@ -45,45 +42,48 @@ def test_fields_without_a_function_are_collated_as_ever():
 
 
 @quick
-@given(LENGTHS, st.integers(1, 5), st.integers(1, 6), st.integers(0, 3))
-def test_a_draw_is_a_pure_function_of_the_seed(lengths, batch_size, window, seed):
-    forward = [buckets(lengths, batch_size, window, seed).index(draw) for draw in range(60)]
-    stream = buckets(lengths, batch_size, window, seed)
-    assert [stream.index(draw) for draw in reversed(range(60))] == forward[::-1]
+@given(LENGTHS, st.integers(1, 60), st.integers(1, 5), st.integers(1, 20), st.integers(0, 3))
+def test_a_draw_is_the_same_item_in_any_order_of_reading(lengths, budget, most, window, seed):
+    forward = [stream(lengths, budget, most, window, seed).index(draw) for draw in range(60)]
+    other = stream(lengths, budget, most, window, seed)
+    assert [other.index(draw) for draw in reversed(range(60))] == forward[::-1]
 
 
 @quick
-@given(LENGTHS, st.integers(1, 5), st.integers(1, 6))
-def test_every_item_comes_up_once_a_pass(lengths, batch_size, window):
+@given(LENGTHS, st.integers(1, 20))
+def test_every_item_comes_up_once_a_pass(lengths, window):
     """Counted at the ends of windows, items differ by one: passes are permutations, a window may divide one."""
-    stream, size = buckets(lengths, batch_size, window), batch_size * window
-    draws = -(-3 * len(lengths) // size) * size
-    counts = Counter(stream.index(draw) for draw in range(draws))
+    batches = stream(lengths, window=window)
+    draws = -(-3 * len(lengths) // window) * window
+    counts = Counter(batches.index(draw) for draw in range(draws))
     whole = draws // len(lengths)
     assert set(counts) == set(range(len(lengths)))
     assert all(whole <= count <= whole + 1 for count in counts.values())
 
 
 @quick
-@given(LENGTHS, st.integers(1, 5), st.integers(1, 6))
-def test_batches_of_a_window_do_not_overlap_in_length(lengths, batch_size, window):
-    stream, size = buckets(lengths, batch_size, window), batch_size * window
-    for first in (0, size, 7 * size):
-        drawn = [lengths[stream.index(first + k)] for k in range(size)]
-        batches = sorted(sorted(drawn[k : k + batch_size]) for k in range(0, size, batch_size))
-        assert list(chain.from_iterable(batches)) == sorted(drawn)
+@given(LENGTHS, st.integers(1, 200), st.integers(1, 6), st.integers(1, 20))
+def test_a_batch_is_within_its_budget_padding_included(lengths, budget, most, window):
+    for items in drawn(stream(lengths, budget, most, window), 0, 20):
+        longest = max(lengths[item] for item in items)
+        assert len(items) == 1 or (len(items) * longest <= budget and len(items) <= most)
 
 
-def test_a_resumed_stream_of_two_workers_yields_the_same_batches():
-    def batches(start: int, workers: int) -> list:
-        fields = {"tokens": pad}
-        loader = DataLoader(
-            buckets([5, 1, 9, 3, 7, 2, 8], batch_size=2),
-            batch_size=2,
-            sampler=DrawSampler(start),
-            num_workers=workers,
-            collate_fn=lambda items: collate(items, fields),
-        )
-        return [(batch["draw"].tolist(), batch["index"].tolist()) for batch, _ in zip(loader, range(12), strict=False)]
+@quick
+@given(LENGTHS, st.integers(1, 60), st.integers(1, 20))
+def test_batches_of_a_window_do_not_overlap_in_length(lengths, budget, window):
+    batches, found, size = stream(lengths, budget, 5, window), [], 0
+    while size < window:
+        found.append(sorted(lengths[item] for item in drawn(batches, size, 1)[0]))
+        size += len(found[-1])
+    assert size == window  # batches end where their window does
+    assert list(chain.from_iterable(sorted(found))) == sorted(chain.from_iterable(found))
 
-    assert batches(0, 0)[6:] == batches(12, 2)[:6]
+
+@quick
+@given(LENGTHS, st.integers(1, 60), st.integers(0, 30))
+def test_a_resumed_stream_reads_on_where_it_stopped(lengths, budget, stopped):
+    unbroken = list(islice(stream(lengths, budget).batches(0), stopped + 5))
+    first = unbroken[stopped][0]
+    assert list(islice(stream(lengths, budget).batches(first), 5)) == unbroken[stopped:]
+    assert list(chain.from_iterable(unbroken)) == list(range(unbroken[-1][-1] + 1))

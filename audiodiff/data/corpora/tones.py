@@ -26,8 +26,16 @@ def tone(seed: int, samples: int, sample_rate: int) -> torch.Tensor:
     return 0.05 * swell * voice + breath
 
 
+_PHONEMES = "həlˈO."  # of a tone that stands for a sentence, all of the same duration
+
+
 def write_tones(
-    folder: str | Path, clips: int = 12, seconds: float = 1.5, sample_rate: int = 16000, labels: Sequence[str] = ()
+    folder: str | Path,
+    clips: int = 12,
+    seconds: float = 1.5,
+    sample_rate: int = 16000,
+    labels: Sequence[str] = (),
+    speakers: Sequence[str] = (),
 ) -> Manifest:
     """Write `clips` tones as FLAC with a manifest: two thirds in the training split, the rest held out.
 
@@ -37,6 +45,7 @@ def write_tones(
         seconds: duration of each.
         sample_rate: Hz.
         labels: assigned to the clips in turn.
+        speakers: assigned to the clips in turn, which then have phonemes, durations and pitch, too.
     """
     folder = Path(folder)
     entries = []
@@ -50,14 +59,22 @@ def write_tones(
                 path=path,
                 seconds=round(seconds * sample_rate) / sample_rate,
                 sample_rate=sample_rate,
-                speaker="synthetic tone",
+                speaker=speakers[i % len(speakers)] if speakers else "synthetic tone",
                 split=split,
                 license="CC0-1.0",
                 source="synthetic, made by audiodiff",
                 synthetic=True,
                 label=labels[i % len(labels)] if labels else "",
+                **(_spoken(round(seconds * sample_rate) / sample_rate) if speakers else {}),
             )
         )
     manifest = Manifest(tuple(entries), folder)
     manifest.save()
     return manifest
+
+
+def _spoken(seconds: float) -> dict:
+    """What a manifest says of a sentence of this duration."""
+    parts = len(_PHONEMES) + 2
+    spoken = {"text": "Hello.", "language": "en-us", "phonemes": _PHONEMES}
+    return spoken | {"durations": (seconds / parts,) * parts, "pitch": (0.0, *(150.0,) * (parts - 2), 0.0)}

@@ -1,0 +1,130 @@
+"""Training an acoustic model: losses of sentences, not of their padding, and runs that resume exactly."""
+
+import functools
+
+import pytest
+import torch
+
+from audiodiff import config, train
+from audiodiff.conditioners.reference import Reference
+from audiodiff.models.acoustic_model import AcousticModel
+from audiodiff.text.symbols import ENGLISH
+from audiodiff.training.batch_random import BatchRandom
+from audiodiff.training.module import TrainingModule
+from audiodiff.training.optim import WarmupCosine
+from audiodiff.training.tasks.acoustic import AcousticTask
+
+PHONEMES = ["həlˈO.", "jˈɛs, ˈɪt ɪz."]
+
+
+def sentences(frames=(14, 20)) -> dict:
+    """A batch of two sentences of random mels, the shorter one padded."""
+    generator = torch.Generator().manual_seed(0)
+    rows = [[1, *ENGLISH.encode(text), 1] for text in PHONEMES]
+    width, longest = max(map(len, rows)), max(frames)
+    tokens, durations = torch.zeros(2, width, dtype=torch.long), torch.zeros(2, width, dtype=torch.float64)
+    for row, (symbols, count) in enumerate(zip(rows, frames, strict=True)):
+        tokens[row, : len(symbols)] = torch.tensor(symbols)
+        durations[row, : len(symbols)] = count / len(symbols)
+    mel = torch.randn(2, 80, longest, generator=generator) - 5
+    pitch = 150.0 * (tokens > 2)
+    speaker = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    return {"mel": mel, "tokens": tokens, "durations": durations, "pitch": pitch, "speaker": speaker}
+
+
+def losses(model: AcousticModel, batch: dict, **options) -> dict:
+    return AcousticTask(**options).loss(model, batch, BatchRandom(0))
+
+
+@pytest.mark.parametrize("prior_mean", [False, True])
+def test_padding_has_no_part_in_the_loss(make_voice, prior_mean):
+    model = make_voice(prior_mean=prior_mean).eval()
+    batch = sentences()
+    before = losses(model, batch)
+    changed = batch["mel"].clone()
+    changed[0, :, 14:] = 7.0
+    padded = batch | {
+        "mel": changed,
+        **{name: torch.nn.functional.pad(batch[name], (0, 5)) for name in ("tokens", "durations", "pitch")},
+    }
+    after = losses(model, padded)
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, rtol=1e-5, atol=1e-5)
+
+
+def test_the_network_learns_the_error_of_the_mean_without_moving_it(make_voice):
+    """The mean is trained on its own loss: the diffusion's target is what is left, for the gradient a constant."""
+    model = make_voice(prior_mean=True).train()
+    only = losses(model, sentences(), mean_weight=0.0, prosody_weight=0.0, condition_dropout=0.0)
+    only["loss"].backward()
+    assert model.encoder.mean.weight.grad is None or not model.encoder.mean.weight.grad.any()
+    assert model.network.unet.conv_out.weight.grad.any() and model.encoder.text.table.weight.grad.any()
+
+
+def test_text_and_speaker_are_dropped_by_their_share(make_voice, monkeypatch):
+    model = make_voice().train()
+    seen = []
+    loss = model.denoiser.loss
+    monkeypatch.setattr(model.denoiser, "loss", lambda *values: seen.append(values[3]) or loss(*values))
+    losses(model, sentences(), condition_dropout=1.0)
+    losses(model, sentences(), condition_dropout=0.0)
+    losses(model.eval(), sentences(), condition_dropout=1.0)
+    assert [bool(one.frames.any()) for one in seen] == [False, True, True]
+    assert [bool(one.global_embedding.any()) for one in seen] == [False, True, True]
+    assert all(one.samples.tolist() == [7, 10] for one in seen)
+
+
+def test_a_reference_takes_the_place_of_the_speaker(make_voice):
+    model = make_voice(reference=Reference(seconds=0.1, embedding=16))
+    clips = torch.randn(2, 1600, generator=torch.Generator().manual_seed(0))
+    known = torch.full((1600,), torch.nan)
+    batch = {"speaker": torch.eye(2), "reference": torch.stack([clips[0], known])}
+    swapped = {**batch, "speaker": torch.eye(2).flip(0)}
+    one, other = model.embed_speaker(batch), model.embed_speaker(swapped)
+    assert torch.equal(one[0], other[0]) and not torch.equal(one[1], other[1])
+    torch.testing.assert_close(one[1], model.speaker_embedding(["bob"])[0])
+
+
+def test_a_few_steps_learn(make_voice):
+    """A single batch, as in `debug=overfit`: all parts of the loss fall."""
+    model = make_voice()
+    task = AcousticTask(condition_dropout=0.0)
+    optimizer = functools.partial(torch.optim.AdamW, lr=1e-2)
+    module = TrainingModule(model, task, optimizer, WarmupCosine(2))
+    adam = module.configure_optimizers()
+    history = []
+    for _ in range(40):
+        outputs = module.compute_loss(sentences(), "draw 0")
+        adam.zero_grad()
+        outputs["loss"].backward()
+        adam.step()
+        history.append({name: float(outputs[name].detach()) for name in ("loss", "mean", "duration", "pitch")})
+    for name, first in history[0].items():
+        assert history[-1][name] < 0.8 * first, name
+
+
+RUN = (
+    *("+recipe=speech_text", "debug=smoke", "callbacks.checkpoints.every_n_steps=2", "callbacks.samples.clips=1"),
+    *("model.encoder.text_blocks=1", "model.encoder.prosody_blocks=1", "model.encoder.frame_blocks=1"),
+    *("model.encoder.channels=32", "data.balance=0", "trainer.log_every_n_steps=1", "logger=csv"),
+    "lr_schedule.final_ratio=1.0",  # whose rate would depend on the length of the run
+)
+
+
+def run(folder, *overrides) -> dict:
+    """Train below `folder`; the state at the end."""
+    words = [*RUN, f'folder="{folder}"', *overrides]
+    train.run(config.compose(words), folder, words)
+    newest = max((folder / "checkpoints").glob("*.ckpt"))
+    return torch.load(newest, weights_only=True)
+
+
+def test_a_resumed_run_is_an_unbroken_one(tmp_path):
+    unbroken = run(tmp_path / "one", "trainer.max_steps=5")
+    run(tmp_path / "two", "trainer.max_steps=3")
+    resumed = run(tmp_path / "two", "trainer.max_steps=5", "resume=last")
+    assert unbroken["next_draw"] == resumed["next_draw"] == 10
+    weights = unbroken["state_dict"]
+    assert all(torch.equal(weights[name], value) for name, value in resumed["state_dict"].items())
+    model = AcousticModel.from_pretrained(tmp_path / "one" / "model")
+    assert model.normalization is not None and model.speakers == ("hibari/heart",)
