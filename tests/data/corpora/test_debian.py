@@ -99,7 +99,7 @@ def test_private_package_lists_if_the_systems_lack_the_package(archive, tmp_path
 @needs_dpkg
 def test_a_package_that_cannot_be_had(tmp_path, monkeypatch):
     fake_apt(tmp_path, "echo warning >&2; echo 'E: no network' >&2; exit 100", monkeypatch)
-    with pytest.raises(UserError, match=r"some-voice: .*\(E: no network\).*`hibari`.*`folder:PATH`"):
+    with pytest.raises(UserError, match=r"some-voice: .*\(E: no network\).*`hibari --clips 100`.*`folder:PATH`"):
         debian.fetch("some-voice", tmp_path / "cache")
 
 
@@ -113,7 +113,7 @@ def test_a_damaged_archive(tmp_path, monkeypatch):
 
 def test_without_apt_one_line_names_the_ways_on(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"apt-get: is not installed here.*`hibari`.*`folder:PATH`") as error:
+    with pytest.raises(UserError, match=r"apt-get: is not installed.*`hibari --clips 100`.*`folder:PATH`") as error:
         prepare(["asterisk-en"], tmp_path / "out")
     assert "\n" not in str(error.value)
 
