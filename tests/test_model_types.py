@@ -10,6 +10,7 @@ TABLES = [
     ("audiodiff.pipelines.registry", "PIPELINES"),
     ("audiodiff.evaluation.registry", "EVALUATIONS"),
     ("audiodiff.evaluation.registry", "BENCHMARKS"),
+    ("audiodiff.rendering.registry", "RENDERERS"),
     ("audiodiff.export.model_card", "CARDS"),
     ("audiodiff.demo.serve", "PAGES"),
 ]

@@ -135,3 +135,11 @@ def make_acoustic(spec: str = "speech_16k", speakers=("ann", "bob"), **arguments
 def make_voice():
     """`make_voice(spec, speakers, ...)` -> a small random `AcousticModel` of English phonemes."""
     return make_acoustic
+
+
+@pytest.fixture(scope="session")
+def voice_folder(tmp_path_factory):
+    """Checkpoint of a small random voice with the speakers ann and bob, for the mels of `model_folder`."""
+    folder = tmp_path_factory.mktemp("voice") / "model"
+    make_acoustic().save_pretrained(folder)
+    return folder

@@ -1,4 +1,4 @@
-"""`audiodiff render`: render recordings and saved mels to audio."""
+"""`audiodiff render`: recordings, saved mels and texts to audio files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,7 @@ import typer
 
 from audiodiff.cli.options import Device, Model, Precision, expand_options
 from audiodiff.errors import UserError
-from audiodiff.pipelines.options import SynthesisOptions
-from audiodiff.rendering.options import FileOptions
+from audiodiff.rendering.options import FileOptions, RenderOptions
 
 
 @expand_options
@@ -16,37 +15,61 @@ def render(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Recordings (copy synthesis), saved mels (.npy, .safetensors), folders of these, or manifest.jsonl."
+            help="For a vocoder: recordings (copy synthesis), saved mels (.npy, .safetensors), folders of these, or "
+            "manifest.jsonl. For a voice: texts with a clip a line (.txt), or tables (.csv, .tsv) with a column text "
+            "and, if wanted, name, speaker, rate, pitch, energy, seed, steps and other options."
         ),
     ],
     model: Model,
-    out: Annotated[Path, typer.Option(help="Output folder; files keep their subfolders of an input folder.")],
-    options: SynthesisOptions,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Output folder; files keep their subfolders of an input folder, texts become 0001.wav and on."
+        ),
+    ],
+    options: RenderOptions,
     files: FileOptions,
     mel_spec: Annotated[
         str | None, typer.Option(help="Mel spec of saved mels that carry none, such as hifigan_22k.")
     ] = None,
+    vocoder: Annotated[
+        Path | None, typer.Option(help="Vocoder of a voice, folder or name (default: the one that the voice names).")
+    ] = None,
+    lexicon: Annotated[Path | None, typer.Option(help="CSV file of word,phonemes for a voice.")] = None,
     device: Device = "auto",
     precision: Precision = "float32",
     compile: Annotated[
         bool, typer.Option("--compile", help="Capture sampling in a CUDA graph (CUDA only); pays off for many clips.")
     ] = False,
 ) -> None:
-    """Render recordings or saved mels to audio. Existing files are skipped: rerun the same command to resume."""
-    from audiodiff.audio.mel import MelSpec
+    """Render recordings, saved mels or texts to audio. Existing files are skipped: rerun the same command to resume."""
     from audiodiff.cli.output import print_outcome, report_error, warnings_above_progress
-    from audiodiff.pipelines.vocoder import Vocoder
-    from audiodiff.rendering.inputs import find_inputs
-    from audiodiff.rendering.render import render
+    from audiodiff.models.checkpoint import locate, type_of
+    from audiodiff.rendering.registry import RENDERERS, Request
 
-    spec, failed = None if mel_spec is None else MelSpec.preset(mel_spec), []
+    failed = []
 
     def report(error: UserError) -> None:
         failed.append(error)
         report_error(error)
 
-    vocoder = Vocoder.from_pretrained(model, device, precision, compile=compile)
+    kind = type_of(locate(model))
+    renderer = RENDERERS.get(kind, RENDERERS["vocoder"])  # which says what is wrong with a folder of an unknown type
+    if renderer is None:
+        raise UserError(model, f"is a model of type {kind}, which renders nothing", "choose a vocoder or a voice")
+    request = Request(
+        inputs=inputs,
+        out=out,
+        options=options,
+        files=files,
+        mel_spec=mel_spec,
+        vocoder=vocoder,
+        lexicon=lexicon,
+        device=device,
+        precision=precision,
+        compile=compile,
+    )
     with warnings_above_progress():
-        outcome = render(vocoder, find_inputs(inputs, out, report), out, options, report, files, spec)
+        outcome = renderer(model, request, report)
     outcome.failed = len(failed)  # with the inputs that are none
     print_outcome("rendered", outcome, out)

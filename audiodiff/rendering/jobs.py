@@ -10,13 +10,16 @@ inputs, with the same batch size, device and number of threads. A job that fails
 run.
 """
 
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from torch import Tensor
 from tqdm import tqdm
 
+from audiodiff.audio.io import write_chunks
 from audiodiff.errors import UserError
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.rendering import sidecar
@@ -115,6 +118,35 @@ class JobWriter:
                 bar.update(start + steps * len(batch) - bar.n)
         return self.outcome
 
+    def write_streamed(self, job: Job, pieces: Iterable[Tensor], entries: Mapping[str, object]) -> None:
+        """Write the audio file of a job while it is synthesized, and its sidecar.
+
+        Args:
+            job: that is being worked on.
+            pieces: (C, T') of the audio, in order.
+            entries: of the sidecar, besides the job's settings; read after the last piece.
+
+        Raises:
+            UserError: as `audio.io.write_chunks`, and what `pieces` raises.
+        """
+        started, record = time.perf_counter(), dict(job.settings)
+
+        def write(path: Path) -> None:
+            samples = 0
+
+            def counted() -> Iterator[Tensor]:
+                nonlocal samples
+                for piece in pieces:
+                    samples += piece.shape[-1]
+                    yield piece
+
+            write_chunks(path, counted(), self.pipeline.sample_rate)
+            speed = samples / self.pipeline.sample_rate / (time.perf_counter() - started)
+            record.update(self._execution(samples, speed) | dict(entries))
+
+        sidecar.write_with_sidecar(job.path, write, self.command, record)
+        self._count(record["samples"])
+
     def write(self, job: Job, write: Callable[[Path], None], samples: int, speed: float, **entries: object) -> None:
         """Write the audio file of a job by `write`, and its sidecar.
 
@@ -128,7 +160,13 @@ class JobWriter:
         Raises:
             UserError: as `write`.
         """
-        execution = {
+        record = job.settings | self._execution(samples, speed) | entries
+        sidecar.write_with_sidecar(job.path, write, self.command, record)
+        self._count(samples)
+
+    def _execution(self, samples: int, speed: float) -> dict:
+        """Sidecar entries of how a file was synthesized, which do not decide what it holds."""
+        return {
             "precision": self.pipeline.precision,
             "device": str(self.pipeline.device),
             "batch_size": self.files.batch_size,
@@ -136,7 +174,8 @@ class JobWriter:
             "samples": samples,
             "real_time_factor": speed,
         }
-        sidecar.write_with_sidecar(job.path, write, self.command, job.settings | execution | entries)
+
+    def _count(self, samples: int) -> None:
         self.outcome.written += 1
         self.outcome.seconds = samples / self.pipeline.sample_rate
 

@@ -1,8 +1,41 @@
-"""Options of writing files, declared once for the Python API and the command line; nothing heavy is imported here."""
+"""Options of rendering, declared once for the Python API and the command line; nothing heavy is imported here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
+from audiodiff.errors import UserError
 from audiodiff.options import option, options_of
+from audiodiff.pipelines.options import SamplingOptions, SpeechOptions, SynthesisOptions
+
+OptionsT = TypeVar("OptionsT", bound=SamplingOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions(SpeechOptions, SynthesisOptions):
+    """Options of all types of models that render, of which each has its own.
+
+    Attributes:
+        steps, sampler, seed: of all.
+        consistency: of vocoders.
+        speaker, rate, pitch, energy, guidance_scale: of voices.
+    """
+
+    def of(self, config: type[OptionsT], model: str) -> OptionsT:
+        """The options of one type of model.
+
+        Args:
+            config: their class.
+            model: what errors call the model.
+
+        Raises:
+            UserError: an option of another type is set.
+        """
+        known = options_of(config)
+        for one in fields(self):
+            if one.name not in known and getattr(self, one.name) != one.default:
+                problem = f"{model} has no such option"
+                raise UserError(f"{one.name} {getattr(self, one.name)}", problem, "leave it out")
+        return config(**{name: getattr(self, name) for name in known})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,116 @@
+"""Bulk speech: the lines of texts and tables to files, one clip a line (`rendering.lines`, `rendering.jobs`).
+
+A line is spoken when its file is missing, or when its text or the lexicon has changed since. One that was spoken with
+other options is an error. Each clip is synthesized by itself, in pieces that go to the file as they come, so that
+neither the other lines nor the length matter to it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from audiodiff.errors import UserError
+from audiodiff.files import folder_lock
+from audiodiff.pipelines.options import SpeechOptions
+from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+from audiodiff.rendering import sidecar
+from audiodiff.rendering.jobs import Job, JobWriter, Outcome
+from audiodiff.rendering.lines import TextLine
+from audiodiff.rendering.options import FileOptions
+from audiodiff.rendering.render import COMMAND
+
+
+@dataclass(frozen=True)
+class SpeechJob(Job):
+    """A line to speak, and with which options."""
+
+    line: TextLine
+    options: SpeechOptions
+
+
+def render_speech(
+    synthesizer: SpeechSynthesizer,
+    lines: Sequence[TextLine],
+    out: str | Path,
+    options: SpeechOptions,
+    report: Callable[[UserError], None],
+    files: FileOptions = FileOptions(),  # noqa: B008, frozen
+    lexicon_hash: str | None = None,
+    quiet: bool = False,
+) -> Outcome:
+    """Speak lines as `out/NAME.wav`, those that do not exist.
+
+    Args:
+        synthesizer: the voice.
+        lines: as `audiodiff.rendering.lines.read_lines` reads them.
+        out: output folder.
+        options: of the lines that state none of their own.
+        report: called with the error of each line that cannot be spoken; the others are.
+        files: how files are written; a batch is one clip.
+        lexicon_hash: SHA-256 of the lexicon that the synthesizer uses, for sidecars.
+        quiet: no progress bar.
+
+    Raises:
+        UserError: an option or speaker that the model does not take, of whichever line; the folder or a file in it
+            cannot be written, another process writes to it, or a file exists that was spoken with other options.
+    """
+    merged = [_complete(synthesizer, line, options) for line in lines]  # all of them before any work
+    with folder_lock(out):
+        sidecar.create_folder(Path(out))  # with the reason, where there is none
+        writer = JobWriter(COMMAND, synthesizer, Path(out), replace(files, batch_size=1), report)
+        shared = {
+            "model_hash": synthesizer.model_hash,
+            "vocoder_hash": synthesizer.vocoder.model_hash,
+            "lexicon_hash": lexicon_hash,
+        }
+        jobs = []
+        for line, own in zip(lines, merged, strict=True):
+            path, settings = writer.out / f"{line.name}.{files.format}", {"text": line.text, **shared, **asdict(own)}
+            sidecar.check_name(path)
+            jobs.append(SpeechJob(path, settings, writer.find(path, settings, ["text", "lexicon_hash"]), line, own))
+        return writer.run(jobs, partial(_speak, writer, synthesizer), 1, "speaking", quiet)
+
+
+def _complete(synthesizer: SpeechSynthesizer, line: TextLine, options: SpeechOptions) -> SpeechOptions:
+    """The options of a line, with the model's own in place of None."""
+    own, model = line.merge(options), synthesizer.model
+    try:
+        synthesizer.check(own)
+    except UserError as error:
+        raise UserError(f"{line.place}, {error.subject}", error.problem, error.fix) from error
+    return replace(
+        own,
+        speaker=own.speaker or synthesizer.speakers[0],
+        steps=model.default_steps if own.steps is None else own.steps,
+        sampler=own.sampler or model.sampler,
+        guidance_scale=model.guidance if own.guidance_scale is None else own.guidance_scale,
+    )
+
+
+class _LineError(UserError):
+    """A line that cannot be spoken, such as one without anything to pronounce; the others go on."""
+
+
+def _speak(writer: JobWriter, synthesizer: SpeechSynthesizer, jobs: Sequence[SpeechJob], _: Callable) -> None:
+    """Speak a batch, which is one line, and write it."""
+    for job in jobs:
+        entries: dict = {"id": job.line.name, "input": job.line.place}
+        try:
+            writer.write_streamed(job, _pieces(synthesizer, job, entries), entries)
+        except _LineError as error:
+            writer.fail(error)
+
+
+def _pieces(synthesizer: SpeechSynthesizer, job: SpeechJob, entries: dict) -> Iterator[Tensor]:
+    """The audio (1, T') of a line, piece by piece; adds its words and their seconds to `entries`."""
+    words, start = entries.setdefault("words", []), 0.0
+    try:
+        for speech in synthesizer.stream(job.line.text, job.options):
+            words += [[word.text, round(start + word.start, 3), round(start + word.end, 3)] for word in speech.words]
+            start += speech.seconds
+            yield speech.audio.samples[None]
+    except UserError as error:
+        raise _LineError(job.line.place, f"{error.subject} {error.problem}", error.fix) from error
