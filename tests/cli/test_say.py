@@ -1,0 +1,117 @@
+"""`audiodiff say` from end to end."""
+
+import io as streams
+import json
+
+import pytest
+import torch
+
+from audiodiff.audio import io
+from audiodiff.cli import main
+from audiodiff.pipelines.speech import Speech
+from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+
+TEXT = "The file is ready. Go on, then."
+
+
+@pytest.fixture
+def say(monkeypatch, capsys, voice_folder, model_folder, tmp_path):
+    """`say(arguments...)` -> (status, out, lines on stderr)."""
+
+    def run(*arguments, out=tmp_path / "out.wav", vocoder=model_folder):
+        words = ["audiodiff", "say", *arguments, "--voice", voice_folder, "--vocoder", vocoder, "--steps", "2"]
+        monkeypatch.setattr("sys.argv", [*map(str, words), "--out", str(out)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return stopped.value.code, out, err.strip().splitlines()
+
+    return run
+
+
+@pytest.fixture
+def synthesizer(voice_folder, model_folder):
+    return SpeechSynthesizer.from_pretrained(voice_folder, vocoder=model_folder)
+
+
+def test_a_text_is_written_as_the_pipeline_says_it(say, synthesizer, tmp_path):
+    status, out, _ = say(TEXT, "--speaker", "bob", "--rate", "1.5", "--pitch", "2", "--energy", "-3", "--seed", "5")
+    assert status == 0 and out.startswith(f"{tmp_path / 'out.wav'}: ") and "7 words" in out
+    expected = synthesizer.say(TEXT, speaker="bob", rate=1.5, pitch=2, energy=-3, seed=5, steps=2).audio.samples
+    torch.testing.assert_close(io.read(tmp_path / "out.wav").samples, expected.clamp(-1, 1), rtol=0, atol=1.01 / 32768)
+
+
+def test_text_comes_from_files_and_standard_input_too(say, tmp_path, monkeypatch):
+    say(TEXT, out=tmp_path / "argument.wav")
+    (tmp_path / "text.txt").write_text(TEXT)
+    say(tmp_path / "text.txt", out=tmp_path / "file.wav")
+    monkeypatch.setattr("sys.stdin", streams.StringIO(TEXT))
+    say("-", out=tmp_path / "stdin.wav")
+    assert len({(tmp_path / f"{name}.wav").read_bytes() for name in ("argument", "file", "stdin")}) == 1
+
+
+def test_times_are_written_beside(say, synthesizer, tmp_path):
+    files = {name: tmp_path / "times" / f"a.{name}" for name in ("srt", "textgrid", "json")}
+    assert say(TEXT, *(word for name, path in files.items() for word in (f"--{name}", path)))[0] == 0
+    speech = synthesizer.say(TEXT, steps=2)
+    assert files["srt"].read_text() == speech.to_srt()
+    assert files["textgrid"].read_text() == speech.to_textgrid()
+    assert json.loads(files["json"].read_text())["words"][0]["text"] == "The"
+
+
+def test_a_long_text_is_written_as_it_is_spoken(say, monkeypatch, tmp_path):
+    monkeypatch.setattr(Speech, "join", None)
+    assert say("One two. Three four.", "--srt", tmp_path / "a.srt")[0] == 0
+
+
+def test_phonemes_and_lexicons(say, tmp_path):
+    say("hello", out=tmp_path / "a.wav")
+    (tmp_path / "words.csv").write_text("hello,tˈu\n")
+    say("hello", "--lexicon", tmp_path / "words.csv", out=tmp_path / "b.wav")
+    say("tˈu", "--phonemes", out=tmp_path / "c.wav")
+    a, b, c = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
+    assert a != b and b == c
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "nothing"),
+        (["..."], "nothing"),
+        (["\N{GRINNING FACE}"], "pronounce"),
+        (["Hi.", "--speaker", "eve"], "ann, bob"),
+        (["Hi.", "--rate", "9"], "--rate 9"),
+        (["Hi.", "--steps", "0"], "--steps 0"),
+        (["ж", "--phonemes"], "ж"),
+        (["Hi [pause x]."], "pause"),
+        (["Hi.", "--lexicon", "missing.csv"], "missing.csv"),
+        (["missing.txt", "--vocoder", "missing-model"], "missing-model"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(say, tmp_path, arguments, words):
+    status, _, lines = say(*arguments)
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert status == 1 and len(errors) == 1 and words in errors[0]
+    assert not (tmp_path / "out.wav").exists() and not list(tmp_path.glob(".*tmp*"))
+
+
+def test_a_bad_line_of_a_lexicon_is_named(say, tmp_path):
+    (tmp_path / "words.csv").write_text("gif,ʤɪf\nbad line\n")
+    status, _, lines = say("Hi.", "--lexicon", tmp_path / "words.csv")
+    assert status == 1 and len(lines) == 1 and "words.csv, line 2" in lines[0]
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "file/a.wav", "folder.wav"])
+def test_an_output_that_cannot_be_written_is_refused_before_synthesis(say, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(SpeechSynthesizer, "from_pretrained", None)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.wav").mkdir()
+    status, _, lines = say("Hi.", out=tmp_path / name)
+    assert status == 1 and len(lines) == 1 and name in lines[0]
+
+
+def test_an_unwritable_transcript_is_refused_before_synthesis(say, tmp_path, monkeypatch):
+    monkeypatch.setattr(SpeechSynthesizer, "from_pretrained", None)
+    (tmp_path / "file").write_text("")
+    status, _, lines = say("Hi.", "--srt", tmp_path / "file" / "a.srt")
+    assert status == 1 and len(lines) == 1 and "a.srt" in lines[0]
