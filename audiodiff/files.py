@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import socket
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -58,6 +59,23 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Check that a file can be written, before the work that makes it; creates its folder.
+
+    Raises:
+        UserError: the path is a folder, or its folder cannot be created or written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(path, "is a folder", "give the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(path, f"cannot be written ({error.strerror})", "choose another folder") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

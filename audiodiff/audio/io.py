@@ -20,6 +20,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from audiodiff import files
 from audiodiff.audio.arrays import real_tensor
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.reading.formats import EXTENSIONS as EXTENSIONS
@@ -252,13 +253,8 @@ def check_writable(path: str | Path) -> None:
     Raises:
         UserError: another format, the path is a folder, or its folder cannot be created or written to.
     """
-    path = Path(path)
-    _encoding(path)
-    if path.is_dir():
-        raise UserError(path, "is a folder", "give the name of a file")
-    with atomic_write(path.with_name(f"{path.stem}.check{path.suffix}")) as temporary:
-        temporary.touch()
-    path.with_name(f"{path.stem}.check{path.suffix}").unlink(missing_ok=True)
+    _encoding(Path(path))
+    files.check_writable(path)
 
 
 def write_chunks(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -> None:

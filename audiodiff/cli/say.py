@@ -1,14 +1,18 @@
 """`audiodiff say`: speak a text."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audiodiff.cli.options import Device, Precision, expand_options
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import SpeechOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @expand_options
@@ -29,23 +33,33 @@ def say(
     precision: Precision = "float32",
 ) -> None:
     """Speak a text: [[həlˈoʊ]] in it is pronounced as written, [pause 0.5] is silence of half a second."""
-    from audiodiff.audio.io import check_writable, write
+    from audiodiff.audio import io
     from audiodiff.cli.output import warnings_above_progress
-    from audiodiff.files import write_text
+    from audiodiff.files import check_writable, write_text
+    from audiodiff.pipelines.speech import Transcript
     from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
     from audiodiff.text.front_end import Utterance
 
     content = read_text(text)
-    check_writable(out)
+    io.check_writable(out)
+    for path in filter(None, (srt, textgrid, json)):
+        check_writable(path)
     with warnings_above_progress():
         synthesizer = SpeechSynthesizer.from_pretrained(voice, device, precision, vocoder=vocoder, lexicon=lexicon)
         spoken = Utterance.from_phonemes(content, synthesizer.model.symbols) if phonemes else content
-        speech = synthesizer.say(spoken, options)
-    write(out, speech.audio)
-    for path, content in ((srt, speech.to_srt), (textgrid, speech.to_textgrid), (json, speech.to_json)):
+        parts = []
+
+        def pieces() -> "Iterator[Tensor]":
+            for speech in synthesizer.stream(spoken, options, early=False):
+                parts.append(Transcript.concatenate([speech], speech.text))  # without its audio
+                yield speech.audio.samples[None]
+
+        io.write_chunks(out, pieces(), synthesizer.sample_rate)
+    transcript = Transcript.concatenate(parts, content)
+    for path, form in ((srt, transcript.to_srt), (textgrid, transcript.to_textgrid), (json, transcript.to_json)):
         if path is not None:
-            write_text(path, content())
-    print(f"{out}: {speech.seconds:.2f} s, {len(speech.words)} words")
+            write_text(path, form())
+    print(f"{out}: {transcript.seconds:.2f} s, {len(transcript.words)} words")
 
 
 def read_text(text: str) -> str:

@@ -1,7 +1,7 @@
-"""`Speech`: synthesized audio with the times of its words and phonemes, and these as files."""
+"""`Speech`: synthesized audio with the times of its words and phonemes (a `Transcript`), and these as files."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
@@ -31,52 +31,44 @@ class TimedPhoneme:
 Timed = TypeVar("Timed", TimedWord, TimedPhoneme)
 
 
-@dataclass(frozen=True)
-class Speech:
-    """Synthesized speech.
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """What is spoken when.
 
     Attributes:
-        audio: (T,).
         text: as written.
+        seconds: duration of the audio.
         words: in order.
         phonemes: in order; they cover the audio without gaps.
         sentences: texts of the sentences or clauses that it was synthesized in, with their times.
     """
 
-    audio: Audio
     text: str
+    seconds: float
     words: tuple[TimedWord, ...]
     phonemes: tuple[TimedPhoneme, ...]
     sentences: tuple[TimedWord, ...]
 
-    @property
-    def seconds(self) -> float:
-        """Duration of the audio."""
-        return self.audio.samples.shape[-1] / self.audio.sample_rate
-
     @classmethod
-    def join(cls, parts: Iterable["Speech"], text: str) -> "Speech":
-        """Several, one after the other.
-
-        Raises:
-            ValueError: there are none.
-        """
-        samples, words, phonemes, sentences, length, rate = [], [], [], [], 0, 0
+    def concatenate(cls, parts: Iterable["Transcript"], text: str) -> "Transcript":
+        """The transcript of a text that is spoken in parts, one after the other; holds no audio."""
+        words: list[TimedWord] = []
+        phonemes: list[TimedPhoneme] = []
+        sentences: list[TimedWord] = []
+        start = 0.0
         for part in parts:
-            start, rate = length / part.audio.sample_rate, part.audio.sample_rate
-            samples.append(part.audio.samples)
             words += [_later(word, start) for word in part.words]
             phonemes += [_later(phoneme, start) for phoneme in part.phonemes]
             sentences += [_later(sentence, start) for sentence in part.sentences]
-            length += part.audio.samples.shape[-1]
-        if not samples:
-            raise ValueError("there is nothing to join")
-        return cls(Audio(torch.cat(samples), rate), text, tuple(words), tuple(phonemes), tuple(sentences))
+            start += part.seconds
+        return Transcript(
+            text=text, seconds=start, words=tuple(words), phonemes=tuple(phonemes), sentences=tuple(sentences)
+        )
 
     def to_json(self) -> str:
         """Text, sentences, words and phonemes with their times, as JSON."""
         timed = {name: [asdict(one) for one in getattr(self, name)] for name in ("sentences", "words", "phonemes")}
-        record = {"text": self.text, "seconds": round(self.seconds, 4), "sample_rate": self.audio.sample_rate}
+        record = {"text": self.text, "seconds": round(self.seconds, 4)}
         return json.dumps(record | timed, ensure_ascii=False, indent=1) + "\n"
 
     def to_srt(self) -> str:
@@ -102,6 +94,38 @@ class Speech:
                 lines += [f"        intervals [{index}]:", f"            xmin = {start:.6f}"]
                 lines += [f"            xmax = {end:.6f}", f'            text = "{quoted}"']
         return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech(Transcript):
+    """Synthesized speech.
+
+    Attributes:
+        text, seconds, words, phonemes, sentences: as of `Transcript`.
+        audio: (T,).
+    """
+
+    audio: Audio
+
+    @classmethod
+    def join(cls, parts: Iterable["Speech"], text: str) -> "Speech":
+        """Several, one after the other.
+
+        Raises:
+            ValueError: there are none.
+        """
+        audio: list[Audio] = []
+
+        def collected() -> Iterator[Speech]:
+            for part in parts:
+                audio.append(part.audio)
+                yield part
+
+        joined = Transcript.concatenate(collected(), text)
+        if not audio:
+            raise ValueError("there is nothing to join")
+        samples = torch.cat([part.samples for part in audio])
+        return cls(**vars(joined), audio=Audio(samples, audio[0].sample_rate))
 
 
 def _later(one: Timed, seconds: float) -> Timed:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,9 +41,10 @@ _FADE_SECONDS = 0.005
 
 
 class _Part(NamedTuple):
-    """A sentence or a clause."""
+    """A sentence or a clause; `name` decides its noise."""
 
     utterance: Utterance
+    name: str
     first: bool  # of its sentence
     last: bool
 
@@ -113,23 +114,31 @@ class SpeechSynthesizer(Pipeline):
             UserError: nothing to speak, bad markup, an unknown speaker, or an option out of range.
         """
         whole = text if isinstance(text, str) else text.text
-        return Speech.join(self._synthesize(self._parts(text), _options(options, overrides), callback), whole)
+        return Speech.join(self.stream(text, options, early=False, callback=callback, **overrides), whole)
 
     def stream(
         self,
         text: str | Utterance,
         options: SpeechOptions | None = None,
         *,
+        early: bool = True,
         callback: Callable[[Progress], None] | None = None,
         **overrides: Any,
     ) -> Iterator[Speech]:
-        """Speak a text part by part: sentences, and clauses of long ones. Raises as `say`, before the first part.
+        """Speak a text part by part: sentences, and clauses of long ones. Memory does not grow with the text.
 
-        The first part is cut short, so that the audio begins early; otherwise the parts are those of `say`.
+        Args:
+            text, options, callback, overrides: as of `say`.
+            early: cut a first sentence of more than `FIRST_CLAUSE_CHARACTERS` into shorter clauses, so that the audio
+                begins early. The sentences after it, and without `early` all parts, are those of `say`.
+
+        Raises:
+            UserError: an option that the model does not take; while it is drawn from, as `say`.
         """
         chosen = _options(options, overrides)
-        self._speaker(chosen.speaker)
-        return self._synthesize(self._parts(text, FIRST_CLAUSE_CHARACTERS), chosen, callback)
+        self.check(chosen)
+        limit = FIRST_CLAUSE_CHARACTERS if early else CLAUSE_CHARACTERS
+        return self._synthesize(self._parts(text, limit), chosen, callback)
 
     def check(self, options: SpeechOptions) -> None:
         """Check options against the model, before any work.
@@ -197,22 +206,23 @@ class SpeechSynthesizer(Pipeline):
 
     def _parts(self, text: str | Utterance, first_limit: int = CLAUSE_CHARACTERS) -> Iterator[_Part]:
         if isinstance(text, Utterance):
-            yield _Part(text, True, True)
+            yield _Part(text, "0", True, True)
             return
         limit = first_limit
-        for sentence in self.front.sentences(text):
+        for number, sentence in enumerate(self.front.sentences(text)):
             clauses = self.front.clauses(sentence, limit) if len(sentence) > limit else [sentence]
-            for number, clause in enumerate(clauses):
-                yield _Part(self.front.phonemize(clause), number == 0, number == len(clauses) - 1)
+            for place, clause in enumerate(clauses):
+                name = f"{number}.{place}" if place else str(number)
+                yield _Part(self.front.phonemize(clause), name, place == 0, place == len(clauses) - 1)
             limit = CLAUSE_CHARACTERS
 
     def _synthesize(
         self, parts: Iterator[_Part], options: SpeechOptions, callback: Callable[[Progress], None] | None
     ) -> Iterator[Speech]:
-        self.check(options)
-        for number, part in enumerate(parts):
-            yield self._speak(part, options, clip_seed(options.seed, str(number)), callback)
+        for part in parts:
+            yield self._speak(part, options, clip_seed(options.seed, part.name), callback)
 
+    @torch.inference_mode()
     def _speak(self, part: _Part, options: SpeechOptions, seed: int, callback: Any) -> Speech:
         spec, prosody = self.model.mel_spec, self.prosody(part.utterance, options)
         limit = _CLAUSE_SILENCE / 2 * spec.sample_rate / spec.hop_length / options.rate
@@ -240,16 +250,10 @@ class SpeechSynthesizer(Pipeline):
 
     def _check_vocoder(self) -> None:
         own, other = self.model.mel_spec, self.vocoder.spec
-        names = [name for name in vars(own) if getattr(own, name) != getattr(other, name)]
-        if names:
-            differing = ", ".join(f"{name} {getattr(other, name)}, not {getattr(own, name)}" for name in names)
+        if differences := other.differences(own):
+            problem = f"reads other mels than the voice makes: {'; '.join(differences)}"
             fix = f"choose a vocoder of the voice's mel, such as {self.model.vocoder}"
-            raise UserError("vocoder", f"reads other mels than the voice makes: {differing}", fix)
-
-    @classmethod
-    def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> Self:
-        """The same voice with random weights; the vocoder keeps its own."""
-        return super().untrained(folder, device, seed)
+            raise UserError("vocoder", problem, fix)
 
 
 def _options(options: SpeechOptions | None, overrides: Mapping[str, Any]) -> SpeechOptions:
@@ -279,4 +283,7 @@ def _timed(utterance: Utterance, audio: Audio, frames: Tensor, hop_length: int) 
     symbols = ["", *utterance.phonemes, ""]
     phonemes = tuple(TimedPhoneme(symbol, *times) for symbol, times in zip(symbols, pairwise(edges), strict=True))
     words = tuple(TimedWord(word.text, edges[word.start + 1], edges[word.end + 1]) for word in utterance.words)
-    return Speech(audio, utterance.text, words, phonemes, (TimedWord(utterance.text, edges[1], edges[-2]),))
+    sentences = (TimedWord(utterance.text, edges[1], edges[-2]),)
+    return Speech(
+        text=utterance.text, seconds=seconds, words=words, phonemes=phonemes, sentences=sentences, audio=audio
+    )

@@ -108,7 +108,7 @@ def _pieces(synthesizer: SpeechSynthesizer, job: SpeechJob, entries: dict) -> It
     """The audio (1, T') of a line, piece by piece; adds its words and their seconds to `entries`."""
     words, start = entries.setdefault("words", []), 0.0
     try:
-        for speech in synthesizer.stream(job.line.text, job.options):
+        for speech in synthesizer.stream(job.line.text, job.options, early=False):
             words += [[word.text, round(start + word.start, 3), round(start + word.end, 3)] for word in speech.words]
             start += speech.seconds
             yield speech.audio.samples[None]

@@ -19,7 +19,7 @@ def say(monkeypatch, capsys, voice_folder, model_folder, tmp_path):
     """`say(arguments...)` -> (status, out, lines on stderr)."""
 
     def run(*arguments, out=tmp_path / "out.wav", vocoder=model_folder):
-        words = ["audiodiff", "say", *arguments, "--voice", voice_folder, "--vocoder", vocoder, "--steps", "2"]
+        words = ["audiodiff", "say", "--voice", voice_folder, "--vocoder", vocoder, "--steps", "2", *arguments]
         monkeypatch.setattr("sys.argv", [*map(str, words), "--out", str(out)])
         with pytest.raises(SystemExit) as stopped:
             main()
@@ -76,7 +76,7 @@ def test_phonemes_and_lexicons(say, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([""], "nothing"),
+        ([""], "empty"),
         (["..."], "nothing"),
         (["\N{GRINNING FACE}"], "pronounce"),
         (["Hi.", "--speaker", "eve"], "ann, bob"),

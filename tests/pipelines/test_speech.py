@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,7 +23,9 @@ def make(texts, seconds=4.0):
     phonemes = (TimedPhoneme("", 0.0, 1.0), TimedPhoneme('"', 1.0, 1.0), TimedPhoneme("ə", 1.0, seconds))
     sentence = (TimedWord("\n".join(texts), 0.0, seconds),)
     audio = Audio(torch.zeros(round(seconds * 8000)), 8000)
-    return Speech(audio=audio, text=" ".join(texts), words=words, phonemes=phonemes, sentences=sentence)
+    return Speech(
+        audio=audio, seconds=seconds, text=" ".join(texts), words=words, phonemes=phonemes, sentences=sentence
+    )
 
 
 def read_textgrid(text):
@@ -50,7 +53,7 @@ def test_a_textgrid_parses_back_into_tiers_without_gaps(texts):
 def test_subtitles_are_numbered_blocks_in_order():
     sentences = tuple(TimedWord(f"Line {i}\n\nmore", 3599.0 + i, 3599.9996 + i) for i in range(3))
     speech = make(["a"])
-    speech = Speech(audio=speech.audio, text="", words=(), phonemes=(), sentences=sentences)
+    speech = replace(speech, sentences=sentences)
     blocks = speech.to_srt().rstrip("\n").split("\n\n")
     assert [block.splitlines()[0] for block in blocks] == ["1", "2", "3"]
     assert blocks[0].splitlines()[1:] == ["00:59:59,000 --> 01:00:00,000", "Line 0 more"]

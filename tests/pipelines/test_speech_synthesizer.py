@@ -16,7 +16,7 @@ from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.text.front_end import Utterance
 
 TEXT = "The file is ready. Is it, though? Yes, and the next one, too."
-LONG = "When the rain had stopped at last, the children ran out to the river, and nobody called them back. Then came night."
+LONG = "When the rain had stopped, the children ran out to the river, and nobody called them back. Then came night."
 QUICK = SpeechOptions(steps=2)
 
 
@@ -45,13 +45,17 @@ def test_a_voice_loads_by_its_type_with_the_vocoder_that_it_names(voice_folder, 
 def test_words_and_phonemes_have_their_times(voice):
     speech = voice.say(TEXT, QUICK)
     check_times(speech)
-    assert [word.text for word in speech.words] == "The file is ready Is it though Yes and the next one too".split()
+    assert " ".join(word.text for word in speech.words) == "The file is ready Is it though Yes and the next one too"
     assert len(speech.sentences) == 3 and speech.text == TEXT
     assert speech.audio.samples.ndim == 1 and speech.audio.sample_rate == 16000
 
 
 @given(
-    st.lists(st.sampled_from("a file, is ready. Is 1st; they go! I (you) we".split()), min_size=1, max_size=12),
+    st.lists(
+        st.sampled_from(["a", "file,", "is", "ready.", "Is", "1st;", "go!", "(you)"]),
+        min_size=1,
+        max_size=12,
+    ),
     st.floats(0.5, 2),
 )
 @settings(max_examples=12, deadline=None)
@@ -152,7 +156,6 @@ def test_a_hundred_thousand_characters_are_read_as_they_are_spoken(voice, monkey
 
 
 @pytest.mark.parametrize("text", ["", " \n", "...?!", "\N{GRINNING FACE}\N{PARTY POPPER}", "\x00\x07\x1b[0m"[:3], "—"])
-@pytest.mark.filterwarnings("ignore")  # of characters that nobody pronounces
 def test_nothing_to_say_is_one_line(voice, text):
     for speak in (voice.say, lambda given: list(voice.stream(given))):
         with pytest.raises(UserError) as error:
@@ -163,7 +166,6 @@ def test_nothing_to_say_is_one_line(voice, text):
 @pytest.mark.parametrize(
     "text", ["Say \x00this\x07.", "Say this \N{GRINNING FACE}.", "Say this, Привет.", "Say this 你好."]
 )
-@pytest.mark.filterwarnings("ignore")
 def test_what_can_be_said_of_a_text_is_said(voice, text):
     assert "say" in [word.text.lower() for word in voice.say(text, QUICK).words]
 
@@ -193,7 +195,7 @@ def test_a_bad_option_is_one_line_before_any_work(voice, monkeypatch, options, w
 
 
 def test_a_vocoder_of_other_mels_is_refused_by_field(voice_folder, tiny):
-    with pytest.raises(UserError, match=r"sample_rate.*hop_length|hop_length.*sample_rate"):
+    with pytest.raises(UserError, match=r"sample_rate.*center"):
         SpeechSynthesizer.from_pretrained(voice_folder, vocoder=Vocoder(tiny(spec="hifigan_22k")))
 
 
