@@ -77,4 +77,5 @@ RENDERERS: dict[str, Callable[[Path, Request, Callable[[UserError], None]], Outc
     "audio": None,
     "codec": None,
     "acoustic": _render_texts,
+    "aligner": None,
 }
