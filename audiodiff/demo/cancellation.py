@@ -22,14 +22,18 @@ class Stopped(Exception):
 
 
 def run_with_progress(
-    work: Callable[[Callable[[Progress], None]], T], bar: gr.Progress, lock: Lock
-) -> Generator[dict[str, Any], None, T]:
-    """Run `work` in a thread, yield an empty update after each of its steps, and return its result.
+    work: Callable[[Callable[[Progress], None]], T],
+    bar: gr.Progress,
+    lock: Lock,
+    update: Callable[[Progress], Any] = lambda _: gr.skip(),
+) -> Generator[Any, None, T]:
+    """Run `work` in a thread, yield an update of the page after each of its steps, and return its result.
 
     Args:
         work: takes a progress callback.
         bar: shows the progress on the page.
         lock: of the model; a canceled request holds it until its last step has ended.
+        update: what to yield after a step; by default nothing changes.
 
     Raises:
         Exception: what `work` raises.
@@ -56,7 +60,7 @@ def run_with_progress(
         result = pool.submit(run)
         while (progress := reports.get()) is not None:
             bar((progress.done, progress.total), desc="sampling", unit="steps")
-            yield gr.skip()
+            yield update(progress)
         return result.result()
     finally:
         stopped.set()

@@ -5,6 +5,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from audiodiff.audio.mel import MelSpec
+from audiodiff.pipelines.speech import Speech
+
+_SHOWN_PHONEMES = 120  # more would overlap
 
 
 def mel_figure(mel: Tensor, spec: MelSpec) -> Figure:
@@ -38,4 +41,26 @@ def spectrum_figure(samples: Tensor, sample_rate: int, n_fft: int = 2048, range_
     image = axes.imshow(decibels.numpy(), **picture)
     axes.set(title="Spectrogram", xlabel="seconds", ylabel="kHz")
     figure.colorbar(image, ax=axes, pad=0.01, label="dB")
+    return figure
+
+
+def speech_figure(speech: Speech) -> Figure:
+    """Plot the waveform of speech, its words and phonemes below it, each where it is spoken."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    wave, times = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    samples = speech.audio.samples.detach().cpu()
+    step = max(1, len(samples) // 4000)  # no finer than the picture
+    blocks = samples[: len(samples) // step * step].view(-1, step)
+    low, high = blocks.amin(1), blocks.amax(1)
+    seconds = torch.arange(len(low)) * step / speech.audio.sample_rate
+    wave.fill_between(seconds.numpy(), low.numpy(), high.numpy(), linewidth=0.4)
+    wave.set(title="Waveform, words and phonemes", ylim=(-1, 1), xlim=(0, speech.seconds))
+    for word in speech.words:
+        times.axvspan(word.start, word.end, alpha=0.12)
+        times.text((word.start + word.end) / 2, 0.72, word.text, ha="center", va="center", fontsize=8, clip_on=True)
+    shown = [phoneme for phoneme in speech.phonemes if phoneme.symbol.strip()]
+    for phoneme in shown if len(shown) <= _SHOWN_PHONEMES else ():
+        middle = (phoneme.start + phoneme.end) / 2
+        times.text(middle, 0.25, phoneme.symbol, ha="center", va="center", fontsize=8, clip_on=True)
+    times.set(xlabel="seconds", ylim=(0, 1), yticks=[])
     return figure

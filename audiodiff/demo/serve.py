@@ -5,7 +5,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from audiodiff.demo import generator_page, vocoder_page
+from audiodiff.demo import generator_page, speech_page, vocoder_page
 from audiodiff.demo.uploads import MAX_MEGABYTES
 from audiodiff.errors import UserError
 from audiodiff.models.acoustic_model import AcousticModel
@@ -20,7 +20,7 @@ PAGES: dict[str, Callable[[Path, str], gr.Blocks] | None] = {
     VocoderModel.TYPE: vocoder_page.build,
     AudioModel.TYPE: generator_page.build,
     Codec.TYPE: None,
-    AcousticModel.TYPE: None,
+    AcousticModel.TYPE: speech_page.build,
     Aligner.TYPE: None,
 }
 # The visitor's own fonts: the page requests nothing from other hosts.

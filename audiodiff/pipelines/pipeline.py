@@ -17,10 +17,11 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of sampling: steps done, and in total."""
+    """Progress of sampling: steps done, and in total; of speech also the log-mel (M, F) as the model estimates it."""
 
     done: int
     total: int
+    mel: torch.Tensor | None = None
 
 
 class Pipeline:

@@ -195,14 +195,17 @@ class SpeechSynthesizer(Pipeline):
             sampler = model.sampler_for(self._steps(options), options.sampler)
             where = ([seed], model.network.frontend.channels, encoded.mean.shape[-1], 0, self.device)
 
-            def report(step: int, nfe: int, *_: object) -> None:
+            def finish(x: Tensor) -> Tensor:
+                mel = model.to_mel(x.float(), encoded.mean.float())[0, :, : int(encoded.frames)]
+                return mel + options.energy * self._decibel
+
+            def report(step: int, nfe: int, _: Tensor, estimate: Tensor) -> None:
                 if callback is not None:
-                    callback(Progress(step + 1, nfe))
+                    callback(Progress(step + 1, nfe, finish(estimate)))
 
             start = batch_noise(*where) * sampler.noise_scale(denoiser)
-            x = sampler(denoiser, start, encoded.condition, step_noise(*where), report).float()
-        mel = model.to_mel(x, encoded.mean.float())[0, :, : int(encoded.frames)]
-        return mel + options.energy * self._decibel
+            x = sampler(denoiser, start, encoded.condition, step_noise(*where), report)
+        return finish(x)
 
     def _parts(self, text: str | Utterance, first_limit: int = CLAUSE_CHARACTERS) -> Iterator[_Part]:
         if isinstance(text, Utterance):

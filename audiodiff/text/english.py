@@ -26,7 +26,7 @@ from audiodiff.text.notation import parse_pronunciation
 from audiodiff.text.segmentation import split_clauses, split_sentences
 from audiodiff.text.symbols import ENGLISH, SymbolTable
 
-_MARKED = re.compile(rf"\[\[(?P<phonemes>.*?)\]\](?P<ending>['’]?s\b)?|{WORD.pattern}", re.DOTALL)
+_MARKED = re.compile(rf"\[\[(?P<phonemes>[^\[\]]*)\]\](?P<ending>['’]?s\b)?|{WORD.pattern}")
 _SPOKEN = re.compile(r"\w|[&@%+=#$£€½¼¾]|\[\[")
 # What hibari's net for unknown words emits outside of the alphabet.
 _REPAIRS = str.maketrans({"ʀ": "ɹ"})

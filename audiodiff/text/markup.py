@@ -4,7 +4,7 @@ import re
 
 from audiodiff.errors import UserError
 
-MARKUP = re.compile(r"\[\[(?P<phonemes>.*?)\]\]|\[pause\b(?P<seconds>[^\[\]]*)\]", re.DOTALL)
+MARKUP = re.compile(r"\[\[(?P<phonemes>[^\[\]]*)\]\]|\[pause\b(?P<seconds>[^\[\]]*)\]")
 LONGEST_PAUSE = 60.0
 
 

@@ -13,7 +13,7 @@ from audiodiff.text.readings import ABBREVIATIONS, TITLES
 
 LONGEST_SENTENCE = 1000
 _BREAK = re.compile(r"(?<=[.!?…])[\"”’')\]]*\s+(?=\S)|\n\s*\n")
-_ATOM = re.compile(r"\[\[.*?\]\]\S*|\[pause[^\[\]]*\]\S*|\S+", re.DOTALL)
+_ATOM = re.compile(r"(?P<markup>\[\[[^\[\]]*\]\]|\[pause[^\[\]]*\])\S{0,20}|\S+")
 _CLAUSE_END = (",", ";", ":", "—", "–", ")", '"', "”", "]", ".", "!", "?", "…")
 # Abbreviations that a sentence may well end with.
 _FINAL = {"etc.", "Inc.", "Ltd.", "Corp.", "Co.", "Jr.", "Sr.", "Ave.", "Blvd.", "Rd.", "St.", "Bros.", "a.m.", "p.m."}
@@ -25,7 +25,8 @@ def split_sentences(text: str, spoken: Callable[[str], bool], limit: int = LONGE
 
     Args:
         text: any text.
-        spoken: whether a part has anything to pronounce; a part without (punctuation, a pause) joins its neighbor.
+        spoken: whether a part has anything to pronounce; a part without (punctuation, a pause) joins its neighbor,
+            or is left out where the two would be too long.
         limit: longest sentence in characters; longer ones are cut between clauses.
     """
     waiting = ""
@@ -34,8 +35,10 @@ def split_sentences(text: str, spoken: Callable[[str], bool], limit: int = LONGE
             if waiting and spoken(waiting) and spoken(piece):
                 yield waiting
                 waiting = piece
-            else:
-                waiting = f"{waiting} {piece}".strip()[-4 * limit :]
+            elif len(waiting) + len(piece) < limit:
+                waiting = f"{waiting} {piece}".strip()
+            elif spoken(piece):
+                waiting = piece  # so much without anything to pronounce is left out, here and where it follows
     if spoken(waiting):
         yield waiting
 
@@ -89,7 +92,7 @@ def split_clauses(sentence: str, limit: int) -> list[str]:
 def _atoms(sentence: str, limit: int) -> Iterator[str]:
     for found in _ATOM.finditer(sentence):
         atom = found[0]
-        if atom.startswith("["):
+        if found["markup"]:
             yield atom
         else:
             yield from (atom[start : start + limit] for start in range(0, len(atom), limit))

@@ -74,6 +74,15 @@ def music_url(uploads):
         yield address
 
 
+@pytest.fixture(scope="session")
+def voice_url(uploads, make_voice, tmp_path_factory):
+    """Address of the page of a tiny untrained voice."""
+    folder = tmp_path_factory.mktemp("voices") / "tiny"
+    make_voice().save_pretrained(folder)
+    with served(folder=folder) as address:
+        yield address
+
+
 @pytest.fixture
 def slow_network(monkeypatch):
     """Every network evaluation takes a twentieth of a second more; the times at which they began."""

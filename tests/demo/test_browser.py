@@ -140,3 +140,15 @@ def test_music_is_chosen_made_and_heard(browser, music_url, tmp_path):
     assert "kick" in browser.find_element("css selector", "#settings").text
     assert browser.find_elements("css selector", "#spectrum img")
     browser.save_screenshot(str(tmp_path / "music.png"))
+
+
+def test_a_text_is_written_spoken_and_seen(browser, voice_url, tmp_path):
+    browser.get(voice_url)
+    field = wait(browser, lambda _: browser.find_elements("css selector", "#text textarea"))[0]
+    field.clear()
+    field.send_keys("Hello there, [pause 0.5] hello.")
+    click(browser, "Speak")
+    wait(browser, lambda _: browser.find_elements("css selector", "#result #duration"))
+    wait(browser, lambda _: browser.find_elements("css selector", "#times img"))
+    assert browser.find_elements("css selector", "#mel img")
+    browser.save_screenshot(str(tmp_path / "speech.png"))

@@ -71,6 +71,7 @@ def test_a_book_streams(english):
     assert sum(1 for _ in sentences) == 4199
     assert max(map(len, english.sentences("word " * 20_000))) <= 1000
     assert max(map(len, english.sentences("w" * 100_000))) <= 1000
+    assert max(map(len, english.sentences("[[" * 50_000 + "[pause " * 10_000))) <= 1000
 
 
 def test_clauses_are_cut_at_punctuation(english):

@@ -1,0 +1,59 @@
+"""The page of a voice, called by its API."""
+
+import pytest
+import soundfile
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+
+@pytest.fixture(scope="module")
+def voice(voice_url):
+    return Client(voice_url, verbose=False)
+
+
+def speak(voice, text, **options):
+    """(samples, sample rate, settings) of a text."""
+    _, path, times, settings = voice.predict(text=text, **{"steps": 2} | options, api_name="/speak")
+    assert times["plot"].startswith("data:image/")
+    return *soundfile.read(path, dtype="int16"), settings
+
+
+def test_a_text_is_spoken_with_the_times_of_its_words(voice):
+    clip, rate, settings = speak(voice, "Hello there.", speaker="bob", seed=3)
+    assert rate == 16000 and len(clip) and clip.any()
+    assert [word["text"] for word in settings["words"]] == ["Hello", "there"]
+    assert "".join(phoneme["symbol"] for phoneme in settings["phonemes"]) == "həlˈO ðˈɛɹ."
+    assert settings["phonemes"][-1]["end"] == pytest.approx(len(clip) / rate, abs=1e-3)
+    assert (settings["speaker"], settings["steps"], settings["seed"]) == ("bob", 2, 3)
+    assert (speak(voice, "Hello there.", speaker="bob", seed=3)[0] == clip).all()
+
+
+def test_options_and_lexicon_reach_the_speech(voice):
+    plain = speak(voice, "The gif.")[0]
+    assert len(speak(voice, "The gif.", rate=0.5)[0]) > 1.5 * len(plain)
+    listed = speak(voice, "The gif.", lexicon="gif,dʒɪf")[2]
+    assert "".join(phoneme["symbol"] for phoneme in listed["phonemes"]) == "ðə ʤɪf."
+
+
+def test_the_mel_forms_step_by_step(voice):
+    job = voice.submit(text="Hello.", steps=3, api_name="/speak")
+    job.result(timeout=60)
+    forming = [output for output in job.outputs() if output[0] and "plot" in output[0]]
+    assert len(forming) >= 3
+
+
+@pytest.mark.parametrize(
+    ("options", "subject"),
+    [
+        ({"text": ""}, "text: is empty"),
+        ({"text": "💩"}, "text '💩'"),
+        ({"text": "a" * 2001}, "Text: has 2001"),
+        ({"text": "Hi", "steps": 101}, "Steps 101"),
+        ({"text": "Hi", "speaker": "eve"}, "Speaker 'eve'"),
+        ({"text": "Hi", "lexicon": "gif,dʒɪf\nbad"}, "Lexicon, line 2"),
+        ({"text": "Hi", "rate": 9}, "Rate 9"),
+    ],
+)
+def test_mistakes_are_one_line(voice, options, subject):
+    with pytest.raises(AppError, match=rf"^{subject}[^\n]*$"):
+        speak(voice, **options)
