@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import soundfile
+from tiny_models import make_acoustic
 from typer.testing import CliRunner
 
 from audiodiff import __version__
@@ -43,6 +44,7 @@ def inputs(tmp_path_factory):
         "spectrum": AverageSpectrum([0.0, -10.0], 8000),
     }
     AudioModel(network, Cosine(), V(), 8000, 800, sampler="dpmpp_2m", **named).save_pretrained(folder / "music")
+    make_acoustic(vocoder=str(folder / "vocoder")).save_pretrained(folder / "voice")
     soundfile.write(folder / "tone.wav", 0.3 * np.sin(np.arange(4000) / 9), 8000)
     (folder / "manifest.jsonl").write_text("")
     (folder / "notes.md").write_text("none")
@@ -61,6 +63,7 @@ def arguments(verb: str, folder) -> list[str]:
         "fit-grid": ["4", "--model", vocoder, "--data", data, "--out", out],
         "prepare": [f"folder:{folder / 'absent'}", "--out", out],
         "demo": ["--model", str(folder / "absent")],
+        "say": ["Yes.", "--voice", str(folder / "voice"), "--out", f"{out}.wav", "--steps", "2"],
     }  # fmt: skip
     return [verb, *needed[verb]]
 
@@ -100,7 +103,16 @@ def test_numbers_that_cannot_be_are_one_line(verb, option, inputs):
 
 
 def test_every_verb_with_numbers_is_swept():
-    assert {verb for verb, _ in CASES} == {"generate", "render", "evaluate", "benchmark", "fit-grid", "prepare", "demo"}
+    assert {verb for verb, _ in CASES} == {
+        "generate",
+        "render",
+        "evaluate",
+        "benchmark",
+        "fit-grid",
+        "prepare",
+        "demo",
+        "say",
+    }
     assert len(CASES) > 20
 
 
