@@ -30,6 +30,7 @@ ADAPTATION = 3  # iterations from a trained aligner
 MAX_SECONDS = 900.0  # of speech; more changes the boundaries little
 MAX_CLIP_SECONDS = 30.0  # longer clips are not trained on
 MARKS = "ˈˌ↓→↗↘"
+PAUSES = ' ,.;:!?—…"()“”'  # known to every aligner, also where its recordings lack some
 _PAUSE_SECONDS = 0.075  # a stated pause of less is a transition, not silence
 _BATCH_FRAMES = 24000  # aligned at once
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def new_aligner(texts: Iterable[str]) -> Aligner:
         UserError: no symbol has a sound.
     """
     symbols = set().union(*texts) - set(MARKS)
-    pauses = {symbol for symbol in symbols if unicodedata.category(symbol)[0] in "PZ"}
+    pauses = {symbol for symbol in symbols if unicodedata.category(symbol)[0] in "PZ"} | set(PAUSES)
     if not (sounds := "".join(sorted(symbols - pauses))):
         raise UserError("phonemes", "have no sound", "prepare the data with texts")
     network = GaussianMixtures(STATES * (1 + len(sounds)), 1, FEATURES)

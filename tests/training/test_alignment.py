@@ -83,6 +83,6 @@ def test_shares_of_marks_and_pauses_are_those_of_the_data():
 
 def test_symbols_are_sounds_pauses_and_marks():
     aligner = new_aligner(["ˈas, i“m.", "sˌa—?"])
-    assert aligner.phonemes == "aims" and set(aligner.pauses) == set(" ,“.—?") and "ˈˌ" in aligner.marks
+    assert aligner.phonemes == "aims" and set(aligner.pauses) >= set(" ,“.—?;:!") and "ˈˌ" in aligner.marks
     with pytest.raises(UserError, match="no sound"):
         new_aligner([" ,.", "ˈ"])
