@@ -120,12 +120,11 @@ class SentenceDataset(Dataset):
             UserError: they do not add up.
         """
         durations = torch.tensor(clip.durations, dtype=torch.float64) * self.mel_spec.sample_rate
-        durations = durations / self.mel_spec.hop_length
-        durations[0] += 0.5
-        durations[-1] += frames - durations.sum()
-        if durations[-1] < 0:
+        edges = durations.cumsum(0) / self.mel_spec.hop_length + 0.5
+        if abs(edges[-1] - frames) > 1:
             raise UserError(clip.id, "has durations that do not add up to its length", "prepare the data again")
-        return durations
+        edges[-1] = frames
+        return edges.clamp(max=frames).diff(prepend=edges.new_zeros(1))
 
     def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Pad mels, symbols, durations and pitch with zeros; conditioners collate their raw values."""

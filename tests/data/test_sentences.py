@@ -1,5 +1,7 @@
 """Sentences: their mels are stored and the same, their durations add up, and rare speakers are repeated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -76,3 +78,17 @@ def test_a_stream_is_a_function_of_seed_and_draw(manifest):
 def test_clips_without_phonemes_are_no_sentences(tmp_path):
     with pytest.raises(UserError, match=r"no clips with phonemes.*audiodiff align"):
         SentenceDataset(write_tones(tmp_path, clips=2, seconds=0.1), SPEC, ENGLISH)
+
+
+@pytest.mark.parametrize("samples", [7199, 7200, 7201, 7300, 7455])
+def test_clips_may_end_without_silence(manifest, samples):
+    sentences = SentenceDataset(manifest, SPEC, ENGLISH)
+    clip = manifest.clips[0]
+    sounds = len(clip.phonemes)
+    seconds = samples / 24000
+    durations = (0.0, *(seconds / sounds,) * sounds, 0.0)
+    frames = SPEC.frames(samples)
+    found = sentences.frames(replace(clip, seconds=seconds, durations=durations), frames)
+    assert float(found.sum()) == pytest.approx(frames) and (found >= 0).all()
+    with pytest.raises(UserError, match="do not add up"):
+        sentences.frames(replace(clip, durations=durations), frames + 3)
