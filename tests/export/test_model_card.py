@@ -38,7 +38,8 @@ def test_a_shipped_models_card_names_its_licenses(name):
     folder = checkpoint.locate(name)
     found, card = checkpoint.load(folder), (folder / "README.md").read_text(encoding="utf-8")
     licenses = data_licenses(found.training, card)
-    assert card.startswith(metadata(CARDS[found.type][0], licenses) + "\n") and "tags: [share-alike, gpl]" in card
+    assert card.startswith(metadata(CARDS[found.type][0], licenses) + "\n")
+    assert ("tags: [share-alike, gpl]" in card) == any("GPL" in license for license in licenses)
 
 
 def record(**others) -> dict:

@@ -129,7 +129,8 @@ def test_weights_that_are_not_finite_are_refused_by_all_verbs(shipped, capsys, t
     edit(folder, lambda config: config.pop("weights_hash", None))
     assert f"weight {name} has NaN or infinite" in refusal(folder, kind.from_pretrained)
     verbs = [["info", str(folder)], ["generate", "--model", str(folder), "--out", str(tmp_path / "out")]]
-    verbs += [["render", str(folder), "--model", str(folder), "--out", str(tmp_path / "out")]]
+    if kind is Vocoder:  # a generator renders nothing, whatever its weights
+        verbs += [["render", str(folder), "--model", str(folder), "--out", str(tmp_path / "out")]]
     for arguments in verbs:
         monkeypatch.setattr(sys, "argv", ["audiodiff", *arguments])
         with pytest.raises(SystemExit) as ended:
