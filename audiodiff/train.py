@@ -44,6 +44,8 @@ COMPATIBILITY_FIELDS = (
     "prior_mean",
     "residual_scale",
 )
+# Arguments that a run measures on its data, unless it starts from weights that expect those of earlier data.
+MEASURED = ("spectrum", "normalization")
 
 
 def main() -> None:
@@ -193,10 +195,9 @@ def start(model: "DiffusionModel", name: str) -> dict:
     except (RuntimeError, LookupError) as error:
         problem = f"does not fit this configuration ({' '.join(str(error).split())[:200]})"
         raise UserError(name, problem, f"configure the network that `audiodiff info {name}` shows") from error
-    if "spectrum" in model.ARGUMENTS and model.spectrum is None:
-        model.spectrum = found.arguments.get("spectrum")  # of the earlier training data, which the weights expect
-    if "normalization" in model.ARGUMENTS and model.normalization is None:
-        model.normalization = found.arguments.get("normalization")
+    for part in MEASURED:
+        if part in model.ARGUMENTS and getattr(model, part) is None:
+            setattr(model, part, found.arguments.get(part))
     parts = [part for part in COMPATIBILITY_FIELDS if part in model.ARGUMENTS]
     theirs = {part: checkpoint.describe(found.arguments.get(part)) for part in parts}
     other = [part for part in parts if checkpoint.describe(getattr(model, part)) != theirs[part]]

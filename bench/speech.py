@@ -4,7 +4,7 @@
 thread, scores them (word and character errors by Whisper tiny.en, DNSMOS, similarity to the voice of the reference
 system, pitch), measures speed and the latency of the first audio, and writes `bench/results/speech.md`.
 
-Spoken and scored sentences are kept in `--work`, by system: an interrupted bench continues, and one with more
+Spoken and scored sentences are stored in `--work`, by system: an interrupted bench continues, and one with more
 `--sentences` adds those that are missing. Speed is measured at the end, anew each time: a few sentences of all lengths,
 each by every system before the next, medians over rounds.
 """
@@ -88,16 +88,16 @@ def load(factory: dict[str, Callable[[], System]]) -> tuple[dict[str, System], d
 def scores(system: System, texts: Sequence[str], work: Path) -> list[SpeechScores]:
     """Scores of every text, computed where `work` does not have them yet."""
     path = work / f"{system.name}.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if kept.get("version") != system.version:
-        kept = {"version": system.version, "scores": {}}
-    missing = [text for text in texts if text not in kept["scores"]]
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if stored.get("version") != system.version:
+        stored = {"version": system.version, "scores": {}}
+    missing = [text for text in texts if text not in stored["scores"]]
     for number, text in enumerate(tqdm(missing, desc=system.name, unit="sentence", disable=not missing), 1):
         spoken = system.speak(text)
-        kept["scores"][text] = score_speech(clip_of(spoken, text)).to_json()
+        stored["scores"][text] = score_speech(clip_of(spoken, text)).to_json()
         if number % 10 == 0 or number == len(missing):
-            write_text(path, json.dumps(kept, ensure_ascii=False) + "\n")
-    return [SpeechScores.from_json(kept["scores"][text]) for text in texts]
+            write_text(path, json.dumps(stored, ensure_ascii=False) + "\n")
+    return [SpeechScores.from_json(stored["scores"][text]) for text in texts]
 
 
 def clip_of(spoken: Spoken, text: str) -> SpokenClip:

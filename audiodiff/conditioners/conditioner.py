@@ -143,6 +143,12 @@ def as_list(conditioners: Mapping[str, Conditioner | None] | Iterable[Conditione
     return chosen
 
 
+def raw_values(conditioners: Iterable[Conditioner], crop: Crop) -> dict[str, Any]:
+    """The raw values of a training crop, by name, of the conditioners that take them from it."""
+    values = {conditioner.name: conditioner.from_crop(crop) for conditioner in conditioners}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def without_weights(conditioners: Iterable[Conditioner]) -> list[Conditioner]:
     """Copies on the meta device, for datasets and their worker processes."""
     return [copy.deepcopy(conditioner).to("meta") for conditioner in conditioners]

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from audiodiff.audio.io import read, resample
-from audiodiff.conditioners.conditioner import Conditioner, Crop
+from audiodiff.conditioners.conditioner import Conditioner, Crop, raw_values
 from audiodiff.data.batching import collate
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
@@ -123,15 +123,12 @@ class CropDataset(Dataset):
         clip = self.clip(draw)
         random = np.random.default_rng((self.seed, _CONDITION, draw))
         crop = Crop(clip, start, valid, self.length(clip), self.sample_rate, partial(self.read_mono, clip), random)
-        values = {one.name: one.from_crop(crop) for one in self.conditioners}
-        values = {name: value for name, value in values.items() if value is not None}
+        values = raw_values(self.conditioners, crop)
         return {"samples": valid, "clip": clip.id, "path": str(self.manifest.path(clip)), "draw": draw} | values
 
     def read_mono(self, clip: Clip, start: int, samples: int) -> Tensor:
         """Read a segment (samples,) of a clip, zero-padded at its end; `start` is rounded down to the common grid."""
-        step = self.sample_rate // gcd(clip.sample_rate, self.sample_rate)
-        crop = read_crop(self.manifest, clip, self.sample_rate, start // step * step, samples)
-        return torch.nn.functional.pad(crop, (0, samples - crop.shape[-1]))
+        return read_padded(self.manifest, clip, self.sample_rate, start, samples)
 
     def collate(self, items: Sequence[dict]) -> dict:
         """Collate items into a batch; conditioners collate their raw values."""
@@ -196,6 +193,13 @@ def read_crop(
     skipped = start - first // down * up
     piece = read(path, start=first, samples=last - first, channels=channels).samples
     return resample(piece, rate, sample_rate)[..., skipped:][..., :samples]
+
+
+def read_padded(manifest: Manifest, clip: Clip, sample_rate: int, start: int, samples: int) -> Tensor:
+    """As `read_crop`, mono, zero-padded at its end to (samples,); `start` is rounded down to the common grid."""
+    step = sample_rate // gcd(clip.sample_rate, sample_rate)
+    crop = read_crop(manifest, clip, sample_rate, start // step * step, samples)
+    return torch.nn.functional.pad(crop, (0, samples - crop.shape[-1]))
 
 
 def _length_at(clip: Clip, sample_rate: int) -> int:

@@ -18,9 +18,9 @@ from torch.utils.data import Dataset
 
 from audiodiff.audio.mel import MelSpec
 from audiodiff.audio.mel.spectrogram import MelSpectrogram
-from audiodiff.conditioners.conditioner import Conditioner, Crop
+from audiodiff.conditioners.conditioner import Conditioner, Crop, raw_values
 from audiodiff.data.batching import LengthBatches, collate, pad
-from audiodiff.data.dataset import read_crop
+from audiodiff.data.dataset import read_padded
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write, short_name
@@ -99,9 +99,9 @@ class SentenceDataset(Dataset):
         except (OSError, ValueError, EOFError):  # not stored yet, or damaged
             self._analysis = self._analysis or MelSpectrogram(self.mel_spec)
             samples = self.samples(clip)
-            waveform = read_crop(self.manifest, clip, self.mel_spec.sample_rate, 0, samples)
+            waveform = read_padded(self.manifest, clip, self.mel_spec.sample_rate, 0, samples)
             with torch.no_grad():
-                mel = self._analysis(torch.nn.functional.pad(waveform, (0, samples - waveform.shape[-1])))
+                mel = self._analysis(waveform)
             stored = mel.numpy().astype(np.float16)
             with atomic_write(file) as temporary, temporary.open("wb") as opened:
                 np.save(opened, stored)
@@ -142,8 +142,7 @@ class SentenceDataset(Dataset):
         length, rate = self.samples(clip), self.mel_spec.sample_rate
         reference = Crop(other, 0, self.samples(other), self.samples(other), rate, self._reader(other), random)
         crop = Crop(clip, 0, length, length, rate, self._reader(clip), random, reference)
-        values = {one.name: one.from_crop(crop) for one in self.conditioners}
-        return {name: value for name, value in values.items() if value is not None}
+        return raw_values(self.conditioners, crop)
 
     def _reader(self, clip: Clip) -> Any:
         return partial(read_padded, self.manifest, clip, self.mel_spec.sample_rate)
@@ -195,10 +194,3 @@ def balanced(speakers: Sequence[str], balance: float) -> np.ndarray:
     names, counts = np.unique(np.asarray(speakers), return_counts=True)
     repeats = dict(zip(names.tolist(), np.round((counts.max() / counts) ** balance).astype(int).tolist(), strict=True))
     return np.repeat(np.arange(len(speakers)), [repeats[name] for name in speakers])
-
-
-def read_padded(manifest: Manifest, clip: Clip, sample_rate: int, start: int, samples: int) -> Tensor:
-    """Samples [start, start + samples) of a clip, padded at its end; `start` is rounded down to the common grid."""
-    step = sample_rate // np.gcd(clip.sample_rate, sample_rate)
-    crop = read_crop(manifest, clip, sample_rate, int(start // step * step), samples)
-    return torch.nn.functional.pad(crop, (0, samples - crop.shape[-1]))

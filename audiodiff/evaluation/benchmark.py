@@ -8,8 +8,6 @@ Rows of the network use the defaults of `Vocoder.generate`, including the model'
 synthesized on the CPU; a GPU is only timed.
 """
 
-import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +22,7 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.held_out import SPLITS, HeldOut, choose, clip_list_hash
+from audiodiff.evaluation.held_out import SPLITS, HeldOut, choose, clip_list_hash, content_hash
 from audiodiff.evaluation.language import language
 from audiodiff.evaluation.record import Block, Record, Row, Speed
 from audiodiff.evaluation.scoring import MetricPool, Pair
@@ -181,7 +179,6 @@ def _text(clip: Clip, settings: Settings) -> str | None:
 
 
 def _block(name: str, clips: list[Clip], texts: list[str | None], settings: Settings) -> Block:
-    lines = [json.dumps([asdict(clip), text], sort_keys=True) for clip, text in zip(clips, texts, strict=True)]
     return Block(
         name=name,
         seed=settings.seed,
@@ -189,6 +186,6 @@ def _block(name: str, clips: list[Clip], texts: list[str | None], settings: Sett
         clip_list_sha256=clip_list_hash(clips),
         seconds=sum(clip.seconds for clip in clips),
         splits=list(settings.splits),
-        clips_sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        clips_sha256=content_hash([asdict(clip), text] for clip, text in zip(clips, texts, strict=True)),
         words={"text": sum(map(bool, texts)), "recording": texts.count(""), "none": texts.count(None)},
     )

@@ -1,6 +1,7 @@
 """Settings of an evaluation, and the held-out clips that it scores."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -66,6 +67,11 @@ def check_limit(limit: int | None) -> None:
 def clip_list_hash(clips: Iterable[Clip]) -> str:
     """SHA-256 of the sorted ids, one per line: equal for reports on the same clips."""
     return hashlib.sha256("\n".join(sorted(clip.id for clip in clips)).encode()).hexdigest()
+
+
+def content_hash(clips: Iterable[list]) -> str:
+    """SHA-256 of what is known of each clip, one line of JSON each, in their order."""
+    return hashlib.sha256("\n".join(json.dumps(clip, sort_keys=True) for clip in clips).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ another and written at once, so that a second run continues. The recordings are 
 that have no better direction. The noise of clip `id` is that of `clip_seed(seed, id)` in every row.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from tqdm import tqdm
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.held_out import SPLITS
+from audiodiff.evaluation.held_out import SPLITS, content_hash
 from audiodiff.evaluation.held_out import Settings as ClipSettings
 from audiodiff.evaluation.record import Record, Row
 from audiodiff.evaluation.scoring import MetricPool
@@ -98,7 +96,12 @@ def sweep(
             found = build_block(manifest, clips, {RECORDINGS: truth}, chosen)
             words = {"text": sum(bool(one.words) for one in truth), "recording": 0}
             words["none"] = len(clips) - words["text"]
-            found = replace(found, name=name, words=words, clips_sha256=_hash(clips))
+            found = replace(
+                found,
+                name=name,
+                words=words,
+                clips_sha256=content_hash([clip.id, clip.text, clip.content] for clip in clips),
+            )
             block = record.block(found)
             block.date = record.environment["date"]
             targets = speaker_targets(clips, truth)
@@ -113,8 +116,3 @@ def sweep(
                 record.save(path)
             record.save(path)
     return record
-
-
-def _hash(clips: list) -> str:
-    lines = [json.dumps([clip.id, clip.text, clip.content], sort_keys=True) for clip in clips]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

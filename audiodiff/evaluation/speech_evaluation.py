@@ -243,8 +243,8 @@ def _pair_hard(
     remaining, usual = iter(scores), recordings.scores["phoneme_ms"]
     mean = float(np.nanmean(usual)) if np.isfinite(usual).any() else np.nan
     return [
-        HardSentence(kind, text, next(remaining), next(remaining) if taught else None, mean)
-        for kind, text, (_, taught) in hard
+        HardSentence(kind, text, next(remaining), next(remaining) if by_teacher else None, mean)
+        for kind, text, (_, by_teacher) in hard
     ]
 
 

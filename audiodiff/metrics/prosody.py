@@ -2,7 +2,7 @@
 
 F0 is WORLD's (`metrics.world`). Timing needs the phonemes with their times: the mean phoneme duration is the time of
 all letters of the phoneme string, with their stress and length marks, divided by the number of letters. Spaces and
-punctuation are pauses and are left out, so that it tells speaking rate, not phrasing.
+punctuation are pauses and are left out, so that it measures speaking rate, not phrasing.
 
 A deterministic acoustic model predicts the mean of all spectra that fit a phoneme, and the mean of noise is dull
 (Ren et al., "Revisiting over-smoothness in text to speech", ACL 2022). Fricatives are noise, with much of their energy

@@ -2,7 +2,7 @@
 
 Durations are predicted as logarithms, pitch as its logarithm relative to 200 Hz besides a logit of voicing. The pitch
 of the recording, in training, or the predicted one is added to the encoded symbols (Lancucki 2021, FastPitch, arXiv
-2006.06873): what is changed there is heard.
+2006.06873), so that a change of it changes the speech.
 """
 
 import torch

@@ -23,8 +23,9 @@ from torch import Tensor
 from audiodiff.audio.io import Audio
 from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, Sampler
 from audiodiff.errors import UserError
-from audiodiff.models.acoustic_model import AcousticModel, Prosody
+from audiodiff.models.acoustic_model import AcousticModel, EncodedText, Prosody
 from audiodiff.nn.text_encoder import whole_frames
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.pipeline import Pipeline, Progress
@@ -36,7 +37,7 @@ from audiodiff.text.lexicon import Lexicon
 CLAUSE_CHARACTERS = 200  # longer sentences are cut at clause punctuation
 FIRST_CLAUSE_CHARACTERS = 60  # of a stream: its first part is short, so that audio begins early
 _CLAUSE_SILENCE = 0.12  # seconds between two parts of one sentence, at most
-_MIN_FRAMES_OF_SOUND = 1.0
+_MIN_FRAMES = 0.5  # of a symbol, at rate 1
 _FADE_SECONDS = 0.005
 
 
@@ -156,7 +157,7 @@ class SpeechSynthesizer(Pipeline):
         options = options or SpeechOptions()
         tokens, speaker = self.model.tokens([utterance.phonemes]), self._speaker(options.speaker)
         predicted = self.model.predict_prosody(tokens, speaker)
-        durations = predicted.durations.clamp(min=_MIN_FRAMES_OF_SOUND / 2) / options.rate
+        durations = predicted.durations.clamp(min=_MIN_FRAMES) / options.rate
         per_second = self.model.mel_spec.sample_rate / self.model.mel_spec.hop_length
         for pause in utterance.pauses:
             place = pause.position if pause.position < len(utterance.phonemes) else pause.position + 1
@@ -193,19 +194,13 @@ class SpeechSynthesizer(Pipeline):
             if scale != 1:
                 denoiser = ClassifierFree(denoiser, scale, model.unconditional(encoded))
             sampler = model.sampler_for(self._steps(options), options.sampler)
-            where = ([seed], model.network.frontend.channels, encoded.mean.shape[-1], 0, self.device)
+            gain = options.energy * self._decibel
 
-            def finish(x: Tensor) -> Tensor:
-                mel = model.to_mel(x.float(), encoded.mean.float())[0, :, : int(encoded.frames)]
-                return mel + options.energy * self._decibel
-
-            def report(step: int, nfe: int, _: Tensor, estimate: Tensor) -> None:
+            def report(step: int, nfe: int, mel: Tensor) -> None:
                 if callback is not None:
-                    callback(Progress(step + 1, nfe, finish(estimate)))
+                    callback(Progress(step + 1, nfe, mel + gain))
 
-            start = batch_noise(*where) * sampler.noise_scale(denoiser)
-            x = sampler(denoiser, start, encoded.condition, step_noise(*where), report)
-        return finish(x)
+            return sample_mel(model, encoded, sampler, seed, denoiser, report) + gain
 
     def _parts(self, text: str | Utterance, first_limit: int = CLAUSE_CHARACTERS) -> Iterator[_Part]:
         if isinstance(text, Utterance):
@@ -257,6 +252,38 @@ class SpeechSynthesizer(Pipeline):
             problem = f"reads other mels than the voice makes: {'; '.join(differences)}"
             fix = f"choose a vocoder of the voice's mel, such as {self.model.vocoder}"
             raise UserError("vocoder", problem, fix)
+
+
+def sample_mel(
+    model: AcousticModel,
+    encoded: EncodedText,
+    sampler: Sampler,
+    seed: int,
+    denoiser: DenoiserLike | None = None,
+    report: Callable[[int, int, Tensor], None] | None = None,
+) -> Tensor:
+    """Sample the log-mel (M, F) of one encoded text.
+
+    Args:
+        model: that encoded the text.
+        encoded: a batch of one.
+        sampler: of the model.
+        seed: of the noise.
+        denoiser: the model's, guided; None: the model's own.
+        report: called after every step with its number, their total, and the mel that is estimated.
+    """
+    denoiser = denoiser or model.denoiser
+    where = ([seed], model.network.frontend.channels, encoded.mean.shape[-1], 0, encoded.mean.device)
+
+    def finish(x: Tensor) -> Tensor:
+        return model.to_mel(x.float(), encoded.mean.float())[0, :, : int(encoded.frames)]
+
+    def report_step(step: int, nfe: int, _: Tensor, estimate: Tensor) -> None:
+        if report is not None:
+            report(step, nfe, finish(estimate))
+
+    start = batch_noise(*where) * sampler.noise_scale(denoiser)
+    return finish(sampler(denoiser, start, encoded.condition, step_noise(*where), report_step))
 
 
 def _options(options: SpeechOptions | None, overrides: Mapping[str, Any]) -> SpeechOptions:

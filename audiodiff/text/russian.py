@@ -1,9 +1,10 @@
 """Russian as phonemes: the labels of festvox-ru as one character each.
 
-festvox-ru (Debian, BSD-like license) comes with a hand-checked label and end time for every phone of its 620
-sentences. The labels are those of the Festival voice msu_ru_nsh: a doubled vowel is stressed, a doubled consonant
-palatalized, and `ae`, `ay`, `ur` are the reduced vowels. Palatalized consonants become capital letters here, stressed
-vowels letters of their own, so each label is one symbol and `from_labels` loses nothing.
+festvox-ru (Debian, BSD-like license) comes with a label and an end time for every phone of its 620 sentences; the times
+lie on a grid of 10 ms, as those of an automatic aligner do. The labels are those of the Festival voice msu_ru_nsh: a
+doubled vowel is stressed, a doubled consonant palatalized, and `ae`, `ay`, `ur` are the reduced vowels. Palatalized
+consonants become capital letters here, stressed vowels letters of their own, so each label is one symbol and
+`from_labels` loses nothing.
 
 There is no front end from Russian spelling: sentences are given as phonemes.
 """

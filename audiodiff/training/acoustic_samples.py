@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.files import short_name
 from audiodiff.models.acoustic_model import AcousticModel
+from audiodiff.pipelines.speech_synthesizer import sample_mel
 from audiodiff.ranges import NonNegative, Positive
 from audiodiff.training.export import CardText, export
 from audiodiff.training.figure import save_figure, spectrogram_pair
@@ -51,8 +51,4 @@ class AcousticSamples(Callback):
         """The mel (M, F) of a sentence, with predicted prosody."""
         tokens, embedding = model.tokens([phonemes]), model.speaker_embedding([speaker])
         encoded = model.embed_text(tokens, embedding, model.predict_prosody(tokens, embedding))
-        where = ([seed], model.network.frontend.channels, encoded.mean.shape[-1], 0, encoded.mean.device)
-        sampler = model.sampler_for(self.steps)
-        start = batch_noise(*where) * sampler.noise_scale(model.denoiser)
-        x = sampler(model.denoiser, start, encoded.condition, step_noise(*where))
-        return model.to_mel(x.float(), encoded.mean)[0, :, : int(encoded.frames)].cpu()
+        return sample_mel(model, encoded, model.sampler_for(self.steps), seed).cpu()

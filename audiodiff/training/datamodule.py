@@ -17,7 +17,7 @@ from audiodiff.conditioners.conditioner import Conditioner
 from audiodiff.data.audit import NAME as AUDIT
 from audiodiff.data.audit import Audit
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
-from audiodiff.data.manifest import NAME, Manifest
+from audiodiff.data.manifest import NAME, Clip, Manifest
 from audiodiff.data.preparation import default_folder, prepare
 from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
@@ -127,12 +127,15 @@ class ManifestData(lightning.LightningDataModule):
     def _with_clip(self, manifest: Manifest) -> Manifest:
         if self.clip is None:
             return manifest
-        training = manifest.with_splits("train").clips
-        long_enough = [clip for clip in training if clip.seconds * self.sample_rate >= self.crop_samples]
-        chosen = [clip for clip in manifest.clips if clip.id == self.clip] if self.clip else long_enough[:1]
+        chosen = [clip for clip in manifest.clips if clip.id == self.clip] if self.clip else self._first_clip(manifest)
         if not chosen:
             raise UserError("data.clip", f"no clip {self.clip!r} in {self.path}", "set an id of its manifest.jsonl")
         return replace(manifest, clips=tuple(chosen))
+
+    def _first_clip(self, manifest: Manifest) -> Sequence[Clip]:
+        """The clip to train on where `clip` is empty, if there is one: the first that is long enough."""
+        training = manifest.with_splits("train").clips
+        return [clip for clip in training if clip.seconds * self.sample_rate >= self.crop_samples][:1]
 
     def _split(self, manifest: Manifest, name: str) -> Manifest:
         """The clips of a split; all clips of a single-clip run, and for validation where none are held out."""

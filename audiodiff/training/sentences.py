@@ -6,7 +6,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Sampler, Subset
 
 from audiodiff.audio.mel import MelSpec
-from audiodiff.data.manifest import Manifest
+from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.data.sentences import SentenceDataset, SentenceStream
 from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, NonNegativeFloat, Positive, PositiveFloat
@@ -64,13 +64,7 @@ class SentenceData(ManifestData):
         clips = tuple(clip for clip in of_speakers if clip.seconds <= longest)
         if not clips:
             raise UserError(self.path, f"has no clips of up to {longest:g} s", "set data.crop_samples to more")
-        selected = Manifest(clips, whole.root, whole.split_by)
-        if self.clip is None:
-            return selected
-        chosen = tuple(clip for clip in clips if clip.id == self.clip) if self.clip else clips[:1]
-        if not chosen:
-            raise UserError("data.clip", f"no clip {self.clip!r} in {self.path}", "set an id of its manifest.jsonl")
-        return Manifest(chosen, whole.root, whole.split_by)
+        return self._with_clip(Manifest(clips, whole.root, whole.split_by))
 
     def read(self) -> None:
         """Build `crops` to train on and `held_out` to validate on."""
@@ -119,6 +113,9 @@ class SentenceData(ManifestData):
         """Batches of held-out sentences, sorted by length."""
         order = sorted(self.validation_numbers(), key=lambda number: self.held_out.lengths[number])
         return DataLoader(Subset(self.held_out, order), min(self.batch_size, 8), collate_fn=self.held_out.collate)
+
+    def _first_clip(self, manifest: Manifest) -> Sequence[Clip]:
+        return manifest.clips[:1]
 
     def _sentences(self, manifest: Manifest, split: str) -> SentenceDataset:
         chosen = self._split(manifest, split)

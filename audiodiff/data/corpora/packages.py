@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audiodiff.errors import UserError
-from audiodiff.files import atomic_write
 
 _log = logging.getLogger(__name__)
 
@@ -66,12 +65,6 @@ def check_sha256(name: str, content: bytes, expected: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise UserError(name, f"has SHA-256 {found[:16]}..., not {expected[:16]}...", "download it again")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it."""
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def _wheel(requirement: str, folder: Path) -> Path | None:
