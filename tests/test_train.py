@@ -17,6 +17,7 @@ from audiodiff import Vocoder, config, train
 from audiodiff.errors import UserError
 
 SHIM = Path(train.__file__).parents[1] / "train.py"
+CONF = SHIM.parent / "conf"
 SMOKE = ("+recipe=speech_mel", "debug=smoke")
 COMMANDS = {"train.py": [str(SHIM)], "audiodiff train": ["-m", "audiodiff", "train"]}
 MISSPELT = [
@@ -159,7 +160,8 @@ def test_sweep_from_another_folder(tmp_path):
 def test_help_shows_the_groups(name, tmp_path):
     done = command("--help", at=tmp_path, name=name)
     assert done.returncode == 0, done.stderr
-    for word in ("speech_mel", "network: autoencoder, latent, music, stft, strided", "debug: overfit, smoke"):
+    networks = ", ".join(sorted(path.stem for path in (CONF / "network").glob("*.yaml")))
+    for word in ("speech_mel", f"network: {networks}", "debug: overfit, smoke"):
         assert word in done.stdout
 
 
