@@ -37,6 +37,6 @@ def test_recipe_composes(tmp_path, monkeypatch):
     schema.check(composed)
 
 
-@pytest.mark.parametrize("kind", ["sampler", "condition", "metric", "corpus", "language", "task", "recipe"])
+@pytest.mark.parametrize("kind", ["sampler", "condition", "metric", "corpus", "language", "voice", "task", "recipe"])
 def test_page_has_a_section(kind):
     assert f"A {kind}" in SECTIONS
