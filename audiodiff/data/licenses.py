@@ -76,6 +76,11 @@ _LICENSES = {
         (r"\bMIT\b|\bEXPAT\b|\bBSD\b|\bAPACHE\b|\bISC\b|\bZLIB\b|\bARTISTIC\b|\bO(?:DC|GA).BY\b", _NOTICE),
     )
 }
+# Names that packages write in several ways, in the way of SPDX.
+_SPELLINGS = {
+    re.compile(r"\bApache(?: Software)?(?: License)?,?[ -]*(?:version |v)?2(?:\.0)?(?![\w.+-])", re.I): "Apache-2.0",
+    re.compile(r"\b(?:The )?MIT License\b", re.I): "MIT",
+}
 _DATA_COLUMN = re.compile(r"licen[cs]e", re.IGNORECASE)
 _DATA_LINE = re.compile(r"^Data licen[cs]es: (.+)$", re.MULTILINE)
 
@@ -87,7 +92,14 @@ def license_terms(*statements: str) -> Terms:
 
 def license_names(*statements: str) -> tuple[str, ...]:
     """The licenses in these statements, without their holders, sorted, each once."""
-    return tuple(sorted({name for statement in statements for name in _split(statement) if name}))
+    return tuple(sorted({name for statement in statements for name in _split(spdx(statement)) if name}))
+
+
+def spdx(statement: str) -> str:
+    """A statement with the identifiers of SPDX for the licenses that are spelled in several ways."""
+    for pattern, identifier in _SPELLINGS.items():
+        statement = pattern.sub(identifier, statement)
+    return statement
 
 
 def card_licenses(card: str) -> tuple[str, ...]:

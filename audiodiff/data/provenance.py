@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from audiodiff.data.licenses import Terms, license_terms
+from audiodiff.data.licenses import Terms, license_terms, spdx
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.data.preparation import attribution
 
@@ -15,7 +15,7 @@ class Provenance:
     Attributes:
         corpus: label of the corpus.
         source: package and version, or folder.
-        license: all licenses of its clips, as stated by the corpus, separated by "; ".
+        license: all licenses of its clips, as stated by the corpus (`licenses.spdx`), separated by "; ".
         attribution: who is to be named, in the words of its copyright file; "" for nobody.
         hours: duration of all clips.
         training_hours: duration of the training split.
@@ -47,7 +47,7 @@ def provenance(manifest: Manifest) -> list[Provenance]:
         Provenance(
             corpus=label,
             source="; ".join(sorted({clip.source for clip in clips if clip.source})),
-            license="; ".join(sorted({clip.license for clip in clips if clip.license})) or "not stated",
+            license="; ".join(sorted({spdx(clip.license) for clip in clips if clip.license})) or "not stated",
             attribution=attribution(manifest, label),
             hours=sum(clip.seconds for clip in clips) / 3600,
             training_hours=sum(clip.seconds for clip in clips if clip.split == "train") / 3600,

@@ -1,6 +1,6 @@
 """The training record of a checkpoint: how its model was trained, and the records of what that started from."""
 
-from audiodiff.data.licenses import card_licenses
+from audiodiff.data.licenses import card_licenses, spdx
 
 STARTED_FROM = "started_from"  # key of the record of the model whose weights a run started with
 CODEC = "codec"  # key of the record of the codec that a model generates latents of
@@ -24,4 +24,4 @@ def data_licenses(training: dict, card: str = "") -> tuple[str, ...]:
     """
     records = [record for _, record in training_stages(training)]
     recorded = {text for record in records for text in record.get("licenses", record.get("licences", ()))}
-    return tuple(sorted(recorded or card_licenses(card)))
+    return tuple(sorted({spdx(statement) for statement in recorded or card_licenses(card)}))

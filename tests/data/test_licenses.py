@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiodiff.data.licenses import Terms, card_licenses, license_names, license_terms
+from audiodiff.data.licenses import Terms, card_licenses, license_names, license_terms, spdx
 
 NOTICE, SHARE_ALIKE = Terms(attribution=True), Terms(attribution=True, share_alike=True)
 GPL, UNKNOWN = Terms(attribution=True, copyleft=True), Terms(unknown=True)
@@ -97,3 +97,16 @@ def test_card_of_an_exported_model(word):
 
 def test_card_without_licenses():
     assert card_licenses("# A model\n\n| a | b |\n| --- | --- |\n| c | d |\n") == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["Apache 2.0", "Apache License 2.0", "Apache License, Version 2.0", "apache-2", "Apache v2"]
+)
+def test_spellings_of_one_license_are_one(name):
+    assert spdx(f"{name} (the model's)") == "Apache-2.0 (the model's)"
+    assert license_names(f"{name} (the model's)", "Apache-2.0 (hexgrad); MIT License", "MIT") == ("Apache-2.0", "MIT")
+
+
+@pytest.mark.parametrize("name", [*KNOWN, "Apache-2.0-like", "Apache-1.1", "Apache 2.0.1"])
+def test_other_names_stay_as_they_are_written(name):
+    assert spdx(name) == name

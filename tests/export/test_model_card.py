@@ -52,7 +52,11 @@ def voice_card(tmp_path, *stages) -> str:
         return Clip(f"{corpus}/a", "a.flac", 3600.0, 24000, "Text.", f"{corpus}/voice", **others)
 
     apache = {"license": "Apache-2.0 (the model's; synthetic speech)", "synthetic": True}
-    clips = clip("hibari", **apache), clip("kokoro", **apache), clip("asterisk-en", license="CC-BY-SA-3.0 (A. Smith)")
+    clips = (
+        clip("hibari", **apache | {"license": "Apache 2.0 (the model's; synthetic speech)"}),
+        clip("kokoro", **apache),
+        clip("asterisk-en", license="CC-BY-SA-3.0 (A. Smith)"),
+    )
     model = SimpleNamespace(
         TYPE="acoustic",
         mel_spec=PRESETS["vocos_24k"],
@@ -72,6 +76,7 @@ def test_the_card_of_a_voice_names_speakers_sources_and_teachers(tmp_path):
         "1,234,567",
         "hibari/voice, kokoro/voice",
         "| kokoro (SYNTHETIC) |",
+        "| hibari (SYNTHETIC) |  | Apache-2.0 (the model's; synthetic speech) |",
         "| asterisk-en |",
         "**Synthetic voices.** hibari, kokoro: these clips are the output",
         "hibari-tts was distilled",

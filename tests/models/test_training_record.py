@@ -23,6 +23,11 @@ def test_licenses_are_those_of_all_stages(key):
     assert data_licenses(training, CARD) == ("CC0", "GPL-2", "MIT")
 
 
+def test_a_license_that_two_corpora_spell_differently_is_listed_once():
+    training = {"licenses": ["Apache 2.0 (the model's)"], STARTED_FROM: {"licenses": ["Apache-2.0 (the model's)"]}}
+    assert data_licenses(training) == ("Apache-2.0 (the model's)",)
+
+
 def test_the_card_is_read_where_the_record_has_none():
     assert data_licenses({"steps": 3}, CARD) == ("GPL-2",)
     assert data_licenses({}) == ()

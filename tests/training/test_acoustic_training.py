@@ -1,9 +1,12 @@
 """Training an acoustic model: losses of sentences, not of their padding, and runs that resume exactly."""
 
+import copy
 import functools
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from audiodiff import config, train
 from audiodiff.conditioners.reference import Reference
@@ -104,26 +107,32 @@ def test_a_few_steps_learn(make_voice):
 
 
 RUN = (
-    *("+recipe=speech_text", "debug=smoke", "callbacks.checkpoints.every_n_steps=2", "callbacks.samples.clips=1"),
-    *("model.encoder.text_blocks=1", "model.encoder.prosody_blocks=1", "model.encoder.frame_blocks=1"),
-    *("model.encoder.channels=32", "data.balance=0", "trainer.log_every_n_steps=1", "logger=csv"),
+    *("+recipe=speech_text", "debug=smoke", "audio=speech_16k", "network.frontend.channels=160", "data.balance=0"),
+    *("network.channels=[16]", "network.blocks=[1]", "model.encoder.channels=16", "model.encoder.text_blocks=1"),
+    *("model.encoder.prosody_blocks=1", "model.encoder.frame_blocks=1", "callbacks.checkpoints.every_n_steps=2"),
+    *("trainer.max_steps=3", "trainer.log_every_n_steps=1", "callbacks.samples.clips=1"),
     "lr_schedule.final_ratio=1.0",  # whose rate would depend on the length of the run
 )
 
 
-def run(folder, *overrides) -> dict:
-    """Train below `folder`; the state at the end."""
-    words = [*RUN, f'folder="{folder}"', *overrides]
-    train.run(config.compose(words), folder, words)
-    newest = max((folder / "checkpoints").glob("*.ckpt"))
-    return torch.load(newest, weights_only=True)
+def run(composed, **changes) -> dict:
+    """Train with `changes` of the configuration; the state at the end."""
+    composed = copy.deepcopy(composed)
+    for key, value in changes.items():
+        OmegaConf.update(composed, key, value)
+    folder = Path(composed.folder)
+    train.run(composed, folder, [*RUN, f'data.path="{composed.data.path}"'])
+    return torch.load(max((folder / "checkpoints").glob("*.ckpt")), weights_only=True)
 
 
 def test_a_resumed_run_is_an_unbroken_one(tmp_path):
-    unbroken = run(tmp_path / "one", "trainer.max_steps=5")
-    run(tmp_path / "two", "trainer.max_steps=3")
-    resumed = run(tmp_path / "two", "trainer.max_steps=5", "resume=last")
-    assert unbroken["next_draw"] == resumed["next_draw"] == 10
+    """Also where only the unbroken one draws samples."""
+    composed = config.compose([*RUN, f'data.path="{tmp_path}/tones"', f'folder="{tmp_path}/one"'])
+    unbroken = run(composed)
+    pieces = functools.partial(run, composed, folder=f"{tmp_path}/two", callbacks={"samples": None})
+    pieces(trainer={"max_steps": 1})
+    resumed = pieces(resume="last")
+    assert unbroken["next_draw"] == resumed["next_draw"] == 6
     weights = unbroken["state_dict"]
     assert all(torch.equal(weights[name], value) for name, value in resumed["state_dict"].items())
     model = AcousticModel.from_pretrained(tmp_path / "one" / "model")

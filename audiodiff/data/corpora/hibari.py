@@ -17,6 +17,7 @@ from audiodiff.data.corpora import sentences
 from audiodiff.data.corpora.corpus import Corpus, Recording, Request, TimedAudio, text_hash
 from audiodiff.data.corpora.onnx_model import OnnxModel
 from audiodiff.data.corpora.teacher import FRAME_SECONDS, readings, symbol_durations
+from audiodiff.data.licenses import spdx
 from audiodiff.errors import UserError
 from audiodiff.extras import install_command, locate
 
@@ -30,7 +31,8 @@ _DURATIONS = "/Clip_output_0"  # frames of each symbol, with a pad at each end
 def open_corpus(request: Request) -> Corpus:
     """`request.clips` utterances as a corpus."""
     release = package()
-    license = f"{release.metadata['License'] or release.metadata['License-Expression']} (the model's; synthetic speech)"
+    stated = spdx(release.metadata["License"] or release.metadata["License-Expression"])
+    license = f"{stated} (the model's; synthetic speech)"
     chosen, credit = texts(request.clips, request.downloads)
     found = [_recording(text, phonemes) for text, phonemes in readings(chosen, LANGUAGE)]
     source = f"synthetic: hibari-tts {release.version}"

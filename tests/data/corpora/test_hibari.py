@@ -24,7 +24,7 @@ def test_hibari_is_marked_synthetic_everywhere_and_reproducible(tmp_path):
         assert clip.language == "en-us" and len(clip.durations) == len(clip.pitch) == len(clip.phonemes) + 2
         assert sum(clip.durations) == pytest.approx(clip.seconds, abs=1e-4)
         assert sum(pitch > 120 for pitch in clip.pitch) > 0.3 * len(clip.pitch) and max(clip.pitch) < 400
-        assert "synthetic" in clip.license
+        assert clip.license == "Apache-2.0 (the model's; synthetic speech)"
         assert "synthetic" in clip.source
         assert 1 < clip.seconds < 15
     assert "SYNTHETIC" in str(Audit.load(tmp_path / "a"))
