@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -22,6 +23,17 @@ def player(audio: Audio) -> Player:
     """Audio (T,) or (C, T) for `gr.Audio`, as 16-bit samples: Gradio would scale floats to full scale."""
     samples = audio.samples.detach().cpu().clamp(-1, 1).numpy()
     return audio.sample_rate, (samples * 32767).round().astype(np.int16).T
+
+
+def with_warnings(work: Callable[[], T]) -> tuple[T, list[str]]:
+    """Run `work`: its result, and what it warned the user of, each once.
+
+    Warnings are the process's: only one thread may run this at a time.
+    """
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        result = work()
+    return result, list(dict.fromkeys(str(one.message) for one in found if one.category is UserWarning))
 
 
 def stopwatch(work: Callable[[], T]) -> tuple[T, float]:

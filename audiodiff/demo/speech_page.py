@@ -1,7 +1,7 @@
 """The page of a voice: a text on the left; its mel as it forms, its audio and the times of its words on the right."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -12,12 +12,13 @@ import gradio as gr
 from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import control, limited, named, parse
 from audiodiff.demo.figure import mel_figure, speech_figure
-from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch
+from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch, with_warnings
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.errors import UserError
 from audiodiff.options import Option, options_of
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.pipeline import Progress
+from audiodiff.pipelines.speech import Speech, record
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.text.lexicon import Lexicon
 
@@ -113,16 +114,23 @@ class App:
                 fix = f"shorten it to {MAX_CHARACTERS}, or use `audiodiff say`"
                 raise UserError("Text", f"has {len(text)} characters", fix)
             options = SpeechOptions(**chosen)
-            speech, elapsed = yield from run_with_progress(
-                lambda callback: stopwatch(lambda: synthesizer.say(text, options, callback=callback)),
+
+            def say(callback: Callable[[Progress], None]) -> tuple[tuple[Speech, list[str]], float]:
+                return stopwatch(lambda: with_warnings(lambda: synthesizer.say(text, options, callback=callback)))
+
+            (speech, noted), elapsed = yield from run_with_progress(
+                say,
                 progress,
                 self.lock,
                 self._forming,
             )
             settings = chosen | {"model": str(self.folder), "model_hash": synthesizer.model_hash}
             settings["real_time_factor"] = round(speech.seconds / elapsed, 2)
-            settings["words"] = [asdict(word) for word in speech.words]
-            settings["phonemes"] = [asdict(phoneme) for phoneme in speech.phonemes]
+            settings["warnings"] = noted
+            for message in noted:
+                gr.Warning(message)
+            settings["words"] = [record(word) for word in speech.words]
+            settings["phonemes"] = [record(phoneme) for phoneme in speech.phonemes]
             yield gr.skip(), player(speech.audio), speech_figure(speech), settings
 
     def _forming(self, progress: Progress) -> Any:

@@ -8,15 +8,17 @@ from typing import TypeVar
 import torch
 
 from audiodiff.audio.io import Audio
+from audiodiff.text.markup import MARKUP
 
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A word and when it is spoken, in seconds."""
+    """A word as it is written and when it is spoken, in seconds; `spoken` says how, where it is not read as written."""
 
     text: str
     start: float
     end: float
+    spoken: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,14 @@ class Transcript:
 
     def to_json(self) -> str:
         """Text, sentences, words and phonemes with their times, as JSON."""
-        timed = {name: [asdict(one) for one in getattr(self, name)] for name in ("sentences", "words", "phonemes")}
-        record = {"text": self.text, "seconds": round(self.seconds, 4)}
-        return json.dumps(record | timed, ensure_ascii=False, indent=1) + "\n"
+        timed = {name: [record(one) for one in getattr(self, name)] for name in ("sentences", "words", "phonemes")}
+        whole = {"text": self.text, "seconds": round(self.seconds, 4)}
+        return json.dumps(whole | timed, ensure_ascii=False, indent=1) + "\n"
 
     def to_srt(self) -> str:
         """Subtitles of the sentences in SubRip's format."""
         blocks = [
-            f"{number}\n{_srt_time(one.start)} --> {_srt_time(one.end)}\n{' '.join(one.text.split())}\n"
+            f"{number}\n{_srt_time(one.start)} --> {_srt_time(one.end)}\n{_subtitle(one.text)}\n"
             for number, one in enumerate(self.sentences, 1)
         ]
         return "\n".join(blocks)
@@ -126,6 +128,16 @@ class Speech(Transcript):
             raise ValueError("there is nothing to join")
         samples = torch.cat([part.samples for part in audio])
         return cls(**vars(joined), audio=Audio(samples, audio[0].sample_rate))
+
+
+def record(one: TimedWord | TimedPhoneme) -> dict[str, str | float]:
+    """A word or a phoneme with its times as JSON; `spoken` only where there is something to say."""
+    return {name: value for name, value in asdict(one).items() if name != "spoken" or value}
+
+
+def _subtitle(text: str) -> str:
+    """A sentence without pauses and without the brackets around phonemes, on one line."""
+    return " ".join(MARKUP.sub(lambda found: found["phonemes"] or " ", text).split())
 
 
 def _later(one: Timed, seconds: float) -> Timed:

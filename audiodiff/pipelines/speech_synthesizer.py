@@ -3,7 +3,8 @@
 A text is cut into sentences, and long sentences at clause punctuation (`text.front_end`); each part is synthesized
 whole: phonemes, durations and pitch, the mel by diffusion, the audio by the vocoder that the voice names. The silence
 that the model predicts at both ends of a part is what lies between sentences, so that parts are joined in silence; a
-cut within a sentence keeps less of it.
+cut within a sentence keeps less of it, an empty line between paragraphs adds `PARAGRAPH_PAUSE`. The rate scales all
+of these; a pause that the text asks for, `[pause 0.5]`, is as long as it says.
 
 Pace scales the predicted durations, a pitch shift the predicted pitch, energy is an offset of the log-mel. Part k of
 seed s starts from the noise of clip k (`pipelines.seeds`), so that a stream, the whole text and any batch agree.
@@ -33,9 +34,11 @@ from audiodiff.pipelines.speech import Speech, TimedPhoneme, TimedWord
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.text.front_end import FrontEnd, Utterance, front_end
 from audiodiff.text.lexicon import Lexicon
+from audiodiff.text.segmentation import PARAGRAPH
 
 CLAUSE_CHARACTERS = 200  # longer sentences are cut at clause punctuation
 FIRST_CLAUSE_CHARACTERS = 60  # of a stream: its first part is short, so that audio begins early
+PARAGRAPH_PAUSE = 0.5  # seconds more between paragraphs than between sentences, at rate 1
 _CLAUSE_SILENCE = 0.12  # seconds between two parts of one sentence, at most
 _MIN_FRAMES = 0.5  # of a symbol, at rate 1
 _FADE_SECONDS = 0.005
@@ -48,6 +51,7 @@ class _Part(NamedTuple):
     name: str
     first: bool  # of its sentence
     last: bool
+    paragraph_ends: bool = False
 
 
 class SpeechSynthesizer(Pipeline):
@@ -207,11 +211,13 @@ class SpeechSynthesizer(Pipeline):
             yield _Part(text, "0", True, True)
             return
         limit = first_limit
-        for number, sentence in enumerate(self.front.sentences(text)):
+        for number, found in enumerate(self.front.sentences(text)):
+            sentence = found.removesuffix(PARAGRAPH)
             clauses = self.front.clauses(sentence, limit) if len(sentence) > limit else [sentence]
             for place, clause in enumerate(clauses):
                 name = f"{number}.{place}" if place else str(number)
-                yield _Part(self.front.phonemize(clause), name, place == 0, place == len(clauses) - 1)
+                last = place == len(clauses) - 1
+                yield _Part(self.front.phonemize(clause), name, place == 0, last, last and sentence != found)
             limit = CLAUSE_CHARACTERS
 
     def _synthesize(
@@ -227,6 +233,8 @@ class SpeechSynthesizer(Pipeline):
         for place, whole in ((0, part.first), (-1, part.last)):
             if not whole and not part.utterance.pauses:
                 prosody.durations[0, place] = prosody.durations[0, place].clamp(max=limit)
+        if part.paragraph_ends:
+            prosody.durations[0, -1] += PARAGRAPH_PAUSE * spec.sample_rate / spec.hop_length / options.rate
         mel = self.mel(part.utterance, options, prosody=prosody, noise_seed=seed, callback=callback)
         generated = self.vocoder.generate(mel, clip_seeds=[seed])
         assert isinstance(generated, Audio)
@@ -312,7 +320,9 @@ def _timed(utterance: Utterance, audio: Audio, frames: Tensor, hop_length: int) 
     edges[-1] = seconds
     symbols = ["", *utterance.phonemes, ""]
     phonemes = tuple(TimedPhoneme(symbol, *times) for symbol, times in zip(symbols, pairwise(edges), strict=True))
-    words = tuple(TimedWord(word.text, edges[word.start + 1], edges[word.end + 1]) for word in utterance.words)
+    words = tuple(
+        TimedWord(word.text, edges[word.start + 1], edges[word.end + 1], word.spoken) for word in utterance.words
+    )
     sentences = (TimedWord(utterance.text, edges[1], edges[-2]),)
     return Speech(
         text=utterance.text, seconds=seconds, words=words, phonemes=phonemes, sentences=sentences, audio=audio

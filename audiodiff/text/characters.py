@@ -29,6 +29,7 @@ def clean(text: str) -> tuple[str, list[str]]:
     start = 0
     for found in [*MARKUP.finditer(text), None]:
         part = unicodedata.normalize("NFC", text[start : found.start() if found else len(text)])
+        part = part.replace("\r\n", "\n")
         part = _LONE_GREEK.sub(lambda letter: f" {unicodedata.name(letter[0]).split()[-1].lower()} ", part)
         readings = {character: _reading(character) for character in sorted(set(part))}
         unknown |= {character: None for character in part if readings[character] is None}

@@ -12,6 +12,7 @@ before hibari's rules run.
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -21,10 +22,12 @@ from audiodiff.text.characters import clean, name_characters
 from audiodiff.text.front_end import PUNCTUATION, FrontEnd, Pause, Utterance, Word
 from audiodiff.text.lexicon import WORD, Lexicon, plural
 from audiodiff.text.markup import split_pauses, without_markup
-from audiodiff.text.normalization import normalize
+from audiodiff.text.normalization import normalize_traced
 from audiodiff.text.notation import parse_pronunciation
 from audiodiff.text.segmentation import split_clauses, split_sentences
 from audiodiff.text.symbols import ENGLISH, SymbolTable
+from audiodiff.text.traced import TracedText
+from audiodiff.text.written_words import TokenSpans, written_words
 
 _MARKED = re.compile(rf"\[\[(?P<phonemes>[^\[\]]*)\]\](?P<ending>['’]?s\b)?|{WORD.pattern}")
 _SPOKEN = re.compile(r"\w|[&@%+=#$£€½¼¾]|\[\[")
@@ -82,7 +85,9 @@ class English(FrontEnd):
             spoken, found = self._speak(part)
             if spoken:
                 phonemes += " " if phonemes and not phonemes.endswith(" ") else ""
-                words += [Word(w.text, w.phonemes, w.start + len(phonemes), w.end + len(phonemes)) for w in found]
+                words += [
+                    replace(word, start=word.start + len(phonemes), end=word.end + len(phonemes)) for word in found
+                ]
                 phonemes += spoken
         if not words:
             raise self._silent(sentence)
@@ -106,14 +111,18 @@ class English(FrontEnd):
     def _speak(self, text: str) -> tuple[str, list[Word]]:
         """Phonemes and words of a text without pauses."""
         marked, own = self._mark(text)
+        normalized = normalize_traced(marked)
         rules = _rules(self.language == "en-gb")
-        tokens = rules.tokenize(normalize(marked))
+        tokens, spans = rules.tokenize(normalized.text), TokenSpans(normalized)
         for token in tokens:
-            if token.text in own:
-                token.text, token.phonemes = own[token.text]
+            name = token.text
+            if name in own:
+                token.text, token.phonemes = own[name]
                 token.rating = 5
+            spans.add(name, token.text)
         phonemes, words, space = "", [], False
         for token in rules.phonemize_tokens(tokens):
+            span = spans.next(token.text)
             raw = (token.phonemes or "").translate(_REPAIRS)
             spoken = "".join(symbol for symbol in raw if symbol in self.symbols.symbols).strip()
             if spoken and space and phonemes:
@@ -122,18 +131,19 @@ class English(FrontEnd):
             sounds = spoken.strip(PUNCTUATION)
             if sounds:
                 start = len(phonemes) + spoken.index(sounds)
-                words.append(Word(token.text.strip(PUNCTUATION) or token.text, sounds, start, start + len(sounds)))
+                name = token.text.strip(PUNCTUATION) or token.text
+                words.append((Word(name, sounds, start, start + len(sounds)), span))
             phonemes += spoken
-        return phonemes, words
+        return phonemes, written_words(words, text, phonemes)
 
-    def _mark(self, text: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    def _mark(self, text: str) -> tuple[TracedText, dict[str, tuple[str, str]]]:
         """The text with a made-up word for each word that has phonemes of its own, and these by made-up word."""
         own: dict[str, tuple[str, str]] = {}
         stem = "zqx"
         while stem in text.lower():
             stem += "q"
 
-        def replace(found: re.Match) -> str:
+        def made_up_word(found: re.Match) -> str:
             if found["phonemes"] is not None:
                 phonemes = parse_pronunciation(found["phonemes"], self.language)
                 phonemes = plural(phonemes) if found["ending"] else phonemes
@@ -149,7 +159,7 @@ class English(FrontEnd):
             own[name] = (found[0].replace("[[", "").replace("]]", ""), phonemes)
             return name
 
-        return _MARKED.sub(replace, text), own
+        return TracedText.of(text).sub(_MARKED, made_up_word), own
 
 
 def _is_spoken(text: str) -> bool:

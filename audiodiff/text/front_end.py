@@ -1,4 +1,4 @@
-"""Front ends: from text of a language to phonemes, with the span of every word.
+"""Front ends: from text of a language to phonemes, with the span of every written word.
 
 A front end cuts a text into sentences and long sentences into clauses, lazily, so that a book streams, and turns each
 into one `Utterance`. Two kinds of markup are part of a text: `[[həlˈoʊ]]` is pronounced as written, and `[pause 0.5]`
@@ -23,12 +23,20 @@ _WORD = re.compile(f"[^{re.escape(PUNCTUATION)}]+")
 
 @dataclass(frozen=True)
 class Word:
-    """A word and its phonemes: `utterance.phonemes[start:end]`, without punctuation around it."""
+    """A word and its phonemes: `utterance.phonemes[start:end]`, without punctuation around it.
+
+    Args:
+        text: as written, such as "$5"; characters that nobody pronounces are left out.
+        phonemes: of all that is spoken for it.
+        start, end: its place.
+        spoken: the words that it is read as, "five dollars", where it is not read as written.
+    """
 
     text: str
     phonemes: str
     start: int
     end: int
+    spoken: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,8 @@ class FrontEnd(ABC):
     @abstractmethod
     def sentences(self, text: str) -> Iterator[str]:
         """The sentences of a text, one by one; those without anything to pronounce are left out.
+
+        The last sentence of a paragraph ends with `segmentation.PARAGRAPH`, where another follows.
 
         Characters that nobody pronounces are removed, with one warning for the whole text.
 

@@ -13,6 +13,7 @@ from audiodiff.text.dates import DATE_RULES
 from audiodiff.text.number_words import cardinal, digits, number, ordinal, roman, year
 from audiodiff.text.quantities import NUMBER, QUANTITY_RULES, alternatives
 from audiodiff.text.readings import ABBREVIATIONS, MONARCHS, NUMBERED, STREETS, SYMBOLS, TITLES
+from audiodiff.text.traced import TracedText
 
 Rule = tuple[re.Pattern, Callable[[re.Match], str]]
 
@@ -127,6 +128,11 @@ def normalize(text: str) -> str:
 
     Punctuation stays; digits and symbols that are spoken do not.
     """
+    return normalize_traced(TracedText.of(text)).text
+
+
+def normalize_traced(text: TracedText) -> TracedText:
+    """As `normalize`, with what every character of it stands for."""
     for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
+        text = text.sub(pattern, replacement)
     return text.strip()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from audiodiff.text.readings import ABBREVIATIONS, TITLES
 
 LONGEST_SENTENCE = 1000
+PARAGRAPH = "\n\n"  # at the end of a sentence that an empty line follows
 _BREAK = re.compile(r"(?<=[.!?…])[\"”’')\]]*\s+(?=\S)|\n\s*\n")
 _ATOM = re.compile(r"(?P<markup>\[\[[^\[\]]*\]\]|\[pause[^\[\]]*\])\S{0,20}|\S+")
 _CLAUSE_END = (",", ";", ":", "—", "–", ")", '"', "”", "]", ".", "!", "?", "…")
@@ -21,7 +22,7 @@ _OPEN = {f"{title}." for title in TITLES} | {word for word in ABBREVIATIONS if w
 
 
 def split_sentences(text: str, spoken: Callable[[str], bool], limit: int = LONGEST_SENTENCE) -> Iterator[str]:
-    """The sentences of a text, one by one, with single spaces.
+    """The sentences of a text, one by one, with single spaces; the last one of a paragraph ends with `PARAGRAPH`.
 
     Args:
         text: any text.
@@ -29,16 +30,18 @@ def split_sentences(text: str, spoken: Callable[[str], bool], limit: int = LONGE
             or is left out where the two would be too long.
         limit: longest sentence in characters; longer ones are cut between clauses.
     """
-    waiting = ""
+    waiting, end = "", ""
     for part in _parts(text):
         for piece in split_clauses(part, limit):
             if waiting and spoken(waiting) and spoken(piece):
-                yield waiting
-                waiting = piece
+                yield waiting + end
+                waiting, end = piece, ""
             elif len(waiting) + len(piece) < limit:
                 waiting = f"{waiting} {piece}".strip()
             elif spoken(piece):
                 waiting = piece  # so much without anything to pronounce is left out, here and where it follows
+        if _ends_paragraph(part) and spoken(waiting):
+            end = PARAGRAPH
     if spoken(waiting):
         yield waiting
 
@@ -52,10 +55,14 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
+def _ends_paragraph(part: str) -> bool:
+    return part[len(part.rstrip()) :].count("\n") > 1
+
+
 def _ends(text: str, start: int, found: re.Match) -> bool:
     if text.rfind("[[", start, found.start()) > text.rfind("]]", start, found.start()):
         return False  # inside of phonemes
-    if not found[0].strip() and found[0].count("\n") > 1:
+    if _ends_paragraph(found[0]):
         return True
     following = text[found.end() : found.end() + 1]
     if following.islower():

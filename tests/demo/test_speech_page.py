@@ -35,6 +35,22 @@ def test_options_and_lexicon_reach_the_speech(voice):
     assert "".join(phoneme["symbol"] for phoneme in listed["phonemes"]) == "ðə ʤɪf."
 
 
+def test_what_is_left_out_of_a_text_is_shown(voice):
+    assert speak(voice, "Hello.")[2]["warnings"] == []
+    (message,) = speak(voice, "Hello 💩. П you.")[2]["warnings"]
+    assert "'💩' (U+1F4A9), 'П' (U+041F); left out" in message
+
+
+def test_words_are_shown_as_they_are_written(voice):
+    words = speak(voice, "Dr. No has $5.")[2]["words"]
+    assert [(word["text"], word.get("spoken")) for word in words] == [
+        ("Dr.", "Doctor"),
+        ("No", None),
+        ("has", None),
+        ("$5", "five dollars"),
+    ]
+
+
 def test_the_mel_forms_step_by_step(voice):
     job = voice.submit(text="Hello.", steps=3, api_name="/speak")
     job.result(timeout=60)

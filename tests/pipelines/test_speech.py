@@ -60,6 +60,20 @@ def test_subtitles_are_numbered_blocks_in_order():
     assert all(re.fullmatch(f"{_TIME} --> {_TIME}", block.splitlines()[1]) for block in blocks)
 
 
+def test_subtitles_show_no_markup():
+    speech = replace(make(["a"]), sentences=(TimedWord("Say [[həlˈoʊ]], [pause 0.5] Dr. No.", 0.0, 1.0),))
+    assert speech.to_srt().splitlines()[2] == "Say həlˈoʊ, Dr. No."
+
+
+def test_json_says_how_a_word_is_spoken_where_it_is_not_as_written():
+    words = (TimedWord("pay", 0.0, 1.0), TimedWord("$5", 1.0, 2.0, "five dollars"))
+    read = json.loads(replace(make(["a"]), words=words).to_json())
+    assert read["words"] == [
+        {"text": "pay", "start": 0.0, "end": 1.0},
+        {"text": "$5", "start": 1.0, "end": 2.0, "spoken": "five dollars"},
+    ]
+
+
 def test_json_holds_all_times():
     speech = make(["one", "two"])
     read = json.loads(speech.to_json())

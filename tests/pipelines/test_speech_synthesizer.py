@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import audiodiff
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import SpeechOptions
-from audiodiff.pipelines.speech_synthesizer import FIRST_CLAUSE_CHARACTERS, SpeechSynthesizer
+from audiodiff.pipelines.speech_synthesizer import FIRST_CLAUSE_CHARACTERS, PARAGRAPH_PAUSE, SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.text.front_end import Utterance
 
@@ -91,6 +91,23 @@ def test_rate_scales_the_duration(voice):
     usual = voice.say(TEXT, QUICK).seconds
     for rate in (0.5, 0.8, 1.25, 2):
         assert voice.say(TEXT, QUICK, rate=rate).seconds == pytest.approx(usual / rate, rel=0.05)
+
+
+def test_paragraphs_are_parted_by_more_silence_at_any_rate(voice):
+    for rate in (1, 2):
+        together, parted = (voice.say(f"One two.{gap}Three.", QUICK, rate=rate) for gap in (" ", "\n\n"))
+        assert parted.seconds - together.seconds == pytest.approx(PARAGRAPH_PAUSE / rate, abs=0.017)
+        assert parted.words[1].end == pytest.approx(together.words[1].end)
+        assert [one.text for one in parted.sentences] == ["One two.", "Three."]
+        check_times(parted)
+
+
+def test_words_are_timed_as_they_are_written(voice):
+    speech = voice.say("Dr. No paid $5.", QUICK)
+    assert [word.text for word in speech.words] == ["Dr.", "No", "paid", "$5"]
+    assert speech.words[3].spoken == "five dollars"
+    spoken = voice.say("Doctor No paid five dollars.", QUICK)
+    assert speech.words[3].start == spoken.words[3].start and speech.words[3].end == spoken.words[4].end
 
 
 def test_a_long_text_is_not_sped_up(voice):

@@ -1,5 +1,6 @@
 """The English front end: phonemes with word spans, markup, lexicon, and bad input in one line."""
 
+import re
 import warnings
 
 import pytest
@@ -60,9 +61,49 @@ def test_sentences_end_where_people_end_them(english):
     text = 'Dr. Smith met J. K. Rowling at 5 p.m. Then "Really?" she said. [pause 1]\n\nNew part,\nwrapped; e.g. this'
     assert list(english.sentences(text)) == [
         "Dr. Smith met J. K. Rowling at 5 p.m.",
-        'Then "Really?" she said. [pause 1]',
+        'Then "Really?" she said. [pause 1]\n\n',
         "New part, wrapped; e.g. this",
     ]
+
+
+@pytest.mark.parametrize("gap", ["\n\n", "\r\n\r\n", "\n \t\n\n", "\n\n***\n\n"])
+def test_an_empty_line_ends_a_paragraph(english, gap):
+    first, second, third = english.sentences(f"{gap}One, two\r\nthree.\nFour?{gap}five{gap}")
+    assert first.endswith("One, two three.") and second.startswith("Four?") and third.startswith("five")
+    assert second.endswith("\n\n") and "\n" not in third
+    assert english.phonemize(second).phonemes == english.phonemize("Four?").phonemes
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Dr. Smith paid $5.", {"Dr.": "Doctor", "Smith": "", "paid": "", "$5": "five dollars"}),
+        ("It is 5 p.m. today", {"It": "", "is": "", "5 p.m.": "five P.M", "today": ""}),
+        ("Henry VIII, 20%!", {"Henry": "", "VIII": "the eighth", "20%": "twenty percent"}),
+        ("COVID-19 and MP3", {"COVID-19": "COVID nineteen", "and": "", "MP3": "MP three"}),
+        ("a@b.org, and/or", {"a@b.org": "a at b dot org", "and/or": "and slash or"}),
+        ("yes—no [[kæt]]'s [pause 1] U.S.", {"yes": "", "no": "", "kæt's": "", "U.S.": ""}),
+        ("on May 5, 2024", {"on": "", "May": "", "5, 2024": "fifth twenty twenty four"}),
+    ],
+)
+def test_words_are_as_written_with_what_is_spoken(english, text, words):
+    assert [(word.text, word.spoken) for word in english.phonemize(text).words] == list(words.items())
+
+
+WRITTEN = ["$5", "the", "1st", "Mr. X", "(and)", "a-b", "10km", '"Go"', "x@y.com", "p. 3", "IV", "[[kæt]]", "[pause 1]"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(WRITTEN)))
+def test_written_words_are_the_text_in_order(english, parts):
+    text = " ".join(["So", *parts])
+    utterance = english.phonemize(text)
+    place, plain = 0, text.replace("[[", "").replace("]]", "").replace("[pause 1]", "")
+    for word in utterance.words:
+        assert utterance.phonemes[word.start : word.end] == word.phonemes
+        between, place = place, plain.index(word.text, place) + len(word.text)
+        assert not re.search(r"\w", plain[between : place - len(word.text)])
+    assert not re.search(r"\w", plain[place:])
 
 
 def test_a_book_streams(english):
