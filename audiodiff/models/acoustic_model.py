@@ -4,7 +4,10 @@ Symbols are encoded, their durations and pitch predicted, and the encoded symbol
 (`nn.speech_encoder`). A frame decoder turns them into the frames that the U-Net is conditioned on, and into
 an estimate of the mel, its mean given the text. With `prior_mean` the process runs on what that mean lacks (as the
 noise of Grad-TTS, Popov et al. 2021, arXiv 2105.06337, is centered on it): texture, which has no mean, is left to the
-diffusion. Without, the process runs on the mel itself.
+diffusion. What is lacking is divided by its standard deviation, which is estimated too (after PriorGrad, Lee et al.
+2022, arXiv 2106.06406): large in noise and small in vowels, so that the process runs on values of unit variance, and
+a network that has learned nothing yet (v = 0 is the best estimate of white noise) already puts texture where it
+belongs. Without `prior_mean`, the process runs on the mel itself.
 
 A voice is a speaker of the training data, a mixture of several, or, with a `reference` conditioner, that of a clip: its
 embedding takes the place of the speaker's.
@@ -63,11 +66,13 @@ class EncodedText:
     Attributes:
         condition: of the network, with the valid frames of the process.
         mean: (B, fold x M, F) of the normalized mel, which the frame decoder estimates.
+        scale: (B, fold x M, F) or (), standard deviation of the normalized mel around it.
         frames: (B,) valid mel frames.
     """
 
     condition: Condition
     mean: Tensor
+    scale: Tensor
     frames: Tensor
 
 
@@ -85,7 +90,7 @@ class AcousticModel(DiffusionModel):
         language: of the texts, such as "en-us".
         normalization: of the mels; None: not measured yet.
         prior_mean: whether the process runs on the difference between the mel and the encoder's mean.
-        residual_scale: standard deviation that this difference is divided by.
+        residual_scale: standard deviation of this difference, if the encoder does not estimate it.
         vocoder: name or folder of the vocoder that the voice is made for.
         guidance: default guidance scale.
         reference: of voices that are known by a clip only; None: the model takes none.
@@ -232,14 +237,14 @@ class AcousticModel(DiffusionModel):
         assert frames is not None and embedding is not None
         return Condition(torch.zeros_like(frames), condition.samples, global_embedding=torch.zeros_like(embedding))
 
-    def from_mel(self, mel: Tensor, mean: Tensor) -> Tensor:
-        """What the process runs on (B, fold x M, F) of log-mels (B, M, F'), given the encoder's mean."""
+    def from_mel(self, mel: Tensor, encoded: EncodedText) -> Tensor:
+        """What the process runs on (B, fold x M, F) of log-mels (B, M, F'); mean and scale get no gradient from it."""
         normalized = self.fold_mel(mel)
-        return (normalized - mean) / self.residual_scale if self.prior_mean else normalized
+        return (normalized - encoded.mean.detach()) / encoded.scale.detach() if self.prior_mean else normalized
 
-    def to_mel(self, x: Tensor, mean: Tensor) -> Tensor:
+    def to_mel(self, x: Tensor, encoded: EncodedText) -> Tensor:
         """The log-mels (B, M, F') of a sample of the process, the inverse of `from_mel` above the floor."""
-        normalized = mean + self.residual_scale * x if self.prior_mean else x
+        normalized = encoded.mean.float() + encoded.scale.float() * x.float() if self.prior_mean else x.float()
         return self.normalized_to_mel(normalized)
 
     def fold_mel(self, mel: Tensor) -> Tensor:
@@ -258,7 +263,9 @@ class AcousticModel(DiffusionModel):
         hidden = hidden + self.encoder.pitch(prosody.pitch.to(hidden), mask)
         frames, samples = self.encoder.decoder(hidden, durations, speaker)
         condition = Condition(frames, samples, global_embedding=speaker)
-        return EncodedText(condition, self.encoder.mean(frames), durations.sum(1))
+        scale = self.encoder.deviation(frames)
+        scale = frames.new_tensor(self.residual_scale) if scale is None else scale
+        return EncodedText(condition, self.encoder.mean(frames), scale, durations.sum(1))
 
     @property
     def _normalization(self) -> MelNormalization:

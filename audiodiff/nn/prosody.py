@@ -14,6 +14,7 @@ from audiodiff.ranges import Positive
 _REFERENCE_HZ = 200.0
 _LOG_SCALE = 0.3  # standard deviation of log F0, about, of several speakers
 _MIN_DURATION = 0.3  # frames
+_MAX_LOG_RATIO = 2.0  # beyond, the loss of a far too short duration grows in proportion to its logarithm
 
 
 class ProsodyPredictor(nn.Module):
@@ -49,7 +50,10 @@ class ProsodyPredictor(nn.Module):
     def loss(
         self, prediction: tuple[Tensor, Tensor, Tensor], mask: Tensor, durations: Tensor, pitch: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean square error of log durations; of log pitch where voiced, with the cross-entropy of voicing.
+        """Deviance of durations; mean square error of log pitch where voiced, with the cross-entropy of voicing.
+
+        The deviance of a gamma distribution, y / m - 1 - log(y / m), is half the square error of logarithms where y is
+        near m, but its least is at the mean, not at the geometric mean: speech is not hurried where durations vary.
 
         Args:
             prediction: of `forward`.
@@ -63,7 +67,9 @@ class ProsodyPredictor(nn.Module):
         log_duration, log_pitch, voicing = prediction
         valid, voiced = mask[:, 0], (pitch > 0).to(log_pitch)
         count = valid.sum(1).clamp(min=1)
-        duration_error = (log_duration - durations.clamp(min=_MIN_DURATION).log()).square()
+        log_ratio = durations.clamp(min=_MIN_DURATION).log() - log_duration
+        ratio = log_ratio.clamp(max=_MAX_LOG_RATIO).exp() * (1 + (log_ratio - _MAX_LOG_RATIO).clamp(min=0))
+        duration_error = 2 * (ratio - 1 - log_ratio)
         pitch_error = (log_pitch - normalize_pitch(pitch)).square() * voiced
         voicing_error = nn.functional.binary_cross_entropy_with_logits(voicing, voiced, reduction="none")
         total = (duration_error * valid).sum(1) / count, ((pitch_error + voicing_error) * valid).sum(1) / count

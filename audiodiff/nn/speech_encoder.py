@@ -1,14 +1,18 @@
 """`SpeechEncoder`: all of an acoustic model that comes before its U-Net."""
 
-from torch import nn
+import math
+
+from torch import Tensor, nn
 
 from audiodiff.nn.prosody import PitchEmbedding, ProsodyPredictor
 from audiodiff.nn.text_encoder import FrameDecoder, TextEncoder
 from audiodiff.ranges import Positive
 
+MIN_SCALE = 0.1  # of normalized mels: about 2 dB
+
 
 class SpeechEncoder(nn.Module):
-    """All that comes before the U-Net: text encoder, prosody predictor, frame decoder and mean.
+    """All that comes before the U-Net: text encoder, prosody predictor, frame decoder, and the mel's mean and scale.
 
     Args:
         symbols: number of symbol ids.
@@ -17,6 +21,7 @@ class SpeechEncoder(nn.Module):
         text_blocks, prosody_blocks, frame_blocks: residual blocks of the parts.
         embedding: width of the speaker embedding, the network's.
         fold: mel frames that are one frame of the process.
+        scale: whether the mel's deviation from its mean is estimated too.
     """
 
     def __init__(
@@ -29,12 +34,22 @@ class SpeechEncoder(nn.Module):
         frame_blocks: Positive = 4,
         embedding: Positive = 128,
         fold: Positive = 2,
+        scale: bool = False,
     ):
         super().__init__()
         self.symbols, self.n_mels, self.channels, self.embedding, self.fold = symbols, n_mels, channels, embedding, fold
         self.text_blocks, self.prosody_blocks, self.frame_blocks = text_blocks, prosody_blocks, frame_blocks
+        self.scale = scale
         self.text = TextEncoder(symbols, channels, text_blocks, embedding=embedding)
         self.prosody = ProsodyPredictor(channels, prosody_blocks, embedding)
         self.pitch = PitchEmbedding(channels)
         self.decoder = FrameDecoder(channels, frame_blocks, embedding, fold)
         self.mean = nn.Conv1d(channels, fold * n_mels, 1)
+        self.log_scale = nn.Conv1d(channels, fold * n_mels, 1) if scale else None
+
+    def deviation(self, frames: Tensor) -> Tensor | None:
+        """Standard deviation (B, fold x M, F) of the normalized mel around its mean, given frames (B, C, F).
+
+        Bounded from below: where the text says nearly everything, what it lacks is not heard.
+        """
+        return None if self.log_scale is None else self.log_scale(frames).clamp(math.log(MIN_SCALE), 1.0).exp()

@@ -284,7 +284,7 @@ def sample_mel(
     where = ([seed], model.network.frontend.channels, encoded.mean.shape[-1], 0, encoded.mean.device)
 
     def finish(x: Tensor) -> Tensor:
-        return model.to_mel(x.float(), encoded.mean.float())[0, :, : int(encoded.frames)]
+        return model.to_mel(x, encoded)[0, :, : int(encoded.frames)]
 
     def report_step(step: int, nfe: int, _: Tensor, estimate: Tensor) -> None:
         if report is not None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from audiodiff.errors import UserError
-from audiodiff.models.acoustic_model import AcousticModel, Prosody
+from audiodiff.models.acoustic_model import AcousticModel, EncodedText, Prosody
+from audiodiff.nn.condition import Condition
 from audiodiff.nn.text_encoder import regulate, whole_frames
 
 PHONEMES = ["həlˈO wˈɜɹld.", "jˈɛs.", "ɡˈʊd mˈɔɹnɪŋ, ˈɛvɹiwˌʌn."]
@@ -36,7 +37,9 @@ def test_the_process_and_mels_are_inverse(make_voice, prior_mean):
     generator = torch.Generator().manual_seed(0)
     mel = torch.rand(2, 80, 9, generator=generator) * 6 - 8
     mean = torch.randn(2, 160, 5, generator=generator)
-    again = model.to_mel(model.from_mel(mel, mean), mean)
+    scale = torch.rand(2, 160, 5, generator=generator) + 0.1
+    encoded = EncodedText(Condition(), mean, scale, torch.tensor([9, 9]))
+    again = model.to_mel(model.from_mel(mel, encoded), encoded)
     torch.testing.assert_close(again[..., :9], mel)
     torch.testing.assert_close(again[..., 9:], torch.full_like(again[..., 9:], model.normalization.floor))
 

@@ -1,7 +1,8 @@
 """Acoustic task: the diffusion loss on mels, and the losses of the encoder that it is conditioned by.
 
-Four terms: the objective's loss; the absolute error of the encoder's mean, from which a text is intelligible long
-before the diffusion has learned its texture; and the errors of the predicted durations and pitch. The recording's own
+Five terms: the objective's loss; the absolute error of the encoder's mean, from which a text is intelligible long
+before the diffusion has learned its texture; the likelihood of that error, which the scale is learned from; and the
+errors of the predicted durations and pitch. The recording's own
 durations and pitch condition the mel, so that the predictors are trained beside it and not through it.
 
 Text and speaker are dropped together from some sentences, for classifier-free guidance (Ho and Salimans 2022, arXiv
@@ -28,7 +29,7 @@ class AcousticTask(Task):
     Args:
         condition_dropout: probability that a sentence is denoised without text and speaker, and that each of them is
             dropped by itself.
-        mean_weight: of the absolute error of the encoder's mean.
+        mean_weight: of the absolute error of the encoder's mean, and of the likelihood of the scale.
         prosody_weight: of the errors of durations and pitch.
         normalization_clips: number of training clips that the mel's normalization is measured on, if the model has
             none yet.
@@ -66,15 +67,17 @@ class AcousticTask(Task):
         speaker = model.embed_speaker(batch)
         encoded, (duration_loss, pitch_loss) = model.encode_and_predict(batch["tokens"], speaker, prosody)
         target, samples = model.fold_mel(mel), encoded.condition.samples
-        mean_error = clip_mean((target - encoded.mean).abs(), samples)
+        difference = (target - encoded.mean).abs()
+        mean_error = clip_mean(difference, samples)
+        scale_loss = clip_mean(gaussian_loss(difference.detach(), encoded.scale), samples)
         relative_t, weights = self.draw_timesteps(model, len(mel), random)
         noise = random.normal(*target.shape).to(target)
         condition = self._drop(model, encoded, random)
         t, weights = (relative_t * model.denoiser.t_max).to(target), weights.to(target)
-        losses = model.denoiser.loss(model.from_mel(mel, encoded.mean.detach()), noise, t, condition).loss
-        others = self.mean_weight * mean_error + self.prosody_weight * (duration_loss + pitch_loss)
+        losses = model.denoiser.loss(model.from_mel(mel, encoded), noise, t, condition).loss
+        others = self.mean_weight * (mean_error + scale_loss) + self.prosody_weight * (duration_loss + pitch_loss)
         loss = mean_loss(weights * losses, model.schedule) + others.mean()
-        parts = {"mean": mean_error.mean(), "duration": duration_loss.mean(), "pitch": pitch_loss.mean()}
+        parts = {"mean": mean_error.mean(), "scale": scale_loss.mean(), "duration": duration_loss.mean(), "pitch": pitch_loss.mean()}
         parts = {name: part.detach() for name, part in parts.items()}
         return {"loss": loss, "clip_loss": losses.detach(), "t": t, "relative_t": relative_t} | parts
 
@@ -87,3 +90,8 @@ class AcousticTask(Task):
         frames = torch.where((both | text)[:, None, None], 0.0, frames)
         embedding = torch.where((both | speaker)[:, None], 0.0, embedding)
         return Condition(frames, condition.samples, global_embedding=embedding)
+
+
+def gaussian_loss(difference: Tensor, scale: Tensor) -> Tensor:
+    """Negative log-likelihood of differences from the mean, up to a constant; least where the scale is their RMS."""
+    return 0.5 * (difference / scale).square() + scale.log()
