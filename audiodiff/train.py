@@ -42,7 +42,6 @@ COMPATIBILITY_FIELDS = (
     "conditioners",
     "symbols",
     "prior_mean",
-    "residual_scale",
 )
 # Arguments that a run measures on its data, unless it starts from weights that expect those of earlier data.
 MEASURED = ("spectrum", "normalization")

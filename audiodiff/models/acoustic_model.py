@@ -39,7 +39,6 @@ from audiodiff.nn.network import Network
 from audiodiff.nn.prosody import restore_pitch
 from audiodiff.nn.speech_encoder import SpeechEncoder
 from audiodiff.nn.text_encoder import whole_frames
-from audiodiff.ranges import PositiveFloat
 from audiodiff.text.symbols import BOUNDARY, PADDING, SymbolTable
 
 ENCODER = "encoder."
@@ -66,7 +65,7 @@ class EncodedText:
     Attributes:
         condition: of the network, with the valid frames of the process.
         mean: (B, fold x M, F) of the normalized mel, which the frame decoder estimates.
-        scale: (B, fold x M, F) or (), standard deviation of the normalized mel around it.
+        scale: (B, fold x M, F), standard deviation of the normalized mel around it.
         frames: (B,) valid mel frames.
     """
 
@@ -89,8 +88,8 @@ class AcousticModel(DiffusionModel):
         speaker: the speakers.
         language: of the texts, such as "en-us".
         normalization: of the mels; None: not measured yet.
-        prior_mean: whether the process runs on the difference between the mel and the encoder's mean.
-        residual_scale: standard deviation of this difference, if the encoder does not estimate it.
+        prior_mean: whether the process runs on the difference between the mel and the encoder's mean, in units of the
+            encoder's scale.
         vocoder: name or folder of the vocoder that the voice is made for.
         guidance: default guidance scale.
         reference: of voices that are known by a clip only; None: the model takes none.
@@ -112,7 +111,6 @@ class AcousticModel(DiffusionModel):
         "language",
         "normalization",
         "prior_mean",
-        "residual_scale",
         "vocoder",
         "guidance",
         "sampler",
@@ -133,7 +131,6 @@ class AcousticModel(DiffusionModel):
         language: str = "en-us",
         normalization: MelNormalization | None = None,
         prior_mean: bool = True,
-        residual_scale: PositiveFloat = 0.4,
         vocoder: str = "speech-24k",
         guidance: float = 1.0,
         sampler: str = "recommended",
@@ -144,7 +141,7 @@ class AcousticModel(DiffusionModel):
         voice = [speaker, reference]
         super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, voice)
         self.encoder, self.mel_spec, self.symbols, self.language = encoder, mel_spec, symbols, language
-        self.normalization, self.prior_mean, self.residual_scale = normalization, prior_mean, residual_scale
+        self.normalization, self.prior_mean = normalization, prior_mean
         self.vocoder, self.guidance = vocoder, guidance
         self._check_encoder()
 
@@ -263,9 +260,7 @@ class AcousticModel(DiffusionModel):
         hidden = hidden + self.encoder.pitch(prosody.pitch.to(hidden), mask)
         frames, samples = self.encoder.decoder(hidden, durations, speaker)
         condition = Condition(frames, samples, global_embedding=speaker)
-        scale = self.encoder.deviation(frames)
-        scale = frames.new_tensor(self.residual_scale) if scale is None else scale
-        return EncodedText(condition, self.encoder.mean(frames), scale, durations.sum(1))
+        return EncodedText(condition, self.encoder.mean(frames), self.encoder.scale(frames), durations.sum(1))
 
     @property
     def _normalization(self) -> MelNormalization:

@@ -8,7 +8,7 @@ from audiodiff.nn.prosody import PitchEmbedding, ProsodyPredictor
 from audiodiff.nn.text_encoder import FrameDecoder, TextEncoder
 from audiodiff.ranges import Positive
 
-MIN_SCALE = 0.1  # of normalized mels: about 2 dB
+MIN_SCALE, MAX_SCALE = 0.1, math.e  # of normalized mels; the least is about 2 dB
 
 
 class SpeechEncoder(nn.Module):
@@ -21,7 +21,6 @@ class SpeechEncoder(nn.Module):
         text_blocks, prosody_blocks, frame_blocks: residual blocks of the parts.
         embedding: width of the speaker embedding, the network's.
         fold: mel frames that are one frame of the process.
-        scale: whether the mel's deviation from its mean is estimated too.
     """
 
     def __init__(
@@ -34,22 +33,20 @@ class SpeechEncoder(nn.Module):
         frame_blocks: Positive = 4,
         embedding: Positive = 128,
         fold: Positive = 2,
-        scale: bool = False,
     ):
         super().__init__()
         self.symbols, self.n_mels, self.channels, self.embedding, self.fold = symbols, n_mels, channels, embedding, fold
         self.text_blocks, self.prosody_blocks, self.frame_blocks = text_blocks, prosody_blocks, frame_blocks
-        self.scale = scale
         self.text = TextEncoder(symbols, channels, text_blocks, embedding=embedding)
         self.prosody = ProsodyPredictor(channels, prosody_blocks, embedding)
         self.pitch = PitchEmbedding(channels)
         self.decoder = FrameDecoder(channels, frame_blocks, embedding, fold)
         self.mean = nn.Conv1d(channels, fold * n_mels, 1)
-        self.log_scale = nn.Conv1d(channels, fold * n_mels, 1) if scale else None
+        self.log_scale = nn.Conv1d(channels, fold * n_mels, 1)
 
-    def deviation(self, frames: Tensor) -> Tensor | None:
+    def scale(self, frames: Tensor) -> Tensor:
         """Standard deviation (B, fold x M, F) of the normalized mel around its mean, given frames (B, C, F).
 
         Bounded from below: where the text says nearly everything, what it lacks is not heard.
         """
-        return None if self.log_scale is None else self.log_scale(frames).clamp(math.log(MIN_SCALE), 1.0).exp()
+        return self.log_scale(frames).clamp(math.log(MIN_SCALE), math.log(MAX_SCALE)).exp()

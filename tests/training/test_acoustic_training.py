@@ -10,12 +10,13 @@ from omegaconf import OmegaConf
 
 from audiodiff import config, train
 from audiodiff.conditioners.reference import Reference
-from audiodiff.models.acoustic_model import AcousticModel
+from audiodiff.models.acoustic_model import AcousticModel, Prosody
+from audiodiff.nn.speech_encoder import MIN_SCALE
 from audiodiff.text.symbols import ENGLISH
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.module import TrainingModule
 from audiodiff.training.optim import WarmupCosine
-from audiodiff.training.tasks.acoustic import AcousticTask
+from audiodiff.training.tasks.acoustic import AcousticTask, gaussian_loss
 
 PHONEMES = ["həlˈO.", "jˈɛs, ˈɪt ɪz."]
 
@@ -33,6 +34,12 @@ def sentences(frames=(14, 20)) -> dict:
     pitch = 150.0 * (tokens > 2)
     speaker = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     return {"mel": mel, "tokens": tokens, "durations": durations, "pitch": pitch, "speaker": speaker}
+
+
+def _texts(model: AcousticModel) -> tuple:
+    """Arguments of `embed_text` of the batch."""
+    batch = sentences()
+    return batch["tokens"], model.embed_speaker(batch), Prosody(batch["durations"], batch["pitch"])
 
 
 def losses(model: AcousticModel, batch: dict, **options) -> dict:
@@ -55,13 +62,30 @@ def test_padding_has_no_part_in_the_loss(make_voice, prior_mean):
         torch.testing.assert_close(after[name], value, rtol=1e-5, atol=1e-5)
 
 
-def test_the_network_learns_the_error_of_the_mean_without_moving_it(make_voice):
-    """The mean is trained on its own loss: the diffusion's target is what is left, for the gradient a constant."""
+def test_the_network_learns_what_is_left_without_moving_mean_or_scale(make_voice):
+    """Both are trained on losses of their own: the diffusion's target is for the gradient a constant."""
     model = make_voice(prior_mean=True).train()
     only = losses(model, sentences(), mean_weight=0.0, prosody_weight=0.0, condition_dropout=0.0)
     only["loss"].backward()
-    assert model.encoder.mean.weight.grad is None or not model.encoder.mean.weight.grad.any()
+    for head in (model.encoder.mean, model.encoder.log_scale):
+        assert head.weight.grad is None or not head.weight.grad.any()
     assert model.network.unet.conv_out.weight.grad.any() and model.encoder.text.table.weight.grad.any()
+
+
+def test_the_scale_is_learned_as_the_error_of_the_mean(make_voice):
+    """The likelihood of an error is largest at its root mean square."""
+    errors = torch.randn(4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.7
+    scales = torch.linspace(0.3, 1.5, 1201, dtype=torch.float64)
+    best = scales[gaussian_loss(errors.abs(), scales[:, None]).mean(1).argmin()]
+    assert float(best) == pytest.approx(float(errors.square().mean().sqrt()), abs=1e-3)
+
+    model = make_voice().train()
+    losses(model, sentences(), prosody_weight=0.0)["loss"].backward()
+    assert model.encoder.log_scale.weight.grad.any()
+    encoded = model.embed_text(*_texts(model))
+    assert encoded.scale.shape == encoded.mean.shape and (encoded.scale >= MIN_SCALE).all()
+    x = model.from_mel(sentences()["mel"], encoded)
+    torch.testing.assert_close(x * encoded.scale + encoded.mean, model.fold_mel(sentences()["mel"]))
 
 
 def test_text_and_speaker_are_dropped_by_their_share(make_voice, monkeypatch):
