@@ -77,13 +77,8 @@ class AcousticTask(Task):
         losses = model.denoiser.loss(model.from_mel(mel, encoded), noise, t, condition).loss
         others = self.mean_weight * (mean_error + scale_loss) + self.prosody_weight * (duration_loss + pitch_loss)
         loss = mean_loss(weights * losses, model.schedule) + others.mean()
-        parts = {
-            "mean": mean_error.mean(),
-            "scale": scale_loss.mean(),
-            "duration": duration_loss.mean(),
-            "pitch": pitch_loss.mean(),
-        }
-        parts = {name: part.detach() for name, part in parts.items()}
+        parts = {"mean": mean_error, "scale": scale_loss, "duration": duration_loss, "pitch": pitch_loss}
+        parts = {name: part.detach().mean() for name, part in parts.items()}
         return {"loss": loss, "clip_loss": losses.detach(), "t": t, "relative_t": relative_t} | parts
 
     def _drop(self, model: AcousticModel, encoded: EncodedText, random: BatchRandom) -> Condition:
