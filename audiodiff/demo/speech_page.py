@@ -35,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "lexicon": None,
     **{field.name: field.default for field in fields(SpeechOptions)},
 }
-FEWER = ("energy", "guidance_scale", "sampler")  # shown together, below the others
+FEWER = ("energy", "guidance_scale", "temperature", "sampler")  # shown together, below the others
 
 
 def build(folder: Path, device: str = "cpu") -> gr.Blocks:
@@ -98,6 +98,7 @@ class App:
             "sampler": model.sampler,
             "speaker": model.speakers[0],
             "guidance_scale": model.guidance,
+            "temperature": model.temperature,
         }
         return DEFAULTS | own
 

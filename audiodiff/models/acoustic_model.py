@@ -39,6 +39,7 @@ from audiodiff.nn.network import Network
 from audiodiff.nn.prosody import restore_pitch
 from audiodiff.nn.speech_encoder import SpeechEncoder
 from audiodiff.nn.text_encoder import whole_frames
+from audiodiff.ranges import NonNegativeFloat
 from audiodiff.text.symbols import BOUNDARY, PADDING, SymbolTable
 
 ENCODER = "encoder."
@@ -92,6 +93,8 @@ class AcousticModel(DiffusionModel):
             encoder's scale.
         vocoder: name or folder of the vocoder that the voice is made for.
         guidance: default guidance scale.
+        temperature: default standard deviation of the noise that sampling starts from. Below 1, samples are closer to
+            what is likeliest: of a young model, cleaner (Grad-TTS, section 3.3).
         reference: of voices that are known by a clip only; None: the model takes none.
         sampler, grids, validated: as of `DiffusionModel`.
 
@@ -113,6 +116,7 @@ class AcousticModel(DiffusionModel):
         "prior_mean",
         "vocoder",
         "guidance",
+        "temperature",
         "sampler",
         "grids",
         "validated",
@@ -133,6 +137,7 @@ class AcousticModel(DiffusionModel):
         prior_mean: bool = True,
         vocoder: str = "speech-24k",
         guidance: float = 1.0,
+        temperature: NonNegativeFloat = 1.0,
         sampler: str = "recommended",
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
@@ -142,7 +147,7 @@ class AcousticModel(DiffusionModel):
         super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, voice)
         self.encoder, self.mel_spec, self.symbols, self.language = encoder, mel_spec, symbols, language
         self.normalization, self.prior_mean = normalization, prior_mean
-        self.vocoder, self.guidance = vocoder, guidance
+        self.vocoder, self.guidance, self.temperature = vocoder, guidance, temperature
         self._check_encoder()
 
     @property

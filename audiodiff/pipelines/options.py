@@ -79,6 +79,7 @@ class SpeechOptions(SamplingOptions):
         pitch: shift of the pitch.
         energy: gain of the mel, which the vocoder follows.
         guidance_scale: weight of text and speaker; None for the model's own.
+        temperature: of the noise that sampling starts from; None for the model's own.
     """
 
     speaker: str | None = option(
@@ -96,6 +97,15 @@ class SpeechOptions(SamplingOptions):
         label="Guidance scale",
         minimum=0,
         maximum=MAX_GUIDANCE,
+        default_help=_OWN,
+    )
+    temperature: float | None = option(
+        None,
+        kind="number",
+        help="Temperature: standard deviation of the noise that sampling starts from (1 as trained, 0 none).",
+        label="Temperature",
+        minimum=0,
+        maximum=2,
         default_help=_OWN,
     )
 

@@ -198,13 +198,14 @@ class SpeechSynthesizer(Pipeline):
             if scale != 1:
                 denoiser = ClassifierFree(denoiser, scale, model.unconditional(encoded))
             sampler = model.sampler_for(self._steps(options), options.sampler)
+            temperature = model.temperature if options.temperature is None else options.temperature
             gain = options.energy * self._decibel
 
             def report(step: int, nfe: int, mel: Tensor) -> None:
                 if callback is not None:
                     callback(Progress(step + 1, nfe, mel + gain))
 
-            return sample_mel(model, encoded, sampler, seed, denoiser, report) + gain
+            return sample_mel(model, encoded, sampler, seed, denoiser, temperature, report) + gain
 
     def _parts(self, text: str | Utterance, first_limit: int = CLAUSE_CHARACTERS) -> Iterator[_Part]:
         if isinstance(text, Utterance):
@@ -268,6 +269,7 @@ def sample_mel(
     sampler: Sampler,
     seed: int,
     denoiser: DenoiserLike | None = None,
+    temperature: float | None = None,
     report: Callable[[int, int, Tensor], None] | None = None,
 ) -> Tensor:
     """Sample the log-mel (M, F) of one encoded text.
@@ -278,6 +280,7 @@ def sample_mel(
         sampler: of the model.
         seed: of the noise.
         denoiser: the model's, guided; None: the model's own.
+        temperature: factor of all noise; None: the model's own.
         report: called after every step with its number, their total, and the mel that is estimated.
     """
     denoiser = denoiser or model.denoiser
@@ -290,8 +293,9 @@ def sample_mel(
         if report is not None:
             report(step, nfe, finish(estimate))
 
-    start = batch_noise(*where) * sampler.noise_scale(denoiser)
-    return finish(sampler(denoiser, start, encoded.condition, step_noise(*where), report_step))
+    factor, noise = model.temperature if temperature is None else temperature, step_noise(*where)
+    start = batch_noise(*where) * sampler.noise_scale(denoiser) * factor
+    return finish(sampler(denoiser, start, encoded.condition, lambda step: noise(step) * factor, report_step))
 
 
 def _options(options: SpeechOptions | None, overrides: Mapping[str, Any]) -> SpeechOptions:

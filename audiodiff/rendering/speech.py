@@ -87,6 +87,7 @@ def _complete(synthesizer: SpeechSynthesizer, line: TextLine, options: SpeechOpt
         steps=model.default_steps if own.steps is None else own.steps,
         sampler=own.sampler or model.sampler,
         guidance_scale=model.guidance if own.guidance_scale is None else own.guidance_scale,
+        temperature=model.temperature if own.temperature is None else own.temperature,
     )
 
 

@@ -137,6 +137,17 @@ def test_steps_sampler_and_guidance_reach_the_model(voice):
     assert all(not torch.equal(mels[0], other) for other in mels[1:])
 
 
+def test_without_temperature_the_seed_does_not_matter(voice):
+    utterance = voice.front.phonemize("Yes.")
+
+    def mel(**options):
+        return voice.mel(utterance, SpeechOptions(steps=2, sampler="ddpm", **options))
+
+    assert torch.equal(mel(temperature=0, seed=1), mel(temperature=0, seed=2))
+    assert not torch.equal(mel(temperature=0.5, seed=1), mel(temperature=0.5, seed=2))
+    assert torch.equal(mel(temperature=1, seed=1), mel(seed=1))  # the model's own
+
+
 def test_speakers_differ_and_mix(voice):
     utterance = voice.front.phonemize("Yes.")
     ann, bob, both = (
