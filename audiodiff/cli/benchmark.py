@@ -37,6 +37,9 @@ def benchmark(
     guidance_scales: Annotated[
         str, typer.Option(help="Guidance scales of a voice, separated by commas (default: the model's own).")
     ] = "",
+    temperatures: Annotated[
+        str, typer.Option(help="Temperatures of a voice, separated by commas (default: the model's own).")
+    ] = "",
     metrics: Annotated[str, typer.Option(help="Metrics, such as pesq,stoi,wer (default: all).")] = "",
     seed: Annotated[int, typer.Option(help="Random seed. Each clip's noise depends on the seed and its name.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Maximum number of clips per manifest (default: all).")] = None,
@@ -64,6 +67,7 @@ def benchmark(
         words(samplers),
         words(metrics),
         numbers("--guidance-scales", guidance_scales, float),
+        numbers("--temperatures", temperatures, float),
         seed,
         tuple(split or registry.Sweep.splits),
         limit,

@@ -112,7 +112,7 @@ class Sweep:
         steps: numbers of denoising steps.
         samplers: names, of a vocoder.
         metrics: names, of a vocoder.
-        guidance_scales: of a voice.
+        guidance_scales, temperatures: of a voice.
         seed, splits, limit: as of `held_out.Settings`.
         language: ISO 639-1 code of clips whose corpus does not state it, for a vocoder's word errors.
     """
@@ -121,6 +121,7 @@ class Sweep:
     samplers: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     guidance_scales: tuple[float, ...] = ()
+    temperatures: tuple[float, ...] = ()
     seed: int = 0
     splits: tuple[str, ...] = Settings.splits
     limit: int | None = None
@@ -147,7 +148,7 @@ def run_benchmark(model: str | Path, data: dict[str, Manifest], sweep: Sweep, pa
 
 
 def _benchmark_vocoder(model: str | Path, data: dict[str, Manifest], sweep: Sweep, path: Path) -> Record:
-    sweep.refuse("a vocoder", guidance_scales="--guidance-scales")
+    sweep.refuse("a vocoder", guidance_scales="--guidance-scales", temperatures="--temperatures")
     settings = benchmark.Settings(
         sweep.samplers,
         sweep.steps or benchmark.STEPS,
@@ -165,7 +166,8 @@ def _benchmark_vocoder(model: str | Path, data: dict[str, Manifest], sweep: Swee
 def _benchmark_voice(model: str | Path, data: dict[str, Manifest], sweep: Sweep, path: Path) -> Record:
     sweep.refuse("text to speech", samplers="--samplers", metrics="--metrics", language="--language")
     steps = sweep.steps or speech_benchmark.STEPS
-    settings = speech_benchmark.Settings(steps, sweep.guidance_scales, sweep.seed, sweep.splits, sweep.limit)
+    varied = (steps, sweep.guidance_scales, sweep.temperatures)
+    settings = speech_benchmark.Settings(*varied, sweep.seed, sweep.splits, sweep.limit)
     return speech_benchmark.sweep(SpeechSynthesizer.from_pretrained(model), data, settings, path)
 
 

@@ -1,12 +1,13 @@
-"""Benchmark of an acoustic model: quality and speed over guidance scales and denoising steps.
+"""Benchmark of an acoustic model: quality and speed over guidance scales, temperatures and denoising steps.
 
-As `evaluation.benchmark` does for vocoders: a row for each guidance scale and number of steps, computed one after
-another and written at once, so that a second run continues. The recordings are a row, too: the target of the columns
+As `evaluation.benchmark` does for vocoders: a row for each guidance scale, temperature and number of steps, computed
+one after another and written at once, so that a second run continues. The recordings are a row, too: the target of the columns
 that have no better direction. The noise of clip `id` is that of `clip_seed(seed, id)` in every row.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Settings:
 
     Attributes:
         steps: numbers of denoising steps.
-        guidance_scales: empty: the model's own.
+        guidance_scales, temperatures: empty: the model's own.
         seed: random seed.
         splits: held-out splits of the manifests.
         limit: maximum number of clips per manifest, chosen by a hash of their ids; None: all.
@@ -44,6 +45,7 @@ class Settings:
 
     steps: tuple[int, ...] = STEPS
     guidance_scales: tuple[float, ...] = ()
+    temperatures: tuple[float, ...] = ()
     seed: int = 0
     splits: tuple[str, ...] = SPLITS
     limit: int | None = None
@@ -54,13 +56,16 @@ class Settings:
             raise UserError("steps", "must be 1 or more", "set them, such as --steps 4,8,16")
 
     def rows(self) -> Iterator[tuple[str, Row, dict[str, Any]]]:
-        """Key, empty row and options of `say`, for each guidance scale and number of steps."""
-        for scale in dict.fromkeys(self.guidance_scales) or (None,):
+        """Key, empty row and options of `say`, for each guidance scale, temperature and number of steps."""
+        scales, temperatures = (
+            dict.fromkeys(values) or (None,) for values in (self.guidance_scales, self.temperatures)
+        )
+        for scale, temperature, steps in product(scales, temperatures, sorted(set(self.steps))):
             label = "model's own guidance" if scale is None else f"guidance {scale:g}"
-            for steps in sorted(set(self.steps)):
-                row = Row(label, f"The voice with {steps} steps, {label}.", label, steps)
-                options = {"steps": steps} | ({} if scale is None else {"guidance_scale": scale})
-                yield f"{label}/{steps}", row, options
+            label += "" if temperature is None else f", temperature {temperature:g}"
+            row = Row(label, f"The voice with {steps} steps, {label}.", label, steps)
+            options = {"steps": steps, "guidance_scale": scale, "temperature": temperature}
+            yield f"{label}/{steps}", row, {name: value for name, value in options.items() if value is not None}
 
 
 def sweep(

@@ -183,6 +183,9 @@ def test_a_benchmark_has_a_row_for_guidance_and_steps_and_resumes(recordings, tm
         (1, 2.5),
         (4, 2.5),
     }
+    warm = replace(settings, guidance_scales=(), temperatures=(0.5,), steps=(2,))
+    ((key, _, options),) = warm.rows()
+    assert key == "model's own guidance, temperature 0.5/2" and options == {"steps": 2, "temperature": 0.5}
     again = Synthesizer()
     more = replace(settings, steps=(1, 2, 4))
     record = speech_benchmark.sweep(again, {"voices": recordings}, more, path, 0, quiet=True)
