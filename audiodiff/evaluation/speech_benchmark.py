@@ -1,8 +1,8 @@
 """Benchmark of an acoustic model: quality and speed over guidance scales, temperatures and denoising steps.
 
 As `evaluation.benchmark` does for vocoders: a row for each guidance scale, temperature and number of steps, computed
-one after another and written at once, so that a second run continues. The recordings are a row, too: the target of the columns
-that have no better direction. The noise of clip `id` is that of `clip_seed(seed, id)` in every row.
+one after another and written at once, so that a second run continues. The recordings are a row, too: the target of the
+columns that have no better direction. The noise of clip `id` is that of `clip_seed(seed, id)` in every row.
 """
 
 from collections.abc import Iterator
