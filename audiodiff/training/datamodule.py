@@ -62,10 +62,11 @@ class ManifestData(lightning.LightningDataModule):
         self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
         self.corpora, self.clip = corpora, clip
         self.codec_training: dict = {}
+        self._prepared: Manifest | None = None
         self.conditioners: Sequence[Conditioner] = ()
 
     def prepared(self) -> Manifest:
-        """Load the manifest of the prepared data.
+        """The manifest of the prepared data, loaded once: a run records what it trains on, whatever is prepared later.
 
         Raises:
             UserError: nothing is prepared; names the command that prepares it.
@@ -74,7 +75,9 @@ class ManifestData(lightning.LightningDataModule):
             command = shlex.join(["audiodiff", "prepare", *self.corpora.split(), "--out", str(self.path)])
             fix = f"run `{command}`, or set data.path to a folder of recordings"
             raise UserError(self.path, "no data is prepared there", fix)
-        return Manifest.load(self.path)
+        if self._prepared is None:
+            self._prepared = Manifest.load(self.path)
+        return self._prepared
 
     def manifest(self) -> Manifest:
         """Load the manifest and select the clips to train and validate on.

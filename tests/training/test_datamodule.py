@@ -83,6 +83,14 @@ def test_clip_that_there_is_not_is_named(tones, options):
         data.setup("fit")
 
 
+def test_a_run_records_the_clips_that_it_trains_on_whatever_is_prepared_later(tmp_path):
+    data = ManifestData(write_tones(tmp_path, clips=6, seconds=0.5).root, 16000, 2048, 1)
+    data.setup("fit")
+    before = data.prepared().content_hash()
+    write_tones(tmp_path, clips=9, seconds=0.5)
+    assert data.prepared().content_hash() == before != ManifestData(tmp_path, 16000, 2048, 1).prepared().content_hash()
+
+
 def test_unprepared_data_names_the_command(tmp_path):
     with pytest.raises(UserError, match=r"run `audiodiff prepare asterisk-en --out .*absent`, or set data.path"):
         ManifestData(tmp_path / "absent", 16000, 4096, 2).setup("fit")
