@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 
@@ -103,6 +103,10 @@ class _Within(TorchFunctionMode):
 
     def __torch_function__(self, function: Callable, types, args=(), kwargs=None) -> Any:
         kwargs = kwargs or {}
+        if getattr(function, "__module__", "") == nn.init.__name__:
+            # Without memory there are no values, and drawing them on the meta device loads the compiler, for seconds.
+            tensor = kwargs["tensor"] if "tensor" in kwargs else args[0]
+            return tensor if tensor.is_meta else function(*args, **kwargs)
         if function is not torch.empty:
             return function(*args, **kwargs)
         planned = torch.empty(*args, **kwargs | {"device": "meta"})
