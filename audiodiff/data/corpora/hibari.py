@@ -1,7 +1,8 @@
 """Synthetic speech by hibari-tts, a text-to-speech model whose weights come inside its wheel.
 
-The first hundred texts come with this package and need Python packages only; more are `sentences`. Every clip states
-its phonemes and their durations, and is marked as synthetic.
+The first hundred texts come with this package and need Python packages only; more are `sentences`, of which every
+eighth is read in another manner (`manner`). Every clip states its phonemes and their durations, and is marked as
+synthetic.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import torch
 
 from audiodiff.data.corpora import sentences
 from audiodiff.data.corpora.corpus import Corpus, Recording, Request, TimedAudio, text_hash
+from audiodiff.data.corpora.manner import Reading, varied
 from audiodiff.data.corpora.onnx_model import OnnxModel
 from audiodiff.data.corpora.teacher import FRAME_SECONDS, readings, symbol_durations
 from audiodiff.data.licenses import spdx
@@ -25,6 +27,7 @@ VOICE = "heart"
 LANGUAGE = "en-us"
 SAMPLE_RATE = 24000
 DEFAULT_CLIPS = 100  # the packaged sentences: about 10 minutes
+VARIED = 8  # of the sentences that do not come with this package, every eighth is read in another manner
 _DURATIONS = "/Clip_output_0"  # frames of each symbol, with a pad at each end
 
 
@@ -34,7 +37,12 @@ def open_corpus(request: Request) -> Corpus:
     stated = spdx(release.metadata["License"] or release.metadata["License-Expression"])
     license = f"{stated} (the model's; synthetic speech)"
     chosen, credit = texts(request.clips, request.downloads)
-    found = [_recording(text, phonemes) for text, phonemes in readings(chosen, LANGUAGE)]
+    plan = manners(chosen)
+    texts_read = readings((reading.text for reading in plan), LANGUAGE)
+    found = [
+        _recording(sentence, reading, phonemes)
+        for sentence, reading, (_, phonemes) in zip(chosen, plan, texts_read, strict=True)
+    ]
     source = f"synthetic: hibari-tts {release.version}"
     return Corpus(found, source, license, synthetic=True, attribution=credit, language=LANGUAGE)
 
@@ -66,11 +74,22 @@ def texts(clips: int, downloads: Path) -> tuple[list[str], str]:
     return found[:clips], credit
 
 
-def _recording(text: str, phonemes: str) -> Recording:
-    read = partial(speak, phonemes, int(text_hash(text)[:8], 16))
+def manners(sentences_read: list[str]) -> list[Reading]:
+    """How each sentence is read; those that come with this package as they are."""
+    plain = len(sentences.packaged())
+    return [
+        varied(sentence) if number >= plain and number % VARIED == 0 else Reading(sentence)
+        for number, sentence in enumerate(sentences_read)
+    ]
+
+
+def _recording(sentence: str, reading: Reading, phonemes: str) -> Recording:
+    manner = () if reading == Reading(sentence) else (reading.rate, reading.semitones)
+    read = partial(speak, phonemes, int(text_hash(sentence)[:8], 16), *manner)
     reason = "" if phonemes else "its text cannot be read as one sentence"
-    key = f"{VOICE}/{hashlib.sha256(f'{package().version}/{text}'.encode()).hexdigest()[:16]}"
-    return Recording(key, read, text, VOICE, exclude_reason=reason, phonemes=phonemes, text_piece=True)
+    name = "/".join(map(str, (package().version, sentence, *manner)))
+    key = f"{VOICE}/{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return Recording(key, read, reading.text, VOICE, exclude_reason=reason, phonemes=phonemes, text_piece=True)
 
 
 @cache
@@ -87,15 +106,23 @@ def _assets() -> Path:
     return locate("hibari") / "assets"
 
 
-def speak(phonemes: str, seed: int = 0) -> TimedAudio:
-    """Synthesize a phoneme string of at most `teacher.MOST_SYMBOLS` symbols; `seed` is that of the noise in it."""
+def speak(phonemes: str, seed: int = 0, rate: float = 1.0, semitones: float = 0.0) -> TimedAudio:
+    """Synthesize a phoneme string.
+
+    Args:
+        phonemes: at most `teacher.MOST_SYMBOLS` symbols.
+        seed: of the noise in it.
+        rate: pace, which the network knows.
+        semitones: shift of the pulses that excite its filters, which keep their formants. What it adds to the pulses
+            is not shifted: at 6 semitones the words are as clear, and DNSMOS is lower by 0.4 (down) to 0.9 (up).
+    """
     from hibari import dsp
 
     model, inputs = _model()
     ids = np.array([[0, *(inputs[symbol] for symbol in phonemes), 0]], np.int64)
-    out = model.run(ids=ids, speed=np.ones(1, np.float32))
-    parts = (out[name][0] for name in ("lh", "theta", "ln", "lr", "phi", "f0"))
-    samples = dsp.synth(*parts, np.random.default_rng(seed))
+    out = model.run(ids=ids, speed=np.full(1, rate, np.float32))
+    filters, f0 = (out[name][0] for name in ("lh", "theta", "ln", "lr", "phi")), out["f0"][0] * 2 ** (semitones / 12)
+    samples = dsp.synth(*filters, f0.astype(np.float32), np.random.default_rng(seed))
     frames = np.ravel(out[_DURATIONS]).tolist()
     if round(sum(frames) * FRAME_SECONDS * SAMPLE_RATE) != len(samples):
         raise UserError(phonemes, "hibari states durations that are not those of its audio")

@@ -1,0 +1,58 @@
+"""Manners of reading: all kinds are drawn, within their range, and the same for the same sentence."""
+
+import importlib.util
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiodiff.data.corpora import hibari, sentences
+from audiodiff.data.corpora.manner import MOST_OCTAVES_OF_RATE, MOST_SEMITONES, Reading, varied
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_any_sentence_has_a_reading_within_range(sentence):
+    reading = varied(sentence)
+    assert reading == varied(sentence) and reading.text
+    assert 2**-MOST_OCTAVES_OF_RATE <= round(reading.rate, 3) <= 2**MOST_OCTAVES_OF_RATE
+    assert abs(reading.semitones) <= MOST_SEMITONES
+
+
+def test_half_have_another_pitch_a_quarter_another_rate_a_quarter_are_short():
+    found = [varied(f"Sentence number {number} of many.") for number in range(800)]
+    shares = [
+        sum(reading.semitones != 0 for reading in found) / 800,
+        sum(reading.rate != 1 for reading in found) / 800,
+        sum(len(reading.text.split()) == 1 for reading in found) / 800,
+    ]
+    assert shares == pytest.approx([0.5, 0.25, 0.25], abs=0.06)
+
+
+def test_every_eighth_sentence_is_varied_but_none_of_the_packaged(monkeypatch):
+    monkeypatch.setattr(sentences, "packaged", lambda: ["Packaged."] * 16)
+    texts = [f"Sentence number {number} of many." for number in range(48)]
+    plan = hibari.manners(texts)
+    changed = [
+        number for number, (text, reading) in enumerate(zip(texts, plan, strict=True)) if reading != Reading(text)
+    ]
+    assert changed == [16, 24, 32, 40]
+    assert hibari.manners(texts[:30]) == plan[:30]  # more clips change none
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
+def test_hibari_reads_faster_and_higher():
+    pytest.importorskip("pyworld")
+    from audiodiff.metrics.prosody import pitch_statistics
+
+    phonemes = "ðə kˈæt ɪz hˈiɹ."
+    usual, fast, high = (hibari.speak(phonemes, 0, *manner) for manner in ((), (1.6,), (1.0, 6.0)))
+    assert len(usual.samples) / len(fast.samples) == pytest.approx(1.6, rel=0.15)
+    assert sum(fast.durations) == pytest.approx(fast.seconds, abs=1e-4) and high.durations == usual.durations
+    assert torch.equal(usual.samples, hibari.speak(phonemes, 0, 1.0, 0.0).samples)
+    ratio = _median(pitch_statistics, high) / _median(pitch_statistics, usual)
+    assert ratio == pytest.approx(2**0.5, rel=0.1)  # what is added to the pulses keeps the old pitch
+
+
+def _median(statistics, audio):
+    return statistics(audio.samples.numpy(), audio.sample_rate).median
