@@ -237,7 +237,7 @@ class SpeechSynthesizer(Pipeline):
         if part.paragraph_ends:
             prosody.durations[0, -1] += PARAGRAPH_PAUSE * spec.sample_rate / spec.hop_length / options.rate
         mel = self.mel(part.utterance, options, prosody=prosody, noise_seed=seed, callback=callback)
-        generated = self.vocoder.generate(mel, clip_seeds=[seed])
+        generated = self.vocoder.generate(mel, clip_seeds=[seed], steps=self._vocoder_steps)
         assert isinstance(generated, Audio)
         samples = generated.samples
         audio = Audio(_faded(samples, round(_FADE_SECONDS * spec.sample_rate)), spec.sample_rate)
@@ -254,6 +254,12 @@ class SpeechSynthesizer(Pipeline):
 
     def _steps(self, options: SpeechOptions) -> int:
         return self.model.default_steps if options.steps is None else options.steps
+
+    @property
+    def _vocoder_steps(self) -> int:
+        """The fewest that the vocoder was validated with: the details that more steps add are lost in predicted mels."""
+        model = self.vocoder.model
+        return model.default_steps if model.validated is None else model.validated[0]
 
     def _check_vocoder(self) -> None:
         own, other = self.model.mel_spec, self.vocoder.spec

@@ -115,6 +115,15 @@ def test_a_long_text_is_not_sped_up(voice):
     assert voice.say("The file is ready. " * 10, QUICK).seconds == pytest.approx(10 * one, rel=1e-6)
 
 
+def test_the_vocoder_takes_the_fewest_steps_that_it_was_validated_with(voice, monkeypatch):
+    generate, steps = voice.vocoder.generate, []
+    monkeypatch.setattr(voice.vocoder, "generate", lambda *a, **o: steps.append(o["steps"]) or generate(*a, **o))
+    for validated, fewest in (((2, 4), 2), (None, voice.vocoder.model.default_steps)):
+        monkeypatch.setattr(voice.vocoder.model, "validated", validated)
+        voice.say("Yes.", QUICK)
+        assert steps.pop() == fewest
+
+
 def test_pitch_shifts_every_voiced_symbol(voice):
     utterance = voice.front.phonemize("Good morning.")
     usual = voice.prosody(utterance).pitch
