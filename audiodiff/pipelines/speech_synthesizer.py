@@ -257,7 +257,7 @@ class SpeechSynthesizer(Pipeline):
 
     @property
     def _vocoder_steps(self) -> int:
-        """The fewest that the vocoder was validated with: the details that more steps add are lost in predicted mels."""
+        """The fewest that the vocoder was validated with: what more steps add is lost behind a predicted mel."""
         model = self.vocoder.model
         return model.default_steps if model.validated is None else model.validated[0]
 
