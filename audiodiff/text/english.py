@@ -30,6 +30,7 @@ from audiodiff.text.traced import TracedText
 from audiodiff.text.written_words import TokenSpans, written_words
 
 _MARKED = re.compile(rf"\[\[(?P<phonemes>[^\[\]]*)\]\](?P<ending>['’]?s\b)?|{WORD.pattern}")
+_PHONEMES = re.compile(r"\[\[([^\[\]]*)\]\]")
 _SPOKEN = re.compile(r"\w|[&@%+=#$£€½¼¾]|\[\[")
 # What hibari's net for unknown words emits outside of the alphabet.
 _REPAIRS = str.maketrans({"ʀ": "ɹ"})
@@ -57,7 +58,9 @@ class English(FrontEnd):
     def sentences(self, text: str) -> Iterator[str]:
         """The sentences of a text; see `FrontEnd.sentences`."""
         found = False
-        for sentence in split_sentences(self._clean(text), _is_spoken):
+        cleaned = self._clean(text)
+        self._check_markup(cleaned)
+        for sentence in split_sentences(cleaned, _is_spoken):
             found = True
             yield sentence
         if not found:
@@ -94,6 +97,12 @@ class English(FrontEnd):
         length = len(phonemes.rstrip())
         pauses = [Pause(min(pause.position, length), pause.seconds) for pause in pauses]
         return Utterance(sentence, phonemes.rstrip(), tuple(words), tuple(pauses))
+
+    def _check_markup(self, text: str) -> None:
+        """Find bad markup before the first sentence is spoken, rather than after an hour of a book."""
+        for part in split_pauses(text):
+            for phonemes in _PHONEMES.findall(part) if isinstance(part, str) else ():
+                parse_pronunciation(phonemes, self.language)
 
     def _clean(self, text: str) -> str:
         cleaned, unknown = clean(text)

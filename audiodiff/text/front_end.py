@@ -104,7 +104,7 @@ class FrontEnd(ABC):
         Characters that nobody pronounces are removed, with one warning for the whole text.
 
         Raises:
-            UserError: the text has nothing to pronounce.
+            UserError: the text has nothing to pronounce, or, before the first sentence, bad markup anywhere.
         """
 
     @abstractmethod

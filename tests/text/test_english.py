@@ -112,7 +112,7 @@ def test_a_book_streams(english):
     assert sum(1 for _ in sentences) == 4199
     assert max(map(len, english.sentences("word " * 20_000))) <= 1000
     assert max(map(len, english.sentences("w" * 100_000))) <= 1000
-    assert max(map(len, english.sentences("[[" * 50_000 + "[pause " * 10_000))) <= 1000
+    assert max(map(len, english.sentences("[ " * 50_000 + "[pause " * 10_000))) <= 1000
 
 
 def test_clauses_are_cut_at_punctuation(english):
@@ -168,6 +168,12 @@ def test_any_text_is_spoken_or_refused(english, text):
     for utterance in utterances:
         english.symbols.encode(utterance.phonemes)
         assert all(utterance.phonemes[word.start : word.end] == word.phonemes for word in utterance.words)
+
+
+@pytest.mark.parametrize("bad", ["[[ß]]", "[pause 99]", "[[həlˈoʊ", "[[" * 50_000])
+def test_bad_markup_is_found_before_the_first_sentence(english, bad):
+    with pytest.raises(UserError):
+        next(english.sentences(f"{'A sentence of a book. ' * 1000}And {bad} then."))
 
 
 def test_phonemes_can_be_given():
