@@ -77,7 +77,9 @@ class PretrainedModel(nn.Module):
     def from_checkpoint(cls, found: checkpoint.Checkpoint, folder: str | Path) -> Self:
         """The model of a checkpoint that has been read from `folder`; raises as `from_pretrained`."""
         if found.type != cls.TYPE:
-            raise UserError(folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", f"choose one of type {cls.TYPE!r}")
+            raise UserError(
+                folder, f"is a model of type {found.type!r}, not {cls.TYPE!r}", f"choose one of type {cls.TYPE!r}"
+            )
         try:
             model = construct(cls, found.arguments)
             model.load_weights(found.weights)
