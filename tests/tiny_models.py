@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
-from audiodiff.audio.io import Audio
+from audiodiff.audio.io import Audio, write
 from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.audio.mel.normalization import MelNormalization
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.conditioners.labels import Labels
+from audiodiff.conditioners.reference import Reference
 from audiodiff.conditioners.scalars import Scalars
 from audiodiff.conditioners.speaker import Speaker
 from audiodiff.diffusion.objective import V
@@ -135,6 +136,26 @@ def make_acoustic(spec: str = "speech_16k", speakers=("ann", "bob"), **arguments
 def make_voice():
     """`make_voice(spec, speakers, ...)` -> a small random `AcousticModel` of English phonemes."""
     return make_acoustic
+
+
+@pytest.fixture(scope="session")
+def reference_voice_folder(tmp_path_factory):
+    """As `voice_folder`, of a voice that also takes a reference clip."""
+    folder = tmp_path_factory.mktemp("reference-voice") / "model"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        reference = Reference(seconds=0.5, embedding=16)
+    make_acoustic(reference=reference).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_clips(tmp_path_factory):
+    """Files of a low and of a high tone, of a second."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name, step in (("low", 20), ("high", 3)):
+        write(folder / f"{name}.wav", Audio(0.2 * (torch.arange(8000) / step).sin(), 8000))
+    return folder / "low.wav", folder / "high.wav"
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ def render(
         typer.Argument(
             help="For a vocoder: recordings (copy synthesis), saved mels (.npy, .safetensors), folders of these, or "
             "manifest.jsonl. For a voice: texts with a clip a line (.txt), or tables (.csv, .tsv) with a column text "
-            "and, if wanted, name, speaker, rate, pitch, energy, seed, steps and other options."
+            "and, if wanted, name, speaker, reference, rate, pitch, energy, seed, steps and other options."
         ),
     ],
     model: Model,

@@ -3,6 +3,9 @@
 In training the reference is another crop of the same recording, so that the model learns what crops of a recording have
 in common; of sentences it is another recording of the same speaker, whose voice is what these have in common. Level is
 removed: clips are compared by their spectrum, not by how loud they were recorded.
+
+The encoder knows clips of one length. A longer one is cut into windows of this length (`Reference.windows`), whose
+embeddings are averaged: what is said in a window varies, the voice does not.
 """
 
 import math
@@ -25,6 +28,7 @@ from audiodiff.ranges import Positive, PositiveFloat, UnitInterval
 
 _SPEC = PRESETS["speech_16k"]
 _SILENCE = 1e-4  # root mean square
+_MAX_WINDOWS = 10  # of a clip, a minute of speech for windows of six seconds
 
 
 class Reference(Conditioner):
@@ -63,12 +67,27 @@ class Reference(Conditioner):
         audio = request.get("reference")
         if audio is None:
             return self.absent()
-        if not isinstance(audio, Audio) or torch.atleast_2d(audio.samples).ndim != 2:
-            raise UserError("reference", "expected one clip of Audio", "read it with audiodiff.audio.io.read")
-        values = self._fit(torch.atleast_2d(audio.samples).mean(0), audio.sample_rate)
+        values = self._fit(_mono(audio), audio.sample_rate)
         if values.isnan().any():
-            raise UserError("reference", "silent or empty", "use a clip with sound")
+            raise _silent()
         return values
+
+    def windows(self, audio: Audio) -> Tensor:
+        """(W, T) samples of windows that cover a clip; of a minute or more, `_MAX_WINDOWS` of them, evenly spaced.
+
+        Silent windows are left out. A clip that is no longer than one window is that of `parse`.
+
+        Raises:
+            UserError: not one clip, or a silent one.
+        """
+        waveform, length = _mono(audio), math.ceil(self.seconds * audio.sample_rate)
+        count = min(max(1, math.ceil(len(waveform) / length)), _MAX_WINDOWS)
+        starts = torch.linspace(0, max(0, len(waveform) - length), count).long().tolist()
+        values = torch.stack([self._fit(waveform[start:], audio.sample_rate) for start in starts])
+        audible = values[values.isfinite().all(1)]
+        if not len(audible):
+            raise _silent()
+        return audible
 
     def from_crop(self, crop: Crop) -> Tensor:
         """(T,) samples of a random crop of the recording, or of another one of the same speaker; null for some."""
@@ -104,3 +123,14 @@ class Reference(Conditioner):
             return self.absent()
         repeated = values.repeat(math.ceil(self._samples() / len(values)))[: self._samples()]
         return normalize_rms(repeated, silence=_SILENCE)
+
+
+def _mono(audio: Any) -> Tensor:
+    """(T,) samples of one clip."""
+    if not isinstance(audio, Audio) or torch.atleast_2d(audio.samples).ndim != 2:
+        raise UserError("reference", "expected one clip of Audio", "read it with audiodiff.audio.io.read")
+    return torch.atleast_2d(audio.samples).mean(0)
+
+
+def _silent() -> UserError:
+    return UserError("reference", "silent or empty", "use a clip with sound")

@@ -13,6 +13,7 @@ from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import control, limited, named, parse
 from audiodiff.demo.figure import mel_figure, speech_figure
 from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch, with_warnings
+from audiodiff.demo.uploads import MAX_SECONDS, read_upload
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.errors import UserError
 from audiodiff.options import Option, options_of
@@ -84,9 +85,11 @@ class App:
 
     @cached_property
     def options(self) -> dict[str, Option]:
-        """All options of the page, in order."""
+        """All options of the page, in order; a reference clip for voices that take one."""
         options = limited(options_of(SpeechOptions), {"sampler": NAMES, "speaker": self.synthesizer.speakers})
-        first = ("speaker", "rate", "pitch", "steps", "seed")
+        if self.synthesizer.model.reference is None:
+            del options["reference"]
+        first = [name for name in ("speaker", "reference", "rate", "pitch", "steps", "seed") if name in options]
         return TEXTS | {name: options[name] for name in first} | options
 
     @property
@@ -105,7 +108,8 @@ class App:
     def speak(self, *values: Any) -> Iterator[Any]:
         """Speak a text: its mel, its audio, its waveform with words and phonemes, and the settings with all times.
 
-        A lexicon has a word and its phonemes on each line. While the mel forms, only the mel is sent.
+        A lexicon has a word and its phonemes on each line; a reference clip takes the place of the speaker. While the
+        mel forms, only the mel is sent.
         """
         *values, progress = values
         with show_errors():
@@ -114,6 +118,8 @@ class App:
             if len(text) > MAX_CHARACTERS:
                 fix = f"shorten it to {MAX_CHARACTERS}, or use `audiodiff say`"
                 raise UserError("Text", f"has {len(text)} characters", fix)
+            if path := chosen.get("reference"):
+                chosen |= {"speaker": None, "reference": read_upload(path, MAX_SECONDS)}
             options = SpeechOptions(**chosen)
 
             def say(callback: Callable[[Progress], None]) -> tuple[tuple[Speech, list[str]], float]:
@@ -125,7 +131,7 @@ class App:
                 self.lock,
                 self._forming,
             )
-            settings = chosen | {"model": str(self.folder), "model_hash": synthesizer.model_hash}
+            settings = options.record() | {"model": str(self.folder), "model_hash": synthesizer.model_hash}
             settings["real_time_factor"] = round(speech.seconds / elapsed, 2)
             settings["warnings"] = noted
             for message in noted:

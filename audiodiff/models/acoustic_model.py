@@ -187,18 +187,12 @@ class AcousticModel(DiffusionModel):
     def speaker_embedding(self, speakers: Sequence[str | Mapping[str, float] | Audio | None]) -> Tensor:
         """Embeddings (B, E) of speakers, of mixtures (`conditioners.speaker.Speaker.weights`), or of reference clips.
 
+        A clip may have any length; 10 to 60 seconds of speech are advised.
+
         Raises:
             UserError: an unknown speaker, a silent clip, or a clip and the model takes none.
         """
-        clips = [speaker if isinstance(speaker, Audio) else None for speaker in speakers]
-        names = [None if isinstance(speaker, Audio) else speaker for speaker in speakers]
-        batch = {"speaker": torch.stack([self.speaker.weights(name) for name in names])}
-        if self.reference is not None:
-            batch["reference"] = torch.stack([self.reference.parse({"reference": clip}) for clip in clips])
-        elif any(clip is not None for clip in clips):
-            fix = f"choose one of {', '.join(self.speakers)}, or fine-tune the voice on the clips"
-            raise UserError("reference", "this voice takes no reference clip", fix)
-        return self.embed_speaker(batch)
+        return torch.stack([self._embed_voice(speaker) for speaker in speakers])
 
     def embed_speaker(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Embeddings (B, E) of the raw values of a batch; where it has a reference, the speaker does not matter."""
@@ -259,6 +253,17 @@ class AcousticModel(DiffusionModel):
         """Log-mels (B, M, fold x F) of folded, normalized ones (B, fold x M, F)."""
         unfolded = rearrange(normalized, "b (fold m) f -> b m (f fold)", fold=self.fold)
         return self._normalization.restore(unfolded)
+
+    def _embed_voice(self, speaker: str | Mapping[str, float] | Audio | None) -> Tensor:
+        """(E,) of one speaker, mixture or clip; of a clip, the mean over its windows."""
+        clip = isinstance(speaker, Audio)
+        if clip and self.reference is None:
+            fix = f"choose one of {', '.join(self.speakers)}, or fine-tune the voice on the clip"
+            raise UserError("reference", "this voice takes no reference clip", fix)
+        batch = {"speaker": self.speaker.weights(None if clip else speaker)[None]}
+        if self.reference is not None:
+            batch["reference"] = self.reference.windows(speaker) if clip else self.reference.absent()[None]
+        return self.embed_speaker(batch).mean(0)
 
     def _encode(self, hidden: Tensor, mask: Tensor, speaker: Tensor, prosody: Prosody) -> EncodedText:
         durations = whole_frames(prosody.durations)

@@ -6,6 +6,7 @@ Nothing heavy is imported here: the command line builds its help from these decl
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiodiff.conditioners import registry
@@ -75,15 +76,26 @@ class SpeechOptions(SamplingOptions):
     Attributes:
         steps, sampler, seed: as of `SamplingOptions`.
         speaker: name of a speaker, or a mixture such as "ann:0.7,bob:0.3"; None for the model's first.
+        reference: a clip of another speaker, 10 to 60 seconds, whose voice is imitated; or the file that holds it. Only
+            voices that were trained for it take one (`model=acoustic_reference`).
         rate: pace relative to the voice's own; 2 is twice as fast.
         pitch: shift of the pitch.
         energy: gain of the mel, which the vocoder follows.
         guidance_scale: weight of text and speaker; None for the model's own.
         temperature: of the noise that sampling starts from; None for the model's own.
+
+    Raises:
+        UserError: a value of another type or out of range, a speaker and a reference, or a file that cannot be read.
     """
 
     speaker: str | None = option(
         None, kind="text", help="Speaker, or a mixture: A:0.7,B:0.3.", label="Speaker", default_help="the first"
+    )
+    reference: "Audio | str | Path | None" = option(
+        None,
+        kind="audio",
+        help="Audio file of another speaker to imitate, 10 to 60 s of speech, in place of a speaker.",
+        label="Reference clip",
     )
     rate: float = option(1.0, kind="number", help="Speaking rate.", label="Rate", minimum=0.25, maximum=4)
     pitch: float = option(
@@ -108,6 +120,24 @@ class SpeechOptions(SamplingOptions):
         maximum=2,
         default_help=_OWN,
     )
+
+    def __post_init__(self):
+        """Check every option, and read the reference."""
+        super().__post_init__()
+        if self.reference is None:
+            return
+        if self.speaker is not None:
+            subject, problem = f"speaker {self.speaker!r:.60}", "cannot be combined with a reference"
+            raise UserError(subject, problem, "use one of the two")
+        if isinstance(self.reference, str | Path):
+            from audiodiff.audio.io import read
+
+            object.__setattr__(self, "reference", read(self.reference, channels=2))
+        check_audio("reference", self.reference)
+
+    def record(self) -> dict[str, Any]:
+        """All options as JSON, the reference as the SHA-256 of its samples."""
+        return {name: _record(getattr(self, name)) for name in options_of(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +222,8 @@ class GenerationConfig(SamplingOptions):
         }
         object.__setattr__(self, "conditions", checked)
         for name in ("continue_from", "init_audio"):
-            if (given := getattr(self, name)) is not None and not hasattr(given, "sample_rate"):
-                problem = f"expected Audio, got {type(given).__name__}"
-                raise UserError(name, problem, "read it with audiodiff.audio.io.read")
+            if (given := getattr(self, name)) is not None:
+                check_audio(name, given)
         if sum((self.loop, self.continue_from is not None, self.init_audio is not None)) > 1:
             raise UserError("loop, continue_from and init_audio", "mutually exclusive", "use one of them")
         if self.init_audio is not None and self.seconds is not None:
@@ -206,6 +235,17 @@ class GenerationConfig(SamplingOptions):
         values |= {name: [] if option.multiple else None for name, option in registry.OPTIONS.items()}
         values |= {"init_noise_level": None} if self.init_audio is None else {}
         return {name: _record(value) for name, value in {**values, **self.conditions}.items()}
+
+
+def check_audio(name: str, value: Any) -> None:
+    """Check that the value of an option is Audio.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not hasattr(value, "sample_rate"):
+        problem = f"expected Audio, got {type(value).__name__}"
+        raise UserError(name, problem, "read it with audiodiff.audio.io.read")
 
 
 def _record(value: Any) -> Any:

@@ -6,8 +6,10 @@ that the model predicts at both ends of a part is what lies between sentences, s
 cut within a sentence keeps less of it, an empty line between paragraphs adds `PARAGRAPH_PAUSE`. The rate scales all
 of these; a pause that the text asks for, `[pause 0.5]`, is as long as it says.
 
-Pace scales the predicted durations, a pitch shift the predicted pitch, energy is an offset of the log-mel. Part k of
-seed s starts from the noise of clip k (`pipelines.seeds`), so that a stream, the whole text and any batch agree.
+A text is spoken as a speaker of the training data, as a mixture of them, or as the speaker of a reference clip, if the
+model takes one. Pace scales the predicted durations, a pitch shift the predicted pitch, energy is an offset of the
+log-mel. Part k of seed s starts from the noise of clip k (`pipelines.seeds`), so that a stream, the whole text and any
+batch agree.
 """
 
 import math
@@ -17,6 +19,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -85,6 +88,7 @@ class SpeechSynthesizer(Pipeline):
         self.vocoder = chosen if isinstance(chosen, Vocoder) else Vocoder.from_pretrained(chosen, device, precision)
         self._lexicon = Lexicon.load(lexicon, model.language) if isinstance(lexicon, str | Path) else lexicon
         self._front: FrontEnd | None = None
+        self._embeddings: WeakKeyDictionary[Audio, Tensor] = WeakKeyDictionary()  # of reference clips
         self._check_vocoder()
 
     @property
@@ -116,7 +120,8 @@ class SpeechSynthesizer(Pipeline):
             overrides: fields of `SpeechOptions` that override those of `options`.
 
         Raises:
-            UserError: nothing to speak, bad markup, an unknown speaker, or an option out of range.
+            UserError: nothing to speak, bad markup, an unknown speaker, a reference that the model does not take, or an
+                option out of range.
         """
         whole = text if isinstance(text, str) else text.text
         return Speech.join(self.stream(text, options, early=False, callback=callback, **overrides), whole)
@@ -149,9 +154,10 @@ class SpeechSynthesizer(Pipeline):
         """Check options against the model, before any work.
 
         Raises:
-            UserError: an unknown speaker or sampler, or fewer steps than the sampler needs.
+            UserError: an unknown speaker or sampler, a reference that is silent or that the model does not take, or
+                fewer steps than the sampler needs.
         """
-        self._speaker(options.speaker)
+        self._speaker(options)
         with warnings.catch_warnings(action="ignore"):  # sampling warns
             self.model.sampler_for(self._steps(options), options.sampler)
 
@@ -159,7 +165,7 @@ class SpeechSynthesizer(Pipeline):
     def prosody(self, utterance: Utterance, options: SpeechOptions | None = None) -> Prosody:
         """Durations (1, N) in mel frames and pitch (1, N) in Hz of an utterance's symbols and both boundaries."""
         options = options or SpeechOptions()
-        tokens, speaker = self.model.tokens([utterance.phonemes]), self._speaker(options.speaker)
+        tokens, speaker = self.model.tokens([utterance.phonemes]), self._speaker(options)
         predicted = self.model.predict_prosody(tokens, speaker)
         durations = predicted.durations.clamp(min=_MIN_FRAMES) / options.rate
         per_second = self.model.mel_spec.sample_rate / self.model.mel_spec.hop_length
@@ -192,7 +198,7 @@ class SpeechSynthesizer(Pipeline):
         seed = clip_seed(options.seed, "0") if noise_seed is None else noise_seed
         model, tokens = self.model, self.model.tokens([utterance.phonemes])
         with self._context():
-            encoded = model.embed_text(tokens, self._speaker(options.speaker), prosody)
+            encoded = model.embed_text(tokens, self._speaker(options), prosody)
             denoiser: Any = model.denoiser
             scale = model.guidance if options.guidance_scale is None else options.guidance_scale
             if scale != 1:
@@ -249,8 +255,15 @@ class SpeechSynthesizer(Pipeline):
         spec = self.model.mel_spec
         return {"e": math.log(10) / 20, "10": 1 / 20, "db": 1 / spec.power}[spec.log_base] * spec.power
 
-    def _speaker(self, speaker: str | Mapping[str, float] | None) -> Tensor:
-        return self.model.speaker_embedding([speaker])
+    def _speaker(self, options: SpeechOptions) -> Tensor:
+        """The embedding (1, E) of the speaker, or of the reference, once for all parts of a text."""
+        clip = options.reference
+        if not isinstance(clip, Audio):
+            return self.model.speaker_embedding([options.speaker])
+        if clip not in self._embeddings:
+            with torch.inference_mode():
+                self._embeddings[clip] = self.model.speaker_embedding([clip])
+        return self._embeddings[clip]
 
     def _steps(self, options: SpeechOptions) -> int:
         return self.model.default_steps if options.steps is None else options.steps

@@ -2,15 +2,18 @@
 
 A plain text (`.txt`) is one clip a line, empty lines are left out: a book whose paragraphs are lines becomes a clip a
 paragraph. A table (`.csv`, `.tsv`) has a heading with a column `text`; the other columns are options of its rows, and
-empty cells leave an option as it is for all. Clips without a `name` are named by their number, over all files: 0001,
-0002 and so on.
+empty cells leave an option as it is for all. A `reference` is a path relative to the table; in its row it takes the
+place of a speaker that is stated for all, and the other way around. Clips without a `name` are named by their number,
+over all files: 0001, 0002 and so on.
 """
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
+from audiodiff.audio.io import Audio, read
 from audiodiff.errors import UserError, did_you_mean
 from audiodiff.files import is_safe_relative_path
 from audiodiff.options import Option, options_of
@@ -28,7 +31,7 @@ class TextLine:
     Attributes:
         text: to speak.
         name: of the clip, relative to the output folder, without suffix; empty: its number.
-        options: of the line, by name, in place of those of all lines.
+        options: of the line, by name, in place of those of all lines; a reference as its path.
         place: file and line number, for errors.
     """
 
@@ -44,10 +47,15 @@ class TextLine:
         named (`pipelines.seeds`).
 
         Raises:
-            UserError: an option of the line is out of range.
+            UserError: an option of the line is out of range, or its reference cannot be read.
         """
-        own = {"seed": clip_seeds(options.seed, [self.name])[0], **self.options}
+        own: dict[str, object] = {"seed": clip_seeds(options.seed, [self.name])[0]}
+        if "speaker" in self.options or "reference" in self.options:
+            own |= {"speaker": None, "reference": None}
+        own |= self.options
         try:
+            if isinstance(path := own.get("reference"), Path):
+                own["reference"] = _read_clip(path, path.stat().st_mtime_ns if path.is_file() else 0)
             return replace(options, **own)
         except UserError as error:
             raise UserError(f"{self.place}, {error.subject}", error.problem, error.fix) from error
@@ -101,10 +109,10 @@ def _table(path: Path) -> Iterator[TextLine]:
             raise UserError(
                 place, f"has {len(cells)} cells, the heading {len(heading)}", 'quote texts with commas, "a, b"'
             )
-        yield _row(dict(zip(heading, cells, strict=True)), options, place)
+        yield _row(dict(zip(heading, cells, strict=True)), options, path.parent, place)
 
 
-def _row(cells: dict[str, str], options: Mapping[str, Option], place: str) -> TextLine:
+def _row(cells: dict[str, str], options: Mapping[str, Option], folder: Path, place: str) -> TextLine:
     text, name = cells.pop("text"), cells.pop("name", "")
     if not text:
         raise UserError(place, "has no text", "write one, or remove the line")
@@ -113,6 +121,8 @@ def _row(cells: dict[str, str], options: Mapping[str, Option], place: str) -> Te
             f"{place}, name {name!r:.60}", "is no name of a file in the output folder", "write one such as a1"
         )
     values = {column: _value(options[column], column, cell, place) for column, cell in cells.items() if cell}
+    if "reference" in values:
+        values["reference"] = folder / cells["reference"]
     return TextLine(text, name, values, place)
 
 
@@ -124,6 +134,11 @@ def _value(option: Option, column: str, cell: str, place: str) -> object:
         raise UserError(
             f"{place}, {column} {cell!r:.60}", f"expected {kind}", "correct it, or empty the cell"
         ) from None
+
+
+@lru_cache(maxsize=8)  # lines have few references, or one each: memory does not grow with the table
+def _read_clip(path: Path, modified: int) -> Audio:
+    return read(path, channels=2)
 
 
 def _read(path: Path) -> str:

@@ -17,7 +17,7 @@ class RenderOptions(SpeechOptions, SynthesisOptions):
     Attributes:
         steps, sampler, seed: of all.
         consistency: of vocoders.
-        speaker, rate, pitch, energy, guidance_scale, temperature: of voices.
+        speaker, reference, rate, pitch, energy, guidance_scale, temperature: of voices.
     """
 
     def of(self, config: type[OptionsT], model: str) -> OptionsT:

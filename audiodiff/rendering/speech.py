@@ -6,7 +6,7 @@ neither the other lines nor the length matter to it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,10 +25,9 @@ from audiodiff.rendering.render import COMMAND
 
 @dataclass(frozen=True)
 class SpeechJob(Job):
-    """A line to speak, and with which options."""
+    """A line to speak."""
 
     line: TextLine
-    options: SpeechOptions
 
 
 def render_speech(
@@ -57,7 +56,7 @@ def render_speech(
         UserError: an option or speaker that the model does not take, of whichever line; the folder or a file in it
             cannot be written, another process writes to it, or a file exists that was spoken with other options.
     """
-    merged = [_complete(synthesizer, line, options) for line in lines]  # all of them before any work
+    records = [_complete(synthesizer, line, options).record() for line in lines]  # all of them before any work
     with folder_lock(out):
         sidecar.create_folder(Path(out))  # with the reason, where there is none
         writer = JobWriter(COMMAND, synthesizer, Path(out), replace(files, batch_size=1), report)
@@ -67,11 +66,11 @@ def render_speech(
             "lexicon_hash": lexicon_hash,
         }
         jobs = []
-        for line, own in zip(lines, merged, strict=True):
-            path, settings = writer.out / f"{line.name}.{files.format}", {"text": line.text, **shared, **asdict(own)}
+        for line, own in zip(lines, records, strict=True):
+            path, settings = writer.out / f"{line.name}.{files.format}", {"text": line.text, **shared, **own}
             sidecar.check_name(path)
-            jobs.append(SpeechJob(path, settings, writer.find(path, settings, ["text", "lexicon_hash"]), line, own))
-        return writer.run(jobs, partial(_speak, writer, synthesizer), 1, "speaking", quiet)
+            jobs.append(SpeechJob(path, settings, writer.find(path, settings, ["text", "lexicon_hash"]), line))
+        return writer.run(jobs, partial(_speak, writer, synthesizer, options), 1, "speaking", quiet)
 
 
 def _complete(synthesizer: SpeechSynthesizer, line: TextLine, options: SpeechOptions) -> SpeechOptions:
@@ -83,7 +82,7 @@ def _complete(synthesizer: SpeechSynthesizer, line: TextLine, options: SpeechOpt
         raise UserError(f"{line.place}, {error.subject}", error.problem, error.fix) from error
     return replace(
         own,
-        speaker=own.speaker or synthesizer.speakers[0],
+        speaker=own.speaker or (synthesizer.speakers[0] if own.reference is None else None),
         steps=model.default_steps if own.steps is None else own.steps,
         sampler=own.sampler or model.sampler,
         guidance_scale=model.guidance if own.guidance_scale is None else own.guidance_scale,
@@ -95,23 +94,26 @@ class _LineError(UserError):
     """A line that cannot be spoken, such as one without anything to pronounce; the others go on."""
 
 
-def _speak(writer: JobWriter, synthesizer: SpeechSynthesizer, jobs: Sequence[SpeechJob], _: Callable) -> None:
+def _speak(
+    writer: JobWriter, synthesizer: SpeechSynthesizer, options: SpeechOptions, jobs: Sequence[SpeechJob], _: Callable
+) -> None:
     """Speak a batch, which is one line, and write it."""
     for job in jobs:
         entries: dict = {"id": job.line.name, "input": job.line.place}
         try:
-            writer.write_streamed(job, _pieces(synthesizer, job, entries), entries)
+            writer.write_streamed(job, _pieces(synthesizer, job.line, options, entries), entries)
         except _LineError as error:
             writer.fail(error)
 
 
-def _pieces(synthesizer: SpeechSynthesizer, job: SpeechJob, entries: dict) -> Iterator[Tensor]:
+def _pieces(synthesizer: SpeechSynthesizer, line: TextLine, options: SpeechOptions, entries: dict) -> Iterator[Tensor]:
     """The audio (1, T') of a line, piece by piece; adds its words and their seconds to `entries`."""
     words, start = entries.setdefault("words", []), 0.0
     try:
-        for speech in synthesizer.stream(job.line.text, job.options, early=False):
+        own = _complete(synthesizer, line, options)  # again: a table of references is not held in memory
+        for speech in synthesizer.stream(line.text, own, early=False):
             words += [[word.text, round(start + word.start, 3), round(start + word.end, 3)] for word in speech.words]
             start += speech.seconds
             yield speech.audio.samples[None]
     except UserError as error:
-        raise _LineError(job.line.place, f"{error.subject} {error.problem}", error.fix) from error
+        raise _LineError(line.place, f"{error.subject} {error.problem}", error.fix) from error

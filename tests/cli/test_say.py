@@ -64,6 +64,19 @@ def test_a_long_text_is_written_as_it_is_spoken(say, monkeypatch, tmp_path):
     assert say("One two. Three four.", "--srt", tmp_path / "a.srt")[0] == 0
 
 
+def test_a_reference_clip_is_imitated(say, reference_voice_folder, model_folder, reference_clips, tmp_path):
+    assert say("Yes.", "--voice", reference_voice_folder, "--reference", reference_clips[0])[0] == 0
+    imitator = SpeechSynthesizer.from_pretrained(reference_voice_folder, vocoder=model_folder)
+    expected = imitator.say("Yes.", reference=reference_clips[0], steps=2).audio.samples.clamp(-1, 1)
+    torch.testing.assert_close(io.read(tmp_path / "out.wav").samples, expected, rtol=0, atol=1.01 / 32768)
+
+
+def test_a_reference_that_does_not_fit_is_one_line(say, reference_clips, tmp_path):
+    for more, words in (([], f"{reference_clips[0]}: this voice takes no"), (["--speaker", "ann"], "--speaker 'ann'")):
+        status, _, (line,) = say("Yes.", "--reference", reference_clips[0], *more)
+        assert status == 1 and words in line and not (tmp_path / "out.wav").exists()
+
+
 def test_phonemes_and_lexicons(say, tmp_path):
     say("hello", out=tmp_path / "a.wav")
     (tmp_path / "words.csv").write_text("hello,tˈu\n")

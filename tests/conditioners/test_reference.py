@@ -37,6 +37,27 @@ def test_clips_that_are_refused():
             Reference().parse({"reference": clip})
 
 
+def test_windows_cover_a_clip_of_any_length():
+    reference = Reference(seconds=0.5)
+    short = io.Audio(TONE.samples[:2000], 8000)
+    assert torch.equal(reference.windows(short), reference.parse({"reference": short})[None])
+    ramp = io.Audio(torch.linspace(1, 2, 16000 * 2 + 1600), 16000)  # 2.1 s: five windows that overlap a little
+    first, *_, last = windows = reference.windows(ramp)
+    assert windows.shape == (5, 8000)
+    assert first[-1] / first[0] == pytest.approx(1 + 8000 / 33600, rel=1e-3)
+    assert last[-1] / last[0] == pytest.approx(2 / (2 - 8000 / 33600), rel=1e-3)
+    assert len(reference.windows(io.Audio(torch.ones(100 * 8000), 8000))) == 10
+
+
+def test_silent_windows_are_left_out():
+    reference, silence = Reference(seconds=0.5), torch.zeros(8000)
+    windows = reference.windows(io.Audio(torch.cat([silence, TONE.samples, silence]), 8000))
+    assert len(windows) == 2 and windows.isfinite().all()
+    for clip in (io.Audio(silence, 8000), io.Audio(torch.ones(2, 2, 9), 8000), "clip.wav"):
+        with pytest.raises(UserError, match=r"^reference: "):
+            reference.windows(clip)
+
+
 def test_training_references_are_other_crops_of_the_recording():
     recording = torch.cat([torch.full((16000,), 0.1), torch.full((16000,), -0.1)])
     (reference,) = without_weights([Reference(seconds=0.25)])

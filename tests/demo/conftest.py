@@ -16,6 +16,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
+from audiodiff.conditioners.reference import Reference
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.vocoder_model import VocoderModel
@@ -76,9 +77,9 @@ def music_url(uploads):
 
 @pytest.fixture(scope="session")
 def voice_url(uploads, make_voice, tmp_path_factory):
-    """Address of the page of a tiny untrained voice."""
+    """Address of the page of a tiny untrained voice, which takes reference clips."""
     folder = tmp_path_factory.mktemp("voices") / "tiny"
-    make_voice().save_pretrained(folder)
+    make_voice(reference=Reference(seconds=0.5, embedding=16)).save_pretrained(folder)
     with served(folder=folder) as address:
         yield address
 

@@ -2,8 +2,10 @@
 
 import pytest
 import soundfile
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+
+from audiodiff.demo.speech_page import App
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,18 @@ def test_words_are_shown_as_they_are_written(voice):
         ("has", None),
         ("$5", "five dollars"),
     ]
+
+
+def test_a_reference_clip_takes_the_place_of_the_speaker(voice, recording):
+    plain = speak(voice, "Hello.", speaker="bob")[0]
+    clip, _, settings = speak(voice, "Hello.", speaker="bob", reference=handle_file(recording))
+    assert settings["speaker"] is None and len(settings["reference"]) == 64
+    assert len(clip) != len(plain) or (clip != plain).any()
+
+
+def test_a_voice_without_references_has_no_control_for_them(voice_folder):
+    options = App(voice_folder, "cpu").options
+    assert "speaker" in options and "reference" not in options
 
 
 def test_the_mel_forms_step_by_step(voice):

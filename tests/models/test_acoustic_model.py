@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from audiodiff.audio.io import Audio
+from audiodiff.conditioners.reference import Reference
 from audiodiff.errors import UserError
 from audiodiff.models.acoustic_model import AcousticModel, EncodedText, Prosody
 from audiodiff.nn.condition import Condition
@@ -74,6 +76,24 @@ def test_a_mixture_of_speakers_lies_between_them(make_voice):
 def test_an_unknown_speaker_is_named_beside_the_known_ones(make_voice):
     with pytest.raises(UserError, match=r"zoe.*ann, bob"):
         make_voice().speaker_embedding(["zoe"])
+
+
+def test_a_clip_is_embedded_as_the_mean_of_its_windows(make_voice):
+    model = make_voice(reference=Reference(seconds=0.5, embedding=16))
+    generator = torch.Generator().manual_seed(0)
+    parts = [scale * torch.randn(8000, generator=generator).cumsum(0) for scale in (0.01, 0.02)]
+    one, other, both, ann = model.speaker_embedding(
+        [*(Audio(part - part.mean(), 16000) for part in parts), Audio(torch.cat(parts), 16000), "ann"]
+    )
+    assert not torch.allclose(one, other, atol=1e-3)
+    windows = model.reference.windows(Audio(torch.cat(parts), 16000))
+    torch.testing.assert_close(both, model.reference({"reference": windows}).global_embedding.mean(0))
+    torch.testing.assert_close(ann, make_voice().speaker_embedding(["ann"])[0])
+
+
+def test_a_clip_is_refused_by_a_voice_that_takes_none(make_voice):
+    with pytest.raises(UserError, match=r"^reference: .*ann, bob.*fine-tune"):
+        make_voice().speaker_embedding([Audio(torch.ones(9), 8000)])
 
 
 def test_parts_that_do_not_fit_are_refused(make_voice):

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import audiodiff
+from audiodiff.audio.io import Audio, read
 from audiodiff.errors import UserError
+from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.speech_synthesizer import FIRST_CLAUSE_CHARACTERS, PARAGRAPH_PAUSE, SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
@@ -164,6 +166,49 @@ def test_speakers_differ_and_mix(voice):
     )
     assert not torch.equal(ann, bob) and not torch.equal(both, ann) and not torch.equal(both, bob)
     assert torch.equal(ann, voice.prosody(utterance).durations)  # the first is the default
+
+
+@pytest.fixture(scope="module")
+def imitator(reference_voice_folder, model_folder):
+    return SpeechSynthesizer.from_pretrained(reference_voice_folder, vocoder=model_folder)
+
+
+def test_a_reference_clip_takes_the_place_of_a_speaker(imitator, reference_clips):
+    low, high = (imitator.say("Yes.", QUICK, reference=path).audio.samples for path in reference_clips)
+    ann = imitator.say("Yes.", QUICK).audio.samples
+    assert not torch.equal(low, high) and not torch.equal(low, ann)
+    clip = read(reference_clips[0])
+    assert torch.equal(imitator.say("Yes.", QUICK, reference=clip).audio.samples, low)
+    assert torch.equal(imitator.say("Yes.", QUICK, reference=str(reference_clips[0])).audio.samples, low)
+
+
+def test_a_reference_is_embedded_once_for_a_text(imitator, reference_clips, monkeypatch):
+    embedded, embed = [], AcousticModel.speaker_embedding
+    monkeypatch.setattr(AcousticModel, "speaker_embedding", lambda *given: embedded.append(given) or embed(*given))
+    imitator.say(TEXT, QUICK, reference=reference_clips[0])
+    assert len(embedded) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"reference": Audio(torch.ones(800), 8000), "speaker": "ann"}, "use one of the two"),
+        ({"reference": Audio(torch.zeros(800), 8000)}, "silent"),
+        ({"reference": Audio(torch.ones(2, 1, 800), 8000)}, "one clip"),
+        ({"reference": "missing.wav"}, "missing.wav"),
+        ({"reference": 3}, "Audio"),
+    ],
+)
+def test_a_bad_reference_is_one_line_before_any_work(imitator, monkeypatch, options, words):
+    monkeypatch.setattr(AcousticModel, "embed_text", None)
+    with pytest.raises(UserError) as error:
+        imitator.say("Hello.", **options)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_voice_without_references_refuses_them(voice):
+    with pytest.raises(UserError, match=r"^reference: .*ann, bob"):
+        voice.say("Hello.", reference=Audio(torch.ones(800), 8000))
 
 
 @pytest.mark.parametrize("text", ["One two. [pause 0.5]", "[pause 0.5] One two.", "One [pause 0.5] two."])

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiodiff.audio.io import read
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.seeds import clip_seeds
@@ -64,6 +65,27 @@ def test_a_bad_table_is_one_line_that_names_the_place(table, content, subject, w
 def test_an_option_out_of_range_names_its_line(table):
     (line,) = read_lines([table("text,rate\nHello,9\n")])
     with pytest.raises(UserError, match=r"line 2, rate 9: out of range"):
+        line.merge(SpeechOptions())
+
+
+def test_references_are_relative_to_the_table(table, reference_clips, tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.wav").write_bytes(reference_clips[0].read_bytes())
+    rows = ["One.,clips/a.wav,", f"Two.,{reference_clips[1]},", "Three.,,bob", "Four.,,", "Five.,clips/a.wav,bob"]
+    lines = read_lines([table("text,reference,speaker\n" + "\n".join(rows))])
+    low, high = map(read, reference_clips)
+    common = SpeechOptions(reference=high)
+    first, second, third, fourth = (line.merge(common) for line in lines[:4])
+    assert first.reference.samples[0].equal(low.samples) and second.reference.samples[0].equal(high.samples)
+    assert (third.speaker, third.reference) == ("bob", None) and fourth.reference is high
+    assert lines[0].merge(SpeechOptions(speaker="ann")).speaker is None
+    with pytest.raises(UserError, match=r"line 6, speaker 'bob': .*reference"):
+        lines[4].merge(SpeechOptions())
+
+
+def test_a_reference_that_is_missing_names_its_line(table):
+    (line,) = read_lines([table("text,reference\nHello,none.wav\n")])
+    with pytest.raises(UserError, match=r"line 2, .*none\.wav: "):
         line.merge(SpeechOptions())
 
 

@@ -113,6 +113,23 @@ def test_an_unknown_speaker_in_the_last_line_stops_before_the_first(speak, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_rows_have_their_references(synthesizer, reference_voice_folder, model_folder, reference_clips, tmp_path):
+    imitator = SpeechSynthesizer.from_pretrained(reference_voice_folder, vocoder=model_folder)
+    low, high = reference_clips
+    (tmp_path / "a.csv").write_text(f"text,reference,seed\nOne.,{low},1\nTwo.,{high},1\nThree.,,1\n")
+    lines, options, out = read_lines([tmp_path / "a.csv"]), SpeechOptions(steps=2), tmp_path / "out"
+    outcome = render_speech(imitator, lines, out, options, pytest.fail, quiet=True)
+    assert outcome.written == 3
+    expected = imitator.say("Two.", options, reference=high, seed=1).audio.samples.clamp(-1, 1)
+    torch.testing.assert_close(io.read(out / "0002.wav").samples, expected, rtol=0, atol=1.01 / 32768)
+    one, two, three = (json.loads(sidecar_path(out / f"000{number}.wav").read_text()) for number in (1, 2, 3))
+    assert len({one["reference"], two["reference"]}) == 2 and len(one["reference"]) == 64 and one["speaker"] is None
+    assert three["reference"] is None and three["speaker"] == "ann"
+    assert render_speech(imitator, lines, out, options, pytest.fail, quiet=True).skipped == 3
+    with pytest.raises(UserError, match=r"a\.csv, line 2, reference: .*takes no reference"):
+        render_speech(synthesizer, lines, tmp_path / "none", options, pytest.fail, quiet=True)
+
+
 def test_long_lines_are_never_held_whole(speak, monkeypatch):
     monkeypatch.setattr(Speech, "join", None)
     assert speak("One. Two. Three.\n", name="a.txt")[0].written == 1
