@@ -256,13 +256,15 @@ class AcousticModel(DiffusionModel):
 
     def _embed_voice(self, speaker: str | Mapping[str, float] | Audio | None) -> Tensor:
         """(E,) of one speaker, mixture or clip; of a clip, the mean over its windows."""
-        clip = isinstance(speaker, Audio)
-        if clip and self.reference is None:
+        if not isinstance(speaker, Audio):
+            batch = {"speaker": self.speaker.weights(speaker)[None]}
+            if self.reference is not None:
+                batch["reference"] = self.reference.absent()[None]
+        elif self.reference is not None:
+            batch = {"speaker": self.speaker.weights(None)[None], "reference": self.reference.windows(speaker)}
+        else:
             fix = f"choose one of {', '.join(self.speakers)}, or fine-tune the voice on the clip"
             raise UserError("reference", "this voice takes no reference clip", fix)
-        batch = {"speaker": self.speaker.weights(None if clip else speaker)[None]}
-        if self.reference is not None:
-            batch["reference"] = self.reference.windows(speaker) if clip else self.reference.absent()[None]
         return self.embed_speaker(batch).mean(0)
 
     def _encode(self, hidden: Tensor, mask: Tensor, speaker: Tensor, prosody: Prosody) -> EncodedText:
