@@ -35,7 +35,7 @@ from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 
 RESULTS = Path(__file__).parent / "results" / "zero_shot.md"
 LENGTHS = (10.0, 30.0, 60.0)
-MIN_SECONDS = 1.5  # of a recording
+MIN_SECONDS = 1.0  # of a recording
 SHOWN = ("speaker", "wer", "dnsmos", "f0_median")
 
 
