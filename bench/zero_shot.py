@@ -120,6 +120,7 @@ def main() -> None:
     for name, chosen in systems(synthesizer, manifest, options.seconds).items():
         spoken = speak(synthesizer, clips, chosen, settings)
         rows.append(row(name, [score_speech(one) for one in tqdm(spoken, name)], clips, recordings))
+        print(rows[-1], flush=True)
     speakers = sorted({clip.speaker for clip in clips})
     lines = [
         f"# Zero-shot voices on {Path(options.data).resolve().name}",
