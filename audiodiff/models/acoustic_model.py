@@ -309,6 +309,9 @@ class AcousticModel(DiffusionModel):
     def load_initial_weights(self, weights: dict[str, Tensor], trained: Mapping[str, Any]) -> None:
         """Load the weights of a model that may have other speakers (`Speaker.carry_over`).
 
+        Weights for reference clips are left out where this model takes none; where only this model takes them, its own
+        stay as they are.
+
         Args:
             weights: of the trained model.
             trained: its constructor's arguments.
@@ -316,6 +319,11 @@ class AcousticModel(DiffusionModel):
         name = f"{CONDITIONERS}{self.speaker.name}.projection.weight"
         if isinstance(speaker := trained.get("speaker"), Speaker) and name in weights:
             weights = weights | {name: self.speaker.carry_over(speaker, weights[name])}
+        prefix, reference = f"{CONDITIONERS}{Reference.name}.", self.reference
+        if reference is None:
+            weights = {key: value for key, value in weights.items() if not key.startswith(prefix)}
+        else:
+            weights = {prefix + key: value for key, value in reference.state_dict().items()} | weights
         self.load_weights(weights)
 
     def _parts(self) -> dict[str, nn.Module]:

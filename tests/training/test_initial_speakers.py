@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from audiodiff import train
+from audiodiff.conditioners.reference import Reference
 from audiodiff.conditioners.speaker import Speaker
 from audiodiff.errors import UserError
 
@@ -28,6 +29,22 @@ def test_training_starts_from_a_voice_with_other_speakers(make_voice, tmp_path):
     torch.testing.assert_close(own.speaker.projection.weight[:, 0], mean)
     for name, weight in trained.encoder.state_dict().items():
         assert torch.equal(own.encoder.state_dict()[name], weight)
+
+
+@pytest.mark.parametrize("base", [None, 16])
+@pytest.mark.parametrize("own", [None, 16])
+def test_either_voice_may_take_reference_clips(make_voice, tmp_path, base, own):
+    def voice(embedding, speaker):
+        return make_voice(speakers=(speaker,), reference=embedding and Reference(embedding=embedding))
+
+    trained, new = voice(base, "ann"), voice(own, "me")
+    trained.save_pretrained(tmp_path / "base", {})
+    before = {} if new.reference is None else {k: v.clone() for k, v in new.reference.state_dict().items()}
+    train.start(new, str(tmp_path / "base"))
+    expected = before if trained.reference is None else trained.reference.state_dict()
+    for name in before:
+        assert torch.equal(new.reference.state_dict()[name], expected[name])
+    assert torch.equal(new.encoder.mean.weight, trained.encoder.mean.weight)
 
 
 def test_another_size_is_one_line(make_voice, tmp_path):
