@@ -156,7 +156,7 @@ def model_card(
         limitations: known limitations, Markdown.
     """
     pipeline_tag, describe = CARDS[model.TYPE]
-    corpora = [corpus for manifest in manifests for corpus in provenance(manifest)]
+    corpora = [corpus for manifest in _largest(manifests) for corpus in provenance(manifest)]
     return CARD.format(
         name=name,
         metadata=metadata(pipeline_tag, licenses),
@@ -198,6 +198,12 @@ def _bill(records: Sequence[dict]) -> str:
     missing = sum(one is None for one in hours)
     rest = f", and {missing} stage{'s' if missing > 1 else ''} without a record of cores" if missing else ""
     return f"Together {sum(one for one in hours if one is not None):.1f} core-hours of training{rest}."
+
+
+def _largest(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """The manifests without those whose clips are all in another: a later stage may train on more of the same data."""
+    clips = [{(clip.id, clip.content) for clip in manifest.clips} for manifest in manifests]
+    return [manifest for manifest, own in zip(manifests, clips, strict=True) if not any(own < other for other in clips)]
 
 
 def _synthetic(corpora: Sequence[Provenance]) -> str:

@@ -65,7 +65,8 @@ def voice_card(tmp_path, *stages) -> str:
         speakers=("hibari/voice", "kokoro/voice"),
         parameters=lambda: [SimpleNamespace(numel=lambda: 1_234_567)],
     )
-    return model_card(model, "voice-en", stages, ["CC-BY-SA-3.0"], [Manifest(clips, tmp_path)], "- Young.")
+    manifests = [Manifest(clips[:2], tmp_path), Manifest(clips, tmp_path)]  # of two stages
+    return model_card(model, "voice-en", stages, ["CC-BY-SA-3.0"], manifests, "- Young.")
 
 
 def test_the_card_of_a_voice_names_speakers_sources_and_teachers(tmp_path):
@@ -85,6 +86,7 @@ def test_the_card_of_a_voice_names_speakers_sources_and_teachers(tmp_path):
         "Together 4.0 core-hours of training.",
     ):
         assert part in card, part
+    assert card.count("| kokoro (SYNTHETIC) |") == 1  # the first stage's data is among the second's
 
 
 def test_the_bill_counts_threads_and_names_what_is_missing(tmp_path):
