@@ -13,6 +13,7 @@ from torch import Tensor
 from audiodiff.errors import UserError
 
 _MIN_DEVIATION = 0.1
+CEILING = 3.0  # deviations above the mean: the loudest frame of two hours of speech is 2.1 above it
 
 
 class MelNormalization:
@@ -52,9 +53,9 @@ class MelNormalization:
         return (mel.clamp(min=self.floor) - mean) / deviation
 
     def restore(self, normalized: Tensor) -> Tensor:
-        """The inverse of `normalize`, for values above the floor."""
+        """The inverse of `normalize`, for values above the floor and below the ceiling, which no sample passes."""
         mean, deviation = self._columns(normalized)
-        return (normalized * deviation + mean).clamp(min=self.floor)
+        return (normalized.clamp(max=CEILING) * deviation + mean).clamp(min=self.floor)
 
     def _columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return like.new_tensor(self.mean)[:, None], like.new_tensor(self.deviation)[:, None]
