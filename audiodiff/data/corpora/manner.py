@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from audiodiff.data.corpora.corpus import text_hash
 
-MOST_SEMITONES = 7.0  # up or down
+# Lower still, the pitch that is measured is an octave off in a fifth of the symbols.
+LOWEST_SEMITONES, HIGHEST_SEMITONES = -5.0, 7.0
 MOST_OCTAVES_OF_RATE = 1.0  # faster or slower
 _WORD = re.compile(r"[A-Za-z']{3,}")
 
@@ -39,7 +40,7 @@ def varied(sentence: str) -> Reading:
     draw = random.Random(text_hash(sentence))
     kind = draw.randrange(4)
     if kind < 2:
-        return Reading(sentence, semitones=round(draw.uniform(-MOST_SEMITONES, MOST_SEMITONES), 2))
+        return Reading(sentence, semitones=round(draw.uniform(LOWEST_SEMITONES, HIGHEST_SEMITONES), 2))
     if kind == 2:
         return Reading(sentence, rate=round(2 ** draw.uniform(-MOST_OCTAVES_OF_RATE, MOST_OCTAVES_OF_RATE), 3))
     words = _WORD.findall(sentence) or [sentence]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiodiff.data.corpora import hibari, sentences
-from audiodiff.data.corpora.manner import MOST_OCTAVES_OF_RATE, MOST_SEMITONES, Reading, varied
+from audiodiff.data.corpora.manner import HIGHEST_SEMITONES, LOWEST_SEMITONES, MOST_OCTAVES_OF_RATE, Reading, varied
 
 
 @given(st.text(min_size=1, max_size=60))
@@ -16,7 +16,7 @@ def test_any_sentence_has_a_reading_within_range(sentence):
     reading = varied(sentence)
     assert reading == varied(sentence) and reading.text
     assert 2**-MOST_OCTAVES_OF_RATE <= round(reading.rate, 3) <= 2**MOST_OCTAVES_OF_RATE
-    assert abs(reading.semitones) <= MOST_SEMITONES
+    assert LOWEST_SEMITONES <= reading.semitones <= HIGHEST_SEMITONES
 
 
 def test_half_have_another_pitch_a_quarter_another_rate_a_quarter_are_short():
