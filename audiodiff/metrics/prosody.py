@@ -83,8 +83,8 @@ def pitch_statistics(samples: np.ndarray, sample_rate: int) -> PitchStatistics:
 
 
 def is_spoken(symbol: str) -> bool:
-    """Whether a symbol is a phoneme or a mark of one (stress, length): not a space or punctuation."""
-    return unicodedata.category(symbol) in ("Ll", "Lu", "Lo", "Lm", "Mn", "Sk")
+    """Whether a symbol is a phoneme or a mark of one (stress, length): not a boundary "", a space or punctuation."""
+    return symbol != "" and unicodedata.category(symbol) in ("Ll", "Lu", "Lo", "Lm", "Mn", "Sk")
 
 
 def mean_phoneme_seconds(symbols: Iterable[TimedSymbol]) -> float:

@@ -58,6 +58,7 @@ def test_phonemes_are_counted_without_pauses_and_marks():
     # h ə l ˈ O , _ : the stress mark's time is speech, but it is no phoneme; comma and space are pauses.
     symbols = timed("həlˈO, ", [0.3, 0.1, 0.1, 0.1, 0.05, 0.15, 0.4, 0.2, 0.3])
     assert mean_phoneme_seconds(symbols) == pytest.approx(0.5 / 4)
+    assert mean_phoneme_seconds([Timed("", 0.0, 9.0), *symbols]) == mean_phoneme_seconds(symbols)  # a boundary
     assert math.isnan(mean_phoneme_seconds([])) and math.isnan(mean_phoneme_seconds(timed("..", [0.1] * 4)))
     assert [is_spoken(symbol) for symbol in "æʃˈˌːᵊ ,.!?—…”"] == [True] * 6 + [False] * 8
 
