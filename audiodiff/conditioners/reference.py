@@ -4,8 +4,8 @@ In training the reference is another crop of the same recording, so that the mod
 in common; of sentences it is another recording of the same speaker, whose voice is what these have in common. Level is
 removed: clips are compared by their spectrum, not by how loud they were recorded.
 
-The encoder knows clips of one length. A longer one is cut into windows of this length (`Reference.windows`), whose
-embeddings are averaged: what is said in a window varies, the voice does not.
+The encoder is trained on clips of one length. A longer one is cut into windows of this length (`Reference.windows`),
+whose embeddings are averaged: what is said in a window varies, the voice does not.
 """
 
 import math

@@ -95,15 +95,7 @@ class App:
     @property
     def defaults(self) -> dict[str, Any]:
         """The values that controls begin with: the model's own, where the option's default is None."""
-        model = self.synthesizer.model
-        own = {
-            "steps": model.default_steps,
-            "sampler": model.sampler,
-            "speaker": model.speakers[0],
-            "guidance_scale": model.guidance,
-            "temperature": model.temperature,
-        }
-        return DEFAULTS | own
+        return DEFAULTS | vars(self.synthesizer.complete(SpeechOptions()))
 
     def speak(self, *values: Any) -> Iterator[Any]:
         """Speak a text: its mel, its audio, its waveform with words and phonemes, and the settings with all times.
@@ -125,16 +117,11 @@ class App:
             def say(callback: Callable[[Progress], None]) -> tuple[tuple[Speech, list[str]], float]:
                 return stopwatch(lambda: with_warnings(lambda: synthesizer.say(text, options, callback=callback)))
 
-            (speech, noted), elapsed = yield from run_with_progress(
-                say,
-                progress,
-                self.lock,
-                self._forming,
-            )
+            (speech, messages), elapsed = yield from run_with_progress(say, progress, self.lock, self._forming)
             settings = options.record() | {"model": str(self.folder), "model_hash": synthesizer.model_hash}
             settings["real_time_factor"] = round(speech.seconds / elapsed, 2)
-            settings["warnings"] = noted
-            for message in noted:
+            settings["warnings"] = messages
+            for message in messages:
                 gr.Warning(message)
             settings["words"] = [record(word) for word in speech.words]
             settings["phonemes"] = [record(phoneme) for phoneme in speech.phonemes]

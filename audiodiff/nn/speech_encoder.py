@@ -47,6 +47,6 @@ class SpeechEncoder(nn.Module):
     def scale(self, frames: Tensor) -> Tensor:
         """Standard deviation (B, fold x M, F) of the normalized mel around its mean, given frames (B, C, F).
 
-        Bounded from below: where the text says nearly everything, what it lacks is not heard.
+        Bounded from below: where the text determines nearly everything, the rest is inaudible.
         """
         return self.log_scale(frames).clamp(math.log(MIN_SCALE), math.log(MAX_SCALE)).exp()

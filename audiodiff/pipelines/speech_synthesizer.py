@@ -158,8 +158,21 @@ class SpeechSynthesizer(Pipeline):
                 fewer steps than the sampler needs.
         """
         self._speaker(options)
+        options = self.complete(options)
         with warnings.catch_warnings(action="ignore"):  # sampling warns
-            self.model.sampler_for(self._steps(options), options.sampler)
+            self._sampler(options)
+
+    def complete(self, options: SpeechOptions) -> SpeechOptions:
+        """The options with the model's own in place of None, and its first speaker where there is no reference."""
+        model = self.model
+        own: dict[str, Any] = {
+            "speaker": self.speakers[0] if options.reference is None else None,
+            "steps": model.default_steps,
+            "sampler": model.sampler,
+            "guidance_scale": model.guidance,
+            "temperature": model.temperature,
+        }
+        return replace(options, **{name: value for name, value in own.items() if getattr(options, name) is None})
 
     @torch.inference_mode()
     def prosody(self, utterance: Utterance, options: SpeechOptions | None = None) -> Prosody:
@@ -193,25 +206,23 @@ class SpeechSynthesizer(Pipeline):
             noise_seed: of the noise, in place of clip 0 of the options' seed.
             callback: called with the progress after every step.
         """
-        options = options or SpeechOptions()
+        options = self.complete(options or SpeechOptions())
         prosody = prosody or self.prosody(utterance, options)
         seed = clip_seed(options.seed, "0") if noise_seed is None else noise_seed
         model, tokens = self.model, self.model.tokens([utterance.phonemes])
         with self._context():
             encoded = model.embed_text(tokens, self._speaker(options), prosody)
             denoiser: Any = model.denoiser
-            scale = model.guidance if options.guidance_scale is None else options.guidance_scale
-            if scale != 1:
-                denoiser = ClassifierFree(denoiser, scale, model.unconditional(encoded))
-            sampler = model.sampler_for(self._steps(options), options.sampler)
-            temperature = model.temperature if options.temperature is None else options.temperature
+            if options.guidance_scale is not None and options.guidance_scale != 1:
+                denoiser = ClassifierFree(denoiser, options.guidance_scale, model.unconditional(encoded))
+            sampler = self._sampler(options)
             gain = options.energy * self._decibel
 
             def report(step: int, nfe: int, mel: Tensor) -> None:
                 if callback is not None:
                     callback(Progress(step + 1, nfe, mel + gain))
 
-            return sample_mel(model, encoded, sampler, seed, denoiser, temperature, report) + gain
+            return sample_mel(model, encoded, sampler, seed, denoiser, options.temperature, report) + gain
 
     def _parts(self, text: str | Utterance, first_limit: int = CLAUSE_CHARACTERS) -> Iterator[_Part]:
         if isinstance(text, Utterance):
@@ -265,8 +276,10 @@ class SpeechSynthesizer(Pipeline):
                 self._embeddings[clip] = self.model.speaker_embedding([clip])
         return self._embeddings[clip]
 
-    def _steps(self, options: SpeechOptions) -> int:
-        return self.model.default_steps if options.steps is None else options.steps
+    def _sampler(self, options: SpeechOptions) -> Sampler:
+        """The sampler of complete options."""
+        assert options.steps is not None
+        return self.model.sampler_for(options.steps, options.sampler)
 
     @property
     def _vocoder_steps(self) -> int:

@@ -75,19 +75,12 @@ def render_speech(
 
 def _complete(synthesizer: SpeechSynthesizer, line: TextLine, options: SpeechOptions) -> SpeechOptions:
     """The options of a line, with the model's own in place of None."""
-    own, model = line.merge(options), synthesizer.model
+    own = line.merge(options)
     try:
         synthesizer.check(own)
     except UserError as error:
         raise UserError(f"{line.place}, {error.subject}", error.problem, error.fix) from error
-    return replace(
-        own,
-        speaker=own.speaker or (synthesizer.speakers[0] if own.reference is None else None),
-        steps=model.default_steps if own.steps is None else own.steps,
-        sampler=own.sampler or model.sampler,
-        guidance_scale=model.guidance if own.guidance_scale is None else own.guidance_scale,
-        temperature=model.temperature if own.temperature is None else own.temperature,
-    )
+    return synthesizer.complete(own)
 
 
 class _LineError(UserError):

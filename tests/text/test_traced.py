@@ -1,4 +1,4 @@
-"""Rewritten text knows what it stands for."""
+"""Every character of a rewritten text has the span of the original that it stands for."""
 
 import re
 

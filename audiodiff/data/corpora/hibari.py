@@ -112,7 +112,7 @@ def speak(phonemes: str, seed: int = 0, rate: float = 1.0, semitones: float = 0.
     Args:
         phonemes: at most `teacher.MOST_SYMBOLS` symbols.
         seed: of the noise in it.
-        rate: pace, which the network knows.
+        rate: pace, an input of the network.
         semitones: shift of the pulses that excite its filters, which keep their formants. What it adds to the pulses
             is not shifted: at 6 semitones the words are as clear, and DNSMOS is lower by 0.4 (down) to 0.9 (up).
     """

@@ -1,7 +1,7 @@
 """Manners of reading that plain sentences lack: another rate, another pitch, and single words, letters and numbers.
 
-A voice that only heard sentences at one pace hurries a single letter, does not follow a pitch that its speaker never
-has, and slurs at twice the rate. So some of the texts that a teacher reads are read in a manner drawn at random.
+A voice that is trained on sentences at one pace only hurries a single letter, does not follow a pitch that its speaker
+never has, and slurs at twice the rate. So some of the texts are read in a manner that is chosen at random.
 """
 
 import random

@@ -2,8 +2,8 @@
 
 Five terms: the objective's loss; the absolute error of the encoder's mean, from which a text is intelligible long
 before the diffusion has learned its texture; the likelihood of that error, which the scale is learned from; and the
-errors of the predicted durations and pitch. The recording's own
-durations and pitch condition the mel, so that the predictors are trained beside it and not through it.
+errors of the predicted durations and pitch. The recording's own durations and pitch condition the mel, so that the
+predictors are trained beside it and not through it.
 
 Text and speaker are dropped together from some sentences, for classifier-free guidance (Ho and Salimans 2022, arXiv
 2207.12598); each is also dropped by itself.
