@@ -17,7 +17,8 @@ from audiodiff.text.traced import TracedText
 
 Rule = tuple[re.Pattern, Callable[[re.Match], str]]
 
-_ROMAN = r"(?=[IVXLC])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
+# Up to 99; each half may be absent, not both: the lookbehind refuses the empty numeral before "Lady" or "C".
+_ROMAN = r"(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?<=[IVXLC])"
 _FRACTIONS = {2: "half", 3: "third", 4: "quarter"}
 
 
@@ -80,7 +81,7 @@ _RULES: tuple[Rule, ...] = (
     *PHONE_RULES,
     *QUANTITY_RULES,
     (
-        re.compile(rf"\b({NUMBERED}|{NUMBERED.lower()}) ({_ROMAN})\b(?!['.]\w)"),
+        re.compile(rf"\b({NUMBERED}|{NUMBERED.lower()}) (?!I [a-z])({_ROMAN})\b(?!['.]\w)"),
         lambda m: f"{m[1]} {cardinal(roman(m[2]))}",
     ),
     (re.compile(rf"\b((?:King|Queen|Pope|Emperor|Tsar) \w+) ({_ROMAN})\b(?!['.]\w)"), _roman_ordinal),

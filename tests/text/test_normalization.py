@@ -9,6 +9,19 @@ from hypothesis import strategies as st
 from audiodiff.text.characters import clean
 from audiodiff.text.normalization import normalize
 from audiodiff.text.number_words import cardinal, ordinal, roman, year
+from audiodiff.text.readings import (
+    ABBREVIATIONS,
+    CURRENCIES,
+    MAGNITUDES,
+    MONARCHS,
+    MONTHS,
+    NUMBERED,
+    STREETS,
+    SYMBOLS,
+    TITLES,
+    UNITS,
+    WEEKDAYS,
+)
 
 SPOKEN = {
     # numbers
@@ -97,6 +110,8 @@ SPOKEN = {
     "Queen Elizabeth I died; Elizabeth I adore.": "Queen Elizabeth the first died; Elizabeth I adore.",
     "Rocky III and Part V": "Rocky three and Part five",
     "I saw VI and CD": "I saw VI and CD",
+    "Part C, Chapter I'd read and King Charles X": "Part C, Chapter I'd read and King Charles the tenth",
+    "For my part I agree with part I.": "For my part I agree with part one.",
     # ranges
     "Pages 10-15, 1914–1918": "Pages ten to fifteen, nineteen fourteen to nineteen eighteen",
     "Children of 3 - 5 won.": "Children of three to five won.",
@@ -127,6 +142,18 @@ def test_texts_are_spoken_as_people_speak_them(text):
 def test_any_text_ends_without_digits(text):
     spoken = normalize(clean(text)[0])
     assert not re.search(r"[0-9$£€%@&+=]", spoken)
+
+
+WORDS = [
+    *ABBREVIATIONS, *TITLES, *STREETS, *UNITS, *MONTHS, *WEEKDAYS, *CURRENCIES, *MAGNITUDES, *SYMBOLS,
+    *NUMBERED.split("|"), *MONARCHS.split("|"), "King", "No.", "p.", "at", "Lady", "C", "I", "I'd", "IIII", "XC", "a",
+]  # fmt: skip
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.sampled_from(WORDS) | st.from_regex(r"[A-Z0-9:/.,'-]{1,6}", fullmatch=True), max_size=6))
+def test_no_order_of_the_words_that_have_rules_fails(words):
+    assert not re.search(r"[0-9]", normalize(" ".join(words)))
 
 
 @given(st.integers(1, 999_999_999_999_999))
