@@ -11,10 +11,10 @@ def prepare(
         list[str],
         typer.Argument(
             help="Speech: festvox-ru, asterisk-en, asterisk-es, asterisk-fr, asterisk-it, asterisk-ru, fillets-cs "
-            "(downloaded by apt), hibari, kokoro:VOICE,VOICE,... "
-            "(synthetic; kokoro means all 28 voices), ljspeech:PATH, vctk:PATH, folder:PATH (any recordings). Music: "
-            "sonic-pi-samples, hydrogen-drumkits, singularity-music, wesnoth-music (downloaded by apt), scores "
-            "(synthetic chorales), music:PATH (any recordings)."
+            "(downloaded by apt), hibari, hibari:shifted (every sentence at another pitch), "
+            "kokoro:VOICE,VOICE,... (synthetic; kokoro means all 28 voices), ljspeech:PATH, vctk:PATH, folder:PATH "
+            "(any recordings). Music: sonic-pi-samples, hydrogen-drumkits, singularity-music, wesnoth-music "
+            "(downloaded by apt), scores (synthetic chorales), music:PATH (any recordings)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Output folder; corpora that it holds are kept.")] = Path("data"),

@@ -6,7 +6,7 @@ records the inputs. A corpus whose corpus.json is up to date is not prepared aga
 whose files have changed, only what is missing or different is prepared. One process at a time prepares into a folder.
 
 Clips with texts have phonemes where the language has a front end, and durations and pitch of each phoneme where the
-corpus states durations (`audiodiff align` finds those of others).
+corpus states durations (`audiodiff align` finds those of others). Pitch is measured, unless the corpus states it.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from audiodiff.files import folder_lock, is_safe_relative_path, short_name, writ
 
 _log = logging.getLogger(__name__)
 RECORD = "corpus.json"
-VERSION = 3  # increased when the same recordings would be prepared differently
+VERSION = 4  # increased when the same recordings would be prepared differently
 SHORTEST_SECONDS = 0.4
 SHORTEST_LABELED_SECONDS = 0.03  # of one-shots
 Progress = Callable[..., Iterable]  # of an iterable and keyword arguments, as `tqdm.tqdm`
@@ -138,6 +138,7 @@ def _prepare_corpus(preparation: Preparation, out: Path, progress: Progress) -> 
             continue
         target = out / _clip_path(name)
         durations = recording.durations or journal.durations(recording.key)
+        pitch = journal.pitch(recording.key)
         audio = _prepared_audio(recording, target)
         if audio is not None and recording.phonemes and abs(sum(durations) - audio.seconds) > DURATIONS_TOLERANCE:
             audio = None  # synthetic speech whose durations were lost
@@ -155,14 +156,14 @@ def _prepare_corpus(preparation: Preparation, out: Path, progress: Progress) -> 
             if not clips and not _record(out, preparation.label):
                 _write_record(preparation, out, {})  # marks the folder as this corpus's, in case of an interruption
             if isinstance(audio, TimedAudio):
-                durations = audio.durations
-                journal.add(recording.key, durations, time.process_time() - started)
+                durations, pitch = audio.durations, audio.pitch
+                journal.add(recording.key, durations, time.process_time() - started, pitch)
             write(target, resample_for_flac(audio))
             if recording.modified_ns is not None:
                 os.utime(target, ns=(recording.modified_ns, recording.modified_ns))
             audio = read_stereo(target)
         clip = _clip(name, recording, audio, preparation.label, corpus)
-        clips.append(_annotated(clip, recording, audio, durations))
+        clips.append(_annotated(clip, recording, audio, durations, pitch))
     if not clips:
         why = next((f"; the first: {reason}" for found in left_out.values() for _, reason in found), "")
         raise UserError(preparation.label, f"none of its {len(corpus.recordings)} recordings can be used{why}")
@@ -207,7 +208,7 @@ def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Cor
         seconds=audio.seconds,
         sample_rate=audio.sample_rate,
         text=recording.text,
-        speaker=f"{label}/{recording.speaker}" if recording.speaker else label,
+        speaker=f"{corpus.speakers_of or label}/{recording.speaker}" if recording.speaker else label,
         license=recording.license or corpus.license,
         source=corpus.source,
         synthetic=corpus.synthetic,
@@ -226,12 +227,14 @@ def _piece(recording: Recording, label: str) -> str:
     return f"{label}/{recording.piece}" if recording.piece else ""
 
 
-def _annotated(clip: Clip, recording: Recording, audio: Audio, durations: tuple[float, ...]) -> Clip:
-    """A clip with its phonemes, their durations and pitch, as far as they are known."""
+def _annotated(
+    clip: Clip, recording: Recording, audio: Audio, durations: tuple[float, ...], pitch: tuple[float, ...]
+) -> Clip:
+    """A clip with its phonemes, their durations and pitch, as far as they are known; pitch () is measured."""
     phonemes = recording.phonemes or _phonemes(clip.text, clip.language)
     if not durations:
         return replace(clip, phonemes=phonemes)
-    return replace(clip, phonemes=phonemes, durations=durations, pitch=symbol_pitch(audio, durations))
+    return replace(clip, phonemes=phonemes, durations=durations, pitch=pitch or symbol_pitch(audio, durations))
 
 
 def _phonemes(text: str, language: str) -> str:

@@ -44,7 +44,7 @@ Mel spec: {spec}"""
 SYNTHETIC = """**Synthetic voices.** {corpora}: these clips are the output of text-to-speech programs, not recordings of
 people. A voice that is trained on them is the voice of nobody, and what it says is synthetic speech."""
 
-# By corpus: what a program that makes training data was itself trained on, as its authors say.
+# By teacher: what a program that makes training data was itself trained on, as its authors say.
 TEACHERS = {
     "hibari": "hibari-tts was distilled from the voice af_heart of Kokoro-82M; its pronunciations of unknown words "
     "come from a network trained on the output of espeak-ng, of which no code or data is included.",
@@ -211,7 +211,8 @@ def _synthetic(corpora: Sequence[Provenance]) -> str:
     names = dict.fromkeys(corpus.corpus for corpus in corpora if corpus.synthetic)
     if not names:
         return ""
-    origins = " ".join(TEACHERS[name] for name in names if name in TEACHERS)
+    teachers = {name.partition("-")[0] for name in names}  # hibari-shifted is read by hibari
+    origins = " ".join(origin for name, origin in TEACHERS.items() if name in teachers)
     return f"\n{SYNTHETIC.format(corpora=', '.join(names))} {origins}".rstrip() + "\n"
 
 

@@ -16,7 +16,7 @@ def test_a_journal_that_was_cut_off_keeps_its_whole_lines(tmp_path_factory, entr
     folder = tmp_path_factory.mktemp("j")
     journal = Journal(folder)
     for key, durations in entries.items():
-        journal.add(key, tuple(durations), 3600.0)
+        journal.add(key, tuple(durations), 3600.0, tuple(durations[:1]))
     path = folder / NAME
     content = path.read_bytes() if path.exists() else b""
     path.write_bytes(content[: max(0, len(content) - cut)] + garbage)
@@ -24,6 +24,7 @@ def test_a_journal_that_was_cut_off_keeps_its_whole_lines(tmp_path_factory, entr
     whole = content[: max(0, len(content) - cut)].count(b"\n")
     for key in list(entries)[:whole]:
         assert again.durations(key) == tuple(entries[key])
+        assert again.pitch(key) == tuple(entries[key][:1])
     again.add("new", (0.5,), 0.0)
     assert Journal(folder).durations("new") == (0.5,)
     assert Journal(folder).core_hours >= whole - 1e-6

@@ -15,13 +15,14 @@ def text_hash(text: str) -> str:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class TimedAudio(Audio):
-    """Synthetic speech that states how long each of its symbols lasts.
+    """Synthetic speech that states how long each of its symbols lasts, and may state their pitch.
 
     Attributes:
-        durations: as in `manifest.Clip`.
+        durations, pitch: as in `manifest.Clip`; a pitch of () is measured.
     """
 
     durations: tuple[float, ...] = ()
+    pitch: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Corpus:
         synthetic: whether the recordings are machine-made.
         attribution: who is to be named.
         language: of the texts, such as "en-us"; "" if unknown.
+        speakers_of: the corpus that its speakers are named after, "" if they are its own.
     """
 
     recordings: list[Recording]
@@ -79,6 +81,7 @@ class Corpus:
     synthetic: bool = False
     attribution: str = ""
     language: str = ""
+    speakers_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Request:
         clips: number of clips of each voice, of corpora that are synthesized.
         downloads: folder for downloads, removed afterwards.
         voices: of corpora that have several.
+        manner: how all texts are read, of corpora that can read them otherwise than usual.
         language: of the texts in the user's folder.
     """
 
@@ -97,4 +101,5 @@ class Request:
     clips: int = 0
     downloads: Path = Path()
     voices: tuple[str, ...] = ()
+    manner: str = ""
     language: str = ""

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from audiodiff.data.corpora.corpus import text_hash
 
-# Lower still, the pitch that is measured is an octave off in a fifth of the symbols.
-LOWEST_SEMITONES, HIGHEST_SEMITONES = -5.0, 7.0
+MOST_SEMITONES = 7.0  # higher or lower
 MOST_OCTAVES_OF_RATE = 1.0  # faster or slower
 _WORD = re.compile(r"[A-Za-z']{3,}")
 
@@ -32,6 +31,11 @@ class Reading:
     semitones: float = 0.0
 
 
+def shifted(sentence: str) -> Reading:
+    """A reading of a sentence at another pitch, drawn by its hash."""
+    return _shifted(sentence, random.Random(text_hash(sentence)))
+
+
 def varied(sentence: str) -> Reading:
     """A reading of a sentence, or of one of its words, a letter or a number; drawn by the hash of the sentence.
 
@@ -40,7 +44,7 @@ def varied(sentence: str) -> Reading:
     draw = random.Random(text_hash(sentence))
     kind = draw.randrange(4)
     if kind < 2:
-        return Reading(sentence, semitones=round(draw.uniform(LOWEST_SEMITONES, HIGHEST_SEMITONES), 2))
+        return _shifted(sentence, draw)
     if kind == 2:
         return Reading(sentence, rate=round(2 ** draw.uniform(-MOST_OCTAVES_OF_RATE, MOST_OCTAVES_OF_RATE), 3))
     words = _WORD.findall(sentence) or [sentence]
@@ -48,3 +52,7 @@ def varied(sentence: str) -> Reading:
         [draw.choice(words).capitalize(), draw.choice(string.ascii_uppercase), str(draw.randrange(100))]
     )
     return Reading(short + draw.choice("...?!"))
+
+
+def _shifted(sentence: str, draw: random.Random) -> Reading:
+    return Reading(sentence, semitones=round(draw.uniform(-MOST_SEMITONES, MOST_SEMITONES), 2))

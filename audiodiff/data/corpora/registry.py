@@ -57,7 +57,7 @@ class Preparation:
 
 
 def resolve(name: str, clips: int | None = None, language: str = "") -> Preparation:
-    """The corpus of a name, such as `asterisk-en`, `kokoro:af_heart` or `music:PATH`.
+    """The corpus of a name, such as `asterisk-en`, `kokoro:af_heart`, `hibari:shifted` or `music:PATH`.
 
     Args:
         name: of the corpus.
@@ -65,10 +65,10 @@ def resolve(name: str, clips: int | None = None, language: str = "") -> Preparat
         language: of the texts of a user's folder.
 
     Raises:
-        UserError: there is no such corpus or voice, or PATH is missing or not a folder.
+        UserError: there is no such corpus, voice or manner, or PATH is missing or not a folder.
     """
     kind, _, path = name.partition(":")
-    if kind == "kokoro" or name == "hibari":
+    if kind in ("kokoro", hibari.NAME):
         return _synthetic(kind, path, clips)
     key = f"{kind}:PATH" if path else name
     if key not in CORPORA:
@@ -88,10 +88,15 @@ def resolve(name: str, clips: int | None = None, language: str = "") -> Preparat
 def _synthetic(kind: str, names: str, clips: int | None) -> Preparation:
     voices = kokoro.parse_voices(names) if kind == "kokoro" else (hibari.VOICE,)
     clips = (kokoro.DEFAULT_CLIPS if kind == "kokoro" else hibari.DEFAULT_CLIPS) if clips is None else clips
+    manner = hibari.parse_manner(names) if kind == hibari.NAME else ""
     inputs = {"corpus": kind, "voices": ",".join(voices), "clips": str(clips)}
     inputs["texts"] = content_hash(sentences.packaged())
-    request = Request(clips=clips, voices=voices)
-    return Preparation(kind, inputs, lambda downloads: CORPORA[kind](replace(request, downloads=downloads)))
+    request = Request(clips=clips, voices=voices, manner=manner)
+    return Preparation(
+        f"{kind}-{manner}" if manner else kind,
+        inputs,
+        lambda downloads: CORPORA[kind](replace(request, downloads=downloads)),
+    )
 
 
 def content_hash(value: list) -> str:

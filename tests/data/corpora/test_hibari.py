@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from audiodiff.data.audit import Audit
-from audiodiff.data.corpora import hibari, sentences
+from audiodiff.data.corpora import hibari, manner, sentences
 from audiodiff.data.manifest import Manifest
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
@@ -58,6 +58,26 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(tmp_path, monkeypat
     monkeypatch.setattr(hibari, "speak", lambda phonemes, seed: again.append(phonemes) or speak(phonemes, seed))
     assert prepare(["hibari"], tmp_path / "cut", clips=3).clips == whole.clips
     assert len(again) == 2 and spoken[0] not in again and Manifest.load(tmp_path / "cut").clips == whole.clips
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
+def test_shifted_sentences_state_their_pitch_and_are_of_the_same_speaker(tmp_path):
+    manifest = prepare(["hibari:shifted"], tmp_path, clips=2)
+    plain = {clip.text: clip for clip in prepare(["hibari"], tmp_path / "plain", clips=2).clips}
+    for clip in manifest.clips:
+        factor = 2 ** (manner.shifted(clip.text).semitones / 12)
+        assert clip.pitch == pytest.approx([one * factor for one in plain[clip.text].pitch], rel=0.01, abs=0.2)
+        assert clip.speaker == "hibari/heart" and clip.piece == plain[clip.text].piece
+        assert clip.id.startswith("hibari-shifted/") and clip.durations == plain[clip.text].durations
+    (tmp_path / "hibari-shifted/corpus.json").unlink()  # prepared again, from the files and the journal
+    assert prepare(["hibari:shifted"], tmp_path, clips=2) == manifest
+    both = prepare(["hibari"], tmp_path, clips=2)
+    assert len(both) == 4 and {clip.speaker for clip in both.clips} == {"hibari/heart"}
+
+
+def test_invalid_manners_are_refused(tmp_path):
+    with pytest.raises(UserError, match="hibari:sung"):
+        prepare(["hibari:sung"], tmp_path)
 
 
 def test_invalid_counts_are_refused(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiodiff.data.corpora import hibari, sentences
-from audiodiff.data.corpora.manner import HIGHEST_SEMITONES, LOWEST_SEMITONES, MOST_OCTAVES_OF_RATE, Reading, varied
+from audiodiff.data.corpora.manner import MOST_OCTAVES_OF_RATE, MOST_SEMITONES, Reading, shifted, varied
 
 
 @given(st.text(min_size=1, max_size=60))
@@ -16,7 +16,8 @@ def test_any_sentence_has_a_reading_within_range(sentence):
     reading = varied(sentence)
     assert reading == varied(sentence) and reading.text
     assert 2**-MOST_OCTAVES_OF_RATE <= round(reading.rate, 3) <= 2**MOST_OCTAVES_OF_RATE
-    assert LOWEST_SEMITONES <= reading.semitones <= HIGHEST_SEMITONES
+    assert abs(reading.semitones) <= MOST_SEMITONES
+    assert shifted(sentence) == shifted(sentence) and shifted(sentence).text == sentence
 
 
 def test_half_have_another_pitch_a_quarter_another_rate_a_quarter_are_short():
@@ -27,6 +28,13 @@ def test_half_have_another_pitch_a_quarter_another_rate_a_quarter_are_short():
         sum(len(reading.text.split()) == 1 for reading in found) / 800,
     ]
     assert shares == pytest.approx([0.5, 0.25, 0.25], abs=0.06)
+
+
+def test_shifted_readings_are_as_often_high_as_low():
+    found = [shifted(f"Sentence number {number} of many.").semitones for number in range(800)]
+    assert sum(found) / 800 == pytest.approx(0, abs=0.5)
+    assert min(found) < -6 and max(found) > 6
+    assert hibari.manners(["One."], hibari.SHIFTED) == [shifted("One.")]
 
 
 def test_every_eighth_sentence_is_varied_but_none_of_the_packaged(monkeypatch):
@@ -43,15 +51,18 @@ def test_every_eighth_sentence_is_varied_but_none_of_the_packaged(monkeypatch):
 @pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
 def test_hibari_reads_faster_and_higher():
     pytest.importorskip("pyworld")
+    from audiodiff.data.prosody import symbol_pitch
     from audiodiff.metrics.prosody import pitch_statistics
 
     phonemes = "ðə kˈæt ɪz hˈiɹ."
-    usual, fast, high = (hibari.speak(phonemes, 0, *manner) for manner in ((), (1.6,), (1.0, 6.0)))
+    usual, fast, high, low = (hibari.speak(phonemes, 0, *manner) for manner in ((), (1.6,), (1.0, 6.0), (1.0, -6.0)))
     assert len(usual.samples) / len(fast.samples) == pytest.approx(1.6, rel=0.15)
-    assert sum(fast.durations) == pytest.approx(fast.seconds, abs=1e-4) and high.durations == usual.durations
+    assert sum(fast.durations) == pytest.approx(fast.seconds, abs=1e-4) and usual.pitch == ()
     assert torch.equal(usual.samples, hibari.speak(phonemes, 0, 1.0, 0.0).samples)
-    ratio = _median(pitch_statistics, high) / _median(pitch_statistics, usual)
-    assert ratio == pytest.approx(2**0.5, rel=0.1)  # what is added to the pulses keeps the old pitch
+    for audio, factor in ((high, 2**0.5), (low, 2**-0.5)):
+        assert audio.durations == usual.durations
+        assert audio.pitch == pytest.approx([one * factor for one in symbol_pitch(usual, usual.durations)], abs=0.1)
+        assert _median(pitch_statistics, audio) / _median(pitch_statistics, usual) == pytest.approx(factor, rel=0.05)
 
 
 def _median(statistics, audio):
