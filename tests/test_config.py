@@ -36,6 +36,7 @@ FAMILIES = (
     ("audio=vocos_24k", "model=acoustic", "network=mel", "data=sentences", "task=acoustic", "callbacks=acoustic"),
     ("audio=vocos_24k", "model=acoustic_reference", "network=mel", "data=sentences", "task=acoustic"),
 )
+PLACES = {"weighting": "objective.weighting", "augmentation": "data.augmentation"}
 KEPT = {choice for family in FAMILIES for choice in family}
 ALONE = {
     group: [name for name in names if f"{group}={name}" not in KEPT]
@@ -61,7 +62,7 @@ def composed(tmp_path_factory):
 def test_groups_are_those_of_the_design():
     names = (
         "model network schedule objective weighting prior excitation sampler audio data optimizer lr_schedule "
-        "timestep_sampling task training trainer callbacks logger prepare debug"
+        "timestep_sampling augmentation task training trainer callbacks logger prepare debug"
     )
     assert set(GROUPS) == set(names.split())
     assert all(GROUPS.values())
@@ -77,7 +78,7 @@ def test_every_file_instantiates(composed):
             if group == "training":
                 assert instantiate(cfg.training, model=instantiate(cfg.model)).model.TYPE
                 continue
-            made = instantiate(cfg.objective.weighting if group == "weighting" else cfg[group])
+            made = instantiate(OmegaConf.select(cfg, PLACES.get(group, group)))
             for part in made.values() if group == "callbacks" else [made]:
                 assert not OmegaConf.is_config(part), f"{choice} makes no component"
         done |= set(choices)

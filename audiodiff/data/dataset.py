@@ -20,11 +20,13 @@ from torch.utils.data import Dataset, Sampler
 
 from audiodiff.audio.io import read, resample
 from audiodiff.conditioners.conditioner import Conditioner, Crop, raw_values
+from audiodiff.data.augmentation import Augmentation
 from audiodiff.data.batching import collate
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 
-_ORDER, _START, _CHOICE, _CONDITION = range(4)  # random streams: order of a pass, start of a crop, clips, conditions
+# Random streams: order of a pass, start of a crop, clips, conditions, augmentation.
+_ORDER, _START, _CHOICE, _CONDITION, _AUGMENTATION = range(5)
 _MARGIN_SECONDS = 0.05  # beyond this the resampling filter's tail is below 16-bit resolution
 
 
@@ -39,6 +41,7 @@ class CropDataset(Dataset):
         channels: None for mono crops (samples,), 1 or 2 for (channels, samples).
         from_start: whether crops start where their clips start, as one-shots do.
         conditioners: raw values of these, which are without weights, are fields of every item.
+        augmentation: random changes of the crops; None: as recorded.
 
     Raises:
         UserError: the manifest has no clip.
@@ -53,12 +56,13 @@ class CropDataset(Dataset):
         channels: int | None = None,
         from_start: bool = False,
         conditioners: Sequence[Conditioner] = (),
+        augmentation: Augmentation | None = None,
     ):
         if not len(manifest):
             raise UserError(manifest.root, "has no clips in this split", "prepare more data")
         self.manifest, self.sample_rate, self.samples, self.seed = manifest, sample_rate, samples, seed
         self.channels, self.from_start = channels, from_start
-        self.conditioners = tuple(conditioners)
+        self.conditioners, self.augmentation = tuple(conditioners), augmentation
         lengths = [samples if from_start else _length_at(clip, sample_rate) for clip in manifest.clips]
         self._entries = np.repeat(np.arange(len(lengths)), [max(1, round(length / samples)) for length in lengths])
         self._pass, self._order = -1, self._entries
@@ -69,12 +73,15 @@ class CropDataset(Dataset):
         return len(self._entries)
 
     def clip(self, draw: int) -> Clip:
-        """The clip of a draw."""
+        """The clip of a draw, at its augmented speed."""
         number, place = divmod(draw, self.draws_per_pass)
         if number != self._pass:  # a cache of the last pass' order, nothing else depends on it
             rng = np.random.default_rng((self.seed, _ORDER, number))
             self._pass, self._order = number, rng.permutation(self._entries)
-        return self.manifest.clips[self._order[place]]
+        clip = self.manifest.clips[self._order[place]]
+        if self.augmentation is None:
+            return clip
+        return self.augmentation.played(clip, self.sample_rate, self._augmentation_key(draw))
 
     def one_draw_per_clip(self, clips: int) -> list[int]:
         """One draw of each of at most `clips` clips, chosen regardless of their lengths."""
@@ -103,7 +110,12 @@ class CropDataset(Dataset):
         read = read_crop(
             self.manifest, self.clip(draw), self.sample_rate, self.start(draw), self.samples, self.channels
         )
+        if self.augmentation is not None and read.shape[-1]:
+            read = self.augmentation(read, self.sample_rate, self._augmentation_key(draw))
         return torch.nn.functional.pad(read, (0, self.samples - read.shape[-1])), read.shape[-1]
+
+    def _augmentation_key(self, draw: int) -> tuple[int, ...]:
+        return self.seed, _AUGMENTATION, draw
 
     def length(self, clip: Clip) -> int:
         """Samples of a clip at `sample_rate`."""

@@ -11,8 +11,9 @@ one drum struck softly and hard, are always in one split.
 
 import hashlib
 import json
+import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import get_type_hints
@@ -154,6 +155,33 @@ class Manifest:
                 raise UserError(path, f"id {clip.id!r} is on two lines", _FIX)
             seen.add(clip.id)
         return cls(clips, path.parent, header.get("split_by", "clip"))
+
+    @classmethod
+    def join(cls, manifests: Sequence["Manifest"]) -> "Manifest":
+        """One manifest of several, with the folder of all of them as its root.
+
+        A training clip whose samples another manifest holds out is left out.
+
+        Raises:
+            UserError: a clip is in two of them.
+        """
+        if len(manifests) == 1:
+            return manifests[0]
+        root = Path(os.path.commonpath([manifest.root.absolute() for manifest in manifests]))
+        clips: list[Clip] = []
+        seen: dict[str, Path] = {}
+        for manifest in manifests:
+            folder = Path(os.path.relpath(manifest.root.absolute(), root))
+            for clip in manifest.clips:
+                if clip.id in seen:
+                    problem = f"is in both {seen[clip.id]} and {manifest.root}"
+                    raise UserError(f"clip {clip.id!r}", problem, "leave one of them out of data.path")
+                seen[clip.id] = manifest.root
+                clips.append(replace(clip, path=(folder / clip.path).as_posix()))
+        held_out = {clip.content for clip in clips if clip.split != "train" and clip.content}
+        kept = tuple(clip for clip in clips if clip.split != "train" or clip.content not in held_out)
+        kinds = {manifest.split_by for manifest in manifests}
+        return cls(kept, root, kinds.pop() if len(kinds) == 1 else "clip")
 
     def save(self, path: str | Path | None = None) -> Path:
         """Write to `path` (a file or a folder; default: the root), atomically; returns the path written.

@@ -25,11 +25,10 @@ class AcousticSamples(Callback):
         folder: of the run. Figures are saved to `<folder>/samples/step_<n>/`.
         clips: number of sentences.
         steps: sampling steps.
-        data: what the model was trained on, for the model card.
     """
 
-    def __init__(self, folder: str, clips: NonNegative = 3, steps: Positive = 6, data: str = ""):
-        self.folder, self.clips, self.steps, self.data = Path(folder), clips, steps, data
+    def __init__(self, folder: str, clips: NonNegative = 3, steps: Positive = 6):
+        self.folder, self.clips, self.steps = Path(folder), clips, steps
 
     def on_validation_epoch_end(self, trainer, module) -> None:
         """Sample and export, before weight averaging, which comes later in the list, restores the trained weights."""
@@ -45,7 +44,7 @@ class AcousticSamples(Callback):
             save_figure(spectrogram_pair(item["mel"], mel, clip.text or clip.id), stem.with_name(f"{stem.name}.png"))
         model = module.model
         use = USE.format(speakers=", ".join(model.speakers), vocoder=model.vocoder, spec=model.mel_spec)
-        export(trainer, module, self.folder, self.data, CardText("text-to-speech", "A voice for text to speech", use))
+        export(trainer, module, self.folder, CardText("text-to-speech", "A voice for text to speech", use))
 
     def _sample(self, model: AcousticModel, phonemes: str, speaker: str, seed: int) -> torch.Tensor:
         """The mel (M, F) of a sentence, with predicted prosody."""

@@ -39,11 +39,10 @@ class AudioSamples(Callback):
         folder: of the run. Clips, spectrograms and average spectra are saved to `<folder>/samples/step_<n>/`.
         clips: number of clips, with the same seeds every time.
         steps: sampling steps.
-        data: what the model was trained on, for the model card.
     """
 
-    def __init__(self, folder: str, clips: Positive = 16, steps: Positive = 20, data: str = ""):
-        self.folder, self.clips, self.steps, self.data = Path(folder), clips, steps, data
+    def __init__(self, folder: str, clips: Positive = 16, steps: Positive = 20):
+        self.folder, self.clips, self.steps = Path(folder), clips, steps
 
     def on_validation_epoch_end(self, trainer, module) -> None:
         """Generate and export, before weight averaging, which comes later in the list, restores the trained weights."""
@@ -61,7 +60,7 @@ class AudioSamples(Callback):
         seconds, labels = model.samples / model.sample_rate, ", ".join(model.labels) or "none"
         use = USE.format(model=model, seconds=seconds, labels=labels)
         text = CardText("unconditional-audio-generation", "A diffusion model of sound", use)
-        export(trainer, module, self.folder, self.data, text)
+        export(trainer, module, self.folder, text)
 
     def _measure(self, trainer: lightning.Trainer, module, generated: Audio) -> None:
         crops = trainer.datamodule.crops

@@ -33,11 +33,10 @@ class CodecSamples(Callback):
         folder: of the run. Audio and spectrograms are saved to `<folder>/samples/step_<n>/`.
         clips: number of crops whose reconstruction is saved.
         statistics_crops: number of training crops to measure mean and standard deviation of the latents on.
-        data: what the codec was trained on, for the model card.
     """
 
-    def __init__(self, folder: str, clips: NonNegative = 4, statistics_crops: Positive = 64, data: str = ""):
-        self.folder, self.clips, self.statistics_crops, self.data = Path(folder), clips, statistics_crops, data
+    def __init__(self, folder: str, clips: NonNegative = 4, statistics_crops: Positive = 64):
+        self.folder, self.clips, self.statistics_crops = Path(folder), clips, statistics_crops
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Generate and export, before weight averaging, which comes later in the list, restores the trained weights."""
@@ -59,7 +58,7 @@ class CodecSamples(Callback):
         module.log("coded/predictable", predictability(latents), rank_zero_only=True)
         self._save(trainer, real.cpu(), decoded.cpu(), codec.sample_rate)
         text = CardText("audio-to-audio", "An autoencoder of audio", USE.format(codec=codec))
-        export(trainer, module, self.folder, self.data, text)
+        export(trainer, module, self.folder, text)
 
     def _save(self, trainer: lightning.Trainer, real: Tensor, decoded: Tensor, sample_rate: int) -> None:
         folder = self.folder / "samples" / f"step_{trainer.global_step:09d}"

@@ -16,6 +16,8 @@ from tqdm import tqdm
 from audiodiff.conditioners.conditioner import Conditioner
 from audiodiff.data.audit import NAME as AUDIT
 from audiodiff.data.audit import Audit
+from audiodiff.data.augmentation import Augmentation
+from audiodiff.data.corpora.registry import CORPORA
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
 from audiodiff.data.manifest import NAME, Clip, Manifest
 from audiodiff.data.preparation import default_folder, prepare
@@ -29,16 +31,17 @@ class ManifestData(lightning.LightningDataModule):
     """Random mono crops of the training clips as one endless epoch; whole held-out clips for validation.
 
     Args:
-        path: a manifest file, or the folder that `audiodiff prepare` wrote.
+        path: a manifest file, or the folder that `audiodiff prepare` wrote; or several of them.
         sample_rate: Hz.
         crop_samples: length of a training crop.
         batch_size: crops per step, shared evenly by the devices.
         workers: processes that read crops; 0 reads in the training process.
-        validation_clips: number of held-out clips, the first of their split.
+        validation_clips: number of held-out clips, the first of their split; of several manifests, evenly chosen.
         seed: of the stream of crops.
         corpora: to suggest in the error when nothing is prepared at `path`.
         clip: id of a single clip to train and validate on; empty: the first training clip that is at least as long as
             a crop; None: all clips.
+        augmentation: random changes of the training crops; None: as recorded.
 
     Attributes:
         codec_training: training record of the codec whose latents the data is; empty for waveforms.
@@ -47,7 +50,7 @@ class ManifestData(lightning.LightningDataModule):
 
     def __init__(
         self,
-        path: str,
+        path: str | Sequence[str],
         sample_rate: Positive,
         crop_samples: Positive,
         batch_size: Positive,
@@ -56,14 +59,21 @@ class ManifestData(lightning.LightningDataModule):
         seed: NonNegative = 0,
         corpora: str = "asterisk-en",
         clip: str | None = None,
+        augmentation: Augmentation | None = None,
     ):
         super().__init__()
-        self.path, self.sample_rate, self.crop_samples, self.batch_size = path, sample_rate, crop_samples, batch_size
+        self.paths = [str(path)] if isinstance(path, str | Path) else [str(one) for one in path]
+        self.sample_rate, self.crop_samples, self.batch_size = sample_rate, crop_samples, batch_size
         self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
-        self.corpora, self.clip = corpora, clip
+        self.corpora, self.clip, self.augmentation = corpora, clip, augmentation
         self.codec_training: dict = {}
         self._prepared: Manifest | None = None
         self.conditioners: Sequence[Conditioner] = ()
+
+    @property
+    def path(self) -> str:
+        """The path, or all of them."""
+        return ", ".join(self.paths)
 
     def prepared(self) -> Manifest:
         """The manifest of the prepared data, loaded once: a run records what it trains on, whatever is prepared later.
@@ -71,13 +81,19 @@ class ManifestData(lightning.LightningDataModule):
         Raises:
             UserError: nothing is prepared; names the command that prepares it.
         """
-        if not Path(self.path).exists():
-            command = shlex.join(["audiodiff", "prepare", *self.corpora.split(), "--out", str(self.path)])
-            fix = f"run `{command}`, or set data.path to a folder of recordings"
-            raise UserError(self.path, "no data is prepared there", fix)
         if self._prepared is None:
-            self._prepared = Manifest.load(self.path)
+            self._prepared = Manifest.join([self._load(number) for number in range(len(self.paths))])
         return self._prepared
+
+    def _load(self, number: int) -> Manifest:
+        """The manifest of one of the paths."""
+        path = self.paths[number]
+        if not Path(path).exists():
+            corpora = [Path(path).name] if Path(path).name in CORPORA else self.corpora.split()
+            command = shlex.join(["audiodiff", "prepare", *corpora, "--out", path])
+            fix = f"run `{command}`, or set data.path to a folder of recordings"
+            raise UserError(path, "no data is prepared there", fix)
+        return Manifest.load(path)
 
     def manifest(self) -> Manifest:
         """Load the manifest and select the clips to train and validate on.
@@ -96,10 +112,12 @@ class ManifestData(lightning.LightningDataModule):
         """Build `crops` to train on and `held_out` to validate on."""
         manifest = self.manifest()
         crop = (self.sample_rate, self.crop_samples, self.seed)
-        self.crops = CropDataset(self._split(manifest, "train"), *crop, conditioners=self.conditioners)
+        changes = {"conditioners": self.conditioners, "augmentation": self.augmentation}
+        self.crops = CropDataset(self._split(manifest, "train"), *crop, **changes)
         held_out = self._split(manifest, "validation")
-        first = Manifest(held_out.clips[: self.validation_clips], held_out.root, held_out.split_by)
-        self.held_out = ClipDataset(first, self.sample_rate)
+        step = max(len(held_out) // self.validation_clips, 1) if len(self.paths) > 1 else 1
+        chosen = replace(held_out, clips=held_out.clips[::step][: self.validation_clips])
+        self.held_out = ClipDataset(chosen, self.sample_rate)
 
     def train_dataloader(self) -> DataLoader:
         """Endless batches of this rank, from the run's next draw on.
@@ -150,8 +168,8 @@ class AudioData(ManifestData):
     """Random crops for a model without a mel, for training and validation.
 
     Args:
-        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed, corpora, clip: as for
-            `ManifestData`; validation uses one crop of each clip.
+        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed, corpora, clip, augmentation: as
+            for `ManifestData`; validation uses one crop of each clip.
         channels: 1, or 2 for stereo; mono files are duplicated.
         from_start: whether crops start where their clips start, as one-shots do.
         labels: that the model is conditioned on; other clips are left out.
@@ -176,18 +194,18 @@ class AudioData(ManifestData):
         self.labels, self.scalars, self.include_unlabeled = tuple(labels), tuple(scalars), include_unlabeled
         self.max_seconds = max_seconds
 
-    def prepared(self) -> Manifest:
-        """Load the manifest; a folder of audio without one is prepared first, below `data/`.
+    def _load(self, number: int) -> Manifest:
+        """The manifest of one of the paths; a folder of audio without one is prepared first, below `data/`.
 
         Raises:
             UserError: as `ManifestData.prepared`, or no file of the folder is usable.
         """
-        folder = Path(self.path)
+        folder = Path(self.paths[number])
         if not folder.is_dir() or (folder / NAME).exists():
-            return super().prepared()
-        self.path = str(default_folder(folder))
-        logger.info("preparing %s in %s", folder, self.path)
-        manifest = prepare([f"music:{folder}"], self.path, progress=tqdm)
+            return super()._load(number)
+        self.paths[number] = str(default_folder(folder))
+        logger.info("preparing %s in %s", folder, self.paths[number])
+        manifest = prepare([f"music:{folder}"], self.paths[number], progress=tqdm)
         for kind in ("unreadable", "left out"):
             if found := Audit.load(manifest.root).findings.get(kind):
                 (name, why), count = found[0], len(found)
@@ -228,7 +246,7 @@ class AudioData(ManifestData):
             warnings.warn(f"{self.path}: {problem} and padded with silence: set data.crop_samples", stacklevel=2)
         if self.clip is None and not len(manifest.with_splits("validation")):
             warnings.warn(f"{self.path} has no validation clips: training clips are used instead", stacklevel=2)
-        self.crops = self._crops(self._split(manifest, "train"))
+        self.crops = self._crops(self._split(manifest, "train"), augmentation=self.augmentation)
         self.held_out = self._crops(self._split(manifest, "validation"))
 
     def _crops(self, manifest: Manifest, dataset: type[CropDataset] = CropDataset, **options) -> CropDataset:

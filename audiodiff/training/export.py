@@ -39,13 +39,12 @@ class CardText:
     use: str
 
 
-def export(trainer: lightning.Trainer, module, folder: Path, data: str, text: CardText) -> None:
+def export(trainer: lightning.Trainer, module, folder: Path, text: CardText) -> None:
     """Save the model to `<folder>/model` with its training record and card.
 
     Args:
         trainer, module: of the run.
         folder: of the run.
-        data: description of the training data.
         text: of the card.
     """
     crops = trainer.datamodule.crops
@@ -56,7 +55,7 @@ def export(trainer: lightning.Trainer, module, folder: Path, data: str, text: Ca
         "minutes": timer.time_elapsed() / 60 if timer else 0.0,
         "device": str(module.device),
         "hardware": hardware(module.device),
-        "data": data,
+        "data": trainer.datamodule.path,
         "from_start": crops.from_start,
         "manifest_hash": trainer.datamodule.prepared().with_splits("train").content_hash(),
         "clips": len(crops.manifest),

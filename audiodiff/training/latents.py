@@ -56,11 +56,17 @@ class LatentData(AudioData):
             stride.
         codec: folder of a codec, or of a model that has one.
         accelerator: device to encode on, as for Lightning's trainer; anything but a CUDA device is the CPU.
+
+    Raises:
+        UserError: an augmentation is given.
     """
 
     def __init__(self, *arguments, codec: str, accelerator: str = "auto", **options):
         super().__init__(*arguments, **options)
         self.codec, self.accelerator = codec, accelerator
+        if self.augmentation is not None:
+            problem = "changes waveforms, and the latents of each recording are computed once"
+            raise UserError("data.augmentation", problem, "set data.augmentation=null")
 
     def read(self) -> None:
         """Load the codec and encode recordings that are not encoded yet.
@@ -85,7 +91,7 @@ class LatentData(AudioData):
         encode(codec.to(device), manifest, self.latents, self.crop_samples)
         super().read()
 
-    def _crops(self, manifest: Manifest) -> CropDataset:
+    def _crops(self, manifest: Manifest, augmentation: None = None) -> CropDataset:
         return super()._crops(manifest, LatentCrops, latents=self.latents, stride=self.stride)
 
 

@@ -29,11 +29,10 @@ class VocoderSamples(Callback):
         folder: of the run. Audio and spectrograms are saved to `<folder>/samples/step_<n>/`.
         clips: number of clips.
         steps: sampling steps.
-        data: what the model was trained on, for the model card.
     """
 
-    def __init__(self, folder: str, clips: NonNegative = 3, steps: Positive = 6, data: str = ""):
-        self.folder, self.clips, self.steps, self.data = Path(folder), clips, steps, data
+    def __init__(self, folder: str, clips: NonNegative = 3, steps: Positive = 6):
+        self.folder, self.clips, self.steps = Path(folder), clips, steps
 
     def on_validation_epoch_end(self, trainer, module) -> None:
         """Generate and export, before weight averaging, which comes later in the list, restores the trained weights."""
@@ -48,7 +47,7 @@ class VocoderSamples(Callback):
                 rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not resynthesized: {error.problem}")
         use = USE.format(spec=module.model.mel_spec)
         text = CardText("audio-to-audio", "A mel-conditioned diffusion vocoder", use)
-        export(trainer, module, self.folder, self.data, text)
+        export(trainer, module, self.folder, text)
 
     def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
         recording = Audio(waveform, vocoder.sample_rate)

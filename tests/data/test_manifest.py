@@ -295,3 +295,41 @@ def test_training_names_are_not_held_out_later(numbers):
         alone = all(split_of(name) != "train" for name in before)  # then one of them had to be trained on
         assert alone or all(after[name] == "train" for name, side in before.items() if side == "train")
         before = after
+
+
+def joined(tmp_path, *parts):
+    manifests = []
+    for name, clips in parts:
+        (tmp_path / name).mkdir(exist_ok=True)
+        manifest = Manifest(clips, tmp_path / name)
+        manifest.save()
+        manifests.append(Manifest.load(tmp_path / name))
+    return Manifest.join(manifests)
+
+
+def test_joined_manifests_find_their_files_and_do_not_depend_on_order(tmp_path):
+    one = ("one", (Clip("a/1", "a/1.flac", 1.0, 8000), Clip("a/2", "a/2.flac", 1.0, 8000, split="test")))
+    other = ("other", (Clip("b/1", "../shared/b.flac", 1.0, 8000),))
+    both = joined(tmp_path, one, other)
+    assert [clip.id for clip in both.clips] == ["a/1", "a/2", "b/1"]
+    assert [both.path(clip).resolve() for clip in both.clips] == [
+        tmp_path / "one/a/1.flac",
+        tmp_path / "one/a/2.flac",
+        tmp_path / "shared/b.flac",
+    ]
+    assert both.content_hash() == joined(tmp_path, other, one).content_hash()
+    assert joined(tmp_path, one) == Manifest.load(tmp_path / "one")
+
+
+def test_a_clip_in_two_joined_manifests_is_named(tmp_path):
+    clips = (Clip("a/1", "a.flac", 1.0, 8000),)
+    with pytest.raises(UserError, match=r"clip 'a/1': is in both .*one and .*other; leave one of them out"):
+        joined(tmp_path, ("one", clips), ("other", clips))
+
+
+def test_joined_training_clips_are_not_those_that_another_manifest_holds_out(tmp_path):
+    held_out = Clip("a/1", "a.flac", 1.0, 8000, split="test", content="same")
+    again = Clip("b/1", "b.flac", 1.0, 8000, content="same")
+    more = Clip("b/2", "b.flac", 1.0, 8000, content="else")
+    both = joined(tmp_path, ("one", (held_out,)), ("other", (again, more)))
+    assert [clip.id for clip in both.clips] == ["a/1", "b/2"]

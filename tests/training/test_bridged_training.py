@@ -27,7 +27,7 @@ BRIDGE = ("prior=rough", "model.bridge=1.0", "network.frontend.signals=2")
 
 
 def test_a_run_with_a_bridge_is_exported_and_resumed(tmp_path):
-    options = ["+recipe=speech_mel", "debug=smoke", *BRIDGE, f"folder={tmp_path}"]
+    options = ["+recipe=speech_mel", "debug=smoke", *BRIDGE, "augmentation=speech", f"folder={tmp_path}"]
     assert 0 < train.run(config.compose(options), tmp_path) < 100
     first = Vocoder.from_pretrained(tmp_path / "model")
     train.run(config.compose([*options, "trainer.max_steps=3", "resume=last"]), tmp_path)

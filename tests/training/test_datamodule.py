@@ -1,16 +1,20 @@
 """From a manifest to batches."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from audiodiff.data.augmentation import Augmentation, Equalization, Polarity, Speed
 from audiodiff.data.corpora.tones import write_tones
 from audiodiff.errors import UserError
 from audiodiff.training import smoke
-from audiodiff.training.datamodule import ManifestData
+from audiodiff.training.datamodule import AudioData, ManifestData
+from audiodiff.training.latents import LatentData
 from audiodiff.training.smoke import prepare_tones
+from audiodiff.training.tasks.denoising import DenoisingTask
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +115,48 @@ def test_tones_are_not_written_among_other_files(tmp_path):
     (tmp_path / "song.wav").touch()
     prepare_tones(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
+
+
+def test_several_manifests_are_one_stream_and_validate_on_all(tones, tmp_path):
+    more = write_tones(tmp_path / "more", clips=6, seconds=0.5)
+    renamed = tuple(replace(clip, id=f"more/{number}") for number, clip in enumerate(more.clips))
+    replace(more, clips=renamed).save()
+    data = ManifestData([str(tones), str(tmp_path / "more")], 16000, 2048, 2, validation_clips=2)
+    data.setup("fit")
+    trained = {clip.id.split("/")[0] for clip in data.crops.manifest.clips}
+    assert trained == {"tones", "more"} and data.path == f"{tones}, {tmp_path / 'more'}"
+    assert {clip.id.split("/")[0] for clip in data.held_out.manifest.clips} == {"tones", "more"}
+    assert {name.split("/")[0] for name in next(loader(data))["clip"]} <= trained
+    missing = ManifestData([str(tones), str(tmp_path / "asterisk-fr")], 16000, 2048, 2)
+    with pytest.raises(UserError, match=r"audiodiff prepare asterisk-fr --out .*asterisk-fr"):
+        missing.setup("fit")
+
+
+def test_augmentation_changes_training_crops_only(tones):
+    augmentation = Augmentation(polarity=Polarity(1.0))
+    plain, changed = (ManifestData(tones, 16000, 2048, 4, augmentation=one) for one in (None, augmentation))
+    assert torch.equal(next(loader(plain))["waveform"], -next(loader(changed))["waveform"])
+    assert torch.equal(plain.held_out[0]["waveform"], changed.held_out[0]["waveform"])
+    sounds = [AudioData(tones, 16000, 2048, 4, augmentation=one) for one in (None, augmentation)]
+    batches = [next(loader(one))["waveform"] for one in sounds]
+    assert torch.equal(batches[0], -batches[1])
+    validation = [one.validation_crops()[0]["waveform"] for one in sounds]
+    assert torch.equal(*validation)
+
+
+def test_latents_cannot_be_augmented(tones):
+    with pytest.raises(UserError, match=r"data\.augmentation: changes waveforms"):
+        LatentData(tones, 16000, 2048, 4, codec="codec", augmentation=Augmentation())
+
+
+def test_the_average_spectrum_is_that_of_the_augmented_crops(tones):
+    augmentation = Augmentation(Speed(probability=1.0), equalization=Equalization(10.0, 1.0))
+    spectra = []
+    for one in (None, augmentation, augmentation):
+        data = AudioData(tones, 16000, 2048, 4, augmentation=one)
+        data.setup("fit")
+        model = SimpleNamespace(channels=1, sample_rate=16000, spectrum=None, codec=None)
+        DenoisingTask(spectrum_crops=8).prepare(model, data)
+        spectra.append(torch.tensor(model.spectrum.decibels))
+    plain, changed, again = spectra
+    assert torch.equal(changed, again) and (plain - changed).abs().max() > 3

@@ -1,0 +1,260 @@
+"""Augmentation of training crops: other voices, rooms, microphones and levels than the recorded ones.
+
+A vocoder does not generate what its training data never had. Each effect stands for something that a new recording
+changes, and they are applied in the order in which sound meets them:
+
+- `Speed`: the size of the speaker. The recording is played at another rate, which scales pitch and formants alike, as
+  a longer or shorter vocal tract does (Jaitly and Hinton 2013; Ko et al. 2015, "Audio augmentation for speech
+  recognition");
+- `Room`: late reverberation is Gaussian noise under an exponential envelope (Polack 1988; Moorer 1979, "About this
+  reverberation business"), 60 dB down after the reverberation time;
+- `Noise`: background noise whose power falls with frequency;
+- `Equalization`: the response of a microphone, a random gain in dB that is smooth over the logarithm of the frequency;
+- `Level` and `Polarity`: gain and wiring.
+
+They change the waveform, of which the mel is computed later, so mel and target always agree. A crop is still a pure
+function of the data set's seed and the draw. Each effect has a random stream of its own: switching one off leaves the
+others as they are.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from math import gcd
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+from audiodiff.data.manifest import Clip
+from audiodiff.ranges import NonNegativeFloat, PositiveFloat, UnitInterval
+
+_LOWEST = 40.0  # Hz: gains are constant below
+_EDGE_SECONDS = 0.1  # of silence around a filtered crop: smooth gains have shorter responses
+_SPEED_STEPS = 100  # speeds of a recording are rounded to this share of the sample rate: resampling ratios stay simple
+
+Range = tuple[float, float]
+
+
+class Effect(ABC):
+    """A random change of a waveform.
+
+    Args:
+        probability: share of the crops that it changes.
+    """
+
+    def __init__(self, probability: UnitInterval = 1.0):
+        self.probability = probability
+
+    def __call__(self, waveform: Tensor, sample_rate: int, random: np.random.Generator) -> Tensor:
+        """Change a waveform (..., T), or return it as it is."""
+        chosen = random.random() < self.probability
+        return self.apply(waveform, sample_rate, random) if chosen else waveform
+
+    @abstractmethod
+    def apply(self, waveform: Tensor, sample_rate: int, random: np.random.Generator) -> Tensor:
+        """Change a waveform (..., T), all channels alike."""
+
+
+class Speed:
+    """Playing at another speed, which multiplies all frequencies and divides the duration.
+
+    Args:
+        factor: smallest and largest speed, drawn evenly on a logarithmic scale.
+        probability: share of the crops that it changes.
+    """
+
+    def __init__(self, factor: tuple[PositiveFloat, PositiveFloat] = (0.84, 1.19), probability: UnitInterval = 0.5):
+        self.factor, self.probability = _ordered("factor", factor), probability
+
+    def __call__(self, clip: Clip, sample_rate: int, random: np.random.Generator) -> Clip:
+        """The clip as though its file had another sample rate; `sample_rate` is that of the crops."""
+        if random.random() >= self.probability:
+            return clip
+        factor = np.exp(random.uniform(*np.log(self.factor)))
+        unit = sample_rate // gcd(sample_rate, _SPEED_STEPS)
+        rate = max(round(clip.sample_rate * factor / unit), 1) * unit
+        exact = rate / clip.sample_rate
+        durations = tuple(seconds / exact for seconds in clip.durations)
+        pitch = tuple(hertz * exact for hertz in clip.pitch)
+        seconds, tempo = clip.samples / rate, clip.tempo * exact
+        return replace(clip, sample_rate=rate, seconds=seconds, tempo=tempo, durations=durations, pitch=pitch)
+
+
+class Room(Effect):
+    """Reverberation.
+
+    Args:
+        reverberation: shortest and longest reverberation time (RT60) in seconds.
+        direct: smallest and largest ratio of direct to reverberant energy, in dB.
+        deviation: standard deviation of the gain of the reverberation in each octave, in dB.
+        probability: share of the crops that it changes.
+    """
+
+    def __init__(
+        self,
+        reverberation: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.7),
+        direct: tuple[float, float] = (0.0, 20.0),
+        deviation: NonNegativeFloat = 4.0,
+        probability: UnitInterval = 0.3,
+    ):
+        super().__init__(probability)
+        self.reverberation, self.direct = _ordered("reverberation", reverberation), _ordered("direct", direct)
+        self.deviation = deviation
+
+    def apply(self, waveform: Tensor, sample_rate: int, random: np.random.Generator) -> Tensor:
+        """Add the reverberation of a random room; the power stays the same."""
+        response = self.response(sample_rate, random)
+        size = next_fast_len(waveform.shape[-1] + len(response) - 1, real=True)
+        spectrum = torch.fft.rfft(waveform, n=size) * torch.fft.rfft(response, n=size)
+        return _with_power_of(torch.fft.irfft(spectrum, n=size)[..., : waveform.shape[-1]], waveform)
+
+    def response(self, sample_rate: int, random: np.random.Generator) -> Tensor:
+        """A random impulse response (R,): the direct sound, a pause of 1 to 20 ms, and the reverberation."""
+        seconds = np.exp(random.uniform(*np.log(self.reverberation)))
+        ratio = 10 ** (random.uniform(*self.direct) / 20)
+        delay = 1 + round(random.uniform(0.001, 0.02) * sample_rate)
+        time = np.arange(max(round(seconds * sample_rate), 1)) / sample_rate
+        tail = random.standard_normal(len(time)) * 10 ** (-3 * time / seconds)
+        tail = _filtered(torch.from_numpy(tail), sample_rate, self.deviation, random).numpy()
+        tail /= ratio * np.sqrt(np.square(tail).sum())
+        return torch.from_numpy(np.concatenate([[1.0], np.zeros(delay - 1), tail])).float()
+
+
+class Noise(Effect):
+    """Stationary noise.
+
+    Args:
+        snr: smallest and largest ratio of signal to noise, in dB.
+        slope: smallest and largest slope of the noise's power, in dB per octave; 0 is white, -3 pink, -6 brown.
+        probability: share of the crops that it changes.
+    """
+
+    def __init__(
+        self,
+        snr: tuple[float, float] = (15.0, 50.0),
+        slope: tuple[float, float] = (-6.0, 0.0),
+        probability: UnitInterval = 0.3,
+    ):
+        super().__init__(probability)
+        self.snr, self.slope = _ordered("snr", snr), _ordered("slope", slope)
+
+    def apply(self, waveform: Tensor, sample_rate: int, random: np.random.Generator) -> Tensor:
+        """Add noise, the same to all channels."""
+        samples = waveform.shape[-1]
+        size = next_fast_len(samples, real=True)
+        spectrum = np.fft.rfft(random.standard_normal(size))
+        octaves = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), _LOWEST) / _LOWEST)
+        shaped = np.fft.irfft(spectrum * 10 ** (random.uniform(*self.slope) * octaves / 20), n=size)[:samples]
+        noise = torch.from_numpy(shaped).to(waveform)
+        ratio = 10 ** (random.uniform(*self.snr) / 20)
+        return waveform + _with_power_of(noise, waveform) / ratio
+
+
+class Equalization(Effect):
+    """A random frequency response, without delay.
+
+    Args:
+        deviation: standard deviation of the gain in each octave, in dB.
+        probability: share of the crops that it changes.
+    """
+
+    def __init__(self, deviation: NonNegativeFloat = 5.0, probability: UnitInterval = 0.7):
+        super().__init__(probability)
+        self.deviation = deviation
+
+    def apply(self, waveform: Tensor, sample_rate: int, random: np.random.Generator) -> Tensor:
+        """Filter; the power stays the same."""
+        return _with_power_of(_filtered(waveform, sample_rate, self.deviation, random), waveform)
+
+
+class Level(Effect):
+    """A random gain; what would exceed full scale is reduced to it.
+
+    Args:
+        decibels: smallest and largest gain.
+        probability: share of the crops that it changes.
+    """
+
+    def __init__(self, decibels: tuple[float, float] = (-20.0, 6.0), probability: UnitInterval = 0.5):
+        super().__init__(probability)
+        self.decibels = _ordered("decibels", decibels)
+
+    def apply(self, waveform: Tensor, sample_rate: int, random: np.random.Generator) -> Tensor:
+        """Multiply by the gain."""
+        louder = waveform * 10 ** (random.uniform(*self.decibels) / 20)
+        return louder / louder.abs().amax().clamp(min=1.0)
+
+
+class Polarity(Effect):
+    """The other sign, as of a microphone that is wired the other way round."""
+
+    def __init__(self, probability: UnitInterval = 0.5):
+        super().__init__(probability)
+
+    def apply(self, waveform: Tensor, sample_rate: int, random: np.random.Generator) -> Tensor:
+        """Change the sign."""
+        return -waveform
+
+
+class Augmentation:
+    """The effects of a data set, each of which may be None.
+
+    Args:
+        speed, room, noise, equalization, level, polarity: the effects, in the order in which they are applied.
+    """
+
+    def __init__(
+        self,
+        speed: Speed | None = None,
+        room: Room | None = None,
+        noise: Noise | None = None,
+        equalization: Equalization | None = None,
+        level: Level | None = None,
+        polarity: Polarity | None = None,
+    ):
+        self.speed, self.room, self.noise = speed, room, noise
+        self.equalization, self.level, self.polarity = equalization, level, polarity
+
+    def played(self, clip: Clip, sample_rate: int, key: tuple[int, ...]) -> Clip:
+        """The clip at the speed of a draw.
+
+        Args:
+            clip: as recorded.
+            sample_rate: Hz of the crops.
+            key: of the draw's random numbers.
+        """
+        return clip if self.speed is None else self.speed(clip, sample_rate, np.random.default_rng((*key, 0)))
+
+    def __call__(self, waveform: Tensor, sample_rate: int, key: tuple[int, ...]) -> Tensor:
+        """Apply all effects but the speed to a waveform (..., T); `key` as of `played`."""
+        effects = (self.room, self.noise, self.equalization, self.level, self.polarity)
+        for stream, effect in enumerate(effects, 1):
+            if effect is not None:
+                waveform = effect(waveform, sample_rate, np.random.default_rng((*key, stream)))
+        return waveform
+
+
+def _filtered(waveform: Tensor, sample_rate: int, deviation: float, random: np.random.Generator) -> Tensor:
+    """Multiply the spectrum of (..., T) by a random gain: normal in dB at every octave, linear in between."""
+    edge = round(_EDGE_SECONDS * sample_rate)
+    size = next_fast_len(waveform.shape[-1] + 2 * edge, real=True)
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), _LOWEST) / _LOWEST)
+    nodes = np.arange(int(octaves[-1]) + 2)
+    gain = np.interp(octaves, nodes, deviation * random.standard_normal(len(nodes)))
+    padded = torch.nn.functional.pad(waveform, (edge, 0))
+    spectrum = torch.fft.rfft(padded, n=size) * torch.from_numpy(10 ** (gain / 20)).to(waveform)
+    return torch.fft.irfft(spectrum, n=size)[..., edge : edge + waveform.shape[-1]]
+
+
+def _with_power_of(changed: Tensor, original: Tensor) -> Tensor:
+    """`changed` (..., T) with the mean power of `original` (..., T)."""
+    tiny = torch.finfo(changed.dtype).tiny
+    return changed * (original.square().mean() / changed.square().mean().clamp(min=tiny)).sqrt()
+
+
+def _ordered(name: str, bounds: Range) -> Range:
+    low, high = bounds
+    if not low <= high:
+        raise ValueError(f"{name}={list(bounds)} must not fall")
+    return low, high

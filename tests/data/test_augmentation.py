@@ -1,0 +1,163 @@
+"""Each effect does what it states, and a crop stays a function of seed and draw."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from audiodiff.audio.io import Audio, write
+from audiodiff.data.augmentation import Augmentation, Equalization, Level, Noise, Polarity, Room, Speed
+from audiodiff.data.dataset import CropDataset, DrawSampler
+from audiodiff.data.manifest import Clip, Manifest
+
+RATE = 16000
+ALL = {
+    "speed": Speed((0.8, 1.25), 0.7),
+    "room": Room(probability=0.5),
+    "noise": Noise(probability=0.5),
+    "equalization": Equalization(probability=0.5),
+    "level": Level(probability=0.5),
+    "polarity": Polarity(),
+}
+
+
+def white(seed: int, samples: int = RATE, channels: int | None = None) -> torch.Tensor:
+    shape = (samples,) if channels is None else (channels, samples)
+    return 0.1 * torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).float()
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """A tone of 500 Hz at two rates, and noise."""
+    folder = tmp_path_factory.mktemp("clips")
+    clips = []
+    for name, rate in (("tone", 16000), ("high", 24000), ("noise", 16000)):
+        time = torch.arange(2 * rate) / rate
+        samples = white(1, 2 * rate) if name == "noise" else 0.3 * torch.sin(2 * torch.pi * 500 * time)
+        write(folder / f"{name}.flac", Audio(samples, rate))
+        clips.append(Clip(name, f"{name}.flac", 2.0, rate, tempo=60.0))
+    return Manifest(tuple(clips), folder)
+
+
+def test_a_crop_is_a_function_of_seed_and_draw(manifest):
+    one, other = (CropDataset(manifest, RATE, 4000, 3, augmentation=Augmentation(**ALL)) for _ in range(2))
+    first = {draw: one[draw]["waveform"] for draw in range(12)}
+    assert all(torch.equal(other[draw]["waveform"], first[draw]) for draw in reversed(range(12)))
+    another_seed = CropDataset(manifest, RATE, 4000, 4, augmentation=Augmentation(**ALL))
+    assert not any(torch.equal(another_seed[draw]["waveform"], first[draw]) for draw in range(12))
+
+
+def test_resumed_batches_are_those_of_an_unbroken_run(manifest):
+    dataset = CropDataset(manifest, RATE, 2000, 7, augmentation=Augmentation(**ALL))
+
+    def batches(start: int, count: int) -> list:
+        return list(islice(DataLoader(dataset, batch_size=3, sampler=DrawSampler(start)), count))
+
+    for one, again in zip(batches(0, 4), batches(0, 2) + batches(6, 2), strict=True):
+        assert torch.equal(one["waveform"], again["waveform"])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_effect_can_be_switched_off_and_leaves_the_others_as_they_are(manifest, name):
+    plain, with_all = CropDataset(manifest, RATE, 4000), Augmentation(**ALL)
+    only = CropDataset(manifest, RATE, 4000, augmentation=Augmentation(**{name: ALL[name]}))
+    none = CropDataset(manifest, RATE, 4000, augmentation=Augmentation())
+    changed = [not torch.equal(only[draw]["waveform"], plain[draw]["waveform"]) for draw in range(20)]
+    assert any(changed) and not all(changed)
+    assert all(torch.equal(none[draw]["waveform"], plain[draw]["waveform"]) for draw in range(20))
+    if name != "speed":
+        without = Augmentation(**(ALL | {name: None}))
+        clip = manifest.clips[0]
+        assert all(with_all.played(clip, RATE, (0, 4, d)) == without.played(clip, RATE, (0, 4, d)) for d in range(20))
+
+
+def test_speed_scales_frequencies_within_its_range(manifest):
+    dataset = CropDataset(manifest, RATE, 8000, augmentation=Augmentation(speed=Speed((0.8, 1.25), 1.0)))
+    factors = []
+    for draw in range(24):
+        item, clip = dataset[draw], dataset.clip(draw)
+        if item["clip"] == "noise":
+            continue
+        windowed = item["waveform"] * torch.hann_window(8000)
+        peak = float(torch.fft.rfft(windowed, n=64000).abs().argmax()) * RATE / 64000
+        factors.append(peak / 500)
+        recorded = next(one for one in manifest.clips if one.id == clip.id)
+        assert peak == pytest.approx(500 * clip.sample_rate / recorded.sample_rate, abs=0.5)
+        assert (clip.samples, clip.seconds * clip.tempo) == (recorded.samples, pytest.approx(120))
+    assert 0.79 < min(factors) < 0.9 < 1.1 < max(factors) < 1.26
+
+
+def test_room_decays_by_60_dB_in_its_reverberation_time():
+    for number, seconds in enumerate((0.1, 0.3, 0.7)):
+        room = Room((seconds, seconds), (6.0, 6.0), probability=1.0)
+        response = room.response(RATE, np.random.default_rng(number)).double()
+        assert float(response[1:].square().sum()) == pytest.approx(10**-0.6, rel=1e-4)
+        tail = response[1 + int(response[1:].abs().argmax()) :]
+        energy = 10 * tail.square().flip(0).cumsum(0).flip(0).log10()  # Schroeder's backward integration
+        first, last = int((energy < energy[0] - 5).float().argmax()), int((energy < energy[0] - 25).float().argmax())
+        assert 3 * (last - first) / RATE == pytest.approx(seconds, rel=0.25)
+
+
+def test_noise_has_its_ratio_and_slope():
+    signal = white(0, 4 * RATE)
+    noise = Noise((20.0, 20.0), (-3.0, -3.0)).apply(signal, RATE, np.random.default_rng(0)) - signal
+    assert 10 * float((signal.square().mean() / noise.square().mean()).log10()) == pytest.approx(20, abs=0.01)
+    power = torch.fft.rfft(noise).abs().square()
+    octaves = [power[int(f * 4) : int(2 * f * 4)].mean().log10() * 10 for f in (250, 500, 1000, 2000, 4000)]
+    assert np.diff(octaves) == pytest.approx(-3, abs=0.5)
+
+
+def test_equalization_is_smooth_and_as_strong_as_stated():
+    impulse = torch.zeros(RATE)
+    impulse[RATE // 2] = 1.0
+    gains = []
+    for number in range(40):
+        out = Equalization(5.0).apply(impulse, RATE, np.random.default_rng(number))
+        gain = 20 * torch.fft.rfft(out).abs().log10().numpy()
+        octaves = np.diff(np.log2(np.arange(100, 8000)))
+        assert np.abs(np.diff(gain[100:8000]) / octaves).max() < 5 * 6  # dB per octave: a few standard deviations
+        gains.append(gain[[80, 160, 320, 640, 1280, 2560, 5120]])
+    relative = np.stack(gains) - np.mean(gains, axis=1, keepdims=True)  # the mean power of the crop stays
+    assert 4 < relative.std() < 6
+
+
+def test_level_and_polarity_have_their_statistics():
+    signal = white(3)
+    changed = [Level((-20.0, 6.0), 1.0)(signal, RATE, np.random.default_rng(n)) for n in range(200)]
+    gains = np.array(
+        [20 * np.log10(float(one.square().mean().sqrt() / signal.square().mean().sqrt())) for one in changed]
+    )
+    assert gains.min() > -20.01 and gains.max() < 6.01 and abs(gains.mean() + 7) < 1.5
+    assert float(Level((20.0, 20.0), 1.0)(signal, RATE, np.random.default_rng(0)).abs().max()) == pytest.approx(1.0)
+    flipped = [bool(torch.equal(Polarity()(signal, RATE, np.random.default_rng(n)), -signal)) for n in range(200)]
+    assert 70 < sum(flipped) < 130
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    samples=st.integers(1, 3000),
+    channels=st.sampled_from([None, 1, 2]),
+    seed=st.integers(0, 2**32),
+    scale=st.sampled_from([0.0, 1e-6, 1.0, 10.0]),
+)
+def test_any_waveform_keeps_its_shape_and_stays_finite(samples, channels, seed, scale):
+    always = {name: type(effect)() for name, effect in ALL.items() if name != "speed"}
+    for effect in always.values():
+        effect.probability = 1.0
+    waveform = scale * white(seed, samples, channels)
+    out = Augmentation(**always)(waveform, RATE, (seed, 4, 0))
+    assert out.shape == waveform.shape and out.dtype == torch.float32
+    assert out.isfinite().all()
+    assert bool(out.any()) == bool(waveform.any())  # silence stays silence
+    if channels == 2:  # all channels alike: what is the same stays the same
+        same = Augmentation(**always)(waveform[:1].expand(2, -1), RATE, (seed, 4, 0))
+        assert torch.allclose(same[0], same[1], atol=1e-6)
+
+
+def test_bounds_that_fall_are_named():
+    with pytest.raises(ValueError, match=r"decibels=\[3, -3\] must not fall"):
+        Level((3, -3))
