@@ -27,6 +27,7 @@ def project(
     momentum: float = MOMENTUM,
     samples: Tensor | None = None,
     relaxation: float = RELAXATION,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Move a waveform towards those with a given mel; differentiable.
 
@@ -39,6 +40,7 @@ def project(
         samples: (B,) valid samples of each clip, multiples of hop_length; None: all T. A clip in a padded batch gives
             the same result as alone, and 0 beyond its end.
         relaxation: exponent of the gains; 1 is plain alternation.
+        known: (B, K) the first K <= T samples, which stay as they are: the others are fitted to them.
 
     Returns:
         Waveform (B, T).
@@ -50,13 +52,17 @@ def project(
     if mel.shape != (batch, spec.n_mels, total // spec.hop_length) or total % spec.hop_length:
         raise ValueError(f"mel {tuple(mel.shape)} does not fit waveform {tuple(waveform.shape)}, {spec.n_mels} bands")
     with torch.autocast(waveform.device.type, enabled=False):
-        x = waveform.to(torch.promote_types(waveform.dtype, torch.float32))
+        x = _begin_with(known, waveform.to(torch.promote_types(waveform.dtype, torch.float32)))
         step = _Step(x, mel.to(x), spec, samples, relaxation)
         start = x
         for _ in range(iterations):
-            previous, x = x, step(start)
+            previous, x = x, _begin_with(known, step(start))
             start = x + momentum * (x - previous)
         return x * step.valid
+
+
+def _begin_with(known: Tensor | None, x: Tensor) -> Tensor:
+    return x if known is None else torch.cat([known.to(x), x[:, known.shape[-1] :]], -1)
 
 
 class _Step:

@@ -78,7 +78,7 @@ class HarmonicExcitation(Conditioner):
     def stretch(
         self, mel: Tensor, start: int, stop: int, before: Tensor | float = 0.0, frames: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The excitation (B, 1, stop - start) of the samples [start, stop), and the phase (B, 1) at the last of them.
+        """The excitation (B, 1, stop - start) of the samples [start, stop), and its phase (B, stop - start).
 
         Computed in float64. An error of F0 accumulates in the phase: in float32 the rounding alone, which differs with
         the length of the mel, would be audible in the highest harmonics after a minute. And at the top of a pulse,
@@ -87,7 +87,7 @@ class HarmonicExcitation(Conditioner):
         Args:
             mel: (B, M, F) normalized.
             start, stop: in samples from the mel's beginning.
-            before: (B, 1) radians, the phase at the sample before `start`.
+            before: (B, n) radians, phases up to the sample before `start`, of which the last counts.
             frames: (B,) valid frames of each clip; None: all F.
         """
         spec = self.mel_spec
@@ -99,9 +99,10 @@ class HarmonicExcitation(Conditioner):
             held = torch.minimum(torch.arange(mel.shape[-1], device=device), frames[:, None] - 1)
             tracks = [track.gather(1, held) for track in tracks]
         f0, voicing = (interpolate_frames(track, spec.hop_length, spec.offset, stop)[:, start:] for track in tracks)
+        before = before[:, -1:] if isinstance(before, Tensor) else before
         phase = accumulate_phase(f0, spec.sample_rate, before)
         signal = voicing.sqrt() * pulse_train(phase, f0, spec.sample_rate)
-        return signal[:, None].to(mel.device, torch.promote_types(mel.dtype, torch.float32)), phase[:, -1:]
+        return signal[:, None].to(mel.device, torch.promote_types(mel.dtype, torch.float32)), phase
 
     def loss(self, batch: Mapping[str, Any]) -> Tensor:
         """(B,) pitch loss of `mel` against a pitch tracker on `waveform` (B, T)."""

@@ -19,7 +19,7 @@ network, mirrored samples around a centered mel, repeated frames. Only the order
 on the length of what is summed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
@@ -38,7 +38,7 @@ from audiodiff.diffusion.samplers.table import Step
 from audiodiff.errors import UserError
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.condition import Condition
-from audiodiff.pipelines.inputs import mel_tensor
+from audiodiff.pipelines.mel_stream import MelStream
 
 CHUNK = 128
 
@@ -82,8 +82,8 @@ class Stage:
         return output
 
 
-class Stream(Iterator[Audio]):
-    """Iterator over the audio of mel chunks; each audio chunk comes as soon as it is final.
+class Stream(MelStream):
+    """Exact streaming: each audio chunk comes as soon as it is final.
 
     Args:
         model: the vocoder model, on its device.
@@ -114,47 +114,21 @@ class Stream(Iterator[Audio]):
     ):
         if model.network.receptive_field is None:
             raise UserError("this model", "cannot stream: its attention spans the whole clip", "use generate")
-        if chunk < 1:
-            raise UserError(f"chunk {chunk}", "is below 1", f"give a number of frames, such as {CHUNK}")
-        self.model, self.sampler, self.seed, self.context = model, sampler, seed, context
-        self.chunk, self.hop = chunk, model.mel_spec.hop_length
-        self.device = next(model.parameters()).device
-        # The mel that stages still need, from frame `first` on; number of samples of noise and pulses so far, and the
-        # phase of the pulses.
-        self.mel, self.first, self.done = torch.empty(model.mel_spec.n_mels, 0, device=self.device), 0, 0
+        super().__init__(model, mel_chunks, chunk)
+        self.sampler, self.seed, self.context = sampler, seed, context
+        # The number of samples of noise and pulses so far, and the phase of the pulses.
+        self.done = 0
         self.phase: Tensor | float = 0.0
         # F0 is interpolated between frames; the mean of the bridge is computed from frames and whitened by frames.
         pulses = 1 + model.excitation.pitch.receptive_field if model.excitation else 0
         self.lead = pulses if model.rough is None else max(pulses, -(-2 * model.mel_spec.n_fft // self.hop))
         self.stages = self._stages(model.consistency if consistency is None else consistency)
         self.halo = self.lead * self.hop + sum(stage.receptive_field for stage in self.stages)
-        self._chunks = self._run(mel_chunks)
-
-    def __next__(self) -> Audio:
-        """The next audio chunk (T_i,), a number of whole frames."""
-        return next(self._chunks)
-
-    def _run(self, mel_chunks: Iterable[Tensor]) -> Iterator[Audio]:
-        waiting, frames = self.mel.cpu(), 0
-        for number, mel in enumerate(mel_chunks):
-            try:
-                mel = mel_tensor(mel, self.model.mel_spec, f"mel chunk {number}", empty=True)
-            except UserError:
-                if frames:
-                    yield from self._advance(waiting, last=True)
-                raise
-            waiting, frames = torch.cat([waiting, mel.cpu()], -1), frames + mel.shape[-1]
-            while waiting.shape[-1] >= self.chunk:
-                piece, waiting = waiting.split([self.chunk, waiting.shape[-1] - self.chunk], -1)
-                yield from self._advance(piece, last=False)
-        if not frames:
-            raise UserError("mel chunks", "contain no frames", "give at least one frame")
-        yield from self._advance(waiting, last=True)
 
     @torch.inference_mode()
     def _advance(self, mel: Tensor, last: bool) -> list[Audio]:
         """Send the next frames (M, F) through all stages."""
-        self.mel = torch.cat([self.mel, mel.to(self.device)], -1)
+        self._append(mel)
         piece = self._first_rows(last)
         for stage in self.stages:
             if piece is None and not last:
@@ -166,13 +140,7 @@ class Stream(Iterator[Audio]):
     def _drop_frames(self) -> None:
         """Drop frames that no stage needs any more."""
         oldest = min(stage.start for stage in self.stages) // self.hop
-        needed = min(oldest, max(0, self.done // self.hop - self.lead))
-        self.mel, self.first = self.mel[:, needed - self.first :].clone(), needed
-
-    def _frames(self, start: int, samples: int) -> Tensor:
-        """The log-mel (1, M, F) of a segment."""
-        first = start // self.hop - self.first
-        return self.mel[None, :, first : first + samples // self.hop]
+        self._keep_from(min(oldest, max(0, self.done // self.hop - self.lead)))
 
     def _first_rows(self, last: bool) -> Tensor | None:
         """Input of the first sampler step: conditioning signals and noise, (R, samples)."""
@@ -188,7 +156,8 @@ class Stream(Iterator[Audio]):
             rows.append(model.rough.compute(mel, end * self.hop - start)[0, :, done - start : ready - start])
         if model.excitation is not None:
             normalized = normalize_mel(mel, model.mel_spec)
-            pulses, self.phase = model.excitation.stretch(normalized, done - start, ready - start, self.phase)
+            pulses, phase = model.excitation.stretch(normalized, done - start, ready - start, self.phase)
+            self.phase = phase[:, -1:].clone()  # a copy: a view would hold the memory of the whole tensor
             rows.append(pulses[0])
         noise = batch_noise([self.seed], 1, ready - done, done, self.device)[0]
         return torch.cat([*rows, self.sampler.noise_scale(model.denoiser) * noise])

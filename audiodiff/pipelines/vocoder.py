@@ -12,10 +12,11 @@ from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
 from audiodiff.models.vocoder_model import VocoderModel
-from audiodiff.options import whole_number
-from audiodiff.pipelines import seeds
+from audiodiff.options import real_number, whole_number
+from audiodiff.pipelines import low_latency, seeds
 from audiodiff.pipelines.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 from audiodiff.pipelines.inputs import Mels, mel_tensors
+from audiodiff.pipelines.mel_stream import MelStream
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.pipelines.stream import CHUNK, Stream
@@ -122,30 +123,43 @@ class Vocoder(Pipeline):
         clip_seeds: Sequence[SupportsFloat] | None = None,
         sampler: str | None = None,
         consistency: int | None = None,
-        chunk: int = CHUNK,
-    ) -> Stream:
-        """Make the audio of a mel that comes in pieces, piece by piece: put together, what `generate` makes of it.
+        chunk: int | None = None,
+        look_ahead: float | None = None,
+    ) -> MelStream:
+        """Make the audio of a mel that comes in pieces, piece by piece; memory does not grow with the length.
 
-        They differ by float32's rounding, below 1e-5 of the peak; in half precision by that precision's. Memory does
-        not grow with the length; latency and overhead are those of `pipelines.stream`.
+        Two modes:
+
+        - exact: put together, the audio is what `generate` makes of the whole mel, up to float32's rounding, below 1e-5
+          of the peak (in half precision that precision's). It comes seconds later (`pipelines.stream`).
+        - low latency, with a `look_ahead`: the audio comes `chunk` frames and the look-ahead later, and is close to
+          that of `generate` (`pipelines.low_latency`).
 
         Args:
             mel_chunks: log-mels (M, F_i) of any lengths, in this model's `spec`; those without frames are skipped.
             steps, seed, clip_seeds, sampler, consistency: as of `generate`, for one clip.
-            chunk: frames computed at a time: more take longer to come and cost less.
+            chunk: frames computed at a time: more take longer to come and cost less; None: 128, or 8 with a look-ahead.
+            look_ahead: seconds of mel that are known behind a sample when it becomes final, at least one frame and at
+                most 10; 0.1 is a good start. None: exact.
 
         Returns:
             An iterator of Audio with samples (T_i,). It draws from `mel_chunks` as it is drawn from.
 
         Raises:
-            UserError: a model with attention, as `generate`; while it is drawn from, a chunk that is no mel (it is
-                named by its number, from 0), after the audio of those before it, or no frames at all.
+            UserError: a model with attention in exact mode, a look-ahead out of range, as `generate`; while it is drawn
+                from, a chunk that is no mel (it is named by its number, from 0), after the audio of those before it, or
+                no frames at all.
         """
         options = SynthesisOptions(steps=steps, seed=seed, sampler=sampler, consistency=consistency)
         (noise_seed,) = seeds.resolve(options.seed, clip_seeds, 1)
         built = self.model.sampler_for(self._steps(options), sampler)
-        chunk = whole_number(chunk, "chunk")
-        return Stream(self.model, mel_chunks, built, noise_seed, options.consistency, chunk, self._context)
+        common = self.model, mel_chunks, built, noise_seed
+        if look_ahead is None:
+            chunk = whole_number(CHUNK if chunk is None else chunk, "chunk")
+            return Stream(*common, options.consistency, chunk, self._context)
+        chunk = whole_number(low_latency.CHUNK if chunk is None else chunk, "chunk")
+        seconds = real_number(look_ahead, "look_ahead")
+        return low_latency.LowLatencyStream(*common, seconds, options.consistency, chunk, self._context)
 
     def resynthesize(self, audio: Audio, steps: int | None = None, **options) -> Audio:
         """Copy synthesis: the audio (T,) of a recording's mel, trimmed to the recording's length.

@@ -158,3 +158,25 @@ def test_gpu_equals_cpu(speech):
     noise, mel = noise_and_mel(speech, spec)
     there = project(noise.cuda(), mel.cuda(), spec, 2, samples=torch.tensor([noise.shape[-1]])).cpu()
     torch.testing.assert_close(there, project(noise, mel, spec, 2), rtol=0, atol=1e-4)
+
+
+def test_known_samples_stay_and_the_others_are_fitted_to_them(speech):
+    spec = SPECS["speech_16k"]
+    noise, mel = noise_and_mel(speech, spec)
+    noise.requires_grad_()
+    known = project(noise, mel, spec)[:, : 20 * spec.hop_length].detach()
+    made = project(noise, mel, spec, 16, known=known)
+    assert torch.equal(made[:, : known.shape[-1]], known)
+    free = project(noise, mel, spec, 16)
+    border = known.shape[-1]
+    near = slice(border // spec.hop_length - 1, border // spec.hop_length + 2)
+    analysis = MelSpectrogram(spec)
+
+    def distance(rest):
+        """Of the mel around the border, where windows contain both."""
+        joined = torch.cat([known, rest[:, border:]], -1)
+        return (analysis(joined)[..., near] - mel[..., near]).abs().mean()
+
+    assert distance(made) < 0.7 * distance(free)
+    made[:, border:].square().sum().backward()
+    assert noise.grad[:, border + 4000 :].abs().max() > 0
