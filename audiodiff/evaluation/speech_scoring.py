@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from audiodiff.metrics import dnsmos, speaker, transcript
-from audiodiff.metrics.prosody import Timed, fricative_level, mean_phoneme_seconds, pitch_statistics
+from audiodiff.metrics.prosody import TimedSymbol, fricative_level, mean_phoneme_seconds, pitch_statistics
 from audiodiff.metrics.word_alignment import WordErrors, word_errors
 
 MIN_SECONDS = 0.05  # shorter clips are scored as silent
@@ -27,14 +27,14 @@ class SpokenClip:
         sample_rate: Hz.
         text: what it says.
         language: ISO 639-1 code, with or without a region ("en-us").
-        phonemes: with their times; empty if unknown.
+        phonemes: with their times, silence (an empty symbol) or not; empty if unknown.
     """
 
     samples: np.ndarray
     sample_rate: int
     text: str
     language: str = transcript.LANGUAGE
-    phonemes: tuple[Timed, ...] = ()
+    phonemes: Sequence[TimedSymbol] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from audiodiff.evaluation.language import language
 from audiodiff.evaluation.record import Speed
 from audiodiff.evaluation.speech_scoring import SpokenClip
 from audiodiff.evaluation.speech_sentences import PARAGRAPH
-from audiodiff.metrics.prosody import Timed, timed
+from audiodiff.metrics.prosody import timed
 from audiodiff.pipelines.speech import Speech
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 
@@ -82,8 +82,7 @@ def sampling(settings: Settings) -> dict[str, Any]:
 def spoken_clip(speech: Speech, spoken_language: str) -> SpokenClip:
     """What a synthesizer said, to be scored."""
     samples = speech.audio.samples.reshape(-1).clamp(-1, 1).cpu().numpy()
-    symbols = tuple(Timed(one.symbol, one.start, one.end) for one in speech.phonemes if one.symbol)
-    return SpokenClip(samples, speech.audio.sample_rate, speech.text, spoken_language, symbols)
+    return SpokenClip(samples, speech.audio.sample_rate, speech.text, spoken_language, speech.phonemes)
 
 
 def latency(synthesizer: SpeechSynthesizer, settings: Settings) -> float:

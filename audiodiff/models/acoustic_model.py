@@ -60,6 +60,21 @@ class Prosody:
 
 
 @dataclass(frozen=True)
+class EncodedSymbols:
+    """A batch of texts as its speakers say them, before it is known when and how high.
+
+    Attributes:
+        hidden: (B, C, N) of each symbol, boundaries included.
+        mask: (B, 1, N), one for symbols, zero beyond the end of a text.
+        speaker: (B, E) embeddings.
+    """
+
+    hidden: Tensor
+    mask: Tensor
+    speaker: Tensor
+
+
+@dataclass(frozen=True)
 class EncodedText:
     """What a text, its speaker and its prosody say about the mel.
 
@@ -203,28 +218,31 @@ class AcousticModel(DiffusionModel):
         assert embedding is not None
         return embedding
 
-    def predict_prosody(self, tokens: Tensor, speaker: Tensor) -> Prosody:
-        """Predict durations and pitch of texts (B, N) spoken by speakers (B, E)."""
+    def encode_symbols(self, tokens: Tensor, speaker: Tensor) -> EncodedSymbols:
+        """Encode the symbols of texts (B, N) spoken by speakers (B, E): what prosody and frames are made from."""
         mask = _mask(tokens)
-        log_duration, log_pitch, voicing = self.encoder.prosody(self.encoder.text(tokens, mask, speaker), mask, speaker)
+        return EncodedSymbols(self.encoder.text(tokens, mask, speaker), mask, speaker)
+
+    def predict_prosody(self, symbols: EncodedSymbols) -> Prosody:
+        """Predict durations and pitch."""
+        mask = symbols.mask
+        log_duration, log_pitch, voicing = self.encoder.prosody(symbols.hidden, mask, symbols.speaker)
         durations = log_duration.clamp(max=_MAX_LOG_DURATION).exp() * mask[:, 0]
         pitch = torch.where((voicing > 0) & (mask[:, 0] > 0), restore_pitch(log_pitch), 0.0)
         return Prosody(durations, pitch)
 
-    def embed_text(self, tokens: Tensor, speaker: Tensor, prosody: Prosody) -> EncodedText:
-        """Encode texts (B, N) spoken by speakers (B, E) with a prosody: what the network is conditioned on."""
-        mask = _mask(tokens)
-        return self._encode(self.encoder.text(tokens, mask, speaker), mask, speaker, prosody)
+    def prosody_losses(self, symbols: EncodedSymbols, prosody: Prosody) -> tuple[Tensor, Tensor]:
+        """The losses (B,) of predicted durations and pitch."""
+        prediction = self.encoder.prosody(symbols.hidden, symbols.mask, symbols.speaker)
+        return self.encoder.prosody.loss(prediction, symbols.mask, prosody.durations, prosody.pitch)
 
-    def encode_and_predict(
-        self, tokens: Tensor, speaker: Tensor, prosody: Prosody
-    ) -> tuple[EncodedText, tuple[Tensor, Tensor]]:
-        """As `embed_text`, with the losses (B,) of the predicted durations and pitch: the text is encoded once."""
-        mask = _mask(tokens)
-        hidden = self.encoder.text(tokens, mask, speaker)
-        prediction = self.encoder.prosody(hidden, mask, speaker)
-        losses = self.encoder.prosody.loss(prediction, mask, prosody.durations, prosody.pitch)
-        return self._encode(hidden, mask, speaker, prosody), losses
+    def embed_text(self, symbols: EncodedSymbols, prosody: Prosody) -> EncodedText:
+        """Embed texts with a prosody: what the network is conditioned on."""
+        durations = whole_frames(prosody.durations)
+        hidden = symbols.hidden + self.encoder.pitch(prosody.pitch.to(symbols.hidden), symbols.mask)
+        frames, samples = self.encoder.decoder(hidden, durations, symbols.speaker)
+        condition = Condition(frames, samples, global_embedding=symbols.speaker)
+        return EncodedText(condition, self.encoder.mean(frames), self.encoder.scale(frames), durations.sum(1))
 
     def unconditional(self, encoded: EncodedText) -> Condition:
         """The null condition of the same shape: neither text nor speaker."""
@@ -266,13 +284,6 @@ class AcousticModel(DiffusionModel):
             fix = f"choose one of {', '.join(self.speakers)}, or fine-tune the voice on the clip"
             raise UserError("reference", "this voice takes no reference clip", fix)
         return self.embed_speaker(batch).mean(0)
-
-    def _encode(self, hidden: Tensor, mask: Tensor, speaker: Tensor, prosody: Prosody) -> EncodedText:
-        durations = whole_frames(prosody.durations)
-        hidden = hidden + self.encoder.pitch(prosody.pitch.to(hidden), mask)
-        frames, samples = self.encoder.decoder(hidden, durations, speaker)
-        condition = Condition(frames, samples, global_embedding=speaker)
-        return EncodedText(condition, self.encoder.mean(frames), self.encoder.scale(frames), durations.sum(1))
 
     @property
     def _normalization(self) -> MelNormalization:

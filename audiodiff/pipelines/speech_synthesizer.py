@@ -29,7 +29,7 @@ from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.diffusion.samplers.sampler import DenoiserLike, Sampler
 from audiodiff.errors import UserError
-from audiodiff.models.acoustic_model import AcousticModel, EncodedText, Prosody
+from audiodiff.models.acoustic_model import AcousticModel, EncodedSymbols, EncodedText, Prosody
 from audiodiff.nn.text_encoder import whole_frames
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.pipeline import Pipeline, Progress
@@ -175,11 +175,24 @@ class SpeechSynthesizer(Pipeline):
         return replace(options, **{name: value for name, value in own.items() if getattr(options, name) is None})
 
     @torch.inference_mode()
-    def prosody(self, utterance: Utterance, options: SpeechOptions | None = None) -> Prosody:
-        """Durations (1, N) in mel frames and pitch (1, N) in Hz of an utterance's symbols and both boundaries."""
+    def encode(self, utterance: Utterance, options: SpeechOptions | None = None) -> EncodedSymbols:
+        """The symbols of an utterance as the speaker of the options says them; in float32 at any precision."""
+        tokens = self.model.tokens([utterance.phonemes])
+        return self.model.encode_symbols(tokens, self._speaker(options or SpeechOptions()))
+
+    @torch.inference_mode()
+    def prosody(
+        self, utterance: Utterance, options: SpeechOptions | None = None, *, symbols: EncodedSymbols | None = None
+    ) -> Prosody:
+        """Durations (1, N) in mel frames and pitch (1, N) in Hz of an utterance's symbols and both boundaries.
+
+        Args:
+            utterance: a sentence or a clause.
+            options: how.
+            symbols: as of `encode`, if they are known.
+        """
         options = options or SpeechOptions()
-        tokens, speaker = self.model.tokens([utterance.phonemes]), self._speaker(options)
-        predicted = self.model.predict_prosody(tokens, speaker)
+        predicted = self.model.predict_prosody(symbols or self.encode(utterance, options))
         durations = predicted.durations.clamp(min=_MIN_FRAMES) / options.rate
         per_second = self.model.mel_spec.sample_rate / self.model.mel_spec.hop_length
         for pause in utterance.pauses:
@@ -193,6 +206,7 @@ class SpeechSynthesizer(Pipeline):
         utterance: Utterance,
         options: SpeechOptions | None = None,
         *,
+        symbols: EncodedSymbols | None = None,
         prosody: Prosody | None = None,
         noise_seed: int | None = None,
         callback: Callable[[Progress], None] | None = None,
@@ -202,16 +216,18 @@ class SpeechSynthesizer(Pipeline):
         Args:
             utterance: a sentence or a clause.
             options: how.
+            symbols: as of `encode`, if they are known.
             prosody: durations and pitch; None: predicted ones.
             noise_seed: of the noise, in place of clip 0 of the options' seed.
             callback: called with the progress after every step.
         """
         options = self.complete(options or SpeechOptions())
-        prosody = prosody or self.prosody(utterance, options)
+        symbols = symbols or self.encode(utterance, options)
+        prosody = prosody or self.prosody(utterance, options, symbols=symbols)
         seed = clip_seed(options.seed, "0") if noise_seed is None else noise_seed
-        model, tokens = self.model, self.model.tokens([utterance.phonemes])
+        model = self.model
         with self._context():
-            encoded = model.embed_text(tokens, self._speaker(options), prosody)
+            encoded = model.embed_text(symbols, prosody)
             denoiser: Any = model.denoiser
             if options.guidance_scale is not None and options.guidance_scale != 1:
                 denoiser = ClassifierFree(denoiser, options.guidance_scale, model.unconditional(encoded))
@@ -246,14 +262,15 @@ class SpeechSynthesizer(Pipeline):
 
     @torch.inference_mode()
     def _speak(self, part: _Part, options: SpeechOptions, seed: int, callback: Any) -> Speech:
-        spec, prosody = self.model.mel_spec, self.prosody(part.utterance, options)
+        spec, symbols = self.model.mel_spec, self.encode(part.utterance, options)
+        prosody = self.prosody(part.utterance, options, symbols=symbols)
         limit = _CLAUSE_SILENCE / 2 * spec.sample_rate / spec.hop_length / options.rate
         for place, whole in ((0, part.first), (-1, part.last)):
             if not whole and not part.utterance.pauses:
                 prosody.durations[0, place] = prosody.durations[0, place].clamp(max=limit)
         if part.paragraph_ends:
             prosody.durations[0, -1] += PARAGRAPH_PAUSE * spec.sample_rate / spec.hop_length / options.rate
-        mel = self.mel(part.utterance, options, prosody=prosody, noise_seed=seed, callback=callback)
+        mel = self.mel(part.utterance, options, symbols=symbols, prosody=prosody, noise_seed=seed, callback=callback)
         generated = self.vocoder.generate(mel, clip_seeds=[seed], steps=self._vocoder_steps)
         assert isinstance(generated, Audio)
         samples = generated.samples

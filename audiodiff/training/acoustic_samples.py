@@ -48,6 +48,6 @@ class AcousticSamples(Callback):
 
     def _sample(self, model: AcousticModel, phonemes: str, speaker: str, seed: int) -> torch.Tensor:
         """The mel (M, F) of a sentence, with predicted prosody."""
-        tokens, embedding = model.tokens([phonemes]), model.speaker_embedding([speaker])
-        encoded = model.embed_text(tokens, embedding, model.predict_prosody(tokens, embedding))
+        symbols = model.encode_symbols(model.tokens([phonemes]), model.speaker_embedding([speaker]))
+        encoded = model.embed_text(symbols, model.predict_prosody(symbols))
         return sample_mel(model, encoded, model.sampler_for(self.steps), seed).cpu()

@@ -60,7 +60,7 @@ def test_phonemes_are_counted_without_pauses_and_marks():
     assert mean_phoneme_seconds(symbols) == pytest.approx(0.5 / 4)
     assert mean_phoneme_seconds([Timed("", 0.0, 9.0), *symbols]) == mean_phoneme_seconds(symbols)  # a boundary
     assert math.isnan(mean_phoneme_seconds([])) and math.isnan(mean_phoneme_seconds(timed("..", [0.1] * 4)))
-    assert [is_spoken(symbol) for symbol in "æʃˈˌːᵊ ,.!?—…”"] == [True] * 6 + [False] * 8
+    assert [is_spoken(symbol) for symbol in (*"æʃˈˌːᵊ ,.!?—…”", "")] == [True] * 6 + [False] * 9
 
 
 def test_the_level_of_fricatives():

@@ -14,8 +14,8 @@ PHONEMES = ["həlˈO wˈɜɹld.", "jˈɛs.", "ɡˈʊd mˈɔɹnɪŋ, ˈɛvɹiwˌ�
 
 
 def encode(model: AcousticModel, phonemes: list[str], speakers: list, prosody: Prosody | None = None):
-    tokens, speaker = model.tokens(phonemes), model.speaker_embedding(speakers)
-    return model.embed_text(tokens, speaker, prosody or model.predict_prosody(tokens, speaker))
+    symbols = model.encode_symbols(model.tokens(phonemes), model.speaker_embedding(speakers))
+    return model.embed_text(symbols, prosody or model.predict_prosody(symbols))
 
 
 def test_regulation_repeats_each_symbol_for_its_duration():

@@ -44,6 +44,17 @@ def test_a_voice_loads_by_its_type_with_the_vocoder_that_it_names(voice_folder, 
     assert names == ["speech-16k"]
 
 
+def test_a_text_is_encoded_once(voice, monkeypatch):
+    calls, encoder = [], voice.model.encoder.text
+    forward = encoder.forward
+    monkeypatch.setattr(encoder, "forward", lambda *inputs: calls.append(inputs) or forward(*inputs))
+    voice.say("The file is ready.", QUICK)
+    assert len(calls) == 1
+    utterance = voice.front.phonemize("The file is ready.")
+    parts = {"symbols": voice.encode(utterance, QUICK), "prosody": voice.prosody(utterance, QUICK)}
+    assert torch.equal(voice.mel(utterance, QUICK), voice.mel(utterance, QUICK, **parts))
+
+
 def test_words_and_phonemes_have_their_times(voice):
     speech = voice.say(TEXT, QUICK)
     check_times(speech)

@@ -39,7 +39,8 @@ def sentences(frames=(14, 20)) -> dict:
 def _texts(model: AcousticModel) -> tuple:
     """Arguments of `embed_text` of the batch."""
     batch = sentences()
-    return batch["tokens"], model.embed_speaker(batch), Prosody(batch["durations"], batch["pitch"])
+    symbols = model.encode_symbols(batch["tokens"], model.embed_speaker(batch))
+    return symbols, Prosody(batch["durations"], batch["pitch"])
 
 
 def losses(model: AcousticModel, batch: dict, **options) -> dict:

@@ -64,8 +64,9 @@ class AcousticTask(Task):
     def loss(self, model: AcousticModel, batch: dict, random: BatchRandom) -> dict[str, Tensor]:
         """Add noise to the mels of sentences and estimate it, given the text."""
         mel, prosody = batch["mel"], Prosody(batch["durations"], batch["pitch"])
-        speaker = model.embed_speaker(batch)
-        encoded, (duration_loss, pitch_loss) = model.encode_and_predict(batch["tokens"], speaker, prosody)
+        symbols = model.encode_symbols(batch["tokens"], model.embed_speaker(batch))
+        duration_loss, pitch_loss = model.prosody_losses(symbols, prosody)
+        encoded = model.embed_text(symbols, prosody)
         target, samples = model.fold_mel(mel), encoded.condition.samples
         difference = (target - encoded.mean).abs()
         mean_error = clip_mean(difference, samples)
