@@ -35,30 +35,29 @@ def say(
     """Speak a text: [[həlˈoʊ]] in it is pronounced as written, [pause 0.5] is silence of half a second."""
     from audiodiff.audio import io
     from audiodiff.cli.output import warnings_above_progress
-    from audiodiff.files import check_writable, write_text
-    from audiodiff.pipelines.speech import Transcript
+    from audiodiff.files import check_writable, write_pieces
     from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+    from audiodiff.pipelines.transcript_formats import json_pieces, srt_pieces, textgrid_pieces
+    from audiodiff.pipelines.transcript_spool import TranscriptSpool
     from audiodiff.text.front_end import Utterance
 
     content = read_text(text)
     io.check_writable(out)
     for path in filter(None, (srt, textgrid, json)):
         check_writable(path)
-    with warnings_above_progress():
+    with warnings_above_progress(), TranscriptSpool(content) as transcript:
         synthesizer = SpeechSynthesizer.from_pretrained(voice, device, precision, vocoder=vocoder, lexicon=lexicon)
         spoken = Utterance.from_phonemes(content, synthesizer.model.symbols) if phonemes else content
-        parts = []
 
         def pieces() -> "Iterator[Tensor]":
             for speech in synthesizer.stream(spoken, options, early=False):
-                parts.append(Transcript.concatenate([speech], speech.text))  # without its audio
+                transcript.add(speech)
                 yield speech.audio.samples[None]
 
         io.write_chunks(out, pieces(), synthesizer.sample_rate)
-    transcript = Transcript.concatenate(parts, content)
-    for path, form in ((srt, transcript.to_srt), (textgrid, transcript.to_textgrid), (json, transcript.to_json)):
-        if path is not None:
-            write_text(path, form())
+        for path, pieces_of in ((srt, srt_pieces), (textgrid, textgrid_pieces), (json, json_pieces)):
+            if path is not None:
+                write_pieces(path, pieces_of(transcript))
     print(f"{out}: {transcript.seconds:.2f} s, {len(transcript.words)} words")
 
 

@@ -19,8 +19,9 @@ from audiodiff.errors import UserError
 from audiodiff.options import Option, options_of
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.pipeline import Progress
-from audiodiff.pipelines.speech import Speech, record
+from audiodiff.pipelines.speech import Speech
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+from audiodiff.pipelines.transcript_formats import record
 from audiodiff.text.lexicon import Lexicon
 
 INTRODUCTION = """# audiodiff

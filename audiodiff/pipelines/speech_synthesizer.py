@@ -33,7 +33,8 @@ from audiodiff.models.acoustic_model import AcousticModel, EncodedSymbols, Encod
 from audiodiff.nn.text_encoder import whole_frames
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.pipeline import Pipeline, Progress
-from audiodiff.pipelines.speech import Speech, TimedPhoneme, TimedWord
+from audiodiff.pipelines.speech import Speech
+from audiodiff.pipelines.timed_text import TimedPhoneme, TimedWord
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.text.front_end import FrontEnd, Utterance, front_end
 from audiodiff.text.lexicon import Lexicon

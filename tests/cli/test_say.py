@@ -2,13 +2,14 @@
 
 import io as streams
 import json
+import weakref
 
 import pytest
 import torch
 
 from audiodiff.audio import io
 from audiodiff.cli import main
-from audiodiff.pipelines.speech import Speech
+from audiodiff.pipelines.speech import Speech, Transcript
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 
 TEXT = "The file is ready. Go on, then."
@@ -59,9 +60,25 @@ def test_times_are_written_beside(say, synthesizer, tmp_path):
     assert json.loads(files["json"].read_text())["words"][0]["text"] == "The"
 
 
-def test_a_long_text_is_written_as_it_is_spoken(say, monkeypatch, tmp_path):
+def test_samples_are_written_as_they_come(say, monkeypatch, tmp_path):
+    """When the next sentence is synthesized, the samples of those before are in the file and no longer in memory."""
+    spoken, sizes, alive = SpeechSynthesizer._speak, [], []
+
+    def speak(self, *arguments):
+        (file,) = tmp_path.glob(".*.wav") if alive else (tmp_path / "none",)
+        sizes.append(file.stat().st_size if alive else 0)
+        assert not any(one() for one in alive[:-1])  # the last one is still the caller's
+        speech = spoken(self, *arguments)
+        alive.append(weakref.ref(speech))
+        return speech
+
+    monkeypatch.setattr(SpeechSynthesizer, "_speak", speak)
     monkeypatch.setattr(Speech, "join", None)
-    assert say("One two. Three four.", "--srt", tmp_path / "a.srt")[0] == 0
+    monkeypatch.setattr(Transcript, "concatenate", None)
+    assert say("One two. Three four. Five six. Seven.", "--srt", tmp_path / "a.srt")[0] == 0
+    assert len(sizes) == 4 and sizes == sorted(set(sizes))
+    last = (tmp_path / "out.wav").stat().st_size - sizes[-1]
+    assert 0 < last < sizes[-1]
 
 
 def test_a_reference_clip_is_imitated(say, reference_voice_folder, model_folder, reference_clips, tmp_path):

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiodiff.audio.io import Audio
-from audiodiff.pipelines.speech import Speech, TimedPhoneme, TimedWord
+from audiodiff.pipelines.speech import Speech
+from audiodiff.pipelines.timed_text import TimedPhoneme, TimedWord
 
 _TIME = r"(\d\d+):(\d\d):(\d\d),(\d\d\d)"
 
