@@ -147,7 +147,7 @@ def test_misspelt_command_lines_are_refused_in_one_line_that_names_the_recipes(a
     assert "\n" not in line
     assert wrong in line
     assert f"recipes: {', '.join(sorted(RECIPES))}" in line
-    assert "groups: audio, callbacks" in line
+    assert "groups: audio, augmentation, callbacks" in line
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from audiodiff.nn.condition import Condition
@@ -21,7 +22,8 @@ class Network(nn.Module):
         condition_hop: samples between conditioning frames; frame k is centered at sample k x condition_hop.
         channels, blocks, dilation_cycle, embedding, attention_levels, gradient_checkpointing: of the `UNet1d`.
         num_outputs: number of predicted signals, each of the input's channels: 2 for a mean and its variance.
-        token_channels, attention_heads: of the `UNet1d`.
+        token_channels, attention_heads, block: of the `UNet1d`.
+        fold: frames of the front end that are one frame of the `UNet1d`, side by side as channels.
 
     Raises:
         ValueError: num_outputs below 1, or as `UNet1d`.
@@ -41,6 +43,8 @@ class Network(nn.Module):
         gradient_checkpointing: bool = False,
         token_channels: NonNegative = 0,
         attention_heads: Positive = 4,
+        block: str = "residual",
+        fold: Positive = 1,
     ):
         super().__init__()
         if num_outputs < 1:
@@ -49,11 +53,11 @@ class Network(nn.Module):
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
         self.embedding, self.num_outputs, self.gradient_checkpointing = embedding, num_outputs, gradient_checkpointing
         self.attention_levels, self.attention_heads = attention_levels, attention_heads
-        self.token_channels = token_channels
+        self.token_channels, self.block, self.fold = token_channels, block, fold
         self.unet = UNet1d(
-            frontend.in_features,
-            num_outputs * frontend.out_features,
-            condition=condition,
+            fold * frontend.in_features,
+            fold * num_outputs * frontend.out_features,
+            condition=fold * condition,
             channels=channels,
             blocks=blocks,
             dilation_cycle=dilation_cycle,
@@ -62,6 +66,7 @@ class Network(nn.Module):
             gradient_checkpointing=gradient_checkpointing,
             token_channels=token_channels,
             attention_heads=attention_heads,
+            block=block,
         )
 
     @property
@@ -73,12 +78,14 @@ class Network(nn.Module):
         """
         front, unet = self.frontend, self.unet.receptive_field
         inputs = max(front.receptive_field, self.condition_hop if self.condition else 0)
-        return None if unet is None else front.receptive_field + unet * front.stride + inputs
+        if unet is None:
+            return None
+        return front.receptive_field + (self.fold * (unet + 1) - 1) * front.stride + inputs
 
     @property
     def grid(self) -> int:
         """Shift equivariance in samples: a stretch of a signal that begins at a multiple has the same frames."""
-        return math.lcm(self.frontend.stride * self.unet.stride, self.condition_hop)
+        return math.lcm(self.frontend.stride * self.fold * self.unet.stride, self.condition_hop)
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         """Predict from the noisy signal.
@@ -101,22 +108,27 @@ class Network(nn.Module):
             x = x * length_mask(cond.samples, samples, x.dtype)
         features, state = self.frontend.encode(x)
         frames = features.shape[-1]
-        padded = frames + -frames % self.unet.stride
+        padded = frames + -frames % (self.fold * self.unet.stride)
         mask = None
         if cond.samples is not None or padded != frames:
             valid = torch.full((batch,), frames, device=x.device)
             valid = valid if cond.samples is None else torch.as_tensor(self.frontend.frames(cond.samples))
-            mask = length_mask(valid, padded, features.dtype)
+            mask = length_mask(-(-valid // self.fold), padded // self.fold, features.dtype)
         condition = None if cond.frames is None else self._align(cond.frames, padded).to(features.dtype)
         tokens = None if cond.tokens is None else cond.tokens.to(features.dtype)
         embedding = cond.global_embedding
         embedding = None if embedding is None else embedding.to(self.unet.conv_in.weight.dtype)
-        output = self.unet(pad_frames(features, padded), log_snr, condition, mask, embedding, tokens, cond.token_mask)[
-            ..., :frames
-        ]
+        features = self._fold(pad_frames(features, padded))
+        condition = None if condition is None else self._fold(condition)
+        output = self.unet(features, log_snr, condition, mask, embedding, tokens, cond.token_mask)
+        output = rearrange(output, "b (k c) f -> b c (f k)", k=self.fold)[..., :frames]
         parts = output.chunk(self.num_outputs, dim=1)
         decoded = torch.cat([self.frontend.decode(part, state, samples) for part in parts], dim=1)
         return decoded if cond.samples is None else decoded * length_mask(cond.samples, samples, decoded.dtype)
+
+    def _fold(self, frames: Tensor) -> Tensor:
+        """(B, C, F) to (B, fold x C, F / fold)."""
+        return rearrange(frames, "b c (f k) -> b (k c) f", k=self.fold)
 
     def _align(self, condition: Tensor, frames: int) -> Tensor:
         """(B, M, F) to (B, M, frames): read at the centers of the front end's frames, by linear interpolation."""

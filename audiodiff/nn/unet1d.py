@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from audiodiff.nn.attention import CrossAttention, SelfAttention
+from audiodiff.nn.convnext import ConvNextBlock
 from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, apply_mask
 from audiodiff.ranges import NonNegative, Positive
+
+BLOCKS = {"residual": ResidualBlock, "convnext": ConvNextBlock}
 
 
 class UNet1d(nn.Module):
@@ -38,9 +41,10 @@ class UNet1d(nn.Module):
         token_channels: D of the tokens for cross-attention; 0 for none. It follows self-attention, and is at the bottom
             where `attention_levels` is 0.
         attention_heads: number of heads of both; divides the channels of these levels.
+        block: kind of the blocks, one of `BLOCKS`: dilated kernels of 3 frames, or depthwise ones of 7.
 
     Raises:
-        ValueError: levels, a dilation cycle, an attention or heads that do not fit.
+        ValueError: levels, a block, a dilation cycle, an attention or heads that do not fit.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class UNet1d(nn.Module):
         gradient_checkpointing: bool = False,
         token_channels: NonNegative = 0,
         attention_heads: Positive = 4,
+        block: str = "residual",
     ):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
@@ -64,15 +69,17 @@ class UNet1d(nn.Module):
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
         if dilation_cycle not in DILATION_CYCLES:
             raise ValueError(f"dilation_cycle={dilation_cycle} is not in 1 to {DILATION_CYCLES[-1]}")
+        if block not in BLOCKS:
+            raise ValueError(f"block={block} is not one of {', '.join(BLOCKS)}")
         if attention_levels > len(channels):
             raise ValueError(f"attention_levels={attention_levels}, there are {len(channels)} levels")
         self.embedding, self.gradient_checkpointing = embedding, gradient_checkpointing
         self.attention_levels, self.attention_heads = attention_levels, attention_heads
-        self.token_channels = token_channels
+        self.token_channels, self.block = token_channels, block
 
         def level(i: int) -> nn.ModuleList:
             return nn.ModuleList(
-                ResidualBlock(channels[i], embedding, condition, dilation=2 ** (k % dilation_cycle))
+                BLOCKS[block](channels[i], embedding, condition, dilation=2 ** (k % dilation_cycle))
                 for k in range(blocks[i])
             )
 
@@ -113,10 +120,10 @@ class UNet1d(nn.Module):
         """
         if self.attention:
             return None
-        half_widths = [[2 ** (k % self.dilation_cycle) for k in range(blocks)] for blocks in self.blocks]
-        width = sum(half_widths[-1])
-        for level in reversed(half_widths[:-1]):
-            width = 2 * width + 1 + 2 * sum(level)
+        levels = [cast(nn.ModuleList, level) for level in (*self.down, self.bottom)]
+        *above, width = [sum(cast(ResidualBlock, block).receptive_field for block in level) for level in levels]
+        for level_width in reversed(above):
+            width = 2 * width + 1 + 2 * level_width
         return width
 
     def forward(

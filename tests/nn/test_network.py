@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -22,13 +23,20 @@ SIGNALS = {
     "strided": lambda: StridedFrontend(1, features=12, stride=4, signals=2),
     "identity": lambda: IdentityFrontend(1, signals=2),
 }
-every_frontend = pytest.mark.parametrize("frontend", FRONTENDS)
+# Front ends with other options of the network.
+VARIANTS = {
+    "folded": ("stft", {"fold": 2}),
+    "convnext": ("strided", {"block": "convnext"}),
+    "folded convnext": ("identity", {"fold": 3, "block": "convnext"}),
+}
+every_frontend = pytest.mark.parametrize("frontend", [*FRONTENDS, *VARIANTS])
 
 
 def build(frontend: str, channels: int = 1, levels: int = 2, condition: int = BANDS, **options) -> Network:
     torch.manual_seed(0)
+    frontend, variant = VARIANTS.get(frontend, (frontend, {}))
     widths, blocks = [16] * levels, [2] * levels
-    return Network(FRONTENDS[frontend](channels), condition, HOP, widths, blocks, embedding=16, **options)
+    return Network(FRONTENDS[frontend](channels), condition, HOP, widths, blocks, embedding=16, **variant, **options)
 
 
 def randomize(network: Network) -> Network:
@@ -147,7 +155,7 @@ def aligned_condition(network: Network, samples: int, cond: Condition) -> torch.
     handle = network.unet.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[2]))
     network(torch.zeros(1, 1, samples), torch.zeros(1), cond)
     handle.remove()
-    return seen[0]
+    return rearrange(seen[0], "b (k c) f -> b c (f k)", k=network.fold)
 
 
 @every_frontend

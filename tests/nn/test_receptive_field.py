@@ -8,7 +8,7 @@ from audiodiff.nn.condition import Condition
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
-from audiodiff.nn.unet1d import UNet1d
+from audiodiff.nn.unet1d import BLOCKS, UNet1d
 
 BANDS, HOP = 3, 16
 FRONTENDS = {
@@ -16,8 +16,10 @@ FRONTENDS = {
     "strided": lambda: StridedFrontend(features=6, stride=4),
     "identity": lambda: IdentityFrontend(1),
 }
+# Front ends with other options of the network.
+VARIANTS = {"folded": ("stft", {"fold": 2}), "convnext": ("identity", {"block": "convnext", "dilation_cycle": 2})}
 LEVELS = [1, 2, 3]
-every_frontend = pytest.mark.parametrize("frontend", FRONTENDS)
+every_frontend = pytest.mark.parametrize("frontend", [*FRONTENDS, *VARIANTS])
 
 
 def randomize(module: nn.Module) -> nn.Module:
@@ -30,8 +32,9 @@ def randomize(module: nn.Module) -> nn.Module:
 
 def build(frontend: str, levels: int, blocks: int = 2) -> Network:
     torch.manual_seed(0)
+    frontend, variant = VARIANTS.get(frontend, (frontend, {}))
     widths = [8] * levels
-    return randomize(Network(FRONTENDS[frontend](), BANDS, HOP, widths, [blocks] * levels, embedding=8))
+    return randomize(Network(FRONTENDS[frontend](), BANDS, HOP, widths, [blocks] * levels, embedding=8, **variant))
 
 
 def seen(output: Tensor, position: int, given: Tensor) -> Tensor:
@@ -40,10 +43,12 @@ def seen(output: Tensor, position: int, given: Tensor) -> Tensor:
     return gradient.abs().flatten(0, -2).sum(0).nonzero().flatten()
 
 
+@pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize(("levels", "blocks"), [(1, 1), (1, 5), (2, 1), (2, 3), (3, 2), (4, 1)])
-def test_unet_sees_as_far_as_it_says(levels, blocks):
+def test_unet_sees_as_far_as_it_says(levels, blocks, block):
     torch.manual_seed(0)
-    unet = randomize(UNet1d(2, 2, condition=2, channels=[6] * levels, blocks=[blocks] * levels, embedding=8)).double()
+    shape = {"channels": [6] * levels, "blocks": [blocks] * levels, "embedding": 8, "block": block}
+    unet = randomize(UNet1d(2, 2, condition=2, **shape)).double()
     frames = unet.stride * (2 * unet.receptive_field // unet.stride + 3)
     x, condition = (torch.randn(1, 2, frames, dtype=torch.float64, requires_grad=True) for _ in range(2))
     unet.noise_level.forward = lambda _: torch.ones(1, 8, dtype=torch.float64)
@@ -51,7 +56,8 @@ def test_unet_sees_as_far_as_it_says(levels, blocks):
     middle = frames // 2 // unet.stride * unet.stride
     for given in (x, condition):
         distances = [(seen(result, t, given) - t).abs().max().item() for t in range(middle, middle + unet.stride)]
-        assert max(distances) == unet.receptive_field
+        late = 3 if block == "convnext" and given is condition else 0  # added after the first depthwise convolution
+        assert max(distances) == unet.receptive_field - late
 
 
 @every_frontend
@@ -69,7 +75,8 @@ def test_network_sees_as_far_as_it_says(frontend, levels):
         for distance in (seen(result, t, x) - t, HOP * seen(result, t, frames) - t):
             furthest = max(furthest, distance.abs().max().item())
     # The ends of an STFT's window are zeros; where mels are wider than frames, few samples lie as badly as can be.
-    assert reach - (HOP if frontend == "strided" else 2) <= furthest <= reach
+    # ConvNeXt blocks add the condition after their depthwise convolution, whose half-width is 3.
+    assert reach - {"strided": HOP, "convnext": 6}.get(frontend, 2) <= furthest <= reach
 
 
 @every_frontend

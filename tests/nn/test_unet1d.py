@@ -20,6 +20,8 @@ def test_levels_must_agree():
         UNet1d(3, 3, channels=[8, 8], blocks=[1])
     with pytest.raises(ValueError, match="each level"):
         UNet1d(3, 3, channels=[], blocks=[])
+    with pytest.raises(ValueError, match="block=dense is not one of residual, convnext"):
+        UNet1d(3, 3, block="dense")
 
 
 def test_condition_must_come_when_announced_and_only_then():

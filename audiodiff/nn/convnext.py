@@ -1,0 +1,58 @@
+"""Blocks with large depthwise kernels, over feature frames `(B, C, F)`.
+
+Frames are mixed by a depthwise convolution with a wide kernel, channels by a perceptron that widens and narrows them
+(Liu et al., "A ConvNet for the 2020s", arXiv 2201.03545; in one dimension as in Vocos, arXiv 2306.00814). Nearly all of
+the work is in two matrix products, and a block sees three frames to each side for what a kernel of 3 costs the
+depthwise part, next to nothing.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from audiodiff.nn.layers import ChannelNorm, apply_mask
+
+EXPANSION = 2  # width of the perceptron in channels: a block then has as many products as a `ResidualBlock`
+
+
+class ConvNextBlock(nn.Module):
+    """Depthwise convolution, norm, modulation by noise level (FiLM) and condition, perceptron.
+
+    Args:
+        channels, embedding, condition, dilation: as of `ResidualBlock`.
+        kernel: odd width of the depthwise convolution.
+    """
+
+    def __init__(self, channels: int, embedding: int, condition: int, dilation: int = 1, kernel: int = 7):
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.depthwise = nn.Conv1d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels)
+        self.norm = ChannelNorm()
+        self.modulation = nn.Linear(embedding, 2 * channels) if embedding else None
+        self.condition = nn.Conv1d(condition, channels, 1) if condition else None
+        self.widen = nn.Conv1d(channels, EXPANSION * channels, 1)
+        self.narrow = nn.Conv1d(EXPANSION * channels, channels, 1)
+        if self.modulation is not None:
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
+
+    @property
+    def receptive_field(self) -> int:
+        """Half-width in frames."""
+        return int(self.depthwise.padding[0])
+
+    def forward(
+        self,
+        x: Tensor,
+        embedding: Tensor | None = None,
+        condition: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Apply the block to `(B, C, F)`."""
+        hidden = self.norm(self.depthwise(apply_mask(x, mask)))
+        if self.modulation is not None:
+            scale, shift = rearrange(self.modulation(embedding), "b (two c) -> two b c 1", two=2)
+            hidden = torch.addcmul(shift, hidden, 1 + scale)
+        if self.condition is not None:
+            hidden = hidden + self.condition(condition)
+        return x + self.narrow(nn.functional.silu(self.widen(hidden)))
