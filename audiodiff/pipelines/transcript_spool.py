@@ -51,7 +51,8 @@ class _Spooled(Collection[Timed], Generic[Timed]):
     """Words or phonemes in a file, one a line."""
 
     def __init__(self, path: Path, kind: Callable[..., Timed]):
-        self._path, self._kind, self._length = path, kind, 0
+        self._path, self._length = path, 0
+        self._kind: Callable[..., Timed] = kind
         self._file = path.open("w", encoding="ascii")
 
     def extend(self, items: Iterator[Timed]) -> None:
