@@ -38,6 +38,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     },
     "speech": {"hibari": "hibari-tts"},
     "corpora": {"av": "av", "tinytag": "tinytag", "hibari": "hibari-tts"},
+    "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
 }
 
 

@@ -21,6 +21,7 @@ ALLOWED = {
     "data": {"corpora"},
     "demo": {"demo"},
     "evaluation": {"report"},
+    "export": {"onnx"},
     "metrics": {"metrics"},
     "overrides": {"train"},
     "runs": {"train"},

@@ -12,6 +12,7 @@ TABLES = [
     ("audiodiff.evaluation.registry", "BENCHMARKS"),
     ("audiodiff.rendering.registry", "RENDERERS"),
     ("audiodiff.export.model_card", "CARDS"),
+    ("audiodiff.export.onnx", "DESCRIBED"),
     ("audiodiff.demo.serve", "PAGES"),
 ]
 

@@ -76,6 +76,10 @@ def run_python(words):
         run_pip(words[2:])
     elif words[0] == "-m":
         assert importlib.util.find_spec(words[1]) is not None
+    elif Path(words[0]).name == "run.py":  # of an exported model
+        from audiodiff.export import runner
+
+        runner.parser().parse_args(words[1:])
     else:
         assert (ROOT / words[0]).is_file()
 

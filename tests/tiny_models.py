@@ -39,6 +39,7 @@ def make_model(
 ) -> VocoderModel:
     spec = PRESETS[spec] if isinstance(spec, str) else spec
     signals = int(arguments.get("bridge") is not None)
+    signals += sum(conditioner.signal_channels for conditioner in arguments.get("conditioners", ()))
     front = StftFrontend(signals=signals) if frontend == "stft" else StridedFrontend(1, 16, 64, signals)
     with torch.random.fork_rng():
         torch.manual_seed(0)

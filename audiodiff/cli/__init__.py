@@ -24,6 +24,7 @@ VERBS = (
     "prepare",
     "align",
     "publish",
+    "export",
     "demo",
     "info",
     "doctor",

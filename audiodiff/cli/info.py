@@ -10,7 +10,9 @@ import typer
 def info(
     model: Annotated[
         Path,
-        typer.Argument(help="Model folder, such as runs/speech_mel/<date_time>/model, or the name of a shipped model."),
+        typer.Argument(
+            help="Model folder, such as runs/speech_mel/<date_time>/model, exported folder, or name of a shipped model."
+        ),
     ],
 ) -> None:
     """Show a model's components, mel spec, sampler, training, licenses, size and hash. Checks that its weights load."""
@@ -19,22 +21,24 @@ def info(
 
 
 def facts(folder: Path) -> Iterator[tuple[str, str]]:
-    """(name, value) of everything that is known of a checkpoint, in reading order.
+    """(name, value) of everything that is known of a checkpoint or an exported model, in reading order.
 
     Raises:
         UserError: the folder is missing, damaged, or its weights do not fit its configuration.
     """
-    from audiodiff.models import checkpoint
+    from audiodiff.models import checkpoint, onnx_export
     from audiodiff.models.registry import MODEL_TYPES
 
+    if onnx_export.is_export(folder):
+        yield from _exported(folder)
+        return
     folder = checkpoint.locate(folder)
     found = checkpoint.load(folder)
     model = MODEL_TYPES[found.type].from_checkpoint(found, folder)
-    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     yield "folder", str(folder)
     yield "type", model.TYPE
     yield "parameters", f"{sum(parameter.numel() for parameter in model.parameters()):,}"
-    yield "size", f"{size / 1e6:.1f} MB, weights in {found.stored}"
+    yield "size", f"{_size(folder) / 1e6:.1f} MB, weights in {found.stored}"
     yield "hash", found.digest
     for name in model.ARGUMENTS:
         if name != "grids":
@@ -44,6 +48,32 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
     yield from _licenses(folder, found.training)
     for name, value in found.training.items():
         yield "training", f"{name} = {format_component(value)}"
+
+
+def _exported(folder: Path) -> Iterator[tuple[str, str]]:
+    """The same of an exported model."""
+    from audiodiff.models import onnx_export
+
+    export = onnx_export.read(folder)
+    config = export.config
+    yield "folder", str(folder)
+    yield "type", f"{config['type']}, exported to ONNX"
+    yield "checkpoint", f"{config['checkpoint']['name']}, {config['checkpoint']['hash']}"
+    yield "size", f"{_size(folder) / 1e6:.1f} MB, weights in {config['dtype']}"
+    yield "hash", export.digest
+    for name, shape in config["graph"]["inputs"].items():
+        yield "input", f"{name} ({', '.join(map(str, shape))})"
+    yield "output", f"{config['graph']['output']}, like x"
+    for name, value in config["model"].items():
+        if name != "grids":
+            yield name, format_component(value)
+    yield from _licenses(folder, config["training"])
+    for name, value in config["training"].items():
+        yield "training", f"{name} = {format_component(value)}"
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
 
 
 def _licenses(folder: Path, training: dict) -> Iterator[tuple[str, str]]:

@@ -59,6 +59,7 @@ from audiodiff.nn.speech_encoder import SpeechEncoder
 from audiodiff.text.symbols import SymbolTable
 
 FORMAT_VERSION = 1
+EXPORTED = "export.json"  # in place of `config.json`, in the folder of an exported model (`onnx_export`)
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 SINGLE, HALF = "float32", "float16"
 TYPES: dict[str, type] = {
@@ -289,6 +290,9 @@ def load(folder: str | Path, initialize: bool = False) -> Checkpoint:
     folder = locate(folder)
     config_file, weights_file = folder / "config.json", folder / "model.safetensors"
     for file in (config_file, weights_file):
+        if not file.is_file() and (folder / EXPORTED).is_file():
+            fix = f'load it with Vocoder.from_pretrained("{folder}", backend="onnx")'
+            raise UserError(folder, "is an exported model, not a checkpoint", fix)
         if not file.is_file():
             raise UserError(file, "is missing", _NOT_OURS)
     try:

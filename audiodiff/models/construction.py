@@ -94,6 +94,11 @@ def within(weights: Mapping[str, Tensor], initialize: bool) -> AbstractContextMa
     return _Within(len(weights), sum(weight.numel() for weight in weights.values()), initialize)
 
 
+def limited(tensors: int, numbers: int) -> AbstractContextManager:
+    """Build a model of at most so many weights, of so many numbers in all, on the meta device; raises as `within`."""
+    return _Within(tensors, numbers, initialize=False)
+
+
 class _Within(TorchFunctionMode):
     """Counts parameters, which `torch.nn` allocates by `torch.empty`; buffers are small and allocated otherwise."""
 

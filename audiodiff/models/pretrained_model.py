@@ -41,7 +41,7 @@ class PretrainedModel(nn.Module):
 
     def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
         """Write a checkpoint folder: config.json, model.safetensors, README.md."""
-        weights = self.network.state_dict() | self._part_weights()
+        weights = self.network.state_dict() | self.part_weights()
         checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, self.arguments(), weights, training or {}), card)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
@@ -50,11 +50,15 @@ class PretrainedModel(nn.Module):
         Raises:
             RuntimeError: names or shapes do not match.
         """
-        parts = self._part_weights()
+        parts = self.part_weights()
+        self.load_parts(weights)
+        _load(self.network, {name: weight for name, weight in weights.items() if name not in parts})
+
+    def load_parts(self, weights: Mapping[str, Tensor]) -> None:
+        """Load the weights of a checkpoint into all parts but the network; raises as `load_weights`."""
         for name, part in self._parts().items():
             found = {key: weights[name + key] for key in part.state_dict() if name + key in weights}
             _load(part, found)
-        _load(self.network, {name: weight for name, weight in weights.items() if name not in parts})
 
     def load_initial_weights(self, weights: dict[str, Tensor], trained: Mapping[str, Any]) -> None:
         """Load the weights of a trained model to go on from; `trained` are its constructor's arguments.
@@ -93,7 +97,8 @@ class PretrainedModel(nn.Module):
         """What is learned besides the network, by the prefix of its weights; the network's have none."""
         return {}
 
-    def _part_weights(self) -> dict[str, Tensor]:
+    def part_weights(self) -> dict[str, Tensor]:
+        """Weights of all parts but the network, by their names in a checkpoint."""
         return {name + key: weight for name, part in self._parts().items() for key, weight in part.state_dict().items()}
 
 

@@ -39,7 +39,7 @@ class MelStream(Iterator[Audio]):
         if chunk < 1:
             raise UserError(f"chunk {chunk}", "is below 1", "give a number of frames, such as 8")
         self.model, self.chunk, self.first_chunk = model, chunk, chunk + look_ahead
-        self.hop, self.device = model.mel_spec.hop_length, next(model.parameters()).device
+        self.hop, self.device = model.mel_spec.hop_length, model.analysis.window.device
         # The mel that is still needed, from frame `first` on.
         self.mel, self.first = torch.empty(model.mel_spec.n_mels, 0, device=self.device), 0
         self._chunks = self._run(mel_chunks)

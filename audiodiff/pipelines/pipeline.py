@@ -9,9 +9,10 @@ from typing import ClassVar, Self
 import torch
 
 from audiodiff.errors import UserError
-from audiodiff.models import checkpoint
+from audiodiff.models import checkpoint, onnx_export
 from audiodiff.models.diffusion_model import DiffusionModel
 
+BACKENDS = ("torch", "onnx")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -51,19 +52,41 @@ class Pipeline:
         if precision not in PRECISIONS:
             raise UserError(f"precision {precision}", "unknown", f"choose one of {', '.join(PRECISIONS)}")
         self.device = resolve_device(device)
-        on_device = next(model.parameters()).device == torch.empty(0, device=self.device).device
+        here = torch.empty(0, device=self.device).device
+        on_device = all(parameter.device == here for parameter in model.parameters())
         self.model = model if on_device else copy.deepcopy(model).to(self.device)
         self.precision, self.model_hash, self.training = precision, model_hash, training or {}
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "float32", **options
+        cls,
+        folder: str | Path,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+        backend: str = "torch",
+        **options,
     ) -> Self:
         """Load a checkpoint folder, or a shipped model by its name; the other arguments are those of the class.
 
+        Args:
+            folder: of a checkpoint; with the backend "onnx", of an exported model.
+            device, precision: of the network; an exported model runs on the CPU in float32.
+            backend: what evaluates the network, one of `BACKENDS`.
+            options: further arguments of the class.
+
         Raises:
-            UserError: the folder is missing, damaged or of another type of model, or the device is not available.
+            UserError: the folder is missing, damaged or of another type of model, the device is not available, or
+                another backend than the folder is for.
         """
+        if backend not in BACKENDS:
+            raise UserError(f"backend {backend!r:.40}", "unknown", f"choose one of {', '.join(BACKENDS)}")
+        if backend == "onnx":
+            if str(device) not in ("cpu", "auto") or precision != "float32":
+                subject = f"device {device}, precision {precision}"
+                raise UserError(subject, "an exported model runs on the CPU in float32", "leave both out")
+            export = onnx_export.read(folder)
+            exported = export.model(cls.MODEL).requires_grad_(False)
+            return cls(exported, "cpu", precision, export.digest, export.config.get("training"), **options)
         found = checkpoint.load(folder)
         model = cls.MODEL.from_checkpoint(found, folder).requires_grad_(False).to(resolve_device(device))
         return cls(model, device, precision, found.digest, found.training, **options)

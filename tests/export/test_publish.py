@@ -87,7 +87,7 @@ def test_a_shipped_model_is_not_written_to(ships, command):
 
 def test_half_precision_rounds_the_weights_and_nothing_else(tiny, tmp_path):
     model = tiny(schedule=LearnedSchedule(sigmoids=4))
-    weights = model.network.state_dict() | model._part_weights()
+    weights = model.network.state_dict() | model.part_weights()
     held = checkpoint.Checkpoint("vocoder", {}, weights, {"steps": 3}, stored=checkpoint.HALF)
     checkpoint.save(tmp_path, held, "# card\n")
     found = checkpoint.load(tmp_path)
@@ -248,7 +248,7 @@ def test_training_starts_from_every_part_of_a_shipped_model(ships, tiny):
     with torch.no_grad():
         schedule.ends[0] = 3.0
     source = tiny(schedule=schedule, grids=[GRID])
-    weights = source.network.state_dict() | source._part_weights()
+    weights = source.network.state_dict() | source.part_weights()
     arguments = {name: getattr(source, name) for name in source.ARGUMENTS}
     held = checkpoint.Checkpoint(source.TYPE, arguments, weights, {"steps": 9}, stored=checkpoint.HALF)
     checkpoint.save(ships / "all", held, "")

@@ -128,16 +128,17 @@ class MelSpec:
         return 1 + (samples + 2 * self.pad - self.n_fft) // self.hop_length
 
     @property
-    def _log_scale(self) -> float:
+    def log_scale(self) -> float:
+        """What the natural logarithm is multiplied by."""
         return {"e": 1.0, "10": 1 / math.log(10), "db": (20 if self.power == 1 else 10) / math.log(10)}[self.log_base]
 
     def compress(self, linear: Tensor) -> Tensor:
         """Linear mel -> log-mel, any shape."""
-        return linear.clamp(min=self.log_floor).log() * self._log_scale
+        return linear.clamp(min=self.log_floor).log() * self.log_scale
 
     def expand(self, mel: Tensor) -> Tensor:
         """Log-mel -> linear mel, any shape."""
-        return (mel / self._log_scale).exp()
+        return (mel / self.log_scale).exp()
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
