@@ -65,13 +65,16 @@ def read_text(text: str) -> str:
     """The text itself, of the file of that name, or of standard input for "-".
 
     Raises:
-        UserError: the file cannot be read, or is not UTF-8.
+        UserError: the file is missing, cannot be read, or is not UTF-8.
     """
     try:
         if text == "-":
             return sys.stdin.read()
-        if len(text) < 256 and "\n" not in text and text.strip() and Path(text).is_file():
-            return Path(text).read_text(encoding="utf-8-sig")
+        if len(text) < 256 and "\n" not in text and text.strip():
+            if Path(text).is_file():
+                return Path(text).read_text(encoding="utf-8-sig")
+            if text.endswith(".txt") and " " not in text:
+                raise UserError(text, "no such file", "check the path")
     except UnicodeDecodeError as error:
         raise UserError(text, "is not UTF-8 text", "save it as UTF-8") from error
     except (OSError, ValueError):

@@ -32,20 +32,20 @@ from audiodiff.errors import UserError
 from audiodiff.models.acoustic_model import AcousticModel, EncodedSymbols, EncodedText, Prosody
 from audiodiff.nn.text_encoder import whole_frames
 from audiodiff.pipelines.options import SpeechOptions
+from audiodiff.pipelines.pauses import SYNTHESIZED_SECONDS, insert_silence, pause_seconds
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.pipelines.speech import Speech
 from audiodiff.pipelines.timed_text import TimedPhoneme, TimedWord
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.text.front_end import FrontEnd, Utterance, front_end
 from audiodiff.text.lexicon import Lexicon
-from audiodiff.text.segmentation import PARAGRAPH
+from audiodiff.text.segmentation import LONGEST_SENTENCE, PARAGRAPH, SENTENCE_ENDS
 
 CLAUSE_CHARACTERS = 200  # longer sentences are cut at clause punctuation
 FIRST_CLAUSE_CHARACTERS = 60  # of a stream: its first part is short, so that audio begins early
 PARAGRAPH_PAUSE = 0.5  # seconds more between paragraphs than between sentences, at rate 1
 _CLAUSE_SILENCE = 0.12  # seconds between two parts of one sentence, at most
 _MIN_FRAMES = 0.5  # of a symbol, at rate 1
-_FADE_SECONDS = 0.005
 
 
 class _Part(NamedTuple):
@@ -187,6 +187,8 @@ class SpeechSynthesizer(Pipeline):
     ) -> Prosody:
         """Durations (1, N) in mel frames and pitch (1, N) in Hz of an utterance's symbols and both boundaries.
 
+        Of pauses, only what is synthesized (`pauses`).
+
         Args:
             utterance: a sentence or a clause.
             options: how.
@@ -196,9 +198,8 @@ class SpeechSynthesizer(Pipeline):
         predicted = self.model.predict_prosody(symbols or self.encode(utterance, options))
         durations = predicted.durations.clamp(min=_MIN_FRAMES) / options.rate
         per_second = self.model.mel_spec.sample_rate / self.model.mel_spec.hop_length
-        for pause in utterance.pauses:
-            place = pause.position if pause.position < len(utterance.phonemes) else pause.position + 1
-            durations[0, place] += pause.seconds * per_second
+        for place, seconds in pause_seconds(utterance).items():
+            durations[0, place] += min(seconds, SYNTHESIZED_SECONDS) * per_second
         return Prosody(durations, predicted.pitch * 2 ** (options.pitch / 12))
 
     @torch.inference_mode()
@@ -243,7 +244,7 @@ class SpeechSynthesizer(Pipeline):
 
     def _parts(self, text: str | Utterance, first_limit: int = CLAUSE_CHARACTERS) -> Iterator[_Part]:
         if isinstance(text, Utterance):
-            yield _Part(text, "0", True, True)
+            yield from self._phoneme_parts(text)
             return
         limit = first_limit
         for number, found in enumerate(self.front.sentences(text)):
@@ -254,6 +255,15 @@ class SpeechSynthesizer(Pipeline):
                 last = place == len(clauses) - 1
                 yield _Part(self.front.phonemize(clause), name, place == 0, last, last and sentence != found)
             limit = CLAUSE_CHARACTERS
+
+    def _phoneme_parts(self, utterance: Utterance) -> Iterator[_Part]:
+        """The utterance itself; if it is long and was given as phonemes, in clauses, as a text is."""
+        given = utterance.text == utterance.phonemes and len(utterance.phonemes) > LONGEST_SENTENCE
+        ended = True
+        for number, part in enumerate(utterance.split(CLAUSE_CHARACTERS) if given else [utterance]):
+            ends = not given or part.phonemes.endswith(SENTENCE_ENDS)
+            yield _Part(part, f"0.{number}" if number else "0", ended, ends)
+            ended = ends
 
     def _synthesize(
         self, parts: Iterator[_Part], options: SpeechOptions, callback: Callable[[Progress], None] | None
@@ -274,9 +284,9 @@ class SpeechSynthesizer(Pipeline):
         mel = self.mel(part.utterance, options, symbols=symbols, prosody=prosody, noise_seed=seed, callback=callback)
         generated = self.vocoder.generate(mel, clip_seeds=[seed], steps=self._vocoder_steps)
         assert isinstance(generated, Audio)
-        samples = generated.samples
-        audio = Audio(_faded(samples, round(_FADE_SECONDS * spec.sample_rate)), spec.sample_rate)
-        return _timed(part.utterance, audio, whole_frames(prosody.durations)[0], spec.hop_length)
+        frames = whole_frames(prosody.durations)[0]
+        samples, frames = insert_silence(generated.samples, frames, part.utterance, spec.hop_length, spec.sample_rate)
+        return _timed(part.utterance, Audio(samples, spec.sample_rate), frames, spec.hop_length)
 
     @property
     def _decibel(self) -> float:
@@ -355,16 +365,6 @@ def _options(options: SpeechOptions | None, overrides: Mapping[str, Any]) -> Spe
         known = SpeechOptions.__dataclass_fields__
         name = next(name for name in overrides if name not in known)
         raise UserError(f"option {name}", "unknown", f"choose among {', '.join(known)}") from None
-
-
-def _faded(samples: Tensor, length: int) -> Tensor:
-    """Fade both ends in and out: what remains of noise there would click where parts meet."""
-    length = min(length, samples.shape[-1] // 2)
-    rise = torch.linspace(0, 1, length + 2)[1:-1]
-    samples = samples.clone()
-    samples[:length] *= rise
-    samples[samples.shape[-1] - length :] *= rise.flip(0)
-    return samples
 
 
 def _timed(utterance: Utterance, audio: Audio, frames: Tensor, hop_length: int) -> Speech:

@@ -88,13 +88,14 @@ def _half(found: re.Match) -> str:
 
 
 _HALF = r"\s?(?P<half>[aApP])\.?[mM]\b\.?"
+_HOUR_OF_DAY = r"\d{1,2}(?::\d\d|\s?[aApP]\.?[mM]\b)"
 DATE_RULES: tuple[tuple[re.Pattern, Callable[[re.Match], str]], ...] = (
     (
         re.compile(rf"(?<![\d-]){_YEAR}-(?P<month>\d\d)-(?P<day>\d\d)(?![\d-])(?:T(?=\d\d:))?"),
         lambda m: _iso(m) + (" " if m[0].endswith("T") else ""),
     ),
     (re.compile(r"(?<![\d/])(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d\d)(?![\d/])"), _numeric),
-    (re.compile(rf"\b(?:the )?{_DAY}(?: of)? (?P<month>{_MONTH})(?!\w)(?:,? {_YEAR}\b)?(?! ?[\d:])"), _day_month),
+    (re.compile(rf"\b(?:[Tt]he )?{_DAY}(?: of)? (?P<month>{_MONTH})(?!\w)(?:,? {_YEAR}\b)?(?! ?[\d:])"), _day_month),
     (
         re.compile(rf"\b(?P<month>{_MONTH})(?!\w) {_DAY}(?:[-–](?P<last>\d{{1,2}}))?\b(?![:%]|,\d)(?:,? {_YEAR}\b)?"),
         _month_day,
@@ -104,6 +105,8 @@ DATE_RULES: tuple[tuple[re.Pattern, Callable[[re.Match], str]], ...] = (
     (re.compile(r"(?<!\w)((?:1[1-9]|20)\d0)s\b"), _decade),
     (re.compile(r"(?<!\w)'?([2-9]0)s\b"), _decade),
     (re.compile(r"(?<![\w.,:-])'(\d\d)\b(?!')"), lambda m: ("oh " if m[1] < "10" else "") + cardinal(int(m[1]))),
+    (re.compile(rf"(?<![\w.,:-])({_HOUR_OF_DAY}(?:{_HALF})?)\s?[-–]\s?(?=\d)"), lambda m: f"{m[1]} to "),
+    (re.compile(rf"(?<![\w.,:-])(\d{{1,2}})\s?[-–]\s?(?={_HOUR_OF_DAY})"), lambda m: f"{m[1]} to "),
     (
         re.compile(rf"(?<![\w.,:])(?P<hour>\d{{1,2}}):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?:{_HALF})?(?![\d:])"),
         _clock,

@@ -58,8 +58,8 @@ class English(FrontEnd):
     def sentences(self, text: str) -> Iterator[str]:
         """The sentences of a text; see `FrontEnd.sentences`."""
         found = False
+        self._check_markup(text)  # before characters of phonemes that are not closed are reported
         cleaned = self._clean(text)
-        self._check_markup(cleaned)
         for sentence in split_sentences(cleaned, _is_spoken):
             found = True
             yield sentence

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audiodiff.errors import UserError, did_you_mean
+from audiodiff.text.segmentation import split_clauses
 from audiodiff.text.symbols import ENGLISH, SymbolTable
 
 if TYPE_CHECKING:
@@ -78,9 +79,19 @@ class Utterance:
         """
         phonemes = " ".join(phonemes.split())
         symbols.encode(phonemes)
+        utterance = cls._of_phonemes(phonemes)
+        if not utterance.words:
+            raise UserError(f"phonemes {phonemes[:30]!r}", "hold nothing to pronounce", "write sounds, such as həlˈO")
+        return utterance
+
+    def split(self, limit: int) -> list["Utterance"]:
+        """An utterance that was given as phonemes in parts of at most `limit` symbols, cut where a text is."""
+        parts = map(self._of_phonemes, split_clauses(self.phonemes, limit))
+        return [part for part in parts if part.words]
+
+    @classmethod
+    def _of_phonemes(cls, phonemes: str) -> "Utterance":
         words = tuple(Word(found[0], found[0], *found.span()) for found in _WORD.finditer(phonemes))
-        if not words:
-            raise UserError(f"phonemes {phonemes!r}", "hold nothing to pronounce", "write sounds, such as həlˈO")
         return cls(phonemes, phonemes, words)
 
 

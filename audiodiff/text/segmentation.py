@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from audiodiff.text.readings import ABBREVIATIONS, TITLES
 
 LONGEST_SENTENCE = 1000
+SENTENCE_ENDS = (".", "!", "?", "…")
 PARAGRAPH = "\n\n"  # at the end of a sentence that an empty line follows
 _BREAK = re.compile(r"(?<=[.!?…])[\"”’')\]]*\s+(?=\S)|\n\s*\n")
 _ATOM = re.compile(r"(?P<markup>\[\[[^\[\]]*\]\]|\[pause[^\[\]]*\])\S{0,20}|\S+")

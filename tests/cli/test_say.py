@@ -114,8 +114,10 @@ def test_phonemes_and_lexicons(say, tmp_path):
         (["Hi.", "--steps", "0"], "--steps 0"),
         (["ж", "--phonemes"], "ж"),
         (["Hi [pause x]."], "pause"),
+        (["Hi [[həlˈO"], "[[phonemes]]"),
+        (["missing.txt"], "missing.txt"),
         (["Hi.", "--lexicon", "missing.csv"], "missing.csv"),
-        (["missing.txt", "--vocoder", "missing-model"], "missing-model"),
+        (["Hi.", "--vocoder", "missing-model"], "missing-model"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(say, tmp_path, arguments, words):

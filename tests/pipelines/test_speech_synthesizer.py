@@ -232,6 +232,27 @@ def test_a_pause_is_as_long_as_asked_at_any_rate(voice, text):
         assert float(longer) == pytest.approx(0.5, abs=1e-4)
 
 
+def test_a_long_pause_is_silence_and_the_rest_does_not_know_of_it(voice):
+    short, long = (voice.say(f"One [pause {seconds}] two.", QUICK) for seconds in (0.5, 30))
+    longer = long.audio.samples.shape[-1] - short.audio.samples.shape[-1]
+    assert longer / 16000 == pytest.approx(29.5, abs=0.01)
+    check_times(long)
+    first, second = long.words
+    start, end = round((first.end + 0.5) * 16000), round((second.start - 0.5) * 16000)
+    assert not long.audio.samples[start:end].any()
+    assert second.end - second.start == pytest.approx(short.words[1].end - short.words[1].start, abs=1e-4)
+
+
+def test_phonemes_of_any_length_are_spoken_in_parts(voice):
+    phonemes = "həlˈO wˈɜɹld. " * 100 + "... " * 100
+    utterance = Utterance.from_phonemes(phonemes)
+    parts = list(voice.stream(utterance, QUICK, steps=1))
+    assert len(parts) > 5 and all(len(part.text) <= 200 for part in parts)
+    assert sum(len(part.words) for part in parts) == 200
+    alone = voice.say(Utterance.from_phonemes(parts[0].text), QUICK, steps=1)
+    assert torch.equal(alone.audio.samples, parts[0].audio.samples)
+
+
 def test_phonemes_are_spoken_as_given(voice):
     speech = voice.say(Utterance.from_phonemes("həlˈO wˈɜɹld."), QUICK)
     assert "".join(one.symbol for one in speech.phonemes) == "həlˈO wˈɜɹld." and len(speech.words) == 2

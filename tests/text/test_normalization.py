@@ -51,6 +51,7 @@ SPOKEN = {
     "March 5, 2024 was a Tuesday.": "March fifth, twenty twenty four was a Tuesday.",
     "On Mar. 5 we met.": "On March fifth we met.",
     "On 5 March 2024 we met.": "On the fifth of March, twenty twenty four we met.",
+    "The 14th of July": "the fourteenth of July",
     "On the 14th of July, 1789, it fell.": "On the fourteenth of July, seventeen eighty nine, it fell.",
     "In May 2001": "In May two thousand one",
     "In 1805 and in 1900": "In eighteen oh five and in nineteen hundred",
@@ -62,6 +63,11 @@ SPOKEN = {
     # times
     "At 7:30 pm sharp": "At seven thirty P.M. sharp",
     "At 9:05 we left.": "At nine oh five we left.",
+    "Open 12:00-13:30 on Mon.": "Open twelve o'clock to thirteen thirty on Mon.",
+    "From 9-5 pm, 7–9 a.m. and 9:30 a.m. - 5 p.m.": (
+        "From nine to five P.M., seven to nine A.M. and nine thirty A.M. to five P.M."
+    ),
+    "John 3:16-18": "John three sixteen to eighteen",
     "At 12:00 we ate.": "At twelve o'clock we ate.",
     "At 14:00 and 18:45": "At fourteen hundred and eighteen forty five",
     "Come at 7pm.": "Come at seven P.M.",
