@@ -70,13 +70,12 @@ def read_text(text: str) -> str:
     try:
         if text == "-":
             return sys.stdin.read()
-        if len(text) < 256 and "\n" not in text and text.strip():
-            if Path(text).is_file():
-                return Path(text).read_text(encoding="utf-8-sig")
-            if text.endswith(".txt") and " " not in text:
-                raise UserError(text, "no such file", "check the path")
+        if len(text) < 256 and "\n" not in text and text.strip() and Path(text).is_file():
+            return Path(text).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(text, "is not UTF-8 text", "save it as UTF-8") from error
     except (OSError, ValueError):
         pass  # a text that cannot be a path
+    if text.endswith(".txt") and len(text.split()) == 1:
+        raise UserError(text, "no such file", "check the path")
     return text
