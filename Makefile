@@ -12,7 +12,10 @@ BIN := $(VENV)/bin
 EXTRAS := all,dev
 STAMP := $(VENV)/.installed
 SPEECH := data/asterisk-en
+# What `make vocoder-train` trains on: corpora that `audiodiff prepare` knows, each in data/NAME.
+CORPORA := festvox-ru asterisk-en asterisk-fr asterisk-ru fillets-cs kokoro
 VOICE := data/hibari
+LONG := speech_mel_long
 # One process per core, one torch thread per process (tests/conftest.py); idle processes take tests from busy ones.
 PARALLEL := -n auto --dist worksteal
 # `make test COVERAGE=--cov` measures line coverage and fails below the limit in pyproject.toml.
@@ -22,7 +25,7 @@ COVERAGE ?=
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
 NEWEST_VOICE = $$(ls -td runs/speech_text/*/model | head -n 1)
 
-.PHONY: help install speech voice acceptance test test-slow mutate lint clean
+.PHONY: help install speech voice vocoder-train acceptance test test-slow mutate lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -52,6 +55,19 @@ voice: $(STAMP) $(VOICE)/manifest.jsonl  ## synthesize sentences, train text to 
 	$(BIN)/python train.py +recipe=speech_text data.path=$(VOICE) trainer.max_time=00:01:25:00
 	model="$(NEWEST_VOICE)"
 	$(BIN)/audiodiff evaluate --model "$$model" --data $(VOICE) --report "$$PWD/$${model%/model}/report"
+
+# 28 voices, 2.5 hours of synthetic speech, in 2.5 core-hours; resumable.
+data/kokoro/manifest.jsonl: | $(STAMP)
+	$(BIN)/audiodiff prepare kokoro --clips 80 --out $(@D)
+
+data/%/manifest.jsonl: | $(STAMP)
+	$(BIN)/audiodiff prepare $* --out $(@D)
+
+# One core, lowest priority. Stop it at any time, start it again: it continues, and keeps an export for every hour.
+vocoder-train: $(STAMP) $(CORPORA:%=data/%/manifest.jsonl)  ## train a vocoder for days, resumable: one core, lowest priority, hourly exports
+	folders="$(CORPORA:%=data/%)"
+	resume=$$(compgen -G "runs/$(LONG)/*/checkpoints/step=*.ckpt" > /dev/null && echo resume=last || true)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 nice -n 19 $(BIN)/python train.py +recipe=$(LONG) "data.path=[$${folders// /,}]" $$resume
 
 acceptance: speech  ## make speech, then check the metrics in its report
 	$(BIN)/python tests/acceptance.py "$$(dirname $(NEWEST_MODEL))/report/report.json"

@@ -17,7 +17,7 @@ from audiodiff.nn.autoencoder import Autoencoder
 
 RECIPES = {
     *("autoencoder", "drums", "music_latent", "music_uncond"),
-    *("speech_few_step", "speech_mel", "speech_own_voice", "speech_text"),
+    *("speech_few_step", "speech_mel", "speech_mel_long", "speech_own_voice", "speech_text"),
 }
 GROUPS = {
     folder.name: sorted(file.stem for file in folder.glob("*.yaml"))

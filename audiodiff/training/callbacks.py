@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -122,7 +123,7 @@ class Throughput(Callback):
 class Checkpoints(Checkpoint):
     """Saves Lightning checkpoints to resume from, regularly and at the end of the run; keeps the last three.
 
-    Ctrl-C ends the run after the current step with a checkpoint; a second Ctrl-C ends it at once.
+    Ctrl-C or SIGTERM ends the run after the current step with a checkpoint; a second one ends it at once.
 
     Args:
         folder: of the run; checkpoints are saved to `<folder>/checkpoints`.
@@ -131,13 +132,15 @@ class Checkpoints(Checkpoint):
 
     def __init__(self, folder: str, every_n_steps: Positive = 500):
         self.folder, self.every_n_steps = folder, every_n_steps
-        self.interrupted, self.previous_handler, self.last_step = False, None, None
+        self.interrupted, self.last_step = False, None
+        self.previous_handlers: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer, module) -> None:
-        """Handle Ctrl-C from here on: half a step cannot be resumed."""
+        """Handle Ctrl-C and SIGTERM from here on: half a step cannot be resumed."""
         self.last_step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
-            self.previous_handler = signal.signal(signal.SIGINT, self._interrupt)
+            handled = (signal.SIGINT, signal.SIGTERM)
+            self.previous_handlers = {one: signal.signal(one, self._interrupt) for one in handled}
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index) -> None:
         """Save a checkpoint when one is due or the run is interrupted."""
@@ -165,10 +168,10 @@ class Checkpoints(Checkpoint):
             processes.clear()  # Lightning ends this process, too, where it finds one of them dead
 
     def teardown(self, trainer, module, stage: str) -> None:
-        """Restore the handler of Ctrl-C."""
-        if self.previous_handler is not None:
-            signal.signal(signal.SIGINT, self.previous_handler)
-            self.previous_handler = None
+        """Restore the handlers of the signals."""
+        for one, handler in self.previous_handlers.items():
+            signal.signal(one, handler)
+        self.previous_handlers = {}
 
     def _interrupt(self, *_: object) -> None:
         if self.interrupted:

@@ -1,5 +1,6 @@
 """Export of a run's model with its training record and model card."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from audiodiff import __version__
 from audiodiff.evaluation import environment
 from audiodiff.export.model_card import metadata
 from audiodiff.models.training_record import CODEC, STARTED_FROM, data_licenses, training_stages
+
+HISTORY = "history"  # folder of the exports that are kept, in a run's folder
 
 CARD = """{metadata}
 # {title}
@@ -39,13 +42,15 @@ class CardText:
     use: str
 
 
-def export(trainer: lightning.Trainer, module, folder: Path, text: CardText) -> None:
+def export(trainer: lightning.Trainer, module, folder: Path, text: CardText, history: float | None = None) -> None:
     """Save the model to `<folder>/model` with its training record and card.
 
     Args:
         trainer, module: of the run.
         folder: of the run.
         text: of the card.
+        history: minutes of training between two exports that are also kept in `<folder>/history/step_<n>`, whatever
+            interrupts the run; None: only the last export is kept.
     """
     crops = trainer.datamodule.crops
     timer = next((c for c in trainer.callbacks if isinstance(c, lightning.pytorch.callbacks.Timer)), None)
@@ -71,7 +76,16 @@ def export(trainer: lightning.Trainer, module, folder: Path, text: CardText) -> 
     licenses = data_licenses(training)
     words = {"licenses": "; ".join(licenses) or "not stated", "earlier": format_stages(stages)}
     words["metadata"] = metadata(text.tag, licenses)
-    module.model.save_pretrained(Path(folder) / "model", training, CARD.format(**training | asdict(text) | words))
+    card = CARD.format(**training | asdict(text) | words)
+    module.model.save_pretrained(Path(folder) / "model", training, card)
+    if history is not None and training["minutes"] >= _last_kept(Path(folder)) + history:
+        module.model.save_pretrained(Path(folder) / HISTORY / f"step_{trainer.global_step:09d}", training, card)
+
+
+def _last_kept(folder: Path) -> float:
+    """Minutes of training of the last export that a run has kept; 0 before the first."""
+    configs = sorted((folder / HISTORY).glob("step_*/config.json"))
+    return json.loads(configs[-1].read_text(encoding="utf-8"))["training"]["minutes"] if configs else 0.0
 
 
 def format_stages(stages: Sequence[tuple[str, dict]]) -> str:

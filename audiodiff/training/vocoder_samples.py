@@ -12,7 +12,7 @@ from audiodiff.audio.io import Audio, write
 from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.files import short_name
 from audiodiff.pipelines.vocoder import Vocoder
-from audiodiff.ranges import NonNegative, Positive
+from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 from audiodiff.training.export import CardText, export
 from audiodiff.training.figure import save_figure, spectrogram_pair
 
@@ -29,10 +29,11 @@ class VocoderSamples(Callback):
         folder: of the run. Audio and spectrograms are saved to `<folder>/samples/step_<n>/`.
         clips: number of clips.
         steps: sampling steps.
+        history: minutes of training between two exports that are kept, as of `export`.
     """
 
-    def __init__(self, folder: str, clips: NonNegative = 3, steps: Positive = 6):
-        self.folder, self.clips, self.steps = Path(folder), clips, steps
+    def __init__(self, folder: str, clips: NonNegative = 3, steps: Positive = 6, history: PositiveFloat | None = None):
+        self.folder, self.clips, self.steps, self.history = Path(folder), clips, steps, history
 
     def on_validation_epoch_end(self, trainer, module) -> None:
         """Generate and export, before weight averaging, which comes later in the list, restores the trained weights."""
@@ -47,7 +48,7 @@ class VocoderSamples(Callback):
                 rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not resynthesized: {error.problem}")
         use = USE.format(spec=module.model.mel_spec)
         text = CardText("audio-to-audio", "A mel-conditioned diffusion vocoder", use)
-        export(trainer, module, self.folder, text)
+        export(trainer, module, self.folder, text, self.history)
 
     def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
         recording = Audio(waveform, vocoder.sample_rate)

@@ -1,8 +1,11 @@
 """Averaging, measuring and checkpointing, in small runs of the real command."""
 
+import os
 import shutil
+import signal
 import tempfile
 import time
+from types import SimpleNamespace
 
 import lightning
 import pytest
@@ -12,7 +15,7 @@ from torch import nn
 
 from audiodiff import Vocoder, config, train
 from audiodiff.errors import UserError
-from audiodiff.training.callbacks import ExponentialMovingAverage, newest_checkpoint
+from audiodiff.training.callbacks import Checkpoints, ExponentialMovingAverage, newest_checkpoint
 from audiodiff.training.checkpoint_io import AtomicCheckpointIO
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -224,3 +227,22 @@ def test_time_bound_is_kept_and_the_learning_rate_comes_down_to_its_floor(tmp_pa
     assert seconds <= timer["time_elapsed"]["train"] < seconds + 5
     (group,) = checkpoint["optimizer_states"][0]["param_groups"]
     assert 0.02 <= group["lr"] / group["full_lr"] < 0.05
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_end_saves_a_checkpoint_first(number, tmp_path):
+    saved = []
+    trainer = SimpleNamespace(global_step=3, world_size=1, is_global_zero=True, save_checkpoint=saved.append)
+    checkpoints, before = Checkpoints(str(tmp_path), every_n_steps=100), signal.getsignal(number)
+    checkpoints.on_train_start(trainer, None)
+    try:
+        trainer.global_step = 4
+        checkpoints.on_train_batch_end(trainer, None, None, None, 3)
+        os.kill(os.getpid(), number)
+        trainer.global_step = 5
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.on_train_batch_end(trainer, None, None, None, 4)
+    finally:
+        checkpoints.teardown(trainer, None, "fit")
+    assert saved == [tmp_path / "checkpoints/step=000000005.ckpt"]
+    assert signal.getsignal(number) is before
