@@ -32,6 +32,14 @@ def render(
     mel_spec: Annotated[
         str | None, typer.Option(help="Mel spec of saved mels that carry none, such as hifigan_22k.")
     ] = None,
+    convert_mel: Annotated[
+        bool,
+        typer.Option(
+            "--convert-mel",
+            help="Also accept saved mels of another transform or other bands, such as hifigan_22k, by approximate "
+            "conversion.",
+        ),
+    ] = False,
     vocoder: Annotated[
         Path | None, typer.Option(help="Vocoder of a voice, folder or name (default: the one that the voice names).")
     ] = None,
@@ -63,6 +71,7 @@ def render(
         options=options,
         files=files,
         mel_spec=mel_spec,
+        convert_mel=convert_mel,
         vocoder=vocoder,
         lexicon=lexicon,
         device=device,

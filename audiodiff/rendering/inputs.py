@@ -19,6 +19,7 @@ from torch import Tensor
 from audiodiff.audio import io
 from audiodiff.audio.mel import MelSpec, convert
 from audiodiff.audio.mel import file as mel_file
+from audiodiff.audio.mel.conversion import convert_mel
 from audiodiff.audio.reading.folder import files_below, obstacle
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError, first_line
@@ -72,12 +73,13 @@ class RenderInput:
         with io.AudioFile(self.path) as file:
             return round(file.seconds * vocoder.sample_rate / vocoder.spec.hop_length)
 
-    def load(self, vocoder: Vocoder, mel_spec: MelSpec | None = None) -> tuple[Tensor, int]:
+    def load(self, vocoder: Vocoder, mel_spec: MelSpec | None = None, approximate: bool = False) -> tuple[Tensor, int]:
         """Its mel (M, F) in the vocoder's spec, and the number of samples of its rendering.
 
         Args:
             vocoder: that renders it.
             mel_spec: of saved mels whose files carry none.
+            approximate: also convert a mel of other filters or another transform (`audio.mel.conversion`).
 
         Raises:
             UserError: the file cannot be read, is a mel of a spec that cannot be converted, or far above full scale.
@@ -88,11 +90,17 @@ class RenderInput:
             return mel, recording.samples.shape[-1]
         mel, spec = mel_file.load_mel(self.path, mel_spec)
         if spec != vocoder.spec:
-            try:
-                mel = convert(mel, spec, vocoder.spec)
-            except UserError as error:
-                raise UserError(self.path, error.problem, error.fix) from error
+            mel = self._convert(mel_tensor(mel, spec, str(self.path)), spec, vocoder.spec, approximate)
         return mel_tensor(mel, vocoder.spec, str(self.path)), mel.shape[-1] * vocoder.spec.hop_length
+
+    def _convert(self, mel: Tensor, source: MelSpec, target: MelSpec, approximate: bool) -> Tensor:
+        if approximate:
+            return convert_mel(mel, source, target, approximate=True).mel
+        try:
+            return convert(mel, source, target)
+        except UserError as error:
+            fix = "add --convert-mel, or compute it from audio with this spec"
+            raise UserError(self.path, error.problem, fix) from error
 
 
 def find_inputs(

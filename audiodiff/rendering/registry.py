@@ -28,6 +28,7 @@ class Request:
         options: of the model.
         files: how files are written.
         mel_spec: name of the spec of saved mels that carry none.
+        convert_mel: whether to convert saved mels of other filters or another transform.
         vocoder: of a voice, in place of its own.
         lexicon: CSV file of pronunciations for a voice.
         device, precision, compile: as of the pipelines.
@@ -38,6 +39,7 @@ class Request:
     options: RenderOptions
     files: FileOptions
     mel_spec: str | None = None
+    convert_mel: bool = False
     vocoder: Path | None = None
     lexicon: Path | None = None
     device: str = "auto"
@@ -57,11 +59,11 @@ def _render_mels(model: Path, request: Request, report: Callable[[UserError], No
     spec = None if request.mel_spec is None else MelSpec.preset(request.mel_spec)
     vocoder = Vocoder.from_pretrained(model, request.device, request.precision, compile=request.compile)
     inputs = find_inputs(request.inputs, request.out, report)
-    return render(vocoder, inputs, request.out, options, report, request.files, spec)
+    return render(vocoder, inputs, request.out, options, report, request.files, spec, request.convert_mel)
 
 
 def _render_texts(model: Path, request: Request, report: Callable[[UserError], None]) -> Outcome:
-    request.refuse("a voice", "mel_spec", "compile")
+    request.refuse("a voice", "mel_spec", "convert_mel", "compile")
     options = request.options.of(SpeechOptions, "a voice")
     lines = read_lines(request.inputs)
     synthesizer = SpeechSynthesizer.from_pretrained(

@@ -50,6 +50,7 @@ def render(
     report: Callable[[UserError], None],
     files: FileOptions = FileOptions(),  # noqa: B008, frozen
     mel_spec: MelSpec | None = None,
+    convert_mel: bool = False,
     quiet: bool = False,
 ) -> Outcome:
     """Render clips below a folder.
@@ -62,6 +63,7 @@ def render(
         report: called with the error of each clip that cannot be rendered; the others are.
         files: how files are written.
         mel_spec: of saved mels whose files carry none.
+        convert_mel: also convert saved mels of other filters or another transform, approximately.
         quiet: no progress bar.
 
     Raises:
@@ -79,12 +81,20 @@ def render(
     with folder_lock(out):
         sidecar.create_folder(Path(out))  # with the reason, where there is none
         writer = JobWriter(COMMAND, vocoder, Path(out), files, report)
-        return _Renderer(vocoder, writer, options, mel_spec)(inputs, quiet)
+        return _Renderer(vocoder, writer, options, mel_spec, convert_mel)(inputs, quiet)
 
 
 class _Renderer:
-    def __init__(self, vocoder: Vocoder, writer: JobWriter, options: SynthesisOptions, mel_spec: MelSpec | None):
-        self.vocoder, self.writer, self.options, self.mel_spec = vocoder, writer, options, mel_spec
+    def __init__(
+        self,
+        vocoder: Vocoder,
+        writer: JobWriter,
+        options: SynthesisOptions,
+        mel_spec: MelSpec | None,
+        convert_mel: bool,
+    ):
+        self.vocoder, self.writer, self.options = vocoder, writer, options
+        self.mel_spec, self.convert_mel = mel_spec, convert_mel
 
     def __call__(self, inputs: Sequence[RenderInput], quiet: bool) -> Outcome:
         jobs = [job for source in inputs if (job := self._attempt(self._plan, source))]
@@ -123,11 +133,14 @@ class _Renderer:
     def _batch(self, jobs: Sequence[RenderJob], advance: Callable[[Progress], None]) -> None:
         clips = []
         for job in jobs:
-            loaded = self._attempt(lambda source: source.load(self.vocoder, self.mel_spec), job.source)
+            loaded = self._attempt(self._load, job.source)
             if loaded:
                 clips.append((job, *loaded))
         if any(job.missing for job, *_ in clips):
             self._synthesize(clips, advance)
+
+    def _load(self, source: RenderInput) -> tuple[Tensor, int]:
+        return source.load(self.vocoder, self.mel_spec, self.convert_mel)
 
     def _synthesize(
         self, clips: list[tuple[RenderJob, Tensor, int]], advance: Callable[[Progress], None] | None
@@ -162,6 +175,7 @@ class _Renderer:
             "id": job.source.id,
             "input": str(job.source.path),
             "mel_spec": self.vocoder.spec.to_dict(),
+            "convert_mel": self.convert_mel and job.source.is_mel,
             "frames": job.frames,
             "seconds": audio.seconds,
         }

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from audiodiff.audio.io import write
-from audiodiff.audio.mel import PRESETS
+from audiodiff.audio.io import resample, write
+from audiodiff.audio.mel import PRESETS, MelSpectrogram
 from audiodiff.audio.mel.file import save_mel, spec_path
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
@@ -192,5 +192,25 @@ def test_another_logarithm_is_converted(vocoder, recording, tmp_path):
 
 def test_another_mel_is_refused_by_the_fields_that_differ(vocoder, tmp_path):
     source = save_bare(tmp_path / "taco.npy", np.zeros((80, 5)), PRESETS["tacotron2_22k"])
-    with pytest.raises(UserError, match=r"taco\.npy: .*sample_rate: 22050 != 16000"):
+    with pytest.raises(UserError, match=r"taco\.npy: .*sample_rate: 22050 != 16000.*--convert-mel") as error:
         source.load(vocoder)
+    assert "\n" not in str(error.value)
+
+
+def test_another_mel_is_converted_where_that_is_allowed(vocoder, recording, tmp_path):
+    """Mels of HiFi-GAN's convention, as text-to-speech models predict them."""
+    theirs = PRESETS["hifigan_22k"]
+    audio = recording(12000)
+    saved = MelSpectrogram(theirs)(resample(audio.samples, audio.sample_rate, 22050))
+    source = save_bare(tmp_path / "matcha.npy", saved.numpy(), theirs)
+    mel, length = source.load(vocoder, approximate=True)
+    ours = vocoder.mel(audio)
+    frames = min(mel.shape[-1], ours.shape[-1])
+    assert abs(mel.shape[-1] - ours.shape[-1]) <= 1 and length == mel.shape[-1] * 256
+    assert 8.686 * (mel[:, :frames] - ours[:, :frames]).abs().mean() < 2
+
+
+def test_a_mel_that_cannot_be_sound_is_refused_before_it_is_converted(vocoder, tmp_path):
+    source = save_bare(tmp_path / "loud.npy", np.full((80, 5), 1e6), PRESETS["hifigan_22k"])
+    with pytest.raises(UserError, match=r"loud\.npy: .*full-scale"):
+        source.load(vocoder, approximate=True)

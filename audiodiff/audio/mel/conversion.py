@@ -1,10 +1,12 @@
 """Conversion of mels between specs.
 
-If only the logarithm differs, the conversion is exact (`audiodiff.audio.mel.convert`). If the filter bank differs, but
-not the transform, the spectrum is estimated first: of all non-negative spectra that have the mel, the one that the
-multiplicative iteration of Richardson (1972) and Lucy (1974) reaches from the mel's own smooth envelope; its harmonics
-are as blurred as the source's bands. If the transform differs too (window, hop or sample rate), that spectrum is taken
-as power per hertz and interpolated in frequency and time, an approximation that has to be allowed explicitly.
+If only the logarithm differs, the conversion is exact (`audiodiff.audio.mel.convert`). Otherwise it goes through a
+signal: noise with the mel's envelope is brought to have the mel (`audio.consistency`), resampled and analyzed with the
+target's transform and filters. Any signal that has the mel is blurred in time and frequency by the
+target's window as speech is, which an estimate of magnitudes alone is not: magnitudes by the pseudo-inverse of the
+filter bank or by Richardson and Lucy's iteration, interpolated to the target's frames and frequencies, are three times
+as far from the mel of the recording. Between different transforms (window, hop, sample rate) the conversion is an
+approximation all the same, and has to be allowed explicitly.
 """
 
 from collections.abc import Iterator
@@ -14,11 +16,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from audiodiff.audio.mel import MelSpec, convert, filterbank, window
-from audiodiff.audio.prior import envelope
+from audiodiff.audio.consistency import project
+from audiodiff.audio.io import resample
+from audiodiff.audio.mel import MelSpec, MelSpectrogram, convert
+from audiodiff.audio.prior import MelPrior
 from audiodiff.errors import UserError
 
-_ITERATIONS = 40
+_ITERATIONS = 64
 _LOGARITHM = {"log_base", "log_floor"}
 # These matter only at the edges of a clip or far below any floor.
 _HARMLESS = {"padding", "power_offset", "version"}
@@ -53,12 +57,8 @@ def convert_mel(mel: Tensor, source: MelSpec, target: MelSpec, approximate: bool
     if differing & _TRANSFORM and not approximate:
         lines = [line for line in source.differences(target) if line.partition(":")[0] in _TRANSFORM]
         raise UserError("mel", f"has another transform: {'; '.join(lines)}", "allow it with --approximate")
-    spectrum = estimate_magnitudes(mel.double(), source)
-    if differing & _TRANSFORM:
-        spectrum = _resample(spectrum, source, target)
-    linear = filterbank(target, spectrum).T @ spectrum.pow(target.power)
     kind = "approximate" if differing & _TRANSFORM else "estimated"
-    return Conversion(target.compress(linear).to(mel.dtype), kind, notes)
+    return Conversion(_analyze(_signal(mel.float(), source), source, target, mel.shape[-1]).to(mel.dtype), kind, notes)
 
 
 def _notes(source: MelSpec, target: MelSpec, differing: set[str]) -> Iterator[str]:
@@ -72,45 +72,23 @@ def _notes(source: MelSpec, target: MelSpec, differing: set[str]) -> Iterator[st
         yield f"above {source.f_max:g} Hz the source has no bands: filled with silence"
 
 
-def estimate_magnitudes(mel: Tensor, spec: MelSpec, iterations: int = _ITERATIONS) -> Tensor:
-    """Estimate smooth magnitudes |X| of a mel: log-mel (M, F) -> (bins, F), 0 outside all bands."""
-    filters = filterbank(spec, mel)
-    coverage = filters.sum(1, keepdim=True)
-    linear = spec.expand(mel)
-    estimate = envelope(mel[None], spec)[0].T.pow(spec.power) * (coverage > 0)
-    tiny = torch.finfo(mel.dtype).tiny
-    for _ in range(iterations):
-        ratio = linear / (filters.T @ estimate).clamp(min=tiny)
-        estimate = estimate * (filters @ ratio) / coverage.clamp(min=tiny)
-    return estimate.pow(1 / spec.power)
+def _signal(mel: Tensor, spec: MelSpec) -> Tensor:
+    """A signal (F * hop_length,) that has a mel (M, F)."""
+    noise = torch.randn(1, mel.shape[-1] * spec.hop_length, generator=torch.Generator().manual_seed(0))
+    return project(MelPrior(spec).color(noise, mel[None]), mel[None], spec, _ITERATIONS)[0]
 
 
-def _resample(spectrum: Tensor, source: MelSpec, target: MelSpec) -> Tensor:
-    """Convert magnitudes (bins, F) of the source's transform to the target's, by power per hertz."""
-    scale = _power_per_hertz(target, spectrum) / _power_per_hertz(source, spectrum)
-    hertz = torch.arange(target.bins, dtype=spectrum.dtype) * target.sample_rate / target.n_fft
-    silence = spectrum[spectrum > 0].min() * 1e-6
-    level = (spectrum.clamp(min=silence)).log()
-    level = _interpolate(level, hertz * source.n_fft / source.sample_rate)
-    samples = (spectrum.shape[-1] - source.center) * source.hop_length * target.sample_rate / source.sample_rate
-    frames = max(1, target.frames(round(samples)))
-    seconds = (torch.arange(frames, dtype=spectrum.dtype) * target.hop_length + target.offset) / target.sample_rate
-    place = (seconds * source.sample_rate - source.offset) / source.hop_length
-    level = _interpolate(level.T, place).T
-    return (level.exp() * scale.sqrt()) * (hertz <= source.sample_rate / 2)[:, None]
-
-
-def _power_per_hertz(spec: MelSpec, like: Tensor) -> Tensor:
-    """|X|^2 of white noise with unit power per hertz."""
-    return window(spec, like).square().sum() * spec.sample_rate
-
-
-def _interpolate(values: Tensor, position: Tensor) -> Tensor:
-    """Interpolate rows of `values` (N, K) linearly at positions (P,), constant beyond the ends: (P, K)."""
-    position = position.clamp(0, len(values) - 1)
-    left = position.floor().long().clamp(max=max(len(values) - 2, 0))
-    fraction = (position - left)[:, None]
-    return values[left] * (1 - fraction) + values[(left + 1).clamp(max=len(values) - 1)] * fraction
+def _analyze(signal: Tensor, source: MelSpec, target: MelSpec, frames: int) -> Tensor:
+    """The target's mel of a signal that has `frames` frames of the source, silent outside the source's bands."""
+    seconds = (frames - source.center) * source.hop_length / source.sample_rate
+    signal = resample(signal, source.sample_rate, target.sample_rate)
+    samples = max(round(seconds * target.sample_rate), target.hop_length)
+    signal = torch.nn.functional.pad(signal, (0, max(0, samples - len(signal))))[:samples]
+    analysis = MelSpectrogram(target)
+    hertz = torch.arange(target.bins) * (target.sample_rate / target.n_fft)
+    inside = (source.f_min <= hertz) & (hertz <= source.f_max)
+    analysis.filterbank = analysis.filterbank * inside[:, None]
+    return analysis(signal)
 
 
 def round_trip(mel: Tensor, source: MelSpec, target: MelSpec) -> tuple[float, float]:
