@@ -9,6 +9,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from audiodiff.audio.io import Audio
 from audiodiff.text.front_end import Utterance
 
 SYNTHESIZED_SECONDS = 0.5
@@ -24,31 +25,28 @@ def pause_seconds(utterance: Utterance) -> dict[int, float]:
     return seconds
 
 
-def insert_silence(
-    samples: Tensor, frames: Tensor, utterance: Utterance, hop_length: int, sample_rate: int
-) -> tuple[Tensor, Tensor]:
+def insert_silence(audio: Audio, durations: Tensor, utterance: Utterance) -> tuple[Audio, Tensor]:
     """Insert what is not synthesized of the pauses, and fade all ends: what remains of noise there would click.
 
     Args:
-        samples: (T,), of the utterance.
-        frames: (N,) mel frames of its symbols and both boundaries.
+        audio: of the utterance, samples (T,).
+        durations: (N,) seconds of its symbols and both boundaries.
         utterance: that asks for the pauses.
-        hop_length: samples of a frame.
-        sample_rate: Hz.
 
     Returns:
-        Samples and frames with the silence.
+        Audio and durations with the silence.
     """
-    ends, frames = (frames.cumsum(0) * hop_length).tolist(), frames.clone()
-    pieces, start, fade = [], 0, round(FADE_SECONDS * sample_rate)
+    samples, rate = audio.samples, audio.sample_rate
+    ends, longer = durations.cumsum(0), durations.clone()
+    pieces, start, fade = [], 0, round(FADE_SECONDS * rate)
     for place, seconds in sorted(pause_seconds(utterance).items()):
-        silent = round((seconds - SYNTHESIZED_SECONDS) * sample_rate / hop_length)
+        silent = round((seconds - SYNTHESIZED_SECONDS) * rate)
         if silent > 0:
-            middle = int(ends[place] - frames[place] * hop_length // 2)
-            pieces += [_faded(samples[start:middle], fade), samples.new_zeros(silent * hop_length)]
-            frames[place] += silent
+            middle = round(float(ends[place] - durations[place] / 2) * rate)
+            pieces += [_faded(samples[start:middle], fade), samples.new_zeros(silent)]
+            longer[place] += silent / rate
             start = middle
-    return torch.cat([*pieces, _faded(samples[start:], fade)]), frames
+    return Audio(torch.cat([*pieces, _faded(samples[start:], fade)]), rate), longer
 
 
 def _faded(samples: Tensor, length: int) -> Tensor:

@@ -7,9 +7,9 @@ cut within a sentence keeps less of it, an empty line between paragraphs adds `P
 of these; a pause that the text asks for, `[pause 0.5]`, is as long as it says.
 
 A text is spoken as a speaker of the training data, as a mixture of them, or as the speaker of a reference clip, if the
-model takes one. Pace scales the predicted durations, a pitch shift the predicted pitch, energy is an offset of the
-log-mel. Part k of seed s starts from the noise of clip k (`pipelines.seeds`), so that a stream, the whole text and any
-batch agree.
+model takes one. The rate scales the time of the mel (`audio.mel.time_scale`), a pitch shift the predicted pitch, energy
+is an offset of the log-mel. Part k of seed s starts from the noise of clip k (`pipelines.seeds`), so that a stream, the
+whole text and any batch agree.
 """
 
 import math
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.io import Audio
+from audiodiff.audio.mel.time_scale import scale_time
 from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.diffusion.samplers.sampler import DenoiserLike, Sampler
@@ -187,7 +188,8 @@ class SpeechSynthesizer(Pipeline):
     ) -> Prosody:
         """Durations (1, N) in mel frames and pitch (1, N) in Hz of an utterance's symbols and both boundaries.
 
-        Of pauses, only what is synthesized (`pauses`).
+        Of pauses, only what is synthesized (`pauses`). The rate of the options divides the durations later; those of
+        pauses are multiplied by it, so that they last as long as the text says.
 
         Args:
             utterance: a sentence or a clause.
@@ -196,10 +198,9 @@ class SpeechSynthesizer(Pipeline):
         """
         options = options or SpeechOptions()
         predicted = self.model.predict_prosody(symbols or self.encode(utterance, options))
-        durations = predicted.durations.clamp(min=_MIN_FRAMES) / options.rate
-        per_second = self.model.mel_spec.sample_rate / self.model.mel_spec.hop_length
+        durations = predicted.durations.clamp(min=_MIN_FRAMES)
         for place, seconds in pause_seconds(utterance).items():
-            durations[0, place] += min(seconds, SYNTHESIZED_SECONDS) * per_second
+            durations[0, place] += min(seconds, SYNTHESIZED_SECONDS) * self._frame_rate * options.rate
         return Prosody(durations, predicted.pitch * 2 ** (options.pitch / 12))
 
     @torch.inference_mode()
@@ -213,13 +214,13 @@ class SpeechSynthesizer(Pipeline):
         noise_seed: int | None = None,
         callback: Callable[[Progress], None] | None = None,
     ) -> Tensor:
-        """The log-mel (M, F) of an utterance.
+        """The log-mel (M, F) of an utterance, at the rate of the options.
 
         Args:
             utterance: a sentence or a clause.
             options: how.
             symbols: as of `encode`, if they are known.
-            prosody: durations and pitch; None: predicted ones.
+            prosody: durations at rate 1 and pitch; None: predicted ones.
             noise_seed: of the noise, in place of clip 0 of the options' seed.
             callback: called with the progress after every step.
         """
@@ -238,9 +239,10 @@ class SpeechSynthesizer(Pipeline):
 
             def report(step: int, nfe: int, mel: Tensor) -> None:
                 if callback is not None:
-                    callback(Progress(step + 1, nfe, mel + gain))
+                    callback(Progress(step + 1, nfe, scale_time(mel, options.rate) + gain))
 
-            return sample_mel(model, encoded, sampler, seed, denoiser, options.temperature, report) + gain
+            mel = sample_mel(model, encoded, sampler, seed, denoiser, options.temperature, report)
+            return scale_time(mel, options.rate) + gain
 
     def _parts(self, text: str | Utterance, first_limit: int = CLAUSE_CHARACTERS) -> Iterator[_Part]:
         if isinstance(text, Utterance):
@@ -273,20 +275,25 @@ class SpeechSynthesizer(Pipeline):
 
     @torch.inference_mode()
     def _speak(self, part: _Part, options: SpeechOptions, seed: int, callback: Any) -> Speech:
-        spec, symbols = self.model.mel_spec, self.encode(part.utterance, options)
+        symbols = self.encode(part.utterance, options)
         prosody = self.prosody(part.utterance, options, symbols=symbols)
-        limit = _CLAUSE_SILENCE / 2 * spec.sample_rate / spec.hop_length / options.rate
+        limit = _CLAUSE_SILENCE / 2 * self._frame_rate
         for place, whole in ((0, part.first), (-1, part.last)):
             if not whole and not part.utterance.pauses:
                 prosody.durations[0, place] = prosody.durations[0, place].clamp(max=limit)
         if part.paragraph_ends:
-            prosody.durations[0, -1] += PARAGRAPH_PAUSE * spec.sample_rate / spec.hop_length / options.rate
+            prosody.durations[0, -1] += PARAGRAPH_PAUSE * self._frame_rate
         mel = self.mel(part.utterance, options, symbols=symbols, prosody=prosody, noise_seed=seed, callback=callback)
         generated = self.vocoder.generate(mel, clip_seeds=[seed], steps=self._vocoder_steps)
         assert isinstance(generated, Audio)
-        frames = whole_frames(prosody.durations)[0]
-        samples, frames = insert_silence(generated.samples, frames, part.utterance, spec.hop_length, spec.sample_rate)
-        return _timed(part.utterance, Audio(samples, spec.sample_rate), frames, spec.hop_length)
+        durations = whole_frames(prosody.durations)[0] / self._frame_rate / options.rate
+        audio, durations = insert_silence(generated, durations, part.utterance)
+        return _timed(part.utterance, audio, durations)
+
+    @property
+    def _frame_rate(self) -> float:
+        """Mel frames a second."""
+        return self.model.mel_spec.sample_rate / self.model.mel_spec.hop_length
 
     @property
     def _decibel(self) -> float:
@@ -367,10 +374,10 @@ def _options(options: SpeechOptions | None, overrides: Mapping[str, Any]) -> Spe
         raise UserError(f"option {name}", "unknown", f"choose among {', '.join(known)}") from None
 
 
-def _timed(utterance: Utterance, audio: Audio, frames: Tensor, hop_length: int) -> Speech:
-    """The audio of an utterance with the times of its words and phonemes."""
+def _timed(utterance: Utterance, audio: Audio, durations: Tensor) -> Speech:
+    """The audio of an utterance with the times of its words and phonemes, of their durations (N,) in seconds."""
     seconds = audio.samples.shape[-1] / audio.sample_rate
-    edges = [0.0, *(frames.cumsum(0) * hop_length / audio.sample_rate).clamp(max=seconds).tolist()]
+    edges = [0.0, *durations.cumsum(0).clamp(max=seconds).tolist()]
     edges[-1] = seconds
     symbols = ["", *utterance.phonemes, ""]
     phonemes = tuple(TimedPhoneme(symbol, *times) for symbol, times in zip(symbols, pairwise(edges), strict=True))

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import audiodiff
 from audiodiff.audio.io import Audio, read
+from audiodiff.audio.mel.time_scale import scale_time
 from audiodiff.errors import UserError
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.pipelines.options import SpeechOptions
@@ -98,6 +100,13 @@ def test_parts_meet_in_silence(voice):
     for part in voice.stream(LONG, QUICK):
         samples = part.audio.samples
         assert samples[[0, -1]].abs().max() < 0.05 * samples.abs().max()
+
+
+def test_a_rate_changes_the_time_and_nothing_else(voice):
+    utterance = voice.front.phonemize("The file is ready.")
+    usual = voice.mel(utterance, QUICK)
+    for rate in (0.5, 1, 1.5, 2):
+        assert torch.equal(voice.mel(utterance, replace(QUICK, rate=rate)), scale_time(usual, rate))
 
 
 def test_rate_scales_the_duration(voice):
@@ -228,7 +237,7 @@ def test_a_pause_is_as_long_as_asked_at_any_rate(voice, text):
         pauses = voice.prosody(utterance := voice.front.phonemize(text), SpeechOptions(rate=rate)).durations
         plain = voice.prosody(Utterance(utterance.text, utterance.phonemes, utterance.words), SpeechOptions(rate=rate))
         spec = voice.model.mel_spec
-        longer = (pauses - plain.durations).sum() * spec.hop_length / spec.sample_rate
+        longer = (pauses - plain.durations).sum() / rate * spec.hop_length / spec.sample_rate
         assert float(longer) == pytest.approx(0.5, abs=1e-4)
 
 

@@ -102,7 +102,7 @@ def manners(sentences_read: list[str], manner: str = "") -> list[Reading]:
 
 
 def _recording(sentence: str, reading: Reading, phonemes: str) -> Recording:
-    manner = () if reading == Reading(sentence) else (reading.rate, reading.semitones)
+    manner = () if reading == Reading(sentence) else (reading.semitones,)
     read = partial(speak, phonemes, int(text_hash(sentence)[:8], 16), *manner)
     reason = "" if phonemes else "its text cannot be read as one sentence"
     name = "/".join(map(str, (package().version, sentence, *manner)))
@@ -124,13 +124,12 @@ def _assets() -> Path:
     return locate("hibari") / "assets"
 
 
-def speak(phonemes: str, seed: int = 0, rate: float = 1.0, semitones: float = 0.0) -> TimedAudio:
+def speak(phonemes: str, seed: int = 0, semitones: float = 0.0) -> TimedAudio:
     """Synthesize a phoneme string.
 
     Args:
         phonemes: at most `teacher.MOST_SYMBOLS` symbols.
         seed: of the noise in it.
-        rate: pace, an input of the network.
         semitones: shift of the pitch (`audio.psola`). The pitch of the symbols is stated: that which is measured
             without a shift, which a shift cannot make harder to measure, times the factor.
 
@@ -140,7 +139,7 @@ def speak(phonemes: str, seed: int = 0, rate: float = 1.0, semitones: float = 0.
 
     model, inputs = _model()
     ids = np.array([[0, *(inputs[symbol] for symbol in phonemes), 0]], np.int64)
-    out = model.run(ids=ids, speed=np.full(1, rate, np.float32))
+    out = model.run(ids=ids, speed=np.ones(1, np.float32))
     spectrum, f0 = (out[name][0] for name in ("lh", "theta", "ln", "lr", "phi")), out["f0"][0]
     samples = dsp.synth(*spectrum, f0, np.random.default_rng(seed))
     frames = np.ravel(out[_DURATIONS]).tolist()

@@ -1,7 +1,7 @@
-"""Manners of reading that plain sentences lack: another rate, another pitch, and single words, letters and numbers.
+"""Manners of reading that plain sentences lack: another pitch, and single words, letters and numbers.
 
-A voice that is trained on sentences at one pace only hurries a single letter, does not follow a pitch that its speaker
-never has, and slurs at twice the rate. So some of the texts are read in a manner that is chosen at random.
+A voice that is trained on sentences only hurries a single letter, and does not follow a pitch that its speaker never
+has. So some of the texts are read in a manner that is chosen at random.
 """
 
 import random
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from audiodiff.data.corpora.corpus import text_hash
 
 MOST_SEMITONES = 7.0  # higher or lower
-MOST_OCTAVES_OF_RATE = 1.0  # faster or slower
 _WORD = re.compile(r"[A-Za-z']{3,}")
 
 
@@ -22,12 +21,10 @@ class Reading:
 
     Attributes:
         text: to read.
-        rate: pace; 2 is twice as fast.
         semitones: shift of the pitch.
     """
 
     text: str
-    rate: float = 1.0
     semitones: float = 0.0
 
 
@@ -39,14 +36,11 @@ def shifted(sentence: str) -> Reading:
 def varied(sentence: str) -> Reading:
     """A reading of a sentence, or of one of its words, a letter or a number; drawn by the hash of the sentence.
 
-    Half of them have another pitch, a quarter another rate, and a quarter are short.
+    Two thirds of them have another pitch, a third are short.
     """
     draw = random.Random(text_hash(sentence))
-    kind = draw.randrange(4)
-    if kind < 2:
+    if draw.randrange(3):
         return _shifted(sentence, draw)
-    if kind == 2:
-        return Reading(sentence, rate=round(2 ** draw.uniform(-MOST_OCTAVES_OF_RATE, MOST_OCTAVES_OF_RATE), 3))
     words = _WORD.findall(sentence) or [sentence]
     short = draw.choice(
         [draw.choice(words).capitalize(), draw.choice(string.ascii_uppercase), str(draw.randrange(100))]
