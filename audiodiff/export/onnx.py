@@ -27,10 +27,12 @@ from audiodiff.models.registry import MODEL_TYPES
 
 
 def _vocoder(model: Any) -> dict[str, Any]:
-    return {"mel_spec": runner_settings.mel_spec(model.mel_spec), "runner": runner_settings.settings(model)}
+    described = {"mel_spec": runner_settings.mel_spec(model.mel_spec), "runner": runner_settings.settings(model)}
+    return described | {"positions_per_second": model.sample_rate}
 
 
-# What an export describes besides the graph, by model type; None: it has no denoiser.
+# What an export describes besides the graph, by model type: at least how many positions of the network's input are a
+# second. None: it has no denoiser.
 DESCRIBED: dict[str, Callable[[Any], dict[str, Any]] | None] = {
     "vocoder": _vocoder,
     "audio": lambda model: {"positions_per_second": model.sample_rate / model.stride},
@@ -71,7 +73,9 @@ def export_onnx(model: str | Path, out: str | Path, dtype: str = "float32", over
     plain = graph.export_graph(built)
     variants = {name: store(plain, graph.weight_names(built)) for name, store in graph_weights.DTYPES.items()}
     encoded = {name: proto.SerializeToString() for name, proto in variants.items()}
-    contents = {GRAPH: encoded[dtype], ARRAYS: serialized(_arrays(built))}
+    described = describe(built)
+    arrays = built.part_weights() | (runner_settings.arrays(built) if "runner" in described else {})
+    contents = {GRAPH: encoded[dtype], ARRAYS: serialized({name: _smallest(array) for name, array in arrays.items()})}
     config = {
         "format": FORMAT,
         "version": VERSION,
@@ -82,10 +86,10 @@ def export_onnx(model: str | Path, out: str | Path, dtype: str = "float32", over
         "graph": _interface(variants[dtype], built),
         "model": {name: checkpoint.describe(value) for name, value in found.arguments.items()},
         "training": found.training,
-        **describe(built),
+        **described,
     }
     contents[CONFIG] = (json.dumps(config, indent=1) + "\n").encode()
-    if found.type == "vocoder":
+    if "runner" in described:
         contents[RUNNER] = Path(runner.__file__).read_bytes()
     contents[CARD] = onnx_card.card(built, config, encoded).encode()
     _write(out, contents)
@@ -106,13 +110,9 @@ def _write(out: Path, contents: Mapping[str, bytes]) -> None:
             files.enter_context(atomic_write(out / name)).write_bytes(content)
 
 
-def _arrays(model: DiffusionModel) -> dict[str, Tensor]:
-    """Weights of all parts but the network and constants of the runner, in float16 where that loses nothing."""
-    found = model.part_weights() | (runner_settings.arrays(model) if hasattr(model, "mel_spec") else {})
-    return {name: _smallest(array.detach().cpu().contiguous()) for name, array in found.items()}
-
-
 def _smallest(array: Tensor) -> Tensor:
+    """The array in float16 where that loses nothing."""
+    array = array.detach().cpu().contiguous()
     half = array.half()
     return half if array.dtype == torch.float32 and torch.equal(half.float(), array) else array
 

@@ -66,7 +66,7 @@ def card(model: DiffusionModel, config: Mapping[str, Any], graphs: Mapping[str, 
             "",
             "## Size, error and time",
             "",
-            *measure(model, graphs, dtype),
+            *measure(model, graphs, dtype, config["positions_per_second"]),
             "",
         ]
     )
@@ -79,14 +79,14 @@ def _shape(shape: list[Any]) -> str:
     return " x ".join(map(str, shape))
 
 
-def measure(model: DiffusionModel, graphs: Mapping[str, bytes], chosen: str) -> list[str]:
+def measure(model: DiffusionModel, graphs: Mapping[str, bytes], chosen: str, rate: float) -> list[str]:
     """The table: each way of storing the weights beside the torch network."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         multiple = graph.multiple_of(model.network)
         networks = {name: OnnxNetwork(content, model.network, multiple) for name, content in graphs.items()}
-        lengths = [max(1, round(seconds * _rate(model) / multiple)) for seconds in SECONDS]
+        lengths = [max(1, round(seconds * rate / multiple)) for seconds in SECONDS]
         times = [_times(model, networks, blocks) for blocks in lengths]
         errors = {name: _error(model, network, lengths[1]) for name, network in networks.items()}
     finally:
@@ -111,13 +111,6 @@ def measure(model: DiffusionModel, graphs: Mapping[str, bytes], chosen: str) -> 
         "random conditions, as a share of the peak: an upper bound, as rounding grows with every step."
     )
     return [*table, "", note]
-
-
-def _rate(model: Any) -> float:
-    """Positions of the process in a second."""
-    if hasattr(model, "fold"):
-        return model.sample_rate / (model.mel_spec.hop_length * model.fold)
-    return model.sample_rate / getattr(model, "stride", 1)
 
 
 def _times(model: DiffusionModel, networks: Mapping[str, OnnxNetwork], blocks: int) -> dict[str, float]:

@@ -6,12 +6,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny_models import make_model, sound
+from tiny_models import make_acoustic, make_model, sound
 
 from audiodiff import extras
 from audiodiff.audio.io import read, write
@@ -24,8 +25,14 @@ from audiodiff.export import graph, graph_weights
 from audiodiff.models import onnx_export
 from audiodiff.models.onnx_network import OnnxNetwork
 from audiodiff.nn.condition import Condition
+from audiodiff.nn.frontends.frontend import StftFrontend
+from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.options import GenerationConfig, SpeechOptions
+from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
+from audiodiff.text.front_end import Utterance
 
 ROOT = Path(__file__).parents[2]
 BLOCKED = {"torch", "audiodiff", "scipy", "librosa", "soundfile", "safetensors", "onnx"}
@@ -82,6 +89,33 @@ def test_pipeline_equals_torch_alone_and_in_batches(exported, conditioned):
             assert (a.samples - b.samples).abs().max() < 1e-4 * a.samples.abs().max()
     streamed = torch.cat([piece.samples for piece in other.stream(iter(mels[:1]), 3, seed=2, chunk=4)])
     assert torch.allclose(streamed, other.generate(mels[0], 3, seed=2).samples, atol=1e-4)
+
+
+@pytest.mark.parametrize("latents", [False, True])
+def test_generator_equals_torch_with_guidance_and_its_codec(exported, latents, make_music, make_latent_music):
+    folder = exported(make_latent_music() if latents else make_music())
+    assert not (folder / "run.py").exists()
+    generators = (
+        AudioGenerator.from_pretrained(folder.parent / "model"),
+        AudioGenerator.from_pretrained(folder, backend="onnx"),
+    )
+    wishes = {} if latents else {"conditions": {"labels": ["kick"]}, "guidance_scale": 2}
+    expected, found = (
+        generator.generate(GenerationConfig(steps=2, seconds=0.11, **wishes), count=2).samples
+        for generator in generators
+    )
+    assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_voice_equals_torch(exported):
+    folder = exported(make_acoustic())
+    voices = (
+        SpeechSynthesizer.from_pretrained(folder.parent / "model"),
+        SpeechSynthesizer.from_pretrained(folder, backend="onnx"),
+    )
+    utterance = Utterance.from_phonemes("hɛloʊ wɜld")
+    expected, found = (voice.mel(utterance, SpeechOptions(steps=2, guidance_scale=2)) for voice in voices)
+    assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
 
 
 def test_weights_in_half_precision_are_those_weights_rounded(exported):
@@ -172,6 +206,15 @@ def test_a_damaged_graph_and_lack_of_memory_are_user_errors(monkeypatch):
 # ---- through the exporter, half a minute for each model ----
 
 
+def model_around(frontend, **options):
+    """A model that is no more than its random network."""
+    network = Network(frontend, 0, 1, [16, 16], [1, 1], 3, 16, **options).eval()
+    for parameter in network.parameters():
+        if not parameter.detach().any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return SimpleNamespace(network=network, denoiser=SimpleNamespace(network=network), built_in=[], conditioners=[])
+
+
 def evaluate(model, clips, blocks, shorter):
     """The largest difference of the graph's prediction from the network's, of clips of different lengths."""
     network = OnnxNetwork(
@@ -189,14 +232,16 @@ def evaluate(model, clips, blocks, shorter):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["bridge", "strided", "labels", "latents", "acoustic"])
-def test_graph_of_every_kind_of_network(kind, request):
+@pytest.mark.parametrize("kind", ["bridge", "strided", "folded", "tokens", "labels", "latents", "acoustic"])
+def test_graph_of_every_kind_of_network(kind, make_music, make_latent_music):
     models = {
         "bridge": lambda: make_model(prior="rough", bridge=1.0),
         "strided": lambda: make_model(frontend="strided"),
-        "labels": lambda: request.getfixturevalue("make_music")(),
-        "latents": lambda: request.getfixturevalue("make_latent_music")(),
-        "acoustic": lambda: request.getfixturevalue("make_speech")(),
+        "folded": lambda: model_around(StftFrontend(1, 64, 16), block="convnext", fold=2),
+        "tokens": lambda: model_around(StftFrontend(2, 64, 16), token_channels=8, attention_levels=2),
+        "labels": make_music,
+        "latents": make_latent_music,
+        "acoustic": make_acoustic,
     }
     model = models[kind]()
     assert evaluate(model, 2, 3, model.network.condition_hop) < 1e-5
