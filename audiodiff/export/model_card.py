@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from audiodiff.data.licenses import license_names, license_terms
 from audiodiff.data.manifest import Manifest
@@ -156,7 +157,7 @@ def model_card(
         limitations: known limitations, Markdown.
     """
     pipeline_tag, describe = CARDS[model.TYPE]
-    corpora = [corpus for manifest in _largest(manifests) for corpus in provenance(manifest)]
+    corpora = [corpus for manifest in _distinct(manifests) for corpus in provenance(manifest)]
     return CARD.format(
         name=name,
         metadata=metadata(pipeline_tag, licenses),
@@ -200,10 +201,14 @@ def _bill(records: Sequence[dict]) -> str:
     return f"Together {sum(one for one in hours if one is not None):.1f} core-hours of training{rest}."
 
 
-def _largest(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """The manifests without those whose clips are all in another: a later stage may train on more of the same data."""
-    clips = [{(clip.id, clip.content) for clip in manifest.clips} for manifest in manifests]
-    return [manifest for manifest, own in zip(manifests, clips, strict=True) if not any(own < other for other in clips)]
+def _distinct(manifests: Sequence[Manifest]) -> Iterator[Manifest]:
+    """The manifests, the largest first, with every clip in one only: stages of a training share data."""
+    known: set[tuple[str, str]] = set()
+    for manifest in sorted(manifests, key=lambda one: -len(one.clips)):
+        clips = tuple(clip for clip in manifest.clips if (clip.id, clip.content) not in known)
+        known |= {(clip.id, clip.content) for clip in clips}
+        if clips:
+            yield replace(manifest, clips=clips)
 
 
 def _synthetic(corpora: Sequence[Provenance]) -> str:

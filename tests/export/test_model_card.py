@@ -65,7 +65,8 @@ def voice_card(tmp_path, *stages) -> str:
         speakers=("hibari/voice", "kokoro/voice"),
         parameters=lambda: [SimpleNamespace(numel=lambda: 1_234_567)],
     )
-    manifests = [Manifest(clips[:2], tmp_path), Manifest(clips, tmp_path)]  # of two stages
+    first = (*clips[:2], clip("hibari-shifted", **apache))
+    manifests = [Manifest(first, tmp_path), Manifest((*clips, clip("tones")), tmp_path)]  # of two stages
     return model_card(model, "voice-en", stages, ["CC-BY-SA-3.0"], manifests, "- Young.")
 
 
@@ -79,14 +80,15 @@ def test_the_card_of_a_voice_names_speakers_sources_and_teachers(tmp_path):
         "| kokoro (SYNTHETIC) |",
         "| hibari (SYNTHETIC) |  | Apache-2.0 (the model's; synthetic speech) |",
         "| asterisk-en |",
-        "**Synthetic voices.** hibari, kokoro: these clips are the output",
+        "| hibari-shifted (SYNTHETIC) |",
+        "**Synthetic voices.** hibari, kokoro, hibari-shifted: these clips are the output",
         "hibari-tts was distilled",
         "Kokoro-82M was trained on permissive",
         "| 2, vocoder speech-24k | 1,000 | 40.0 | 30 min | 1.0 |",
         "Together 4.0 core-hours of training.",
     ):
         assert part in card, part
-    assert card.count("| kokoro (SYNTHETIC) |") == 1  # the first stage's data is among the second's
+    assert card.count("| kokoro (SYNTHETIC) |") == 1  # both stages have it
 
 
 def test_the_bill_counts_threads_and_names_what_is_missing(tmp_path):
