@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-pytest_plugins = ["tiny_models", "exported_models"]
+pytest_plugins = ["tiny_models", "exported_models", "headless"]
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")

@@ -20,6 +20,7 @@ VERBS = (
     "say",
     "evaluate",
     "benchmark",
+    "listen",
     "fit-grid",
     "prepare",
     "align",

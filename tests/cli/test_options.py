@@ -60,6 +60,7 @@ def arguments(verb: str, folder) -> list[str]:
         "render": [tone, "--model", vocoder, "--out", out, "--overwrite", "--steps", "2"],
         "evaluate": ["--model", vocoder, "--data", data, "--report", out],
         "benchmark": ["--model", vocoder, "--data", data, "--out", out],
+        "listen": [f"one={folder / 'absent'}", f"two={folder / 'absent'}", "--out", out],
         "fit-grid": ["4", "--model", vocoder, "--data", data, "--out", out],
         "prepare": [f"folder:{folder / 'absent'}", "--out", out],
         "demo": ["--model", str(folder / "absent")],
