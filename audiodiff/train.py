@@ -37,6 +37,7 @@ COMPATIBILITY_FIELDS = (
     "mel_spec",
     "prior",
     "bridge",
+    "input_consistency",
     "sample_rate",
     "spectrum",
     "conditioners",

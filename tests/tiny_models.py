@@ -38,12 +38,14 @@ def make_model(
     frontend="stft", objective=None, prior="mel", spec: str | MelSpec = "speech_16k", schedule=None, **arguments
 ) -> VocoderModel:
     spec = PRESETS[spec] if isinstance(spec, str) else spec
-    signals = int(arguments.get("bridge") is not None)
+    projected = int(arguments.get("input_consistency", 0) > 0)
+    signals = int(arguments.get("bridge") is not None) + projected
     signals += sum(conditioner.signal_channels for conditioner in arguments.get("conditioners", ()))
     front = StftFrontend(signals=signals) if frontend == "stft" else StridedFrontend(1, 16, 64, signals)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = Network(front, spec.n_mels, spec.hop_length, channels=[16, 16], blocks=[1, 1], embedding=16)
+        bands = spec.n_mels * (1 + projected)
+        network = Network(front, bands, spec.hop_length, channels=[16, 16], blocks=[1, 1], embedding=16)
         torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     arguments = {"consistency": 4} | arguments
     return VocoderModel(network, schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec), **arguments).eval()

@@ -32,3 +32,8 @@ class Mel(Conditioner):
 def normalize_mel(mel: Tensor, spec: MelSpec) -> Tensor:
     """A log-mel brought to about -2 to 2 by its spec's floor."""
     return 2 - 4 * mel / float(spec.compress(torch.zeros(())))
+
+
+def denormalize_mel(normalized: Tensor, spec: MelSpec) -> Tensor:
+    """The inverse of `normalize_mel`."""
+    return (2 - normalized) * (float(spec.compress(torch.zeros(()))) / 4)

@@ -49,8 +49,11 @@ def export_graph(model: DiffusionModel) -> Any:
     """The model's network as an `onnx.ModelProto`, in float32.
 
     Raises:
-        UserError: the extra `onnx` is not installed, or the network has an operation that cannot be exported.
+        UserError: the extra `onnx` is not installed, or the network has an operation or input that cannot be exported.
     """
+    if getattr(model, "input_consistency", 0):
+        problem = "projects the state before each evaluation, which is not part of a graph"
+        raise UserError("input_consistency", problem, "use the torch model")
     graph, inputs = _Evaluation(model.denoiser.network), example(model, clips=2, blocks=3)
     load_module("onnxscript")
     try:

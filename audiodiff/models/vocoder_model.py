@@ -21,6 +21,7 @@ from audiodiff.audio.prior import Prior
 from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.conditioners.length_mask import LengthMask
 from audiodiff.conditioners.mel import Mel
+from audiodiff.conditioners.projected import Projected, ProjectedState
 from audiodiff.conditioners.rough import RoughSignal
 from audiodiff.diffusion.bridge import Bridge
 from audiodiff.diffusion.denoiser import Denoiser
@@ -66,6 +67,8 @@ class VocoderModel(DiffusionModel):
         consistency: default number of mel-consistency iterations.
         conditioners: what the network is conditioned on besides the mel, such as a `HarmonicExcitation`.
         bridge: the noise of a bridge from the prior's mean to the waveform, as of `Bridge`; None: no bridge.
+        input_consistency: mel-consistency iterations on each noisy state, the result of which the network is also given
+            (`ProjectedState`); 0: it is not.
 
     Raises:
         UserError: a network, prior or conditioner for other mels or signals, a bridge from a prior without a mean, more
@@ -86,6 +89,7 @@ class VocoderModel(DiffusionModel):
         "validated",
         "conditioners",
         "bridge",
+        "input_consistency",
     )
 
     def __init__(
@@ -101,13 +105,17 @@ class VocoderModel(DiffusionModel):
         validated: Sequence[int] | None = None,
         conditioners: Conditioners = (),
         bridge: PositiveFloat | None = None,
+        input_consistency: NonNegative = 0,
     ):
-        denoiser = Denoiser(network if bridge is None else Bridge(network, bridge), schedule, objective)
+        state = ProjectedState(prior, mel_spec, input_consistency) if input_consistency else None
+        inner = network if state is None else Projected(network, state)
+        denoiser = Denoiser(inner if bridge is None else Bridge(inner, bridge), schedule, objective)
         if bridge is not None and not prior.has_mean:
             raise UserError("bridge", f"{type(prior).__name__} has no mean to start from", "choose prior=rough")
         built_in = [Mel(mel_spec), *([] if bridge is None else [RoughSignal(prior)]), LengthMask()]
+        built_in += [] if state is None else [state]
         super().__init__(denoiser, sampler, grids, validated, conditioners, built_in)
-        self.bridge, self.consistency = bridge, consistency
+        self.bridge, self.consistency, self.input_consistency = bridge, consistency, input_consistency
         self.mel_spec, self.prior = mel_spec, prior
         self._check_network()
         self._check_mels()
@@ -122,8 +130,10 @@ class VocoderModel(DiffusionModel):
             raise UserError("network", problem, f"set network.condition_hop={mel_spec.hop_length}")
 
     def _check_mels(self) -> None:
-        if not 0 <= self.consistency <= MAX_ITERATIONS:
-            raise UserError(f"consistency {self.consistency}", f"must be 0 to {MAX_ITERATIONS}", "0 disables it")
+        for name in ("consistency", "input_consistency"):
+            if not 0 <= getattr(self, name) <= MAX_ITERATIONS:
+                problem = f"must be 0 to {MAX_ITERATIONS}"
+                raise UserError(f"{name} {getattr(self, name)}", problem, "0 disables it")
         if self.mel_spec.log_floor >= 1:
             raise UserError("mel spec, log_floor", f"{self.mel_spec.log_floor} must be below 1", "use 1e-5")
         priors: dict[str, Any] = {"prior": self.prior, "prior's shape": getattr(self.prior, "shape", None)}
@@ -140,9 +150,23 @@ class VocoderModel(DiffusionModel):
 
     @property
     def network(self) -> Network:
-        """The denoiser's network, within the bridge if there is one."""
+        """The denoiser's network, within the bridge and the projection of its state if there are any."""
         network: Any = self.denoiser.network
-        return network.network if isinstance(network, Bridge) else network  # type: ignore[return-value]
+        while isinstance(network, Bridge | Projected):
+            network = network.network
+        return network
+
+    @property
+    def given_signals(self) -> int:
+        """Conditioning signals that are computed once per clip, not at every step."""
+        return self.network.frontend.signals - (1 if self.input_consistency else 0)
+
+    @property
+    def step_receptive_field(self) -> int | None:
+        """Half-width of one evaluation in samples, the projection of its state included; None: everything matters."""
+        own = self.network.receptive_field
+        state = next((part for part in self.built_in if isinstance(part, ProjectedState)), None)
+        return own if own is None or state is None else own + state.receptive_field
 
     @property
     def excitation(self) -> HarmonicExcitation | None:

@@ -112,7 +112,7 @@ class Stream(MelStream):
         chunk: int = CHUNK,
         context: Callable[[], AbstractContextManager] = nullcontext,
     ):
-        if model.network.receptive_field is None:
+        if model.step_receptive_field is None:
             raise UserError("this model", "cannot stream: its attention spans the whole clip", "use generate")
         super().__init__(model, mel_chunks, chunk)
         self.sampler, self.seed, self.context = sampler, seed, context
@@ -164,10 +164,10 @@ class Stream(MelStream):
 
     def _stages(self, consistency: int) -> list[Stage]:
         model, spec = self.model, self.model.mel_spec
-        network, prior = model.network, 0 if isinstance(model.prior, StandardPrior) else spec.n_fft
-        assert network.receptive_field is not None  # refused above
+        half_width, prior = model.step_receptive_field, 0 if isinstance(model.prior, StandardPrior) else spec.n_fft
+        assert half_width is not None  # refused above
         return [
-            *(Stage(step, network.receptive_field, self.hop, network.grid) for step in self._sampler_steps()),
+            *(Stage(step, half_width, self.hop, model.network.grid) for step in self._sampler_steps()),
             Stage(self._color, prior, self.hop, self.hop),
             *(Stage(self._project, spec.win_length, self.hop, self.hop) for _ in range(consistency)),
         ]
@@ -185,7 +185,7 @@ class Stream(MelStream):
 
     def _table_step(self, n: int, step: Step, states_kept: int, features_kept: int) -> Work:
         """The n-th step of a sampler's table, as in `sampler.integrate`."""
-        signals = self.model.network.frontend.signals
+        signals = self.model.given_signals
         available = min(n + 1, states_kept)
 
         def work(rows: Tensor, start: int) -> Tensor:
@@ -204,7 +204,7 @@ class Stream(MelStream):
 
     def _learned_step(self, n: int, t: float, s: float) -> Work:
         """The n-th step, from t to s, with learned variance."""
-        signals = self.model.network.frontend.signals
+        signals = self.model.given_signals
         sampler = Ancestral(1, "learned", torch.tensor([t, s], dtype=torch.float64))
 
         def work(rows: Tensor, start: int) -> Tensor:
@@ -232,7 +232,7 @@ class Stream(MelStream):
 
     def _color(self, rows: Tensor, start: int) -> Tensor:
         """(2, samples): the waveform, as the start and as the previous result of the first iteration."""
-        signals = self.model.network.frontend.signals
+        signals = self.model.given_signals
         mel = self._frames(start, rows.shape[-1])
         return self.model.restore(rows[signals, None], mel).expand(2, -1)
 
