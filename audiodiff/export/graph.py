@@ -22,7 +22,7 @@ from audiodiff.export.real_stft import RealStft
 from audiodiff.extras import load_module
 from audiodiff.models.diffusion_model import DiffusionModel
 from audiodiff.nn.condition import Condition
-from audiodiff.nn.frontends.frontend import StftFrontend
+from audiodiff.nn.frontends.frontend import Frontend, StftFrontend
 from audiodiff.nn.network import Network
 
 OPSET = 18
@@ -63,12 +63,14 @@ def export_graph(model: DiffusionModel) -> Any:
                 kwargs=inputs,
                 dynamic_shapes=_dynamic_shapes(model.network, inputs),
                 opset_version=OPSET,
+                custom_translation_table={torch.ops.aten.hypot.default: _hypot},
                 output_names=[OUTPUT],
                 dynamo=True,
                 verbose=False,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        raise UserError("network", f"cannot be exported ({first_line(error)})", "use the torch model") from error
+        reason = first_line(error.__cause__ or error)[:200]
+        raise UserError("network", f"cannot be exported ({reason})", "use the torch model") from error
     assert program is not None
     return _stripped(program.model_proto)
 
@@ -110,8 +112,8 @@ class _Evaluation(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(network).cpu().eval()
         inner: Any = self.network.network if isinstance(self.network, Bridge) else self.network
-        if isinstance(inner.frontend, StftFrontend):
-            inner.frontend = RealStft(inner.frontend)
+        front = inner.frontend
+        inner.frontend = RealStft(front) if isinstance(front, StftFrontend) else _WholeStrides(front)
 
     def forward(
         self,
@@ -126,6 +128,31 @@ class _Evaluation(nn.Module):
     ) -> Tensor:
         """The network's prediction."""
         return self.network(x, log_snr, Condition(frames, samples, signal, tokens, token_mask, global_embedding))
+
+
+class _WholeStrides(nn.Module):
+    """A front end that states the number of frames to decode, which the exporter cannot derive from a slice."""
+
+    def __init__(self, frontend: Frontend):
+        super().__init__()
+        self.frontend, self.signals, self.channels = frontend, frontend.signals, frontend.channels
+        self.stride, self.offset = frontend.stride, frontend.offset
+
+    def frames(self, samples: Any) -> Any:
+        return self.frontend.frames(samples)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.frontend.encode(x)
+
+    def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
+        torch._check(output.shape[-1] == self.frontend.frames(samples))
+        return self.frontend.decode(output, state, samples)
+
+
+def _hypot(x: Any, y: Any) -> Any:
+    """`torch.hypot`, which the exporter does not know."""
+    operators = load_module("onnxscript").opset18
+    return operators.Sqrt(operators.Add(operators.Mul(x, x), operators.Mul(y, y)))
 
 
 def _dynamic_shapes(network: Network, inputs: dict[str, Tensor]) -> dict[str, dict[int, Any]]:
