@@ -91,7 +91,8 @@ def read_answers(path: Path, kit: str, trials: dict[str, Trial]) -> list[dict[st
             reader = csv.DictReader(file, restval="")
             rows, columns = list(reader), reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(path, f"cannot be read ({first_line(error)})", "give CSV files of the page") from error
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(path, f"cannot be read ({reason})", "give CSV files of the page") from error
     if missing := [name for name in COLUMNS if name not in columns]:
         raise UserError(path, f"has no column {', '.join(missing)}", "give CSV files of the page")
     for number, row in enumerate(rows, start=2):

@@ -13,7 +13,6 @@ beside the page.
 import json
 import random
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -153,7 +152,6 @@ def write_kit(
     trials = plan(list(clips), list(systems), seed, limit, identify)
     kit = secrets.token_hex(6)
     audio = out / PAGE / "audio"
-    shutil.rmtree(audio, ignore_errors=True)  # of an interrupted run, which wrote no key
     for trial in trials:
         files = clips[trial.clip]
         read = [io.read(files[trial.a], channels=2), io.read(files[trial.b], channels=2)]
