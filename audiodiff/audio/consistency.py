@@ -57,7 +57,7 @@ def project(
         start = x
         for _ in range(iterations):
             previous, x = x, _begin_with(known, step(start))
-            start = x + momentum * (x - previous)
+            start = torch.lerp(previous, x, 1 + momentum)
         return x * step.valid
 
 
@@ -69,7 +69,7 @@ class _Step:
     """One iteration, with its constants precomputed."""
 
     def __init__(self, x: Tensor, mel: Tensor, spec: MelSpec, samples: Tensor | None, relaxation: float):
-        self.spec, self.samples, self.total, self.relaxation = spec, samples, x.shape[-1], relaxation
+        self.spec, self.samples, self.total = spec, samples, x.shape[-1]
         length = torch.full((len(x),), self.total) if samples is None else samples
         length = length.to(x.device)[:, None]
         frame = torch.arange(spec.frames(self.total), device=x.device)
@@ -79,26 +79,37 @@ class _Step:
         self.window, self.bank = window(spec, x), filterbank(spec, x)
         # Frequencies outside the mel's bands are unknown: their gain is 1.
         hertz = torch.arange(spec.bins, device=x.device) * (spec.sample_rate / spec.n_fft)
-        self.bridge = interpolation(spec, x) * ((spec.f_min <= hertz) & (hertz <= spec.f_max)) / spec.power
+        inside = (spec.f_min <= hertz) & (hertz <= spec.f_max)
+        self.bridge = interpolation(spec, x) * inside * (relaxation / spec.power)
         self.synthesis = self.window
         if samples is not None:
             self.synthesis = self.window * (frame < spec.frames(length))[..., None]
         weight = overlap_add((self.window * self.synthesis).expand(len(x), len(frame), -1), spec.hop_length)
-        self.weight = self._cut(weight).clamp(min=1e-6)
+        self.weight = 1 / self._cut(weight).clamp(min=1e-6)
         self.valid = torch.arange(self.total, device=x.device) < length
 
-    def _cut(self, padded: Tensor) -> Tensor:
-        return padded[:, self.spec.pad : self.spec.pad + self.total]
-
     def __call__(self, x: Tensor) -> Tensor:
-        spec = self.spec
-        stft = spectrum(pad_waveform(x, spec, self.samples), self.window, spec.hop_length)
+        spec, hop = self.spec, self.spec.hop_length
+        stft = spectrum(pad_waveform(x, spec, self.samples), self.window, hop)
         values = magnitudes(stft, spec.power_offset)
         values = values.square() if spec.power == 2 else values
         now = (values @ self.bank).clamp(min=spec.log_floor)
         # The logarithm of the ratio, not a difference of logarithms, which would cost float32 a digit.
         steps = (self.target / now).log().clamp(-_MAX_STEP, _MAX_STEP)
-        change = (self.relaxation * steps @ self.bridge).expm1()
+        change = (steps @ self.bridge).expm1()
         # Only the change is transformed back: rounding errors then shrink with the steps and do not accumulate.
-        frames = torch.fft.irfft(stft * change, n=spec.n_fft) * self.synthesis
-        return x + self._cut(overlap_add(frames, spec.hop_length)) / self.weight
+        # As real numbers: a complex number times a real one is computed by PyTorch as a product of complex numbers.
+        scaled = torch.view_as_complex(torch.view_as_real(stft) * change[..., None])
+        return torch.addcmul(x, self._cut(self._join(torch.fft.irfft(scaled, n=spec.n_fft))), self.weight)
+
+    def _join(self, frames: Tensor) -> Tensor:
+        """Window and overlap-add frames (B, K, n_fft), in one pass over them."""
+        count, hop = frames.shape[1], self.spec.hop_length
+        windows = self.synthesis.split(hop, -1)
+        out = frames.new_zeros(len(frames), count - 1 + len(windows), hop)
+        for i, (part, weights) in enumerate(zip(frames.split(hop, -1), windows, strict=True)):
+            out[:, i : i + count, : part.shape[-1]].addcmul_(part, weights)
+        return out.flatten(1)
+
+    def _cut(self, padded: Tensor) -> Tensor:
+        return padded[:, self.spec.pad : self.spec.pad + self.total]

@@ -6,6 +6,7 @@ training it is shifted to the phase of the recording, so that the denoiser learn
 voice's.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,9 +81,10 @@ class HarmonicExcitation(Conditioner):
     ) -> tuple[Tensor, Tensor]:
         """The excitation (B, 1, stop - start) of the samples [start, stop), and its phase (B, stop - start).
 
-        Computed in float64. An error of F0 accumulates in the phase: in float32 the rounding alone, which differs with
-        the length of the mel, would be audible in the highest harmonics after a minute. And at the top of a pulse,
-        Dirichlet's kernel loses most of a phase's digits.
+        Pitch and phase are computed in float64. An error of F0 accumulates in the phase: in float32 the rounding alone,
+        which differs with the length of the mel, would be audible in the highest harmonics after a minute. The pulses
+        need no more than the mel's precision, of a phase around 0: Dirichlet's kernel at the top of a pulse would lose
+        most digits of one around 2 pi.
 
         Args:
             mel: (B, M, F) normalized.
@@ -98,11 +100,16 @@ class HarmonicExcitation(Conditioner):
         if frames is not None:
             held = torch.minimum(torch.arange(mel.shape[-1], device=device), frames[:, None] - 1)
             tracks = [track.gather(1, held) for track in tracks]
-        f0, voicing = (interpolate_frames(track, spec.hop_length, spec.offset, stop)[:, start:] for track in tracks)
+        dtype = torch.promote_types(mel.dtype, torch.float32)
+        f0, voicing = (
+            interpolate_frames(track, spec.hop_length, spec.offset, stop)[:, start:]
+            for track in (tracks[0], tracks[1].to(dtype))
+        )
         before = before[:, -1:] if isinstance(before, Tensor) else before
         phase = accumulate_phase(f0, spec.sample_rate, before)
-        signal = voicing.sqrt() * pulse_train(phase, f0, spec.sample_rate)
-        return signal[:, None].to(mel.device, torch.promote_types(mel.dtype, torch.float32)), phase
+        centered = torch.where(phase > math.pi, phase - 2 * math.pi, phase).to(dtype)
+        signal = voicing.sqrt() * pulse_train(centered, f0.to(dtype), spec.sample_rate)
+        return signal[:, None].to(mel.device), phase
 
     def loss(self, batch: Mapping[str, Any]) -> Tensor:
         """(B,) pitch loss of `mel` against a pitch tracker on `waveform` (B, T)."""

@@ -8,6 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from audiodiff.nn.convolution import FrameConv1d
 from audiodiff.nn.layers import ChannelNorm
 
 
@@ -28,8 +29,8 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = check_heads(channels, heads)
         self.norm = ChannelNorm()
-        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.project = nn.Conv1d(channels, channels, 1)
+        self.qkv = FrameConv1d(channels, 3 * channels, 1)
+        self.project = FrameConv1d(channels, channels, 1)
         nn.init.zeros_(self.project.weight)
         if self.project.bias is not None:
             nn.init.zeros_(self.project.bias)
@@ -63,9 +64,9 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.heads = check_heads(channels, heads)
         self.norm = ChannelNorm()
-        self.query = nn.Conv1d(channels, channels, 1)
+        self.query = FrameConv1d(channels, channels, 1)
         self.key_value = nn.Linear(token_channels, 2 * channels, bias=False)
-        self.project = nn.Conv1d(channels, channels, 1, bias=False)
+        self.project = FrameConv1d(channels, channels, 1, bias=False)
         nn.init.zeros_(self.project.weight)
 
     def forward(self, x: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from audiodiff.nn.convolution import FrameConv1d
 from audiodiff.nn.layers import DILATION_CYCLES, Downsample, ResidualBlock, Upsample
 from audiodiff.ranges import NonNegative, Positive
 
@@ -74,14 +75,14 @@ class Autoencoder(nn.Module):
                 *(ResidualBlock(channels[i], 0, 0, 2 ** (k % dilation_cycle)) for k in range(blocks[i]))
             )
 
-        self.conv_in = nn.Conv1d(features if phases else features // 2, channels[0], 1)
+        self.conv_in = FrameConv1d(features if phases else features // 2, channels[0], 1)
         self.encoder = nn.ModuleList(level(i) for i in range(bottom + 1))
         self.downsample = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
-        self.narrow = nn.Conv1d(channels[bottom], 2 * latents, 1)
-        self.widen = nn.Conv1d(latents, channels[bottom], 1)
+        self.narrow = FrameConv1d(channels[bottom], 2 * latents, 1)
+        self.widen = FrameConv1d(latents, channels[bottom], 1)
         self.decoder = nn.ModuleList(level(i) for i in range(bottom + 1))
         self.upsample = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
-        self.conv_out = nn.Conv1d(channels[0], features, 1)
+        self.conv_out = FrameConv1d(channels[0], features, 1)
         self.register_buffer("window", _sine_window(2 * hop_length), persistent=False)
         self.register_buffer("mean", torch.zeros(latents, 1))
         self.register_buffer("deviation", torch.ones(latents, 1))

@@ -10,6 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from audiodiff.nn.convolution import FrameConv1d
 from audiodiff.nn.layers import ChannelNorm, apply_mask
 
 EXPANSION = 2  # width of the perceptron in channels: a block then has as many products as a `ResidualBlock`
@@ -29,9 +30,9 @@ class ConvNextBlock(nn.Module):
         self.depthwise = nn.Conv1d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels)
         self.norm = ChannelNorm()
         self.modulation = nn.Linear(embedding, 2 * channels) if embedding else None
-        self.condition = nn.Conv1d(condition, channels, 1) if condition else None
-        self.widen = nn.Conv1d(channels, EXPANSION * channels, 1)
-        self.narrow = nn.Conv1d(EXPANSION * channels, channels, 1)
+        self.condition = FrameConv1d(condition, channels, 1) if condition else None
+        self.widen = FrameConv1d(channels, EXPANSION * channels, 1)
+        self.narrow = FrameConv1d(EXPANSION * channels, channels, 1)
         if self.modulation is not None:
             nn.init.zeros_(self.modulation.weight)
             nn.init.zeros_(self.modulation.bias)

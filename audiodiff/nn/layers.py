@@ -10,6 +10,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from audiodiff.nn.convolution import FrameConv1d
+
 DILATION_CYCLES = range(1, 17)  # 2^15 frames to each side are minutes
 
 
@@ -84,9 +86,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norm = ChannelNorm()
         self.modulation = nn.Linear(embedding, 2 * channels) if embedding else None
-        self.condition = nn.Conv1d(condition, channels, 1) if condition else None
-        self.dilated = nn.Conv1d(channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
-        self.project = nn.Conv1d(channels, channels, 1)
+        self.condition = FrameConv1d(condition, channels, 1) if condition else None
+        self.dilated = FrameConv1d(channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+        self.project = FrameConv1d(channels, channels, 1)
         if self.modulation is not None:
             nn.init.zeros_(self.modulation.weight)
             nn.init.zeros_(self.modulation.bias)
@@ -107,7 +109,7 @@ class ResidualBlock(nn.Module):
         hidden = self.norm(x)
         if self.modulation is not None:
             scale, shift = rearrange(self.modulation(embedding), "b (two c) -> two b c 1", two=2)
-            hidden = hidden * (1 + scale) + shift
+            hidden = torch.addcmul(shift, hidden, 1 + scale)
         if self.condition is not None:
             hidden = hidden + self.condition(condition)
         hidden = nn.functional.silu(self.dilated(apply_mask(hidden, mask)))
@@ -119,7 +121,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
-        self.project = nn.Conv1d(channels, out_channels, 2, stride=2)
+        self.project = FrameConv1d(channels, out_channels, 2, stride=2)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`(B, C, F)`, F even, to `(B, out_channels, F / 2)`."""
@@ -131,7 +133,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
-        self.project = nn.Conv1d(channels, 2 * out_channels, 1)
+        self.project = FrameConv1d(channels, 2 * out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, C, F)` to `(B, out_channels, 2 F)`."""

@@ -138,8 +138,9 @@ class Network(nn.Module):
         position = (centers / self.condition_hop).clamp(0, condition.shape[-1] - 1)
         low = position.floor().long()
         high = (low + 1).clamp(max=condition.shape[-1] - 1)
-        fraction = (position - low).to(condition.dtype)
-        return torch.lerp(condition[..., low], condition[..., high], fraction)
+        fraction = (position - low).to(condition.dtype)[:, None]
+        rows = condition.transpose(1, 2)  # frame by frame in memory, as convolutions read them
+        return torch.lerp(rows[:, low], rows[:, high], fraction).transpose(1, 2)
 
     def _check(self, x: Tensor, cond: Condition) -> None:
         channels = 0 if cond.frames is None else cond.frames.shape[1]

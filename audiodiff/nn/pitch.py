@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from audiodiff.nn.convolution import FrameConv1d
 from audiodiff.nn.layers import ChannelNorm, apply_mask
 from audiodiff.nn.unet1d import length_mask
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
@@ -47,13 +48,13 @@ class PitchNetwork(nn.Module):
             raise ValueError(f"no pitch network has blocks={blocks}, bins={bins} and F0 from {f0_min} to {f0_max} Hz")
         self.bands, self.channels, self.blocks, self.bins = bands, channels, blocks, bins
         self.f0_min, self.f0_max = f0_min, f0_max
-        self.conv_in = nn.Conv1d(bands, channels, 3, padding=1)
+        self.conv_in = FrameConv1d(bands, channels, 3, padding=1)
         self.dilated = nn.ModuleList(
-            nn.Conv1d(channels, channels, 3, padding=2**k, dilation=2**k) for k in range(blocks)
+            FrameConv1d(channels, channels, 3, padding=2**k, dilation=2**k) for k in range(blocks)
         )
-        self.project = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in range(blocks))
+        self.project = nn.ModuleList(FrameConv1d(channels, channels, 1) for _ in range(blocks))
         self.norm = ChannelNorm()
-        self.conv_out = nn.Conv1d(channels, bins + 1, 1)
+        self.conv_out = FrameConv1d(channels, bins + 1, 1)
         centers = torch.linspace(math.log(f0_min), math.log(f0_max), bins)
         self.register_buffer("centers", centers, persistent=False)
 

@@ -8,6 +8,7 @@ of the recording, in training, or the predicted one is added to the encoded symb
 import torch
 from torch import Tensor, nn
 
+from audiodiff.nn.convolution import FrameConv1d
 from audiodiff.nn.layers import ResidualBlock, apply_mask
 from audiodiff.ranges import Positive
 
@@ -29,7 +30,7 @@ class ProsodyPredictor(nn.Module):
     def __init__(self, channels: Positive, blocks: Positive, embedding: Positive):
         super().__init__()
         self.blocks = nn.ModuleList(ResidualBlock(channels, embedding, 0, 2 ** (k % 2)) for k in range(blocks))
-        self.conv_out = nn.Conv1d(channels, 3, 1)
+        self.conv_out = FrameConv1d(channels, 3, 1)
 
     def forward(self, hidden: Tensor, mask: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Predict.
@@ -81,7 +82,7 @@ class PitchEmbedding(nn.Module):
 
     def __init__(self, channels: Positive):
         super().__init__()
-        self.project = nn.Conv1d(2, channels, 3, padding=1)
+        self.project = FrameConv1d(2, channels, 3, padding=1)
 
     def forward(self, pitch: Tensor, mask: Tensor) -> Tensor:
         """Embed."""

@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor, nn
 
+from audiodiff.nn.convolution import FrameConv1d
 from audiodiff.nn.prosody import PitchEmbedding, ProsodyPredictor
 from audiodiff.nn.text_encoder import FrameDecoder, TextEncoder
 from audiodiff.ranges import Positive
@@ -41,8 +42,8 @@ class SpeechEncoder(nn.Module):
         self.prosody = ProsodyPredictor(channels, prosody_blocks, embedding)
         self.pitch = PitchEmbedding(channels)
         self.decoder = FrameDecoder(channels, frame_blocks, embedding, fold)
-        self.mean = nn.Conv1d(channels, fold * n_mels, 1)
-        self.log_scale = nn.Conv1d(channels, fold * n_mels, 1)
+        self.mean = FrameConv1d(channels, fold * n_mels, 1)
+        self.log_scale = FrameConv1d(channels, fold * n_mels, 1)
 
     def scale(self, frames: Tensor) -> Tensor:
         """Standard deviation (B, fold x M, F) of the normalized mel around its mean, given frames (B, C, F).

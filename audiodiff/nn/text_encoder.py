@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from audiodiff.nn.attention import SelfAttention
+from audiodiff.nn.convolution import FrameConv1d
 from audiodiff.nn.layers import ResidualBlock, apply_mask
 from audiodiff.ranges import Positive
 
@@ -68,8 +69,8 @@ class FrameDecoder(nn.Module):
     def __init__(self, channels: Positive, blocks: Positive, embedding: Positive, fold: Positive):
         super().__init__()
         self.fold = fold
-        self.position = nn.Conv1d(POSITION_FEATURES, channels, 1)
-        self.downsample = nn.Conv1d(channels, channels, fold, stride=fold)
+        self.position = FrameConv1d(POSITION_FEATURES, channels, 1)
+        self.downsample = FrameConv1d(channels, channels, fold, stride=fold)
         self.blocks = nn.ModuleList(ResidualBlock(channels, embedding, 0, 2 ** (k % 3)) for k in range(blocks))
 
     def forward(self, hidden: Tensor, durations: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from audiodiff.nn.attention import CrossAttention, SelfAttention
 from audiodiff.nn.convnext import ConvNextBlock
+from audiodiff.nn.convolution import FrameConv1d
 from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, apply_mask
 from audiodiff.ranges import NonNegative, Positive
 
@@ -85,7 +86,7 @@ class UNet1d(nn.Module):
 
         bottom = len(channels) - 1
         self.noise_level = NoiseLevelEmbedding(embedding)
-        self.conv_in = nn.Conv1d(in_features, channels[0], 1)
+        self.conv_in = FrameConv1d(in_features, channels[0], 1)
         self.down = nn.ModuleList(level(i) for i in range(bottom))
         self.downsample = nn.ModuleList(Downsample(channels[i], channels[i + 1]) for i in range(bottom))
         self.bottom = level(bottom)
@@ -97,7 +98,7 @@ class UNet1d(nn.Module):
             self.attention.update({place: SelfAttention(width, attention_heads) for place, width in places.items()})
         self.upsample = nn.ModuleList(Upsample(channels[i + 1], channels[i]) for i in range(bottom))
         self.up = nn.ModuleList(level(i) for i in range(bottom))
-        self.conv_out = nn.Conv1d(channels[0], out_features, 1)
+        self.conv_out = FrameConv1d(channels[0], out_features, 1)
         for parameter in self.conv_out.parameters():
             nn.init.zeros_(parameter)
         self.cross_attention = nn.ModuleDict()
@@ -157,8 +158,8 @@ class UNet1d(nn.Module):
         embedding = nn.functional.silu(embedding if global_embedding is None else embedding + global_embedding)
         conditions, masks = [condition], [mask]
         for _ in self.down:
-            condition = None if condition is None else nn.functional.avg_pool1d(condition, 2)
-            # A maximum of pairs, not max_pool1d: pooling would fix the length in a compiled network.
+            # Of pairs, without pooling, which would fix the length in a compiled network.
+            condition = None if condition is None else (condition[..., ::2] + condition[..., 1::2]) / 2
             mask = None if mask is None else torch.maximum(mask[..., ::2], mask[..., 1::2])
             conditions.append(condition)
             masks.append(mask)
@@ -194,7 +195,7 @@ class UNet1d(nn.Module):
 
 def pad_frames(x: Tensor, frames: int) -> Tensor:
     """`x` (B, C, F) with zero frames appended up to `frames`."""
-    return nn.functional.pad(x, (0, frames - x.shape[-1]))
+    return nn.functional.pad(x.transpose(1, 2), (0, 0, 0, frames - x.shape[-1])).transpose(1, 2)
 
 
 def length_mask(valid: Tensor, frames: int, dtype: torch.dtype) -> Tensor:

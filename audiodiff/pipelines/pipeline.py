@@ -11,6 +11,7 @@ import torch
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint, onnx_export
 from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.nn.convolution import pack
 
 BACKENDS = ("torch", "onnx")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -89,6 +90,7 @@ class Pipeline:
             return cls(exported, "cpu", precision, export.digest, export.config.get("training"), **options)
         found = checkpoint.load(folder)
         model = cls.MODEL.from_checkpoint(found, folder).requires_grad_(False).to(resolve_device(device))
+        pack(model)
         return cls(model, device, precision, found.digest, found.training, **options)
 
     @classmethod

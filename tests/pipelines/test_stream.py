@@ -158,8 +158,8 @@ def test_pulses_run_on():
         made, phase = source.stretch(mel[..., first:end], (start - first) * hop, (stop - first) * hop, phase)
         pieces.append(made[0, 0])
     assert whole.abs().max() > 1
-    # Less than the rounding of an answer in float32.
-    assert error(torch.cat(pieces), whole) < 1e-7
+    # The rounding of a phase and of an answer in float32: it does not grow with the periods.
+    assert error(torch.cat(pieces), whole) < 5e-7
 
 
 def test_pulses_of_a_clip_in_a_batch_are_its_own():

@@ -109,9 +109,10 @@ def spectrum(padded: Tensor, window: Tensor, hop_length: int) -> Tensor:
 
 def magnitudes(stft: Tensor, power_offset: float) -> Tensor:
     """Magnitudes |X|, or sqrt(|X|^2 + offset) if there is an offset."""
-    if power_offset == 0:
-        return stft.abs()
-    return (stft.real.square() + stft.imag.square() + power_offset).sqrt()
+    if power_offset == 0 and stft.requires_grad:
+        return stft.abs()  # its gradient is finite where it is 0
+    power = torch.addcmul(stft.real.square(), stft.imag, stft.imag)
+    return (power + power_offset if power_offset else power).sqrt()
 
 
 class MelSpectrogram(nn.Module):

@@ -161,25 +161,44 @@ class StftFrontend(Frontend):
         """Spectra as real and imaginary features; the complex spectra (B, C + S, bins, F) are kept for the masks."""
         margin = self.n_fft - self.hop_length
         padded = nn.functional.pad(x.float(), (margin, margin + -x.shape[-1] % self.hop_length))
-        spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window).transpose(-1, -2)
-        features = rearrange(torch.view_as_real(spectrum), "b c bins f two -> b (two c bins) f")
-        return features.to(x.dtype), spectrum
+        spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window)
+        real = torch.view_as_real(spectrum)
+        if torch.is_grad_enabled():
+            features = rearrange(real, "b c f bins two -> b (two c bins) f")
+        else:  # frame by frame in memory, as convolutions then read them
+            features = rearrange(real, "b c f bins two -> b f (two c bins)").transpose(1, 2)
+        return features.to(x.dtype), spectrum.transpose(-1, -2)
 
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
         """Mask the spectra, add, invert each frame and overlap-add with the constant norm."""
-        parts = rearrange(
-            output.float(), "b (parts c bins two) f -> parts b c bins f two", c=self.channels, bins=self.bins, two=2
-        )
-        mask, *rest = torch.view_as_complex(parts.contiguous())
+        mask, *rest = self._spectra(output.float())
+        state = state.transpose(-1, -2)
         spectrum = mask * state[:, : self.channels]
         for k in range(self.signals):
             spectrum = spectrum + rest[k] * state[:, self.channels + k, None]
         spectrum = spectrum + rest[-1] if self.additive else spectrum
-        frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=self.n_fft) * self.window
-        length = (frames.shape[-2] - 1) * self.hop_length + self.n_fft
-        signal = nn.functional.fold(
-            rearrange(frames, "b c f n -> (b c) n f"), (1, length), (1, self.n_fft), stride=(1, self.hop_length)
-        )
-        signal = rearrange(signal, "(b c) 1 1 t -> b c t", c=self.channels) * self.hop_length
+        frames = (torch.fft.irfft(spectrum, n=self.n_fft) * (self.window * self.hop_length)).flatten(0, 1)
+        signal = self._join(frames).unflatten(0, (len(output), self.channels))
         margin = self.n_fft - self.hop_length
         return signal[..., margin : margin + samples].to(output.dtype)
+
+    def _spectra(self, output: Tensor) -> Tensor:
+        """(B, out_features, F) as complex (parts, B, C, F, bins), in the memory order of the output."""
+        sizes = {"c": self.channels, "bins": self.bins, "two": 2}
+        if output.requires_grad:
+            parts = rearrange(output, "b (parts c bins two) f -> parts b c bins f two", **sizes).contiguous()
+            return torch.view_as_complex(parts).transpose(-1, -2)
+        rows = output.transpose(1, 2).contiguous()
+        return torch.view_as_complex(rearrange(rows, "b f (parts c bins two) -> parts b c f bins two", **sizes))
+
+    def _join(self, frames: Tensor) -> Tensor:
+        """Overlap-add frames (B, F, n_fft) to (B, T)."""
+        count, overlaps = frames.shape[1], self.n_fft // self.hop_length
+        if frames.requires_grad:  # slower, but its gradient is one operation
+            length = (count - 1) * self.hop_length + self.n_fft
+            columns, size, stride = frames.transpose(1, 2), (1, self.n_fft), (1, self.hop_length)
+            return nn.functional.fold(columns, (1, length), size, stride=stride).flatten(1)
+        signal = frames.new_zeros(len(frames), count + overlaps - 1, self.hop_length)
+        for i, part in enumerate(frames.split(self.hop_length, dim=-1)):
+            signal[:, i : i + count] += part
+        return signal.flatten(1)

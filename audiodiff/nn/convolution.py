@@ -1,0 +1,82 @@
+"""`FrameConv1d`: `nn.Conv1d` that computes matrix products where nothing is differentiated.
+
+A convolution with K taps over frames is a sum of K matrix products, one a tap, each of the frames shifted by its
+dilation,
+
+    y_f = bias + sum_k W_k x_(f + (k - K // 2) dilation).
+
+With the channels of a frame next to each other in memory the shifted frames are a view: nothing is unfolded or copied,
+and the products accumulate in place. They run at the rate of matrix products for any length and dilation, where the
+convolutions of PyTorch take another algorithm for one thread, short clips or a dilation, at half of it and less
+(`bench/bound.py`). Activations keep the shape `(B, C, F)` that all layers agree on; only their strides differ, as those
+of `torch.channels_last`, and operations between convolutions keep them.
+
+Weights are those of `nn.Conv1d`. `pack` stores them tap by tap, as they are read, without changing their shape.
+
+In training, on a GPU and under `torch.compile` it is `nn.Conv1d`: gradients of the convolution run near the rate of
+matrix products already, and those libraries choose their own layout.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class FrameConv1d(nn.Conv1d):
+    """`nn.Conv1d` over frames `(B, C, F)`: of an odd kernel and equal length, or of a stride like the kernel.
+
+    Arguments are those of `nn.Conv1d`.
+
+    Raises:
+        ValueError: groups, a padding that changes the length, or a stride that is neither 1 nor the kernel.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **arguments):
+        super().__init__(in_channels, out_channels, kernel_size, **arguments)
+        (kernel,), (stride,), (dilation,), padding = self.kernel_size, self.stride, self.dilation, self.padding
+        same = stride == 1 and kernel % 2 == 1 and padding == (kernel // 2 * dilation,)
+        folds = stride == kernel and padding == (0,) and dilation == 1
+        if self.groups != 1 or self.padding_mode != "zeros" or not (same or folds):
+            raise ValueError(f"no convolution that keeps or folds frames: {self.extra_repr()}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, F)` to `(B, out_channels, F // stride)`."""
+        differentiates = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        if differentiates or x.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(x.contiguous())
+        frames, weight, bias = x.transpose(1, 2), self.weight, self.bias
+        if torch.is_autocast_enabled("cpu"):
+            half = torch.get_autocast_dtype("cpu")
+            frames, weight, bias = frames.to(half), weight.to(half), None if bias is None else bias.to(half)
+        taps = weight.permute(2, 1, 0)
+        out = self._folded(frames, taps) if self.stride != (1,) else self._shifted(frames, taps)
+        return (out if bias is None else out.add_(bias)).transpose(1, 2)
+
+    @staticmethod
+    def _folded(frames: Tensor, taps: Tensor) -> Tensor:
+        """Each stride of frames is one row: one product."""
+        count, channels = len(taps), frames.shape[-1]
+        whole = frames[:, : frames.shape[1] // count * count]
+        return whole.reshape(len(frames), -1, count * channels) @ taps.flatten(0, 1)
+
+    def _shifted(self, frames: Tensor, taps: Tensor) -> Tensor:
+        """The middle tap's product, to which those of shifted frames are added in place."""
+        (dilation,), size, middle = self.dilation, frames.shape[1], len(taps) // 2
+        out = (frames[0] @ taps[middle])[None] if len(frames) == 1 else frames @ taps[middle]
+        for tap, weight in enumerate(taps):
+            shift = (tap - middle) * dilation
+            if shift and abs(shift) < size:
+                here, there = slice(max(0, -shift), size - max(0, shift)), slice(max(0, shift), size + min(0, shift))
+                for into, clip in zip(out, frames, strict=True):
+                    into[here].addmm_(clip[there], weight)
+        return out
+
+
+@torch.no_grad()
+def pack(module: nn.Module) -> None:
+    """Store the weights of all convolutions tap by tap, (K, in, out) in memory, without changing them or their shape.
+
+    For inference on a CPU: other devices and the gradients of a model in training are better off without.
+    """
+    for part in module.modules():
+        if isinstance(part, FrameConv1d) and part.weight.device.type == "cpu":
+            part.weight.data = part.weight.data.permute(2, 1, 0).contiguous().permute(2, 1, 0)

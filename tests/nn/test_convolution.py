@@ -1,0 +1,129 @@
+"""Convolutions as matrix products equal those of PyTorch, whatever the layout of inputs and weights."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from audiodiff.nn.convolution import FrameConv1d, pack
+from audiodiff.nn.frontends.frontend import StftFrontend
+from audiodiff.nn.network import Network
+
+
+def reference(conv: FrameConv1d, x: Tensor) -> Tensor:
+    """What `nn.Conv1d` makes of the same weights, with or without gradients."""
+    return nn.Conv1d.forward(conv, x)
+
+
+def tiny_network() -> Network:
+    torch.manual_seed(0)
+    return Network(StftFrontend(1, 64, 16), channels=(8, 12), blocks=(2, 2), embedding=8)
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    batch=st.integers(1, 3),
+    frames=st.integers(1, 40),
+    kernel=st.sampled_from([1, 3, 5]),
+    dilation=st.integers(1, 20),
+    bias=st.booleans(),
+    packed=st.booleans(),
+    frames_first=st.booleans(),
+)
+def test_equals_conv1d(batch, frames, kernel, dilation, bias, packed, frames_first):
+    torch.manual_seed(0)
+    conv = FrameConv1d(5, 7, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=bias).double()
+    x = random(batch, 5, frames).double()
+    expected = reference(conv, x)
+    if packed:
+        pack(conv)
+    if frames_first:
+        x = x.transpose(1, 2).contiguous().transpose(1, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(conv(x), expected.detach(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 8, 9])
+def test_strides_fold_whole_frames_only(frames):
+    torch.manual_seed(0)
+    conv = FrameConv1d(4, 6, 3, stride=3)
+    if frames < 3:
+        return
+    x = random(2, 4, frames)
+    with torch.no_grad():
+        torch.testing.assert_close(conv(x), reference(conv, x), rtol=0, atol=1e-6)
+
+
+def test_an_output_is_frame_by_frame_in_memory_and_stays_so():
+    conv = FrameConv1d(4, 4, 3, padding=1)
+    with torch.no_grad():
+        once = conv(random(2, 4, 10))
+        assert once.transpose(1, 2).is_contiguous()
+        assert (once * 2 + once).transpose(1, 2).is_contiguous()
+
+
+def test_gradients_are_those_of_conv1d_bit_for_bit():
+    torch.manual_seed(0)
+    conv, x = FrameConv1d(4, 4, 3, padding=1), random(2, 4, 10)
+    plain = nn.Conv1d(4, 4, 3, padding=1)
+    plain.load_state_dict(conv.state_dict())
+    for module in (conv, plain):
+        module(x).square().sum().backward()
+    assert torch.equal(conv.weight.grad, plain.weight.grad) and torch.equal(conv.bias.grad, plain.bias.grad)
+
+
+def test_gradients_of_the_input_of_frozen_weights():
+    conv, x = FrameConv1d(4, 4, 3, padding=1).requires_grad_(False), random(1, 4, 10).requires_grad_()
+    pack(conv)
+    conv(x).sum().backward()
+    assert x.grad is not None and x.grad.abs().sum() > 0
+
+
+def test_packing_changes_neither_values_nor_shapes_nor_checkpoints():
+    network = tiny_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    pack(network)
+    after = network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    copied = copy.deepcopy(network)
+    weight = copied.unet.bottom[0].dilated.weight
+    assert weight.permute(2, 1, 0).is_contiguous()  # copies stay packed
+    Network.load_state_dict(copied, before)
+    assert weight.permute(2, 1, 0).is_contiguous()
+
+
+def test_a_network_without_gradients_equals_itself_with():
+    network = tiny_network()
+    for parameter in network.parameters():  # its output is zero at initialization
+        nn.init.normal_(parameter, std=0.1)
+    x, level = random(3, network.frontend.channels, 2500), torch.tensor([-3.0, 0.0, 4.0])
+    expected = network(x, level).detach()
+    pack(network)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x, level), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_half_precision_under_autocast():
+    torch.manual_seed(0)
+    conv, x = FrameConv1d(16, 16, 3, padding=2, dilation=2), random(2, 16, 12)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        made = conv(x)
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made.float(), reference(conv, x).detach(), rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"groups": 2}, {"padding": 1, "dilation": 2}, {"stride": 2}, {"padding": 1, "padding_mode": "circular"}],
+)
+def test_other_convolutions_are_refused(arguments):
+    with pytest.raises(ValueError, match="keeps or folds"):
+        FrameConv1d(4, 4, 3, **arguments)
