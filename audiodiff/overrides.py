@@ -16,6 +16,8 @@ from hydra.errors import HydraException
 
 # Last component of keys whose values are names of files, folders, clips or runs.
 PATH_KEYS = frozenset({"path", "codec", "folder", "dir", "subdir", "save_dir", "init_from", "resume", "clip", "name"})
+# Those of them that also take a list in brackets; a folder whose name is in brackets is quoted there.
+LIST_KEYS = frozenset({"data.path"})
 _SWEEPS = ("choice(", "glob(", "shuffle(")
 _MULTIRUN = {"-m", "--multirun"}
 # Options of Hydra's command line that are followed by a value.
@@ -61,6 +63,8 @@ def quote(override: str, groups: Container[str], sweep: bool = False) -> str:
         return f"~{key}"
     if not value or value in ("null", "???") or "${" in value or (sweep and value.startswith(_SWEEPS)):
         return override
+    if key.lstrip("+") in LIST_KEYS and value[0] == "[" and value[-1] == "]":
+        return f"{key}={_quoted_list(value)}"
     if key.lstrip("+").rsplit(".", 1)[-1] in PATH_KEYS:
         parts = _split(value) if sweep else [value]
         return f"{key}={','.join(_quoted(part) for part in parts)}"
@@ -68,7 +72,7 @@ def quote(override: str, groups: Container[str], sweep: bool = False) -> str:
         OverridesParser.create().parse_override(override)
     except HydraException:
         if value[0] == "[" and value[-1] == "]":
-            return f"{key}=[{','.join(_quoted(part.strip()) for part in _split(value[1:-1]))}]"
+            return f"{key}={_quoted_list(value)}"
         return f"{key}={_quoted(value)}"
     return override
 
@@ -76,6 +80,11 @@ def quote(override: str, groups: Container[str], sweep: bool = False) -> str:
 def _split(value: str) -> list[str]:
     """Split a value at commas outside of quotes."""
     return re.findall(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|[^,]+", value)
+
+
+def _quoted_list(value: str) -> str:
+    """Quote each part of a list in brackets."""
+    return f"[{','.join(_quoted(part.strip()) for part in _split(value[1:-1]))}]"
 
 
 def _quoted(value: str) -> str:

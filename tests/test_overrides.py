@@ -31,8 +31,8 @@ def test_names_come_through_as_they_are(names):
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda name: "${" not in name))
 def test_any_name_is_read_back(name):
-    if name in ("null", "???") or name[0] == "~":
-        return  # these mean something to a shell or to Hydra
+    if name in ("null", "???") or name[0] == "~" or (name[0], name[-1]) == ("[", "]"):
+        return  # these mean something to a shell or to Hydra, or are a list of names
     quoted = name[0] in "'\"" and name[0] == name[-1]  # the next test's
     assert quoted or read_back(name) == name
 
@@ -45,6 +45,16 @@ def test_a_name_in_quotes_is_a_name(quote_mark, inside):
     name = f"{quote_mark}{inside}{quote_mark}"
     expected = {os.path.expanduser(text).replace("\\", "") for text in (name, inside)}
     assert read_back(name).replace("\\", "") in expected  # of backslashes, those that escape are dropped
+
+
+def test_a_list_of_folders_is_a_list_and_a_folder_in_brackets_is_quoted():
+    names = ["/data/My Songs (2024)", "b=c", "../d"]
+    words = [f"data.path=[{','.join(names)}]", "folder=[f]"]
+    cfg = config.compose(words)
+    assert cfg.data.path == names and cfg.folder == "[f]"
+    again = [quote(quote(word, ()), ()) for word in words]  # as the saved overrides of a resumed run
+    assert config.compose(again).data.path == names
+    assert config.compose(["data.path='[f]'"]).data.path == "[f]"
 
 
 def read_back(name: str) -> str:
