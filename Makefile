@@ -54,7 +54,7 @@ $(VOICE)/manifest.jsonl: | $(STAMP)
 voice: $(STAMP) $(VOICE)/manifest.jsonl  ## synthesize sentences, train text to speech on them for 85 minutes, write a report with audio
 	$(BIN)/python train.py +recipe=speech_text data.path=$(VOICE) trainer.max_time=00:01:25:00
 	model="$(NEWEST_VOICE)"
-	$(BIN)/audiodiff evaluate --model "$$model" --data $(VOICE) --report "$$PWD/$${model%/model}/report"
+	$(BIN)/audiodiff evaluate --model "$$model" --data $(VOICE) --limit 100 --report "$$PWD/$${model%/model}/report"
 
 # 28 voices, 2.5 hours of synthetic speech, in 2.5 core-hours; resumable.
 data/kokoro/manifest.jsonl: | $(STAMP)
