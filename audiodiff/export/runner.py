@@ -252,9 +252,9 @@ class Runner:
         self.arrays = _safetensors(contents["arrays.safetensors"])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            contents["network.onnx"], options, providers=["CPUExecutionProvider"]
-        )
+        options.log_severity_level = 3  # errors: warnings are for developers
+        graph, providers = contents["network.onnx"], ["CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(graph, options, providers=providers)
 
     def __call__(self, mel, steps=None, seed=0, iterations=None, clip="0"):
         """The waveform (F * hop_length,) of a log-mel (M, F)."""

@@ -47,7 +47,7 @@ class FrameConv1d(nn.Conv1d):
         if torch.is_autocast_enabled("cpu"):
             half = torch.get_autocast_dtype("cpu")
             frames, weight, bias = frames.to(half), weight.to(half), None if bias is None else bias.to(half)
-        taps = weight.permute(2, 1, 0)
+        taps = weight.permute(2, 1, 0).contiguous()  # packed weights are: the same product, to the bit, with or without
         out = self._folded(frames, taps) if self.stride != (1,) else self._shifted(frames, taps)
         return (out if bias is None else out.add_(bias)).transpose(1, 2)
 

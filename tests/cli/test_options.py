@@ -110,6 +110,7 @@ def test_every_verb_with_numbers_is_swept():
         "evaluate",
         "benchmark",
         "fit-grid",
+        "listen",
         "prepare",
         "demo",
         "say",
