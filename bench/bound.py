@@ -182,8 +182,9 @@ def training_step(network: nn.Module, arguments: tuple[Tensor, Tensor, Condition
 
 def works(case: Case) -> dict[str, Callable[[], object]]:
     """What is measured of a case, by name."""
-    pipeline, trained = registry.load(case.name), registry.load(case.name)
-    model, network = pipeline.model, trained.model.network.train().requires_grad_(True)
+    model = registry.load(case.name, "cpu").model
+    # As a training run loads it: a pipeline's weights are packed for inference.
+    network = type(model).from_pretrained(case.name).network.train().requires_grad_(True)
     arguments = inputs(model, case.batch, case.seconds)
     shapes = product_shapes(model.network, arguments)
     result: dict[str, Callable[[], object]] = {

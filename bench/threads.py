@@ -49,6 +49,7 @@ def run_workloads(repetitions: int) -> dict[str, float]:
     import torch
 
     from audiodiff import Vocoder
+    from audiodiff.models.vocoder_model import VocoderModel
 
     vocoder = Vocoder.from_pretrained("speech-16k")
     generator = torch.Generator().manual_seed(0)
@@ -68,7 +69,7 @@ def run_workloads(repetitions: int) -> dict[str, float]:
         return lambda: vocoder.generate(mel)
 
     seconds_of = {f"{seconds} s": median(synthesis(seconds)) for seconds in (1, 5)}
-    model = Vocoder.from_pretrained("speech-16k").model.train().requires_grad_(True)
+    model = VocoderModel.from_pretrained("speech-16k").train().requires_grad_(True)
     waveform = 0.1 * torch.randn(8, 16384, generator=generator)
     noise = torch.randn(8, 1, 16384, generator=generator)
     t = torch.linspace(0.1, 0.9, 8)
