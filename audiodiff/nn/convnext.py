@@ -6,12 +6,10 @@ the work is in two matrix products, and a block sees three frames to each side f
 depthwise part, next to nothing.
 """
 
-import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from audiodiff.nn.convolution import FrameConv1d
-from audiodiff.nn.layers import ChannelNorm, apply_mask
+from audiodiff.nn.layers import ChannelNorm, apply_mask, modulate, modulation
 
 EXPANSION = 2  # width of the perceptron in channels: a block then has as many products as a `ResidualBlock`
 
@@ -29,13 +27,10 @@ class ConvNextBlock(nn.Module):
         padding = dilation * (kernel // 2)
         self.depthwise = nn.Conv1d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels)
         self.norm = ChannelNorm()
-        self.modulation = nn.Linear(embedding, 2 * channels) if embedding else None
+        self.modulation = modulation(embedding, channels) if embedding else None
         self.condition = FrameConv1d(condition, channels, 1) if condition else None
         self.widen = FrameConv1d(channels, EXPANSION * channels, 1)
         self.narrow = FrameConv1d(EXPANSION * channels, channels, 1)
-        if self.modulation is not None:
-            nn.init.zeros_(self.modulation.weight)
-            nn.init.zeros_(self.modulation.bias)
 
     @property
     def receptive_field(self) -> int:
@@ -52,8 +47,7 @@ class ConvNextBlock(nn.Module):
         """Apply the block to `(B, C, F)`."""
         hidden = self.norm(self.depthwise(apply_mask(x, mask)))
         if self.modulation is not None:
-            scale, shift = rearrange(self.modulation(embedding), "b (two c) -> two b c 1", two=2)
-            hidden = torch.addcmul(shift, hidden, 1 + scale)
+            hidden = modulate(hidden, self.modulation(embedding))
         if self.condition is not None:
             hidden = hidden + self.condition(condition)
         return x + self.narrow(nn.functional.silu(self.widen(hidden)))

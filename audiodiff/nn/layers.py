@@ -71,6 +71,20 @@ class ChannelNorm(nn.Module):
         return x * torch.rsqrt(wide.square().mean(dim=1, keepdim=True) + 1e-6).to(x.dtype)
 
 
+def modulation(embedding: int, channels: int) -> nn.Linear:
+    """Projection of an embedding to a scale and a shift of each channel (`modulate`); at first it changes nothing."""
+    projection = nn.Linear(embedding, 2 * channels)
+    nn.init.zeros_(projection.weight)
+    nn.init.zeros_(projection.bias)
+    return projection
+
+
+def modulate(hidden: Tensor, projected: Tensor) -> Tensor:
+    """Scale and shift `(B, C, F)` by a projected embedding `(B, 2 C)`."""
+    scale, shift = rearrange(projected, "b (two c) -> two b c 1", two=2)
+    return torch.addcmul(shift, hidden, 1 + scale)
+
+
 class ResidualBlock(nn.Module):
     """Norm, modulation by noise level (FiLM, Perez et al. 2018) and condition, dilated convolution, gate, projection.
 
@@ -85,13 +99,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, embedding: int, condition: int, dilation: int, kernel: int = 3):
         super().__init__()
         self.norm = ChannelNorm()
-        self.modulation = nn.Linear(embedding, 2 * channels) if embedding else None
+        self.modulation = modulation(embedding, channels) if embedding else None
         self.condition = FrameConv1d(condition, channels, 1) if condition else None
         self.dilated = FrameConv1d(channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
         self.project = FrameConv1d(channels, channels, 1)
-        if self.modulation is not None:
-            nn.init.zeros_(self.modulation.weight)
-            nn.init.zeros_(self.modulation.bias)
 
     @property
     def receptive_field(self) -> int:
@@ -108,8 +119,7 @@ class ResidualBlock(nn.Module):
         """Apply the block to `(B, C, F)`."""
         hidden = self.norm(x)
         if self.modulation is not None:
-            scale, shift = rearrange(self.modulation(embedding), "b (two c) -> two b c 1", two=2)
-            hidden = torch.addcmul(shift, hidden, 1 + scale)
+            hidden = modulate(hidden, self.modulation(embedding))
         if self.condition is not None:
             hidden = hidden + self.condition(condition)
         hidden = nn.functional.silu(self.dilated(apply_mask(hidden, mask)))
