@@ -144,6 +144,13 @@ def test_a_duration_is_a_clock_or_its_units(duration, tmp_path):
     assert timer.time_remaining() == 300
 
 
+@pytest.mark.parametrize("recipe", ["speech_mel", "speech_text", "drums"])
+def test_data_of_every_kind_may_be_several_folders(recipe, tmp_path):
+    cfg = config.compose([f"+recipe={recipe}", f"folder={tmp_path}", "data.path=[one,two]"])
+    schema.check(cfg)
+    assert list(cfg.data.path) == ["one", "two"]
+
+
 def test_numbers_of_another_type_become_what_is_asked_for(tmp_path):
     cfg = config.compose(["trainer.max_steps=1e3", "data.batch_size='8'", "optimizer.lr=1", f"folder={tmp_path}"])
     schema.check(cfg)

@@ -30,7 +30,7 @@ class SentenceData(ManifestData):
 
     def __init__(
         self,
-        path: str,
+        path: str | Sequence[str],
         mel_spec: MelSpec,
         symbols: SymbolTable,
         speakers: Sequence[str],
