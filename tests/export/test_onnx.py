@@ -18,7 +18,6 @@ from audiodiff import extras
 from audiodiff.audio.io import read, write
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.mel.file import save_mel
-from audiodiff.cli import main
 from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.bridge import Bridge
 from audiodiff.errors import UserError
@@ -37,17 +36,6 @@ from audiodiff.text.front_end import Utterance
 
 ROOT = Path(__file__).parents[2]
 BLOCKED = {"torch", "audiodiff", "scipy", "librosa", "soundfile", "safetensors", "onnx"}
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["audiodiff", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_folder_holds_what_runs_the_model(exported, command):

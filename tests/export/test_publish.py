@@ -1,7 +1,6 @@
 """Shipped models: found by name, stored in half precision, published with a card that can be believed."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 
 from audiodiff import Vocoder, train
-from audiodiff.cli import main
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import X0
@@ -32,19 +30,6 @@ def ships(tmp_path, monkeypatch, model_folder):
     monkeypatch.chdir(here)
     monkeypatch.setattr(checkpoint, "SHIPPED", shelf)
     return shelf
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """`command("info", ...)` -> (status, stdout, stderr)."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["audiodiff", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_a_shipped_model_is_found_by_its_name(ships, command):
