@@ -1,11 +1,11 @@
-"""Quality of a vocoder against the hours of audio that it was trained on, from the exports that its run kept.
+"""Quality of a vocoder against the hours of audio that it was trained on, from the exports of its history.
 
 `python bench/audio_hours.py runs/speech_mel_long/DATE_TIME --data data/asterisk-it` resynthesizes the same held-out
 clips with every export in `history/`, by the network alone and followed by mel consistency, for each of `--steps`, and
 scores them by PESQ-WB. It writes `audio_hours.md` and `audio_hours.svg` into the run's folder: the scores against the
 hours of audio seen (a clip that is seen twice counts twice), and the gain per doubling, the slope of a line through the
-scores over the logarithm of the hours, with the 95 % interval of resampled clips. Scores are kept in `audio_hours.json`
-there: another call scores only new exports.
+scores over the logarithm of the hours, with the 95 % interval of resampled clips. Scores are saved in
+`audio_hours.json` there: another call scores only new exports.
 """
 
 import argparse
@@ -66,10 +66,10 @@ def per_doubling(hours: Sequence[float], clip_scores: np.ndarray) -> tuple[float
 
 
 def measure(run: Path, data: str, clips: int, steps: Sequence[int], iterations: int) -> dict:
-    """Scores of all exports of a run, those that it has none of computed and kept.
+    """Scores of all exports of a run, those that it has none of computed and saved.
 
     Raises:
-        UserError: the run has kept no export, or its scores are of other clips.
+        UserError: the run has no history, or its scores are of other clips.
     """
     exports = sorted((run / HISTORY).glob("step_*"))
     if not exports:

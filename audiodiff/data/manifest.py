@@ -179,9 +179,9 @@ class Manifest:
                 seen[clip.id] = manifest.root
                 clips.append(replace(clip, path=(folder / clip.path).as_posix()))
         held_out = {clip.content for clip in clips if clip.split != "train" and clip.content}
-        kept = tuple(clip for clip in clips if clip.split != "train" or clip.content not in held_out)
+        chosen = tuple(clip for clip in clips if clip.split != "train" or clip.content not in held_out)
         kinds = {manifest.split_by for manifest in manifests}
-        return cls(kept, root, kinds.pop() if len(kinds) == 1 else "clip")
+        return cls(chosen, root, kinds.pop() if len(kinds) == 1 else "clip")
 
     def save(self, path: str | Path | None = None) -> Path:
         """Write to `path` (a file or a folder; default: the root), atomically; returns the path written.

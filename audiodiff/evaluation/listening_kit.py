@@ -2,7 +2,7 @@
 
 In each trial a listener hears A and B, the same clip of two systems, and X, which is one of the two (Munson and Gardner
 1950, "Standardizing auditory tests"; ITU-R BS.1116 for level matching and anonymity): which one is X, and which of A
-and B is better? Who cannot tell X answers right half the time.
+and B is better? A listener who notices no difference is right half of the time.
 
 Nothing in the folder `page` reveals a system. File names are random, all files of a trial have the same length, format
 and size, and no two the same bytes: each has its own dither of at most one step of 16 bits. The clips of a trial have

@@ -111,15 +111,15 @@ def dft_matrices(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
         ones; and the sign of each row (2 bins,).
     """
     a = max(factor for factor in range(1, math.isqrt(size) + 1) if size % factor == 0)
-    b, kept = size // a, a // 2 + 1
-    angle = 2 * np.pi / a * np.outer(np.arange(kept), np.arange(a))
-    inner = np.stack([np.cos(angle), -np.sin(angle)], axis=1).reshape(2 * kept, a)
-    k1, k2, j2 = np.arange(kept)[:, None, None], np.arange(b)[:, None], np.arange(b)
+    b, half = size // a, a // 2 + 1
+    angle = 2 * np.pi / a * np.outer(np.arange(half), np.arange(a))
+    inner = np.stack([np.cos(angle), -np.sin(angle)], axis=1).reshape(2 * half, a)
+    k1, k2, j2 = np.arange(half)[:, None, None], np.arange(b)[:, None], np.arange(b)
     angle = 2 * np.pi * (j2 * k2 / b + j2 * k1 / size)
     cos, sin = np.cos(angle), np.sin(angle)
     outer = np.concatenate([np.concatenate([cos, sin], axis=2), np.concatenate([-sin, cos], axis=2)], axis=1)
     bins = np.arange(size // 2 + 1)
-    mirrored = bins % a >= kept
+    mirrored = bins % a >= half
     place = np.where(mirrored, size - bins, bins)
     row = place % a * 2 * b + place // a
     return inner, outer, np.concatenate([row, row + b]), np.concatenate([np.ones(len(bins)), 1.0 - 2 * mirrored])

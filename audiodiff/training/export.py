@@ -13,7 +13,7 @@ from audiodiff.evaluation import environment
 from audiodiff.export.model_card import metadata
 from audiodiff.models.training_record import CODEC, STARTED_FROM, data_licenses, training_stages
 
-HISTORY = "history"  # folder of the exports that are kept, in a run's folder
+HISTORY = "history"  # folder of a run's earlier exports
 
 CARD = """{metadata}
 # {title}
@@ -49,8 +49,8 @@ def export(trainer: lightning.Trainer, module, folder: Path, text: CardText, his
         trainer, module: of the run.
         folder: of the run.
         text: of the card.
-        history: minutes of training between two exports that are also kept in `<folder>/history/step_<n>`, whatever
-            interrupts the run; None: only the last export is kept.
+        history: minutes of training between two exports that are also saved to `<folder>/history/step_<n>`, whatever
+            interrupts the run; None: only the last export is saved.
     """
     crops = trainer.datamodule.crops
     timer = next((c for c in trainer.callbacks if isinstance(c, lightning.pytorch.callbacks.Timer)), None)
@@ -78,12 +78,12 @@ def export(trainer: lightning.Trainer, module, folder: Path, text: CardText, his
     words["metadata"] = metadata(text.tag, licenses)
     card = CARD.format(**training | asdict(text) | words)
     module.model.save_pretrained(Path(folder) / "model", training, card)
-    if history is not None and training["minutes"] >= _last_kept(Path(folder)) + history:
+    if history is not None and training["minutes"] >= _last_saved(Path(folder)) + history:
         module.model.save_pretrained(Path(folder) / HISTORY / f"step_{trainer.global_step:09d}", training, card)
 
 
-def _last_kept(folder: Path) -> float:
-    """Minutes of training of the last export that a run has kept; 0 before the first."""
+def _last_saved(folder: Path) -> float:
+    """Minutes of training of the last export in a run's history; 0 before the first."""
     configs = sorted((folder / HISTORY).glob("step_*/config.json"))
     return json.loads(configs[-1].read_text(encoding="utf-8"))["training"]["minutes"] if configs else 0.0
 

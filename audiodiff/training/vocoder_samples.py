@@ -29,7 +29,7 @@ class VocoderSamples(Callback):
         folder: of the run. Audio and spectrograms are saved to `<folder>/samples/step_<n>/`.
         clips: number of clips.
         steps: sampling steps.
-        history: minutes of training between two exports that are kept, as of `export`.
+        history: minutes of training between two exports of the history, as of `export`.
     """
 
     def __init__(self, folder: str, clips: NonNegative = 3, steps: Positive = 6, history: PositiveFloat | None = None):

@@ -1,4 +1,4 @@
-"""The listening test: nothing in it tells the systems apart, and its answers are counted for the right one."""
+"""The listening test: nothing in it identifies a system, and its answers are counted for the right one."""
 
 import csv
 import hashlib
