@@ -18,7 +18,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import get_type_hints
 
+import numpy as np
+
 from audiodiff.audio.io import EXTENSIONS
+from audiodiff.data.captions import Caption
 from audiodiff.errors import UserError
 from audiodiff.files import is_safe_relative_path, write_text
 
@@ -63,6 +66,8 @@ class Clip:
             if unknown.
         alignment_score: how well phonemes and audio fit where `durations` were found by an aligner, in nats per frame:
             close to 0 is best; 0 if they were not.
+        caption: what is to be heard, in the canonical wording; "" if unknown. Unlike `text` it is not spoken.
+        caption_parts: of a composed caption, from which other wordings are drawn (`captions.Caption`); else ().
     """
 
     id: str
@@ -85,6 +90,8 @@ class Clip:
     durations: tuple[float, ...] = ()
     pitch: tuple[float, ...] = ()
     alignment_score: float = 0.0
+    caption: str = ""
+    caption_parts: tuple[str, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -96,13 +103,24 @@ class Clip:
         """All labels."""
         return tuple(self.label.split(LABEL_SEPARATOR)) if self.label else ()
 
+    def draw_caption(self, random: np.random.Generator) -> str:
+        """A wording of the caption at random, as training draws it; "" if there is no caption."""
+        return Caption(self.caption, self.caption_parts).draw(random)
+
+    def caption_words(self) -> set[str]:
+        """All words, in small letters, that the caption or a drawn wording of it may have."""
+        return Caption(self.caption, self.caption_parts).words()
+
 
 # Fields added after the first version; written only if they differ from the default, so that hashes do not change.
 _OPTIONAL = {
     field.name: field.default
     for field in fields(Clip)
     if field.name
-    in ("label", "tempo", "piece", "channels", "language", "phonemes", "durations", "pitch", "alignment_score")
+    in (
+        *("label", "tempo", "piece", "channels", "language", "phonemes", "durations", "pitch", "alignment_score"),
+        *("caption", "caption_parts"),
+    )
 }
 _TYPES = get_type_hints(Clip)
 _SERIES = ("durations", "pitch")  # fields that hold a number for each part of the phonemes
@@ -293,6 +311,9 @@ def _clip(line: str, where: str) -> Clip:
         if name in _SERIES:
             value[name] = _numbers(name, entry, where)
             continue
+        if name == "caption_parts":
+            value[name] = _parts(entry, where)
+            continue
         if not isinstance(entry, (int, float) if kind is float else kind) or isinstance(entry, bool) != (kind is bool):
             raise UserError(where, f"field {name!r} is {entry!r}, not {kind.__name__}", _FIX)
         if isinstance(entry, str) and not _is_text(entry):
@@ -313,6 +334,16 @@ def _numbers(name: str, entry: object, where: str) -> tuple[float, ...]:
             problem = f"number {number} of field {name!r} is {one!r:.40}, not 0 or above and below {_MAX_VALUE:g}"
             raise UserError(where, problem, _FIX)
     return tuple(entry)
+
+
+def _parts(entry: object, where: str) -> tuple[str, ...]:
+    """The parts of a caption, at least one of them a noun."""
+    if not isinstance(entry, list):
+        raise UserError(where, f"field 'caption_parts' is {entry!r:.40}, not a list", _FIX)
+    try:
+        return Caption("", tuple(entry)).checked().parts
+    except ValueError as error:
+        raise UserError(where, f"field 'caption_parts' {error}", _FIX) from None
 
 
 def _check_series(value: dict, where: str) -> None:

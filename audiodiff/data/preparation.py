@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 RECORD = "corpus.json"
 VERSION = 4  # increased when the same recordings would be prepared differently
 SHORTEST_SECONDS = 0.4
-SHORTEST_LABELED_SECONDS = 0.03  # of one-shots
+SHORTEST_LABELED_SECONDS = 0.03  # of one-shots, which have a label or a caption
 Progress = Callable[..., Iterable]  # of an iterable and keyword arguments, as `tqdm.tqdm`
 
 
@@ -150,7 +150,7 @@ def _prepare_corpus(preparation: Preparation, out: Path, progress: Progress) -> 
                 problem = error.problem if isinstance(error, UserError) else f"cannot be read ({first_line(error)})"
                 left_out["unreadable"].append((name, problem))
                 continue
-            if reason := _unusable(audio, SHORTEST_LABELED_SECONDS if recording.label else SHORTEST_SECONDS):
+            if reason := _unusable(audio, recording):
                 left_out["left out"].append((name, reason))
                 continue
             if not clips and not _record(out, preparation.label):
@@ -193,8 +193,9 @@ def _prepared_audio(recording: Recording, target: Path) -> Audio | None:
         return None
 
 
-def _unusable(audio: Audio, shortest: float) -> str:
+def _unusable(audio: Audio, recording: Recording) -> str:
     """Why a recording is left out, "" if it is not."""
+    shortest = SHORTEST_LABELED_SECONDS if recording.label or recording.caption.text else SHORTEST_SECONDS
     if audio.seconds < shortest:
         return f"{audio.seconds:.3f} s, shorter than {shortest} s"
     level = measure(audio.samples.numpy(), audio.sample_rate).rms_dbfs
@@ -218,6 +219,8 @@ def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Cor
         language=corpus.language if recording.text else "",
         piece=_piece(recording, label),
         channels=audio.channels,
+        caption=recording.caption.text,
+        caption_parts=recording.caption.parts,
     )
 
 

@@ -3,10 +3,12 @@ import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiodiff.data.captions import compose
 from audiodiff.data.manifest import (
     MIN_NAMES_TO_HOLD_OUT,
     NAME,
@@ -125,6 +127,26 @@ def test_phonemes_durations_and_pitch_round_trip(tmp_path_factory, values):
 
 GOOD = asdict(clip("a"))
 SPOKEN = GOOD | {"phonemes": "ab", "durations": [0.5, 0.25, 0.25, 0.5], "pitch": [0, 99.5, 0, 0]}
+
+
+def test_captions_round_trip_and_are_drawn_from_their_parts(tmp_path):
+    composed = compose(["hi-hat"], ["closed"])
+    one = clip("a", caption=composed.text, caption_parts=composed.parts)
+    free = clip("b", caption="Rain on a roof")
+    Manifest((one, free, clip("c")), tmp_path).save()
+    first, second, third = Manifest.load(tmp_path).clips
+    assert (first, second) == (one, free)
+    assert first.draw_caption(np.random.default_rng(3)) == composed.draw(np.random.default_rng(3))
+    assert {"closed", "hi-hat"} <= first.caption_words()
+    assert second.draw_caption(np.random.default_rng(3)) == "Rain on a roof"
+    assert third.draw_caption(np.random.default_rng(3)) == "" and not third.caption_words()
+
+
+@pytest.mark.parametrize("parts", ["noun: rain", ["loud"], ["adjective: loud"], [3], ["noun: a\nb"], {"noun": "rain"}])
+def test_malformed_parts_of_captions_are_named(tmp_path, parts):
+    one = {"id": "c/a", "path": "a.flac", "seconds": 1, "sample_rate": 8000, "caption_parts": parts}
+    with pytest.raises(UserError, match=r"line 2.*caption_parts"):
+        Manifest.load(written(tmp_path, HEADER, one))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiodiff.audio.io import Audio
+from audiodiff.data.captions import Caption
 
 
 def text_hash(text: str) -> str:
@@ -42,6 +43,7 @@ class Recording:
         license: its own license; "" if it has that of the corpus.
         phonemes, durations: as in `manifest.Clip`; those of synthetic speech come with the `TimedAudio` that it reads.
         text_piece: whether all readings of its text, in every corpus, are one piece.
+        caption: what is to be heard.
     """
 
     key: str
@@ -57,6 +59,7 @@ class Recording:
     phonemes: str = ""
     durations: tuple[float, ...] = ()
     text_piece: bool = False
+    caption: Caption = field(default_factory=Caption)
 
 
 @dataclass(frozen=True)

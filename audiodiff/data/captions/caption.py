@@ -1,0 +1,119 @@
+"""`Caption`: what is to be heard in a clip, in one canonical wording, and in others that are drawn at random.
+
+A caption that was composed knows its parts: nouns, the last of which is the head ("car", "horn"), adjectives ("loud")
+and details ("on wood", "A4"). Its canonical text is adjectives, nouns, details: "loud car horn on wood". A drawn
+wording differs from it in
+
+- detail: adjectives and details are left out at random, nouns never;
+- words: nouns and adjectives are replaced by synonyms (`vocabulary`);
+- order and form: "a loud car horn", "car horn, loud", "on wood, loud car horn", "sound of a car horn".
+
+Every wording is true if the canonical one is. A caption of free text, such as a user's, is always worded as it is.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiodiff.data.captions.vocabulary import vocabulary
+
+ROLES = ("adjective", "noun", "detail")
+_ADJECTIVE_SHARE, _DETAIL_SHARE = 0.7, 0.5  # of draws that mention one
+_SYNONYM_SHARE = 0.5  # of draws of a word that has synonyms
+_PREPOSITIONS = ("at", "by", "from", "in", "into", "like", "of", "on", "over", "through", "to", "under", "with")
+# Forms of a drawn wording, and their shares.
+_FORMS = {"plain": 0.4, "article": 0.25, "noun first": 0.15, "detail first": 0.1, "sound of": 0.1}
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption.
+
+    Attributes:
+        text: its canonical wording, "" if there is none.
+        parts: `ROLE: WORDS`, with roles of `ROLES`, in the order of the text; () for free text.
+    """
+
+    text: str = ""
+    parts: tuple[str, ...] = ()
+
+    def checked(self) -> "Caption":
+        """Itself.
+
+        Raises:
+            ValueError: a part is not `ROLE: WORDS`, or there are parts and none is a noun.
+        """
+        for part in self.parts:
+            role, mark, words = part.partition(": ") if isinstance(part, str) else ("", "", "")
+            if role not in ROLES or not mark or not words.strip() or not words.isprintable():
+                raise ValueError(f"has {part!r:.60}, not `ROLE: WORDS` with a role of {', '.join(ROLES)}")
+        if self.parts and not self.of_role("noun"):
+            raise ValueError("has no noun")
+        return self
+
+    def of_role(self, role: str) -> list[str]:
+        """The words of all parts of a role, in order."""
+        return [words for found, _, words in (part.partition(": ") for part in self.parts) if found == role]
+
+    def draw(self, random: np.random.Generator) -> str:
+        """A wording at random: a function of the caption and the generator's state alone."""
+        if not self.parts:
+            return self.text
+        nouns = [_synonym(word, random) for word in self.of_role("noun")]
+        shown = [word for word in self.of_role("adjective") if random.random() < _ADJECTIVE_SHARE]
+        adjectives = [_synonym(shown[place], random) for place in random.permutation(len(shown))]
+        details = [words for words in self.of_role("detail") if random.random() < _DETAIL_SHARE]
+        form = str(random.choice(list(_FORMS), p=list(_FORMS.values())))
+        return _worded(form, adjectives, nouns, details, vocabulary().is_mass(self.of_role("noun")[-1]))
+
+    def words(self) -> set[str]:
+        """All words, in small letters, that the canonical text or a drawn wording may have."""
+        used = [self.text, "the sound of a an" if self.parts else ""]
+        for role in ROLES:
+            for words in self.of_role(role):
+                used += [words, *vocabulary().synonyms(words)]
+        return {word.strip(".,;:!?\"'()").lower() for words in used for word in words.split()} - {""}
+
+
+def compose(nouns: Sequence[str], adjectives: Iterable[str] = (), details: Iterable[str] = ()) -> Caption:
+    """The caption of these parts, each mentioned once.
+
+    Args:
+        nouns: at least one; the last is the head.
+        adjectives: in the order of the text.
+        details: phrases that follow, such as "on wood", after a comma unless they begin with a preposition.
+    """
+    if not nouns:
+        raise ValueError("a caption needs a noun")
+    nouns, adjectives, details = (list(dict.fromkeys(words)) for words in (nouns, adjectives, details))
+    text = _worded("plain", adjectives, nouns, details)
+    of_role = zip(ROLES, (adjectives, nouns, details), strict=True)
+    return Caption(text, tuple(f"{role}: {words}" for role, found in of_role for words in found))
+
+
+def _worded(form: str, adjectives: list[str], nouns: list[str], details: list[str], is_mass: bool = False) -> str:
+    """A wording in one of `_FORMS`; a mass noun or plural has no article."""
+    name = " ".join(nouns)
+    phrase = " ".join([*adjectives, name])
+    with_article = phrase if is_mass else f"{'an' if phrase[0] in 'aeiouAEIOU' else 'a'} {phrase}"
+    if form == "noun first" and adjectives:
+        return _join(name, [", ".join(adjectives), *details])
+    if form == "detail first" and details:
+        return ", ".join([*details, phrase])
+    if form == "sound of":
+        return _join(f"the sound of {with_article}", details)
+    return _join(with_article if form == "article" else phrase, details)
+
+
+def _join(first: str, rest: Iterable[str]) -> str:
+    for words in rest:
+        first += f"{' ' if words.split()[0] in _PREPOSITIONS else ', '}{words}"
+    return first
+
+
+def _synonym(word: str, random: np.random.Generator) -> str:
+    synonyms = vocabulary().synonyms(word)
+    if not synonyms or random.random() >= _SYNONYM_SHARE:
+        return word
+    return synonyms[int(random.integers(len(synonyms)))]
