@@ -16,6 +16,9 @@ from audiodiff.data.captions.vocabulary import vocabulary
 from audiodiff.errors import UserError
 
 _BOUNDARY = re.compile(r"[^\w]+|_+|(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_PITCH = re.compile(
+    r"(?:\bin )?\b[A-G](?: sharp| flat)?(?: ?\d| (?:(?:major|minor)(?: seventh)?|(?:half-)?diminished|augmented)\b)"
+)
 _MOST_NOUNS = 3  # the last ones
 _LONGEST = 6  # words of a spelling or a rewrite
 _MOST_ROUNDS = 8
@@ -71,11 +74,16 @@ def _nouns(found: list[str]) -> list[str]:
 
 
 def canonical(text: str) -> str:
-    """The canonical caption of any wording whose words the rules know, the same for synonymous ones; "" if of none."""
+    """The canonical caption of any wording whose words the rules know, the same for synonymous ones; "" if of none.
+
+    Pitches and keys, such as "A4" and "F sharp minor", count as details.
+    """
     try:
-        return caption_of_name(text).text
+        caption = caption_of_name(_PITCH.sub("", text))
     except UserError:
         return ""
+    nouns, adjectives, details = (caption.of_role(role) for role in ("noun", "adjective", "detail"))
+    return compose(nouns, adjectives, [*details, *_PITCH.findall(text)]).text
 
 
 def _rewritten(words: list[str], table: Mapping[tuple[str, ...], tuple[str, ...]]) -> list[str]:

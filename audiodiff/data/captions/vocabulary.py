@@ -1,5 +1,6 @@
 """The vocabulary of captions, read from `vocabulary.toml`: words with their spellings and synonyms, and rewrites."""
 
+import hashlib
 import tomllib
 from dataclasses import dataclass, field
 from functools import cache
@@ -82,6 +83,11 @@ class Vocabulary:
 def vocabulary() -> Vocabulary:
     """The vocabulary of this package."""
     return Vocabulary.read(_FILE)
+
+
+def rules_hash() -> str:
+    """Short hash of the vocabulary's file, which changes with any rule."""
+    return hashlib.sha256(_FILE.read_bytes()).hexdigest()[:16]
 
 
 def _key(words: str) -> tuple[str, ...]:

@@ -93,10 +93,10 @@ class Request:
 
     Attributes:
         folder: the user's folder, of corpora that take one (`music:PATH`).
-        clips: number of clips of each voice, of corpora that are synthesized.
+        clips: number of clips (of each voice), of corpora that are synthesized.
         downloads: folder for downloads, removed afterwards.
         voices: of corpora that have several.
-        manner: how all texts are read, of corpora that can read them otherwise than usual.
+        manner: how all texts are read, of corpora that can read them otherwise than usual; or which sounds.
         language: of the texts in the user's folder.
     """
 

@@ -168,8 +168,8 @@ def _stanzas(text: str) -> dict[str, dict[str, list[str]]]:
             for name, value in _FIELD.findall(paragraph)
         }
         if entries.get("Files") and entries.get("License"):
-            # Names are separated by blanks or lines.
-            found |= {pattern: entries for line in entries["Files"] for pattern in line.split()}
+            # Names are separated by blanks or lines; some packages write names with blanks on lines of their own.
+            found |= {pattern: entries for line in entries["Files"] for pattern in (line, *line.split())}
     return found
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from audiodiff.audio.io import EXTENSIONS
 from audiodiff.audio.reading.folder import files_below
-from audiodiff.data.corpora import debian, hibari, kokoro, music, scores, sentences, speech
+from audiodiff.data.captions.vocabulary import rules_hash
+from audiodiff.data.corpora import debian, hibari, instruments, kokoro, music, scores, sentences, sounds, speech
 from audiodiff.data.corpora.corpus import Corpus, Recording, Request
 from audiodiff.data.corpora.folder import utf8_name
 from audiodiff.errors import UserError
@@ -33,6 +34,8 @@ CORPORA: dict[str, Callable[[Request], Corpus]] = {
     "scores": scores.open_corpus,
     "hibari": hibari.open_corpus,
     "kokoro": kokoro.open_corpus,
+    sounds.NAME: sounds.open_corpus,
+    instruments.NAME: instruments.open_corpus,
     # Corpora that the user has; the licenses are those stated in the corpora's own READMEs.
     "ljspeech:PATH": partial(_open_folder, speech.ljspeech, "LJSpeech", "public domain", "en-us"),
     "vctk:PATH": partial(_open_folder, speech.vctk, "VCTK", "CC-BY-4.0", "en-gb"),
@@ -57,11 +60,11 @@ class Preparation:
 
 
 def resolve(name: str, clips: int | None = None, language: str = "") -> Preparation:
-    """The corpus of a name, such as `asterisk-en`, `kokoro:af_heart`, `hibari:shifted` or `music:PATH`.
+    """The corpus of a name, such as `asterisk-en`, `kokoro:af_heart`, `hibari:shifted`, `sounds:all` or `music:PATH`.
 
     Args:
         name: of the corpus.
-        clips: of each voice, for synthetic speech; None: the corpus's default.
+        clips: of each voice, for synthetic speech, or of instruments; None: the corpus's default.
         language: of the texts of a user's folder.
 
     Raises:
@@ -70,6 +73,11 @@ def resolve(name: str, clips: int | None = None, language: str = "") -> Preparat
     kind, _, path = name.partition(":")
     if kind in ("kokoro", hibari.NAME):
         return _synthetic(kind, path, clips)
+    if kind == sounds.NAME:
+        return _sounds(path)
+    if name == instruments.NAME:
+        clips = instruments.DEFAULT_CLIPS if clips is None else clips
+        return Preparation(name, {"corpus": name, "clips": str(clips)}, _opener(name, Request(clips=clips)))
     key = f"{kind}:PATH" if path else name
     if key not in CORPORA:
         raise UserError(name, "is not a corpus", f"choose among {', '.join(CORPORA)}")
@@ -82,7 +90,18 @@ def resolve(name: str, clips: int | None = None, language: str = "") -> Preparat
         inputs |= {"path": str(folder), "files": content_hash(_listing(folder))}
         inputs |= {"language": language} if language else {}
         request = replace(request, folder=folder)
-    return Preparation(label, inputs, lambda downloads: CORPORA[key](replace(request, downloads=downloads)))
+    return Preparation(label, inputs, _opener(key, request))
+
+
+def _opener(key: str, request: Request) -> Callable[[Path], Corpus]:
+    return lambda downloads: CORPORA[key](replace(request, downloads=downloads))
+
+
+def _sounds(manner: str) -> Preparation:
+    manner = sounds.parse_manner(manner)
+    inputs = {"corpus": sounds.NAME, "manner": manner, "rules": rules_hash()}
+    label = f"{sounds.NAME}-{manner}" if manner else sounds.NAME
+    return Preparation(label, inputs, _opener(sounds.NAME, Request(manner=manner)))
 
 
 def _synthetic(kind: str, names: str, clips: int | None) -> Preparation:
@@ -92,11 +111,7 @@ def _synthetic(kind: str, names: str, clips: int | None) -> Preparation:
     inputs = {"corpus": kind, "voices": ",".join(voices), "clips": str(clips)}
     inputs["texts"] = content_hash(sentences.packaged())
     request = Request(clips=clips, voices=voices, manner=manner)
-    return Preparation(
-        f"{kind}-{manner}" if manner else kind,
-        inputs,
-        lambda downloads: CORPORA[kind](replace(request, downloads=downloads)),
-    )
+    return Preparation(f"{kind}-{manner}" if manner else kind, inputs, _opener(kind, request))
 
 
 def content_hash(value: list) -> str:
