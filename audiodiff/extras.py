@@ -37,6 +37,7 @@ EXTRAS: dict[str, dict[str, str]] = {
         "pkg_resources": "setuptools<81",
     },
     "speech": {"hibari": "hibari-tts"},
+    "prompts": {"wordllama": "wordllama", "tokenizers": "wordllama"},
     "corpora": {"av": "av", "tinytag": "tinytag", "hibari": "hibari-tts"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
 }

@@ -23,6 +23,7 @@ class Option:
         help: one sentence for the command line and the demo.
         label: short title of a control in the demo.
         flag: name on the command line; empty: "--" and the option's name.
+        alias: another name on the command line.
         unit: such as "s" or "BPM".
         minimum, maximum: inclusive range.
         above: exclusive lower bound.
@@ -35,6 +36,7 @@ class Option:
     help: str
     label: str = ""
     flag: str = ""
+    alias: str = ""
     unit: str = ""
     minimum: float | None = None
     above: float | None = None

@@ -147,9 +147,11 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     model = schema.build(cfg, "model")
     data.conditioners = without_weights(model.conditioners)
     data.setup("fit")
+    clips = data.prepared().with_splits("train")
+    for conditioner in model.conditioners:
+        conditioner.fit(clips.clips)
     started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
     module = schema.build(cfg, "training", model=model)
-    clips = data.prepared().with_splits("train")
     module.started_from = started_from
     module.training_clips = {"path": str(data.path), "clips": len(clips), "hash": clips.content_hash()}
     if resume:

@@ -26,7 +26,7 @@ ALLOWED = {
     "overrides": {"train"},
     "runs": {"train"},
     "schema": {"train"},
-    "text": {"speech"},
+    "text": {"prompts", "speech"},
     "train": {"train"},
     "training": {"train"},
 }

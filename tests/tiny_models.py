@@ -11,6 +11,7 @@ from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.audio.mel.normalization import MelNormalization
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.conditioners.labels import Labels
+from audiodiff.conditioners.prompt import Prompt
 from audiodiff.conditioners.reference import Reference
 from audiodiff.conditioners.scalars import Scalars
 from audiodiff.conditioners.speaker import Speaker
@@ -86,19 +87,35 @@ def vocoder(model_folder):
 
 @pytest.fixture(scope="session")
 def make_music():
-    """`make_music(channels=2, labels=(...), scalars=(), **arguments)` -> a small random `AudioModel` at 8 kHz."""
+    """`make_music(channels=2, labels=(...), scalars=(), prompt=None, ...)` -> a small random `AudioModel` at 8 kHz."""
 
-    def build(channels=2, labels=("kick", "snare"), scalars=(), **options):
+    def build(channels=2, labels=("kick", "snare"), scalars=(), prompt=None, **options):
         torch.manual_seed(0)
-        network = Network(StftFrontend(channels, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16)
+        tokens = 0 if prompt is None else prompt.token_channels
+        front = StftFrontend(channels, n_fft=64, hop_length=16)
+        network = Network(front, 0, 1, [16, 16], [1, 1], 3, 16, token_channels=tokens)
         for parameter in network.parameters():
             if not parameter.detach().any():
                 torch.nn.init.normal_(parameter, std=0.05)
-        conditioners = [Labels(labels, 16), Scalars(scalars, 16)]
+        conditioners = [Labels(labels, 16), Scalars(scalars, 16), prompt]
         if labels:
             torch.nn.init.normal_(conditioners[0].projection.weight)
         arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "sampler": "ddim"}
         return AudioModel(network, Cosine(), V(), 8000, 1600, conditioners=conditioners, **arguments | options)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_prompted(make_music):
+    """`make_prompted(...)`: as `make_music`, of a model that takes prompts; of one channel."""
+
+    def build(channels=1, **options):
+        prompt = Prompt(16, 16, layers=1, heads=2, max_tokens=8)
+        for parameter in prompt.parameters():
+            if not parameter.detach().any():
+                torch.nn.init.normal_(parameter)
+        return make_music(channels, prompt=prompt, **options).eval()
 
     return build
 

@@ -97,7 +97,8 @@ def _parameters(config: type) -> list[inspect.Parameter]:
 
 def _typer_option(name: str, option: Option) -> Any:
     metavar = f"<{_TYPES[option.kind].__name__}>" if option.multiple else None  # Typer would show a list
-    return typer.Option(option.flag_for(name), help=option_help(option), metavar=metavar)
+    names = filter(None, (option.flag_for(name), option.alias))
+    return typer.Option(*names, help=option_help(option), metavar=metavar)
 
 
 def _build(config: type, values: dict[str, Any], paths: dict[str, Path | None]) -> Any:

@@ -13,7 +13,6 @@ OPTIONS = {
         "--like": "--init-audio",
         "--strength": "--noise-level",
         "--peak": "--peak-level",
-        "--guidance": "--guidance-scale",
     },
     "benchmark": {"--calls": "--steps", "--judges": "--metrics"},
 }

@@ -5,7 +5,8 @@ added to that of the noise level, `frames` on a slower clock, or a `signal` on t
 one place that knows it:
 
 - *inference*: `options` declares what users may request, `parse` turns a request into a raw value;
-- *data*: `from_crop` takes the raw value of a training crop from its recording and manifest row, `collate` batches;
+- *data*: `fit` sees the manifest rows of all training clips once; `from_crop` takes the raw value of a training crop
+  from its recording and manifest row, `collate` batches;
 - *training*: `drop` replaces raw values by the null value, so that the model learns to work without (and guidance has
   something to extrapolate from);
 - both: `forward` embeds a batch of raw values, once per clip and not once per step.
@@ -95,6 +96,9 @@ class Conditioner(nn.Module, ABC):
             UserError: a value that this condition does not take.
         """
         return None
+
+    def fit(self, clips: Iterable[Any]) -> None:
+        """Before training: take over from the training clips, rows of a manifest, what is stored with the weights."""
 
     def from_crop(self, crop: Crop) -> Any:
         """The raw value of a training crop; None if it is computed from the batch's waveforms.

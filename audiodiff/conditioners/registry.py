@@ -14,6 +14,12 @@ OPTIONS: dict[str, Option] = {
     "labels": Option(
         "choice", "Class label to condition on; repeat for several.", "Labels", flag="--label", multiple=True
     ),
+    "prompt": Option(
+        "text",
+        'Text prompt, such as "a short metallic hit"; "rain:0.7 | thunder:0.3" composes, "kick @0-1 | hat @1-" changes '
+        "it at 1 s.",
+        "Prompt",
+    ),
     "reference": Option("audio", "Audio file whose timbre to take over.", "Reference clip"),
     "tempo": Option("number", "Tempo to condition on, in BPM.", "Tempo", unit="BPM", above=0, maximum=1000),
 }
@@ -25,6 +31,7 @@ def conditioner_types() -> dict[str, type["Conditioner"]]:
     from audiodiff.conditioners.labels import Labels
     from audiodiff.conditioners.length_mask import LengthMask
     from audiodiff.conditioners.mel import Mel
+    from audiodiff.conditioners.prompt import Prompt
     from audiodiff.conditioners.reference import Reference
     from audiodiff.conditioners.rough import RoughSignal
     from audiodiff.conditioners.scalars import Scalars
@@ -35,6 +42,7 @@ def conditioner_types() -> dict[str, type["Conditioner"]]:
         "labels": Labels,
         "length_mask": LengthMask,
         "mel": Mel,
+        "prompt": Prompt,
         "reference": Reference,
         "rough_signal": RoughSignal,
         "scalars": Scalars,

@@ -15,14 +15,17 @@ from audiodiff.demo.controls import MAX_SECONDS, control, limited, named, parse
 from audiodiff.demo.figure import spectrum_figure
 from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch
 from audiodiff.demo.uploads import read_upload
+from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.options import Option, options_of
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.options import GenerationConfig
+from audiodiff.pipelines.steering import describe_guidance
 
 INTRODUCTION = """# audiodiff
 A diffusion model generates audio from noise in a few denoising steps. Choose the options, generate, and listen."""
 DEFAULTS = {field.name: field.default for field in fields(GenerationConfig)}
+MORE_GUIDANCE = ("guidance_rescale", "guidance_interval")  # shown together, below the others
 FROM_CLIP = ("continue_from", "init_audio", "init_noise_level")  # shown together, below the others
 
 
@@ -36,8 +39,12 @@ def build(folder: Path, device: str = "cpu") -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2):
                 for name, option in app.options.items():
-                    if name not in FROM_CLIP:
+                    if name not in FROM_CLIP + MORE_GUIDANCE:
                         controls[name] = control(option, app.defaults.get(name))
+                if app.conditions:
+                    with gr.Accordion("More on guidance", open=False):
+                        for name in MORE_GUIDANCE:
+                            controls[name] = control(app.options[name], app.defaults.get(name))
                 with gr.Accordion("Start from a clip", open=False):
                     for name in FROM_CLIP:
                         controls[name] = control(app.options[name], app.defaults.get(name))
@@ -76,7 +83,9 @@ class App:
         """All options of the page, in order: those of `GenerationConfig`, and the conditions of the model."""
         options = options_of(GenerationConfig)
         if not self.conditions:
-            del options["guidance_scale"]
+            options = {name: option for name, option in options.items() if not name.startswith("guidance_")}
+        if "prompt" not in self.conditions:
+            del options["negative"]
         return limited(self.conditions | options, {"sampler": NAMES})
 
     @property
@@ -84,7 +93,8 @@ class App:
         """The values that controls begin with: the model's own, where the option's default is None."""
         model = self.generator.model
         own = {"steps": model.default_steps, "sampler": model.sampler, "seconds": model.samples / model.sample_rate}
-        return DEFAULTS | own
+        guidance = model.guidance or GuidanceSetting()
+        return DEFAULTS | own | describe_guidance(guidance) | {"guidance_rescale": guidance.rescale}
 
     def generate(self, *values: Any) -> Iterator[Any]:
         """Generate one clip: its spectrogram, its audio, and the settings used."""
@@ -96,7 +106,10 @@ class App:
                 progress,
                 self.lock,
             )
-            settings = config.record() | {"model": str(self.folder), "model_hash": self.generator.model_hash}
+            settings = self.generator.settings(config) | {
+                "model": str(self.folder),
+                "model_hash": self.generator.model_hash,
+            }
             settings["real_time_factor"] = round(audio.seconds / elapsed, 2)
             mono = torch.atleast_2d(audio.samples).mean(0)
             yield spectrum_figure(mono, audio.sample_rate), player(audio), settings
@@ -107,8 +120,8 @@ class App:
                 values[name] = read_upload(values[name], MAX_SECONDS, channels=2)
         requested = {name: values.pop(name) for name in self.conditions}
         conditions = {name: value for name, value in requested.items() if value}
-        if not conditions:
-            values["guidance_scale"] = 1.0  # guidance needs a condition
+        if not conditions and not values.get("negative"):
+            values["guidance_scale"] = None  # guidance needs a condition
         if values["init_audio"] is not None:
             values["seconds"] = None  # a variation keeps the length of its clip
         return GenerationConfig(conditions=conditions, **values)

@@ -30,9 +30,13 @@ from audiodiff.diffusion.guidance import (
     Autoguidance,
     ClassifierFree,
     ClassifierGuidance,
+    Composed,
+    Composition,
     CosineSimilarity,
     EmbeddingGuidance,
     Guidance,
+    GuidanceSetting,
+    window_weights,
 )
 from audiodiff.diffusion.likelihood import bits_per_dimension, dequantize, log_likelihood, variational_bound
 from audiodiff.diffusion.noise import batch_noise, clip_seed, position_noise, step_noise
@@ -99,6 +103,8 @@ __all__ = [
     "Bridge",
     "ClassifierFree",
     "ClassifierGuidance",
+    "Composed",
+    "Composition",
     "Cosine",
     "CosineSimilarity",
     "Denoiser",
@@ -109,6 +115,7 @@ __all__ = [
     "Flow",
     "GaussianOracle",
     "Guidance",
+    "GuidanceSetting",
     "Heun",
     "Inpainting",
     "LearnedSchedule",
@@ -173,5 +180,6 @@ __all__ = [
     "uniform_t",
     "variational_bound",
     "warped_angle",
+    "window_weights",
     "zero_terminal_snr",
 ]

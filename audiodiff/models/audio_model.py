@@ -5,20 +5,23 @@ recordings have about unit variance at all frequencies, and samples are colored 
 (`models.codec`), of unit variance as well, with some hundred times fewer frames.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
+from audiodiff.conditioners.conditioner import as_list
 from audiodiff.conditioners.length_mask import LengthMask
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.grids.stored import StoredGrid
+from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
 from audiodiff.models.codec import PREFIX, Codec, check_rate
-from audiodiff.models.diffusion_model import Conditioners, DiffusionModel
+from audiodiff.models.diffusion_model import CONDITIONERS, Conditioners, DiffusionModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
@@ -39,6 +42,7 @@ class AudioModel(DiffusionModel):
         conditioners: what the network is conditioned on, such as `Labels` and `Scalars`.
         autoencoder: trained, if the process runs on its latents.
         sampler, grids, validated: as of `DiffusionModel`.
+        guidance: where a request has conditions and names no guidance; None: as trained.
 
     Raises:
         UserError: a network for another number of latents, a sample rate or length out of range, or as
@@ -58,6 +62,7 @@ class AudioModel(DiffusionModel):
         "sampler",
         "grids",
         "validated",
+        "guidance",
     )
 
     def __init__(
@@ -73,10 +78,11 @@ class AudioModel(DiffusionModel):
         sampler: str = "recommended",
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
+        guidance: GuidanceSetting | None = None,
     ):
         built_in = [LengthMask(1 if autoencoder is None else autoencoder.stride)]
         super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, conditioners, built_in)
-        self.sample_rate, self.samples, self.spectrum = sample_rate, samples, spectrum
+        self.sample_rate, self.samples, self.spectrum, self.guidance = sample_rate, samples, spectrum, guidance
         check_rate(sample_rate)
         if not 1 <= samples <= MAX_SECONDS * sample_rate:
             raise UserError(f"samples {samples}", f"must be 1 to {MAX_SECONDS} s", "set data.crop_samples")
@@ -119,6 +125,21 @@ class AudioModel(DiffusionModel):
         """Parameters that training changes: not those of the codec."""
         parts = [self.network, self.conditioners, *([self.schedule] if isinstance(self.schedule, nn.Module) else [])]
         return (parameter for part in parts for parameter in part.parameters())
+
+    def load_initial_weights(self, weights: dict[str, Tensor], trained: Mapping[str, Any]) -> None:
+        """Load the weights of a model that may have other conditions.
+
+        Those that only this model has keep their initial weights, and so does its cross-attention where the other one
+        has none. Those that this one does not have are left out.
+        """
+        theirs = {conditioner.name for conditioner in as_list(trained.get("conditioners", ()))}
+        ours = {conditioner.name for conditioner in self.conditioners}
+        optional = tuple(f"{CONDITIONERS}{name}." for name in theirs ^ ours)
+        tokens = {trained["network"].token_channels, self.network.token_channels}
+        optional += ("unet.cross_attention.",) if 0 in tokens else ()
+        own = {name: weight for name, weight in self.weights().items() if name.startswith(optional)}
+        kept = {name: weight for name, weight in weights.items() if not name.startswith(optional)}
+        self.load_weights(kept | own)
 
     def normalize(self, waveform: Tensor) -> Tensor:
         """What the process runs on (B, C', F) of a waveform (B, C, T)."""

@@ -31,6 +31,7 @@ from audiodiff.audio.mel.normalization import MelNormalization
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
 from audiodiff.conditioners.registry import conditioner_types
 from audiodiff.diffusion.grids.stored import StoredGrid
+from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.objective import X0, Epsilon, Flow, Score, V
 from audiodiff.diffusion.schedules.adapted import ScaledInput, ShiftedLogSNR
 from audiodiff.diffusion.schedules.discrete import DiscreteSchedule
@@ -81,6 +82,7 @@ TYPES: dict[str, type] = {
     "discrete": DiscreteSchedule,
     "learned": LearnedSchedule,
     "stored_grid": StoredGrid,
+    "guidance_setting": GuidanceSetting,
     "epsilon": Epsilon,
     "x0": X0,
     "v": V,

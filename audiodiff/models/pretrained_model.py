@@ -41,8 +41,12 @@ class PretrainedModel(nn.Module):
 
     def save_pretrained(self, folder: str | Path, training: dict | None = None, card: str = "") -> None:
         """Write a checkpoint folder: config.json, model.safetensors, README.md."""
-        weights = self.network.state_dict() | self.part_weights()
-        checkpoint.save(folder, checkpoint.Checkpoint(self.TYPE, self.arguments(), weights, training or {}), card)
+        stored = checkpoint.Checkpoint(self.TYPE, self.arguments(), self.weights(), training or {})
+        checkpoint.save(folder, stored, card)
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights, by their names in a checkpoint."""
+        return self.network.state_dict() | self.part_weights()
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """Load the weights of a checkpoint into the network and the other parts.

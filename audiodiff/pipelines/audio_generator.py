@@ -18,19 +18,17 @@ from torch import Tensor
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.loudness import normalize_peak
 from audiodiff.diffusion.editing import Inpainting, SDEdit
-from audiodiff.diffusion.guidance.extrapolation import ClassifierFree
 from audiodiff.diffusion.noise import batch_noise, step_noise
-from audiodiff.diffusion.samplers.sampler import DenoiserLike, NotFinite
+from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import autoencoder
-from audiodiff.models.diffusion_model import requested
-from audiodiff.nn.condition import Condition
 from audiodiff.options import whole_number
 from audiodiff.pipelines import seeds
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.pipeline import Pipeline, Progress
+from audiodiff.pipelines.steering import Steering, describe_guidance, guidance_of
 
 LOWER_GUIDANCE = "lower the guidance scale (2 to 4 are usual), or use float32"  # where a guided clip is not finite
 _MIN_LEVEL = 1e-6  # root mean square that a signal is divided by at least
@@ -106,7 +104,13 @@ class AudioGenerator(Pipeline):
         """
         with warnings.catch_warnings(action="ignore"):  # sampling warns
             self.model.sampler_for(self._steps(config), config.sampler)
-        self._guide(self.model.denoiser, 1, self._samples(config), config)
+        frames = self.model.frames(self._samples(config))
+        self._steering(1, frames, config).steer(self.model.denoiser)
+
+    def settings(self, config: GenerationConfig) -> dict[str, Any]:
+        """All options as JSON as they take effect, the model's own in place of None."""
+        own = {"sampler": config.sampler or self.model.sampler, "steps": self._steps(config)}
+        return config.record() | own | describe_guidance(guidance_of(config, self.model))
 
     @torch.inference_mode()
     def process_signal(self, audio: Audio) -> Tensor:
@@ -135,6 +139,10 @@ class AudioGenerator(Pipeline):
             z = self._sample(clip_seeds, config, self.model.frames(samples), callback)
             yield from self._decode(z, samples, config.loop)
 
+    def _steering(self, clips: int, frames: int, config: GenerationConfig, first: int = 0) -> Steering:
+        window = self.model.frames(self.model.samples)
+        return Steering(self.model, config, self._context(), clips, frames, window, first)
+
     def _steps(self, config: GenerationConfig) -> int:
         return self.model.default_steps if config.steps is None else config.steps
 
@@ -152,7 +160,8 @@ class AudioGenerator(Pipeline):
         denoiser: Any = self.model.denoiser
         if frames > window or config.loop:
             denoiser = Windowed(denoiser, window, loop=config.loop)
-        denoiser, condition = self._guide(denoiser, len(clip_seeds), min(frames, window) * self.model.stride, config)
+        first = 0 if prefix is None else prefix.shape[-1]
+        denoiser, condition = self._steering(len(clip_seeds), frames, config, first).steer(denoiser)
         where = (clip_seeds, self.model.network.frontend.channels, frames, 0, self.device)
         start = batch_noise(*where)
         if prefix is not None:
@@ -171,7 +180,7 @@ class AudioGenerator(Pipeline):
             with self._context():
                 return sampler(denoiser, start, condition, step_noise(*where), report).float()
         except NotFinite as error:
-            if config.guidance_scale == 1:
+            if guidance_of(config, self.model).scale == 1:
                 raise
             raise NotFinite(error.subject, error.problem, LOWER_GUIDANCE) from error
 
@@ -250,24 +259,6 @@ class AudioGenerator(Pipeline):
         if samples < 1:
             raise UserError(f"seconds {config.seconds:g}", "less than a sample", "raise it")
         return max(round(samples / self.model.stride), 1) * self.model.stride if config.loop else samples
-
-    def _guide(
-        self, denoiser: DenoiserLike, clips: int, samples: int, config: GenerationConfig
-    ) -> tuple[DenoiserLike, Condition]:
-        """The denoiser, with guidance if requested, and the condition of the clips."""
-        implied = {"seconds": samples / self.sample_rate}
-        condition = self._embed(config.conditions, clips, implied)
-        if config.guidance_scale == 1:
-            return denoiser, condition
-        if not requested(config.conditions):
-            flags = [option.flag_for(name) for name, option in self.model.condition_options().items()]
-            fix = f"add {' or '.join(flags)}" if flags else "this model has no conditions: leave it out"
-            raise UserError(f"guidance_scale {config.guidance_scale:g}", "needs a condition", fix)
-        return ClassifierFree(denoiser, config.guidance_scale, self._embed({}, clips, implied)), condition
-
-    def _embed(self, conditions: Mapping[str, Any], clips: int, implied: Mapping[str, Any]) -> Condition:
-        with self._context():
-            return self.model.embed_condition(self.model.parse_conditions(conditions, clips, implied))
 
 
 def configure(config: GenerationConfig | None, options: Mapping[str, Any]) -> GenerationConfig:

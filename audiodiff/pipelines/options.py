@@ -4,6 +4,7 @@ Nothing heavy is imported here: the command line builds its help from these decl
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiodiff.conditioners import registry
 from audiodiff.errors import UserError
-from audiodiff.options import option, options_of
+from audiodiff.options import option, options_of, real_number
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
@@ -107,6 +108,8 @@ class SpeechOptions(SamplingOptions):
         kind="number",
         help="Guidance scale: weight of text and speaker (1 as trained).",
         label="Guidance scale",
+        flag="--guidance",
+        alias="--guidance-scale",
         minimum=0,
         maximum=MAX_GUIDANCE,
         default_help=_OWN,
@@ -150,8 +153,12 @@ class GenerationConfig(SamplingOptions):
             on, of a variation for that of `init_audio`.
         conditions: requested conditions by name, such as `{"labels": ["kick"], "tempo": 120}`; the model's conditioners
             check them.
+        negative: a prompt to steer away from; takes effect with guidance.
         guidance_scale: weight of the conditions; 1 is the model as trained, larger values follow the conditions more
-            closely, at the cost of a second network evaluation per step.
+            closely, at the cost of a second network evaluation per step; None for the model's own.
+        guidance_rescale: share of what guidance adds to the level that is undone, 0 to 1; None for the model's own.
+        guidance_interval: "LOW:HIGH" or (low, high), the log-SNR between which guidance is applied, either end may be
+            left out; "all": at every step; None for the model's own.
         loop: whether the end leads seamlessly to the beginning; the length is rounded to whole frames of the model.
         continue_from: a clip to continue.
         init_audio: a clip to vary.
@@ -173,13 +180,35 @@ class GenerationConfig(SamplingOptions):
         default_help="the length of training clips",
     )
     conditions: Mapping[str, Any] = field(default_factory=dict)
-    guidance_scale: float = option(
-        1.0,
+    negative: str | None = option(
+        None, kind="text", help="Prompt to steer away from; takes effect with --guidance.", label="Negative prompt"
+    )
+    guidance_scale: float | None = option(
+        None,
         kind="number",
         help="Guidance scale: weight of the conditions (1 as trained, 2 to 4 is stronger).",
         label="Guidance scale",
+        flag="--guidance",
+        alias="--guidance-scale",
         minimum=-MAX_GUIDANCE,
         maximum=MAX_GUIDANCE,
+        default_help=_OWN,
+    )
+    guidance_rescale: float | None = option(
+        None,
+        kind="number",
+        help="Share of what guidance adds to the level that is undone.",
+        label="Guidance rescale",
+        minimum=0,
+        maximum=1,
+        default_help=_OWN,
+    )
+    guidance_interval: "str | tuple[float, float] | None" = option(
+        None,
+        kind="text",
+        help='Log-SNR between which guidance is applied, as LOW:HIGH such as -5:3, or "all".',
+        label="Guidance interval",
+        default_help=_OWN,
     )
     loop: bool = option(
         False,
@@ -214,7 +243,11 @@ class GenerationConfig(SamplingOptions):
 
     def __post_init__(self):
         """Check every option and what excludes what."""
+        if isinstance(self.guidance_interval, list | tuple):
+            ends = (real_number(end, "guidance_interval") for end in self.guidance_interval)
+            object.__setattr__(self, "guidance_interval", ":".join(f"{end:g}" for end in ends))
         super().__post_init__()
+        self.interval  # noqa: B018, checks it
         object.__setattr__(self, "peak_level", self.peak_level or None)
         checked = {
             name: registry.OPTIONS[name].check(name, value) if name in registry.OPTIONS else value
@@ -228,6 +261,24 @@ class GenerationConfig(SamplingOptions):
             raise UserError("loop, continue_from and init_audio", "mutually exclusive", "use one of them")
         if self.init_audio is not None and self.seconds is not None:
             raise UserError(f"seconds {self.seconds:g}", "a variation keeps the length of init_audio", "remove it")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lowest and highest log-SNR of guidance, infinite for no bound.
+
+        Raises:
+            UserError: the text is no interval.
+        """
+        text = str(self.guidance_interval or "all").strip()
+        low, separator, high = (":" if text == "all" else text).partition(":")
+        try:
+            ends = float(low or "-inf"), float(high or "inf")
+        except ValueError:
+            ends = math.nan, math.nan
+        if not separator or not ends[0] <= ends[1]:
+            subject = f"guidance_interval {self.guidance_interval!r:.40}"
+            raise UserError(subject, "is no interval", 'write the lower log-SNR first, such as -5:3, or "all"')
+        return ends
 
     def record(self) -> dict[str, Any]:
         """All options as JSON, conditions by their names; audio as the SHA-256 of its samples."""

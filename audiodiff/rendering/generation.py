@@ -67,12 +67,7 @@ def generate(
 
 def _settings(generator: AudioGenerator, config: GenerationConfig) -> dict:
     """Sidecar entries of what decides how the clips sound, besides their seeds."""
-    model = generator.model
-    own = {
-        "sampler": config.sampler or model.sampler,
-        "steps": model.default_steps if config.steps is None else config.steps,
-    }
-    return {"model_hash": generator.model_hash, **config.record(), **own}
+    return {"model_hash": generator.model_hash, **generator.settings(config)}
 
 
 def _generate(
@@ -89,7 +84,7 @@ def _generate(
             if not job.missing:
                 continue
             if not spool.finite[number]:
-                fix = "use --precision float32" if config.guidance_scale == 1 else LOWER_GUIDANCE
+                fix = "use --precision float32" if job.settings["guidance_scale"] == 1 else LOWER_GUIDANCE
                 writer.fail(UserError(job.path, "has samples that are not finite", fix))
                 continue
             write = partial(write_chunks, pieces=spool.clip(number, peak_level), sample_rate=generator.sample_rate)

@@ -123,7 +123,11 @@ def test_every_verb_with_numbers_is_swept():
     [
         (["--seconds", "1e308"], "--seconds 1e+308: "),
         (["--seconds", "nan"], "--seconds nan: "),
-        (["--guidance-scale", "1e300"], "--guidance-scale 1e+300: "),
+        (["--guidance-scale", "1e300"], "--guidance 1e+300: "),
+        (["--guidance", "1e9"], "--guidance 1e+09: "),
+        (["--guidance-interval", "3:-5"], "--guidance-interval '3:-5': "),
+        (["--negative", "noise", "--guidance", "2"], "--negative 'noise': this model takes no prompts"),
+        (["--prompt", "rain"], "--prompt 'rain': this model has no prompt"),
         (["--init-audio", "tone.wav", "--noise-level", "0"], "--noise-level 0: "),
         (["--count", "0"], "count 0: "),
         (["--peak-level", "nan"], "--peak-level nan: "),

@@ -46,10 +46,10 @@ def test_sidecars_record_every_option(make_music, tmp_path):
     assert set(command_options(GenerationConfig)) <= set(entries)
 
 
-def test_the_demo_has_a_control_for_every_option(make_music, tmp_path):
+def test_the_demo_has_a_control_for_every_option(make_prompted, tmp_path):
     pages = pytest.importorskip("audiodiff.demo.generator_page")
     vocoder_page = pytest.importorskip("audiodiff.demo.vocoder_page")
-    model = make_music(scalars=("tempo",))
+    model = make_prompted(scalars=("tempo",))
     model.save_pretrained(tmp_path)
     app = pages.App(tmp_path, "cpu")
     assert set(app.options) == set(options_of(GenerationConfig)) | set(model.condition_options())

@@ -28,6 +28,8 @@ REQUEST = {
     "seed": "0",
     "seconds": "0.5",
     "guidance_scale": "1",
+    "guidance_rescale": "0",
+    "guidance_interval": "null",
     "loop": "false",
     "continue_from": "null",
     "init_audio": "null",
@@ -36,6 +38,7 @@ REQUEST = {
 }
 LABELS = {
     "guidance_scale": "Guidance scale",
+    "guidance_rescale": "Guidance rescale",
     "seconds": "Seconds",
     "steps": "Steps",
     "seed": "Seed",
@@ -64,7 +67,9 @@ def request(**changes: str) -> str:
     return f"[{', '.join((REQUEST | changes).values())}]"
 
 
-@pytest.mark.parametrize("name", ["guidance_scale", "seconds", "steps", "seed", "init_noise_level", "peak_level"])
+@pytest.mark.parametrize(
+    "name", ["guidance_scale", "guidance_rescale", "seconds", "steps", "seed", "init_noise_level", "peak_level"]
+)
 def test_every_number_of_a_generators_page(music_url, name):
     for value in NOT_A_SEED if name == "seed" else VALUES:
         event, content = answer(music_url, "generate", request(**{name: value}))

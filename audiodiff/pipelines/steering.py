@@ -1,0 +1,137 @@
+"""Steering of generation: from the conditions and guidance of a request to a denoiser and its condition.
+
+A prompt of several parts (`text.prompt`) is composed of as many conditions (`diffusion.guidance.composition`). Guidance
+comes around the composition, and takes the negative prompt for its unconditional side, or no condition at all.
+"""
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from audiodiff.diffusion.guidance.composition import Composed, Composition, window_weights
+from audiodiff.diffusion.guidance.setting import GuidanceSetting
+from audiodiff.diffusion.samplers.sampler import DenoiserLike
+from audiodiff.errors import UserError
+from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.diffusion_model import requested
+from audiodiff.nn.condition import Condition
+from audiodiff.pipelines.options import GenerationConfig
+from audiodiff.text.prompt import PromptPart, parse_prompt
+
+_FADE_SECONDS = 0.1  # from a prompt to the one after it
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Conditions and guidance of a request.
+
+    Args:
+        model: that generates.
+        config: the request.
+        context: in which networks run.
+        clips: B.
+        frames: of the process.
+        window: of these that the network sees at once.
+        first: frame at which the seconds of a prompt start to count.
+    """
+
+    model: AudioModel
+    config: GenerationConfig
+    context: AbstractContextManager
+    clips: int
+    frames: int
+    window: int
+    first: int = 0
+
+    def steer(self, denoiser: DenoiserLike) -> tuple[DenoiserLike, Condition | Composition]:
+        """A denoiser with guidance, if there is any, and the condition of the clips.
+
+        Raises:
+            UserError: the model does not have or take a condition, the prompt is none, or guidance has no condition.
+        """
+        setting, negative = guidance_of(self.config, self.model), self._negative()
+        condition = self._condition()
+        if isinstance(condition, Composition):
+            denoiser = Composed(denoiser)
+        if setting.scale == 1:
+            return denoiser, condition
+        return setting.guide(denoiser, self._embed(negative)), condition
+
+    def _condition(self) -> Condition | Composition:
+        wanted = requested(self.config.conditions)
+        text = wanted.get("prompt", "")
+        if "prompt" not in self.model.condition_options() or not isinstance(text, str):
+            return self._embed(wanted)  # which refuses what the model does not have or take
+        parts = parse_prompt(text)
+        if len(parts) < 2 and all(part == PromptPart(part.text) for part in parts):
+            return self._embed(wanted)
+        conditions = [self._embed(wanted | {"prompt": part.text}) for part in parts]
+        base = self._embed({name: value for name, value in wanted.items() if name != "prompt"})
+        return Composition(conditions, [self._weight(part) for part in parts], base)
+
+    def _weight(self, part: PromptPart) -> torch.Tensor | float:
+        stride, rate = self.model.stride, self.model.sample_rate
+        end = (self.frames - self.first) * stride / rate
+        if part.start >= end:
+            subject = f"prompt {part.text!r:.60}"
+            raise UserError(subject, f"starts at {part.start:g} s, the clip ends at {end:g} s", "raise --seconds")
+        if part.start == 0 and part.end == math.inf:
+            return part.weight
+        seconds = (torch.arange(self.frames) + 0.5 - self.first) * stride / rate
+        start, end = part.start or -math.inf, part.end if part.end < end else math.inf
+        return part.weight * window_weights(seconds, start, end, _FADE_SECONDS)
+
+    def _negative(self) -> Mapping[str, Any]:
+        """The conditions that guidance steers away from."""
+        text = (self.config.negative or "").strip()
+        if not text:
+            return {}
+        subject = f"negative {text!r:.60}"
+        if "prompt" not in self.model.condition_options():
+            raise UserError(subject, "this model takes no prompts", "leave it out")
+        if guidance_of(self.config, self.model).scale == 1:
+            raise UserError(subject, "has no effect without guidance", "add --guidance 3")
+        if parse_prompt(text) != [PromptPart(text)]:
+            raise UserError(subject, "is a prompt of several parts", "write it without | : and @")
+        return {"prompt": text}
+
+    def _embed(self, conditions: Mapping[str, Any]) -> Condition:
+        implied = {"seconds": min(self.frames, self.window) * self.model.stride / self.model.sample_rate}
+        batch = self.model.parse_conditions(conditions, self.clips, implied)
+        with self.context:
+            return self.model.embed_condition(batch)
+
+
+def guidance_of(config: GenerationConfig, model: AudioModel) -> GuidanceSetting:
+    """The guidance of a request: its own options, else those of the model; none without a condition.
+
+    Raises:
+        UserError: a guidance scale without a condition.
+    """
+    own, scale = model.guidance or GuidanceSetting(), config.guidance_scale
+    if not requested(config.conditions) and not (config.negative or "").strip():
+        if scale not in (None, 1):
+            flags = [option.flag_for(name) for name, option in model.condition_options().items()]
+            fix = f"add {' or '.join(flags)}" if flags else "this model has no conditions: leave it out"
+            raise UserError(f"guidance_scale {scale:g}", "needs a condition", fix)
+        return GuidanceSetting()
+    if (scale := own.scale if scale is None else scale) == 1:
+        return GuidanceSetting()
+    rescale = own.rescale if config.guidance_rescale is None else config.guidance_rescale
+    low, high = (own.interval or config.interval) if config.guidance_interval is None else config.interval
+    return GuidanceSetting(scale, rescale, None if low == -math.inf else low, None if high == math.inf else high)
+
+
+def describe_guidance(setting: GuidanceSetting) -> dict[str, Any]:
+    """Guidance as options of a `GenerationConfig`."""
+    ends = ("" if end is None else f"{end:g}" for end in (setting.lowest, setting.highest))
+    interval = None if setting.interval is None else ":".join(ends)
+    return {
+        "guidance_scale": float(setting.scale),
+        "guidance_rescale": setting.rescale or None,
+        "guidance_interval": interval,
+    }

@@ -1,0 +1,104 @@
+"""Prompts: embedding, the empty prompt, dropout, unknown words, and the frozen embeddings that a checkpoint names."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from audiodiff.conditioners.prompt import Prompt
+from audiodiff.data.manifest import Clip
+from audiodiff.errors import UserError
+from audiodiff.models.checkpoint import build, describe
+from audiodiff.training.batch_random import BatchRandom
+
+CLIPS = [
+    Clip(str(i), f"{i}.flac", 1.0, 8000, caption=caption) for i, caption in enumerate(("Low tones", "high tone", ""))
+]
+
+
+def make(**options) -> Prompt:
+    torch.manual_seed(0)
+    prompt = Prompt(16, 8, heads=2, max_tokens=6, **options)
+    for parameter in prompt.parameters():
+        if not parameter.detach().any():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return prompt.eval()
+
+
+@pytest.fixture(scope="module")
+def prompt() -> Prompt:
+    conditioner = make()
+    conditioner.fit(CLIPS)
+    return conditioner
+
+
+def test_prompts_are_tokens_and_an_embedding_and_an_empty_one_is_neither(prompt):
+    condition = prompt({"prompt": ["low tone", "", "high tone"]})
+    assert condition.tokens.shape == (3, 6, 16) and condition.global_embedding.shape == (3, 8)
+    assert condition.token_mask.sum(1).tolist() == [2, 0, 2]
+    assert not condition.global_embedding[1].any() and not condition.tokens[1].any()
+    assert not torch.allclose(condition.global_embedding[0], condition.global_embedding[2], atol=1e-3)
+    alone = prompt({"prompt": ["high tone"]})
+    for name in ("tokens", "global_embedding"):
+        torch.testing.assert_close(getattr(alone, name)[0], getattr(condition, name)[2])
+    assert not prompt({}).tensors()
+
+
+def test_a_new_model_is_not_changed_by_the_embedding():
+    assert not Prompt(16, 8)({"prompt": ["low tone"]}).global_embedding.any()
+
+
+def test_case_and_spaces_do_not_matter(prompt):
+    assert prompt.parse({"prompt": "  Low\n TONE "}) == "low tone"
+    assert prompt.parse({}) == prompt.parse({"prompt": ""}) == prompt.parse({"prompt": " \t"}) == ""
+
+
+def test_dropout_is_of_whole_prompts(prompt):
+    dropped = prompt.drop(["tone"] * 4000, torch.arange(4000) < 1000, 0.25, BatchRandom(0))
+    assert set(dropped[:1000]) == {""} and set(dropped[1000:]) == {"", "tone"}
+    assert abs(dropped[1000:].count("") / 3000 - 0.25) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("low sitar", r"'sitar' \(nearest: '(low|tone|tones|high)'\).*no training caption"),
+        ("xyzzy Ёж 音", r"xyzzy.*no training caption"),
+        ("tone " * 2000, r"9999 characters: only its first 6 tokens .*'tone tone"),
+    ],
+)
+def test_what_a_model_does_not_know_is_said_in_one_line(prompt, text, message):
+    with pytest.warns(UserWarning, match=message) as caught:
+        prompt.parse({"prompt": text})
+    assert all("\n" not in str(warning.message) and len(str(warning.message)) < 300 for warning in caught)
+
+
+def test_known_words_and_their_plurals_are_not_warned_of(prompt):
+    assert prompt.words == ("high", "low", "tone", "tones")
+    with warnings.catch_warnings(action="error"):
+        prompt.parse({"prompt": "a low tone and highs"})
+        make().parse({"prompt": "sitar"})  # not trained yet: nothing is known
+
+
+def test_a_prompt_is_a_text(prompt):
+    with pytest.raises(UserError, match=r"prompt 3: .*text"):
+        prompt.parse({"prompt": 3})
+
+
+def test_a_checkpoint_names_the_embeddings_and_refuses_others(prompt):
+    described = describe(prompt)
+    assert described["digest"] == prompt.table.digest and described["words"] == ["high", "low", "tone", "tones"]
+    assert "table" not in dict(prompt.state_dict()) and sum(p.numel() for p in prompt.parameters()) < 20_000
+    assert describe(build(described)) == described
+    with pytest.raises(UserError, match=r"wordllama-l2-256: .*hash differs.*pip install wordllama==") as error:
+        build(described | {"digest": "0" * 64}).parse({"prompt": "tone"})
+    assert "\n" not in str(error.value)
+
+
+def test_training_draws_a_caption_of_the_clip(prompt):
+    class Crop:
+        clip, random = CLIPS[0], np.random.default_rng(0)
+
+    assert prompt.from_crop(Crop) == "low tones"
+    assert prompt.collate(["low tones", ""]) == ["low tones", ""]
