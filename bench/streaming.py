@@ -30,6 +30,7 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.evaluation import environment
 from audiodiff.files import write_text
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -48,7 +49,11 @@ def small() -> Vocoder:
     network = Network(StftFrontend(signals=1), SPEC.n_mels, SPEC.hop_length, [16, 16], [1, 1], embedding=16)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.01)
     excitation = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=16, blocks=2, bins=24), SPEC)
-    return Vocoder(VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, conditioners=[excitation]))
+    return Vocoder(
+        VocoderModel(
+            network, Cosine(), V(), SPEC, MelPrior(SPEC), settings=[Setting(consistency=2)], conditioners=[excitation]
+        )
+    )
 
 
 def mels(minutes: float, frames: int = 500) -> Iterator[Tensor]:

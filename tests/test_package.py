@@ -23,6 +23,7 @@ from audiodiff.audio.prior import MelPrior
 from audiodiff.data.licenses import card_licenses, license_names, license_terms
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -74,7 +75,9 @@ def tiny(tmp_path_factory):
     spec = PRESETS["speech_16k"]
     network = Network(StftFrontend(), spec.n_mels, spec.hop_length, channels=[8], blocks=[1], embedding=16)
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2).save_pretrained(folder, {"steps": 1})
+    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), settings=[Setting(consistency=2)]).save_pretrained(
+        folder, {"steps": 1}
+    )
     return folder
 
 

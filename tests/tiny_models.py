@@ -19,6 +19,7 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
@@ -48,7 +49,8 @@ def make_model(
         bands = spec.n_mels * (1 + projected)
         network = Network(front, bands, spec.hop_length, channels=[16, 16], blocks=[1, 1], embedding=16)
         torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
-    arguments = {"consistency": 4} | arguments
+    own = {name: arguments.pop(name) for name in ("steps", "sampler", "consistency") if name in arguments}
+    arguments = {"settings": [Setting(**{"consistency": 4} | own)]} | arguments
     return VocoderModel(network, schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec), **arguments).eval()
 
 

@@ -7,6 +7,7 @@ from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPri
 from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
@@ -42,7 +43,9 @@ def build(frontend="stft", source=False, prior="mel", spec=SPEC, schedule=None, 
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     pulses = HarmonicExcitation(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec) if source else None
     process = schedule or Cosine(), objective or V(), spec, PRIORS[prior](spec)
-    return Vocoder(VocoderModel(network, *process, consistency=2, conditioners=[pulses], bridge=bridge))
+    return Vocoder(
+        VocoderModel(network, *process, settings=[Setting(consistency=2)], conditioners=[pulses], bridge=bridge)
+    )
 
 
 def make_mel(frames: int, spec: MelSpec = SPEC) -> torch.Tensor:

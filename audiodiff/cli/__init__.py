@@ -22,6 +22,7 @@ VERBS = (
     "benchmark",
     "listen",
     "fit-grid",
+    "setting",
     "prepare",
     "align",
     "publish",

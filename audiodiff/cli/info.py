@@ -41,8 +41,10 @@ def facts(folder: Path) -> Iterator[tuple[str, str]]:
     yield "size", f"{_size(folder) / 1e6:.1f} MB, weights in {found.stored}"
     yield "hash", found.digest
     for name in model.ARGUMENTS:
-        if name != "grids":
+        if name not in ("grids", "settings"):
             yield name, format_component(checkpoint.describe(getattr(model, name)))
+    for index, setting in enumerate(getattr(model, "settings", ())):
+        yield "setting", f"{setting.name}: {setting}{'' if index else ' (default)'}"
     for grid in getattr(model, "grids", ()):
         yield "grid", f"{grid.sampler}, {grid.steps} steps: {' '.join(f'{t:.4g}' for t in grid.times)}"
     yield from _licenses(folder, found.training)
@@ -65,8 +67,10 @@ def _exported(folder: Path) -> Iterator[tuple[str, str]]:
         yield "input", f"{name} ({', '.join(map(str, shape))})"
     yield "output", f"{config['graph']['output']}, like x"
     for name, value in config["model"].items():
-        if name != "grids":
+        if name not in ("grids", "settings"):
             yield name, format_component(value)
+    for setting in config.get("runner", {}).get("settings", {}).items():
+        yield "setting", f"{setting[0]}: {format_component(setting[1])}"
     yield from _licenses(folder, config["training"])
     for name, value in config["training"].items():
         yield "training", f"{name} = {format_component(value)}"

@@ -50,7 +50,7 @@ def control(option: Option, value: Any) -> Component:
     elif option.kind in ("choice", "text"):
         if option.multiple:
             component = gr.CheckboxGroup(list(option.choices), value=list(value or ()), **texts)
-        elif option.choices:
+        elif option.choices or option.kind == "choice":
             component = gr.Dropdown(list(option.choices), value=value, **texts)
         else:
             component = gr.Textbox(value, **texts)

@@ -27,6 +27,7 @@ from audiodiff.pipelines.vocoder import Vocoder
 DEFAULTS = {field.name: field.default for field in fields(SynthesisOptions)}
 # What controls begin with until the model is loaded.
 INITIAL = DEFAULTS | {"steps": DEFAULT_STEPS, "sampler": "recommended"}
+OF_SETTING = ("steps", "sampler", "consistency")
 
 INTRODUCTION = """# audiodiff
 A mel spectrogram holds the energy of frequency bands over time, but no phases. The diffusion model resynthesizes the
@@ -57,7 +58,7 @@ def build(folder: Path | None = None, device: str = "cpu", runs: Path = Path("ru
                             label=".safetensors, or .npy with its .melspec.json",
                         )
                         spec = gr.Dropdown(SPECS, value=BESIDE, label="Mel spec of a .npy file")
-                controls = [control(option, INITIAL[name]) for name, option in app.options.items()]
+                controls = {name: control(option, INITIAL[name]) for name, option in app.options.items()}
                 from_sound = gr.Button("Resynthesize", variant="primary", elem_id="resynthesize")
                 from_file = gr.Button("Resynthesize the mel", variant="primary", visible=False)
                 cancel = gr.Button("Cancel", elem_id="cancel")
@@ -71,7 +72,9 @@ def build(folder: Path | None = None, device: str = "cpu", runs: Path = Path("ru
         recording_tab.select(lambda: show_button(0), outputs=buttons, api_visibility="private")
         mel_tab.select(lambda: show_button(1), outputs=buttons, api_visibility="private")
         page.load(app.describe, outputs=model, api_name="model")
-        page.load(app.model_options, outputs=controls, api_visibility="private")
+        of_setting = [controls[name] for name in OF_SETTING]
+        page.load(app.model_options, outputs=[controls["setting"], *of_setting], api_visibility="private")
+        controls["setting"].input(app.setting_values, controls["setting"], of_setting, api_visibility="private")
         shown, outputs = [picture, original], [picture, original, result, settings]
         queue = {"concurrency_id": "model", "concurrency_limit": 1}
         recording.change(app.show_recording, recording, shown, api_name="mel_of_recording", **queue)
@@ -80,8 +83,8 @@ def build(folder: Path | None = None, device: str = "cpu", runs: Path = Path("ru
         of_recording = named(app.resynthesize, ["recording"], DEFAULTS)
         of_mel = named(app.resynthesize_mel, ["files", "spec"], DEFAULTS)
         running = [
-            from_sound.click(of_recording, [recording, *controls], outputs, api_name="resynthesize", **queue),
-            from_file.click(of_mel, [files, spec, *controls], outputs, api_name="resynthesize_mel", **queue),
+            from_sound.click(of_recording, [recording, *controls.values()], outputs, api_name="resynthesize", **queue),
+            from_file.click(of_mel, [files, spec, *controls.values()], outputs, api_name="resynthesize_mel", **queue),
         ]
         cancel.click(None, cancels=running, api_visibility="private")
     return page
@@ -108,12 +111,17 @@ class App:
             return f"**{error}**"
 
     def model_options(self) -> list[Any]:
-        """The values that controls begin with: the model's own; without a model, which `describe` says, any."""
-        own = {}
+        """The model's settings and the values of its default one; no change without a model, as `describe` says."""
         with suppress(UserError):
-            model = self.vocoder().model
-            own = {"steps": model.default_steps, "sampler": model.sampler}
-        return list((INITIAL | own).values())
+            names = [setting.name for setting in self.vocoder().model.settings]
+            return [gr.update(choices=names, value=names[0]), *self.setting_values(names[0])]
+        return [gr.skip()] * (1 + len(OF_SETTING))
+
+    def setting_values(self, name: str | None) -> list[Any]:
+        """The values of a setting, for the controls that it sets."""
+        with show_errors():
+            setting = self.vocoder().model.setting(name)
+            return [getattr(setting, value) for value in OF_SETTING]
 
     def show_recording(self, recording: str | None) -> tuple[Figure | None, Player | None]:
         """Draw the mel of a recording, and return what the model is given of it: mono, at the model's rate."""
@@ -158,7 +166,7 @@ class App:
                 "input": source.name,
                 "model": str(self.vocoder.folder),
                 "model_hash": vocoder.model_hash,
-                **options,
+                **asdict(vocoder.complete(SynthesisOptions(**options))),
                 "seconds": round(audio.seconds, 3),
                 "real_time_factor": round(audio.seconds / elapsed, 2),  # seconds of audio per second of work
                 "mel_spec": asdict(vocoder.spec),

@@ -31,7 +31,13 @@ VOCODER = """A mel-conditioned diffusion vocoder for {rate} Hz: {parameters:,} p
     from audiodiff import Vocoder
     audio = Vocoder.from_pretrained("{name}").generate(mel)
 
-Mel spec: {spec}"""
+Mel spec: {spec}
+{settings}"""
+
+SETTINGS = """
+Settings, by name (`generate(mel, setting=NAME)`, `audiodiff render --setting NAME`):
+
+{table}"""
 
 VOICE = """A text-to-speech model: a diffusion model of mel spectrograms, conditioned on phonemes and a speaker;
 {parameters:,} parameters, half precision. The vocoder `{vocoder}` makes the waveform, {rate} Hz.
@@ -101,7 +107,16 @@ def metadata(pipeline_tag: str, licenses: Sequence[str]) -> str:
 
 
 def _describe_vocoder(model: VocoderModel, name: str, parameters: int) -> str:
-    return VOCODER.format(rate=model.mel_spec.sample_rate, spec=model.mel_spec, name=name, parameters=parameters)
+    named = model.settings if model.has_named_settings else ()
+    header = ("setting", "steps", "sampler", "mel consistency")
+    rows = [(one.name, str(one.steps), one.sampler, f"{one.consistency} iterations") for one in named]
+    return VOCODER.format(
+        rate=model.mel_spec.sample_rate,
+        spec=model.mel_spec,
+        name=name,
+        parameters=parameters,
+        settings=SETTINGS.format(table=_table(header, rows)) + "\n\nThe first is the default." if rows else "",
+    ).rstrip()
 
 
 def _describe_generator(model: AudioModel, name: str, parameters: int) -> str:

@@ -47,7 +47,7 @@ def card(model: DiffusionModel, config: Mapping[str, Any], graphs: Mapping[str, 
             f"A model of type {config['type']}, exported by `audiodiff export`, weights in {dtype}. Checkpoint "
             f"{source['hash'][:12]}. Its training, data and licenses are under `training` in `{CONFIG}`.",
             "",
-            *(["## Run", "", _RUN] if "runner" in config else []),
+            *(["## Run", "", _RUN, *_settings(config["runner"]["settings"])] if "runner" in config else []),
             "In Python with audiodiff, the same pipeline as of the checkpoint:",
             "",
             "```python",
@@ -73,6 +73,18 @@ def card(model: DiffusionModel, config: Mapping[str, Any], graphs: Mapping[str, 
 
 
 _PIPELINES = {"vocoder": "Vocoder", "audio": "AudioGenerator", "acoustic": "SpeechSynthesizer"}
+
+
+def _settings(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The named settings of a vocoder that has several, in words."""
+    if len(settings) == 1:
+        return []
+    words = [
+        f"`{name}` ({one['steps']} step{'s' * (one['steps'] > 1)} of {one['sampler']}, mel consistency "
+        f"{one['iterations']})"
+        for name, one in settings.items()
+    ]
+    return [f"`--setting NAME` takes one of {', '.join(words)}; the first is the default.", ""]
 
 
 def _shape(shape: list[Any]) -> str:

@@ -1,6 +1,6 @@
 """Synthesize audio from a log-mel spectrogram with the exported vocoder beside this file: NumPy and ONNX Runtime only.
 
-    python run.py mel.npy out.wav [--steps N] [--seed N] [--iterations N] [--clip NAME] [--threads N]
+    python run.py mel.npy out.wav [--setting NAME] [--steps N] [--iterations N] [--seed N] [--clip NAME] [--threads N]
 
 The mel is an array (bands, frames) of float numbers in the spec of export.json. If NAME.melspec.json lies beside
 NAME.npy, it must be that spec. The audio is 24-bit WAV. What happens, stage by stage:
@@ -26,7 +26,7 @@ try:
 except ImportError as missing:
     sys.exit(f"error: {missing.name}: not installed; install with: pip install numpy onnxruntime")
 
-FORMAT, VERSION = "audiodiff-onnx", 1
+FORMAT, VERSION = "audiodiff-onnx", 2
 BLOCK = 16384
 MOMENTUM, RELAXATION, MAX_STEP = 0.8, 1.25, 3.0
 TOP = 0.97
@@ -145,8 +145,7 @@ class Prior:
         self.kind, self.settings = settings["type"], settings
         self.mel, self.spec, self.arrays = mel, spec, arrays
         self.frames, self.samples = mel.shape[1], mel.shape[1] * spec["hop_length"]
-        shape = settings.get("shape")
-        self.shape = self if shape is None else Prior(shape, mel, spec, arrays)
+        self.shape = Prior(settings["shape"], mel, spec, arrays) if settings.get("shape") else self
 
     def envelope(self):
         """Spectral envelope of the mel (F, bins)."""
@@ -211,8 +210,6 @@ class Prior:
 
 def project(x, mel, spec, arrays, iterations):
     """Move a waveform (T,) towards those with the mel (M, F): Griffin-Lim with momentum, on bands in place of bins."""
-    if not iterations:
-        return x
     hop, pad, window, bank = spec["hop_length"], spec["pad"], arrays["window"], arrays["filterbank"]
     floor = np.float32(spec["log_floor"])
     frames = 1 + (len(x) + 2 * pad - spec["n_fft"]) // hop
@@ -253,18 +250,15 @@ class Runner:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors: warnings are for developers
-        graph, providers = contents["network.onnx"], ["CPUExecutionProvider"]
-        self.session = onnxruntime.InferenceSession(graph, options, providers=providers)
+        self.session = onnxruntime.InferenceSession(contents["network.onnx"], options, ["CPUExecutionProvider"])
 
-    def __call__(self, mel, steps=None, seed=0, iterations=None, clip="0"):
-        """The waveform (F * hop_length,) of a log-mel (M, F)."""
-        mel = self.check(mel, "mel")
-        rows, scale = self.table(self.settings["steps"] if steps is None else steps)
-        iterations = self.settings["iterations"] if iterations is None else iterations
-        samples, prior = (
-            mel.shape[1] * self.spec["hop_length"],
-            Prior(self.settings["prior"], mel, self.spec, self.arrays),
-        )
+    def __call__(self, mel, steps=None, seed=0, iterations=None, clip="0", setting=None):
+        """The waveform (F * hop_length,) of a log-mel (M, F); steps and iterations are the setting's if None."""
+        mel, setting = self.check(mel, "mel"), self.setting(setting)
+        rows, scale = self.table(setting["sampler"], setting["steps"] if steps is None else steps)
+        iterations = setting["iterations"] if iterations is None else iterations
+        samples = mel.shape[1] * self.spec["hop_length"]
+        prior = Prior(self.settings["prior"], mel, self.spec, self.arrays)
         inputs = self.condition(mel, samples, prior)
         clip_seed = stable_hash("clip", seed, clip)
         x = np.float32(scale) * noise(clip_seed, samples)
@@ -281,8 +275,7 @@ class Runner:
     def check(self, mel, name):
         """The mel in float32, if it can be one of this vocoder's."""
         mel, bands = np.asarray(mel), self.spec["n_mels"]
-        if mel.ndim == 3 and len(mel) == 1:
-            mel = mel[0]
+        mel = mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
         if mel.ndim != 2 or mel.shape[0] != bands or mel.dtype.kind not in "fiu":
             shape = "x".join(map(str, mel.shape))
             raise InputError(f"{name}: has shape {shape}, this model expects {bands} bands x frames of numbers")
@@ -294,9 +287,16 @@ class Runner:
             raise InputError(f"{name}: has values up to {mel.max():.3g}; check that it has the spec of export.json")
         return mel.astype(np.float32)
 
-    def table(self, steps):
-        """The rows of the sampler with so many steps, and the scale of the noise that it starts from."""
-        tables = self.settings["tables"]
+    def setting(self, name=None):
+        """The sampler, steps and iterations of a named setting; None: of the first, which is the default."""
+        known = self.settings["settings"]
+        if name is not None and name not in known:
+            raise InputError(f"setting {name!r}: this model has no such setting; choose {' or '.join(known)}")
+        return known[next(iter(known)) if name is None else name]
+
+    def table(self, sampler, steps):
+        """The rows of a sampler with so many steps, and the scale of the noise that it starts from."""
+        tables = self.settings["tables"][sampler]
         if str(steps) not in tables:
             raise InputError(f"steps {steps}: not exported; choose among {', '.join(tables)}")
         return tables[str(steps)]["rows"], tables[str(steps)]["noise_scale"]
@@ -357,9 +357,8 @@ def _load_mel(path, spec):
     described = path.with_suffix(".melspec.json")
     if described.is_file():
         theirs = json.loads(described.read_text(encoding="utf-8"))
-        if differing := [
-            f"{name}: {value} != {spec[name]}" for name, value in theirs.items() if value != spec.get(name)
-        ]:
+        differing = [f"{name}: {value} != {spec[name]}" for name, value in theirs.items() if value != spec.get(name)]
+        if differing:
             raise InputError(f"{path}: has another mel spec: {'; '.join(differing)}; compute it with the model's")
     return mel
 
@@ -376,9 +375,10 @@ def parser():
     options = argparse.ArgumentParser(description="Synthesize audio from a log-mel spectrogram.")
     options.add_argument("mel", type=Path, help="log-mel (bands, frames), .npy")
     options.add_argument("out", type=Path, help="audio file to write, .wav")
-    options.add_argument("--steps", type=int, help="denoising steps (default: the model's own)")
+    options.add_argument("--setting", help="named setting of the model (default: its first)")
+    options.add_argument("--steps", type=int, help="denoising steps (default: the setting's)")
     options.add_argument("--seed", type=int, default=0, help="random seed")
-    options.add_argument("--iterations", type=int, help="mel-consistency iterations (default: the model's own)")
+    options.add_argument("--iterations", type=int, help="mel-consistency iterations (default: the setting's)")
     options.add_argument("--clip", default="0", help="name of the clip, which the noise depends on")
     options.add_argument("--threads", type=int, default=0, help="threads (default: one per core)")
     return options
@@ -390,7 +390,7 @@ def main():
     try:
         runner = Runner(Path(__file__).parent, values.threads)
         mel = runner.check(_load_mel(values.mel, runner.spec), values.mel)
-        samples = runner(mel, values.steps, values.seed, values.iterations, values.clip)
+        samples = runner(mel, values.steps, values.seed, values.iterations, values.clip, values.setting)
         _write_wav(values.out, samples, runner.spec["sample_rate"])
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -31,26 +31,33 @@ def mel_spec(spec: MelSpec) -> dict[str, Any]:
 
 def settings(model: VocoderModel) -> dict[str, Any]:
     """The runner's settings of a model."""
-    spec, name = model.mel_spec, table_sampler(model)
-    most = min(max((MAX_STEPS, *(model.validated or ()))), LARGEST_TABLE)
-    fewest = presets.PRESETS[name].min_nfe
+    spec = model.mel_spec
+    named = {
+        one.name: {"sampler": _table_sampler(one.sampler), "steps": one.steps, "iterations": one.consistency}
+        for one in model.settings
+    }
     signals = [part.name for part in (*model.built_in, *model.conditioners) if part.signal_channels]
     return {
-        "sampler": name,
-        "steps": max(model.default_steps, fewest),
-        "iterations": model.consistency,
+        "settings": named,
         "signals": signals,
         "bridge": model.bridge is not None,
         "prior": checkpoint.describe(model.prior),
         "log_floor": float(spec.compress(torch.zeros(()))),
         "loudest": float(spec.compress(torch.tensor(full_scale(spec) * _LOUDEST**spec.power))),
-        "tables": {str(steps): table(model, name, steps) for steps in range(fewest, most + 1)},
+        "tables": {sampler: _tables(model, sampler) for sampler in {one["sampler"] for one in named.values()}},
     }
 
 
-def table_sampler(model: VocoderModel) -> str:
-    """The model's sampler, or the recommended one where that is no table: with a learned variance."""
-    return "recommended" if model.sampler == "ddpm_learned" else model.sampler
+def _table_sampler(sampler: str) -> str:
+    """A sampler, or the recommended one where it is no table: with a learned variance."""
+    return "recommended" if sampler == "ddpm_learned" else sampler
+
+
+def _tables(model: VocoderModel, sampler: str) -> dict[str, dict[str, Any]]:
+    """The tables of a sampler by number of steps."""
+    most = max((MAX_STEPS, *(model.validated or ()), *(setting.steps for setting in model.settings)))
+    counts = range(presets.PRESETS[sampler].min_nfe, min(most, LARGEST_TABLE) + 1)
+    return {str(steps): table(model, sampler, steps) for steps in counts}
 
 
 def table(model: VocoderModel, name: str, steps: int) -> dict[str, Any]:

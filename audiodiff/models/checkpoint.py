@@ -51,6 +51,7 @@ from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
 from audiodiff.models.construction import construct, within
 from audiodiff.models.old_names import MODELS, update_model, update_weights
+from audiodiff.models.setting import Setting
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.gaussian_mixture import GaussianMixtures
@@ -83,6 +84,7 @@ TYPES: dict[str, type] = {
     "learned": LearnedSchedule,
     "stored_grid": StoredGrid,
     "guidance_setting": GuidanceSetting,
+    "setting": Setting,
     "epsilon": Epsilon,
     "x0": X0,
     "v": V,

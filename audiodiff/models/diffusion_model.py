@@ -16,12 +16,11 @@ from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.models.setting import DEFAULT_STEPS, MAX_STEPS
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.options import Option
 
-DEFAULT_STEPS = 6
-MAX_STEPS = 10_000
 # Prefix of the weights of a learned schedule in a checkpoint.
 SCHEDULE = "schedule."
 # Prefix of the weights of conditioners, followed by their name.

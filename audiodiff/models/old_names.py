@@ -37,6 +37,8 @@ PREFIXES: dict[str, str] = {
     "number.": "conditioners.scalars.embed.",
     "source.": "conditioners.excitation.",
 }
+# Steps of a vocoder without settings, unless it was validated with others.
+_STEPS = 6
 _WEIGHT = re.compile(rf"(?<![^.])({'|'.join(WEIGHTS)})(?![^.])")
 
 
@@ -51,7 +53,16 @@ def update_model(type: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str
         if (value := model.pop(name, None))
     ]
     conditioners += [source] if (source := model.pop("source", None)) else []
+    if type == "vocoder" and "settings" not in model:
+        model["settings"] = [_only_setting(model)]
     return MODELS.get(type, type), ({"conditioners": conditioners} if conditioners else {}) | model
+
+
+def _only_setting(model: dict[str, Any]) -> dict[str, Any]:
+    """The one setting of a vocoder that has a sampler and a number of iterations instead; removes these."""
+    values: dict[str, Any] = {name: model.pop(name) for name in ("sampler", "consistency") if name in model}
+    fewest, most = model.get("validated") or (_STEPS, _STEPS)
+    return {"type": "setting", "steps": min(max(_STEPS, fewest), most), **values}
 
 
 def update_component(described: Any) -> Any:

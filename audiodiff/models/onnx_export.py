@@ -25,7 +25,7 @@ from audiodiff.models.construction import construct, limited
 from audiodiff.models.diffusion_model import DiffusionModel
 from audiodiff.models.onnx_network import OnnxNetwork
 
-FORMAT, VERSION = "audiodiff-onnx", 1
+FORMAT, VERSION = "audiodiff-onnx", 2
 CONFIG, GRAPH, ARRAYS, RUNNER, CARD = checkpoint.EXPORTED, "network.onnx", "arrays.safetensors", "run.py", "README.md"
 _HOW = "write one with: audiodiff export MODEL --format onnx --out DIR"
 _SMALLEST_TENSOR = 32  # bytes that a weight takes in a graph at least, with its name and shape

@@ -30,11 +30,10 @@ from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
 from audiodiff.models.diffusion_model import Conditioners, DiffusionModel
+from audiodiff.models.setting import DEFAULT, MAX_ITERATIONS, Setting, check_settings, find_setting
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.ranges import NonNegative, PositiveFloat
-
-MAX_ITERATIONS = 1000  # of mel consistency
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,16 @@ class VocoderModel(DiffusionModel):
         objective: what the network predicts.
         mel_spec: of the mels that it is conditioned on.
         prior: what the waveform is whitened by.
-        sampler, grids, validated: as for `DiffusionModel`.
-        consistency: default number of mel-consistency iterations.
+        settings: how it may be sampled, by name; the first is the default.
+        grids, validated: as for `DiffusionModel`.
         conditioners: what the network is conditioned on besides the mel, such as a `HarmonicExcitation`.
         bridge: the noise of a bridge from the prior's mean to the waveform, as of `Bridge`; None: no bridge.
         input_consistency: mel-consistency iterations on each noisy state, the result of which the network is also given
             (`ProjectedState`); 0: it is not.
 
     Raises:
-        UserError: a network, prior or conditioner for other mels or signals, a bridge from a prior without a mean, more
-            iterations than `MAX_ITERATIONS`, or as `DiffusionModel`.
+        UserError: no settings or two of one name, a network, prior or conditioner for other mels or signals, a bridge
+            from a prior without a mean, more iterations than `MAX_ITERATIONS`, or as `DiffusionModel`.
         ValueError: a bridge's noise that is not above 0.
     """
 
@@ -83,8 +82,7 @@ class VocoderModel(DiffusionModel):
         "objective",
         "mel_spec",
         "prior",
-        "sampler",
-        "consistency",
+        "settings",
         "grids",
         "validated",
         "conditioners",
@@ -99,8 +97,7 @@ class VocoderModel(DiffusionModel):
         objective: Objective,
         mel_spec: MelSpec,
         prior: Prior,
-        sampler: str = "recommended",
-        consistency: NonNegative = 32,
+        settings: Sequence[Setting] = (Setting(),),
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
         conditioners: Conditioners = (),
@@ -114,8 +111,10 @@ class VocoderModel(DiffusionModel):
             raise UserError("bridge", f"{type(prior).__name__} has no mean to start from", "choose prior=rough")
         built_in = [Mel(mel_spec), *([] if bridge is None else [RoughSignal(prior)]), LengthMask()]
         built_in += [] if state is None else [state]
-        super().__init__(denoiser, sampler, grids, validated, conditioners, built_in)
-        self.bridge, self.consistency, self.input_consistency = bridge, consistency, input_consistency
+        check_settings(settings)
+        self.settings = tuple(settings)
+        super().__init__(denoiser, settings[0].sampler, grids, validated, conditioners, built_in)
+        self.bridge, self.input_consistency = bridge, input_consistency
         self.mel_spec, self.prior = mel_spec, prior
         self._check_network()
         self._check_mels()
@@ -130,10 +129,9 @@ class VocoderModel(DiffusionModel):
             raise UserError("network", problem, f"set network.condition_hop={mel_spec.hop_length}")
 
     def _check_mels(self) -> None:
-        for name in ("consistency", "input_consistency"):
-            if not 0 <= getattr(self, name) <= MAX_ITERATIONS:
-                problem = f"must be 0 to {MAX_ITERATIONS}"
-                raise UserError(f"{name} {getattr(self, name)}", problem, "0 disables it")
+        if not 0 <= self.input_consistency <= MAX_ITERATIONS:
+            problem = f"must be 0 to {MAX_ITERATIONS}"
+            raise UserError(f"input_consistency {self.input_consistency}", problem, "0 disables it")
         if self.mel_spec.log_floor >= 1:
             raise UserError("mel spec, log_floor", f"{self.mel_spec.log_floor} must be below 1", "use 1e-5")
         priors: dict[str, Any] = {"prior": self.prior, "prior's shape": getattr(self.prior, "shape", None)}
@@ -147,6 +145,29 @@ class VocoderModel(DiffusionModel):
     def sample_rate(self) -> int:
         """Of the audio it makes, in Hz."""
         return self.mel_spec.sample_rate
+
+    def setting(self, name: str | None = None) -> Setting:
+        """How it is sampled by the setting of a name; None: by the default one.
+
+        Raises:
+            UserError: it has none of that name.
+        """
+        return find_setting(self.settings, name)
+
+    @property
+    def has_named_settings(self) -> bool:
+        """Whether it has settings besides an unnamed one."""
+        return [setting.name for setting in self.settings] != [DEFAULT]
+
+    @property
+    def default_steps(self) -> int:
+        """Steps of the default setting."""
+        return self.settings[0].steps
+
+    @property
+    def consistency(self) -> int:
+        """Mel-consistency iterations of the default setting."""
+        return self.settings[0].consistency
 
     @property
     def network(self) -> Network:

@@ -58,6 +58,8 @@ class SynthesisOptions(SamplingOptions):
     Attributes:
         steps, sampler, seed: as of `SamplingOptions`.
         consistency: iterations of mel-consistency projection; None for the model's own number, 0 disables it.
+        setting: name of one of the model's settings, which steps, sampler and consistency are taken from where they are
+            None; None for its default one.
     """
 
     consistency: int | None = option(
@@ -67,6 +69,13 @@ class SynthesisOptions(SamplingOptions):
         label="Mel consistency",
         minimum=0,
         default_help=_OWN,
+    )
+    setting: str | None = option(
+        None,
+        kind="choice",
+        help="Named setting of the model: steps, sampler and mel consistency, where not given (see audiodiff info).",
+        label="Setting",
+        default_help="the model's first",
     )
 
 

@@ -318,9 +318,13 @@ class SpeechSynthesizer(Pipeline):
 
     @property
     def _vocoder_steps(self) -> int:
-        """The fewest that the vocoder was validated with: what more steps add is lost behind a predicted mel."""
+        """Those of the vocoder's default setting; without named ones, the fewest that it was validated with.
+
+        What more steps add is lost behind a predicted mel.
+        """
         model = self.vocoder.model
-        return model.default_steps if model.validated is None else model.validated[0]
+        own = model.validated is None or model.has_named_settings
+        return model.default_steps if own else model.validated[0]
 
     def _check_vocoder(self) -> None:
         own, other = self.model.mel_spec, self.vocoder.spec

@@ -1,6 +1,7 @@
 """`Vocoder`: a trained model in use, from mel spectrograms to audio."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import SupportsFloat
 
 import torch
@@ -79,13 +80,14 @@ class Vocoder(Pipeline):
         clip_seeds: Sequence[SupportsFloat] | None = None,
         sampler: str | None = None,
         consistency: int | None = None,
+        setting: str | None = None,
         callback: Callable[[Progress], None] | None = None,
     ) -> Audio | list[Audio]:
         """Make audio of frames x hop_length samples from log-mels.
 
         Args:
             mel: (M, F), (B, M, F), or a list of (M, F_i), in this model's `spec`; tensors, NumPy arrays, nested lists.
-            steps, seed, sampler, consistency: as of `SynthesisOptions`.
+            steps, seed, sampler, consistency, setting: as of `SynthesisOptions`.
             clip_seeds: the noise of each clip, in place of `seed`; see `pipelines.seeds`.
             callback: called with the progress after every step, or once at the end where the whole call is replayed
                 (`compile` on a CUDA device).
@@ -95,17 +97,18 @@ class Vocoder(Pipeline):
 
         Raises:
             UserError: a mel that is empty, not finite, of another spec, or so loud that the audio is not finite; an
-                unknown sampler; steps, seeds or a consistency that are not whole numbers, or too small.
+                unknown sampler or setting; steps, seeds or a consistency that are not whole numbers, or too small.
         """
         given = mel_tensors(mel, self.spec)
         batched = isinstance(given, Tensor) and given.ndim == 3
         mels = [given] if isinstance(given, Tensor) and not batched else list(given)
-        options = SynthesisOptions(steps=steps, seed=seed, sampler=sampler, consistency=consistency)
+        options = self.complete(
+            SynthesisOptions(steps=steps, seed=seed, sampler=sampler, consistency=consistency, setting=setting)
+        )
         noise_seeds = seeds.resolve(options.seed, clip_seeds, len(mels))
         if not mels:
             return []
-        samples = self._sample(mels, noise_seeds, self._steps(options), sampler or self.model.sampler, callback)
-        samples = self._finish(samples, mels, options.consistency)
+        samples = self._finish(self._sample(mels, noise_seeds, options, callback), mels, options.consistency)
         if not all(clip.isfinite().all() for clip in samples):
             raise NotFinite(
                 "audio", "became samples that are not finite", "is its mel of the level that its spec says?"
@@ -123,6 +126,7 @@ class Vocoder(Pipeline):
         clip_seeds: Sequence[SupportsFloat] | None = None,
         sampler: str | None = None,
         consistency: int | None = None,
+        setting: str | None = None,
         chunk: int | None = None,
         look_ahead: float | None = None,
     ) -> MelStream:
@@ -137,7 +141,7 @@ class Vocoder(Pipeline):
 
         Args:
             mel_chunks: log-mels (M, F_i) of any lengths, in this model's `spec`; those without frames are skipped.
-            steps, seed, clip_seeds, sampler, consistency: as of `generate`, for one clip.
+            steps, seed, clip_seeds, sampler, consistency, setting: as of `generate`, for one clip.
             chunk: frames computed at a time: more take longer to come and cost less; None: 128, or 8 with a look-ahead.
             look_ahead: seconds of mel that are known behind a sample when it becomes final, at least one frame and at
                 most 10; 0.1 is a good start. None: exact.
@@ -150,9 +154,12 @@ class Vocoder(Pipeline):
                 from, a chunk that is no mel (it is named by its number, from 0), after the audio of those before it, or
                 no frames at all.
         """
-        options = SynthesisOptions(steps=steps, seed=seed, sampler=sampler, consistency=consistency)
+        options = self.complete(
+            SynthesisOptions(steps=steps, seed=seed, sampler=sampler, consistency=consistency, setting=setting)
+        )
         (noise_seed,) = seeds.resolve(options.seed, clip_seeds, 1)
-        built = self.model.sampler_for(self._steps(options), sampler)
+        assert options.steps is not None
+        built = self.model.sampler_for(options.steps, options.sampler)
         common = self.model, mel_chunks, built, noise_seed
         if look_ahead is None:
             chunk = whole_number(CHUNK if chunk is None else chunk, "chunk")
@@ -181,13 +188,23 @@ class Vocoder(Pipeline):
             raise UserError("audio", problem, "channels come first; give several recordings one by one")
         return resample(samples if samples.ndim == 1 else samples.mean(0), audio.sample_rate, self.sample_rate)
 
-    def _steps(self, options: SynthesisOptions) -> int:
-        return self.model.default_steps if options.steps is None else options.steps
+    def complete(self, options: SynthesisOptions) -> SynthesisOptions:
+        """Options with the values of their setting, or of the model's default one, where they are None.
+
+        Raises:
+            UserError: the model has no such setting.
+        """
+        setting = self.model.setting(options.setting)
+        own = {name: getattr(setting, name) for name in ("steps", "sampler", "consistency")}
+        missing = {name: value for name, value in own.items() if getattr(options, name) is None}
+        return replace(options, setting=setting.name, **missing)
 
     def _sample(
-        self, mels: list[Tensor], seeds: list[int], steps: int, name: str, callback: Callable | None
+        self, mels: list[Tensor], seeds: list[int], options: SynthesisOptions, callback: Callable | None
     ) -> list[Tensor]:
         """Run the sampler on normalized waveforms; a list of (T_i,) on the model's device, not yet restored."""
+        assert options.steps is not None and options.sampler is not None  # they are complete
+        steps, name = options.steps, options.sampler
         sampler = self.model.sampler_for(steps, name)
         frames = [item.shape[-1] for item in mels]
         longest = max(frames) if self._recorded is None else bucket(max(frames))

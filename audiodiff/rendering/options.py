@@ -16,7 +16,7 @@ class RenderOptions(SpeechOptions, SynthesisOptions):
 
     Attributes:
         steps, sampler, seed: of all.
-        consistency: of vocoders.
+        consistency, setting: of vocoders.
         speaker, reference, rate, pitch, energy, guidance_scale, temperature: of voices.
     """
 

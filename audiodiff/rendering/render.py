@@ -7,7 +7,7 @@ an error. (A batch that does not fit into memory is rendered clip by clip.)
 import errno
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -70,13 +70,7 @@ def render(
         UserError: the folder or a file in it cannot be written, another process writes to it, a file exists that was
             rendered with other settings, or the sampler is unknown or needs more steps.
     """
-    model = vocoder.model
-    options = replace(
-        options,
-        steps=model.default_steps if options.steps is None else options.steps,
-        sampler=options.sampler or model.sampler,
-        consistency=model.consistency if options.consistency is None else options.consistency,
-    )
+    options = vocoder.complete(options)
     presets.build(options.sampler, options.steps)  # raises for an unknown sampler, before any work
     with folder_lock(out):
         sidecar.create_folder(Path(out))  # with the reason, where there is none
@@ -118,10 +112,12 @@ class _Renderer:
         if path.resolve() == source.path.resolve():
             raise UserError(source.path, "would be overwritten by its own rendering", "choose another --out")
         sidecar.check_name(path)
+        values = asdict(self.options)
+        del values["setting"]  # other names of the same values make the same file
         settings = {
             "input_hash": source.digest(self.mel_spec),
             "model_hash": self.vocoder.model_hash,
-            **asdict(self.options),
+            **values,
             "clip_seed": clip_seed(self.options.seed, source.id),
         }
         found = self.writer.find(path, settings, renewed=["input_hash"])
@@ -174,6 +170,7 @@ class _Renderer:
         entries = {
             "id": job.source.id,
             "input": str(job.source.path),
+            "setting": self.options.setting,
             "mel_spec": self.vocoder.spec.to_dict(),
             "convert_mel": self.convert_mel and job.source.is_mel,
             "frames": job.frames,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from audiodiff.training.module import TrainingModule
 
 # Arguments of a model that may change during training: its weights do not depend on them ...
-_FREE = {"sampler", "guidance", "consistency", "validated", "samples", "network.gradient_checkpointing"}
+_FREE = {"sampler", "guidance", "consistency", "settings", "validated", "samples", "network.gradient_checkpointing"}
 # ... or the run determines them.
 _RESTORED = {"spectrum", "normalization", "grids"}
 _MAX_CHANGES = 5

@@ -21,6 +21,7 @@ from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.evaluation.systems import System
 from audiodiff.metrics import REPORT_METRICS
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -203,7 +204,7 @@ def small_model(**options) -> Vocoder:
 
 
 def test_our_rows_are_the_models_own_sampler_with_and_without_consistency():
-    vocoder = small_model(sampler="dpmpp_2m", consistency=3)
+    vocoder = small_model(settings=[Setting(sampler="dpmpp_2m", consistency=3)])
     mel = torch.randn(80, 10).clamp(-2, 2)
     for calls, sampler, alone_ in ((4, "dpmpp_2m", False), (4, "dpmpp_2m", True), (1, "ddim", False)):
         system = network(vocoder, calls, alone_)

@@ -16,6 +16,7 @@ from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.evaluation import grid_fitting
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import StftFrontend
@@ -46,7 +47,9 @@ def model(tmp_path):
         torch.manual_seed(0)
         network = Network(StftFrontend(), 80, 256, channels=[16], blocks=[1], embedding=16)
         torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
-    made = VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), sampler="recommended", consistency=0)
+    made = VocoderModel(
+        network, Cosine(), V(), SPEC, MelPrior(SPEC), settings=[Setting(sampler="recommended", consistency=0)]
+    )
     made.save_pretrained(tmp_path / "model", training={"steps": 3}, card="# A card\n")
     return tmp_path / "model"
 

@@ -54,7 +54,7 @@ def test_says_what_the_folder_is(info, folder, model):
     assert facts["schedule"] == "cosine()"
     assert facts["objective"] == "v(weighting=min_snr(gamma=3.0))"
     assert "n_mels=80" in facts["mel_spec"] and "frontend=stft(" in facts["network"]
-    assert facts["sampler"] == "recommended"
+    assert facts["setting"] == "default: 6 steps of recommended, mel consistency 32 (default)"
     assert "steps = 1234" in out and "data = hash of the list" in out
 
 

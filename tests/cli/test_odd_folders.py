@@ -19,6 +19,7 @@ from audiodiff.data.corpora import speech
 from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -47,7 +48,9 @@ def model(tmp_path_factory):
     network = Network(StftFrontend(), 80, 256, channels=[16, 16], blocks=[1, 1], embedding=16)
     folder = tmp_path_factory.mktemp("odd") / "model"
     spec = PRESETS["speech_16k"]
-    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=0).save_pretrained(folder)
+    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), settings=[Setting(consistency=0)]).save_pretrained(
+        folder
+    )
     return folder
 
 

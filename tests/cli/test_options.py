@@ -23,6 +23,7 @@ from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -36,7 +37,9 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("options")
     spec = PRESETS["speech_16k"]
     network = Network(StftFrontend(), 80, 256, channels=[8, 8], blocks=[1, 1], embedding=8)
-    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2).save_pretrained(folder / "vocoder")
+    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), settings=[Setting(consistency=2)]).save_pretrained(
+        folder / "vocoder"
+    )
     front = StftFrontend(1, n_fft=64, hop_length=16)
     network = Network(front, 0, 1, [8, 8], [1, 1], 3, 8)
     named = {

@@ -22,6 +22,7 @@ from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import main
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -35,7 +36,9 @@ def model(tmp_path_factory):
     network = Network(StftFrontend(), 80, 256, channels=[16, 16], blocks=[1, 1], embedding=16)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     folder = tmp_path_factory.mktemp("render") / "model"
-    VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2).save_pretrained(folder)
+    VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), settings=[Setting(consistency=2)]).save_pretrained(
+        folder
+    )
     return folder
 
 

@@ -19,6 +19,7 @@ from audiodiff.cli import main
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -54,7 +55,9 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     network = Network(StftFrontend(), 80, 256, channels=[16, 16], blocks=[1, 1], embedding=16)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
-    VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2).save_pretrained(folder / "vocoder")
+    VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), settings=[Setting(consistency=2)]).save_pretrained(
+        folder / "vocoder"
+    )
     network = Network(StftFrontend(1, n_fft=64, hop_length=16), 0, 1, [16, 16], [1, 1], 3, 16)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     spectrum = AverageSpectrum([0.0, -10.0, -30.0], 8000)

@@ -14,6 +14,7 @@ from audiodiff.conditioners.excitation import HarmonicExcitation
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -185,7 +186,9 @@ def make_model() -> VocoderModel:
     torch.manual_seed(0)
     network = Network(StftFrontend(signals=1), SPEC.n_mels, HOP, channels=[16], blocks=[1], embedding=16)
     nn.init.normal_(network.unet.conv_out.weight, std=0.03)
-    model = VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, conditioners=[build()])
+    model = VocoderModel(
+        network, Cosine(), V(), SPEC, MelPrior(SPEC), settings=[Setting(consistency=2)], conditioners=[build()]
+    )
     return model.eval()
 
 

@@ -19,6 +19,7 @@ from audiodiff.audio.prior import MelPrior
 from audiodiff.conditioners.reference import Reference
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -33,7 +34,9 @@ def model_folder(tmp_path_factory) -> Path:
         StftFrontend(), SPEC.n_mels, SPEC.hop_length, channels=[16], blocks=[1], embedding=16, attention_levels=False
     )
     folder = tmp_path_factory.mktemp("runs") / "tiny" / "2026-01-01_00-00-00" / "model"
-    VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=4).save_pretrained(folder)
+    VocoderModel(network, Cosine(), V(), SPEC, MelPrior(SPEC), settings=[Setting(consistency=4)]).save_pretrained(
+        folder
+    )
     return folder
 
 

@@ -79,7 +79,7 @@ def test_every_number_of_a_generators_page(music_url, name):
 
 @pytest.mark.parametrize("name", ["steps", "seed", "consistency"])
 def test_every_number_of_the_vocoders_page(url, name):
-    valid = {"recording": "null", "steps": "2", "sampler": '"ddim"', "seed": "0", "consistency": "0"}
+    valid = {"recording": "null", "steps": "2", "sampler": '"ddim"', "seed": "0", "consistency": "0", "setting": "null"}
     for value in NOT_A_SEED if name == "seed" else VALUES:
         data = f"[{', '.join((valid | {name: value}).values())}]"
         event, content = answer(url, "resynthesize", data)

@@ -1,6 +1,7 @@
 import os
 import time
 
+import gradio as gr
 import numpy as np
 import pytest
 import soundfile
@@ -15,8 +16,11 @@ from audiodiff.audio.mel.file import save_mel
 from audiodiff.demo import build
 from audiodiff.demo.models import LazyVocoder, newest
 from audiodiff.demo.responses import player
+from audiodiff.demo.vocoder_page import App
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
+from audiodiff.models.setting import Setting
+from audiodiff.models.vocoder_model import VocoderModel
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +79,21 @@ def test_recording_is_resynthesized_as_the_vocoder_does(page, recording, model_f
     assert rate == 16000 and len(made) == len(wanted) == len(heard.samples)
     assert np.abs(made.astype(int) - wanted).max() <= 2
     assert np.array_equal(samples_of(original)[0], player(heard)[1])
-    assert (settings["sampler"], settings["steps"], settings["seed"]) == ("ddim", 3, 7)
+    wanted = {"sampler": "ddim", "steps": 3, "seed": 7, "consistency": 4, "setting": "default"}
+    assert wanted.items() <= settings.items()
     assert settings["model_hash"] == vocoder.model_hash and settings["input"] == "glide.wav"
+
+
+def test_a_setting_fills_the_controls_that_it_stands_for(model_folder, tmp_path):
+    copy = tmp_path / "model"
+    own = [Setting("fast", 1, "ddim", 2), Setting("good", 3, "recommended", 5)]
+    VocoderModel.from_pretrained(model_folder).with_arguments(settings=own).save_pretrained(copy)
+    app = App(LazyVocoder(copy, tmp_path, "cpu"))
+    update, *values = app.model_options()
+    assert (update["choices"], update["value"], values) == (["fast", "good"], "fast", [1, "ddim", 2])
+    assert app.setting_values("good") == [3, "recommended", 5]
+    with pytest.raises(gr.Error, match="choose fast or good"):
+        app.setting_values("best")
 
 
 def test_seed_and_consistency_are_heard(page, recording):

@@ -25,6 +25,7 @@ from audiodiff.evaluation.scoring import Pair, score_all
 from audiodiff.evaluation.statistics import Interval
 from audiodiff.evaluation.vocoder_evaluation import evaluate
 from audiodiff.metrics import REPORT_METRICS
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -76,7 +77,9 @@ def folder(tmp_path_factory):
     network = Network(StftFrontend(), spec.n_mels, spec.hop_length, channels=[16, 16], blocks=[1, 1])
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.05)  # as if training had moved it
     folder = tmp_path_factory.mktemp("model")
-    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=8).save_pretrained(folder)
+    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), settings=[Setting(consistency=8)]).save_pretrained(
+        folder
+    )
     return folder
 
 

@@ -4,12 +4,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tiny_models import make_model
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.export.model_card import CARDS, core_hours, metadata, model_card
 from audiodiff.models import checkpoint
 from audiodiff.models.registry import MODEL_TYPES
+from audiodiff.models.setting import Setting
 from audiodiff.models.training_record import data_licenses
 
 ROOT = Path(__file__).parents[2]
@@ -97,3 +99,11 @@ def test_the_bill_counts_threads_and_names_what_is_missing(tmp_path):
     assert "Together 3.0 core-hours of training, and 1 stage without a record of cores." in voice_card(
         tmp_path, ("", record()), ("", record(hardware="A GPU"))
     )
+
+
+def test_the_card_of_a_vocoder_lists_its_named_settings():
+    described = CARDS["vocoder"][1]
+    unnamed = described(make_model(), "mine", 1000)
+    assert "setting" not in unnamed and unnamed.endswith(")")
+    named = described(make_model(settings=[Setting("fast", 1, "ddim", 8), Setting("good", 4)]), "mine", 1000)
+    assert "| fast | 1 | ddim | 8 iterations |\n| good | 4 | recommended | 32 iterations |\n\nThe first" in named

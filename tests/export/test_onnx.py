@@ -163,7 +163,7 @@ def test_folders_that_cannot_be_loaded_are_named(exported, tmp_path):
         Vocoder.from_pretrained(folder)
     config = json.loads((folder / "export.json").read_text())
     for changed, message in [
-        (config | {"version": 2}, "version 2 is not supported"),
+        (config | {"version": 1}, "version 1 is not supported"),
         (config | {"type": "audio"}, "type 'audio', not 'vocoder'"),
         (config | {"model": {}}, "is not that of a model"),
         ({}, "is not that of an exported model"),

@@ -19,6 +19,7 @@ from audiodiff.diffusion.noise import position_noise
 from audiodiff.diffusion.objective import X0, Epsilon
 from audiodiff.diffusion.schedules.schedule import VarianceExploding
 from audiodiff.export import runner
+from audiodiff.models.setting import Setting
 from audiodiff.nn.pitch import PitchNetwork
 from audiodiff.pipelines.vocoder import Vocoder
 
@@ -63,6 +64,20 @@ def test_whole_runner_equals_the_vocoder(name, exported):
     assert np.abs(run(mel.numpy(), 4, seed=6) - run(mel.numpy(), 4, seed=5)).max() > 1e-2 * expected.abs().max()
 
 
+def test_named_settings_are_those_of_the_vocoder(exported):
+    own = [Setting("fast", 1, "ddim", 2), Setting("good", 3, "v_3m", 5)]
+    folder = exported(make_model(settings=own))
+    vocoder, run = Vocoder.from_pretrained(folder.parent / "model"), runner.Runner(folder, threads=1)
+    mel = mel_of(vocoder.model, 9)
+    for options in ({}, {"setting": "good"}, {"setting": "good", "steps": 4}):
+        expected = vocoder.generate(mel, seed=5, **options).samples
+        assert np.abs(run(mel.numpy(), seed=5, **options) - expected.numpy()).max() < 1e-4 * expected.abs().max()
+    card = (folder / "README.md").read_text()
+    assert "`fast` (1 step of ddim, mel consistency 2), `good` (3 steps of v_3m, mel consistency 5)" in card
+    with pytest.raises(runner.InputError, match=r"setting 'best': .*choose fast or good"):
+        run(mel.numpy(), setting="best")
+
+
 @settings(deadline=None, max_examples=10)
 @given(frames=st.integers(1, 40), blocks=st.integers(0, 3), seed=st.integers(0, 9))
 def test_excitation_is_that_of_the_conditioner(frames, blocks, seed):
@@ -99,8 +114,8 @@ def test_bad_mels_are_refused_in_one_line(folder):
 
 def test_other_versions_and_mixed_exports_are_refused(folder):
     config = json.loads((folder / "export.json").read_text())
-    (folder / "export.json").write_text(json.dumps(config | {"version": 2}))
-    with pytest.raises(runner.InputError, match="version 2 is not supported"):
+    (folder / "export.json").write_text(json.dumps(config | {"version": 1}))
+    with pytest.raises(runner.InputError, match="version 1 is not supported"):
         runner.Runner(folder)
     (folder / "export.json").write_text(json.dumps(config))
     (folder / "network.onnx").write_bytes(b"another")

@@ -16,6 +16,7 @@ from audiodiff.diffusion.objective import X0, Epsilon, V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.evaluation.modes import measure_spectrum
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -105,7 +106,7 @@ def test_a_bridge_is_saved_and_leaves_the_weights_their_names(tiny, recording, t
     assert (found.bridge, found.denoiser.network.noise, type(found.network)) == (0.7, 0.7, Network)
     assert torch.equal(Vocoder(found).generate(mel, 3).samples, Vocoder(model).generate(mel, 3).samples)
     assert model.network.state_dict().keys() == plain.network.state_dict().keys()
-    assert model.with_arguments(consistency=1).denoiser.network.noise == 0.7
+    assert model.with_arguments(settings=[Setting(consistency=1)]).denoiser.network.noise == 0.7
     # A model from before there were bridges has none.
     plain.save_pretrained(tmp_path / "plain")
     file = tmp_path / "plain" / "config.json"

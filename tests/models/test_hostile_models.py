@@ -159,15 +159,24 @@ def test_weights_of_integers_are_refused(shipped):
     assert f"weight {name} is torch.int32" in refusal(folder, kind.from_pretrained)
 
 
+def setting(**values) -> dict:
+    return {"type": "setting", **values}
+
+
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
         ("prior", None, "prior is None, not Prior"),
         ("mel_spec", None, "mel_spec is None, not MelSpec"),
-        ("consistency", "16", "consistency is '16', not int"),
-        ("consistency", 10**9, "consistency 1000000000: must be 0 to 1000"),
-        ("consistency", -1, "consistency is -1, not int at least 0"),
-        ("sampler", "magic", "sampler 'magic': unknown"),
+        ("settings", [setting(consistency="16")], "consistency is '16', not int"),
+        ("settings", [setting(consistency=10**9)], "consistency 1000000000: must be 0 to 1000"),
+        ("settings", [setting(consistency=-1)], "consistency is -1, not int at least 0"),
+        ("settings", [setting(sampler="magic")], "sampler 'magic': is unknown"),
+        ("settings", [setting(steps=10**9)], "steps 1000000000: must be 1 to 10000"),
+        ("settings", [setting(name="")], "setting '': must be letters"),
+        ("settings", [setting(), setting()], "setting default: is a duplicate"),
+        ("settings", [], "settings: are empty"),
+        ("settings", setting(), "settings is .*, not list"),
         ("validated", [1, 10**9], "is not a range of steps"),
         ("validated", [1.0, 4], "validated is .*, not list or null"),
         ("grids", {"type": "v"}, "grids is .*, not list"),

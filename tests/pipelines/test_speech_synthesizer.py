@@ -14,6 +14,7 @@ from audiodiff.audio.io import Audio, read
 from audiodiff.audio.mel.time_scale import scale_time
 from audiodiff.errors import UserError
 from audiodiff.models.acoustic_model import AcousticModel
+from audiodiff.models.setting import Setting
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.speech_synthesizer import FIRST_CLAUSE_CHARACTERS, PARAGRAPH_PAUSE, SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
@@ -144,6 +145,10 @@ def test_the_vocoder_takes_the_fewest_steps_that_it_was_validated_with(voice, mo
         monkeypatch.setattr(voice.vocoder.model, "validated", validated)
         voice.say("Yes.", QUICK)
         assert steps.pop() == fewest
+    monkeypatch.setattr(voice.vocoder.model, "settings", (Setting("fast", 3), Setting("good", 4)))
+    monkeypatch.setattr(voice.vocoder.model, "validated", (2, 4))
+    voice.say("Yes.", QUICK)
+    assert steps.pop() == 3
 
 
 def test_pitch_shifts_every_voiced_symbol(voice):

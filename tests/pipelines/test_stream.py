@@ -16,6 +16,7 @@ from audiodiff.diffusion.objective import X0, V
 from audiodiff.diffusion.schedules.schedule import Cosine, VarianceExploding
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -42,7 +43,11 @@ def test_a_stream_is_the_whole_for_every_framing(spec):
     network = Network(StftFrontend(signals=1), spec.n_mels, spec.hop_length, [8, 8], [1, 1], embedding=8)
     torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
     source = HarmonicExcitation(PitchNetwork(spec.n_mels, channels=8, blocks=2, bins=12), spec)
-    vocoder = Vocoder(VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=4, conditioners=[source]))
+    vocoder = Vocoder(
+        VocoderModel(
+            network, Cosine(), V(), spec, MelPrior(spec), settings=[Setting(consistency=4)], conditioners=[source]
+        )
+    )
     mel = make_mel(61, spec)
     assert error(joined(vocoder.stream([mel], 2, chunk=10)), vocoder.generate(mel, 2).samples) < 1e-5
 

@@ -14,6 +14,7 @@ from audiodiff.diffusion.samplers import presets
 from audiodiff.diffusion.schedules.schedule import Cosine, VarianceExploding
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -89,7 +90,9 @@ def test_a_variance_that_was_never_learned_cannot_be_asked_for(vocoder, recordin
 def test_a_learned_variance_is_sampled(recording):
     spec = PRESETS["speech_16k"]
     network = Network(StftFrontend(), 80, HOP, channels=[8], blocks=[1], embedding=8, num_outputs=2)
-    model = VocoderModel(network, Cosine(), LearnedVariance(V()), spec, StandardPrior(), consistency=0)
+    model = VocoderModel(
+        network, Cosine(), LearnedVariance(V()), spec, StandardPrior(), settings=[Setting(consistency=0)]
+    )
     vocoder = Vocoder(model)
     mel = vocoder.mel(recording(2000))
     learned, small = (vocoder.generate(mel, 3, sampler=name) for name in ("ddpm_learned", "ddpm"))

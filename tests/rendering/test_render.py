@@ -122,7 +122,7 @@ def test_a_clip_is_what_its_vocoder_makes_with_its_own_seed(go, inputs, tmp_path
     assert (made - expected.clamp(-1, 1)).abs().max() <= 1e-4 * expected.abs().max() + 1.01 / 32768
     told = json.loads(sidecar_path(tmp_path / "out" / "sub" / "b.wav").read_text())
     assert told["clip_seed"] == seed and told["seed"] == 3
-    assert (told["sampler"], told["steps"], told["consistency"]) == ("ddim", 3, 2)
+    assert (told["sampler"], told["steps"], told["consistency"]) == ("ddim", 3, 2) and told["setting"] == "default"
     assert told["model_hash"] == vocoder.model_hash and told["mel_spec"] == SPEC.to_dict()
     assert told["seconds"] == LENGTHS["sub/b"] / 16000 and told["samples"] == LENGTHS["sub/b"]
     assert told["real_time_factor"] > 0
@@ -189,6 +189,7 @@ def test_other_settings_are_refused_unless_overwritten(go, tmp_path, change):
 def test_the_models_own_settings_by_name_are_the_same_settings(go, vocoder):
     go()
     assert counts(go(sampler=vocoder.model.sampler, consistency=vocoder.model.consistency)[0]) == (0, 5, 0)
+    assert counts(go(setting="default")[0]) == (0, 5, 0)
 
 
 def test_another_model_is_refused_unless_overwritten(go, vocoder):

@@ -14,6 +14,7 @@ from audiodiff.diffusion.noise import batch_noise
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -36,7 +37,14 @@ def build(source: bool = False, grids=(), seed: int = 0, **options) -> TrainingM
             nn.init.normal_(weight, std=0.03)
     pulses = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=8, blocks=1, bins=24), SPEC) if source else None
     model = VocoderModel(
-        network, Cosine(), V(), SPEC, MelPrior(SPEC), consistency=2, conditioners=[pulses], grids=grids
+        network,
+        Cosine(),
+        V(),
+        SPEC,
+        MelPrior(SPEC),
+        settings=[Setting(consistency=2)],
+        conditioners=[pulses],
+        grids=grids,
     )
     return TrainingModule(model, FewStepTask(**{"gain": (1.0, 1.0), "steps": (2,)} | options), None, None, seed)
 

@@ -19,6 +19,7 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import Codec
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
@@ -73,7 +74,9 @@ def vocoder(task=VocoderTask, prior=None, bridge=None, **options) -> TrainingMod
     signals = 1 + (bridge is not None)
     network = awake(Network(StftFrontend(1, 1024, 256, signals), SPEC.n_mels, 256, [8], [1], embedding=8))
     source = HarmonicExcitation(PitchNetwork(SPEC.n_mels, channels=8, blocks=1, bins=24), SPEC)
-    model = VocoderModel(network, Cosine(), V(), SPEC, prior, consistency=2, conditioners=[source], bridge=bridge)
+    model = VocoderModel(
+        network, Cosine(), V(), SPEC, prior, settings=[Setting(consistency=2)], conditioners=[source], bridge=bridge
+    )
     return train(model, task(gain=(1.0, 1.0), stft_weight=1.0, **options))
 
 
