@@ -14,6 +14,10 @@ STAMP := $(VENV)/.installed
 SPEECH := data/asterisk-en
 # What `make vocoder-train` trains on: corpora that `audiodiff prepare` knows, each in data/NAME.
 CORPORA := festvox-ru asterisk-en asterisk-fr asterisk-ru fillets-cs kokoro
+# What `make vocoder-benchmark` measures, and a voice and language that no model is trained on.
+MODEL := audiodiff/pretrained/speech-16k
+UNSEEN := asterisk-it
+BENCHMARK ?=
 VOICE := data/hibari
 LONG := speech_mel_long
 # One process per core, one torch thread per process (tests/conftest.py); idle processes take tests from busy ones.
@@ -68,6 +72,11 @@ vocoder-train: $(STAMP) $(CORPORA:%=data/%/manifest.jsonl)  ## train a vocoder f
 	folders="$(CORPORA:%=data/%)"
 	resume=$$(compgen -G "runs/$(LONG)/*/checkpoints/step=*.ckpt" > /dev/null && echo resume=last || true)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 nice -n 19 $(BIN)/python train.py +recipe=$(LONG) "data.path=[$${folders// /,}]" $$resume
+
+# Resumable. BENCHMARK takes further options, the last of each kind counts: BENCHMARK="--steps 1 --limit 2".
+vocoder-benchmark: $(STAMP) $(CORPORA:%=data/%/manifest.jsonl) data/$(UNSEEN)/manifest.jsonl  ## quality and speed of MODEL over steps and iterations, into its card
+	$(BIN)/audiodiff benchmark --model $(MODEL) $(CORPORA:%=--data seen=data/%) --data english=data/asterisk-en --data unseen=data/$(UNSEEN) \
+		--limit 30 --steps 1,2,4 --iterations 0,4,8,16,32 $(BENCHMARK)
 
 acceptance: speech  ## make speech, then check the metrics in its report
 	$(BIN)/python tests/acceptance.py "$$(dirname $(NEWEST_MODEL))/report/report.json"

@@ -1,4 +1,4 @@
-"""`audiodiff benchmark`: quality and speed of a model over samplers and steps."""
+"""`audiodiff benchmark`: quality and speed of a model over samplers, steps and iterations."""
 
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -18,7 +18,10 @@ def benchmark(
     model: Model,
     data: Annotated[
         list[str],
-        typer.Option(help="Manifest or its folder; repeat for several. NAME=PATH names it (default: folder name)."),
+        typer.Option(
+            help="Manifest or its folder; repeat for several. NAME=PATH names it (default: folder name); those of one "
+            "NAME are one group of clips."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -34,6 +37,19 @@ def benchmark(
     samplers: Annotated[
         str, typer.Option(help="Samplers, separated by commas (default: the model's own, ddim and dpmpp_2m).")
     ] = "",
+    iterations: Annotated[
+        str,
+        typer.Option(
+            help="Mel-consistency iterations of a vocoder, separated by commas (default: those of its default setting)."
+        ),
+    ] = "",
+    tuned: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=MODEL: the vocoder after fine-tuning on the voice of the data of this name, whose settings "
+            "become rows there; repeat for several."
+        ),
+    ] = None,
     guidance_scales: Annotated[
         str, typer.Option(help="Guidance scales of a voice, separated by commas (default: the model's own).")
     ] = "",
@@ -51,7 +67,10 @@ def benchmark(
         str, typer.Option(help="Language of clips whose corpus does not state it, as a code such as en.")
     ] = "",
 ) -> None:
-    """Benchmark quality and speed of a vocoder or a voice over steps. Existing results are kept: rerun to resume."""
+    """Benchmark quality and speed of a vocoder or a voice over steps. Existing results are kept: rerun to resume.
+
+    The named settings of a vocoder are rows too.
+    """
     require("metrics")
     require("report")
 
@@ -66,6 +85,8 @@ def benchmark(
         numbers("--steps", steps, int),
         words(samplers),
         words(metrics),
+        numbers("--iterations", iterations, int),
+        dict(map(named_model, tuned or ())),
         numbers("--guidance-scales", guidance_scales, float),
         numbers("--temperatures", temperatures, float),
         seed,
@@ -110,21 +131,33 @@ def numbers(option: str, text: str, kind: type[Number]) -> tuple[Number, ...]:
         raise UserError(f"{option} {text}", f"is not a list of {whole}", f"write it like {option} 4,6,10") from None
 
 
-def manifests(data: list[str]) -> dict:
-    """Load manifests by name, from PATH or NAME=PATH.
+def named_model(item: str) -> tuple[str, Path]:
+    """Split NAME=MODEL.
 
     Raises:
-        UserError: two have the same name, or one cannot be read.
+        UserError: it is something else.
+    """
+    name, equals, folder = item.partition("=")
+    if not (name and equals and folder):
+        raise UserError(f"--tuned {item}", "is not NAME=MODEL", "write it like --tuned voice=runs/mine/model")
+    return name, Path(folder)
+
+
+def manifests(data: list[str]) -> dict:
+    """Load manifests by name, from PATH or NAME=PATH; those of one NAME are joined.
+
+    Raises:
+        UserError: two without a NAME have the same one, one cannot be read, or a clip is in two of one NAME.
     """
     from audiodiff.data.manifest import Manifest
 
-    found = {}
+    found: dict[str, list[Manifest]] = {}
     for item in data:
         is_named = "=" in item and not Path(item).exists()
         name, _, path = item.partition("=") if is_named else ("", "", item)
         manifest = Manifest.load(path)
         name = name or manifest.root.resolve().name
-        if name in found:
+        if name in found and not is_named:
             raise UserError(f"--data {item}", f"another manifest is named {name}", "name it: --data NAME=PATH")
-        found[name] = manifest
-    return found
+        found.setdefault(name, []).append(manifest)
+    return {name: Manifest.join(several) for name, several in found.items()}

@@ -193,7 +193,7 @@ class Manifest:
             for clip in manifest.clips:
                 if clip.id in seen:
                     problem = f"is in both {seen[clip.id]} and {manifest.root}"
-                    raise UserError(f"clip {clip.id!r}", problem, "leave one of them out of data.path")
+                    raise UserError(f"clip {clip.id!r}", problem, "leave one of them out")
                 seen[clip.id] = manifest.root
                 clips.append(replace(clip, path=(folder / clip.path).as_posix()))
         held_out = {clip.content for clip in clips if clip.split != "train" and clip.content}

@@ -1,17 +1,20 @@
-"""Benchmark of a vocoder: quality and speed over samplers and steps, on one or several sets of clips.
+"""Benchmark of a vocoder: quality and speed over samplers, steps and iterations, on one or several sets of clips.
 
 Rows are computed one after another: all clips are synthesized, one at a time while nothing else runs, to measure the
 speed; then they are scored in parallel; then the record is written. Results in the record are not computed again. A
-sampler that resolves to another one ("recommended" at two steps is ddim) gets a copy of its results.
+sampler that resolves to another one ("recommended" at two steps is ddim) gets a copy of its results, as does a named
+setting of the model that is one of the others. A set of clips of a new voice may have rows of a model that was
+fine-tuned on that voice, beside those of the model that it was before.
 
-Rows of the network use the defaults of `Vocoder.generate`, including the model's mel consistency. Scores are of clips
-synthesized on the CPU; a GPU is only timed.
+Scores are of clips synthesized on the CPU; a GPU is only timed.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -29,6 +32,7 @@ from audiodiff.evaluation.scoring import MetricPool, Pair
 from audiodiff.evaluation.systems import System, ground_truth, synthesize, without_network
 from audiodiff.evaluation.vocoder_evaluation import describe_model
 from audiodiff.metrics import METRICS, require_all, transcript
+from audiodiff.models.setting import MAX_ITERATIONS, Setting
 from audiodiff.pipelines.vocoder import Vocoder
 
 SAMPLERS = ("ddim", "dpmpp_2m")  # in addition to the model's own
@@ -40,8 +44,9 @@ class Settings:
     """Settings of a benchmark.
 
     Attributes:
-        samplers: names; empty: the model's own and `SAMPLERS`.
+        samplers: names; empty: the model's own, and `SAMPLERS` unless several numbers of iterations are compared.
         steps: numbers of denoising steps.
+        iterations: numbers of mel-consistency iterations; empty: the default one of the model.
         metrics: names, keys of `METRICS`.
         seed: random seed; the noise of clip `id` is that of `clip_seed(seed, id)`, in every system.
         splits: held-out splits of the manifests.
@@ -51,6 +56,7 @@ class Settings:
 
     samplers: tuple[str, ...] = ()
     steps: tuple[int, ...] = STEPS
+    iterations: tuple[int, ...] = ()
     metrics: tuple[str, ...] = tuple(METRICS)
     seed: int = 0
     splits: tuple[str, ...] = SPLITS
@@ -61,19 +67,24 @@ class Settings:
         """Return the settings with the model's samplers filled in and duplicates removed.
 
         Raises:
-            UserError: an unknown metric, fewer than one step, or a sampler that is unknown, not supported by this
-                model, or needs more steps than any of these.
+            UserError: an unknown metric, fewer than one step or 0 iterations, or a sampler that is unknown, not
+                supported by this model, or needs more steps than any of these.
         """
         for name in self.metrics:
             if name not in METRICS:
                 raise UserError(f"metric {name!r}", "is unknown", f"choose from {', '.join(METRICS)}")
         if min(self.steps, default=0) < 1:
             raise UserError("steps", "must be 1 or more", "set them, such as --steps 4,6,10")
-        samplers = tuple(dict.fromkeys(self.samplers or (vocoder.model.sampler, *SAMPLERS)))
+        if not 0 <= min(self.iterations, default=0) <= max(self.iterations, default=0) <= MAX_ITERATIONS:
+            raise UserError("iterations", f"must be 0 to {MAX_ITERATIONS}", "set them, such as --iterations 0,16,32")
+        iterations = tuple(sorted(set(self.iterations))) or (vocoder.model.consistency,)
+        others = SAMPLERS if len(iterations) == 1 else ()
+        samplers = tuple(dict.fromkeys(self.samplers or (vocoder.model.sampler, *others)))
         for name in samplers:
             vocoder.model.sampler_for(max(self.steps), name)
         metrics = tuple(name for name in METRICS if name in self.metrics)
-        return replace(self, samplers=samplers, steps=tuple(sorted(set(self.steps))), metrics=metrics)
+        steps = tuple(sorted(set(self.steps)))
+        return replace(self, samplers=samplers, steps=steps, iterations=iterations, metrics=metrics)
 
 
 def sweep(
@@ -84,6 +95,7 @@ def sweep(
     path: Path,
     workers: int | None = None,
     quiet: bool = False,
+    tuned: Mapping[str, Vocoder] = MappingProxyType({}),
 ) -> Record:
     """Compute the results that are missing in the record at `path`.
 
@@ -95,11 +107,14 @@ def sweep(
         path: path of the record, a JSON file.
         workers: processes that score; None: one per core; 0: this one.
         quiet: no progress bars.
+        tuned: by name of a block, the model after fine-tuning on the voice of its clips.
 
     Raises:
-        UserError: a metric's package is missing, no clips, a clip that cannot be read, bad settings.
+        UserError: a metric's package is missing, no clips, a clip that cannot be read, bad settings, or a fine-tuned
+            model of other mels or of a block that there is not.
     """
     settings = settings.resolve(vocoder)
+    _check_tuned(vocoder, tuned, data)
     require_all(settings.metrics)
     record = Record.load(path, describe_model(vocoder))
     record.environment = environment.describe() | {"gpu": on_gpu and environment.describe(on_gpu.device)["device"]}
@@ -110,10 +125,13 @@ def sweep(
             block = record.block(_block(name, clips, texts, settings))
             block.date = record.environment["date"]
             held_out = HeldOut.load(vocoder, data[name], clips, settings.seed, texts)
-            rows = list(_systems(vocoder, on_gpu, settings))
+            rows = [*_systems(vocoder, on_gpu, settings), *(_tuned(tuned[name]) if name in tuned else ())]
+            _drop_outdated(block, [key for key, *_ in rows])
             for key, new, cpu, gpu in tqdm(rows, desc=name, unit="row", disable=quiet):
-                row = block.rows.setdefault(key, new)
-                _copy_equivalent(row, block)
+                if not (key in block.rows and block.rows[key].is_like(new)):  # a setting may have other values now
+                    block.rows[key] = new
+                row = block.rows[key]
+                _copy_equivalent(row, key, block)
                 _complete(row, block, held_out, cpu, settings.metrics, pool)
                 if gpu and "cuda" not in row.speed:
                     _, work = synthesize(gpu, held_out.inputs)
@@ -127,32 +145,70 @@ def _systems(
 ) -> Iterator[tuple[str, Row, System, System | None]]:
     """(key, empty row, system, the same on the GPU) in table order; samplers that need more steps are skipped."""
     for system in (ground_truth(), *without_network(vocoder)):
-        yield system.name, Row(system.label, system.note), system, None
-    for sampler in settings.samplers:
-        for steps in settings.steps:
-            if steps >= presets.PRESETS[sampler].min_nfe:
-                row = Row(sampler, f"The network with {steps} steps of {sampler}.", sampler, steps)
-                cpu = _network(vocoder, sampler, steps)
-                yield f"{sampler}/{steps}", row, cpu, on_gpu and _network(on_gpu, sampler, steps)
+        yield system.name, Row(system.label, system.note, iterations=system.iterations), system, None
+    named = vocoder.model.settings if vocoder.model.has_named_settings else ()
+    for setting in named:
+        row = _setting_row(setting, vocoder.model.settings[0])
+        key = f"setting/{setting.name}"
+        yield key, row, _network(vocoder, key, row), on_gpu and _network(on_gpu, key, row)
+    for sampler, iterations, steps in product(settings.samplers, settings.iterations, settings.steps):
+        if steps >= presets.PRESETS[sampler].min_nfe:
+            note = f"The network with {steps} steps of {sampler}, then {iterations} iterations of mel consistency."
+            row, key = Row(sampler, note, sampler, steps, iterations=iterations), f"{sampler}/{steps}/{iterations}"
+            yield key, row, _network(vocoder, key, row), on_gpu and _network(on_gpu, key, row)
 
 
-def _network(vocoder: Vocoder, sampler: str, steps: int) -> System:
+def _setting_row(setting: Setting, default: Setting) -> Row:
+    label = f"{setting.name} (default)" if setting is default else setting.name
+    note = f"The model's setting {setting.name}: {setting}."
+    iterations = setting.consistency
+    return Row(label, note, setting.sampler, setting.steps, iterations=iterations, setting=setting.name)
+
+
+def _tuned(vocoder: Vocoder) -> Iterator[tuple[str, Row, System, None]]:
+    """The same for a model that was fine-tuned on the voice of the clips: its settings."""
+    for setting in vocoder.model.settings:
+        row, key = _setting_row(setting, vocoder.model.settings[0]), f"tuned/{vocoder.model_hash[:12]}/{setting.name}"
+        row = replace(row, label=f"fine-tuned, {row.label}", setting=f"fine-tuned, {setting.name}")
+        yield key, row, _network(vocoder, key, row), None
+
+
+def _drop_outdated(block: Block, keys: Sequence[str]) -> None:
+    """Drop rows of settings that the model no longer has, and of another fine-tuned model."""
+    kinds = ["setting/", *(["tuned/"] if any(key.startswith("tuned/") for key in keys) else [])]
+    for key in list(block.rows):
+        if key.startswith(tuple(kinds)) and key not in keys:
+            del block.rows[key]
+
+
+def _check_tuned(vocoder: Vocoder, tuned: Mapping[str, Vocoder], data: Mapping[str, Manifest]) -> None:
+    for name, other in tuned.items():
+        if name not in data:
+            raise UserError(f"tuned {name}", "there is no such data", f"choose {' or '.join(data)}")
+        if differences := other.spec.differences(vocoder.spec):
+            raise UserError(f"tuned {name}", f"reads other mels: {'; '.join(differences)}", "choose another model")
+
+
+def _network(vocoder: Vocoder, name: str, row: Row) -> System:
+    options = {"sampler": row.sampler, "consistency": row.iterations}
+
     def generate(_: Tensor, mel: Tensor, seed: int) -> Tensor:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # steps outside the validated range
-            return vocoder.generate(mel, steps, clip_seeds=[seed], sampler=sampler).samples
+            return vocoder.generate(mel, row.steps, clip_seeds=[seed], **options).samples
 
-    return System(f"{sampler}/{steps}", sampler, "", generate)
+    return System(name, row.label, row.note, generate)
 
 
-def _copy_equivalent(row: Row, block: Block) -> None:
-    """Copy the results of a row whose sampler resolves to the same one."""
-    for other in block.rows.values():
-        if row.steps and other.steps == row.steps and _resolved(other) == _resolved(row):
+def _copy_equivalent(row: Row, key: str, block: Block) -> None:
+    """Copy the results of a row of the same model whose sampler resolves to the same one."""
+    for name, other in block.rows.items():
+        same_model = name.startswith("tuned/") == key.startswith("tuned/") and row is not other
+        if row.steps and same_model and _resolved(other) == _resolved(row):
             row.scores, row.speed = other.scores | row.scores, other.speed | row.speed
 
 
-def _resolved(row: Row) -> str:
-    return presets.chosen(row.sampler, row.steps)
+def _resolved(row: Row) -> tuple[str, int, int | None]:
+    return presets.chosen(row.sampler, row.steps), row.steps, row.iterations
 
 
 def _complete(

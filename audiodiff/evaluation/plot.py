@@ -1,23 +1,26 @@
-"""Plot of a benchmark: for every block, a panel for each metric and one for speed, over the number of steps.
+"""Plot of a benchmark: for every block, a panel for each metric over the number of steps, and one over speed.
 
-Samplers are lines with their intervals as bands; systems without steps are horizontal lines. The range of the axes is
-that of the samplers and the ground truth: a system far outside (such as noise) is not drawn.
+Series (`table.series`) are lines with their intervals as bands; named settings are stars; systems without steps are
+horizontal lines. The range of the axes is that of the network and the ground truth: a system far outside (such as
+noise) is not drawn. The last panel has the first metric over speed: where more of one costs more of the other.
 """
 
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from audiodiff.evaluation.record import Block, Record, Row
 from audiodiff.evaluation.speech_metrics import ALL_METRICS
-from audiodiff.evaluation.table import DEVICES, ordered
+from audiodiff.evaluation.table import DEVICES, compared, ordered, series
 from audiodiff.files import atomic_write
 
 COLUMNS = 5
 WIDTH, HEIGHT = 3.1, 2.5  # inches per panel
+LEGEND = 8  # entries in a line
 COLORS = ("#0b62b5", "#d1571b", "#118a5a", "#8d3fa8", "#b8324f", "#7a6a00")
 MARKERS = "osD^vP"
 LEVELS = {
@@ -55,21 +58,33 @@ def figure(record: Record) -> Figure:
     return whole
 
 
-def _samplers(block: Block) -> dict[str, list[Row]]:
-    rows = [row for row in ordered(block) if row.steps]
-    return {name: [row for row in rows if row.sampler == name] for name in dict.fromkeys(row.sampler for row in rows)}
+def _styles(block: Block) -> dict[str, dict]:
+    """Color and marker of each series."""
+    names = list(series(block))
+    shades = colormaps["viridis"](np.linspace(0, 0.9, max(len(names), 2)))
+    colors = COLORS if len(names) <= len(COLORS) and not any("," in name for name in names) else shades
+    return {name: {"color": colors[i], "marker": MARKERS[i % len(MARKERS)]} for i, name in enumerate(names)}
+
+
+def _settings(block: Block) -> dict[str, Row]:
+    """Rows of named settings, by their labels."""
+    return {row.label: row for row in ordered(block) if row.setting}
 
 
 def _quality(ax: Axes, block: Block, metric: str) -> None:
-    ends = []
-    for i, (sampler, rows) in enumerate(_samplers(block).items()):
+    ends, styles = [], _styles(block)
+    for name, rows in series(block).items():
         rows = [row for row in rows if metric in row.scores]
-        intervals = [block.interval(row, metric) for row in rows]
-        steps, color = [row.steps for row in rows], COLORS[i % len(COLORS)]
-        means, low, high = (np.array([getattr(one, name) for one in intervals]) for name in ("mean", "low", "high"))
-        ax.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
-        ax.plot(steps, means, color=color, marker=MARKERS[i % len(MARKERS)], markersize=4, label=sampler)
+        intervals, steps = [block.interval(row, metric) for row in rows], [row.steps for row in rows]
+        means, low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("mean", "low", "high"))
+        ax.fill_between(steps, low, high, color=styles[name]["color"], alpha=0.12, linewidth=0)
+        ax.plot(steps, means, markersize=4, label=name, **styles[name])
         ends += [*low, *high]
+    for i, (label, row) in enumerate(_settings(block).items()):
+        if metric in row.scores:
+            mean = block.interval(row, metric).mean
+            ax.plot([row.steps], [mean], linestyle="", label=label, zorder=5, **_star(i))
+            ends.append(mean)
     levels = {name: block.interval(block.rows[name], metric).mean for name in LEVELS if name in block.rows}
     core = np.array([*ends, levels.get("ground_truth", np.nan)])
     core = core[np.isfinite(core)]
@@ -82,30 +97,48 @@ def _quality(ax: Axes, block: Block, metric: str) -> None:
     described = ALL_METRICS[metric]
     target = "as in the recordings" if described.better == "reference" else f"{described.better} is better"
     unit = f", {described.unit}" if described.unit else ""
-    _style(ax, block, f"{described.label}{unit}", target)
+    _over_steps(ax, block)
+    _style(ax, f"{described.label}{unit}", f"steps ({target})")
+
+
+def _star(index: int) -> dict:
+    """The marker of the settings' i-th."""
+    color = COLORS[(len(COLORS) - 2 - index) % len(COLORS)]
+    return {"marker": "*", "markersize": 11, "color": color, "markeredgecolor": "white", "markeredgewidth": 0.6}
 
 
 def _speed(ax: Axes, block: Block) -> None:
-    for i, rows in enumerate(_samplers(block).values()):
-        for kind, style in zip(DEVICES, ("-", "--"), strict=True):
-            timed = [row for row in rows if kind in row.speed]
-            speeds = [1 / row.speed[kind].median for row in timed]
-            marker = MARKERS[i % len(MARKERS)]
-            ax.plot([row.steps for row in timed], speeds, style, color=COLORS[i % len(COLORS)], marker=marker, ms=4)
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("{x:g}")
-    _style(ax, block, "Speed, times real time", "CPU solid, GPU dashed")
+    metric, styles = compared(block), _styles(block)
+    for kind, line in zip(DEVICES, ("-", "--"), strict=True):
+        for name, rows in series(block).items():
+            _over_speed(ax, block, rows, kind, linestyle=line, markersize=4, **styles[name])
+        for i, row in enumerate(_settings(block).values()):
+            _over_speed(ax, block, [row], kind, linestyle="", zorder=5, **_star(i))
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("{x:g}")
+    ax.tick_params(which="minor", labelsize=7)
+    _style(ax, f"{metric.label} over speed", "times real time (CPU solid, GPU dashed)")
 
 
-def _style(ax: Axes, block: Block, title: str, note: str) -> None:
+def _over_speed(ax: Axes, block: Block, rows: list[Row], kind: str, **style) -> None:
+    metric = compared(block).name
+    timed = [row for row in rows if kind in row.speed and metric in row.scores]
+    means = [block.interval(row, metric).mean for row in timed]
+    ax.plot([1 / row.speed[kind].median for row in timed], means, **style)
+
+
+def _over_steps(ax: Axes, block: Block) -> None:
     steps = sorted({row.steps for row in block.rows.values() if row.steps})
     ax.set_xscale("log")
     ax.set_xticks(steps, [str(count) for count in steps])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _style(ax: Axes, title: str, label: str) -> None:
     ax.set_title(title, fontsize=10, loc="left")
-    ax.set_xlabel(f"steps ({note})", fontsize=8)
+    ax.set_xlabel(label, fontsize=8)
     ax.tick_params(labelsize=8, length=3)
     ax.grid(alpha=0.25, linewidth=0.6)
     for side in ("top", "right"):
@@ -114,4 +147,4 @@ def _style(ax: Axes, block: Block, title: str, note: str) -> None:
 
 def _legend(part: object, axes: np.ndarray) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
-    part.legend(handles, labels, loc="upper right", ncols=len(labels), fontsize=9, frameon=False)
+    part.legend(handles, labels, loc="outside upper right", ncols=min(len(labels), LEGEND), fontsize=9, frameon=False)

@@ -20,7 +20,7 @@ from audiodiff.evaluation.statistics import LEVEL, RESAMPLES, Interval, bootstra
 from audiodiff.files import write_text
 from audiodiff.metrics import Described
 
-VERSION = 2
+VERSION = 3
 _NUMBERS = re.compile(r"\[\s(?:[-+.\deE,\s]|null)+\]")  # lists of numbers are written on one line
 
 
@@ -50,6 +50,8 @@ class Row:
         steps: denoising steps per clip; 0 for systems without a network.
         scores: [metric] -> (clips,), NaN where undefined.
         speed: by type of device, "cpu" or "cuda".
+        iterations: of mel consistency; None for systems without it.
+        setting: name of the model's setting that these are; "" for others.
     """
 
     label: str
@@ -58,6 +60,12 @@ class Row:
     steps: int = 0
     scores: dict[str, np.ndarray] = field(default_factory=dict)
     speed: dict[str, Speed] = field(default_factory=dict)
+    iterations: int | None = None
+    setting: str = ""
+
+    def is_like(self, other: "Row") -> bool:
+        """Whether both are of the same sampler, steps and iterations."""
+        return (self.sampler, self.steps, self.iterations) == (other.sampler, other.steps, other.iterations)
 
     @property
     def times_real_time(self) -> float | None:
@@ -147,7 +155,9 @@ class Record:
 
     @classmethod
     def load(cls, path: Path, model: dict) -> "Record":
-        """Load the record at `path`; an empty record if there is none, or if it is of another model (by hash).
+        """Load the record at `path`; an empty record if there is none, or if it is of another model.
+
+        Two models are the same if they sound alike for equal options: their settings may differ (`samples_hash`).
 
         Raises:
             UserError: the file is not a record.
@@ -160,9 +170,12 @@ class Record:
             # Version 1 was named "curve".
             if content["curve" if version == 1 else "benchmark"] != "audiodiff" or version > VERSION:
                 raise ValueError(f"version {version!r}")
-            if content["model"]["hash"] != model["hash"]:
+            earlier = content["model"]
+            compared = "samples_hash" if "samples_hash" in earlier.keys() & model.keys() else "hash"
+            if earlier[compared] != model[compared]:
                 return cls(model)
-            return cls(model, content["environment"], [_block_from_json(one) for one in content["blocks"]])
+            own = earlier.get("consistency") if version < 3 else None  # iterations of all rows before version 3
+            return cls(model, content["environment"], [_block_from_json(one, own) for one in content["blocks"]])
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             problem = f"is not a record of `audiodiff benchmark` ({type(error).__name__}: {error})"
             raise UserError(path, problem, "move it away or choose another folder with --out") from error
@@ -192,12 +205,14 @@ def _block_to_json(block: Block) -> dict:
     return asdict(block) | {"rows": rows_to_json(block)}
 
 
-def _block_from_json(content: dict) -> Block:
+def _block_from_json(content: dict, iterations: int | None = None) -> Block:
     rows = {}
     for name, row in content.pop("rows").items():
         scores = {metric: np.array(found["by_clip"], np.float64) for metric, found in row.pop("scores").items()}
         speed = {kind: Speed(**found) for kind, found in row.pop("speed").items()}
-        steps = row.pop("calls", 0)  # name in version 1
-        rows[name] = Row(**{"steps": steps} | row, scores=scores, speed=speed)
+        row = {"steps": row.pop("calls", 0)} | row  # name in version 1
+        if row["steps"] and iterations is not None:
+            name, row["iterations"] = f"{name}/{iterations}", iterations
+        rows[name] = Row(**row, scores=scores, speed=speed)
     weights = {metric: np.array(found, np.float64) for metric, found in content.pop("weights").items()}
     return Block(**content, weights=weights, rows=rows)

@@ -1,7 +1,7 @@
 """Evaluation of every type of model: from a checkpoint and a manifest to a report."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -110,8 +110,9 @@ class Sweep:
 
     Attributes:
         steps: numbers of denoising steps.
-        samplers: names, of a vocoder.
-        metrics: names, of a vocoder.
+        samplers, metrics: names, of a vocoder.
+        iterations: numbers of mel-consistency iterations, of a vocoder.
+        tuned: of a vocoder, by name of the data: it after fine-tuning on the voice of the data.
         guidance_scales, temperatures: of a voice.
         seed, splits, limit: as of `held_out.Settings`.
         language: ISO 639-1 code of clips whose corpus does not state it, for a vocoder's word errors.
@@ -120,6 +121,8 @@ class Sweep:
     steps: tuple[int, ...] = ()
     samplers: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    iterations: tuple[int, ...] = ()
+    tuned: Mapping[str, Path] = field(default_factory=dict)
     guidance_scales: tuple[float, ...] = ()
     temperatures: tuple[float, ...] = ()
     seed: int = 0
@@ -152,6 +155,7 @@ def _benchmark_vocoder(model: str | Path, data: dict[str, Manifest], sweep: Swee
     settings = benchmark.Settings(
         sweep.samplers,
         sweep.steps or benchmark.STEPS,
+        sweep.iterations,
         sweep.metrics or benchmark.Settings.metrics,
         sweep.seed,
         sweep.splits,
@@ -160,11 +164,13 @@ def _benchmark_vocoder(model: str | Path, data: dict[str, Manifest], sweep: Swee
     )
     vocoder = Vocoder.from_pretrained(model)
     on_gpu = Vocoder.from_pretrained(model, "cuda") if torch.cuda.is_available() else None
-    return benchmark.sweep(vocoder, on_gpu, data, settings, path)
+    tuned = {name: Vocoder.from_pretrained(folder) for name, folder in sweep.tuned.items()}
+    return benchmark.sweep(vocoder, on_gpu, data, settings, path, tuned=tuned)
 
 
 def _benchmark_voice(model: str | Path, data: dict[str, Manifest], sweep: Sweep, path: Path) -> Record:
-    sweep.refuse("text to speech", samplers="--samplers", metrics="--metrics", language="--language")
+    names = ("samplers", "metrics", "language", "iterations", "tuned")
+    sweep.refuse("text to speech", **{name: f"--{name}" for name in names})
     steps = sweep.steps or speech_benchmark.STEPS
     varied = (steps, sweep.guidance_scales, sweep.temperatures)
     settings = speech_benchmark.Settings(*varied, sweep.seed, sweep.splits, sweep.limit)

@@ -34,6 +34,7 @@ class System:
         note: description.
         synthesize: (recording (T,), its mel (M, F), seed) -> waveform (about T,).
         timed: whether its speed is measured.
+        iterations: of mel consistency; None: it has none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class System:
     note: str
     synthesize: Callable[[Tensor, Tensor, int], Tensor]
     timed: bool = True
+    iterations: int | None = None
 
 
 def systems(
@@ -129,6 +131,7 @@ def without_network(vocoder: Vocoder) -> list[System]:
             "Mel-shaped noise + mel consistency",
             f"The same noise, followed by {iterations} iterations of mel consistency; no network.",
             consistent_noise,
+            iterations=iterations,
         ),
     ]
 

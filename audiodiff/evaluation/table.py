@@ -1,4 +1,7 @@
-"""Markdown report of a benchmark: a table per block, and the PESQ difference between few and many steps."""
+"""Markdown report of a benchmark: a table per block, and the PESQ difference between few and many steps.
+
+Rows that differ in steps alone are a series (`series`): a line of the plot. Few and many steps are compared in it.
+"""
 
 from audiodiff.evaluation.record import Block, Record, Row
 from audiodiff.evaluation.report import DISCLAIMER, Cell, Table, markdown_table
@@ -35,16 +38,16 @@ def _second_stage(model: dict) -> str:
     """What comes after the network: mel consistency of a vocoder, the vocoder of a voice."""
     if "vocoder_parameters" in model:
         return f"with a vocoder of {model['vocoder_parameters'] / 1e6:.1f} M"
-    return f"{model['consistency']} iterations of mel consistency after the network"
+    return "with mel consistency after the network"
 
 
 def comparisons(block: Block) -> list[str]:
     """Difference to the most steps in one metric, as a line for each sampler and smaller number of steps."""
     return [
-        f"{block.name}, {few.sampler}, {few.steps} against {many.steps} steps: {compared(block).label} "
+        f"{block.name}, {name}, {few.steps} against {many.steps} steps: {compared(block).label} "
         f"{_difference(gain, compared(block))}, "
         f"{gain.clips} clips"
-        for few, many, gain in _differences(block)
+        for name, few, many, gain in _differences(block)
     ]
 
 
@@ -78,42 +81,62 @@ def _words(block: Block) -> str:
 
 def _scores(block: Block) -> str:
     devices = [kind for kind in DEVICES if any(kind in row.speed for row in block.rows.values())]
-    headings = ["System", "Steps", *(ALL_METRICS[name].heading for name in block.metrics)]
+    has_iterations = any(row.iterations is not None for row in block.rows.values())
+    headings = ["System", "Steps", *(["Iterations"] if has_iterations else [])]
+    headings += [ALL_METRICS[name].heading for name in block.metrics]
     headings += [f"{DEVICES[kind]}, times real time" for kind in devices]
     lines = [f"| {' | '.join(headings)} |", f"| --- | {' | '.join(['---:'] * (len(headings) - 1))} |"]
     for row in ordered(block):  # rows of one sampler have the same label
-        cells = [row.label, str(row.steps or "–"), *(_score(block.interval(row, name), name) for name in block.metrics)]
+        cells = [row.label, str(row.steps or "–")]
+        cells += ["–" if row.iterations is None else str(row.iterations)] if has_iterations else []
+        cells += [_score(block.interval(row, name), name) for name in block.metrics]
         lines.append(f"| {' | '.join([*cells, *(_speed(row, kind) for kind in devices)])} |")
     return "\n".join(lines)
 
 
 def ordered(block: Block) -> list[Row]:
-    """Sort rows: systems without a network first, then by sampler and steps."""
+    """Sort rows: systems without a network, then settings, then by sampler, iterations and steps."""
     samplers = list(dict.fromkeys(row.sampler for row in block.rows.values()))
-    return sorted(block.rows.values(), key=lambda row: (row.steps > 0, samplers.index(row.sampler), row.steps))
+
+    def place(row: Row) -> tuple[int, ...]:
+        if not row.steps or row.setting:
+            return (int(row.steps > 0),)
+        return 2, samplers.index(row.sampler), row.iterations or 0, row.steps
+
+    return sorted(block.rows.values(), key=place)
+
+
+def series(block: Block) -> dict[str, list[Row]]:
+    """Rows that differ in steps alone, by their sampler and, where these differ, iterations; settings are in none."""
+    rows = [row for row in ordered(block) if row.steps and not row.setting]
+    several = len({row.iterations for row in rows}) > 1
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(f"{row.sampler}, {row.iterations} iterations" if several else row.sampler, []).append(row)
+    return found
 
 
 def _difference_table(block: Block) -> list[str]:
     differences = _differences(block)
     if not differences:
         return []
-    steps = sorted({few.steps for few, _, _ in differences})
+    steps = sorted({few.steps for _, few, _, _ in differences})
     rows = {}
-    for sampler in dict.fromkeys(few.sampler for few, _, _ in differences):
-        gains = {few.steps: gain for few, _, gain in differences if few.sampler == sampler}
-        most = next(many.steps for few, many, _ in differences if few.sampler == sampler)
+    for name in dict.fromkeys(name for name, *_ in differences):
+        gains = {few.steps: gain for one, few, _, gain in differences if one == name}
+        most = next(many.steps for one, _, many, _ in differences if one == name)
         texts = (_difference(gains[count], compared(block)) if count in gains else "–" for count in steps)
-        rows[sampler] = [Cell(str(most)), *map(Cell, texts)]
+        rows[name] = [Cell(str(most)), *map(Cell, texts)]
     text = f"{compared(block).label} with fewer steps minus that with the most steps, clip by clip, with its interval:"
     return [text, markdown_table(Table([("Sampler", ""), ("Most steps", ""), *((str(n), "") for n in steps)], rows))]
 
 
-def _differences(block: Block) -> list[tuple[Row, Row, Interval]]:
-    """(few, many, PESQ of few minus PESQ of many) for every sampler and every number of steps below its maximum."""
+def _differences(block: Block) -> list[tuple[str, Row, Row, Interval]]:
+    """(series, few, many, PESQ of few minus PESQ of many) for every number of steps below the most of a series."""
     found = []
-    for sampler in dict.fromkeys(row.sampler for row in block.rows.values() if row.steps):
-        rows = [row for row in ordered(block) if row.sampler == sampler and compared(block).name in row.scores]
-        found += [(few, rows[-1], block.gain(few, rows[-1], compared(block).name)) for few in rows[:-1]]
+    for name, rows in series(block).items():
+        rows = [row for row in rows if compared(block).name in row.scores]
+        found += [(name, few, rows[-1], block.gain(few, rows[-1], compared(block).name)) for few in rows[:-1]]
     return found
 
 

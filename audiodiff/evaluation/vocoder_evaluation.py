@@ -5,6 +5,8 @@ second of work over all clips, from the mel, with mel consistency. They are then
 written to a file: with the length of the recording, clipped at full scale.
 """
 
+import hashlib
+import json
 import time
 from dataclasses import dataclass, replace
 
@@ -18,6 +20,7 @@ from audiodiff.evaluation.record import Block, Row, Speed
 from audiodiff.evaluation.scoring import Pair, score_all
 from audiodiff.evaluation.systems import synthesize, systems
 from audiodiff.metrics import REPORT_METRICS, require_all
+from audiodiff.models.checkpoint import describe
 from audiodiff.pipelines.vocoder import Vocoder
 
 
@@ -116,10 +119,21 @@ def _describe(vocoder: Vocoder, settings: Settings) -> dict:
     }
 
 
+def _samples_hash(vocoder: Vocoder) -> str:
+    """SHA-256 of what decides the audio of given options: weights and arguments, without named settings."""
+    model = vocoder.model
+    arguments = {name: value for name, value in model.arguments().items() if name not in ("settings", "validated")}
+    digest = hashlib.sha256(json.dumps({name: describe(value) for name, value in arguments.items()}).encode())
+    for weight in (*model.network.state_dict().values(), *model.part_weights().values()):
+        digest.update(weight.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def describe_model(vocoder: Vocoder) -> dict:
     """Describe the model of a vocoder for reports."""
     return {
         "hash": vocoder.model_hash,
+        "samples_hash": _samples_hash(vocoder),
         "parameters": sum(parameter.numel() for parameter in vocoder.model.parameters()),
         "sampler": vocoder.model.sampler,
         "consistency": vocoder.model.consistency,

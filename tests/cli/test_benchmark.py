@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -43,7 +45,7 @@ def model(tmp_path):
         torch.manual_seed(0)
         network = Network(StftFrontend(), 80, 256, channels=[16], blocks=[1], embedding=16)
         torch.nn.init.normal_(network.unet.conv_out.weight, std=0.03)
-    made = VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2)
+    made = VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), settings=[Setting(consistency=2)])
     made.save_pretrained(tmp_path / "model", card="# A card\n")
     return tmp_path / "model"
 
@@ -75,9 +77,9 @@ def test_writes_table_picture_record_and_card_and_replaces_them(command, model, 
     assert [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| ddim")][:3] == ["1", "2", "3"]
     assert (model / "benchmark.png").stat().st_size > 10_000
     assert list(json.loads((model / "benchmark.json").read_text())["blocks"][0]["rows"])[-3:] == [
-        "ddim/1",
-        "ddim/2",
-        "ddim/3",
+        "ddim/1/2",
+        "ddim/2/2",
+        "ddim/3/2",
     ]
     assert Vocoder.from_pretrained(model).model_hash == digest
 
@@ -103,6 +105,10 @@ def test_refuses_in_one_line(command, model, data, tmp_path):
         {"--steps": 0},
         {"--limit": 0},
         {"--guidance-scales": 2},
+        {"--iterations": "-1"},
+        {"--iterations": "some"},
+        {"--tuned": "model"},
+        {"--tuned": f"mine={model}"},
     )
     for bad in (*wrong, {"--samplers": "nope"}, {"--metrics": "nope"}, {"--split": "nope"}):
         status, _, err = command("benchmark", *(item for pair in (good | bad).items() for item in pair))
@@ -115,6 +121,17 @@ def test_data_has_its_folders_name_unless_named(data):
     assert list(manifests([str(data), f"unseen={data}"])) == ["voices", "unseen"]
     with pytest.raises(UserError, match="NAME=PATH"):
         manifests([str(data), str(data)])
+
+
+def test_manifests_of_one_name_are_one_group(data, tmp_path):
+    clips = Manifest.load(data).clips
+    for half, clip in zip(("first", "second"), clips, strict=True):
+        Manifest((replace(clip, path=f"../voices/{clip.path}"),), tmp_path / half).save()
+    (found,) = manifests([f"seen={tmp_path / half}" for half in ("first", "second")]).items()
+    assert found[0] == "seen" and [clip.id for clip in found[1].clips] == [clip.id for clip in clips]
+    assert all(found[1].path(clip).is_file() for clip in found[1].clips)
+    with pytest.raises(UserError, match="is in both"):
+        manifests([f"seen={data}", f"seen={data}"])
 
 
 def test_lists_take_commas_and_blanks():

@@ -1,7 +1,9 @@
 """A benchmark over samplers and steps with a small network: rows, resuming, report and plot."""
 
+import copy
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from audiodiff.evaluation.benchmark import Settings, sweep
 from audiodiff.evaluation.language import CORPORA, language
 from audiodiff.evaluation.record import Block, Record, Row, Speed
 from audiodiff.evaluation.statistics import bootstrap
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
@@ -59,7 +62,9 @@ def vocoder(tmp_path_factory) -> Vocoder:
         torch.manual_seed(0)
         network = Network(StftFrontend(), spec.n_mels, spec.hop_length, channels=[16], blocks=[1], embedding=16)
         torch.nn.init.normal_(network.unet.conv_out.weight, std=0.05)
-    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), consistency=2).save_pretrained(folder)
+    VocoderModel(network, Cosine(), V(), spec, MelPrior(spec), settings=[Setting(consistency=2)]).save_pretrained(
+        folder
+    )
     return Vocoder.from_pretrained(folder)
 
 
@@ -81,7 +86,7 @@ def test_every_block_has_every_row(swept):
     _, record = swept
     assert [block.name for block in record.shown] == ["seen", "unseen"]
     for block, clips in zip(record.shown, (3, 2), strict=True):
-        assert list(block.rows) == [*FIXED, "recommended/1", "recommended/3", "ddim/1", "ddim/3"]
+        assert list(block.rows) == [*FIXED, "recommended/1/2", "recommended/3/2", "ddim/1/2", "ddim/3/2"]
         assert block.metrics == ["pesq", "mr_stft"]
         for name, row in block.rows.items():
             assert all(len(scores) == clips for scores in row.scores.values())
@@ -103,16 +108,16 @@ def test_rows_score_the_output_of_generate(swept, vocoder, data):
     mel, seeds = vocoder.mel(io.Audio(recording, RATE)), [clip_seed(0, clip.id)]
     output = vocoder.generate(mel, 3, clip_seeds=seeds, sampler="ddim").samples
     score = REPORT_METRICS["mr_stft"](recording.numpy(), output[: len(recording)].clamp(-1, 1).numpy(), RATE)
-    assert swept[1].shown[0].rows["ddim/3"].scores["mr_stft"][1] == pytest.approx(score, rel=1e-5)
+    assert swept[1].shown[0].rows["ddim/3/2"].scores["mr_stft"][1] == pytest.approx(score, rel=1e-5)
 
 
 def test_equivalent_samplers_are_synthesized_once(vocoder, data, tmp_path, monkeypatch):
     names = counting(monkeypatch)
     record = sweep(vocoder, None, {"seen": data["seen"]}, FEW, tmp_path / "c.json", 0, quiet=True)
-    assert names == [*FIXED, "recommended/1", "recommended/3", "ddim/3"]  # recommended is ddim at one step
+    assert names == [*FIXED, "recommended/1/2", "recommended/3/2", "ddim/3/2"]  # recommended is ddim at one step
     rows = record.shown[0].rows
-    assert rows["ddim/1"].scores is not rows["recommended/1"].scores
-    np.testing.assert_array_equal(rows["ddim/1"].scores["pesq"], rows["recommended/1"].scores["pesq"])
+    assert rows["ddim/1/2"].scores is not rows["recommended/1/2"].scores
+    np.testing.assert_array_equal(rows["ddim/1/2"].scores["pesq"], rows["recommended/1/2"].scores["pesq"])
 
 
 def test_a_second_run_only_computes_what_is_missing(swept, vocoder, data, tmp_path, monkeypatch):
@@ -122,39 +127,94 @@ def test_a_second_run_only_computes_what_is_missing(swept, vocoder, data, tmp_pa
     again = sweep(vocoder, vocoder, data, FEW, path, 0, quiet=True)
     assert names == [] and again.shown[0].rows.keys() == swept[1].shown[0].rows.keys()
     one = {"unseen": data["unseen"]}
-    more = sweep(vocoder, vocoder, one, Settings(("ddim",), (3, 5), ("stoi", "pesq")), path, 0, quiet=True)
+    more = sweep(vocoder, vocoder, one, Settings(("ddim",), (3, 5), (), ("stoi", "pesq")), path, 0, quiet=True)
     # Rows without a network and those at three steps lack STOI; only five steps are timed, on both devices.
-    assert names == [*FIXED, "ddim/3", "ddim/5", "ddim/5"]
+    assert names == [*FIXED, "ddim/3/2", "ddim/5/2", "ddim/5/2"]
     block = more.shown[1]
-    assert block.name == "unseen" and set(block.rows["ddim/3"].scores) == {"pesq", "mr_stft", "stoi"}
-    assert block.rows["ddim/3"].speed == again.shown[1].rows["ddim/3"].speed
-    assert len(more.shown) == 2 and "ddim/5" not in more.shown[0].rows
+    assert block.name == "unseen" and set(block.rows["ddim/3/2"].scores) == {"pesq", "mr_stft", "stoi"}
+    assert block.rows["ddim/3/2"].speed == again.shown[1].rows["ddim/3/2"].speed
+    assert len(more.shown) == 2 and "ddim/5/2" not in more.shown[0].rows
 
 
 def test_an_interrupted_benchmark_keeps_finished_rows(vocoder, data, tmp_path, monkeypatch):
     path, real = tmp_path / "c.json", benchmark.synthesize
 
     def until_ddim(system, clips):
-        if system.name == "ddim/3":
+        if system.name == "ddim/3/2":
             raise KeyboardInterrupt
         return real(system, clips)
 
-    one, settings = {"unseen": data["unseen"]}, Settings(("ddim",), (1, 3), ("mr_stft",))
+    one, settings = {"unseen": data["unseen"]}, Settings(("ddim",), (1, 3), (), ("mr_stft",))
     monkeypatch.setattr(benchmark, "synthesize", until_ddim)
     with pytest.raises(KeyboardInterrupt):
         sweep(vocoder, None, one, settings, path, 0, quiet=True)
     monkeypatch.setattr(benchmark, "synthesize", real)
     names = counting(monkeypatch)
     found = sweep(vocoder, None, one, settings, path, 0, quiet=True)
-    assert names == ["ddim/3"] and list(found.shown[0].rows) == [*FIXED, "ddim/1", "ddim/3"]
+    assert names == ["ddim/3/2"] and list(found.shown[0].rows) == [*FIXED, "ddim/1/2", "ddim/3/2"]
+
+
+NAMED = (Setting("fast", 1, "ddim", 0), Setting("good", 3, "ddim", 4))
+
+
+def test_iterations_are_compared_for_every_number_of_steps(vocoder, data, tmp_path):
+    settings = Settings((), (3, 1), (4, 0, 4), ("mr_stft",))
+    record = sweep(vocoder, None, {"unseen": data["unseen"]}, settings, tmp_path / "c.json", 0, quiet=True)
+    block = record.shown[0]
+    keys = [f"recommended/{steps}/{count}" for count in (0, 4) for steps in (1, 3)]
+    assert list(block.rows) == [*FIXED, *keys]  # the model's own sampler alone
+    assert list(table.series(block)) == ["recommended, 0 iterations", "recommended, 4 iterations"]
+    assert block.rows["recommended/3/0"].scores["mr_stft"][0] != block.rows["recommended/3/4"].scores["mr_stft"][0]
+    rows = [line.split(" | ")[:3] for line in table.markdown(record).splitlines() if line.startswith("| recommended |")]
+    assert rows == [["| recommended", steps, count] for count in "04" for steps in "13"]
+    labels = [line.get_label() for line in plot.figure(record).axes[0].lines]
+    assert labels[:2] == list(table.series(block))
+
+
+def test_named_settings_are_rows_and_cost_nothing_where_they_are_others(vocoder, data, tmp_path, monkeypatch):
+    """When settings change, results stay: what is chosen by a benchmark need not be benchmarked again."""
+    path, one, settings = tmp_path / "c.json", {"unseen": data["unseen"]}, Settings(("ddim",), (1, 3), (0, 4))
+    settings = replace(settings, metrics=("mr_stft",))
+    sweep(vocoder, None, one, settings, path, 0, quiet=True)
+    names = counting(monkeypatch)
+    named = Vocoder(vocoder.model.with_arguments(settings=NAMED), model_hash="of the new config")
+    record = sweep(named, None, one, settings, path, 0, quiet=True)
+    block = record.shown[0]
+    assert names == ["noise_consistency"]  # with the iterations of the default setting, which are others now
+    for setting, key in (("fast", "ddim/1/0"), ("good", "ddim/3/4")):
+        np.testing.assert_array_equal(
+            block.rows[f"setting/{setting}"].scores["mr_stft"], block.rows[key].scores["mr_stft"]
+        )
+    lines = table.markdown(record).splitlines()
+    shown = [line.split(" | ")[:3] for line in lines if line.startswith(("| fast", "| good"))]
+    assert shown == [["| fast (default)", "1", "0"], ["| good", "3", "4"]]
+    stars = [line for line in plot.figure(record).axes[0].lines if line.get_marker() == "*"]
+    assert [star.get_label() for star in stars] == ["fast (default)", "good"]
+    other = Vocoder(vocoder.model.with_arguments(settings=[NAMED[1]]))
+    assert "setting/fast" not in sweep(other, None, one, settings, path, 0, quiet=True).shown[0].rows
+
+
+def test_a_fine_tuned_model_has_rows_beside_the_model_on_its_voice_alone(vocoder, data, tmp_path):
+    tuned_model = copy.deepcopy(vocoder.model).with_arguments(settings=NAMED)
+    torch.nn.init.constant_(tuned_model.network.unet.conv_out.bias, 0.1)
+    tuned = {"unseen": Vocoder(tuned_model, model_hash="f" * 64)}
+    settings = Settings(("ddim",), (1,), (0,), ("mr_stft",))
+    record = sweep(vocoder, None, data, settings, tmp_path / "c.json", 0, quiet=True, tuned=tuned)
+    seen, unseen = record.shown
+    assert set(unseen.rows) - set(seen.rows) == {"tuned/ffffffffffff/fast", "tuned/ffffffffffff/good"}
+    row = unseen.rows["tuned/ffffffffffff/fast"]
+    assert row.label == "fine-tuned, fast (default)"
+    assert row.scores["mr_stft"][0] != unseen.rows["ddim/1/0"].scores["mr_stft"][0]
+    with pytest.raises(UserError, match="tuned mine: there is no such data; choose seen or unseen"):
+        sweep(vocoder, None, data, settings, tmp_path / "d.json", 0, True, {"mine": vocoder})
 
 
 def test_other_clips_or_seeds_start_a_block_and_other_models_a_record(swept, vocoder, data, tmp_path):
     path = tmp_path / "benchmark.json"
     path.write_bytes(swept[0].read_bytes())
     one = {"unseen": data["unseen"]}
-    for i, settings in enumerate((Settings(("ddim",), (1,), ("mr_stft",), limit=1), Settings(("ddim",), (1,), seed=7))):
-        settings = Settings(("ddim",), (1,), ("mr_stft",), settings.seed, limit=settings.limit)
+    for i, settings in enumerate((Settings(limit=1), Settings(seed=7))):
+        settings = replace(settings, samplers=("ddim",), steps=(1,), metrics=("mr_stft",))
         record = sweep(vocoder, None, one, settings, path, 0, quiet=True)
         assert len(record.blocks) == 3 + i and len(record.shown) == 2
         assert (len(record.shown[1].clips), record.shown[1].seed) == ((1, 0), (2, 7))[i]
@@ -171,11 +231,12 @@ def test_records_of_version_1_are_read(tmp_path, vocoder, data):
     for block, stored in zip(record.blocks, content["blocks"], strict=True):
         assert {row.steps for row in block.rows.values()} >= {0, 1, 2}
         for name, row in stored["rows"].items():
+            name = f"{name}/16" if row["calls"] else name  # the iterations of all its rows
             found = block.interval(block.rows[name], "pesq")
             assert found.mean == pytest.approx(row["scores"]["pesq"]["mean"], rel=1e-5)
     record.save(path)
     again = json.loads(path.read_text())
-    assert (again["benchmark"], again["version"]) == ("audiodiff", 2) and '"calls":' not in path.read_text()
+    assert (again["benchmark"], again["version"]) == ("audiodiff", 3) and '"calls":' not in path.read_text()
     assert table.markdown(Record.load(path, content["model"])) == table.markdown(record)
 
 
@@ -210,6 +271,8 @@ def test_other_files_are_refused(tmp_path, text):
         {"samplers": ("nope",)},
         {"steps": (0,)},
         {"steps": ()},
+        {"iterations": (-1,)},
+        {"iterations": (2000,)},
         {"samplers": ("heun",), "steps": (1,)},
         {"samplers": ("ddpm_learned",)},
     ],
@@ -224,7 +287,8 @@ def test_default_samplers_and_skipped_rows(vocoder):
     settings = Settings(steps=(4, 1, 4)).resolve(vocoder)
     assert settings.samplers == ("recommended", "ddim", "dpmpp_2m") and settings.steps == (1, 4)
     names = [key for key, *_ in benchmark._systems(vocoder, None, settings)]
-    assert names[-5:] == ["recommended/1", "recommended/4", "ddim/1", "ddim/4", "dpmpp_2m/4"]
+    wanted = ["recommended/1", "recommended/4", "ddim/1", "ddim/4", "dpmpp_2m/4"]
+    assert names[-5:] == [f"{name}/2" for name in wanted]
 
 
 def test_the_language_is_the_corpuss_or_the_default():
@@ -302,9 +366,9 @@ def test_the_plot_has_a_panel_for_every_metric_and_one_for_speed(swept, tmp_path
     assert (tmp_path / "benchmark.png").read_bytes()[:4] == b"\x89PNG"
     figure = plot.figure(swept[1])
     titled = [ax.get_title(loc="left") for ax in figure.axes if ax.axison]
-    assert titled == ["PESQ-WB, MOS", "Multi-resolution STFT", "Speed, times real time"] * 2
+    assert titled == ["PESQ-WB, MOS", "Multi-resolution STFT", "PESQ-WB over speed"] * 2
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     block = swept[1].shown[0]
-    rows = [block.rows[f"ddim/{steps}"] for steps in (1, 3)]
+    rows = [block.rows[f"ddim/{steps}/2"] for steps in (1, 3)]
     np.testing.assert_allclose(lines["ddim"].get_ydata(), [block.interval(row, "pesq").mean for row in rows])
     assert list(lines["ddim"].get_xdata()) == [1, 3]
