@@ -6,6 +6,8 @@ with Griffin-Lim, WORLD and shaped noise, asks every metric, times everything in
 `bench/results/vocoder.md` and `vocoder.json`, with whether each goal is reached. What was adapted stands at the head of
 `vocoder_diffwave.py` and `vocoder_vocos.py`, and in the results.
 
+`--speed MODEL` measures speed alone, of any of our models at its settings, see `vocoder_speed.py`.
+
 What is trained and scored is kept in `--work`: an interrupted bench goes on with what is missing, and one with other
 settings is refused. Speed is measured at the end, anew each time. Further arguments are overrides of our recipe; batch,
 crops and mel spec are the recipe's for everybody: `data.batch_size=16`, `trainer.precision=bf16-mixed`.
@@ -29,6 +31,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import torch
 import vocoder_report
+import vocoder_speed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from vocoder_ours import Ours, Untrained, trained
@@ -223,6 +226,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help=f"of everything {default}")
     parser.add_argument("--work", type=Path, default=Path("runs/bench_vocoder"), help=f"what is done already {default}")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of the results {default}")
+    parser.add_argument("--speed", nargs="+", metavar="MODEL", help="only speed, of these, on 1 thread and --threads")
     parser.add_argument("--quick", action="store_true", help="tiny, on tones, nothing written: does it run?")
     parser.add_argument("overrides", nargs="*", help="of our recipe")
     return parser.parse_args()
@@ -247,7 +251,9 @@ def main() -> None:
     """The bench, or one line about what is wrong."""
     given = arguments()
     try:
-        if given.quick:
+        if given.speed:
+            vocoder_speed.run(given.speed, sorted({1, given.threads}))
+        elif given.quick:
             with tempfile.TemporaryDirectory() as folder:
                 run(given, Path(folder))
         else:

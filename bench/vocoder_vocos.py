@@ -8,6 +8,7 @@ difference of the log-mels), with gradients clipped to the norm of our recipe.
 from pathlib import Path
 
 import torch
+import vocoder_encodec  # noqa: F401, before vocos
 from torch import Tensor, nn
 from vocoder_training import Course, Training, train_for
 from vocos.heads import ISTFTHead

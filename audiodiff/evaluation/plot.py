@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from audiodiff.evaluation.record import Block, Record, Row
 from audiodiff.evaluation.speech_metrics import ALL_METRICS
@@ -20,7 +20,7 @@ from audiodiff.files import atomic_write
 
 COLUMNS = 5
 WIDTH, HEIGHT = 3.1, 2.5  # inches per panel
-LEGEND = 8  # entries in a line
+LEGEND = 6  # entries in a line
 COLORS = ("#0b62b5", "#d1571b", "#118a5a", "#8d3fa8", "#b8324f", "#7a6a00")
 MARKERS = "osD^vP"
 LEVELS = {
@@ -115,9 +115,9 @@ def _speed(ax: Axes, block: Block) -> None:
         for i, row in enumerate(_settings(block).values()):
             _over_speed(ax, block, [row], kind, linestyle="", zorder=5, **_star(i))
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("{x:g}")
-    ax.tick_params(which="minor", labelsize=7)
+    ax.xaxis.set_minor_locator(NullLocator())
     _style(ax, f"{metric.label} over speed", "times real time (CPU solid, GPU dashed)")
 
 
