@@ -33,6 +33,13 @@ def prepare(
     language: Annotated[
         str, typer.Option(help="Language of the texts of folder:PATH; en-us and en-gb get phonemes.")
     ] = "",
+    captions: Annotated[
+        bool,
+        typer.Option(
+            help="Text files beside the recordings of folder:PATH and music:PATH are captions (default: transcripts), "
+            "names of files are captions where there are none. A captions.csv there is always read."
+        ),
+    ] = False,
 ) -> None:
     """Download or import corpora, write a manifest, audit the audio. Finished corpora and files are skipped.
 
@@ -52,7 +59,7 @@ def prepare(
     log.setLevel(logging.INFO)
     log.addHandler(shown)
     try:
-        manifest = preparation.prepare(corpora, out, split_by, clips, language, skipped.append, tqdm)
+        manifest = preparation.prepare(corpora, out, split_by, clips, language, skipped.append, tqdm, captions)
     finally:
         log.removeHandler(shown)
     print(Audit.load(out))

@@ -69,6 +69,7 @@ def prepare(
     language: str = "",
     report: Callable[[UserError], None] = lambda error: None,
     progress: Progress = _no_progress,
+    captions: bool = False,
 ) -> Manifest:
     """Prepare corpora below `out`, beside those already there, and audit all of them.
 
@@ -80,6 +81,7 @@ def prepare(
         language: of the texts of a user's folder, such as "en-us"; "" if unknown.
         report: called for every file that is left out, now or earlier, except on purpose by a packaged corpus.
         progress: wraps the loops over recordings and clips, such as `tqdm.tqdm`.
+        captions: whether texts and names of the recordings in a user's folder are captions.
 
     Raises:
         UserError: an unknown name, a missing folder, a failed download, a corpus without usable clips.
@@ -87,7 +89,7 @@ def prepare(
     out = Path(out)
     if split_by not in (None, *manifests.SPLIT_BY):
         raise UserError("--split-by", f"is {split_by!r}", f"choose {' or '.join(manifests.SPLIT_BY)}")
-    preparations = [registry.resolve(name, clips, language) for name in names]
+    preparations = [registry.resolve(name, clips, language, captions) for name in names]
     _check_folders(preparations, out)
     with folder_lock(out, wait=True):
         _check_folders(preparations, out)  # another process may have prepared there until now

@@ -6,6 +6,7 @@ import soundfile
 import typer
 
 from audiodiff.cli.prepare import prepare
+from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
 
 
@@ -33,6 +34,16 @@ def test_prints_how_many_lines_of_a_table_match(tmp_path, capsys):
     (tmp_path / "mine/metadata.csv").write_text("a|what is said\n")
     prepare([f"folder:{tmp_path / 'mine'}"], tmp_path / "out")
     assert capsys.readouterr().out.startswith("metadata.csv: 1 of 1 lines match 1 of 1 recordings\nmine: ")
+
+
+def test_captions_are_read_where_they_are_asked_for(tmp_path):
+    (tmp_path / "mine").mkdir()
+    soundfile.write(tmp_path / "mine/hh_closed.wav", 0.1 * np.sin(np.arange(16000)), 16000)
+    prepare([f"music:{tmp_path / 'mine'}"], tmp_path / "out", captions=True)
+    assert [clip.caption for clip in Manifest.load(tmp_path / "out").clips] == ["closed hi-hat"]
+    (tmp_path / "mine/captions.csv").write_text("file,caption\nsnow.wav,snow\nhh_closed.wav,hat\n")
+    with pytest.raises(UserError, match="line 2"):
+        prepare([f"music:{tmp_path / 'mine'}"], tmp_path / "out")
 
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, limit_files):

@@ -98,6 +98,7 @@ class Request:
         voices: of corpora that have several.
         manner: how all texts are read, of corpora that can read them otherwise than usual; or which sounds.
         language: of the texts in the user's folder.
+        captions: whether texts and names in the user's folder are captions.
     """
 
     folder: Path = Path()
@@ -106,3 +107,4 @@ class Request:
     voices: tuple[str, ...] = ()
     manner: str = ""
     language: str = ""
+    captions: bool = False

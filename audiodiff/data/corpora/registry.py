@@ -9,6 +9,7 @@ from pathlib import Path
 
 from audiodiff.audio.io import EXTENSIONS
 from audiodiff.audio.reading.folder import files_below
+from audiodiff.data.caption_files import captioned, has_captions
 from audiodiff.data.captions.vocabulary import rules_hash
 from audiodiff.data.corpora import debian, hibari, instruments, kokoro, music, scores, sentences, sounds, speech
 from audiodiff.data.corpora.corpus import Corpus, Recording, Request
@@ -20,7 +21,10 @@ def _open_folder(
     layout: Callable[[Path], list[Recording]], source: str, license: str, language: str, request: Request
 ) -> Corpus:
     source = f"{source}, {utf8_name(request.folder.name or 'root')}"
-    return Corpus(layout(request.folder), source, license, language=language or request.language)
+    found = layout(request.folder)
+    if request.captions or has_captions(request.folder):
+        found = captioned(found, request.folder, request.captions)
+    return Corpus(found, source, license, language=language or request.language)
 
 
 CORPORA: dict[str, Callable[[Request], Corpus]] = {
@@ -59,13 +63,14 @@ class Preparation:
     open: Callable[[Path], Corpus]
 
 
-def resolve(name: str, clips: int | None = None, language: str = "") -> Preparation:
+def resolve(name: str, clips: int | None = None, language: str = "", captions: bool = False) -> Preparation:
     """The corpus of a name, such as `asterisk-en`, `kokoro:af_heart`, `hibari:shifted`, `sounds:all` or `music:PATH`.
 
     Args:
         name: of the corpus.
         clips: of each voice, for synthetic speech, or of instruments; None: the corpus's default.
         language: of the texts of a user's folder.
+        captions: whether texts and names of the recordings in a user's folder are captions.
 
     Raises:
         UserError: there is no such corpus, voice or manner, or PATH is missing or not a folder.
@@ -81,7 +86,7 @@ def resolve(name: str, clips: int | None = None, language: str = "") -> Preparat
     key = f"{kind}:PATH" if path else name
     if key not in CORPORA:
         raise UserError(name, "is not a corpus", f"choose among {', '.join(CORPORA)}")
-    label, inputs, request = kind, {"corpus": kind}, Request(language=language)
+    label, inputs, request = kind, {"corpus": kind}, Request(language=language, captions=captions)
     if path:
         folder = Path(path).expanduser().resolve()
         if not folder.is_dir():
@@ -89,6 +94,7 @@ def resolve(name: str, clips: int | None = None, language: str = "") -> Preparat
         label = utf8_name(folder.name or "root") if kind == "folder" else kind
         inputs |= {"path": str(folder), "files": content_hash(_listing(folder))}
         inputs |= {"language": language} if language else {}
+        inputs |= {"captions": rules_hash()} if captions else {}
         request = replace(request, folder=folder)
     return Preparation(label, inputs, _opener(key, request))
 
