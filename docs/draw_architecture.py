@@ -32,7 +32,7 @@ COMMANDS, TRAINING, EVALUATION, MODELS, PARTS, PLAIN = (
 )  # fmt: skip
 KINDS = {
     COMMANDS: ("cli", "demo", "train"),
-    TRAINING: ("training", "data"),
+    TRAINING: ("training", "data", "compression", "fine_tuning"),
     EVALUATION: ("evaluation", "metrics", "rendering", "export"),
     MODELS: ("pipelines", "models", "conditioners"),
     PARTS: ("diffusion", "nn", "audio", "text"),

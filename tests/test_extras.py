@@ -22,6 +22,7 @@ ALLOWED = {
     "demo": {"demo"},
     "evaluation": {"report"},
     "export": {"onnx"},
+    "fine_tuning": {"train"},
     "metrics": {"metrics"},
     "overrides": {"train"},
     "runs": {"train"},

@@ -13,6 +13,8 @@ TABLES = [
     ("audiodiff.rendering.registry", "RENDERERS"),
     ("audiodiff.export.model_card", "CARDS"),
     ("audiodiff.export.onnx", "DESCRIBED"),
+    ("audiodiff.evaluation.compression", "COMPARISONS"),
+    ("audiodiff.fine_tuning", "RECIPES"),
     ("audiodiff.demo.serve", "PAGES"),
 ]
 

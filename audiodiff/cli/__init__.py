@@ -27,6 +27,7 @@ VERBS = (
     "align",
     "publish",
     "export",
+    "compress",
     "demo",
     "info",
     "doctor",

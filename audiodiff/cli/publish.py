@@ -32,7 +32,7 @@ def publish(
 
 
 def copy_benchmark(model: Path, folder: Path) -> None:
-    """Copy the benchmark of a run's model, if there is one, to the published model, with the hash of its weights."""
+    """Copy the measurements of a run's model, if any, to the published model, with the hash of its weights."""
     from shutil import copyfile
 
     from audiodiff.evaluation import card
@@ -44,9 +44,9 @@ def copy_benchmark(model: Path, folder: Path) -> None:
         with atomic_write(folder / file.name) as temporary:
             copyfile(file, temporary)
     readme = source / "README.md"
-    _, _, rest = (readme.read_text(encoding="utf-8") if readme.is_file() else "").partition(card.BEGIN)
-    table, end, _ = rest.partition(card.END)
-    if end:
-        digest = checkpoint.load(source).digest[:12]
-        note = f"Measured before conversion to half precision, on checkpoint {digest}."
-        card.put(f"{note}\n\n{table.strip()}", folder / "README.md")
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    for part in (card.BENCHMARK, card.COMPRESSION):
+        if table := card.get(part, text):
+            digest = checkpoint.load(source).digest[:12]
+            note = f"Measured before conversion to half precision, on checkpoint {digest}."
+            card.put(f"{note}\n\n{table}", folder / "README.md", part)

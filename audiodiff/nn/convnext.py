@@ -20,17 +20,32 @@ class ConvNextBlock(nn.Module):
     Args:
         channels, embedding, condition, dilation: as of `ResidualBlock`.
         kernel: odd width of the depthwise convolution.
+        inner: channels within the perceptron; None: `EXPANSION` times C.
     """
 
-    def __init__(self, channels: int, embedding: int, condition: int, dilation: int = 1, kernel: int = 7):
+    def __init__(
+        self,
+        channels: int,
+        embedding: int,
+        condition: int,
+        dilation: int = 1,
+        kernel: int = 7,
+        inner: int | None = None,
+    ):
         super().__init__()
+        inner = inner or EXPANSION * channels
         padding = dilation * (kernel // 2)
         self.depthwise = nn.Conv1d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels)
         self.norm = ChannelNorm()
         self.modulation = modulation(embedding, channels) if embedding else None
         self.condition = FrameConv1d(condition, channels, 1) if condition else None
-        self.widen = FrameConv1d(channels, EXPANSION * channels, 1)
-        self.narrow = FrameConv1d(EXPANSION * channels, channels, 1)
+        self.widen = FrameConv1d(channels, inner, 1)
+        self.narrow = FrameConv1d(inner, channels, 1)
+
+    @property
+    def inner_convolutions(self) -> tuple[FrameConv1d, FrameConv1d]:
+        """What writes and what reads the inner channels."""
+        return self.widen, self.narrow
 
     @property
     def receptive_field(self) -> int:

@@ -94,15 +94,24 @@ class ResidualBlock(nn.Module):
         condition: channels of the condition at this resolution; 0 for none.
         dilation: of the convolution, in frames.
         kernel: its odd width.
+        inner: channels between the convolution and the projection; None: C.
     """
 
-    def __init__(self, channels: int, embedding: int, condition: int, dilation: int, kernel: int = 3):
+    def __init__(
+        self, channels: int, embedding: int, condition: int, dilation: int, kernel: int = 3, inner: int | None = None
+    ):
         super().__init__()
+        inner = inner or channels
         self.norm = ChannelNorm()
         self.modulation = modulation(embedding, channels) if embedding else None
         self.condition = FrameConv1d(condition, channels, 1) if condition else None
-        self.dilated = FrameConv1d(channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
-        self.project = FrameConv1d(channels, channels, 1)
+        self.dilated = FrameConv1d(channels, inner, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+        self.project = FrameConv1d(inner, channels, 1)
+
+    @property
+    def inner_convolutions(self) -> tuple[FrameConv1d, FrameConv1d]:
+        """What writes and what reads the inner channels."""
+        return self.dilated, self.project
 
     @property
     def receptive_field(self) -> int:

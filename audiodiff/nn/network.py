@@ -24,6 +24,7 @@ class Network(nn.Module):
         num_outputs: number of predicted signals, each of the input's channels: 2 for a mean and its variance.
         token_channels, attention_heads, block: of the `UNet1d`.
         fold: frames of the front end that are one frame of the `UNet1d`, side by side as channels.
+        inner_channels: of the `UNet1d`.
 
     Raises:
         ValueError: num_outputs below 1, or as `UNet1d`.
@@ -45,6 +46,7 @@ class Network(nn.Module):
         attention_heads: Positive = 4,
         block: str = "residual",
         fold: Positive = 1,
+        inner_channels: Sequence[Positive] | None = None,
     ):
         super().__init__()
         if num_outputs < 1:
@@ -67,7 +69,9 @@ class Network(nn.Module):
             token_channels=token_channels,
             attention_heads=attention_heads,
             block=block,
+            inner_channels=inner_channels,
         )
+        self.inner_channels = self.unet.inner_channels
 
     @property
     def receptive_field(self) -> int | None:

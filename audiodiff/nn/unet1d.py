@@ -43,9 +43,10 @@ class UNet1d(nn.Module):
             where `attention_levels` is 0.
         attention_heads: number of heads of both; divides the channels of these levels.
         block: kind of the blocks, one of `BLOCKS`: dilated kernels of 3 frames, or depthwise ones of 7.
+        inner_channels: width inside the blocks of each level (`nn.pruning` narrows it); None: that of the kind.
 
     Raises:
-        ValueError: levels, a block, a dilation cycle, an attention or heads that do not fit.
+        ValueError: levels, widths, a block, a dilation cycle, an attention or heads that do not fit.
     """
 
     def __init__(
@@ -62,10 +63,14 @@ class UNet1d(nn.Module):
         token_channels: NonNegative = 0,
         attention_heads: Positive = 4,
         block: str = "residual",
+        inner_channels: Sequence[Positive] | None = None,
     ):
         super().__init__()
         if len(channels) != len(blocks) or not channels:
             raise ValueError(f"channels={list(channels)} and blocks={list(blocks)} must have an entry for each level")
+        self.inner_channels = None if inner_channels is None else list(inner_channels)
+        if self.inner_channels is not None and len(self.inner_channels) != len(channels):
+            raise ValueError(f"inner_channels={self.inner_channels} must have an entry for each level")
         self.in_features, self.out_features, self.condition = in_features, out_features, condition
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
         if dilation_cycle not in DILATION_CYCLES:
@@ -79,8 +84,9 @@ class UNet1d(nn.Module):
         self.token_channels, self.block = token_channels, block
 
         def level(i: int) -> nn.ModuleList:
+            inner = self.inner_channels[i] if self.inner_channels else None
             return nn.ModuleList(
-                BLOCKS[block](channels[i], embedding, condition, dilation=2 ** (k % dilation_cycle))
+                BLOCKS[block](channels[i], embedding, condition, dilation=2 ** (k % dilation_cycle), inner=inner)
                 for k in range(blocks[i])
             )
 
@@ -111,6 +117,11 @@ class UNet1d(nn.Module):
     def stride(self) -> int:
         """The number of frames must be a multiple of this."""
         return 2 ** (len(self.channels) - 1)
+
+    def levels(self) -> list[list[nn.Module]]:
+        """All blocks of each level, on the way down and up."""
+        ways = [*zip(self.down, self.up, strict=True), (self.bottom,)]
+        return [[block for way in level for block in cast(nn.ModuleList, way)] for level in ways]
 
     @property
     def receptive_field(self) -> int | None:
