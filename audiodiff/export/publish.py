@@ -43,6 +43,7 @@ def publish(
     if (out / "config.json").exists() and not overwrite:
         raise UserError(out, "holds a model already", "choose another --out or add --overwrite")
     found = checkpoint.load(folder)
+    found = replace(found, training=_with_folder_names(found.training))
     if CARDS.get(found.type) is None:
         raise UserError(
             folder, f"is a {found.type}, which is not published by itself", "publish the model that uses it"
@@ -71,10 +72,30 @@ def _check_size(folder: Path, parameters: int, half: Checkpoint) -> None:
 
 
 def _check_manifests(folder: Path, stages: Sequence[tuple[str, dict]], manifests: Sequence[Manifest]) -> None:
-    hashes = {manifest.with_splits("train").content_hash() for manifest in manifests}  # of what a run trains on
     if not stages:
         raise UserError(folder, "has no training record", "publish the model folder that `audiodiff train` exported")
     for _, record in stages:
-        if record.get("manifest_hash") not in hashes:
+        if record.get("manifest_hash") not in _training_hashes(record, manifests):
             problem = f"was trained on {record.get('data')}, whose manifest {record.get('manifest_hash')} is missing"
             raise UserError(folder, problem, "add --data with that manifest, as it was then")
+
+
+def _training_hashes(record: dict, manifests: Sequence[Manifest]) -> set[str]:
+    """Hashes of what a run trains on: each manifest, or those that the record names, joined as a run joins them."""
+    named = {_folder_name(path) for path in record.get("data", "").split(", ")}
+    joined = [manifest for manifest in manifests if _folder_name(str(manifest.root.absolute())) in named]
+    candidates = [*manifests, *([Manifest.join(joined)] if len(joined) > 1 else [])]
+    return {manifest.with_splits("train").content_hash() for manifest in candidates}
+
+
+def _with_folder_names(training: dict) -> dict:
+    """A training record, those of earlier stages included, without the author's paths: data by its folder's name."""
+    named = {key: _with_folder_names(value) if isinstance(value, dict) else value for key, value in training.items()}
+    if isinstance(data := named.get("data"), str):
+        named["data"] = ", ".join(map(_folder_name, data.split(", ")))
+    return named
+
+
+def _folder_name(path: str) -> str:
+    """`data/NAME` of a folder's path, as recipes name it."""
+    return f"data/{Path(path).name}"

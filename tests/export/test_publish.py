@@ -219,6 +219,22 @@ def test_a_stage_on_other_data_is_refused(command, tiny, data, tmp_path):
     assert status == 1 and "data/theirs" in err and "another" in err and "--data" in err
 
 
+def test_several_corpora_are_named_by_their_folders(command, tiny, data, tmp_path):
+    """A run that joined them; the author's own paths are not published."""
+    other = Manifest((Clip("c/1", "c/1.flac", 60.0, 16000, license="CC0-1.0", source="Debian c 1"),), tmp_path / "more")
+    other.root.mkdir()
+    other.save()
+    joined = record(Manifest.join([data, other])) | {"data": f"{data.root}, {other.root}"}
+    tiny().save_pretrained(tmp_path / "run", joined)
+    words = ["--data", other.root]
+    assert publish(command, tmp_path / "run", data, tmp_path / "shelf", *words)[0] == 0
+    card, config = ((tmp_path / "shelf" / name).read_text() for name in ("README.md", "config.json"))
+    assert f"data/data, data/more ({joined['manifest_hash']})" in card and "| c | Debian c 1 |" in card
+    assert str(tmp_path) not in card + config
+    status, _, err = publish(command, tmp_path / "run", data, tmp_path / "half")
+    assert status == 1 and "is missing" in err
+
+
 def test_without_notes_or_a_record_nothing_is_published(command, trained, tiny, data, tmp_path):
     status, _, err = publish(command, trained, data, tmp_path / "shelf", notes=" \n")
     assert status == 1 and "known limitations" in err
