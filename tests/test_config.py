@@ -16,7 +16,7 @@ from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
 
 RECIPES = {
-    *("autoencoder", "drums", "music_latent", "music_uncond"),
+    *("autoencoder", "drums", "music_latent", "music_uncond", "sounds"),
     *("speech_few_step", "speech_mel", "speech_mel_long", "speech_own_voice", "speech_text"),
 }
 GROUPS = {
@@ -32,6 +32,8 @@ FAMILIES = (
     ("model=audio", "network=music", "data=audio", "task=denoising", "callbacks=audio"),
     ("model=codec", "network=autoencoder", "data=audio", "task=codec", "callbacks=codec"),
     ("model=latent_audio", "network=latent", "data=latents", "task=denoising", "callbacks=audio"),
+    ("model=prompted_audio", "network=music", "data=audio", "task=denoising", "callbacks=audio"),
+    ("model=prompted_latent_audio", "network=latent", "data=latents", "task=denoising", "callbacks=audio"),
     ("task=few_step", "sampler=ddim"),
     ("audio=vocos_24k", "model=acoustic", "network=mel", "data=sentences", "task=acoustic", "callbacks=acoustic"),
     ("audio=vocos_24k", "model=acoustic_reference", "network=mel", "data=sentences", "task=acoustic"),
@@ -55,7 +57,8 @@ def composed(tmp_path_factory):
     """Compositions that use every file of conf/ at least once."""
     folder = tmp_path_factory.mktemp("run")
     Codec(Autoencoder(latents=64, channels=[8, 8], blocks=[1, 1]), 22050).save_pretrained(folder / "codec")
-    more = {FAMILIES[2]: [f"data.codec={folder / 'codec'}"]}
+    codec, tokens = f"data.codec={folder / 'codec'}", "+network.token_channels=192"
+    more = {FAMILIES[2]: [codec], FAMILIES[3]: [tokens], FAMILIES[4]: [codec, tokens]}
     return [config.compose([*choice, f"folder={folder}", *more.get(choice, [])]) for choice in CHOICES]
 
 

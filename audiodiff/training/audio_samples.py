@@ -4,6 +4,7 @@ The loss says little about the sound: it falls for long while the output is stil
 clips' spectrum and dynamics from those of the recordings shows from the first hundred steps on whether training works.
 """
 
+import warnings
 from pathlib import Path
 
 import lightning
@@ -16,13 +17,16 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.loudness import normalize_peak, normalize_rms, peak_dbfs, rms_dbfs
 from audiodiff.diffusion.samplers.sampler import NotFinite
+from audiodiff.files import write_text
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.ranges import Positive
 from audiodiff.training.export import CardText, export
 from audiodiff.training.figure import average_spectra, save_figure, spectrogram_grid
 
 USE = """    from audiodiff import AudioGenerator
-    audio = AudioGenerator.from_pretrained("this/folder").generate(count=3)
+    audio = AudioGenerator.from_pretrained("this/folder").generate({arguments})
 
 {seconds:.2f} seconds at {model.sample_rate} Hz, {model.channels} channel(s). Labels: {labels}"""
 
@@ -30,13 +34,16 @@ USE = """    from audiodiff import AudioGenerator
 class AudioSamples(Callback):
     """Generates clips with the averaged weights at each validation, and exports the model to `<folder>/model`.
 
+    A model that takes prompts gets the captions of held-out recordings, one after the other.
+
     Logs `data/rms_dbfs` and `generated/rms_dbfs`; `data/crest` and `generated/crest`, the ratio of peak to RMS level in
     dB (noise has about 12 dB, a drum 20 and more); and differences between generated clips and training crops:
     `generated/spectrum_db`, the mean distance of their average spectra, which are plotted; `generated/crest_db`; and
     `generated/level_db` (meaningless for a model trained on normalized crops).
 
     Args:
-        folder: of the run. Clips, spectrograms and average spectra are saved to `<folder>/samples/step_<n>/`.
+        folder: of the run. Clips, their prompts, spectrograms and average spectra are saved to
+            `<folder>/samples/step_<n>/`.
         clips: number of clips, with the same seeds every time.
         steps: sampling steps.
     """
@@ -50,17 +57,41 @@ class AudioSamples(Callback):
             return
         model = module.model
         generator = AudioGenerator(model, module.device)
+        prompts = self._prompts(trainer, model)
         try:
-            generated = generator.generate(count=self.clips, steps=self.steps, peak_level=None)
+            generated = self._generate(generator, prompts)
         except NotFinite as error:
             rank_zero_warn(f"step {trainer.global_step}: no clips are generated: {error.subject}: {error.problem}")
         else:
             self._measure(trainer, module, generated)
-            self._save(trainer, generated)
+            self._save(trainer, generated, prompts)
         seconds, labels = model.samples / model.sample_rate, ", ".join(model.labels) or "none"
-        use = USE.format(model=model, seconds=seconds, labels=labels)
-        text = CardText("unconditional-audio-generation", "A diffusion model of sound", use)
+        prompted = "prompt" in model.condition_options()
+        arguments = f'prompt="{prompts[0] if prompts else "a sound"}", guidance_scale=3' if prompted else "count=3"
+        use = USE.format(model=model, seconds=seconds, labels=labels, arguments=arguments)
+        tag = "text-to-audio" if prompted else "unconditional-audio-generation"
+        text = CardText(tag, "A diffusion model of sound", use)
         export(trainer, module, self.folder, text)
+
+    def _prompts(self, trainer: lightning.Trainer, model: AudioModel) -> list[str]:
+        """A prompt for each clip, the captions of held-out recordings in turn; none if the model takes none."""
+        if "prompt" not in model.condition_options():
+            return []
+        held_out = trainer.datamodule.held_out.manifest.clips
+        captions = list(dict.fromkeys(clip.caption for clip in held_out if clip.caption))
+        chosen = captions[:: max(len(captions) // self.clips, 1)]
+        return [chosen[number % len(chosen)] for number in range(self.clips)] if chosen else []
+
+    def _generate(self, generator: AudioGenerator, prompts: list[str]) -> Audio:
+        options = {"steps": self.steps, "peak_level": None}
+        if not prompts:
+            return generator.generate(count=self.clips, **options)
+        with warnings.catch_warnings(action="ignore"):  # of words that only held-out captions have
+            clips = [
+                generator.generate(prompt=prompt, clip_seeds=[seed], **options).samples
+                for prompt, seed in zip(prompts, clip_seeds(0, self.clips), strict=True)
+            ]
+        return Audio(torch.cat(clips), generator.sample_rate)
 
     def _measure(self, trainer: lightning.Trainer, module, generated: Audio) -> None:
         crops = trainer.datamodule.crops
@@ -84,11 +115,14 @@ class AudioSamples(Callback):
     def _folder(self, trainer: lightning.Trainer) -> Path:
         return self.folder / "samples" / f"step_{trainer.global_step:09d}"
 
-    def _save(self, trainer: lightning.Trainer, generated: Audio) -> None:
+    def _save(self, trainer: lightning.Trainer, generated: Audio, prompts: list[str]) -> None:
         folder, step = self._folder(trainer), trainer.global_step
         clips = normalize_peak(generated.samples, 0.9)
         for number, clip in enumerate(clips):
             write(folder / f"{number:04d}.wav", Audio(clip, generated.sample_rate))
+        if prompts:
+            lines = (f"{number:04d} {prompt}\n" for number, prompt in enumerate(prompts))
+            write_text(folder / "prompts.txt", "".join(lines))
         figure = spectrogram_grid(clips, generated.sample_rate, f"step {step}")
         save_figure(figure, folder / "spectrograms.png")
         if isinstance(trainer.logger, TensorBoardLogger):

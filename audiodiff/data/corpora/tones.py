@@ -26,6 +26,12 @@ def tone(seed: int, samples: int, sample_rate: int) -> torch.Tensor:
     return 0.05 * swell * voice + breath
 
 
+def caption(seed: int) -> str:
+    """What is to be heard in the tone of a seed: it is low or high, and its pitch falls or rises."""
+    start, end, _ = torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist()
+    return f"{'high' if start > 0.5 else 'low'} tone, {'rising' if end > 0.5 else 'falling'}"
+
+
 _PHONEMES = "həlˈO."  # of a tone that stands for a sentence, all of the same duration
 
 
@@ -64,6 +70,7 @@ def write_tones(
                 license="CC0-1.0",
                 source="synthetic, made by audiodiff",
                 synthetic=True,
+                caption=caption(i),
                 label=labels[i % len(labels)] if labels else "",
                 **(_spoken(round(seconds * sample_rate) / sample_rate) if speakers else {}),
             )
