@@ -11,8 +11,8 @@ over-relaxed, since overlapping neighbors attenuate the change of each frame.
 import torch
 from torch import Tensor
 
-from audiodiff.audio.mel import MelSpec, filterbank, interpolation, magnitudes, pad_waveform, spectrum, window
-from audiodiff.audio.prior import overlap_add
+from audiodiff.audio.mel import MelSpec, filterbank, interpolation, pad_waveform, window
+from audiodiff.stft import magnitudes, overlap_add, scale, spectrum
 
 MOMENTUM = 0.8
 RELAXATION = 1.25  # exponent of the gains; with this momentum it diverges from 1.5 on
@@ -98,18 +98,8 @@ class _Step:
         steps = (self.target / now).log().clamp(-_MAX_STEP, _MAX_STEP)
         change = (steps @ self.bridge).expm1()
         # Only the change is transformed back: rounding errors then shrink with the steps and do not accumulate.
-        # As real numbers: a complex number times a real one is computed by PyTorch as a product of complex numbers.
-        scaled = torch.view_as_complex(torch.view_as_real(stft) * change[..., None])
-        return torch.addcmul(x, self._cut(self._join(torch.fft.irfft(scaled, n=spec.n_fft))), self.weight)
-
-    def _join(self, frames: Tensor) -> Tensor:
-        """Window and overlap-add frames (B, K, n_fft), in one pass over them."""
-        count, hop = frames.shape[1], self.spec.hop_length
-        windows = self.synthesis.split(hop, -1)
-        out = frames.new_zeros(len(frames), count - 1 + len(windows), hop)
-        for i, (part, weights) in enumerate(zip(frames.split(hop, -1), windows, strict=True)):
-            out[:, i : i + count, : part.shape[-1]].addcmul_(part, weights)
-        return out.flatten(1)
+        frames = torch.fft.irfft(scale(stft, change), n=spec.n_fft)
+        return torch.addcmul(x, self._cut(overlap_add(frames, hop, self.synthesis)), self.weight)
 
     def _cut(self, padded: Tensor) -> Tensor:
         return padded[:, self.spec.pad : self.spec.pad + self.total]

@@ -35,7 +35,7 @@ def yin(waveform: Tensor, sample_rate: int, hop_length: int, frames: int, offset
     step = max(1, sample_rate // _ENOUGH_RATE)
     while hop_length % step or offset % step:
         step -= 1
-    waveform = _lowpass(waveform.float(), sample_rate)[:, ::step]
+    waveform = _lowpass(waveform.float(), sample_rate, step)
     rate, hop_length, offset = sample_rate / step, hop_length // step, offset // step
     shortest, longest = int(rate / F0_MAX), int(rate / F0_MIN) + 1
     length = int(_PERIODS * rate / F0_MIN / 2) * 2 + 1
@@ -57,11 +57,12 @@ def yin(waveform: Tensor, sample_rate: int, hop_length: int, frames: int, offset
     return rate / (lag[..., 0] + shift), torch.where(quiet, 1.0, aperiodicity)
 
 
-def _lowpass(waveform: Tensor, sample_rate: int) -> Tensor:
-    """Smooth (B, T) with a Hann window."""
+def _lowpass(waveform: Tensor, sample_rate: int, step: int) -> Tensor:
+    """Smooth (B, T) with a Hann window, at every `step`-th sample."""
     half = max(1, round(_SMOOTHING_SECONDS * sample_rate / 2))
     window = torch.hann_window(2 * half + 3, periodic=False, device=waveform.device)[1:-1]
-    return F.conv1d(waveform[:, None], (window / window.sum())[None, None], padding=half)[:, 0]
+    with torch.autocast(waveform.device.type, enabled=False):
+        return F.conv1d(waveform[:, None], (window / window.sum())[None, None], stride=step, padding=half)[:, 0]
 
 
 def _difference(pieces: Tensor, lags: int) -> Tensor:
@@ -72,10 +73,12 @@ def _difference(pieces: Tensor, lags: int) -> Tensor:
     """
     length = pieces.shape[-1]
     size = 1 << (2 * length - 1).bit_length()
-    products = torch.fft.irfft(torch.fft.rfft(pieces, size).abs().square(), size)[..., : lags + 1]
+    spectrum = torch.fft.rfft(pieces, size)
+    power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
+    products = torch.fft.irfft(power, size)[..., : lags + 1]
     energy = F.pad(pieces.square().cumsum(-1), (1, 0))
     lag = torch.arange(lags + 1, device=pieces.device)
-    first, second = energy[..., length - lag], energy[..., -1:] - energy[..., lag]
+    first, second = energy[..., length - lags :].flip(-1), energy[..., -1:] - energy[..., : lags + 1]
     return ((first + second - 2 * products) / (length - lag)).clamp(min=0)
 
 

@@ -40,7 +40,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiodiff.audio.excitation import interpolate_frames
-from audiodiff.audio.mel import MelSpec, filterbank, interpolation, spectrum, window
+from audiodiff.audio.mel import MelSpec, filterbank, interpolation, window
+from audiodiff.stft import overlap_add, scale, spectrum, synthesize
 
 
 def envelope(mel: Tensor, spec: MelSpec) -> Tensor:
@@ -51,17 +52,6 @@ def envelope(mel: Tensor, spec: MelSpec) -> Tensor:
     """
     average = spec.expand(mel) / filterbank(spec, mel).sum(0)[:, None]
     return (average.log().transpose(-1, -2) @ interpolation(spec, mel) / spec.power).exp()
-
-
-def overlap_add(frames: Tensor, hop_length: int) -> Tensor:
-    """Overlap-add frames: (B, K, n) -> (B, (K - 1) * hop + n), rounded up to whole hops."""
-    frames = F.pad(frames, (0, -frames.shape[-1] % hop_length))
-    batch, count, length = frames.shape
-    overlaps = length // hop_length
-    out = frames.new_zeros(batch, count + overlaps - 1, hop_length)
-    for i in range(overlaps):
-        out[:, i : i + count] += frames[:, :, i * hop_length : (i + 1) * hop_length]
-    return out.reshape(batch, -1)
 
 
 class Prior(ABC):
@@ -185,8 +175,8 @@ class MelPrior(Prior):
             gain = self.gain(mel.to(x))[:, frames.mel_index(mel)]
             hann = window(spec, x)
             stft = spectrum(F.pad(x, (frames.before, frames.after)), hann, spec.hop_length)
-            filtered = torch.fft.irfft(stft / gain if inverse else stft * gain, n=spec.n_fft)
-            return frames.join(filtered, spec)
+            filtered = scale(stft, gain.reciprocal() if inverse else gain)
+            return frames.fit(synthesize(filtered, hann, spec.hop_length), spec)
 
 
 class RoughPrior(Prior):
@@ -218,7 +208,8 @@ class RoughPrior(Prior):
             pulses = torch.fft.irfft(mel_to_magnitudes(mel, spec).transpose(1, 2), n=spec.n_fft).roll(
                 spec.n_fft // 2, -1
             )
-            return frames.join(pulses[:, frames.mel_index(mel)], spec)
+            summed = overlap_add(pulses[:, frames.mel_index(mel)], spec.hop_length, window(spec, mel))
+            return frames.fit(summed, spec)
 
     def whiten(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """Delegates to `shape`."""
@@ -249,13 +240,13 @@ class _Framing(NamedTuple):
         """Index of the mel frame of each frame, (frames,)."""
         return torch.arange(self.first, self.first + self.frames, device=mel.device).clamp(0, mel.shape[-1] - 1)
 
-    def join(self, frames: Tensor, spec: MelSpec) -> Tensor:
-        """The signal whose windowed frames are closest to these: (B, frames, n_fft) -> (B, samples)."""
-        hann = window(spec, frames)
+    def fit(self, summed: Tensor, spec: MelSpec) -> Tensor:
+        """The signal whose windowed frames are closest to those overlap-added, windowed, to (B, T): (B, samples)."""
+        hann = window(spec, summed)
         # Sum of squared windows: constant if the hop is at most a third of the window, else of period hop.
         weight = overlap_add(hann.square()[None, None], spec.hop_length).view(-1, spec.hop_length).sum(0)
-        summed = overlap_add(frames * hann, spec.hop_length).view(len(frames), -1, spec.hop_length) / weight
-        return summed.flatten(1)[:, self.before : self.before + self.samples]
+        signal = summed.view(len(summed), -1, spec.hop_length) / weight
+        return signal.flatten(1)[:, self.before : self.before + self.samples]
 
 
 def _check_floor(floor: float) -> None:

@@ -5,11 +5,14 @@ All take an estimate `x` and a reference `y`, (B, T) each, and return one value 
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from audiodiff.audio.mel import MelSpec, MelSpectrogram
+from audiodiff.stft import magnitudes, spectrum
 
 RESOLUTIONS = ((512, 120, 480), (1024, 256, 1024), (2048, 480, 1920))
 WINDOWS = (128, 256, 512, 1024, 2048)
@@ -18,10 +21,20 @@ _INAUDIBLE = 1e-4  # root mean square, -80 dB of full scale
 
 
 def _magnitude(signal: Tensor, n_fft: int, hop_length: int, win_length: int) -> Tensor:
+    """(B, T) to (B, F, bins)."""
     signal = signal.to(torch.promote_types(signal.dtype, torch.float32))
-    window = torch.hann_window(win_length, device=signal.device, dtype=signal.dtype)
-    stft = torch.stft(signal, n_fft, hop_length, win_length, window, pad_mode="constant", return_complex=True)
-    return stft.abs().clamp(min=_MIN_MAGNITUDE)
+    padded = F.pad(signal, (n_fft // 2, n_fft // 2))
+    stft = spectrum(padded, _window(n_fft, win_length, signal.dtype, signal.device), hop_length)
+    return magnitudes(stft).clamp(min=_MIN_MAGNITUDE)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # inference tensors could not be used in training later
+def _window(n_fft: int, win_length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A Hann window of win_length in the middle of n_fft."""
+    before = (n_fft - win_length) // 2
+    hann = torch.hann_window(win_length, device=device, dtype=dtype)
+    return F.pad(hann, (before, n_fft - win_length - before))
 
 
 def multi_resolution_stft(
@@ -52,7 +65,7 @@ def multi_resolution_stft(
         noise = math.sqrt(3 / 8 * resolution[2])  # magnitude of white noise of unit variance under a Hann window
         least = _INAUDIBLE * noise * math.sqrt(unit.shape[1] * unit.shape[2])
         convergence = (a - b).flatten(1).norm(dim=1) / unit.flatten(1).norm(dim=1).clamp(min=least)
-        floor = torch.where(unit.amax(1, keepdim=True) > _MIN_MAGNITUDE, 0.0, _INAUDIBLE * noise)
+        floor = torch.where(unit.amax(2, keepdim=True) > _MIN_MAGNITUDE, 0.0, _INAUDIBLE * noise)
         total = total + convergence + (a.clamp(min=floor).log() - b.clamp(min=floor).log()).abs().mean((1, 2))
     return total / len(resolutions)
 

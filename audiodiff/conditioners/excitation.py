@@ -68,10 +68,9 @@ class HarmonicExcitation(Conditioner):
         if waveform is None:
             return self.stretch(mel, 0, samples, frames=frames)[0]
         spec = self.mel_spec
-        f0, voicing = (
-            interpolate_frames(track.float(), spec.hop_length, spec.offset, samples)
-            for track in self.pitch(mel, frames)
-        )
+        with torch.autocast(mel.device.type, enabled=False):  # a pitch of eight bits is out of tune
+            tracks = self.pitch(mel.float(), frames)
+        f0, voicing = (interpolate_frames(track, spec.hop_length, spec.offset, samples) for track in tracks)
         phase, sign = align_phase(accumulate_phase(f0, spec.sample_rate), f0, waveform, spec.sample_rate)
         return (sign * voicing.sqrt() * pulse_train(phase, f0, spec.sample_rate))[:, None]
 

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiodiff.audio.consistency import project
-from audiodiff.audio.mel import MelSpec, filterbank, magnitudes, pad_waveform, spectrum, window
+from audiodiff.audio.mel import MelSpec, filterbank, pad_waveform, window
 from audiodiff.audio.prior import Prior
 from audiodiff.conditioners.conditioner import Conditioner
 from audiodiff.conditioners.mel import denormalize_mel
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.unet1d import length_mask
 from audiodiff.ranges import Positive
+from audiodiff.stft import magnitudes, spectrum
 
 
 class ProjectedState(Conditioner):

@@ -19,6 +19,7 @@ others as they are.
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import lru_cache
 from math import gcd
 
 import numpy as np
@@ -144,7 +145,7 @@ class Noise(Effect):
         samples = waveform.shape[-1]
         size = next_fast_len(samples, real=True)
         spectrum = np.fft.rfft(random.standard_normal(size))
-        octaves = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), _LOWEST) / _LOWEST)
+        octaves = _octaves(size, sample_rate)
         shaped = np.fft.irfft(spectrum * 10 ** (random.uniform(*self.slope) * octaves / 20), n=size)[:samples]
         noise = torch.from_numpy(shaped).to(waveform)
         ratio = 10 ** (random.uniform(*self.snr) / 20)
@@ -239,12 +240,18 @@ def _filtered(waveform: Tensor, sample_rate: int, deviation: float, random: np.r
     """Multiply the spectrum of (..., T) by a random gain: normal in dB at every octave, linear in between."""
     edge = round(_EDGE_SECONDS * sample_rate)
     size = next_fast_len(waveform.shape[-1] + 2 * edge, real=True)
-    octaves = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), _LOWEST) / _LOWEST)
+    octaves = _octaves(size, sample_rate)
     nodes = np.arange(int(octaves[-1]) + 2)
     gain = np.interp(octaves, nodes, deviation * random.standard_normal(len(nodes)))
     padded = torch.nn.functional.pad(waveform, (edge, 0))
     spectrum = torch.fft.rfft(padded, n=size) * torch.from_numpy(10 ** (gain / 20)).to(waveform)
     return torch.fft.irfft(spectrum, n=size)[..., edge : edge + waveform.shape[-1]]
+
+
+@lru_cache(maxsize=16)
+def _octaves(size: int, sample_rate: int) -> np.ndarray:
+    """Octaves above `_LOWEST` of the bins of a real transform of `size` samples; to be read only."""
+    return np.log2(np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), _LOWEST) / _LOWEST)
 
 
 def _with_power_of(changed: Tensor, original: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ class CropDataset(Dataset):
         lengths = [samples if from_start else _length_at(clip, sample_rate) for clip in manifest.clips]
         self._entries = np.repeat(np.arange(len(lengths)), [max(1, round(length / samples)) for length in lengths])
         self._pass, self._order = -1, self._entries
+        self._played: tuple[int, Clip] | None = None
 
     @property
     def draws_per_pass(self) -> int:
@@ -74,8 +75,13 @@ class CropDataset(Dataset):
 
     def clip(self, draw: int) -> Clip:
         """The clip of a draw, at its augmented speed."""
+        if self._played is None or self._played[0] != draw:  # a cache of the last one, nothing else depends on it
+            self._played = draw, self._play(draw)
+        return self._played[1]
+
+    def _play(self, draw: int) -> Clip:
         number, place = divmod(draw, self.draws_per_pass)
-        if number != self._pass:  # a cache of the last pass' order, nothing else depends on it
+        if number != self._pass:  # a cache of the last pass' order
             rng = np.random.default_rng((self.seed, _ORDER, number))
             self._pass, self._order = number, rng.permutation(self._entries)
         clip = self.manifest.clips[self._order[place]]

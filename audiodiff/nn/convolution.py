@@ -14,8 +14,11 @@ of `torch.channels_last`, and operations between convolutions keep them.
 Weights are those of `nn.Conv1d`. `pack` stores them tap by tap, as they are read, without changing their shape.
 
 In training, on a GPU and under `torch.compile` it is `nn.Conv1d`: gradients of the convolution run near the rate of
-matrix products already, and those libraries choose their own layout.
+matrix products already, and those libraries choose their own layout. In mixed precision on a CPU, where products are so
+fast that a convolution mostly reorders memory, training computes one product of all taps side by side.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +44,11 @@ class FrameConv1d(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """`(B, C, F)` to `(B, out_channels, F // stride)`."""
         differentiates = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        if differentiates or x.device.type != "cpu" or torch.compiler.is_compiling():
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(x.contiguous())
+        if differentiates:
+            if torch.is_autocast_enabled("cpu"):
+                return self._one_product(x.transpose(1, 2))
             return super().forward(x.contiguous())
         frames, weight, bias = x.transpose(1, 2), self.weight, self.bias
         if torch.is_autocast_enabled("cpu"):
@@ -50,6 +57,15 @@ class FrameConv1d(nn.Conv1d):
         taps = weight.permute(2, 1, 0).contiguous()  # packed weights are: the same product, to the bit, with or without
         out = self._folded(frames, taps) if self.stride != (1,) else self._shifted(frames, taps)
         return (out if bias is None else out.add_(bias)).transpose(1, 2)
+
+    def _one_product(self, frames: Tensor) -> Tensor:
+        """All taps of a frame side by side: one product, and two for its gradients, each summed in float32."""
+        count, (stride,), (dilation,) = self.kernel_size[0], self.stride, self.dilation
+        if stride > 1:
+            rows = frames[:, : frames.shape[1] // count * count].reshape(len(frames), -1, count * frames.shape[-1])
+        else:
+            rows = frames if count == 1 else _Taps.apply(frames.to(torch.get_autocast_dtype("cpu")), count, dilation)
+        return nn.functional.linear(rows, self.weight.transpose(1, 2).flatten(1), self.bias).transpose(1, 2)
 
     @staticmethod
     def _folded(frames: Tensor, taps: Tensor) -> Tensor:
@@ -69,6 +85,29 @@ class FrameConv1d(nn.Conv1d):
                 for into, clip in zip(out, frames, strict=True):
                     into[here].addmm_(clip[there], weight)
         return out
+
+
+class _Taps(torch.autograd.Function):
+    """Frames (B, F, C), zero beyond their ends, to (B, F, K C): of K frames a dilation apart, around each."""
+
+    @staticmethod
+    def forward(frames: Tensor, count: int, dilation: int) -> Tensor:
+        margin, size = count // 2 * dilation, frames.shape[1]
+        padded = nn.functional.pad(frames, (0, 0, margin, margin))
+        return torch.cat([padded[:, k * dilation : k * dilation + size] for k in range(count)], -1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        _, ctx.count, ctx.dilation = inputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        batch, size, columns = gradients[0].shape
+        margin = ctx.count // 2 * ctx.dilation
+        padded = gradients[0].new_zeros(batch, size + 2 * margin, columns // ctx.count)
+        for k, part in enumerate(gradients[0].chunk(ctx.count, -1)):
+            padded[:, k * ctx.dilation : k * ctx.dilation + size] += part
+        return padded[:, margin : margin + size], None, None
 
 
 @torch.no_grad()

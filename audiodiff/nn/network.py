@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.frontends.frontend import Frontend
+from audiodiff.nn.layers import apply_mask
 from audiodiff.nn.unet1d import UNet1d, length_mask, pad_frames
 from audiodiff.ranges import NonNegative, Positive
 
@@ -125,6 +126,7 @@ class Network(nn.Module):
         features = self._fold(pad_frames(features, padded))
         condition = None if condition is None else self._fold(condition)
         output = self.unet(features, log_snr, condition, mask, embedding, tokens, cond.token_mask)
+        output = output if cond.samples is None else apply_mask(output, mask)
         output = rearrange(output, "b (k c) f -> b c (f k)", k=self.fold)[..., :frames]
         parts = output.chunk(self.num_outputs, dim=1)
         decoded = torch.cat([self.frontend.decode(part, state, samples) for part in parts], dim=1)

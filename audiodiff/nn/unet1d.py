@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from audiodiff.nn.attention import CrossAttention, SelfAttention
 from audiodiff.nn.convnext import ConvNextBlock
 from audiodiff.nn.convolution import FrameConv1d
-from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample, apply_mask
+from audiodiff.nn.layers import DILATION_CYCLES, Downsample, NoiseLevelEmbedding, ResidualBlock, Upsample
 from audiodiff.ranges import NonNegative, Positive
 
 BLOCKS = {"residual": ResidualBlock, "convnext": ConvNextBlock}
@@ -160,7 +160,7 @@ class UNet1d(nn.Module):
             token_mask: (B, N) bool, True where a token is valid; None: all are.
 
         Returns:
-            (B, out_features, F)
+            (B, out_features, F), not masked
         """
         if (condition is None) != (self.condition == 0):
             channels = 0 if condition is None else condition.shape[1]
@@ -192,7 +192,7 @@ class UNet1d(nn.Module):
         for i in reversed(range(len(self.down))):
             hidden = (self.upsample[i](hidden) + skips[i]) * 2**-0.5
             hidden = run(f"up{i}", cast(nn.ModuleList, self.up[i]), hidden, i)
-        return apply_mask(self.conv_out(nn.functional.silu(hidden)), masks[0])
+        return self.conv_out(nn.functional.silu(hidden))
 
     def _blocks(self, blocks: Iterable[nn.Module], hidden: Tensor, *inputs: Tensor | None) -> Tensor:
         """Run residual blocks on the hidden frames, with embedding, condition and mask."""

@@ -32,12 +32,12 @@ class ExponentialMovingAverage(WeightAveraging):
     """
 
     def __init__(self, decay: UnitInterval = 0.999):
-        super().__init__(use_buffers=False, avg_fn=self._average)
+        super().__init__(use_buffers=False, multi_avg_fn=self._average)
         self.decay = decay
 
-    def _average(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
         decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
-        return torch.lerp(current, averaged, decay)
+        torch._foreach_lerp_(averaged, current, 1 - decay)
 
     def on_train_end(self, trainer, module) -> None:
         """Keep the trained weights, from which a longer run may resume; Lightning would replace them by the average."""

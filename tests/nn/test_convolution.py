@@ -122,6 +122,27 @@ def test_half_precision_under_autocast():
 
 @pytest.mark.parametrize(
     "arguments",
+    [{"kernel_size": 1}, {"kernel_size": 3, "padding": 2, "dilation": 2}, {"kernel_size": 2, "stride": 2}],
+)
+def test_half_precision_gradients_are_those_of_single_precision(arguments):
+    """One product of all taps: results and gradients are as near as bfloat16 is."""
+    torch.manual_seed(0)
+    conv, x = FrameConv1d(16, 24, **arguments), random(3, 16, 13).requires_grad_()
+    found = {}
+    for half in (False, True):
+        conv.zero_grad()
+        x.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = conv(x)
+        assert out.dtype == (torch.bfloat16 if half else torch.float32)
+        out.float().square().sum().backward()
+        found[half] = [out.detach().float(), x.grad, conv.weight.grad.clone(), conv.bias.grad.clone()]
+    for half, full in zip(found[True], found[False], strict=True):
+        torch.testing.assert_close(half, full, rtol=0, atol=0.02 * float(full.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "arguments",
     [{"groups": 2}, {"padding": 1, "dilation": 2}, {"stride": 2}, {"padding": 1, "padding_mode": "circular"}],
 )
 def test_other_convolutions_are_refused(arguments):

@@ -6,9 +6,7 @@ from audiodiff.audio.mel.spectrogram import (
     filterbank,
     full_scale,
     interpolation,
-    magnitudes,
     pad_waveform,
-    spectrum,
     window,
 )
 
@@ -20,8 +18,6 @@ __all__ = [
     "filterbank",
     "full_scale",
     "interpolation",
-    "magnitudes",
     "pad_waveform",
-    "spectrum",
     "window",
 ]

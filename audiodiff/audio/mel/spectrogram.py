@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from audiodiff.audio.mel.scale import corners, triangles
 from audiodiff.audio.mel.spec import MelSpec
 from audiodiff.errors import UserError
+from audiodiff.stft import magnitudes, spectrum
 
 
 class _Cached(Protocol):
@@ -100,19 +101,6 @@ def pad_waveform(waveform: Tensor, spec: MelSpec, samples: Tensor | None = None)
     folded = position % period
     source = torch.minimum(torch.minimum(folded, period - folded), length - 1)
     return waveform.gather(1, source.expand(len(waveform), -1))
-
-
-def spectrum(padded: Tensor, window: Tensor, hop_length: int) -> Tensor:
-    """Short-time Fourier transform of a padded signal: (B, L) -> (B, K, bins), complex."""
-    return torch.fft.rfft(padded.unfold(-1, window.shape[-1], hop_length) * window)
-
-
-def magnitudes(stft: Tensor, power_offset: float) -> Tensor:
-    """Magnitudes |X|, or sqrt(|X|^2 + offset) if there is an offset."""
-    if power_offset == 0 and stft.requires_grad:
-        return stft.abs()  # its gradient is finite where it is 0
-    power = torch.addcmul(stft.real.square(), stft.imag, stft.imag)
-    return (power + power_offset if power_offset else power).sqrt()
 
 
 class MelSpectrogram(nn.Module):

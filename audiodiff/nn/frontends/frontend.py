@@ -20,6 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from audiodiff.ranges import NonNegative, Positive
+from audiodiff.stft import synthesize
 
 _LARGEST_FFT = 2**16
 
@@ -163,42 +164,25 @@ class StftFrontend(Frontend):
         padded = nn.functional.pad(x.float(), (margin, margin + -x.shape[-1] % self.hop_length))
         spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window)
         real = torch.view_as_real(spectrum)
-        if torch.is_grad_enabled():
-            features = rearrange(real, "b c f bins two -> b (two c bins) f")
-        else:  # frame by frame in memory, as convolutions then read them
-            features = rearrange(real, "b c f bins two -> b f (two c bins)").transpose(1, 2)
+        # Frame by frame in memory, as convolutions read them.
+        features = rearrange(real, "b c f bins two -> b f (two c bins)").transpose(1, 2)
         return features.to(x.dtype), spectrum.transpose(-1, -2)
 
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
         """Mask the spectra, add, invert each frame and overlap-add with the constant norm."""
-        mask, *rest = self._spectra(output.float())
+        mask, *rest = self._spectra(output)
         state = state.transpose(-1, -2)
         spectrum = mask * state[:, : self.channels]
         for k in range(self.signals):
-            spectrum = spectrum + rest[k] * state[:, self.channels + k, None]
+            spectrum = torch.addcmul(spectrum, rest[k], state[:, self.channels + k, None])
         spectrum = spectrum + rest[-1] if self.additive else spectrum
-        frames = (torch.fft.irfft(spectrum, n=self.n_fft) * (self.window * self.hop_length)).flatten(0, 1)
-        signal = self._join(frames).unflatten(0, (len(output), self.channels))
+        signal = synthesize(spectrum.flatten(0, 1), self.window * self.hop_length, self.hop_length)
+        signal = signal.unflatten(0, (len(output), self.channels))
         margin = self.n_fft - self.hop_length
         return signal[..., margin : margin + samples].to(output.dtype)
 
     def _spectra(self, output: Tensor) -> Tensor:
-        """(B, out_features, F) as complex (parts, B, C, F, bins), in the memory order of the output."""
+        """(B, out_features, F) as complex64 (parts, B, C, F, bins)."""
         sizes = {"c": self.channels, "bins": self.bins, "two": 2}
-        if output.requires_grad:
-            parts = rearrange(output, "b (parts c bins two) f -> parts b c bins f two", **sizes).contiguous()
-            return torch.view_as_complex(parts).transpose(-1, -2)
-        rows = output.transpose(1, 2).contiguous()
+        rows = output.transpose(1, 2).float().contiguous()
         return torch.view_as_complex(rearrange(rows, "b f (parts c bins two) -> parts b c f bins two", **sizes))
-
-    def _join(self, frames: Tensor) -> Tensor:
-        """Overlap-add frames (B, F, n_fft) to (B, T)."""
-        count, overlaps = frames.shape[1], self.n_fft // self.hop_length
-        if frames.requires_grad:  # slower, but its gradient is one operation
-            length = (count - 1) * self.hop_length + self.n_fft
-            columns, size, stride = frames.transpose(1, 2), (1, self.n_fft), (1, self.hop_length)
-            return nn.functional.fold(columns, (1, length), size, stride=stride).flatten(1)
-        signal = frames.new_zeros(len(frames), count + overlaps - 1, self.hop_length)
-        for i, part in enumerate(frames.split(self.hop_length, dim=-1)):
-            signal[:, i : i + count] += part
-        return signal.flatten(1)
