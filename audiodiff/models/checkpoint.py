@@ -201,9 +201,10 @@ def locate(model: str | Path) -> Path:
 
 
 def type_of(folder: Path) -> str:
-    """The model type of a folder, under today's name; empty if its config has none."""
+    """The model type of a checkpoint or an exported model, under today's name; empty if its config has none."""
     try:
-        with (folder / "config.json").open("rb") as file:
+        config = folder / "config.json"
+        with (config if config.is_file() else folder / EXPORTED).open("rb") as file:
             kind = str(json.loads(file.read(_LARGEST_CONFIG))["type"])
         return MODELS.get(kind, kind)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

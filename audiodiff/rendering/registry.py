@@ -7,6 +7,7 @@ from pathlib import Path
 
 from audiodiff.audio.mel import MelSpec
 from audiodiff.errors import UserError
+from audiodiff.models.onnx_export import is_export
 from audiodiff.pipelines.options import SpeechOptions, SynthesisOptions
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
@@ -57,7 +58,9 @@ def _render_mels(model: Path, request: Request, report: Callable[[UserError], No
     request.refuse("a vocoder", "vocoder", "lexicon")
     options = request.options.of(SynthesisOptions, "a vocoder")
     spec = None if request.mel_spec is None else MelSpec.preset(request.mel_spec)
-    vocoder = Vocoder.from_pretrained(model, request.device, request.precision, compile=request.compile)
+    vocoder = Vocoder.from_pretrained(
+        model, request.device, request.precision, _backend(model), compile=request.compile
+    )
     inputs = find_inputs(request.inputs, request.out, report)
     return render(vocoder, inputs, request.out, options, report, request.files, spec, request.convert_mel)
 
@@ -67,10 +70,14 @@ def _render_texts(model: Path, request: Request, report: Callable[[UserError], N
     options = request.options.of(SpeechOptions, "a voice")
     lines = read_lines(request.inputs)
     synthesizer = SpeechSynthesizer.from_pretrained(
-        model, request.device, request.precision, vocoder=request.vocoder, lexicon=request.lexicon
+        model, request.device, request.precision, _backend(model), vocoder=request.vocoder, lexicon=request.lexicon
     )
     digest = None if request.lexicon is None else hashlib.sha256(request.lexicon.read_bytes()).hexdigest()
     return render_speech(synthesizer, lines, request.out, options, report, request.files, digest)
+
+
+def _backend(model: Path) -> str:
+    return "onnx" if is_export(model) else "torch"
 
 
 # None: there is nothing to render; `audiodiff generate` is for audio models.

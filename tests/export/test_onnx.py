@@ -107,6 +107,25 @@ def test_voice_equals_torch(exported):
     assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
 
 
+def test_an_export_renders_as_the_model_does(exported, command, tmp_path):
+    model = make_model()
+    folder = exported(model)
+    mel = Vocoder.from_pretrained(folder.parent / "model").mel(sound(2000))
+    save_mel(tmp_path / "one.safetensors", mel, model.mel_spec)
+    for source, out in ((folder, "onnx"), (folder.parent / "model", "torch")):
+        words = ("--model", source, "--out", tmp_path / out, "--steps", 2, "--device", "cpu")
+        status, output, errors = command("render", tmp_path / "one.safetensors", *words)
+        assert status == 0 and output.startswith("1 rendered"), errors
+    ours, theirs = (soundfile.read(tmp_path / out / "one.wav")[0] for out in ("onnx", "torch"))
+    assert np.abs(ours - theirs).max() < 1e-4
+    sidecar = json.loads(next((tmp_path / "onnx").glob("one*.json")).read_text())
+    assert sidecar["model_hash"] == onnx_export.read(folder).digest
+    status, _, errors = command(
+        "render", tmp_path / "one.safetensors", *words[2:], "--model", folder, "--device", "cuda"
+    )
+    assert status == 1 and errors.startswith("error: device cuda") and len(errors.splitlines()) == 1
+
+
 def test_weights_in_half_precision_are_those_weights_rounded(exported):
     model = make_model()
     stored = graph_weights.to_half(graph_of(exported, model), {"network.weight"})
