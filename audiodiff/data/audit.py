@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from audiodiff.audio.io import read
+from audiodiff.data.balance import word_counts
+from audiodiff.data.fingerprint import fingerprint, near_duplicates
 from audiodiff.data.manifest import SPLITS, Clip, Manifest
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
@@ -26,6 +28,7 @@ FRAME_SECONDS = 0.02
 MISFIT_MARGIN, MISFIT_DEVIATIONS = 0.5, 5.0  # nats per frame, and robust deviations, below the corpus' median
 QUIET_DBFS, LOUD_DBFS = -40.0, -6.0  # RMS level of a whole clip
 SLOWEST, FASTEST = 3.0, 22.0  # letters or phonemes per second, without the silence at the ends where it is known
+SHOWN_WORDS = 12
 FEWEST_LETTERS = 10  # a word alone may be as slow as it likes
 LONGEST_PHONEME = 1.0  # seconds; pauses are longer
 FINDINGS = {
@@ -35,6 +38,7 @@ FINDINGS = {
     "level": f"RMS outside {QUIET_DBFS:g} to {LOUD_DBFS:g} dBFS",
     "text": "speech rate, duration of a phoneme or alignment score that does not fit its text",
     "duplicates": "same samples as another clip",
+    "near-duplicates": "nearly the same sound as another clip, of those with a label or a caption",
     "unreadable": "cannot be read, left out",
     "left out": "prepared on purpose without these",
 }
@@ -81,6 +85,16 @@ class CorpusSummary:
     longest_seconds: float
     rms_dbfs: tuple[float, ...] | None
     peak_dbfs: float | None
+    caption_words: dict[str, int] = field(default_factory=dict)
+
+    def describe_captions(self) -> str:
+        """The most frequent words of captions and their counts, "" if there are no captions."""
+        words = list(self.caption_words.items())
+        if not words:
+            return ""
+        single = sum(count == 1 for _, count in words)
+        most = ", ".join(f"{word} {count}" for word, count in words[:SHOWN_WORDS])
+        return f"  {len(words)} caption words, {single} of them in one clip only; in most clips: {most}"
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,8 @@ class Audit:
                     f"  RMS {low:.1f} / {middle:.1f} / {high:.1f} dBFS (5%, median, 95%);"
                     f" peak {summary.peak_dbfs:.1f} dBFS"
                 )
+            if captions := summary.describe_captions():
+                lines.append(captions)
             lines.append(f"  license: {'; '.join(summary.licenses) or 'not stated'}")
         for kind, explanation in FINDINGS.items():
             found = self.findings.get(kind, [])
@@ -178,6 +194,7 @@ def audit(
     manifest = manifest if isinstance(manifest, Manifest) else Manifest.load(manifest)
     findings: dict[str, list] = {kind: list((left_out or {}).get(kind, [])) for kind in FINDINGS}
     statistics: dict[str, ClipStatistics] = {}
+    prints: dict[Clip, np.ndarray] = {}
     for clip in progress(manifest.clips, desc="audit", unit="clip") if progress else manifest.clips:
         try:
             audio = read(manifest.path(clip), channels=clip.channels)
@@ -185,10 +202,13 @@ def audit(
             findings["unreadable"].append((clip.id, error.problem))
             continue
         statistics[clip.id] = measure(audio.samples.numpy(), audio.sample_rate)
+        if clip.caption or clip.label:
+            prints[clip] = fingerprint(audio.samples.numpy(), audio.sample_rate)
         for kind, problem in statistics[clip.id].findings():
             findings[kind].append((clip.id, problem))
     findings["text"] += [(clip.id, problem) for clip in manifest.clips if (problem := _misfit(clip))]
     findings["duplicates"] += _duplicates(manifest.clips)
+    findings["near-duplicates"] += _near_duplicates(prints)
     findings["text"] += poorly_aligned(manifest.clips)
     groups: dict[str, list[Clip]] = defaultdict(list)
     for clip in manifest.clips:
@@ -242,6 +262,18 @@ def _duplicates(clips: Iterable[Clip]) -> list[tuple[str, str]]:
     return found
 
 
+def _near_duplicates(prints: dict[Clip, np.ndarray]) -> list[tuple[str, str]]:
+    """Clips that sound nearly like another one; those in two splits first."""
+    clips = list(prints)
+    found = []
+    for place, other, cosine in near_duplicates(list(prints.values())):
+        one, like = clips[place], clips[other]
+        if one.content != like.content or not one.content:
+            apart = f", in {like.split} and not in {one.split}" if one.split != like.split else ""
+            found.append((one.id, f"like {like.id}, cosine {cosine:.3f}{apart}"))
+    return sorted(found, key=lambda entry: " and not in " not in entry[1])
+
+
 def _summary(clips: list[Clip], statistics: dict[str, ClipStatistics]) -> CorpusSummary:
     seconds = {s: [clip.seconds for clip in clips if clip.split == s] for s in SPLITS}
     measured = [statistics[clip.id] for clip in clips if clip.id in statistics]
@@ -260,6 +292,7 @@ def _summary(clips: list[Clip], statistics: dict[str, ClipStatistics]) -> Corpus
         longest_seconds=max(clip.seconds for clip in clips),
         rms_dbfs=tuple(float(q) for q in np.percentile(levels, [5, 50, 95])) if levels else None,
         peak_dbfs=max(m.peak_dbfs for m in measured) if measured else None,
+        caption_words=word_counts(clip.caption for clip in clips),
     )
 
 

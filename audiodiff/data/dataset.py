@@ -3,7 +3,8 @@
 `CropDataset` is an endless stream without state: item `draw` is a pure function of (seed, draw), so the number of
 workers, their order and interruptions make no difference. The stream consists of passes. In a pass every clip comes up
 once per crop length that it holds (at least once), so that clips are weighted by their length, in an order that is a
-permutation keyed by (seed, pass). The position of the crop within the clip is keyed by (seed, draw).
+permutation keyed by (seed, pass). The position of the crop within the clip is keyed by (seed, draw). With weights, a
+clip comes up in a pass as often as its weight says, rounded up or down at random, in systematic sampling.
 
 A crop is read by seeking: only its own samples, and a margin on both sides if it is resampled, so that it equals the
 same segment of the whole resampled clip. For that it starts on a common grid of both sample rates.
@@ -42,6 +43,7 @@ class CropDataset(Dataset):
         from_start: whether crops start where their clips start, as one-shots do.
         conditioners: raw values of these, which are without weights, are fields of every item.
         augmentation: random changes of the crops; None: as recorded.
+        weights: of the clips, which then come up regardless of their lengths; None: by their lengths.
 
     Raises:
         UserError: the manifest has no clip.
@@ -57,20 +59,21 @@ class CropDataset(Dataset):
         from_start: bool = False,
         conditioners: Sequence[Conditioner] = (),
         augmentation: Augmentation | None = None,
+        weights: Sequence[float] | None = None,
     ):
         if not len(manifest):
             raise UserError(manifest.root, "has no clips in this split", "prepare more data")
         self.manifest, self.sample_rate, self.samples, self.seed = manifest, sample_rate, samples, seed
         self.channels, self.from_start = channels, from_start
         self.conditioners, self.augmentation = tuple(conditioners), augmentation
-        lengths = [samples if from_start else _length_at(clip, sample_rate) for clip in manifest.clips]
-        self._entries = np.repeat(np.arange(len(lengths)), [max(1, round(length / samples)) for length in lengths])
+        self._entries = np.repeat(np.arange(len(manifest)), crop_counts(manifest, sample_rate, samples, from_start))
+        self.weights = None if weights is None else np.asarray(weights, np.float64)
         self._pass, self._order = -1, self._entries
         self._played: tuple[int, Clip] | None = None
 
     @property
     def draws_per_pass(self) -> int:
-        """Number of draws in which every clip comes up at least once."""
+        """Number of draws in which every clip comes up at least once, unless there are weights."""
         return len(self._entries)
 
     def clip(self, draw: int) -> Clip:
@@ -83,7 +86,8 @@ class CropDataset(Dataset):
         number, place = divmod(draw, self.draws_per_pass)
         if number != self._pass:  # a cache of the last pass' order
             rng = np.random.default_rng((self.seed, _ORDER, number))
-            self._pass, self._order = number, rng.permutation(self._entries)
+            chosen = self._entries if self.weights is None else _systematic(self.weights, len(self._entries), rng)
+            self._pass, self._order = number, rng.permutation(chosen)
         clip = self.manifest.clips[self._order[place]]
         if self.augmentation is None:
             return clip
@@ -218,6 +222,18 @@ def read_padded(manifest: Manifest, clip: Clip, sample_rate: int, start: int, sa
     step = sample_rate // gcd(clip.sample_rate, sample_rate)
     crop = read_crop(manifest, clip, sample_rate, start // step * step, samples)
     return torch.nn.functional.pad(crop, (0, samples - crop.shape[-1]))
+
+
+def crop_counts(manifest: Manifest, sample_rate: int, samples: int, from_start: bool) -> list[int]:
+    """How many crops of `samples` each clip holds, at least one; one if they start where their clips start."""
+    lengths = [samples if from_start else _length_at(clip, sample_rate) for clip in manifest.clips]
+    return [max(1, round(length / samples)) for length in lengths]
+
+
+def _systematic(weights: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` indices, each as often as its share of the weights says, rounded up or down."""
+    edges = np.cumsum(weights) * (count / weights.sum())
+    return np.minimum(np.searchsorted(edges, np.arange(count) + random.random(), side="right"), len(weights) - 1)
 
 
 def _length_at(clip: Clip, sample_rate: int) -> int:

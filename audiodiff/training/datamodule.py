@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import lightning
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
@@ -17,8 +18,9 @@ from audiodiff.conditioners.conditioner import Conditioner
 from audiodiff.data.audit import NAME as AUDIT
 from audiodiff.data.audit import Audit
 from audiodiff.data.augmentation import Augmentation
+from audiodiff.data.balance import caption_weights
 from audiodiff.data.corpora.registry import CORPORA
-from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler
+from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler, crop_counts
 from audiodiff.data.manifest import NAME, Clip, Manifest
 from audiodiff.data.preparation import default_folder, prepare
 from audiodiff.errors import UserError
@@ -176,6 +178,8 @@ class AudioData(ManifestData):
         scalars: that the model is conditioned on, of "seconds" and "tempo".
         include_unlabeled: whether to include clips with none of the labels.
         max_seconds: longer clips are left out.
+        balance: "caption" to draw each word of the training captions about equally often (`data.balance`); None: clips
+            by their lengths.
     """
 
     def __init__(
@@ -187,12 +191,13 @@ class AudioData(ManifestData):
         scalars: Sequence[str] = (),
         include_unlabeled: bool = False,
         max_seconds: PositiveFloat | None = None,
+        balance: Literal["caption"] | None = None,
         **options,
     ):
         super().__init__(*arguments, **options)
         self.channels, self.from_start = channels, from_start
         self.labels, self.scalars, self.include_unlabeled = tuple(labels), tuple(scalars), include_unlabeled
-        self.max_seconds = max_seconds
+        self.max_seconds, self.balance = max_seconds, balance
 
     def _load(self, number: int) -> Manifest:
         """The manifest of one of the paths; a folder of audio without one is prepared first, below `data/`.
@@ -246,8 +251,25 @@ class AudioData(ManifestData):
             warnings.warn(f"{self.path}: {problem} and padded with silence: set data.crop_samples", stacklevel=2)
         if self.clip is None and not len(manifest.with_splits("validation")):
             warnings.warn(f"{self.path} has no validation clips: training clips are used instead", stacklevel=2)
-        self.crops = self._crops(self._split(manifest, "train"), augmentation=self.augmentation)
-        self.held_out = self._crops(self._split(manifest, "validation"))
+        training, held_out = self._split(manifest, "train"), self._split(manifest, "validation")
+        self.crops = self._crops(training, augmentation=self.augmentation, weights=self._weights(training))
+        # Without parts a caption has its canonical wording.
+        clips = tuple(replace(clip, caption_parts=()) for clip in held_out.clips)
+        self.held_out = self._crops(replace(held_out, clips=clips))
+
+    def _weights(self, manifest: Manifest) -> np.ndarray | None:
+        """The weights of clips to train on; None if they are not balanced.
+
+        Raises:
+            UserError: they are to be balanced by captions, and there are none.
+        """
+        if self.balance is None:
+            return None
+        captions = [clip.caption for clip in manifest.clips]
+        if not any(captions):
+            fix = "set data.balance=null, or prepare data with captions, such as `audiodiff prepare sounds`"
+            raise UserError("data.balance=caption", f"{self.path} has no captions", fix)
+        return caption_weights(captions, crop_counts(manifest, self.sample_rate, self.crop_samples, self.from_start))
 
     def _crops(self, manifest: Manifest, dataset: type[CropDataset] = CropDataset, **options) -> CropDataset:
         crop = (manifest, self.sample_rate, self.crop_samples, self.seed, self.channels, self.from_start)

@@ -29,13 +29,13 @@ class LatentCrops(CropDataset):
     """As `CropDataset`, with `latents` (Z, samples / stride) instead of the waveform.
 
     Args:
-        arguments: those of `CropDataset`.
+        arguments, options: those of `CropDataset`.
         latents: folder of the files that `encode` wrote.
         stride: samples of a latent frame; crops start and end with whole frames.
     """
 
-    def __init__(self, *arguments, latents: Path, stride: int):
-        super().__init__(*arguments)
+    def __init__(self, *arguments, latents: Path, stride: int, **options):
+        super().__init__(*arguments, **options)
         self.latents, self.stride = latents, stride
 
     def __getitem__(self, draw: int) -> dict:
@@ -91,8 +91,8 @@ class LatentData(AudioData):
         encode(codec.to(device), manifest, self.latents, self.crop_samples)
         super().read()
 
-    def _crops(self, manifest: Manifest, augmentation: None = None) -> CropDataset:
-        return super()._crops(manifest, LatentCrops, latents=self.latents, stride=self.stride)
+    def _crops(self, manifest: Manifest, **options) -> CropDataset:
+        return super()._crops(manifest, LatentCrops, latents=self.latents, stride=self.stride, **options)
 
 
 def codec_hash(found: checkpoint.Checkpoint) -> str:

@@ -73,10 +73,28 @@ def test_seeded_faults_are_found_and_nothing_else(faulty, tmp_path):
         "level": ["faulty/loud", "faulty/quiet"],
         "text": [],
         "duplicates": ["faulty/twin"],
+        "near-duplicates": [],
         "unreadable": ["faulty/text"],
         "left out": ["faulty/blip", "faulty/mute"],
     }
     assert set(found) == set(FINDINGS)
+
+
+def test_caption_words_are_counted_and_near_duplicates_of_captioned_clips_found(tmp_path):
+    rng, t = np.random.default_rng(1), np.arange(RATE) / RATE
+    root = tmp_path / "mine"
+    root.mkdir()
+    one, other = (rng.standard_normal(RATE) * np.exp(-speed * t) * 0.2 for speed in (6, 20))
+    for name, data in {"kick": one, "kick_copy": 0.5 * one, "snare": other, "dull": one * 0.25}.items():
+        soundfile.write(root / f"{name}.wav", data, RATE)
+    (root / "captions.csv").write_text("kick,a kick\nkick_copy,soft kick\nsnare,the snare\n")
+    prepare([f"music:{root}"], tmp_path / "out")
+    found = Audit.load(tmp_path / "out")
+    assert found.corpora["music"].caption_words == {"kick": 2, "snare": 1, "soft": 1}
+    # The clip without a caption is not compared.
+    ((name, problem),) = found.findings["near-duplicates"]
+    assert name == "music/kick_copy" and problem == "like music/kick, cosine 1.000, in test and not in train"
+    assert "3 caption words, 2 of them in one clip only; in most clips: kick 2, snare 1, soft 1" in str(found)
 
 
 def test_sums(faulty, tmp_path):

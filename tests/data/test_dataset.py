@@ -52,6 +52,19 @@ def test_every_pass_is_another_permutation_in_proportion_to_length(manifest):
     assert len(set(passes)) == 3
 
 
+def test_weights_say_how_often_clips_come_up_and_draws_stay_pure(manifest):
+    weights = [4, 0.5, 1, 1, 0.25]
+    dataset, other = (CropDataset(manifest, 16000, 4000, seed=1, weights=weights) for _ in range(2))
+    passes, length = 60, dataset.draws_per_pass
+    drawn = [dataset.clip(draw).id for draw in range(passes * length)]
+    for name, weight in zip(RATES, weights, strict=True):
+        expected = length * weight / sum(weights)
+        counts = [drawn[p * length : (p + 1) * length].count(name) for p in range(passes)]
+        assert set(counts) <= {int(expected), int(expected) + 1}  # systematic: rounded up or down in every pass
+        assert abs(np.mean(counts) - expected) < 0.2
+    assert [other.clip(draw).id for draw in (700, 3, 699)] == [drawn[draw] for draw in (700, 3, 699)]
+
+
 def test_crops_equal_the_whole_file(manifest):
     dataset = CropDataset(manifest, 16000, 4000, seed=1)
     whole = {one.id: read(manifest.path(one), 16000).samples for one in manifest.clips}

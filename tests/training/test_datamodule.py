@@ -4,11 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from audiodiff.data.augmentation import Augmentation, Equalization, Polarity, Speed
+from audiodiff.data.captions import compose
 from audiodiff.data.corpora.tones import write_tones
+from audiodiff.data.manifest import SPLITS
 from audiodiff.errors import UserError
 from audiodiff.training import smoke
 from audiodiff.training.datamodule import AudioData, ManifestData
@@ -142,6 +145,36 @@ def test_augmentation_changes_training_crops_only(tones):
     assert torch.equal(batches[0], -batches[1])
     validation = [one.validation_crops()[0]["waveform"] for one in sounds]
     assert torch.equal(*validation)
+
+
+@pytest.fixture
+def captioned(tmp_path):
+    """Tones of which one training clip and one held-out clip are low, the others high."""
+    manifest = write_tones(tmp_path, clips=12, seconds=0.5)
+    first = {split: next(clip for clip in manifest.clips if clip.split == split).id for split in SPLITS}
+    captions = {clip.id: compose(["tone"], ["low" if clip.id in first.values() else "high"]) for clip in manifest.clips}
+    clips = [replace(c, caption=captions[c.id].text, caption_parts=captions[c.id].parts) for c in manifest.clips]
+    replace(manifest, clips=tuple(clips)).save()
+    return tmp_path
+
+
+def test_captions_are_balanced_in_training_and_canonical_in_validation(captioned):
+    counts = []
+    for balance in (None, "caption"):
+        data = AudioData(captioned, 16000, 2048, 4, balance=balance, from_start=True)
+        data.setup("fit")
+        drawn = [data.crops.clip(draw) for draw in range(40 * data.crops.draws_per_pass)]
+        counts.append(sum(clip.caption == "low tone" for clip in drawn) / len(drawn))
+        assert all(clip.caption_parts for clip in drawn)
+        held_out = [data.held_out.clip(draw) for draw in range(data.held_out.draws_per_pass)]
+        wordings = {clip.draw_caption(np.random.default_rng(seed)) for clip in held_out for seed in range(20)}
+        assert wordings == {"low tone", "high tone"}
+    assert counts[0] == pytest.approx(1 / 8) and counts[1] == pytest.approx(1 / 2, abs=0.01)
+
+
+def test_captions_that_there_are_not_cannot_be_balanced(tones):
+    with pytest.raises(UserError, match=r"data\.balance=caption"):
+        AudioData(tones, 16000, 2048, 4, balance="caption").setup("fit")
 
 
 def test_latents_cannot_be_augmented(tones):

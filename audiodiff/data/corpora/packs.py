@@ -9,6 +9,7 @@ import io
 import re
 import struct
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,16 +20,23 @@ import numpy as np
 import soundfile
 import torch
 
-from audiodiff.audio.io import EXTENSIONS, Audio, read
+from audiodiff.audio.io import EXTENSIONS, Audio, read, resample
 from audiodiff.data.corpora import debian, music, packages
 
+_RATE, _MOST_RATE = 44100, 48000  # Hz
 _OPENSFX_LICENSES = {
     "Creative Commons Attribution-ShareAlike 3.0": "CC-BY-SA-3.0",
     "Creative Commons Attribution 3.0": "CC-BY-3.0",
     "Creative Commons Zero 1.0": "CC0-1.0",
 }
+_ORIGINAL = re.compile(r'"([^"]+\.\w{3,4})"')
 _CHORD = re.compile(r"([A-G])(sharp|flat)? ?(major|min[a-z]+)(7b5)?(?:_(UP|DOWN|Down))?_\d+$")
+_COPIES = {"Bmajor": "its recordings are those of B flat major"}
+_FREEDOOM_GROUPS = dict.fromkeys(("oof", "noway", "skldth"), "oof")  # edited from one recording
 _STROKE = re.compile(r"(softest|soft|med|hard|hardest)$", re.IGNORECASE)
+_TAKE = re.compile(
+    r"([\W_]*\d+x?|~|[\W_]+(up|down|softest|soft|med|medium|hardest|hard|loud|tiny|small|large|huge|in|out))$", re.I
+)
 _TITLE = re.compile(r'^"(?P<title>[^"]+)"\.? (?P<credit>.*?)\.? ?License: (?P<license>.+?)\.?( Original is .*)?$')
 
 
@@ -136,7 +144,10 @@ def opensfx(downloads: Path) -> list[Sound]:
         credit = re.sub(r"[()]", "", match["credit"]).replace(";", ",")
         name = match["title"].removeprefix("Toyland: ").removeprefix("Tropical: ")
         license = f"{stated or match['license']} ({credit})"
-        found.append(Sound(f"{number:02d}", name, partial(_riff, content), license))
+        original = _ORIGINAL.search(match["credit"])  # several sounds are edited from one recording
+        found.append(
+            Sound(f"{number:02d}", name, partial(_riff, content), license, group=original[1] if original else "")
+        )
     return found
 
 
@@ -148,7 +159,7 @@ def freedoom(downloads: Path) -> list[Sound]:
         lumps |= dict(_lumps(path.read_bytes()))
     license = "BSD-3-Clause (Contributors to the Freedoom project)"
     return [
-        Sound(name, name, partial(_digitized, content), license, group=re.sub(r"\d+$", "", name))
+        Sound(name, name, partial(_digitized, content), license, group=_FREEDOOM_GROUPS.get(name) or _group(name))
         for name, content in sorted(lumps.items())
     ]
 
@@ -171,7 +182,8 @@ def hydrogen(package: str, downloads: Path) -> list[Sound]:
             instrument = stem if kit == "Audiophob" else one.piece.partition("/")[2]
             stroke = _STROKE.search(stem)
             name, details, group = f"{instrument} {stroke[1] if stroke else ''}", (), _group(one.piece)
-        found.append(Sound(one.key, name, read_file, license, details, group, one.exclude_reason))
+        reason = one.exclude_reason or _COPIES.get(stem.partition("_")[0], "")
+        found.append(Sound(one.key, name, read_file, license, details, group, reason))
     return found
 
 
@@ -209,17 +221,20 @@ def _files(folder: Path, license: Callable[[Path], str], *suffixes: str) -> list
 def _group(key: str) -> str:
     """What takes and strokes of one source have in common: the key without numbers, strokes and directions."""
     group = key
-    while (
-        shorter := re.sub(
-            r"[\W_]*(\d+x?|~|(?i:up|down|softest|soft|med|medium|hardest|hard|loud|tiny|small|large|huge))$", "", group
-        )
-    ) != group:
+    while (shorter := _TAKE.sub("", group)) != group:
         group = shorter
     return group or key
 
 
 def _mono(path: Path) -> Audio:
-    return read(path)
+    """A file in mono, at 44.1 kHz if it has more than is heard, scaled if a decoder goes beyond full scale."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*rarely intended")  # of 96 kHz
+        audio = read(path)
+    samples, rate = audio.samples, audio.sample_rate
+    if rate > _MOST_RATE:
+        samples, rate = resample(samples, rate, _RATE), _RATE
+    return Audio(samples / max(1.0, float(samples.abs().max()) if samples.numel() else 0.0), rate)
 
 
 def _riff(content: bytes) -> Audio:

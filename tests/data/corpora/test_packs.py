@@ -55,6 +55,7 @@ def test_opensfx_sounds_have_the_license_of_their_title(tmp_path, monkeypatch):
     found, plop, helicopter = packs.opensfx(tmp_path)
     assert found.license == 'CC-BY-3.0 (Original "a.aif" by Leon M. Edited by W)'
     assert (plop.name, plop.license) == ("Bubble plop", "CC0-1.0 (By J)")
+    assert (found.group, plop.group) == ("a.aif", "")
     assert helicopter.license.startswith("CC-BY-SA-3.0")
     assert torch.equal(plop.read().samples, torch.full((22050,), 0.125)) and plop.read().sample_rate == 22050
 
@@ -81,6 +82,7 @@ def test_freedoom_lumps_are_unsigned_bytes_with_padding(tmp_path, monkeypatch):
         "ion huge~": "ion",
         "2": "2",
         "Amajor_UP_02": "Amajor",
+        "hyperdrive out": "hyperdrive",
     }.items(),
 )
 def test_takes_and_strokes_are_one_group(key, group):
