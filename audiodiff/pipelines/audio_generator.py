@@ -25,7 +25,7 @@ from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import autoencoder
 from audiodiff.options import whole_number
-from audiodiff.pipelines import seeds
+from audiodiff.pipelines import memory, seeds
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.pipelines.steering import Steering, describe_guidance, guidance_of
@@ -160,6 +160,9 @@ class AudioGenerator(Pipeline):
         denoiser: Any = self.model.denoiser
         if frames > window or config.loop:
             denoiser = Windowed(denoiser, window, loop=config.loop)
+        else:
+            rate = self.sample_rate / self.model.stride
+            memory.check(self.model.network, len(clip_seeds), frames, rate, self.device)
         first = 0 if prefix is None else prefix.shape[-1]
         denoiser, condition = self._steering(len(clip_seeds), frames, config, first).steer(denoiser)
         where = (clip_seeds, self.model.network.frontend.channels, frames, 0, self.device)

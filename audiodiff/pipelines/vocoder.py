@@ -14,7 +14,7 @@ from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.options import real_number, whole_number
-from audiodiff.pipelines import low_latency, seeds
+from audiodiff.pipelines import low_latency, memory, seeds
 from audiodiff.pipelines.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 from audiodiff.pipelines.inputs import Mels, mel_tensors
 from audiodiff.pipelines.mel_stream import MelStream
@@ -208,6 +208,7 @@ class Vocoder(Pipeline):
         sampler = self.model.sampler_for(steps, name)
         frames = [item.shape[-1] for item in mels]
         longest = max(frames) if self._recorded is None else bucket(max(frames))
+        memory.check(self.model.network, len(mels), longest * self.spec.hop_length, self.sample_rate, self.device)
         held = torch.stack([_hold(item, longest) for item in mels]).to(self.device, torch.float32)
         hop = self.spec.hop_length
         lengths = [count * hop for count in frames]

@@ -1,11 +1,12 @@
 """Batch rendering: many recordings and mels to audio files, in batches of similar length (`rendering.jobs`).
 
 A file is rendered when it is missing, or when its input has changed since. One that was rendered with other settings is
-an error. (A batch that does not fit into memory is rendered clip by clip.)
+an error. A batch that does not fit into memory is rendered clip by clip, with a warning that says how many would.
 """
 
 import errno
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError, first_line
 from audiodiff.files import folder_lock
+from audiodiff.pipelines.memory import DoesNotFit
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.vocoder import Vocoder
@@ -154,17 +156,25 @@ class _Renderer:
                 callback=advance,
             )
         except (ValueError, MemoryError, RuntimeError) as error:  # torch's lack of memory is a RuntimeError
-            if len(clips) > 1:
-                for clip in clips:
-                    if clip[0].missing:
-                        self._synthesize([clip], None)
-            else:
-                self.writer.fail(UserError(jobs[0].source.path, f"cannot be rendered ({first_line(error)})"))
+            self._one_by_one(clips, error)
             return
         speed = sum(audio.seconds for audio in rendered) / (time.perf_counter() - started)
         for job, audio, length in zip(jobs, rendered, lengths, strict=True):
             if job.missing:
                 self._write(job, io.Audio(audio.samples[:length], audio.sample_rate), speed)
+
+    def _one_by_one(self, clips: list[tuple[RenderJob, Tensor, int]], error: Exception) -> None:
+        """After an error of a batch; that of a single clip is its own."""
+        if len(clips) > 1:
+            if isinstance(error, DoesNotFit):
+                warnings.warn(f"{error}; rendering it clip by clip", stacklevel=2)
+            for clip in clips:
+                if clip[0].missing:
+                    self._synthesize([clip], None)
+        elif isinstance(error, DoesNotFit):
+            self.writer.fail(UserError(clips[0][0].source.path, error.problem, error.fix))
+        else:
+            self.writer.fail(UserError(clips[0][0].source.path, f"cannot be rendered ({first_line(error)})"))
 
     def _write(self, job: RenderJob, audio: io.Audio, speed: float) -> None:
         entries = {
