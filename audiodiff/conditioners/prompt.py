@@ -31,6 +31,7 @@ from audiodiff.options import Option
 from audiodiff.ranges import NonNegative, Positive
 from audiodiff.text.static_embedding import StaticEmbedding, content_words, load_embedding, normalize
 
+MAX_CHARACTERS = 10_000
 _VECTOR = 256  # width of the vectors of all `SOURCES`
 _SHOWN = 3  # unknown words of a warning
 
@@ -113,9 +114,12 @@ class Prompt(Conditioner):
             UserWarning: words that no training caption has, or more tokens than are used.
 
         Raises:
-            UserError: not a text, or the static embeddings are missing or others than the model was trained with.
+            UserError: not a text, more than `MAX_CHARACTERS`, or the static embeddings are missing or others than the
+                model was trained with.
         """
         text = normalize(OPTIONS["prompt"].check("prompt", request.get("prompt")) or "")
+        if len(text) > MAX_CHARACTERS:
+            raise UserError(f"prompt of {len(text)} characters", "too long", f"use at most {MAX_CHARACTERS}")
         if text:
             self._warn_of_length(text)
             self._warn_of_unknown_words(text)

@@ -13,7 +13,7 @@ import torch
 from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import MAX_SECONDS, control, limited, named, parse
 from audiodiff.demo.figure import spectrum_figure
-from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch
+from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch, with_warnings
 from audiodiff.demo.uploads import read_upload
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.presets import NAMES
@@ -101,8 +101,10 @@ class App:
         *values, progress = values
         with show_errors():
             config = self._config(parse(self.options, DEFAULTS, values))
-            audio, elapsed = yield from run_with_progress(
-                lambda callback: stopwatch(lambda: self.generator.generate(config, callback=callback)),
+            (audio, elapsed), messages = yield from run_with_progress(
+                lambda callback: with_warnings(
+                    lambda: stopwatch(lambda: self.generator.generate(config, callback=callback))
+                ),
                 progress,
                 self.lock,
             )
@@ -111,6 +113,9 @@ class App:
                 "model_hash": self.generator.model_hash,
             }
             settings["real_time_factor"] = round(audio.seconds / elapsed, 2)
+            settings["warnings"] = messages
+            for message in messages:  # such as of words that a model does not know
+                gr.Warning(message)
             mono = torch.atleast_2d(audio.samples).mean(0)
             yield spectrum_figure(mono, audio.sample_rate), player(audio), settings
 

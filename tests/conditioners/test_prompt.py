@@ -84,6 +84,8 @@ def test_known_words_and_their_plurals_are_not_warned_of(prompt):
 def test_a_prompt_is_a_text(prompt):
     with pytest.raises(UserError, match=r"prompt 3: .*text"):
         prompt.parse({"prompt": 3})
+    with pytest.raises(UserError, match=r"prompt of 10001 characters: too long; use at most 10000"):
+        prompt.parse({"prompt": "a" * 10001})
 
 
 def test_a_checkpoint_names_the_embeddings_and_refuses_others(prompt):

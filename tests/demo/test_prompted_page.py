@@ -1,0 +1,56 @@
+"""The page of a generator that takes prompts: the clip of the Python API, and what is said about a prompt."""
+
+import gradio as gr
+import pytest
+import torch
+
+from audiodiff.demo import generator_page
+from audiodiff.pipelines.audio_generator import AudioGenerator
+
+
+@pytest.fixture(scope="module")
+def app(make_prompted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prompted") / "model"
+    model = make_prompted()
+    prompt = next(one for one in model.conditioners if one.name == "prompt")
+    prompt.words = ("rain", "wind")
+    model.save_pretrained(folder)
+    return generator_page.App(folder, "cpu")
+
+
+def request(app, **options):
+    values = {**app.defaults, "steps": 2, "seconds": 0.1, "labels": [], "prompt": "", **options}
+    return list(app.generate(*(values.get(name) for name in app.options), lambda *_, **__: None))[-1]
+
+
+def test_same_prompt_and_seed_same_clip(app):
+    options = {"prompt": "rain", "negative": "wind", "guidance_scale": 3.0, "seed": 4}
+    _, (rate, samples), settings = request(app, **options)
+    expected = AudioGenerator.from_pretrained(app.folder).generate(steps=2, seconds=0.1, sampler="ddim", **options)
+    found = torch.from_numpy(samples.astype("float32")).flatten() / 32767
+    torch.testing.assert_close(found, expected.samples.flatten(), rtol=0, atol=1 / 32767)
+    assert rate == expected.sample_rate and (settings["prompt"], settings["negative"]) == ("rain", "wind")
+
+
+def test_words_that_the_model_does_not_know_are_said(app, monkeypatch):
+    said = []
+    monkeypatch.setattr(generator_page.gr, "Warning", said.append)
+    request(app, prompt="rain and thunder")
+    assert len(said) == 1 and "'thunder' (nearest: 'rain')" in said[0]
+
+
+def test_mistakes_are_one_line(app):
+    for options, message in (
+        ({"prompt": "rain @1"}, "has no end"),
+        ({"prompt": "rain", "negative": "wind"}, "no effect"),
+        ({"guidance_scale": float("nan"), "prompt": "rain"}, "out of range"),
+    ):
+        with pytest.raises(gr.Error, match=message) as error:
+            request(app, **options)
+        assert "\n" not in str(error.value)
+
+
+def test_a_page_without_prompts_has_no_negative_one(make_music, tmp_path):
+    make_music(labels=()).save_pretrained(tmp_path)
+    options = generator_page.App(tmp_path, "cpu").options
+    assert not {"negative", "prompt", "guidance_scale", "guidance_rescale", "guidance_interval"} & set(options)
