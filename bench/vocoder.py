@@ -227,6 +227,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("runs/bench_vocoder"), help=f"what is done already {default}")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of the results {default}")
     parser.add_argument("--speed", nargs="+", metavar="MODEL", help="only speed, of these, on 1 thread and --threads")
+    lengths = {"nargs": "+", "type": float, "default": vocoder_speed.SECONDS}
+    parser.add_argument("--lengths", **lengths, help=f"of --speed, in seconds {default}")
     parser.add_argument("--quick", action="store_true", help="tiny, on tones, nothing written: does it run?")
     parser.add_argument("overrides", nargs="*", help="of our recipe")
     return parser.parse_args()
@@ -252,7 +254,7 @@ def main() -> None:
     given = arguments()
     try:
         if given.speed:
-            vocoder_speed.run(given.speed, sorted({1, given.threads}))
+            vocoder_speed.run(given.speed, sorted({1, given.threads}), given.lengths)
         elif given.quick:
             with tempfile.TemporaryDirectory() as folder:
                 run(given, Path(folder))

@@ -1,7 +1,7 @@
 """How fast vocoders are on the CPU, from a mel to a waveform, all in one run.
 
-`python bench/vocoder.py --speed speech-16k` measures, prints its table and writes `bench/results/vocoder_speed.md`; the
-models and `--threads 1 2` may be several. Systems:
+`python bench/vocoder.py --speed speech-16k` measures on one thread and on `--threads` (default: all cores), prints its
+table and writes `bench/results/vocoder_speed.md`. Systems:
 
 - ours: each setting of each model, and 1, 4 and 6 steps with the iterations of its default one; conditioning (pitch,
   pulses), sampling, coloring and mel consistency are all included;
@@ -158,6 +158,7 @@ def measure(systems: Sequence[System], threads: Sequence[int], seconds: Sequence
         torch.set_num_threads(count)
         clock = time.process_time if count == 1 else time.perf_counter
         for length in seconds:
+            print(f"timing {length:g} s on {count} thread{'s' * (count > 1)}", file=sys.stderr, flush=True)
             _take_turns(systems, (count, length), clock, rounds)
     torch.set_num_threads(before)
 

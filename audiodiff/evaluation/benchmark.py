@@ -32,7 +32,7 @@ from audiodiff.evaluation.scoring import MetricPool, Pair
 from audiodiff.evaluation.systems import System, ground_truth, synthesize, without_network
 from audiodiff.evaluation.vocoder_evaluation import describe_model
 from audiodiff.metrics import METRICS, require_all, transcript
-from audiodiff.models.setting import MAX_ITERATIONS, Setting
+from audiodiff.models.setting import DEFAULT, MAX_ITERATIONS, Setting
 from audiodiff.pipelines.vocoder import Vocoder
 
 SAMPLERS = ("ddim", "dpmpp_2m")  # in addition to the model's own
@@ -159,7 +159,8 @@ def _systems(
 
 
 def _setting_row(setting: Setting, default: Setting) -> Row:
-    label = f"{setting.name} (default)" if setting is default else setting.name
+    is_default = setting is default and setting.name != DEFAULT
+    label = f"{setting.name} (default)" if is_default else setting.name
     note = f"The model's setting {setting.name}: {setting}."
     iterations = setting.consistency
     return Row(label, note, setting.sampler, setting.steps, iterations=iterations, setting=setting.name)

@@ -323,8 +323,9 @@ class SpeechSynthesizer(Pipeline):
         What more steps add is lost behind a predicted mel.
         """
         model = self.vocoder.model
-        own = model.validated is None or model.has_named_settings
-        return model.default_steps if own else model.validated[0]
+        if model.validated is None or model.has_named_settings:
+            return model.default_steps
+        return model.validated[0]
 
     def _check_vocoder(self) -> None:
         own, other = self.model.mel_spec, self.vocoder.spec

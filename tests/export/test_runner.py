@@ -72,6 +72,7 @@ def test_named_settings_are_those_of_the_vocoder(exported):
     for options in ({}, {"setting": "good"}, {"setting": "good", "steps": 4}):
         expected = vocoder.generate(mel, seed=5, **options).samples
         assert np.abs(run(mel.numpy(), seed=5, **options) - expected.numpy()).max() < 1e-4 * expected.abs().max()
+    assert Vocoder.from_pretrained(folder, backend="onnx").model.settings == tuple(own)
     card = (folder / "README.md").read_text()
     assert "`fast` (1 step of ddim, mel consistency 2), `good` (3 steps of v_3m, mel consistency 5)" in card
     with pytest.raises(runner.InputError, match=r"setting 'best': .*choose fast or good"):
