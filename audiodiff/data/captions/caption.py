@@ -101,7 +101,7 @@ def _worded(form: str, adjectives: list[str], nouns: list[str], details: list[st
         return _join(name, [", ".join(adjectives), *details])
     if form == "detail first" and details:
         return ", ".join([*details, phrase])
-    if form == "sound of":
+    if form == "sound of" and not name.endswith("sound"):
         return _join(f"the sound of {with_article}", details)
     return _join(with_article if form == "article" else phrase, details)
 
