@@ -102,8 +102,8 @@ _TABLE = """
 79 60 84 s ocarina
 80 40 90 cs square-wave, synth lead
 81 40 90 cs sawtooth, synth lead
-88 40 84 cs warm, synth pad
-89 40 84 cs soft, synth pad
+88 40 84 cs shimmering, synth pad
+89 40 84 cs warm, synth pad
 104 48 77 - sitar
 105 48 84 - banjo
 106 50 79 - shamisen

@@ -17,7 +17,7 @@ import torch
 from audiodiff.audio.io import Audio
 from audiodiff.data.captions import Caption, compose
 from audiodiff.data.corpora import debian
-from audiodiff.data.corpora.corpus import Corpus, Recording, Request
+from audiodiff.data.corpora.corpus import Corpus, Recording, Request, text_hash
 from audiodiff.data.corpora.general_midi import (
     EFFECTS,
     INSTRUMENTS,
@@ -89,19 +89,18 @@ def open_corpus(request: Request) -> Corpus:
         raise UserError("--clips", f"is {request.clips}", "choose 1 or more")
     root = debian.fetch(_PACKAGE, request.downloads)
     source = f"synthetic: Debian {_PACKAGE} {debian.version(root, _PACKAGE)}, by tinysoundfont"
-    takes = (take(number) for number in range(request.clips))
     found = [
-        Recording(
-            f"{number:05d}",
-            partial(render, one, root / _FONT),
-            label=one.label,
-            piece=one.group,
-            caption=one.caption,
-        )
-        for number, one in enumerate(takes)
+        Recording(key, partial(render, one, root / _FONT), label=one.label, piece=one.group, caption=one.caption)
+        for key, one in takes(request.clips).items()
     ]
     copyright_file = root / "usr/share/doc" / _PACKAGE / "copyright"
     return Corpus(found, source, LICENSE, copyright_file, synthetic=True, attribution="Frank Wen (FluidR3 GM)")
+
+
+def takes(count: int) -> dict[str, Take]:
+    """The first `count` takes, by keys that identify their content."""
+    found = [take(number) for number in range(count)]
+    return {f"{number:05d}-{text_hash(repr(one))[:8]}": one for number, one in enumerate(found)}
 
 
 def take(number: int) -> Take:

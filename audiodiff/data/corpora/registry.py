@@ -82,7 +82,8 @@ def resolve(name: str, clips: int | None = None, language: str = "", captions: b
         return _sounds(path)
     if name == instruments.NAME:
         clips = instruments.DEFAULT_CLIPS if clips is None else clips
-        return Preparation(name, {"corpus": name, "clips": str(clips)}, _opener(name, Request(clips=clips)))
+        inputs = {"corpus": name, "takes": content_hash(list(instruments.takes(clips)))}
+        return Preparation(name, inputs, _opener(name, Request(clips=clips)))
     key = f"{kind}:PATH" if path else name
     if key not in CORPORA:
         raise UserError(name, "is not a corpus", f"choose among {', '.join(CORPORA)}")
