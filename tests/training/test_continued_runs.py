@@ -85,7 +85,7 @@ def test_what_may_change_does(first, tmp_path):
     shutil.copytree(first.parent / "checkpoints", tmp_path / "checkpoints")
     words = ("optimizer.lr=1e-4", "sampler=ddim", "logger=csv", "+network.gradient_checkpointing=true")
     model = run(tmp_path, "resume=last", "trainer.max_steps=2", *words)
-    assert model.training["steps"] == 2 and model.arguments["sampler"] == "ddim"
+    assert model.training["steps"] == 2 and model.arguments["settings"][0].sampler == "ddim"
 
 
 def test_a_run_of_an_earlier_version_is_refused_in_one_line(first, tmp_path):
