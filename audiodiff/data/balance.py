@@ -3,7 +3,8 @@
 A clip's caption has several words, so that the weights w solve sum of w over the clips with a word = the same for all
 words, in general only approximately. They are found by iterative proportional fitting (Deming and Stephan, 1940): each
 clip is multiplied by the geometric mean over its words of (target / total of the word), repeatedly. A word of few clips
-would be drawn from them alone, so that no clip has more than `MOST` times the mean weight.
+would be drawn from them alone, so that no clip has more than `MOST` times the mean weight, and none is given up: the
+least weight is the mean over `MOST`.
 """
 
 import re
@@ -61,9 +62,9 @@ def caption_weights(captions: Sequence[str], lengths: Sequence[float] | None = N
 
 
 def _bounded(weights: np.ndarray) -> np.ndarray:
-    """Weights of mean 1 and at most `MOST`, in the proportions of these below it."""
+    """Weights of mean 1, between 1 / `MOST` and `MOST`, in the proportions of these where they are within."""
     for _ in range(_ROUNDS):
-        weights = np.minimum(weights / weights.mean(), MOST)
-        if weights.mean() > 1 - 1e-9:
+        weights = np.clip(weights / weights.mean(), 1 / MOST, MOST)
+        if abs(weights.mean() - 1) < 1e-9:
             break
-    return weights
+    return weights / weights.mean()

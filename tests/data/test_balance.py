@@ -34,6 +34,12 @@ def test_a_rare_word_is_not_drawn_from_few_clips_alone():
     assert 4 < weights[-1] <= MOST * 1.1
 
 
+def test_no_clip_is_given_up():
+    captions = ["guitar strum"] * 300 + [f"sound {letter}x" for letter in "abcdefgh"]
+    weights = caption_weights(captions)
+    assert weights.min() > 0.9 / MOST and weights[0] < 1 < weights[-1] < 1.1 * MOST
+
+
 def test_lengths_count_and_clips_without_a_caption_have_the_mean_weight():
     weights = caption_weights(["kick", "kick", "snare"], [1, 3, 1])
     assert np.allclose(weights, [0.375, 1.125, 1.5])

@@ -172,9 +172,12 @@ def test_captions_are_balanced_in_training_and_canonical_in_validation(captioned
     assert counts[0] == pytest.approx(1 / 8) and counts[1] == pytest.approx(1 / 2, abs=0.01)
 
 
-def test_captions_that_there_are_not_cannot_be_balanced(tones):
+def test_captions_that_there_are_not_cannot_be_balanced(tmp_path):
+    manifest = write_tones(tmp_path, clips=6, seconds=0.5)
+    clips = tuple(replace(clip, caption="", caption_parts=()) for clip in manifest.clips)
+    replace(manifest, clips=clips).save()
     with pytest.raises(UserError, match=r"data\.balance=caption"):
-        AudioData(tones, 16000, 2048, 4, balance="caption").setup("fit")
+        AudioData(tmp_path, 16000, 2048, 4, balance="caption").setup("fit")
 
 
 def test_latents_cannot_be_augmented(tones):
