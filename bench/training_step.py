@@ -1,8 +1,8 @@
 """A training step of the vocoder by its parts, in float32 and in mixed precision, for one or several source trees.
 
-`python bench/training_step.py --data data/asterisk-en --trees . ../before` measures the recipe `speech_mel_long` with
-its usual network and with a small one, and writes `bench/results/training_step.md`. `../before` is another version,
-such as `git worktree add ../before TAG` makes; rates are compared to those of the last tree.
+`python bench/training_step.py --data data/asterisk-en --trees . ../before` measures steps of `speech_mel`, with
+augmented crops, of the shipped models' network and a smaller one; it writes `bench/results/training_step.md`.
+`../before` is another version, such as `git worktree add ../before TAG` makes; rates are times that of the last tree.
 
 Each tree has a process of its own, and they take turns: other work on the machine slows all of them alike. All in one
 thread and in its CPU time. The parts are: *crops*, read and augmented; *forward*, the loss; *backward*; and *update*,
@@ -20,9 +20,14 @@ import time
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results" / "training_step.md"
+# Every choice that recipes make otherwise from version to version.
+COMMON = (
+    *("+recipe=speech_mel", "augmentation=speech", "objective=x0", "data.batch_size=8", "data.crop_samples=16384"),
+    *("network.fold=1", "network.block=residual", "task.stft_weight=1"),
+)
 NETWORKS = {
-    "[256, 384] [2, 4]": [],
-    "[160, 192] [1, 4]": ["network.channels=[160,192]", "network.blocks=[1,4]"],
+    "[256, 384] [2, 4]": ("network.channels=[256,384]", "network.blocks=[2,4]"),
+    "[160, 192] [1, 4]": ("network.channels=[160,192]", "network.blocks=[1,4]"),
 }
 PRECISIONS = ("float32", "bfloat16")
 PARTS = ("crops", "forward", "backward", "update")
@@ -43,7 +48,7 @@ class Run:
         from audiodiff import config, schema
         from audiodiff.training.callbacks import ExponentialMovingAverage
 
-        cfg = config.compose(["+recipe=speech_mel_long", f"data.path={data}", "objective=x0", *NETWORKS[network]])
+        cfg = config.compose([*COMMON, f"data.path={data}", *NETWORKS[network]])
         self.data, self.model, self.task = (schema.build(cfg, part) for part in ("data", "model", "task"))
         self.data.setup("fit")
         self.model.train()
@@ -85,8 +90,12 @@ def work(data: str) -> None:
     """Answer each line `[network, precision]` of the standard input with the times of `STEPS` steps."""
     import torch
 
+    from audiodiff import train
+
+    # As the training command does; older versions have no `retain_freed_memory`.
+    torch.set_flush_denormal(True)
+    getattr(train, "retain_freed_memory", bool)()
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # as the training command does
     runs: dict[str, Run] = {}
     for line in sys.stdin:
         network, precision = json.loads(line)
@@ -125,6 +134,11 @@ def measure(trees: list[str], data: str, rounds: int) -> tuple[float, dict[tuple
     return seconds, found
 
 
+def version(tree: str) -> str:
+    """The commit of a source tree."""
+    return subprocess.check_output(["git", "-C", tree, "rev-parse", "--short", "HEAD"], text=True).strip()
+
+
 def rows(trees: list[str], seconds: float, found: dict[tuple, list[list[float]]]) -> list[str]:
     """Lines of the table."""
     lines = []
@@ -132,7 +146,7 @@ def rows(trees: list[str], seconds: float, found: dict[tuple, list[list[float]]]
         step = statistics.median(map(sum, steps))
         parts = [statistics.median(times) for times in zip(*steps, strict=True)]
         ratio = statistics.median(map(sum, found[network, precision, trees[-1]])) / step
-        cells = [network, precision, Path(tree).resolve().name, *(f"{1e3 * part:.0f}" for part in (*parts, step))]
+        cells = [network, precision, version(tree), *(f"{1e3 * part:.0f}" for part in (*parts, step))]
         lines.append(f"| {' | '.join(cells)} | {seconds / step:.1f} | {ratio:.2f} |")
     return lines
 
