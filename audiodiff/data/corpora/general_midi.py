@@ -125,15 +125,16 @@ def _instrument(line: str) -> Instrument:
 
 INSTRUMENTS = tuple(map(_instrument, _TABLE.strip().split("\n")))
 
-# Presets of the drum bank: adjectives of a hit, and the detail of its caption.
+# Presets of the drum bank: adjectives of a hit, the detail of its caption, and the keys at which FluidR3's kit has a
+# sound of its own (elsewhere it is that of preset 0, so that the adjectives would be wrong).
 KITS = {
-    0: ((), "from an acoustic drum kit"),
-    8: ((), "from an acoustic drum kit"),
-    16: (("powerful",), "from an acoustic drum kit"),
-    24: (("electric",), "from a drum machine"),
-    25: (("808",), "from a drum machine"),
-    32: (("jazz",), "from an acoustic drum kit"),
-    40: (("brushed",), "from an acoustic drum kit"),
+    0: ((), "from an acoustic drum kit", tuple(range(35, 60))),
+    8: ((), "from an acoustic drum kit", (35, 36, 49, 51, 52, 53, 55)),
+    16: (("powerful",), "from an acoustic drum kit", (35, 36, 38, 40, 41, 42, 43, 44, 45, 46, 47, 48, 50)),
+    24: (("electric",), "from a drum machine", (35, 36, 38, 40, 41, 43, 45, 47, 48, 50)),
+    25: (("808",), "from a drum machine", (35, 36, 38, 39, *range(40, 49), 50, 51, 54, 56, 58)),
+    32: (("jazz",), "from an acoustic drum kit", (35, 36, 38, 40)),
+    40: (("brushed",), "from an acoustic drum kit", (38, 39, 40, 58)),
 }
 # Keys of percussion: adjectives and noun.
 PERCUSSION = {

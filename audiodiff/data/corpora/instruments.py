@@ -150,7 +150,9 @@ def _drum(random: np.random.Generator) -> Take:
     kit, key = _pick(random, tuple(KITS)), _pick(random, tuple(PERCUSSION))
     strength = _pick(random, tuple(_VELOCITIES))
     kind, _, noun = PERCUSSION[key].rpartition(", ")
-    (adjectives, detail), is_kit = KITS[kit], key <= 59
+    kit = kit if key in KITS[kit][2] else 0
+    adjectives, detail, keys = KITS[kit]
+    is_kit = key in keys
     words = [word for word in (strength, *(adjectives if is_kit else ()), kind) if word]
     caption = compose([noun], words, [detail] if is_kit else [])
     notes = [(0.0, 0.3, key, _VELOCITIES[strength])]

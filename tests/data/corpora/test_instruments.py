@@ -7,7 +7,7 @@ import torch
 from audiodiff.data.captions import canonical
 from audiodiff.data.corpora import instruments
 from audiodiff.data.corpora.corpus import Request
-from audiodiff.data.corpora.general_midi import INSTRUMENTS, note_name
+from audiodiff.data.corpora.general_midi import INSTRUMENTS, KITS, note_name
 from audiodiff.data.corpora.instruments import SAMPLE_RATE, render, take
 from audiodiff.data.corpora.registry import resolve
 from audiodiff.errors import UserError
@@ -50,6 +50,15 @@ def test_chords_are_those_of_their_names():
             keys = [(key - one.notes[0][2]) % 12 for _, _, key, _ in one.notes]
             assert keys == {"C major": [0, 4, 7], "A minor": [0, 3, 7], "E augmented": [0, 4, 8]}[name]
             assert one.notes[0][2] % 12 == {"C": 0, "A": 9, "E": 4}[name[0]]
+
+
+def test_drums_have_the_adjectives_of_their_kit_where_it_has_a_sound_of_its_own():
+    drums = [one for one in [take(number) for number in range(2000)] if one.bank == 128]
+    for one in drums:
+        adjectives, _, keys = KITS[one.preset]
+        assert one.preset == 0 or one.notes[0][2] in keys
+        assert all(word in one.caption.text.split() for word in adjectives)
+    assert {one.preset for one in drums} == set(KITS)
 
 
 class Clicks:
