@@ -57,7 +57,7 @@ def test_the_request_of_a_visitor_who_has_left_stops(page, url, upload, recordin
     first = ask(page, recording, 10) if waiting else None
     until(lambda: slow_network or not waiting)
     call = f"{url}gradio_api/call/resynthesize"
-    body = json.dumps({"data": [upload(url, recording), STEPS, "ddim", 0, 0]}).encode()
+    body = json.dumps({"data": [upload(url, recording), STEPS, "ddim", 0, 0, None]}).encode()
     with urlopen(Request(call, body, {"Content-Type": "application/json"}), timeout=PATIENCE) as answer:
         event = json.load(answer)["event_id"]
     with urlopen(f"{call}/{event}", timeout=PATIENCE):
