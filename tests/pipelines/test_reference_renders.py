@@ -33,17 +33,27 @@ def gliding_voice(seconds: float, sample_rate: int, lowest: float) -> Audio:
     return Audio((0.1 * tone * swell + 0.005 * noise).float(), sample_rate)
 
 
-def speech() -> dict[str, torch.Tensor]:
-    """Copy synthesis of four voices by `speech-16k`, alone and as a batch, and in a single step."""
-    vocoder = Vocoder.from_pretrained("speech-16k")
+def speech(name: str) -> dict[str, torch.Tensor]:
+    """Copy synthesis of four voices by a vocoder, alone and as a batch, and in a single step."""
+    vocoder = Vocoder.from_pretrained(name)
     voices = [
         gliding_voice(seconds, 16000, lowest) for seconds, lowest in ((1.2, 90), (0.7, 120), (2.0, 160), (0.3, 210))
     ]
     mels = [vocoder.mel(voice) for voice in voices]
-    clips = {f"speech-16k alone, {i}": vocoder.generate(mel, clip_seeds=[i]).samples for i, mel in enumerate(mels)}
+    clips = {f"{name} alone, {i}": vocoder.generate(mel, clip_seeds=[i]).samples for i, mel in enumerate(mels)}
     batch = vocoder.generate(mels, clip_seeds=[0, 1, 2, 3])
-    clips |= {f"speech-16k batch, {i}": audio.samples for i, audio in enumerate(batch)}
-    return clips | {"speech-16k one step": vocoder.generate(mels[0], 1, clip_seeds=[0]).samples}
+    clips |= {f"{name} batch, {i}": audio.samples for i, audio in enumerate(batch)}
+    return clips | {f"{name} one step": vocoder.generate(mels[0], 1, clip_seeds=[0]).samples}
+
+
+def speech_16k() -> dict[str, torch.Tensor]:
+    """Speech by the vocoder of `speech_16k` mels."""
+    return speech("speech-16k")
+
+
+def speech_16k_fine() -> dict[str, torch.Tensor]:
+    """Speech by the vocoder of `speech_16k_fine` mels."""
+    return speech("speech-16k-fine")
 
 
 def drums() -> dict[str, torch.Tensor]:
@@ -97,7 +107,10 @@ def distance(found: dict, reference: dict) -> float:
     return max(abs(a - b) for a, b in pairs) / reference["peak"]
 
 
-@pytest.mark.parametrize("models", [speech, drums, music], ids=lambda models: models.__name__)
+MODELS = (speech_16k, speech_16k_fine, drums, music)
+
+
+@pytest.mark.parametrize("models", MODELS, ids=lambda models: models.__name__)
 def test_default_renders_are_those_of_the_reference(models):
     stored = json.loads(FILE.read_text(encoding="utf-8"))
     for name, samples in rendered(models).items():
@@ -110,9 +123,7 @@ def test_default_renders_are_those_of_the_reference(models):
 
 if __name__ == "__main__":
     before = json.loads(FILE.read_text(encoding="utf-8"))["clips"] if FILE.exists() else {}
-    clips = {
-        name: fingerprint(samples) for models in (speech, drums, music) for name, samples in rendered(models).items()
-    }
+    clips = {name: fingerprint(samples) for models in MODELS for name, samples in rendered(models).items()}
     for name, found in clips.items():
         if name in before and found["sha256"] != before[name]["sha256"]:
             print(f"{name}: {distance(found, before[name]):.1e} of the peak from the reference before")
