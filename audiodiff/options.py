@@ -53,7 +53,8 @@ class Option:
         """A value as a plain Python number, string, tuple of strings or bool; audio and, if it is optional, None as is.
 
         Raises:
-            UserError: another type, out of range, or not one of the choices; names the value and what is allowed.
+            UserError: another type, out of range, not one of the choices, or not valid Unicode; names the value and
+                what is allowed.
         """
         if (value is None and optional) or self.kind == "audio":
             return value
@@ -84,6 +85,9 @@ class Option:
         for item in values:
             if not isinstance(item, str):
                 raise UserError(f"{name} {item!r:.60}", "expected text", "pass a string")
+            if self.kind == "text" and any("\ud800" <= character <= "\udfff" for character in item):
+                fix = "write it in UTF-8; the terminal's encoding may be another one"
+                raise UserError(f"{name} {item!r:.60}", "is not valid Unicode", fix)
             if self.choices and item not in self.choices:
                 raise UserError(f"{name} {item!r:.60}", "unknown", f"choose among {', '.join(self.choices)}")
         values = tuple(map(str, values))

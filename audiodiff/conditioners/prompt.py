@@ -1,4 +1,4 @@
-"""A text prompt: what the sound is to be, in words.
+"""A text prompt: a description of the sound.
 
 Captions become tokens for cross-attention, and their mean a global embedding. Both start from frozen static embeddings
 (`text.static_embedding`), in which words of similar meaning are close to each other, so that a model understands words
@@ -29,9 +29,9 @@ from audiodiff.nn.condition import Condition
 from audiodiff.nn.prompt_encoder import PromptEncoder
 from audiodiff.options import Option
 from audiodiff.ranges import NonNegative, Positive
+from audiodiff.text.prompt import check_length
 from audiodiff.text.static_embedding import StaticEmbedding, content_words, load_embedding, normalize
 
-MAX_CHARACTERS = 10_000
 _VECTOR = 256  # width of the vectors of all `SOURCES`
 _SHOWN = 3  # unknown words of a warning
 
@@ -102,9 +102,16 @@ class Prompt(Conditioner):
         return {"prompt": OPTIONS["prompt"]}
 
     def fit(self, clips: Iterable[Any]) -> None:
-        """Record the hash of the static embeddings, and the words of the captions of training clips."""
+        """Record the hash of the static embeddings, and the words of the captions of training clips.
+
+        Raises:
+            UserError: no clip has a caption, or the static embeddings are not installed.
+        """
         self._digest = self.table.digest
         words = {word for clip in clips for word in clip.caption_words()}
+        if not words:
+            fix = "prepare data with captions, such as `audiodiff prepare sounds`, or use model=audio"
+            raise UserError("model.conditioners.prompt", "no training clip has a caption", fix)
         self.words = tuple(content_words(map(normalize, words)))
 
     def parse(self, request: Mapping[str, Any]) -> str:
@@ -114,12 +121,11 @@ class Prompt(Conditioner):
             UserWarning: words that no training caption has, or more tokens than are used.
 
         Raises:
-            UserError: not a text, more than `MAX_CHARACTERS`, or the static embeddings are missing or others than the
-                model was trained with.
+            UserError: not a text, not valid Unicode, too long, or the static embeddings are missing or others than
+                the model was trained with.
         """
         text = normalize(OPTIONS["prompt"].check("prompt", request.get("prompt")) or "")
-        if len(text) > MAX_CHARACTERS:
-            raise UserError(f"prompt of {len(text)} characters", "too long", f"use at most {MAX_CHARACTERS}")
+        check_length(text)
         if text:
             self._warn_of_length(text)
             self._warn_of_unknown_words(text)

@@ -4,6 +4,7 @@ The loss says little about the sound: it falls for long while the output is stil
 clips' spectrum and dynamics from those of the recordings shows from the first hundred steps on whether training works.
 """
 
+import json
 import warnings
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from audiodiff.models.audio_model import AudioModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.ranges import Positive
+from audiodiff.text.prompt import is_plain
 from audiodiff.training.export import CardText, export
 from audiodiff.training.figure import average_spectra, save_figure, spectrogram_grid
 
@@ -67,18 +69,22 @@ class AudioSamples(Callback):
             self._save(trainer, generated, prompts)
         seconds, labels = model.samples / model.sample_rate, ", ".join(model.labels) or "none"
         prompted = "prompt" in model.condition_options()
-        arguments = f'prompt="{prompts[0] if prompts else "a sound"}", guidance_scale=3' if prompted else "count=3"
+        example = json.dumps(prompts[0] if prompts else "a sound", ensure_ascii=False)  # a literal of Python as well
+        arguments = f"prompt={example}, guidance_scale=3" if prompted else "count=3"
         use = USE.format(model=model, seconds=seconds, labels=labels, arguments=arguments)
         tag = "text-to-audio" if prompted else "unconditional-audio-generation"
         text = CardText(tag, "A diffusion model of sound", use)
         export(trainer, module, self.folder, text)
 
     def _prompts(self, trainer: lightning.Trainer, model: AudioModel) -> list[str]:
-        """A prompt for each clip, the captions of held-out recordings in turn; none if the model takes none."""
+        """A prompt for each clip, the captions of held-out recordings in turn; none if the model takes none.
+
+        Captions with marks of the language of prompts, such as "drum loop: 120", are left out.
+        """
         if "prompt" not in model.condition_options():
             return []
         held_out = trainer.datamodule.held_out.manifest.clips
-        captions = list(dict.fromkeys(clip.caption for clip in held_out if clip.caption))
+        captions = list(dict.fromkeys(clip.caption for clip in held_out if is_plain(clip.caption)))
         chosen = captions[:: max(len(captions) // self.clips, 1)]
         return [chosen[number % len(chosen)] for number in range(self.clips)] if chosen else []
 

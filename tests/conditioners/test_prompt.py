@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from audiodiff.conditioners.prompt import Prompt
 from audiodiff.data.manifest import Clip
@@ -86,6 +88,21 @@ def test_a_prompt_is_a_text(prompt):
         prompt.parse({"prompt": 3})
     with pytest.raises(UserError, match=r"prompt of 10001 characters: too long; use at most 10000"):
         prompt.parse({"prompt": "a" * 10001})
+
+
+@given(st.text(st.characters(codec=None), max_size=20), st.text(st.characters(categories=["Cs"]), max_size=2))
+def test_any_text_is_a_prompt_or_one_line(prompt, text, surrogates):
+    with warnings.catch_warnings(action="ignore"):
+        prompt.parse({"prompt": text.encode("utf-8", "ignore").decode()})
+        if surrogates:
+            with pytest.raises(UserError, match=r"^prompt .*: is not valid Unicode; .*UTF-8") as error:
+                prompt.parse({"prompt": text + surrogates})
+            assert "\n" not in str(error.value) and str(error.value).encode()
+
+
+def test_training_needs_captions():
+    with pytest.raises(UserError, match=r"model.conditioners.prompt: no training clip has a caption; .*model=audio"):
+        make().fit(CLIPS[2:])
 
 
 def test_a_checkpoint_names_the_embeddings_and_refuses_others(prompt):

@@ -160,6 +160,8 @@ def test_outside_of_its_interval_guidance_costs_nothing(generator, monkeypatch):
         ({"prompt": "rain", "guidance_interval": 3}, "guidance_interval 3: expected text"),
         ({"prompt": "rain", "negative": "wind"}, "negative 'wind': has no effect without guidance; add --guidance"),
         ({"prompt": "rain", "negative": "a | b", "guidance_scale": 2}, "negative 'a | b': is a prompt of several"),
+        ({"prompt": "gr\udcfcn"}, r"prompt 'gr\\udcfcn': is not valid Unicode"),
+        ({"prompt": "rain", "negative": "\udcfc", "guidance_scale": 2}, "negative .*: is not valid Unicode"),
         ({"prompt": "rain @5-"}, "prompt 'rain': starts at 5 s, the clip ends at 0.1 s"),
     ],
 )  # fmt: skip

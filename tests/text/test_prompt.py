@@ -1,13 +1,15 @@
 """The language of prompts: parts, weights and ranges of seconds; anything else is one line that says what to write."""
 
+import contextlib
 import math
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audiodiff.errors import UserError
-from audiodiff.text.prompt import PromptPart, parse_prompt
+from audiodiff.text.prompt import PromptPart, is_plain, parse_prompt
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,8 @@ from audiodiff.text.prompt import PromptPart, parse_prompt
         ("kick: short and dry", [PromptPart("kick: short and dry")]),
         ("a hit at 12:30 sharp", [PromptPart("a hit at 12:30 sharp")]),
         ("someone@home", [PromptPart("someone@home")]),
+        ("kick @0–1 | hat @1—", [PromptPart("kick", 1, 0, 1), PromptPart("hat", 1, 1)]),
+        ("kick:−1 @\u20112", [PromptPart("kick:−1", 1, 0, 2)]),
     ],
 )
 def test_prompts_and_their_parts(prompt, parts):
@@ -44,6 +48,11 @@ def test_prompts_and_their_parts(prompt, parts):
         ("hat @1-1", "ends before it starts"),
         ("hat @x-1", "'x' where seconds"),
         ("hat @nan-1", "'nan' where seconds"),
+        ("rain @0:1", "'0:1' where seconds are expected; write a range"),
+        ("rain @1s", "'1s' where seconds"),
+        ("rain @0-1 loud", "'0-1 loud' where seconds"),
+        ("rain @0--1", "'0--1' where seconds"),
+        ("rain" * 2501, "of 10004 characters: too long"),
         ("|".join(["rain"] * 9), "9 parts: too many; use at most 8"),
     ],
 )
@@ -53,7 +62,29 @@ def test_what_is_no_prompt_is_refused_in_one_line(prompt, message):
     assert "\n" not in str(error.value) and len(str(error.value)) < 250
 
 
-@given(st.text(alphabet="ab :|@-.0123n\n", max_size=30))
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("a drum: short", True),
+        ("drum loop: 120", False),
+        ("hat @1", False),
+        ("rain |", False),
+        ("|".join("a" * 9), False),
+    ],
+)
+def test_which_captions_are_prompts_as_they_are(text, plain):
+    assert is_plain(text) == plain
+
+
+@pytest.mark.parametrize("shape", ["rain @{0}-{0}x y", "rain:{0}1{0}", "{0}@{0}-", "@-" * 4000 + "{0}"])
+def test_long_runs_of_spaces_take_no_time(shape):
+    begin = time.process_time()
+    with contextlib.suppress(UserError):
+        parse_prompt(shape.format(" " * 900))
+    assert time.process_time() - begin < 0.2
+
+
+@given(st.text(alphabet="ab :|@-–.0123n\n", max_size=30))
 def test_any_text_is_parts_or_one_line(prompt):
     try:
         parts = parse_prompt(prompt)

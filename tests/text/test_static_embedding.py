@@ -55,5 +55,7 @@ def test_the_table_is_named_by_its_hash():
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr("audiodiff.extras.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"wordllama is not installed: install with: pip install wordllama$|wordllama"):
+    with pytest.raises(
+        UserError, match=r"^the package wordllama: is not installed; install with: pip install wordllama$"
+    ):
         StaticEmbedding("wordllama-l2-256")

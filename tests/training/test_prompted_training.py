@@ -1,6 +1,7 @@
 """Training on captions: a small model follows prompts, resumes exactly, and continues a model without prompts."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,9 @@ def tones(tmp_path_factory):
         write(root / f"{number}.flac", Audio(torch.from_numpy(wave).float(), RATE))
         caption, split = CAPTIONS[kind][number // 2 % 3], "train" if number < 36 else "validation"
         clips.append(Clip(f"tones/{number}", f"{number}.flac", SAMPLES / RATE, RATE, split=split, caption=caption))
+    captions = ("drum loop: 120", 'a "low" tone', "hat @1", "tone |", "|".join(["tone"] * 9))  # one is a prompt
+    awkward = [replace(clips[-1], id=f"tones/{40 + n}", caption=caption) for n, caption in enumerate(captions)]
+    clips[36:36] = awkward
     Manifest(tuple(clips), root).save()
     return root
 
@@ -73,9 +77,9 @@ def test_the_recipe_trains_a_model_that_takes_prompts(trained):
     (prompt,) = (one for one in generator.model.conditioners if isinstance(one, Prompt))
     assert prompt.words == ("bright", "deep", "high", "low", "pitched", "tone") and prompt.digest == prompt.table.digest
     samples = trained / "samples" / "step_000000004"
-    assert (samples / "prompts.txt").read_text() == "0000 low tone\n0001 a deep low tone\n"  # of held-out clips
+    assert (samples / "prompts.txt").read_text() == '0000 a "low" tone\n0001 high tone\n'  # of held-out clips
     assert len(list(samples.glob("*.wav"))) == 2
-    assert 'generate(prompt="low tone"' in (trained / "model" / "README.md").read_text()
+    assert r'generate(prompt="a \"low\" tone"' in (trained / "model" / "README.md").read_text()
     assert generator.generate(prompt="low tone", steps=2).samples.isfinite().all()
 
 
