@@ -107,7 +107,7 @@ def test_frequencies_above_the_mel_are_left_alone():
 def test_a_padded_batch_equals_single_clips(speech, spec):
     clips = [noise_and_mel(speech, spec, seconds, seed) for seed, seconds in enumerate((1.0, 0.4, 0.03))]
     longest = max(mel.shape[-1] for _, mel in clips)
-    waveforms = torch.cat([F.pad(x, (0, longest * 256 - x.shape[-1]), value=0.7) for x, _ in clips])
+    waveforms = torch.cat([F.pad(x, (0, longest * spec.hop_length - x.shape[-1]), value=0.7) for x, _ in clips])
     mels = torch.cat([F.pad(mel, (0, longest - mel.shape[-1])) for _, mel in clips])
     samples = torch.tensor([x.shape[-1] for x, _ in clips])
     together = project(waveforms, mels, spec, iterations=8, samples=samples)

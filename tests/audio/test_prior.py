@@ -185,7 +185,7 @@ def test_the_rough_mean_has_about_the_mel_and_is_silent_where_it_is(speech, spec
     assert torch.corrcoef(torch.stack([x, y]))[0, 1] > 0.93
     assert (x - y).abs().mean() < 0.6
     silence = spec.compress(torch.zeros(1, spec.n_mels, 20))
-    assert rms_dbfs(RoughPrior(spec).mean(silence, 20 * spec.hop_length)) < -95
+    assert rms_dbfs(RoughPrior(spec).mean(silence, 20 * spec.hop_length)) < -94  # the floor of the shortest window
 
 
 @every_spec
