@@ -41,14 +41,14 @@ def read_captions(path: Path, files: Mapping[str, Path]) -> dict[str, str]:
         where = f"{path}, line {line.number}"
         if not line.keys:
             raise UserError(where, f"names {line.name!r}, which is no audio there", "correct the name or the folder")
-        caption, problem = checked(f"{table.delimiter} ".join(cell for cell in line.cells if cell))
+        caption, problem = check_caption(f"{table.delimiter} ".join(cell for cell in line.cells if cell))
         if problem:
             raise UserError(where, problem, f"write {FORM}")
         found |= dict.fromkeys(line.keys, caption)
     return found
 
 
-def checked(text: str) -> tuple[str, str]:
+def check_caption(text: str) -> tuple[str, str]:
     """A caption in one line, and what is wrong with it, "" if nothing is."""
     caption = " ".join(text.split())
     if not caption:
@@ -65,7 +65,7 @@ def has_captions(root: Path) -> bool:
     return (root / NAME).is_file()
 
 
-def captioned(found: Sequence[Recording], root: Path, texts_and_names: bool) -> list[Recording]:
+def add_captions(found: Sequence[Recording], root: Path, texts_and_names: bool) -> list[Recording]:
     """Recordings with their captions; the text of a file that is a caption is no transcript.
 
     Args:
@@ -78,10 +78,10 @@ def captioned(found: Sequence[Recording], root: Path, texts_and_names: bool) -> 
     """
     files = audio_files(root)
     table = read_captions(root / NAME, files) if has_captions(root) else {}
-    return [_captioned(one, files, table, texts_and_names) for one in found]
+    return [_add_caption(one, files, table, texts_and_names) for one in found]
 
 
-def _captioned(one: Recording, files: Mapping[str, Path], table: Mapping[str, str], texts: bool) -> Recording:
+def _add_caption(one: Recording, files: Mapping[str, Path], table: Mapping[str, str], texts: bool) -> Recording:
     key = one.key if one.key in files else one.key.rpartition("/")[0]
     if key in table:
         return replace(one, caption=Caption(table[key]))
@@ -91,7 +91,7 @@ def _captioned(one: Recording, files: Mapping[str, Path], table: Mapping[str, st
     if not os.path.isfile(path):  # Path.is_file raises for names that are too long
         return replace(one, caption=_of_name(key))
     try:
-        caption, problem = checked(path.read_text(encoding="utf-8-sig"))
+        caption, problem = check_caption(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         caption, problem = "", f"cannot be read as UTF-8 ({getattr(error, 'reason', error)})"
     reason = one.exclude_reason or (f"its text {path.name} {problem}" if problem else "")

@@ -94,7 +94,7 @@ class App:
         model = self.generator.model
         own = {"steps": model.default_steps, "sampler": model.sampler, "seconds": model.samples / model.sample_rate}
         guidance = model.guidance or GuidanceSetting()
-        return DEFAULTS | own | describe_guidance(guidance) | {"guidance_rescale": guidance.rescale}
+        return DEFAULTS | own | describe_guidance(guidance, model) | {"guidance_rescale": guidance.rescale}
 
     def generate(self, *values: Any) -> Iterator[Any]:
         """Generate one clip: its spectrogram, its audio, and the settings used."""

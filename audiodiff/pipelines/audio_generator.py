@@ -110,7 +110,7 @@ class AudioGenerator(Pipeline):
     def settings(self, config: GenerationConfig) -> dict[str, Any]:
         """All options as JSON as they take effect, the model's own in place of None."""
         own = {"sampler": config.sampler or self.model.sampler, "steps": self._steps(config)}
-        return config.record() | own | describe_guidance(guidance_of(config, self.model))
+        return config.record() | own | describe_guidance(guidance_of(config, self.model), self.model)
 
     @torch.inference_mode()
     def process_signal(self, audio: Audio) -> Tensor:

@@ -126,12 +126,15 @@ def guidance_of(config: GenerationConfig, model: AudioModel) -> GuidanceSetting:
     return GuidanceSetting(scale, rescale, None if low == -math.inf else low, None if high == math.inf else high)
 
 
-def describe_guidance(setting: GuidanceSetting) -> dict[str, Any]:
-    """Guidance as options of a `GenerationConfig`."""
+def describe_guidance(setting: GuidanceSetting, model: AudioModel) -> dict[str, Any]:
+    """Guidance as options of a `GenerationConfig` that have this effect with a model.
+
+    None, which leaves the choice to the model, stands for no rescaling and no interval only if it has no default.
+    """
     ends = ("" if end is None else f"{end:g}" for end in (setting.lowest, setting.highest))
-    interval = None if setting.interval is None else ":".join(ends)
+    rescale, interval = (None, None) if model.guidance is None else (0.0, "all")
     return {
         "guidance_scale": float(setting.scale),
-        "guidance_rescale": setting.rescale or None,
-        "guidance_interval": interval,
+        "guidance_rescale": setting.rescale or rescale,
+        "guidance_interval": interval if setting.interval is None else ":".join(ends),
     }

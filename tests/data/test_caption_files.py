@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from noise_files import sound
 
-from audiodiff.data.caption_files import checked, read_captions
+from audiodiff.data.caption_files import check_caption, read_captions
+from audiodiff.data.corpora.registry import resolve
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
 
@@ -55,11 +56,23 @@ def test_mistakes_are_errors_of_one_line_that_say_what_to_write(tmp_path, files,
     assert message in str(error.value) and "\n" not in str(error.value) and error.value.fix
 
 
+@pytest.mark.parametrize("kind", ["ljspeech", "vctk"])
+def test_captions_that_would_be_ignored_are_refused(tmp_path, kind):
+    with pytest.raises(UserError, match=f"^--captions: does not apply to {kind}; leave it out or use folder:PATH$"):
+        resolve(f"{kind}:{tmp_path}", captions=True)
+    assert resolve(f"{kind}:{tmp_path}").label == kind
+    table(tmp_path, "file,caption", "rain.wav,rain")
+    with pytest.raises(UserError, match=rf"captions.csv: {kind} has no captions, .*folder:PATH") as error:
+        resolve(f"{kind}:{tmp_path}")
+    assert "\n" not in str(error.value)
+    resolve(f"folder:{tmp_path}", captions=True)
+
+
 @given(st.text())
 def test_any_caption_is_one_printable_line_or_has_a_problem(text):
-    caption, problem = checked(text)
+    caption, problem = check_caption(text)
     assert bool(caption) != bool(problem)
-    assert caption.isprintable() and checked(caption) == (caption, problem) if caption else True
+    assert caption.isprintable() and check_caption(caption) == (caption, problem) if caption else True
 
 
 @pytest.fixture

@@ -127,6 +127,19 @@ def test_a_checkpoint_keeps_prompts_and_guidance(make_prompted, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"guidance_interval": "all"}, {"guidance_rescale": 0}, {"guidance_scale": 1}, {"guidance_interval": ":3"}],
+)
+def test_recorded_settings_generate_the_same_clip(make_prompted, options):
+    generator = AudioGenerator(make_prompted(guidance=GuidanceSetting(3.0, 0.5, -4.0, 6.0)))
+    settings = generator.settings(configure(None, {"prompt": "rain"} | options))
+    recorded = {name: settings[name] for name in ("prompt", "guidance_scale", "guidance_rescale", "guidance_interval")}
+    assert None not in recorded.values()
+    assert torch.equal(clip(generator, **recorded), clip(generator, prompt="rain", **options))
+    assert generator.settings(configure(None, recorded)) == settings
+
+
 def test_outside_of_its_interval_guidance_costs_nothing(generator, monkeypatch):
     network, calls = generator.model.network, []
     handle = network.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))

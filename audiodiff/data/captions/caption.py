@@ -1,4 +1,4 @@
-"""`Caption`: what is to be heard in a clip, in one canonical wording, and in others that are drawn at random.
+"""`Caption`: description of a clip's sound, in one canonical wording, and in others that are drawn at random.
 
 A caption that was composed knows its parts: nouns, the last of which is the head ("car", "horn"), adjectives ("loud")
 and details ("on wood", "A4"). Its canonical text is adjectives, nouns, details: "loud car horn on wood". A drawn
@@ -11,6 +11,7 @@ wording differs from it in
 Every wording is true if the canonical one is. A caption of free text, such as a user's, is always worded as it is.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from audiodiff.data.captions.vocabulary import vocabulary
 ROLES = ("adjective", "noun", "detail")
 _ADJECTIVE_SHARE, _DETAIL_SHARE = 0.7, 0.5  # of draws that mention one
 _SYNONYM_SHARE = 0.5  # of draws of a word that has synonyms
+_VOWEL = re.compile(r"[aeiou]|8|1[18]\b", re.IGNORECASE)  # a word that is spoken with one first: "808", "8-bit"
 _PREPOSITIONS = ("at", "by", "from", "in", "into", "like", "of", "on", "over", "through", "to", "under", "with")
 # Forms of a drawn wording, and their shares.
 _FORMS = {"plain": 0.4, "article": 0.25, "noun first": 0.15, "detail first": 0.1, "sound of": 0.1}
@@ -96,7 +98,7 @@ def _worded(form: str, adjectives: list[str], nouns: list[str], details: list[st
     """A wording in one of `_FORMS`; a mass noun or plural has no article."""
     name = " ".join(nouns)
     phrase = " ".join([*adjectives, name])
-    with_article = phrase if is_mass else f"{'an' if phrase[0] in 'aeiouAEIOU' else 'a'} {phrase}"
+    with_article = phrase if is_mass else f"{'an' if _VOWEL.match(phrase) else 'a'} {phrase}"
     if form == "noun first" and adjectives:
         return _join(name, [", ".join(adjectives), *details])
     if form == "detail first" and details:

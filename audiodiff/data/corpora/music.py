@@ -18,8 +18,11 @@ from audiodiff.data.corpora.folder import audio_files, file_recording, recording
 from audiodiff.errors import UserError
 
 _STROKES = re.compile(r"[\s_-]*(softest|soft|med|medium|hardest|hard|normal)?[\s_-]*\d*$", re.IGNORECASE)
-# Kits whose license differs between Debian's copyright file and the author's own papers.
-_UNCLEAR = {"rumpf_kit_z01_h2": "its own README and Debian's copyright file name different licenses"}
+# Kits whose license differs between Debian's copyright file and the author's own papers, or who is not its holder.
+_UNCLEAR = {
+    "rumpf_kit_z01_h2": "its own README and Debian's copyright file name different licenses",
+    "Audiophob": "its files are other people's recordings of freesound.org, whose licenses it does not name",
+}
 
 
 def read_stereo(path: Path | AudioFile, start: int = 0, samples: int | None = None) -> Audio:

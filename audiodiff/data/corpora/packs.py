@@ -1,7 +1,8 @@
 """Packs of named sounds in packages of Debian, npm and PyPI: one function each, from a download to a list of `Sound`s.
 
-A sound's license is that of its own file where the package states it by file (Debian's copyright files, the comments in
-OpenSFX), else the package's.
+A sound's license is that of its own file where the package's documents state it by file (Debian's copyright files),
+else the package's. OpenSFX states one in the title of each sound, but its documents state it only of the recordings
+that the sounds were edited from, and CC-BY-SA-3.0 of the sounds: that counts.
 """
 
 import glob
@@ -24,13 +25,10 @@ from audiodiff.audio.io import EXTENSIONS, Audio, read, resample
 from audiodiff.data.corpora import debian, music, packages
 
 _RATE, _MOST_RATE = 44100, 48000  # Hz
-_OPENSFX_LICENSES = {
-    "Creative Commons Attribution-ShareAlike 3.0": "CC-BY-SA-3.0",
-    "Creative Commons Attribution 3.0": "CC-BY-3.0",
-    "Creative Commons Zero 1.0": "CC0-1.0",
-}
 _ORIGINAL = re.compile(r'"([^"]+\.\w{3,4})"')
 _CHORD = re.compile(r"([A-G])(sharp|flat)? ?(major|min[a-z]+)(7b5)?(?:_(UP|DOWN|Down))?_\d+$")
+# Sounds of Minetest's game whose authors are not those of the module, by its license.txt, which Debian leaves out.
+_MINETEST_LICENSES = {"carts/sounds/carts_cart_moving.": "CC-BY-3.0 (YleArkisto of freesound.org)"}
 _COPIES = {"Bmajor": "its recordings are those of B flat major"}
 _FREEDOOM_GROUPS = dict.fromkeys(("oof", "noway", "skldth"), "oof")  # edited from one recording
 _STROKE = re.compile(r"(softest|soft|med|hard|hardest)$", re.IGNORECASE)
@@ -89,13 +87,15 @@ def endless_sky(downloads: Path) -> list[Sound]:
 
 
 def minetest(downloads: Path) -> list[Sound]:
-    """Sounds of Minetest's game, of which the copyright file names the module."""
+    """Sounds of Minetest's game; the copyright file names the license of each module."""
     package = "minetest-data"
     root = debian.fetch(package, downloads)
     folder = next(root.glob("usr/share/**/minetest_game/mods"))
 
     def license(path: Path) -> str:
-        return debian.license_of(root, package, f"mtg/mods/{path.relative_to(folder).as_posix()}", "a.ogg")
+        file = path.relative_to(folder).as_posix()
+        own = next((license for start, license in _MINETEST_LICENSES.items() if file.startswith(start)), "")
+        return own or debian.license_of(root, package, f"mtg/mods/{file}", "a.ogg")
 
     return _files(folder, license, ".ogg")
 
@@ -131,7 +131,7 @@ def flare(downloads: Path) -> list[Sound]:
 
 
 def opensfx(downloads: Path) -> list[Sound]:
-    """OpenSFX, of which the collection is CC-BY-SA-3.0, and every sound states a license of its own in its title."""
+    """OpenSFX: all under CC-BY-SA-3.0, as its README says, whatever license the title of a sound states."""
     root = debian.fetch("openttd-opensfx", downloads)
     found = []
     for number, (title, content) in enumerate(
@@ -140,10 +140,9 @@ def opensfx(downloads: Path) -> list[Sound]:
         match = _TITLE.match(title)
         if match is None or match["title"].startswith("Unused"):
             continue
-        stated = next((name for text, name in _OPENSFX_LICENSES.items() if match["license"].startswith(text)), "")
         credit = re.sub(r"[()]", "", match["credit"]).replace(";", ",")
         name = match["title"].removeprefix("Toyland: ").removeprefix("Tropical: ")
-        license = f"{stated or match['license']} ({credit})"
+        license = f"CC-BY-SA-3.0 ({credit})"
         original = _ORIGINAL.search(match["credit"])  # several sounds are edited from one recording
         found.append(
             Sound(f"{number:02d}", name, partial(_riff, content), license, group=original[1] if original else "")
@@ -178,8 +177,7 @@ def hydrogen(package: str, downloads: Path) -> list[Sound]:
         if chord := _CHORD.match(stem):
             name, details, group = "guitar strum", _chord_details(chord), f"{kit}/{chord[1]}{chord[2] or ''}"
         else:
-            # The instruments of this kit are its slots; its files say what they are.
-            instrument = stem if kit == "Audiophob" else one.piece.partition("/")[2]
+            instrument = one.piece.partition("/")[2]
             stroke = _STROKE.search(stem)
             name, details, group = f"{instrument} {stroke[1] if stroke else ''}", (), _group(one.piece)
         reason = one.exclude_reason or _COPIES.get(stem.partition("_")[0], "")

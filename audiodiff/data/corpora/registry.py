@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audiodiff.audio.io import EXTENSIONS
 from audiodiff.audio.reading.folder import files_below
-from audiodiff.data.caption_files import captioned, has_captions
+from audiodiff.data import caption_files
 from audiodiff.data.captions.vocabulary import rules_hash
 from audiodiff.data.corpora import debian, hibari, instruments, kokoro, music, scores, sentences, sounds, speech
 from audiodiff.data.corpora.corpus import Corpus, Recording, Request
@@ -22,11 +22,12 @@ def _open_folder(
 ) -> Corpus:
     source = f"{source}, {utf8_name(request.folder.name or 'root')}"
     found = layout(request.folder)
-    if request.captions or has_captions(request.folder):
-        found = captioned(found, request.folder, request.captions)
+    if request.captions or caption_files.has_captions(request.folder):
+        found = caption_files.add_captions(found, request.folder, request.captions)
     return Corpus(found, source, license, language=language or request.language)
 
 
+_CAPTIONED = ("folder", "music")  # layouts whose recordings may have captions
 CORPORA: dict[str, Callable[[Request], Corpus]] = {
     "festvox-ru": debian.festvox_ru,
     **{f"asterisk-{language}": partial(debian.asterisk, language) for language in ("en", "fr", "es", "it", "ru")},
@@ -73,7 +74,8 @@ def resolve(name: str, clips: int | None = None, language: str = "", captions: b
         captions: whether texts and names of the recordings in a user's folder are captions.
 
     Raises:
-        UserError: there is no such corpus, voice or manner, or PATH is missing or not a folder.
+        UserError: there is no such corpus, voice or manner, PATH is missing or not a folder, or captions would be
+            ignored.
     """
     kind, _, path = name.partition(":")
     if kind in ("kokoro", hibari.NAME):
@@ -92,12 +94,23 @@ def resolve(name: str, clips: int | None = None, language: str = "", captions: b
         folder = Path(path).expanduser().resolve()
         if not folder.is_dir():
             raise UserError(folder, "no such folder", f"give {kind}: the path of the corpus")
+        if kind not in _CAPTIONED:
+            _refuse_captions(kind, folder, captions)
         label = utf8_name(folder.name or "root") if kind == "folder" else kind
         inputs |= {"path": str(folder), "files": content_hash(_listing(folder))}
         inputs |= {"language": language} if language else {}
         inputs |= {"captions": rules_hash()} if captions else {}
         request = replace(request, folder=folder)
     return Preparation(label, inputs, _opener(key, request))
+
+
+def _refuse_captions(kind: str, folder: Path, captions: bool) -> None:
+    """Raise where captions of a layout that has none would be ignored."""
+    if captions:
+        raise UserError("--captions", f"does not apply to {kind}", "leave it out or use folder:PATH")
+    if caption_files.has_captions(folder):
+        problem, fix = f"{kind} has no captions, they would be ignored", "remove the file or use folder:PATH"
+        raise UserError(folder / caption_files.NAME, problem, fix)
 
 
 def _opener(key: str, request: Request) -> Callable[[Path], Corpus]:

@@ -1,4 +1,4 @@
-"""Sounds with captions, from packs whose names say what is to be heard (`packs`, `captions`).
+"""Sounds with captions, from packs whose names describe them (`packs`, `captions`).
 
 `sounds` is what may be trained on and shipped freely: CC0, CC-BY, MIT, BSD and public domain, file by file.
 `sounds:all` adds the share-alike and copyleft ones, under a label of its own; its manifest states each clip's license.
@@ -39,13 +39,13 @@ class Pack:
 PACKS = {
     "sonic-pi": Pack(packs.sonic_pi),
     "kenney": Pack(packs.arcade, ("from a video game",)),
-    "opensfx": Pack(packs.opensfx),
     "endless-sky": Pack(packs.endless_sky, ("from a video game",)),
     "freedoom": Pack(packs.freedoom, ("from a video game",)),
     "hydrogen": Pack(partial(packs.hydrogen, "hydrogen-drumkits")),
     "guitar-strums": Pack(partial(packs.hydrogen, "hydrogen-drumkits-effects")),
     "minetest": Pack(packs.minetest, ("from a video game",)),
     "freedesktop": Pack(packs.freedesktop),
+    "opensfx": Pack(packs.opensfx, permissive=False),
     "ufoai": Pack(packs.ufoai, ("from a video game",), permissive=False),
     "flare": Pack(packs.flare, ("from a video game",), permissive=False),
 }

@@ -30,6 +30,9 @@ def test_wordings_vary_in_detail_words_order_and_form():
     assert {"hi-hat, soft, closed", "from a drum machine, soft closed hi-hat", "the sound of a hi-hat"} <= drawn
     assert len(drawn) > 60
     assert "a rain" not in " ".join(compose(["rain"]).draw(np.random.default_rng(seed)) for seed in range(50))
+    for adjective, article in (("808", "an"), ("8-bit", "an"), ("909", "a"), ("electric", "an")):
+        wordings = {compose(["snare"], [adjective]).draw(np.random.default_rng(seed)) for seed in range(200)}
+        assert f"{article} {adjective} snare" in wordings
     assert any(compose(["impact"]).draw(np.random.default_rng(seed)) == "an impact" for seed in range(50))
 
 
@@ -49,6 +52,20 @@ def test_drawn_wordings_are_synonymous(noun, adjective, seed):
     found = canonical(caption.draw(np.random.default_rng(seed)))
     # Less detail is fine, another sound or another detail is not.
     assert found in (caption.text, compose(caption.of_role("noun")).text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "untrue"),
+    [
+        ("death scream", "scream", "death"),
+        ("tape rewind", "rewind", "tape"),
+        ("synthetic hum", "electric hum", "synth"),
+    ],
+)
+def test_what_a_sound_may_not_be_is_read_in_names_and_never_drawn(name, text, untrue):
+    caption = caption_of_name(name)
+    assert caption.text == text
+    assert not any(untrue in caption.draw(np.random.default_rng(seed)) for seed in range(100))
 
 
 def test_free_text_is_worded_as_it_is():

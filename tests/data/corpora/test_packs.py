@@ -39,7 +39,7 @@ def archive(**lumps):
     return b"PWAD" + struct.pack("<II", len(lumps), 12 + len(body)) + body + directory
 
 
-def test_opensfx_sounds_have_the_license_of_their_title(tmp_path, monkeypatch):
+def test_opensfx_sounds_have_the_license_of_the_collection(tmp_path, monkeypatch):
     tone = np.full(22050, 0.25, np.float32)
     horn = '"Ship horn". Original "a.aif" by Leon (M). Edited by W. License: Creative Commons Attribution 3.0 Unported.'
     content = catalog(
@@ -53,11 +53,40 @@ def test_opensfx_sounds_have_the_license_of_their_title(tmp_path, monkeypatch):
     path.write_bytes(content)
     monkeypatch.setattr(debian, "fetch", lambda package, downloads: tmp_path)
     found, plop, helicopter = packs.opensfx(tmp_path)
-    assert found.license == 'CC-BY-3.0 (Original "a.aif" by Leon M. Edited by W)'
-    assert (plop.name, plop.license) == ("Bubble plop", "CC0-1.0 (By J)")
+    assert found.license == 'CC-BY-SA-3.0 (Original "a.aif" by Leon M. Edited by W)'
+    assert (plop.name, plop.license) == ("Bubble plop", "CC-BY-SA-3.0 (By J)")
     assert (found.group, plop.group) == ("a.aif", "")
-    assert helicopter.license.startswith("CC-BY-SA-3.0")
+    assert helicopter.license == "CC-BY-SA-3.0 (By L)" and not sounds.PACKS["opensfx"].permissive
     assert torch.equal(plop.read().samples, torch.full((22050,), 0.125)) and plop.read().sample_rate == 22050
+
+
+def test_minetest_sounds_have_the_license_of_their_author_or_module(tmp_path, monkeypatch):
+    mods = tmp_path / "usr/share/games/minetest/games/minetest_game/mods"
+    for name in ("carts/sounds/carts_cart_moving.2", "carts/sounds/other", "fire/sounds/fire"):
+        (mods / name).parent.mkdir(parents=True, exist_ok=True)
+        (mods / f"{name}.ogg").touch()
+    terms = tmp_path / "usr/share/doc/minetest-data/copyright"
+    terms.parent.mkdir(parents=True)
+    terms.write_text("Format: 1.0\n\nFiles: mtg/mods/carts/*\nCopyright: Developers\nLicense: Expat\n")
+    monkeypatch.setattr(debian, "fetch", lambda package, downloads: tmp_path)
+    assert {one.key.rpartition("/")[2]: one.license for one in packs.minetest(tmp_path)} == {
+        "carts_cart_moving.2": "CC-BY-3.0 (YleArkisto of freesound.org)",
+        "other": "Expat (Developers)",
+        "fire": "see the copyright file",
+    }
+
+
+def test_a_kit_of_other_peoples_recordings_is_left_out(tmp_path, monkeypatch):
+    kits = tmp_path / "usr/share/hydrogen/data/drumkits"
+    for kit in ("Audiophob", "Other"):
+        sound(kits / kit / "86335__zgump__tom.wav", 0.05)
+        (kits / kit / "drumkit.xml").write_text("<drumkit_info/>")
+    terms = tmp_path / "usr/share/doc/hydrogen-drumkits/copyright"
+    terms.parent.mkdir(parents=True)
+    terms.write_text("Format: 1.0\n\nFiles: *\nCopyright: Somebody\nLicense: CC0\n")
+    monkeypatch.setattr(debian, "fetch", lambda package, downloads: tmp_path)
+    found = {one.key.partition("/")[0]: one.exclude_reason for one in packs.hydrogen("hydrogen-drumkits", tmp_path)}
+    assert "other people's" in found["Audiophob"] and not found["Other"]
 
 
 def test_freedoom_lumps_are_unsigned_bytes_with_padding(tmp_path, monkeypatch):
