@@ -100,6 +100,13 @@ class Conditioner(nn.Module, ABC):
     def fit(self, clips: Iterable[Any]) -> None:
         """Before training: take over from the training clips, rows of a manifest, what is stored with the weights."""
 
+    def check_initial(self, trained: "Conditioner") -> None:
+        """Before training: check that the weights of another one of this kind keep their meaning in this one.
+
+        Raises:
+            UserError: they do not.
+        """
+
     def from_crop(self, crop: Crop) -> Any:
         """The raw value of a training crop; None if it is computed from the batch's waveforms.
 

@@ -30,7 +30,7 @@ from audiodiff.nn.prompt_encoder import PromptEncoder
 from audiodiff.options import Option
 from audiodiff.ranges import NonNegative, Positive
 from audiodiff.text.prompt import check_length
-from audiodiff.text.static_embedding import StaticEmbedding, content_words, load_embedding, normalize
+from audiodiff.text.static_embedding import SOURCES, StaticEmbedding, content_words, load_embedding, normalize
 
 _VECTOR = 256  # width of the vectors of all `SOURCES`
 _SHOWN = 3  # unknown words of a warning
@@ -92,9 +92,7 @@ class Prompt(Conditioner):
         """
         table = load_embedding(self.source)
         if self._digest and table.digest != self._digest:
-            subject, package = f"text embedding {self.source}", f"{table.source.package}=={table.source.version}"
-            problem = "the installed one is not what this model was trained with (its hash differs)"
-            raise UserError(subject, problem, f"install with: pip install {package}")
+            raise _other_embedding(self.source)
         return table
 
     def options(self) -> dict[str, Option]:
@@ -113,6 +111,21 @@ class Prompt(Conditioner):
             fix = "prepare data with captions, such as `audiodiff prepare sounds`, or use model=audio"
             raise UserError("model.conditioners.prompt", "no training clip has a caption", fix)
         self.words = tuple(content_words(map(normalize, words)))
+
+    def check_initial(self, trained: Conditioner) -> None:
+        """Check that weights were trained on the same static embeddings.
+
+        Raises:
+            UserError: they were not, or those are not installed.
+        """
+        if not isinstance(trained, Prompt) or not trained._digest:
+            return
+        if trained.source != self.source:
+            problem = f"differs from that of init_from, {trained.source}"
+            fix = f"set model.conditioners.prompt.source={trained.source}"
+            raise UserError(f"text embedding {self.source}", problem, fix)
+        if trained.digest != self.digest:
+            raise _other_embedding(trained.source)
 
     def parse(self, request: Mapping[str, Any]) -> str:
         """The requested prompt, normalized.
@@ -180,6 +193,13 @@ class Prompt(Conditioner):
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         problem = "no training caption has them, their meaning is guessed from similar words"
         warnings.warn(f"prompt words {', '.join(hints)}{more}: {problem}", stacklevel=2)
+
+
+def _other_embedding(name: str) -> UserError:
+    """The refusal of static embeddings other than those that a model was trained with."""
+    problem = "the installed one is not what this model was trained with (its hash differs)"
+    package = f"{SOURCES[name].package}=={SOURCES[name].version}"
+    return UserError(f"text embedding {name}", problem, f"install with: pip install {package}")
 
 
 def _known(word: str, words: Sequence[str]) -> bool:

@@ -123,11 +123,11 @@ class Audit:
 
     @classmethod
     def matches(cls, manifest: Manifest) -> bool:
-        """Whether the audit beside a manifest exists, is undamaged and up to date."""
+        """Whether the audit beside a manifest exists, is undamaged and up to date, with all kinds of findings."""
         try:
             found = cls.load(manifest.root)
             str(found)  # raises if it is damaged
-            return found.manifest_hash == manifest.content_hash()
+            return found.manifest_hash == manifest.content_hash() and found.findings.keys() >= FINDINGS.keys()
         except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
             return False
 

@@ -38,7 +38,7 @@ def caption_weights(captions: Sequence[str], lengths: Sequence[float] | None = N
     """The weights of clips, (N,) with mean 1.
 
     Args:
-        captions: of the clips; those without one have the mean weight.
+        captions: of the clips; the weight of those without one follows from their lengths alone.
         lengths: how often a clip is drawn without balance, such as its number of crops; None: once.
     """
     start = np.ones(len(captions)) if lengths is None else np.asarray(lengths, dtype=np.float64)

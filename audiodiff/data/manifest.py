@@ -66,7 +66,7 @@ class Clip:
             if unknown.
         alignment_score: how well phonemes and audio fit where `durations` were found by an aligner, in nats per frame:
             close to 0 is best; 0 if they were not.
-        caption: what is to be heard, in the canonical wording; "" if unknown. Unlike `text` it is not spoken.
+        caption: description of the sound, in the canonical wording; "" if unknown. Unlike `text` it is not spoken.
         caption_parts: of a composed caption, from which other wordings are drawn (`captions.Caption`); else ().
     """
 
@@ -340,10 +340,12 @@ def _parts(entry: object, where: str) -> tuple[str, ...]:
     """The parts of a caption, at least one of them a noun."""
     if not isinstance(entry, list):
         raise UserError(where, f"field 'caption_parts' is {entry!r:.40}, not a list", _FIX)
+    parts = tuple(entry)
     try:
-        return Caption("", tuple(entry)).checked().parts
+        Caption("", parts).validate()
     except ValueError as error:
         raise UserError(where, f"field 'caption_parts' {error}", _FIX) from None
+    return parts
 
 
 def _check_series(value: dict, where: str) -> None:

@@ -131,15 +131,20 @@ class AudioModel(DiffusionModel):
 
         Those that only this model has keep their initial weights, and so does its cross-attention where the other one
         has none. Those that this one does not have are left out.
+
+        Raises:
+            UserError: weights of a conditioner that both have lose their meaning.
         """
-        theirs = {conditioner.name for conditioner in as_list(trained.get("conditioners", ()))}
-        ours = {conditioner.name for conditioner in self.conditioners}
-        optional = tuple(f"{CONDITIONERS}{name}." for name in theirs ^ ours)
+        theirs = {conditioner.name: conditioner for conditioner in as_list(trained.get("conditioners", ()))}
+        ours = {conditioner.name: conditioner for conditioner in self.conditioners}
+        for name in theirs.keys() & ours.keys():
+            ours[name].check_initial(theirs[name])
+        optional = tuple(f"{CONDITIONERS}{name}." for name in theirs.keys() ^ ours.keys())
         tokens = {trained["network"].token_channels, self.network.token_channels}
         optional += ("unet.cross_attention.",) if 0 in tokens else ()
         own = {name: weight for name, weight in self.weights().items() if name.startswith(optional)}
-        kept = {name: weight for name, weight in weights.items() if not name.startswith(optional)}
-        self.load_weights(kept | own)
+        shared = {name: weight for name, weight in weights.items() if not name.startswith(optional)}
+        self.load_weights(shared | own)
 
     def normalize(self, waveform: Tensor) -> Tensor:
         """What the process runs on (B, C', F) of a waveform (B, C, T)."""

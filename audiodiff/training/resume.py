@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from audiodiff.training.module import TrainingModule
 
 # Arguments of a model that may change during training: its weights do not depend on them ...
-_FREE = {"sampler", "guidance", "consistency", "settings", "validated", "samples", "network.gradient_checkpointing"}
+_FREE = {
+    *("sampler", "guidance", "consistency", "settings", "validated", "samples"),
+    *("network.gradient_checkpointing", "conditioners.prompt.words"),
+}
 # ... or the run determines them.
 _RESTORED = {"spectrum", "normalization", "grids"}
 _MAX_CHANGES = 5
@@ -97,13 +100,23 @@ def _changes(before: dict[str, Any], now: dict[str, Any], within: str = "") -> I
         other = now.get(name)
         if f"{within}{name}" in _FREE:
             continue
-        nested = isinstance(value, dict) and isinstance(other, dict) and value.get("type") == other.get("type")
-        if nested:
+        types = _types(value)
+        if isinstance(value, dict) and isinstance(other, dict) and value.get("type") == other.get("type"):
             yield from _changes(value, other, f"{within}{name}.")
+        elif types and types == _types(other):
+            for kind, one, two in zip(types, value, other, strict=True):
+                yield from _changes(one, two, f"{within}{name}.{kind}.")
         elif value != other:
             yield f"{within}{name} {_short(value)} -> {_short(other)}"
 
 
+def _types(value: Any) -> list[str]:
+    """The types of a list of components, [] of anything else."""
+    components = isinstance(value, list) and all(isinstance(item, dict) and "type" in item for item in value)
+    return [str(item["type"]) for item in value] if components else []
+
+
 def _short(value: Any) -> str:
-    text = str(value.get("type")) if isinstance(value, dict) else value if isinstance(value, str) else json.dumps(value)
+    value = value.get("type") if isinstance(value, dict) else _types(value) or value
+    text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

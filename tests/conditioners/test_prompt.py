@@ -115,6 +115,15 @@ def test_a_checkpoint_names_the_embeddings_and_refuses_others(prompt):
     assert "\n" not in str(error.value)
 
 
+def test_weights_of_a_model_with_other_embeddings_are_refused(prompt):
+    prompt.check_initial(build(describe(prompt)))
+    prompt.check_initial(make())  # of a model that was never trained
+    with pytest.raises(UserError, match=r"wordllama-l2-256: .*hash differs.*pip install wordllama=="):
+        prompt.check_initial(make(digest="0" * 64))
+    with pytest.raises(UserError, match=r"differs from .*glove; set model.conditioners.prompt.source=glove"):
+        prompt.check_initial(make(digest="0" * 64, source="glove"))
+
+
 def test_training_draws_a_caption_of_the_clip(prompt):
     class Crop:
         clip, random = CLIPS[0], np.random.default_rng(0)

@@ -123,6 +123,9 @@ def test_saved_and_printed(faulty, tmp_path):
     loaded = Audit.load(tmp_path / "out")
     assert Audit.matches(manifest)
     assert not Audit.matches(Manifest(manifest.clips[1:], manifest.root))
+    earlier = replace(loaded, findings={k: v for k, v in loaded.findings.items() if k != "near-duplicates"})
+    earlier.save(manifest.root)
+    assert not Audit.matches(manifest)  # an earlier version did not look for them
     printed = str(loaded)
     assert "faulty: 0.01 hours, 18 clips; " in printed
     assert "18 at 16000 Hz" in printed

@@ -40,10 +40,12 @@ def test_no_clip_is_given_up():
     assert weights.min() > 0.9 / MOST and weights[0] < 1 < weights[-1] < 1.1 * MOST
 
 
-def test_lengths_count_and_clips_without_a_caption_have_the_mean_weight():
+def test_lengths_count_and_alone_for_clips_without_a_caption():
     weights = caption_weights(["kick", "kick", "snare"], [1, 3, 1])
     assert np.allclose(weights, [0.375, 1.125, 1.5])
     assert np.allclose(caption_weights(["", "", ""]), 1)
+    long, short, *_ = caption_weights(["", "", "kick", "kick", "snare"], [3, 1, 1, 1, 1])
+    assert np.isclose(long, 3 * short) and long > 1 > short
     assert np.allclose(caption_weights(["", "kick", "snare"])[1:].mean(), 1, atol=0.1)
 
 

@@ -1,5 +1,6 @@
 """Training on captions: a small model follows prompts, resumes exactly, and continues a model without prompts."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from audiodiff import config, train
 from audiodiff.audio.io import Audio, write
 from audiodiff.conditioners.prompt import Prompt
 from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.pipelines.audio_generator import AudioGenerator
 
@@ -89,6 +91,27 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(trained, tones, tmp_path):
     resumed, unbroken = (checkpoint.load(one) for one in (run(tones, tmp_path, 4, "resume=last"), trained / "model"))
     assert resumed.weights.keys() == unbroken.weights.keys()
     assert all(torch.equal(resumed.weights[name], unbroken.weights[name]) for name in unbroken.weights)
+
+
+def test_a_resume_names_what_differs_in_a_prompt_and_not_its_words(trained, tones, tmp_path):
+    shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
+    with pytest.raises(UserError, match=r"run -> now: conditioners.prompt.max_tokens 32 -> 16\)") as error:
+        run(tones, tmp_path, 5, "resume=last", "model.conditioners.prompt.max_tokens=16")
+    assert "\n" not in str(error.value)
+    for path in (tmp_path / "checkpoints").iterdir():
+        saved = torch.load(path, weights_only=True)
+        saved["run"]["model"]["conditioners"][-1]["words"] = ["other"]
+        torch.save(saved, path)
+    assert checkpoint.load(run(tones, tmp_path, 5, "resume=last")).training["steps"] == 5
+
+
+def test_a_run_does_not_begin_with_other_embeddings(trained, tones, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "model")
+    stored = json.loads((tmp_path / "model" / "config.json").read_text())
+    text = json.dumps(stored).replace(Prompt().digest, "0" * 64)
+    (tmp_path / "model" / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"text embedding wordllama-l2-256: .*hash differs"):
+        run(tones, tmp_path / "run", 2, f"init_from={tmp_path / 'model'}")
 
 
 @pytest.mark.slow

@@ -5,6 +5,6 @@ synonyms, and rewrites of abbreviations, some of them of single packs. `naming` 
 """
 
 from audiodiff.data.captions.caption import Caption, compose
-from audiodiff.data.captions.naming import canonical, caption_of_name
+from audiodiff.data.captions.naming import canonical_caption, caption_of_name
 
-__all__ = ["Caption", "canonical", "caption_of_name", "compose"]
+__all__ = ["Caption", "canonical_caption", "caption_of_name", "compose"]

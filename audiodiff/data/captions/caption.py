@@ -40,8 +40,8 @@ class Caption:
     text: str = ""
     parts: tuple[str, ...] = ()
 
-    def checked(self) -> "Caption":
-        """Itself.
+    def validate(self) -> None:
+        """Check the parts.
 
         Raises:
             ValueError: a part is not `ROLE: WORDS`, or there are parts and none is a noun.
@@ -52,7 +52,6 @@ class Caption:
                 raise ValueError(f"has {part!r:.60}, not `ROLE: WORDS` with a role of {', '.join(ROLES)}")
         if self.parts and not self.of_role("noun"):
             raise ValueError("has no noun")
-        return self
 
     def of_role(self, role: str) -> list[str]:
         """The words of all parts of a role, in order."""

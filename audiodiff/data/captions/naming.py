@@ -73,7 +73,7 @@ def _nouns(found: list[str]) -> list[str]:
     return whole[-_MOST_NOUNS:]
 
 
-def canonical(text: str) -> str:
+def canonical_caption(text: str) -> str:
     """The canonical caption of any wording whose words the rules know, the same for synonymous ones; "" if of none.
 
     Pitches and keys, such as "A4" and "F sharp minor", count as details.

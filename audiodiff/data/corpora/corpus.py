@@ -43,7 +43,7 @@ class Recording:
         license: its own license; "" if it has that of the corpus.
         phonemes, durations: as in `manifest.Clip`; those of synthetic speech come with the `TimedAudio` that it reads.
         text_piece: whether all readings of its text, in every corpus, are one piece.
-        caption: what is to be heard.
+        caption: description of the sound.
     """
 
     key: str

@@ -27,7 +27,7 @@ def tone(seed: int, samples: int, sample_rate: int) -> torch.Tensor:
 
 
 def caption(seed: int) -> str:
-    """What is to be heard in the tone of a seed: it is low or high, and its pitch falls or rises."""
+    """Description of the tone of a seed: it is low or high, and its pitch falls or rises."""
     start, end, _ = torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist()
     return f"{'high' if start > 0.5 else 'low'} tone, {'rising' if end > 0.5 else 'falling'}"
 

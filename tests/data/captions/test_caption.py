@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiodiff.data.captions import Caption, canonical, caption_of_name, compose
+from audiodiff.data.captions import Caption, canonical_caption, caption_of_name, compose
 from audiodiff.data.captions.vocabulary import vocabulary
 
 WORDS = {role: sorted(w.text for w in vocabulary().words.values() if w.role == role) for role in ("noun", "adjective")}
@@ -49,7 +49,7 @@ def test_a_drawn_wording_is_a_function_of_the_seed_says_nothing_new_and_names_th
 @given(st.sampled_from(WORDS["noun"]), st.sampled_from(WORDS["adjective"]), st.integers(0, 999))
 def test_drawn_wordings_are_synonymous(noun, adjective, seed):
     caption = caption_of_name(f"{adjective} {noun}")
-    found = canonical(caption.draw(np.random.default_rng(seed)))
+    found = canonical_caption(caption.draw(np.random.default_rng(seed)))
     # Less detail is fine, another sound or another detail is not.
     assert found in (caption.text, compose(caption.of_role("noun")).text)
 
@@ -77,6 +77,6 @@ def test_free_text_is_worded_as_it_is():
 @pytest.mark.parametrize("part", ["loud", "verb: run", "noun:rain", "noun: ", "noun: a\nb", "noun: \ud800", 3])
 def test_parts_are_checked(part):
     with pytest.raises(ValueError, match="has"):
-        Caption("rain", ("noun: rain", part)).checked()
+        Caption("rain", ("noun: rain", part)).validate()
     with pytest.raises(ValueError, match="no noun"):
-        Caption("loud", ("adjective: loud",)).checked()
+        Caption("loud", ("adjective: loud",)).validate()

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiodiff.data.captions import canonical, caption_of_name
+from audiodiff.data.captions import canonical_caption, caption_of_name
 from audiodiff.data.captions.naming import split_name
 from audiodiff.data.captions.vocabulary import vocabulary
 from audiodiff.errors import UserError
@@ -54,13 +54,13 @@ def test_any_name_has_a_printable_caption_that_the_rules_leave_as_it_is_or_an_er
     assert caption.text.strip() == caption.text != ""
     assert caption.text.isprintable() and caption.text.isascii()
     assert caption_of_name(caption.text) == caption
-    assert caption.checked() is caption
+    caption.validate()
 
 
 @pytest.mark.parametrize("word", [word for word in vocabulary().words.values() if word.role == "noun"], ids=str)
 def test_every_spelling_of_a_noun_is_its_own_caption(word):
     for spelling in (word.text, *word.spellings, *word.synonyms):
-        assert canonical(spelling) == word.text
+        assert canonical_caption(spelling) == word.text
 
 
 def test_rewrites_lead_to_known_words():

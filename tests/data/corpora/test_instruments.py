@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiodiff.data.captions import canonical
+from audiodiff.data.captions import canonical_caption
 from audiodiff.data.corpora import instruments
 from audiodiff.data.corpora.corpus import Request
 from audiodiff.data.corpora.general_midi import INSTRUMENTS, KITS, note_name
@@ -23,7 +23,7 @@ def test_a_take_is_a_function_of_its_number():
 
 
 def test_captions_are_canonical_and_name_what_is_played():
-    assert all(canonical(one.caption.text) == one.caption.text for one in TAKES)
+    assert all(canonical_caption(one.caption.text) == one.caption.text for one in TAKES)
     notes = [one for one in TAKES if one.bank == 0 and one.group.split("/")[1] == "note"]
     for one in notes:
         ((_, _, key, velocity),) = one.notes
