@@ -104,7 +104,7 @@ def _prune(folder: Path, out: Path, wanted: Compression) -> Path:
     before, after, data = out / "pruned", out / "model", wanted.data
     record = {"hash": found.digest, "fraction": wanted.prune}
     if not (before / "config.json").is_file():
-        _check_empty(out)
+        _check_empty(out, record)
         model: Any = MODEL_TYPES[found.type].from_checkpoint(found, folder)
         _check_blocks(folder, model, wanted.prune)
         run = configuration(model, folder, data, out, wanted.minutes)
@@ -122,8 +122,11 @@ def _prune(folder: Path, out: Path, wanted: Compression) -> Path:
     return after
 
 
-def _check_empty(out: Path) -> None:
-    if out.is_file() or (out / "config.json").is_file() or (out / "checkpoints").is_dir():
+def _check_empty(out: Path, record: dict[str, Any]) -> None:
+    """Raise `UserError` if something else is there; an interrupted start of the same compression may be."""
+    after = out / "model"
+    other = (after / "config.json").is_file() and checkpoint.load(after).training.get(PRUNED) != record
+    if other or out.is_file() or (out / "config.json").is_file() or (out / "checkpoints").is_dir():
         raise UserError(out, "exists and is not a compressed model", "choose a new folder")
 
 

@@ -159,6 +159,15 @@ def test_other_folders_are_not_written_to(command, model_folder, data, tmp_path)
         (tmp_path / "taken" / name).unlink()
 
 
+def test_a_model_in_the_folder_is_not_overwritten(command, tiny, model_folder, data, tmp_path):
+    other = tmp_path / "run/model"
+    tiny("strided").save_pretrained(other, {"steps": 3})
+    before = {file: file.read_bytes() for file in other.iterdir()}
+    status, _, error = command(model_folder, "--prune", 0.5, "--minutes", 0, "--data", data, "--out", tmp_path / "run")
+    assert status == 1 and "choose a new folder" in error
+    assert {file: file.read_bytes() for file in other.iterdir()} == before
+
+
 def test_minutes_are_checked_before_anything_is_read():
     wanted = compression.Compression(0.5, None, ["nowhere"], minutes=float("nan"))
     with pytest.raises(ValueError, match="--minutes nan"):

@@ -78,6 +78,7 @@ def compare(versions: Sequence[Version], data: Manifest, settings: Settings) -> 
     kind = check(versions[0].folder)
     with _single_thread():
         header, rows = COMPARISONS[kind](versions, data, settings)  # type: ignore[misc]
+        rows = list(rows)
     lines = ["| model | MB | steps | " + " | ".join(header) + " |", "|---|--:|--:|" + "--:|" * len(header)]
     for version, measured in rows:
         cells = [version.label, f"{version.megabytes:.1f}", str(measured.steps), *measured.cells]

@@ -6,7 +6,8 @@ few steps on the fitted grid. The fitted grid is stored if its clips are closer 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -18,6 +19,8 @@ from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.samplers.presets import build, chosen
 from audiodiff.errors import UserError
 from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.models.setting import nearest_steps
+from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.pipeline import Pipeline
 from audiodiff.pipelines.seeds import clip_seeds
@@ -113,13 +116,19 @@ def sample_seeds(count: int) -> Sampling:
 def store(model: DiffusionModel, fits: Sequence[Fit]) -> DiffusionModel:
     """The model with the grids that are better; its earlier grids for the same samplers and steps are dropped.
 
-    Its validated range of steps is extended to all numbers of steps that were validated.
+    Its validated range of steps is extended to all numbers of steps that were validated. A vocoder's only setting, if
+    it has no name of its own, takes the number of steps in that range that is nearest to its own.
     """
     keys = {(fit.grid.sampler, fit.grid.steps) for fit in fits}
     others = [grid for grid in model.grids if (grid.sampler, grid.steps) not in keys]
     grids = [*others, *(fit.grid for fit in fits if fit.better)]
-    validated = [fit.grid.steps for fit in fits if fit.distances] + list(model.validated or ())
-    return model.with_arguments(grids=grids, validated=(min(validated), max(validated)) if validated else None)
+    counts = [fit.grid.steps for fit in fits if fit.distances] + list(model.validated or ())
+    validated = (min(counts), max(counts)) if counts else None
+    changed: dict[str, Any] = {}
+    if isinstance(model, VocoderModel) and not model.has_named_settings:
+        (only,) = model.settings
+        changed["settings"] = [replace(only, steps=nearest_steps(only.steps, validated, only.sampler))]
+    return model.with_arguments(grids=grids, validated=validated, **changed)
 
 
 def _with_grids(pipeline: Pipeline, grids: Sequence[StoredGrid]) -> Pipeline:

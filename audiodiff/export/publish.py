@@ -7,6 +7,7 @@ training stage by training stage, and is refused where they do not belong togeth
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from audiodiff.data.manifest import Manifest
@@ -75,17 +76,35 @@ def _check_manifests(folder: Path, stages: Sequence[tuple[str, dict]], manifests
     if not stages:
         raise UserError(folder, "has no training record", "publish the model folder that `audiodiff train` exported")
     for _, record in stages:
-        if record.get("manifest_hash") not in _training_hashes(record, manifests):
+        if not _has_data(record, manifests):
             problem = f"was trained on {record.get('data')}, whose manifest {record.get('manifest_hash')} is missing"
             raise UserError(folder, problem, "add --data with that manifest, as it was then")
 
 
-def _training_hashes(record: dict, manifests: Sequence[Manifest]) -> set[str]:
-    """Hashes of what a run trains on: each manifest, or those that the record names, joined as a run joins them."""
-    named = {_folder_name(path) for path in record.get("data", "").split(", ")}
-    joined = [manifest for manifest in manifests if _folder_name(str(manifest.root.absolute())) in named]
-    candidates = [*manifests, *([Manifest.join(joined)] if len(joined) > 1 else [])]
-    return {manifest.with_splits("train").content_hash() for manifest in candidates}
+def _has_data(record: dict, manifests: Sequence[Manifest]) -> bool:
+    """Whether a run was trained on one of the manifests, or on those that its record names, joined as a run does.
+
+    Several may have one name: versions of a corpus, of which each stage was trained on another.
+    """
+    wanted = record.get("manifest_hash")
+    if any(_training_hash(manifest) == wanted for manifest in manifests):
+        return True
+    names = [_folder_name(path) for path in record.get("data", "").split(", ")]
+    versions = [[one for one in manifests if _folder_name(str(one.root.absolute())) == name] for name in names]
+    choices = product(*versions) if len(names) > 1 else ()
+    return any(_joined_hash(chosen) == wanted for chosen in choices)
+
+
+def _training_hash(manifest: Manifest) -> str:
+    return manifest.with_splits("train").content_hash()
+
+
+def _joined_hash(manifests: Sequence[Manifest]) -> str | None:
+    """Hash of manifests together; None of those that cannot be joined, so that no run was trained on them."""
+    try:
+        return _training_hash(Manifest.join(manifests))
+    except UserError:
+        return None
 
 
 def _with_folder_names(training: dict) -> dict:
@@ -97,5 +116,6 @@ def _with_folder_names(training: dict) -> dict:
 
 
 def _folder_name(path: str) -> str:
-    """`data/NAME` of a folder's path, as recipes name it."""
-    return f"data/{Path(path).name}"
+    """`data/NAME` of the path of a folder or of the manifest in it, as recipes name it."""
+    folder = Path(path).parent if path.endswith(".jsonl") else Path(path)
+    return f"data/{folder.name}"

@@ -20,7 +20,7 @@ from audiodiff.models import checkpoint
 from audiodiff.models.vocoder_model import VocoderModel
 
 MAX_STEPS = 16  # tables for this many steps, or for as many as the model was validated with
-LARGEST_TABLE = 64
+LARGEST_TABLE = 64  # a setting may have more
 _LOUDEST = 100.0  # amplitudes a mel may be above full scale: 40 dB
 
 
@@ -36,6 +36,7 @@ def settings(model: VocoderModel) -> dict[str, Any]:
         one.name: {"sampler": _table_sampler(one.sampler), "steps": one.steps, "iterations": one.consistency}
         for one in model.settings
     }
+    samplers = [one["sampler"] for one in named.values()]
     signals = [part.name for part in (*model.built_in, *model.conditioners) if part.signal_channels]
     return {
         "settings": named,
@@ -44,7 +45,7 @@ def settings(model: VocoderModel) -> dict[str, Any]:
         "prior": checkpoint.describe(model.prior),
         "log_floor": float(spec.compress(torch.zeros(()))),
         "loudest": float(spec.compress(torch.tensor(full_scale(spec) * _LOUDEST**spec.power))),
-        "tables": {sampler: _tables(model, sampler) for sampler in {one["sampler"] for one in named.values()}},
+        "tables": {sampler: _tables(model, sampler) for sampler in dict.fromkeys(samplers)},
     }
 
 
@@ -55,9 +56,10 @@ def _table_sampler(sampler: str) -> str:
 
 def _tables(model: VocoderModel, sampler: str) -> dict[str, dict[str, Any]]:
     """The tables of a sampler by number of steps."""
-    most = max((MAX_STEPS, *(model.validated or ()), *(setting.steps for setting in model.settings)))
-    counts = range(presets.PRESETS[sampler].min_nfe, min(most, LARGEST_TABLE) + 1)
-    return {str(steps): table(model, sampler, steps) for steps in counts}
+    own = [setting.steps for setting in model.settings if _table_sampler(setting.sampler) == sampler]
+    most = min(max(MAX_STEPS, *(model.validated or ()), *own), LARGEST_TABLE)
+    counts = {*range(presets.PRESETS[sampler].min_nfe, most + 1), *own}
+    return {str(steps): table(model, sampler, steps) for steps in sorted(counts)}
 
 
 def table(model: VocoderModel, name: str, steps: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.models.pretrained_model import PretrainedModel
-from audiodiff.models.setting import DEFAULT_STEPS, MAX_STEPS
+from audiodiff.models.setting import DEFAULT_STEPS, MAX_STEPS, nearest_steps
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.options import Option
@@ -82,8 +82,7 @@ class DiffusionModel(PretrainedModel):
     @property
     def default_steps(self) -> int:
         """Default number of steps: `DEFAULT_STEPS`, or the nearest number that the model was validated with."""
-        fewest, most = self.validated or (DEFAULT_STEPS, DEFAULT_STEPS)
-        return min(max(DEFAULT_STEPS, fewest), most)
+        return nearest_steps(DEFAULT_STEPS, self.validated, self.sampler)
 
     def condition_options(self) -> dict[str, Option]:
         """Conditions that users may request, by name."""

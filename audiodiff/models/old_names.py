@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from audiodiff.models.setting import DEFAULT_STEPS, Setting, nearest_steps
+
 T = TypeVar("T")
 
 MODELS: dict[str, str] = {"music": "audio"}
@@ -37,8 +39,6 @@ PREFIXES: dict[str, str] = {
     "number.": "conditioners.scalars.embed.",
     "source.": "conditioners.excitation.",
 }
-# Steps of a vocoder without settings, unless it was validated with others.
-_STEPS = 6
 _WEIGHT = re.compile(rf"(?<![^.])({'|'.join(WEIGHTS)})(?![^.])")
 
 
@@ -61,8 +61,8 @@ def update_model(type: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str
 def _only_setting(model: dict[str, Any]) -> dict[str, Any]:
     """The one setting of a vocoder that has a sampler and a number of iterations instead; removes these."""
     values: dict[str, Any] = {name: model.pop(name) for name in ("sampler", "consistency") if name in model}
-    fewest, most = model.get("validated") or (_STEPS, _STEPS)
-    return {"type": "setting", "steps": min(max(_STEPS, fewest), most), **values}
+    sampler = str(values.get("sampler", Setting.sampler))
+    return {"type": "setting", "steps": nearest_steps(DEFAULT_STEPS, model.get("validated"), sampler), **values}
 
 
 def update_component(described: Any) -> Any:

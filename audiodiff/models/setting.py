@@ -54,6 +54,13 @@ class Setting:
         return f"{steps} of {self.sampler}, mel consistency {self.consistency}"
 
 
+def nearest_steps(steps: int, validated: Sequence[int] | None, sampler: str) -> int:
+    """The number of steps nearest to `steps` that a model was validated with, but no fewer than its sampler needs."""
+    fewest, most = validated or (steps, steps)
+    needed = presets.PRESETS[sampler].min_nfe if sampler in presets.PRESETS else 1
+    return max(needed, min(max(steps, fewest), most))
+
+
 def check_settings(settings: Sequence[Setting]) -> None:
     """Check that a model has settings, and each name once.
 

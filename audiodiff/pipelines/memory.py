@@ -77,7 +77,8 @@ def _granted() -> int | None:
     try:
         limit = float((_GROUP / "memory.max").read_text().strip().replace("max", "inf"))
         statistics = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
-        used = int((_GROUP / "memory.current").read_text()) - int(statistics.get("inactive_file", 0))
+        caches = sum(int(statistics.get(name, 0)) for name in ("active_file", "inactive_file"))
+        used = int((_GROUP / "memory.current").read_text()) - caches
         return None if math.isinf(limit) else max(0, int(limit) - used)
     except (OSError, ValueError):
         return None

@@ -18,6 +18,7 @@ from audiodiff.diffusion.schedules.schedule import LinearBeta
 from audiodiff.errors import UserError
 from audiodiff.evaluation import grid_fitting, modes
 from audiodiff.models import checkpoint
+from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
@@ -270,6 +271,22 @@ def test_better_grids_are_stored_and_the_validated_range_grows(gridded):
     again = grid_fitting.store(first, [fit(3, False), fit(12, True)])
     assert [(grid.sampler, grid.steps) for grid in again.grids] == [("v_2m_pc", 4), ("ddim", 8), ("ddim", 12)]
     assert again.validated == (3, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler", "validated", "steps"),
+    [
+        ("default", "ddim", (8, 12), 8),
+        ("default", "ddim", (1, 4), 4),
+        ("default", "ddim", (4, 12), 6),
+        ("default", "dpmpp_3m", (1, 2), 3),
+        ("own", "ddim", (8, 12), 6),
+    ],
+)
+def test_an_only_setting_without_a_name_moves_to_validated_steps(tiny, name, sampler, validated, steps):
+    model = tiny(settings=[Setting(name, 6, sampler, 4)])
+    stored = grid_fitting.store(model, [fit(count, True) for count in validated])
+    assert stored.settings == (Setting(name, steps, sampler, 4),)
 
 
 def test_without_validation_the_validated_range_stays_empty(tiny):

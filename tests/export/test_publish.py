@@ -235,6 +235,35 @@ def test_several_corpora_are_named_by_their_folders(command, tiny, data, tmp_pat
     assert status == 1 and "is missing" in err
 
 
+def one_clip(folder, name, seconds=60.0):
+    manifest = Manifest((Clip(name, f"{name}.flac", seconds, 16000, license="CC0-1.0", source="Debian c 1"),), folder)
+    folder.mkdir(parents=True)
+    manifest.save()
+    return manifest
+
+
+def test_stages_on_two_versions_of_a_corpus(command, tiny, data, tmp_path):
+    """They have the same clips and the same folder's name, so they cannot be joined."""
+    then, now = (one_clip(tmp_path / when / "data/mine", "c/1", 60.0 + i) for i, when in enumerate(("then", "now")))
+    joined = record(Manifest.join([data, now])) | {"data": f"{data.root}, {now.root}"}
+    words = ["--data", then.root, "--data", now.root]
+    for number, last in enumerate((record(now), joined)):
+        tiny().save_pretrained(tmp_path / f"run{number}", last | {"started_from": record(then)})
+        assert publish(command, tmp_path / f"run{number}", data, tmp_path / f"shelf{number}", *words)[::2] == (0, "")
+    tiny().save_pretrained(tmp_path / "other", joined | {"manifest_hash": "another"})
+    status, _, err = publish(command, tmp_path / "other", data, tmp_path / "half", *words)
+    assert status == 1 and "manifest another is missing" in err
+
+
+def test_manifest_files_are_named_by_their_folders(command, tiny, data, tmp_path):
+    other = one_clip(tmp_path / "more", "c/1")
+    files = [manifest.root / "manifest.jsonl" for manifest in (data, other)]
+    joined = record(Manifest.join([data, other])) | {"data": ", ".join(map(str, files))}
+    tiny().save_pretrained(tmp_path / "run", joined)
+    assert publish(command, tmp_path / "run", data, tmp_path / "shelf", "--data", files[1])[::2] == (0, "")
+    assert "data/data, data/more" in (tmp_path / "shelf/README.md").read_text()
+
+
 def test_without_notes_or_a_record_nothing_is_published(command, trained, tiny, data, tmp_path):
     status, _, err = publish(command, trained, data, tmp_path / "shelf", notes=" \n")
     assert status == 1 and "known limitations" in err

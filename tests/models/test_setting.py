@@ -76,14 +76,23 @@ def test_settings_survive_a_checkpoint(tiny, tmp_path):
     assert (found.sampler, found.default_steps, found.consistency) == ("ddim", 1, 2)
 
 
-@pytest.mark.parametrize(("validated", "steps"), [(None, 6), ([1, 4], 4), ([10, 200], 10), ([4, 8], 6)])
-def test_a_checkpoint_without_settings_has_one(tiny, tmp_path, validated, steps):
+@pytest.mark.parametrize(
+    ("validated", "sampler", "steps"),
+    [
+        (None, "dpmpp_2m", 6),
+        ([1, 4], "dpmpp_2m", 4),
+        ([10, 200], "dpmpp_2m", 10),
+        ([4, 8], "dpmpp_2m", 6),
+        ([1, 2], "dpmpp_3m", 3),  # as many as this sampler needs
+    ],
+)
+def test_a_checkpoint_without_settings_has_one(tiny, tmp_path, validated, sampler, steps):
     tiny(settings=[GOOD], validated=validated).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     del config["model"]["settings"]
-    config["model"] |= {"sampler": "dpmpp_2m", "consistency": 7}
+    config["model"] |= {"sampler": sampler, "consistency": 7}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert VocoderModel.from_pretrained(tmp_path).settings == (Setting("default", steps, "dpmpp_2m", 7),)
+    assert VocoderModel.from_pretrained(tmp_path).settings == (Setting("default", steps, sampler, 7),)
     assert "settings" not in update_model("audio", {"sampler": "ddim"})[1]
 
 

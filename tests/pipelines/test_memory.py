@@ -76,7 +76,7 @@ def test_what_is_free_is_the_less_of_machine_and_container(monkeypatch, tmp_path
     for name, text in (
         ("memory.max", "max\n"),
         ("memory.current", "300000\n"),
-        ("memory.stat", "inactive_file 50000\n"),
+        ("memory.stat", "active_file 20000\ninactive_file 30000\n"),
     ):
         (tmp_path / name).write_text(text)
     assert memory.free(CPU) == 512000
