@@ -85,8 +85,9 @@ def compress(model: str | Path, out: str | Path, wanted: Compression) -> str:
     held_out = [Manifest.load(path) for path in wanted.held_out] or manifests
     versions = [Version(Path(model).name, folder)]
     if wanted.prune is not None:
-        fine_tuned = _prune(folder, out, wanted)
-        versions.append(Version(f"pruned by {wanted.prune:.0%}, {wanted.minutes:g} min of fine-tuning", fine_tuned))
+        fine_tuned = _prune(folder, out, wanted, Manifest.join(manifests))
+        minutes = _minutes(checkpoint.load(out / "pruned"), checkpoint.load(fine_tuned))
+        versions.append(Version(f"pruned by {wanted.prune:.0%}, {minutes:.2g} min of fine-tuning", fine_tuned))
     if wanted.quantize is not None:
         exported = export_onnx(versions[-1].folder, out / "onnx", wanted.quantize, overwrite=True)
         label = f"{versions[-1].label}, {wanted.quantize} (ONNX)"
@@ -98,11 +99,12 @@ def compress(model: str | Path, out: str | Path, wanted: Compression) -> str:
     return table
 
 
-def _prune(folder: Path, out: Path, wanted: Compression) -> Path:
+def _prune(folder: Path, out: Path, wanted: Compression, manifest: Manifest) -> Path:
     """Prune and fine-tune, or go on with either; the folder of the result."""
     found = checkpoint.load(folder)
     before, after, data = out / "pruned", out / "model", wanted.data
-    record = {"hash": found.digest, "fraction": wanted.prune}
+    trained_on = manifest.with_splits("train").content_hash()
+    record = {"hash": found.digest, "fraction": wanted.prune, "manifest_hash": trained_on}
     if not (before / "config.json").is_file():
         _check_empty(out, record)
         model: Any = MODEL_TYPES[found.type].from_checkpoint(found, folder)
@@ -116,7 +118,8 @@ def _prune(folder: Path, out: Path, wanted: Compression) -> Path:
             _save(target, replace(found, arguments=model.arguments(), weights=_weights(model), training=training), text)
     pruned = checkpoint.load(before)
     if pruned.training.get(PRUNED) != record:
-        raise UserError(out, "holds another compression", "choose another --out")
+        problem = "holds another compression: of another model, share of channels or data"
+        raise UserError(out, problem, "choose another --out")
     if wanted.minutes:
         _fine_tune(pruned, before, after, out, wanted)
     return after
@@ -160,9 +163,7 @@ def _moments(model: Any, run: Any) -> dict[str, torch.Tensor]:
 
 def _fine_tune(pruned: checkpoint.Checkpoint, before: Path, after: Path, out: Path, wanted: Compression) -> None:
     """Train the pruned model, or go on, for so many minutes in all; store the export as the original was."""
-    exported = checkpoint.load(after).training
-    trained = exported.get(STARTED_FROM, {}).get("hash") == pruned.digest
-    if not (trained and exported["minutes"] >= wanted.minutes):
+    if _minutes(pruned, checkpoint.load(after)) < wanted.minutes:
         model = MODEL_TYPES[pruned.type].from_checkpoint(pruned, before)
         run = configuration(model, before, wanted.data, out, wanted.minutes)
         run.resume = str(out) if any((out / "checkpoints").glob("*.ckpt")) else None
@@ -172,6 +173,12 @@ def _fine_tune(pruned: checkpoint.Checkpoint, before: Path, after: Path, out: Pa
             raise KeyboardInterrupt from error
     text = (after / "README.md").read_text(encoding="utf-8")
     _save(after, replace(checkpoint.load(after), stored=pruned.stored), text)
+
+
+def _minutes(pruned: checkpoint.Checkpoint, exported: checkpoint.Checkpoint) -> float:
+    """Minutes of fine-tuning in an export; 0 for the pruned model itself."""
+    trained = exported.training.get(STARTED_FROM, {}).get("hash") == pruned.digest
+    return exported.training["minutes"] if trained else 0.0
 
 
 def _weights(model: Any) -> dict[str, torch.Tensor]:

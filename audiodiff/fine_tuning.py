@@ -30,8 +30,8 @@ _SHORT_RUN = (
 
 
 def _vocoder(model: Any) -> tuple[str, dict[str, Any]]:
-    """One that was tuned for few steps says which it was validated with, and is tuned for them again."""
-    recipe = "speech_mel" if model.validated is None else "speech_few_step"
+    """One that was tuned for few steps was validated with one step (a fit of grids validates others), and is again."""
+    recipe = "speech_few_step" if model.validated and model.validated[0] == 1 else "speech_mel"
     return recipe, {"sample_rate": model.sample_rate}
 
 

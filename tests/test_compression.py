@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import exported_models
@@ -64,7 +65,9 @@ def test_pruned_and_quantized_in_a_table_and_in_the_cards(command, no_exporter, 
     assert status == 0
     before, after = (checkpoint.load(folder) for folder in (model_folder, out / "model"))
     assert after.arguments["network"].inner_channels == [8, 8]
-    assert after.training == before.training | {"pruned": {"hash": before.digest, "fraction": 0.5}}
+    trained_on = Manifest.load(data).with_splits("train").content_hash()
+    record = {"hash": before.digest, "fraction": 0.5, "manifest_hash": trained_on}
+    assert after.training == before.training | {"pruned": record}
     vocoder = Vocoder.from_pretrained(out / "model")
     audio = vocoder.generate(torch.full((80, 5), -4.0), steps=2)
     streamed = torch.cat([piece.samples for piece in vocoder.stream(iter([torch.full((80, 5), -4.0)]), 2)])
@@ -82,9 +85,8 @@ def test_pruned_and_quantized_in_a_table_and_in_the_cards(command, no_exporter, 
     assert all(re.fullmatch(r"\d\.\d\d \([+−]\d\.\d\d; .*\)", row[3]) and float(row[5]) > 0 for row in table[1:])
     for name in ("model", "onnx"):
         assert rows(card.get(card.COMPRESSION, (out / name / "README.md").read_text())) == rows(output)
-    assert command(model_folder, "--prune", 0.3, "--data", data, "--out", out)[2] == (
-        f"error: {out}: holds another compression; choose another --out"
-    )
+    error = command(model_folder, "--prune", 0.3, "--data", data, "--out", out)[2]
+    assert error.startswith(f"error: {out}: holds another compression") and "choose another --out" in error
 
 
 def test_an_export_alone_leaves_the_model_as_it_is(command, no_exporter, model_folder, data, tmp_path):
@@ -107,13 +109,16 @@ def test_fine_tuning_is_stopped_by_ctrl_c_and_goes_on(command, monkeypatch, mode
         assert command(*options)[0] == 130
     assert Vocoder.from_pretrained(out / "model").model.network.inner_channels == [8, 8]
     status, output, _ = command(*options)
-    assert status == 0 and "0.1 min of fine-tuning" in output
     found = checkpoint.load(out / "model")
+    label = f"{found.training['minutes']:.2g} min of fine-tuning"
+    assert status == 0 and label in output
     assert found.training["started_from"]["pruned"]["fraction"] == 0.5 and found.training["minutes"] >= 0.1
     assert found.arguments["network"].inner_channels == [8, 8]
     with monkeypatch.context() as patch:  # nothing is left to train
         patch.setattr(train, "run", interrupted)
         assert command(*options)[0] == 0
+        status, output, _ = command(*options, "--minutes", 0)
+    assert status == 0 and label in output
 
 
 @pytest.mark.parametrize(
@@ -157,6 +162,28 @@ def test_other_folders_are_not_written_to(command, model_folder, data, tmp_path)
         status, _, error = command(model_folder, "--prune", 0.5, "--data", data, "--out", tmp_path / "taken")
         assert status == 1 and "choose a new folder" in error
         (tmp_path / "taken" / name).unlink()
+
+
+def test_other_data_is_another_compression_and_minutes_are_of_the_record(
+    command, monkeypatch, model_folder, data, tmp_path
+):
+    """A result that was trained for four minutes is not called one of ten, nor that of other data."""
+    labels = []
+    monkeypatch.setattr(
+        compression.compression, "compare", lambda versions, *_: labels.append(versions[-1].label) or ""
+    )
+    options = (model_folder, "--prune", 0.5, "--out", tmp_path / "small")
+    assert command(*options, "--data", data, "--minutes", 0)[0] == 0
+    found, pruned = (checkpoint.load(tmp_path / "small" / name) for name in ("model", "pruned"))
+    training = {"minutes": 4.0, "started_from": found.training | {"hash": pruned.digest}}
+    checkpoint.save(tmp_path / "small/model", replace(found, training=training), "")
+    assert command(*options, "--data", data, "--minutes", 0)[0] == 0
+    assert command(*options, "--data", data, "--minutes", 3)[0] == 0
+    assert labels == [f"pruned by 50%, {minutes} min of fine-tuning" for minutes in (0, 4, 4)]
+    manifest = Manifest.load(data)
+    replace(manifest, clips=manifest.clips[1:]).save(tmp_path / "other.jsonl")
+    status, _, error = command(*options, "--data", tmp_path / "other.jsonl", "--minutes", 0)
+    assert status == 1 and "holds another compression" in error
 
 
 def test_a_model_in_the_folder_is_not_overwritten(command, tiny, model_folder, data, tmp_path):

@@ -32,6 +32,7 @@ def test_a_vocoder_is_tuned_as_it_was_trained_last():
     composed = check(model)
     assert composed.task._target_.endswith("VocoderTask") and composed.data.sample_rate == 16000
     assert check(model.with_arguments(validated=(1, 4))).task._target_.endswith("FewStepTask")
+    assert check(model.with_arguments(validated=(4, 8))).task._target_.endswith("VocoderTask")  # by a fit of grids
 
 
 def test_a_generator_has_the_labels_and_lengths_of_its_model(make_music, make_latent_music):

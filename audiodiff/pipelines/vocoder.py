@@ -134,8 +134,9 @@ class Vocoder(Pipeline):
 
         Two modes:
 
-        - exact: put together, the audio is what `generate` makes of the whole mel, up to float32's rounding, below 1e-5
-          of the peak (in half precision that precision's). It comes seconds later (`pipelines.stream`).
+        - exact: put together, the audio is what `generate` makes of the whole mel, up to float32's rounding: below 1e-5
+          of the peak, 1e-4 with 64 iterations of mel consistency, whose momentum amplifies it (in half precision that
+          precision's). It comes seconds later (`pipelines.stream`).
         - low latency, with a `look_ahead`: the audio comes `chunk` frames and the look-ahead later, and is close to
           that of `generate` (`pipelines.low_latency`).
 
