@@ -20,12 +20,12 @@ from audiodiff.conditioners.conditioner import without_weights
 from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
-from audiodiff.evaluation import card, compression
+from audiodiff.evaluation import compression
 from audiodiff.evaluation.compression import Version
 from audiodiff.evaluation.held_out import Settings
 from audiodiff.export.onnx import export_onnx
 from audiodiff.fine_tuning import configuration
-from audiodiff.models import checkpoint
+from audiodiff.models import card, checkpoint
 from audiodiff.models.diffusion_model import DiffusionModel
 from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.models.training_record import STARTED_FROM

@@ -54,8 +54,8 @@ def row(name: str, spec: MelSpec, recordings: Sequence[Tensor], seeds: Sequence[
     rate, found = spec.sample_rate, []
     for recording, seed in zip(recordings, seeds, strict=True):
         reference = recording[: len(recording) // spec.hop_length * spec.hop_length]
-        for made in consistent_noise(reference, spec, ITERATIONS, seed):
-            found.append([metric(reference.numpy(), made.numpy(), rate) for metric in (pesq_wb, stoi, dnsmos_overall)])
+        for audio in consistent_noise(reference, spec, ITERATIONS, seed):
+            found.append([metric(reference.numpy(), audio.numpy(), rate) for metric in (pesq_wb, stoi, dnsmos_overall)])
     means = np.array(found).reshape(len(recordings), len(ITERATIONS), 3).mean(0)
     cells = [f"{pesq:.2f}, {intelligible:.3f}, {quality:.2f}" for pesq, intelligible, quality in means]
     window, hop = (1000 * length / rate for length in (spec.win_length, spec.hop_length))

@@ -14,9 +14,8 @@ from tiny_models import make_acoustic, make_model, sound
 from audiodiff import Vocoder, compression, train
 from audiodiff.cli import main
 from audiodiff.data.manifest import Clip, Manifest
-from audiodiff.evaluation import card
 from audiodiff.export import graph
-from audiodiff.models import checkpoint, onnx_export
+from audiodiff.models import card, checkpoint, onnx_export
 
 RATE = 16000
 

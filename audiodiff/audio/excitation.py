@@ -110,12 +110,12 @@ def _best_path(fit: Tensor) -> Tensor:
     Hundreds of tiny steps, one after the other: NumPy takes a tenth of the time of tensor operations.
     """
     batch, count, size = fit.shape
-    given = fit.detach().transpose(0, 1).cpu().numpy()
+    fits = fit.detach().transpose(0, 1).cpu().numpy()
     # Scores with what is around them in the circle.
-    scores = np.empty((count, batch, size + 2 * _STEP), given.dtype)
+    scores = np.empty((count, batch, size + 2 * _STEP), fits.dtype)
     for k, score in enumerate(scores):
         middle = score[:, _STEP:-_STEP]
-        middle[:] = given[k] if k == 0 else _largest(scores[k - 1]) + given[k]
+        middle[:] = fits[k] if k == 0 else _largest(scores[k - 1]) + fits[k]
         score[:, :_STEP], score[:, -_STEP:] = middle[:, -_STEP:], middle[:, :_STEP]
     at = scores[-1][:, _STEP:-_STEP].argmax(-1)
     path, rows, steps = [at], np.arange(batch)[:, None], np.arange(2 * _STEP + 1)

@@ -74,9 +74,9 @@ def benchmark(
     require("metrics")
     require("report")
 
-    from audiodiff.evaluation import card, plot, registry, report, table
+    from audiodiff.evaluation import plot, registry, report, table
     from audiodiff.files import write_text
-    from audiodiff.models import checkpoint
+    from audiodiff.models import card, checkpoint
 
     if out is None and checkpoint.locate(model) != model:
         raise UserError(model, "is a shipped model, which is not modified", "add --out FOLDER")

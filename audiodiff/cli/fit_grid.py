@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from audiodiff.cli.model_folder import output_folder
 from audiodiff.cli.options import Data, Device, Model
 
 
@@ -30,8 +31,7 @@ def fit_grid(
     from audiodiff.pipelines.vocoder import Vocoder
 
     folder = checkpoint.locate(model)
-    if out is None and folder != model:
-        raise UserError(model, "is a shipped model, which is not modified", "add --out FOLDER")
+    target = output_folder(model, out)
     kinds = {VocoderModel.TYPE: (Vocoder, _of_vocoder), AudioModel.TYPE: (AudioGenerator, _of_generator)}
     kind = checkpoint.type_of(folder)
     if kind not in kinds:
@@ -47,8 +47,8 @@ def fit_grid(
         print(f"{fit.grid.sampler}, {fit.grid.steps} steps: {summary(fit)}", flush=True)
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    grid_fitting.store(pipeline.model, fits).save_pretrained(out or model, pipeline.training, text)
-    print(out or model)
+    grid_fitting.store(pipeline.model, fits).save_pretrained(target, pipeline.training, text)
+    print(target)
 
 
 def _of_vocoder(vocoder, manifest, clips: int, check: int):

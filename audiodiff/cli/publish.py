@@ -35,9 +35,8 @@ def copy_benchmark(model: Path, folder: Path) -> None:
     """Copy the measurements of a run's model, if any, to the published model, with the hash of its weights."""
     from shutil import copyfile
 
-    from audiodiff.evaluation import card
     from audiodiff.files import atomic_write
-    from audiodiff.models import checkpoint
+    from audiodiff.models import card, checkpoint
 
     source = checkpoint.locate(model)
     for file in sorted(source.glob("benchmark.*")):

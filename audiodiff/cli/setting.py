@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from audiodiff.cli.model_folder import output_folder
 from audiodiff.cli.options import Model
 from audiodiff.errors import UserError
 
@@ -24,32 +25,34 @@ def setting(
 ) -> None:
     """Store a named setting in a vocoder, change one, or remove it.
 
-    What is not given stays as it is; in a new setting it is as in the default one. A model's unnamed setting (default)
-    is replaced by the first one that is named with --default.
+    Options that are left out stay as they are; in a new setting they are those of the default one. A model's unnamed
+    setting (default) is replaced by the first one that is named with --default. The table in its card is rewritten.
     """
-    from audiodiff.models import checkpoint
+    from audiodiff.export.model_card import describe_settings
+    from audiodiff.models import card, checkpoint
     from audiodiff.models.setting import change_setting, find_setting
     from audiodiff.models.vocoder_model import VocoderModel
 
     folder = checkpoint.locate(model)
-    if out is None and folder != model:
-        raise UserError(model, "is a shipped model, which is not modified", "add --out FOLDER")
+    target = output_folder(model, out)
     found = checkpoint.load(folder)
     loaded = VocoderModel.from_checkpoint(found, folder)
     values = {"steps": steps, "sampler": sampler, "consistency": consistency}
-    given = {key: value for key, value in values.items() if value is not None}
+    changes = {key: value for key, value in values.items() if value is not None}
     if remove:
-        if given or default:
+        if changes or default:
             raise UserError("--remove", "cannot be combined with other values", "leave them out")
         find_setting(loaded.settings, name)
         settings = [one for one in loaded.settings if one.name != name]
     else:
-        settings = change_setting(loaded.settings, name, default, **given)
-    card = folder / "README.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+        settings = change_setting(loaded.settings, name, default, **changes)
     changed = loaded.with_arguments(settings=settings)
     for one in settings:
         changed.sampler_for(one.steps, one.sampler)  # with a warning where it has fewer steps than were validated
-    checkpoint.save(out or model, replace(found, arguments=changed.arguments()), text)
+    readme = folder / "README.md"
+    text, table = readme.read_text(encoding="utf-8") if readme.is_file() else "", describe_settings(changed)
+    if table or card.get(card.SETTINGS, text):
+        text = card.insert(table, text, readme, card.SETTINGS)
+    checkpoint.save(target, replace(found, arguments=changed.arguments()), text)
     for one in settings:
         print(f"{one.name}: {one}")

@@ -133,9 +133,7 @@ def sweep(
                 row = block.rows[key]
                 _copy_equivalent(row, key, block)
                 _complete(row, block, held_out, cpu, settings.metrics, pool)
-                if gpu and "cuda" not in row.speed:
-                    _, work = synthesize(gpu, held_out.inputs)
-                    row.speed["cuda"] = Speed.of(work, held_out.seconds, record.environment["gpu"])
+                _time_on_gpu(row, gpu, held_out, record)
                 record.save(path)
     return record
 
@@ -229,6 +227,13 @@ def _complete(
     for name in metrics:
         row.scores[name] = np.array([one.scores[system.name][name] for one in scored])
         block.weights[name] = np.array([one.weights[name] for one in scored])
+
+
+def _time_on_gpu(row: Row, gpu: System | None, held_out: HeldOut, record: Record) -> None:
+    """Measure the missing GPU speed of a row, if there is a GPU."""
+    if gpu and "cuda" not in row.speed:
+        _, work = synthesize(gpu, held_out.inputs)
+        row.speed["cuda"] = Speed.of(work, held_out.seconds, record.environment["gpu"])
 
 
 def _text(clip: Clip, settings: Settings) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from audiodiff.data.licenses import license_names, license_terms
 from audiodiff.data.manifest import Manifest
 from audiodiff.data.provenance import Provenance, provenance
+from audiodiff.models import card
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
@@ -34,10 +35,11 @@ VOCODER = """A mel-conditioned diffusion vocoder for {rate} Hz: {parameters:,} p
 Mel spec: {spec}
 {settings}"""
 
-SETTINGS = """
-Settings, by name (`generate(mel, setting=NAME)`, `audiodiff render --setting NAME`):
+SETTINGS = """Settings, by name (`generate(mel, setting=NAME)`, `audiodiff render --setting NAME`):
 
-{table}"""
+{table}
+
+The first is the default."""
 
 VOICE = """A text-to-speech model: a diffusion model of mel spectrograms, conditioned on phonemes and a speaker;
 {parameters:,} parameters, half precision. The vocoder `{vocoder}` makes the waveform, {rate} Hz.
@@ -107,16 +109,23 @@ def metadata(pipeline_tag: str, licenses: Sequence[str]) -> str:
 
 
 def _describe_vocoder(model: VocoderModel, name: str, parameters: int) -> str:
-    named = model.settings if model.has_named_settings else ()
-    header = ("setting", "steps", "sampler", "mel consistency")
-    rows = [(one.name, str(one.steps), one.sampler, f"{one.consistency} iterations") for one in named]
+    settings = describe_settings(model)
     return VOCODER.format(
         rate=model.mel_spec.sample_rate,
         spec=model.mel_spec,
         name=name,
         parameters=parameters,
-        settings=SETTINGS.format(table=_table(header, rows)) + "\n\nThe first is the default." if rows else "",
+        settings=f"\n{card.marked(settings, card.SETTINGS)}" if settings else "",
     ).rstrip()
+
+
+def describe_settings(model: VocoderModel) -> str:
+    """The named settings of a vocoder, as its card has them; empty without any."""
+    if not model.has_named_settings:
+        return ""
+    header = ("setting", "steps", "sampler", "mel consistency")
+    rows = [(one.name, str(one.steps), one.sampler, f"{one.consistency} iterations") for one in model.settings]
+    return SETTINGS.format(table=_table(header, rows))
 
 
 def _describe_generator(model: AudioModel, name: str, parameters: int) -> str:

@@ -59,7 +59,10 @@ class FrameConv1d(nn.Conv1d):
         return (out if bias is None else out.add_(bias)).transpose(1, 2)
 
     def _one_product(self, frames: Tensor) -> Tensor:
-        """All taps of a frame side by side: one product, and two for its gradients, each summed in float32."""
+        """All taps of a frame side by side: one product, and two for its gradients.
+
+        Each is summed in float32; the gradients of a frame's taps are then added in half precision.
+        """
         count, (stride,), (dilation,) = self.kernel_size[0], self.stride, self.dilation
         if stride > 1:
             rows = frames[:, : frames.shape[1] // count * count].reshape(len(frames), -1, count * frames.shape[-1])

@@ -59,11 +59,11 @@ def prune_channels(network: Network, fraction: float, moments: dict[str, Tensor]
     weights = network.state_dict()
     for name, block, width in _blocks(network, widths):
         _, reads = convolutions = _convolutions(block)
-        kept = _magnitudes(reads, moments[name]).topk(width).indices.sort().values
+        channels = _magnitudes(reads, moments[name]).topk(width).indices.sort().values
         first, second = (f"{name}.{part}" for part, module in block.named_children() if module in convolutions)
         for part in ("weight", "bias"):
-            weights[f"{first}.{part}"] = weights[f"{first}.{part}"][kept]
-        projection, weights[f"{second}.bias"] = _reconstructed(reads, kept, moments[name])
+            weights[f"{first}.{part}"] = weights[f"{first}.{part}"][channels]
+        projection, weights[f"{second}.bias"] = _reconstructed(reads, channels, moments[name])
         weights[f"{second}.weight"] = projection[..., None]
     pruned = Network(**arguments | {"inner_channels": [max(width, 1) for width in widths]}).to(
         next(network.parameters()).device
@@ -103,9 +103,9 @@ def _magnitudes(reads: FrameConv1d, moments: Tensor) -> Tensor:
     return reads.weight[..., 0].norm(dim=0) * deviations.to(reads.weight.dtype)
 
 
-def _reconstructed(reads: FrameConv1d, kept: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight (C, kept) and bias (C,) that compute of the kept channels what all channels gave."""
-    stay = torch.cat([kept, torch.tensor([len(moments) - 1], device=kept.device)])
+def _reconstructed(reads: FrameConv1d, channels: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (C, N) and bias (C,) that compute from N of the channels what all of them gave."""
+    stay = torch.cat([channels, torch.tensor([len(moments) - 1], device=channels.device)])
     among = moments[stay][:, stay]
     among = among + _RIDGE * among.diagonal().mean() * torch.eye(len(stay), dtype=among.dtype, device=among.device)
     assert reads.bias is not None

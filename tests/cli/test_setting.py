@@ -41,7 +41,7 @@ def test_settings_are_stored_changed_and_removed(command, model, tmp_path):
     own = (Setting("fast", 2, "ddim", 4), Setting("good", 4, "v_3m", 64))
     assert VocoderModel.from_pretrained(model).settings == own
     after = checkpoint.load(model)
-    assert after.training == before.training and (model / "README.md").read_text() == "# A card\n"
+    assert after.training == before.training and (model / "README.md").read_text().startswith("# A card\n")
     assert all(torch.equal(after.weights[name], weight) for name, weight in before.weights.items())
     shown = command("info", model)[1]
     assert [line.split(maxsplit=1)[1] for line in shown if line.startswith("setting ")] == [
@@ -50,7 +50,21 @@ def test_settings_are_stored_changed_and_removed(command, model, tmp_path):
     ]
     assert command("setting", "fast", "--model", model, "--remove", "--out", tmp_path / "other")[1] == lines[1:]
     assert VocoderModel.from_pretrained(tmp_path / "other").settings == own[1:]
+    table = [line for line in (model / "README.md").read_text().splitlines() if line.startswith("| ")]
+    assert table[2:] == ["| fast | 2 | ddim | 4 iterations |", "| good | 4 | v_3m | 64 iterations |"]
+    other = (tmp_path / "other/README.md").read_text()
+    assert other.startswith("# A card\n") and "| fast |" not in other and table[3] in other
     assert VocoderModel.from_pretrained(model).settings == own
+
+
+def test_a_model_in_the_output_folder_is_not_overwritten(command, model, tmp_path):
+    make_model().save_pretrained(tmp_path / "other", {}, "# Another\n")
+    before = (tmp_path / "other/config.json").read_bytes()
+    for words in (("setting", "good", "--steps", 4), ("fit-grid", 4, "--data", "nowhere")):
+        status, _, (line,) = command(*words, "--model", model, "--out", tmp_path / "other")
+        assert status == 1 and "holds a model already; choose another --out" in line
+    assert (tmp_path / "other/config.json").read_bytes() == before
+    assert command("setting", "good", "--steps", 4, "--model", model, "--out", model)[0] == 0
 
 
 def test_half_precision_and_its_weights_stay(command, model, tmp_path):

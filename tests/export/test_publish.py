@@ -13,8 +13,8 @@ from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import X0
 from audiodiff.diffusion.schedules.learned import LearnedSchedule
 from audiodiff.errors import UserError
-from audiodiff.evaluation import card as curve_card
 from audiodiff.export import publish as publishing
+from audiodiff.models import card as curve_card
 from audiodiff.models import checkpoint
 
 GRID = StoredGrid("ddim", 2, [0.9, 0.4, 0.0])

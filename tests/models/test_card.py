@@ -3,7 +3,7 @@
 import pytest
 
 from audiodiff.errors import UserError
-from audiodiff.evaluation import card
+from audiodiff.models import card
 
 BEGIN, END = card.marks(card.BENCHMARK)
 
