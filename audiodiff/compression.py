@@ -114,8 +114,9 @@ def _prune(folder: Path, out: Path, wanted: Compression, manifest: Manifest) -> 
         model = model.with_arguments(network=network)
         training = found.training | {PRUNED: record}
         text = f"# {folder.name}, pruned\n\n{wanted.prune:.0%} of the inner channels of its blocks are removed.\n"
+        changed = replace(found, arguments=model.arguments(), weights=model.weights(), training=training)
         for target in (after, before):  # the last one says that both are there
-            _save(target, replace(found, arguments=model.arguments(), weights=_weights(model), training=training), text)
+            checkpoint.save(target, changed, text)
     pruned = checkpoint.load(before)
     if pruned.training.get(PRUNED) != record:
         problem = "holds another compression: of another model, share of channels or data"
@@ -172,18 +173,10 @@ def _fine_tune(pruned: checkpoint.Checkpoint, before: Path, after: Path, out: Pa
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
     text = (after / "README.md").read_text(encoding="utf-8")
-    _save(after, replace(checkpoint.load(after), stored=pruned.stored), text)
+    checkpoint.save(after, replace(checkpoint.load(after), stored=pruned.stored), text)
 
 
 def _minutes(pruned: checkpoint.Checkpoint, exported: checkpoint.Checkpoint) -> float:
     """Minutes of fine-tuning in an export; 0 for the pruned model itself."""
     trained = exported.training.get(STARTED_FROM, {}).get("hash") == pruned.digest
     return exported.training["minutes"] if trained else 0.0
-
-
-def _weights(model: Any) -> dict[str, torch.Tensor]:
-    return model.network.state_dict() | model.part_weights()
-
-
-def _save(folder: Path, found: checkpoint.Checkpoint, text: str) -> None:
-    checkpoint.save(folder, found, text)

@@ -67,7 +67,7 @@ def benchmark(
         str, typer.Option(help="Language of clips whose corpus does not state it, as a code such as en.")
     ] = "",
 ) -> None:
-    """Benchmark quality and speed of a vocoder or a voice over steps. Existing results are kept: rerun to resume.
+    """Benchmark quality and speed of a vocoder or a voice over steps. Existing results are reused: rerun to resume.
 
     The named settings of a vocoder are rows too.
     """

@@ -64,6 +64,9 @@ class Measurement:
     cells: list[str]
 
 
+Table = tuple[list[str], list[tuple[Version, Measurement]]]  # header after label, size and steps; rows
+
+
 def compare(versions: Sequence[Version], data: Manifest, settings: Settings) -> str:
     """Compare versions, the original first, and format the result as Markdown.
 
@@ -78,7 +81,6 @@ def compare(versions: Sequence[Version], data: Manifest, settings: Settings) -> 
     kind = check(versions[0].folder)
     with _single_thread():
         header, rows = COMPARISONS[kind](versions, data, settings)  # type: ignore[misc]
-        rows = list(rows)
     lines = ["| model | MB | steps | " + " | ".join(header) + " |", "|---|--:|--:|" + "--:|" * len(header)]
     for version, measured in rows:
         cells = [version.label, f"{version.megabytes:.1f}", str(measured.steps), *measured.cells]
@@ -109,9 +111,7 @@ def check(model: str | Path) -> str:
     return kind
 
 
-def _vocoder(
-    versions: Sequence[Version], data: Manifest, settings: Settings
-) -> tuple[list[str], Iterator[tuple[Version, Measurement]]]:
+def _vocoder(versions: Sequence[Version], data: Manifest, settings: Settings) -> Table:
     require_all(SCORED)
     vocoders = [version.load(Vocoder) for version in versions]
     clips, _ = choose(data, settings.splits, settings.limit or LIMIT)
@@ -122,16 +122,14 @@ def _vocoder(
         if settings.steps
         else sorted({(model.validated or [model.default_steps])[0], model.default_steps})
     )
-
-    def rows() -> Iterator[tuple[Version, Measurement]]:
-        for steps in counts:
-            work, scores = _synthesize(vocoders, held_out, steps)
-            for i, version in enumerate(versions):
-                cells = [_score(name, scores[name][i], scores[name][0] if i else None) for name in SCORED]
-                yield version, Measurement(steps, [*cells, f"{held_out.seconds.sum() / work[i].sum():.1f}"])
-
-    header = [METRICS[name].label for name in SCORED]
-    return [*header, f"times real time, {len(clips)} clips"], rows()
+    rows = []
+    for steps in counts:
+        work, scores = _synthesize(vocoders, held_out, steps)
+        for i, version in enumerate(versions):
+            cells = [_score(name, scores[name][i], scores[name][0] if i else None) for name in SCORED]
+            cells.append(f"{held_out.seconds.sum() / work[i].sum():.1f}")
+            rows.append((version, Measurement(steps, cells)))
+    return [*(METRICS[name].label for name in SCORED), f"times real time, {len(clips)} clips"], rows
 
 
 def _synthesize(vocoders: Sequence[Vocoder], held_out: HeldOut, steps: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -164,22 +162,17 @@ def _score(name: str, values: np.ndarray, original: np.ndarray | None) -> str:
     return f"{mean} ({signed[0]}; {signed[1]} to {signed[2]})"
 
 
-def _generator(
-    versions: Sequence[Version], data: Manifest, settings: Settings
-) -> tuple[list[str], Iterator[tuple[Version, Measurement]]]:
+def _generator(versions: Sequence[Version], data: Manifest, settings: Settings) -> Table:
     generators = [version.load(AudioGenerator) for version in versions]
     steps = settings.steps or generators[0].model.default_steps
-
-    def rows() -> Iterator[tuple[Version, Measurement]]:
-        work = _generate(generators, steps)
-        seconds = generators[0].model.samples / generators[0].sample_rate
-        for version, generator, spent in zip(versions, generators, work, strict=True):
-            evaluation, _ = generation_evaluation.evaluate(generator, None, data, settings)
-            distances = evaluation.rows[generation_evaluation.GENERATED].distances
-            cells = [str(distances[name]) for name in generation_evaluation.DISTANCES]
-            yield version, Measurement(steps, [*cells, f"{seconds / np.median(spent):.1f}"])
-
-    return [*(f"{name} distance" for name in generation_evaluation.DISTANCES), "times real time"], rows()
+    seconds = generators[0].model.samples / generators[0].sample_rate
+    rows = []
+    for version, generator, spent in zip(versions, generators, _generate(generators, steps), strict=True):
+        evaluation, _ = generation_evaluation.evaluate(generator, None, data, settings)
+        distances = evaluation.rows[generation_evaluation.GENERATED].distances
+        cells = [str(distances[name]) for name in generation_evaluation.DISTANCES]
+        rows.append((version, Measurement(steps, [*cells, f"{seconds / np.median(spent):.1f}"])))
+    return [*(f"{name} distance" for name in generation_evaluation.DISTANCES), "times real time"], rows
 
 
 def _generate(generators: Sequence[AudioGenerator], steps: int) -> np.ndarray:
@@ -193,9 +186,8 @@ def _generate(generators: Sequence[AudioGenerator], steps: int) -> np.ndarray:
     return work[:, 1:]
 
 
-Rows = tuple[list[str], Iterator[tuple[Version, Measurement]]]
 # By model type: header and rows of the table; None: models of it are not compressed.
-COMPARISONS: dict[str, Callable[[Sequence[Version], Manifest, Settings], Rows] | None] = {
+COMPARISONS: dict[str, Callable[[Sequence[Version], Manifest, Settings], Table] | None] = {
     "vocoder": _vocoder,
     "audio": _generator,
     "codec": None,

@@ -1,7 +1,5 @@
 """`audiodiff fit-grid` from end to end, and what other verbs say of its grids."""
 
-import sys
-
 import numpy as np
 import pytest
 import soundfile
@@ -9,7 +7,6 @@ import torch
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
-from audiodiff.cli import main
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
@@ -26,19 +23,9 @@ from audiodiff.pipelines.vocoder import Vocoder
 SPEC = PRESETS["speech_16k"]
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """`command(words...)` -> (status, lines on stdout, lines on stderr)."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["audiodiff", *map(str, words)])
-        monkeypatch.setattr(grid_fitting, "REFERENCE_STEPS", 12)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return ended.value.code, out.splitlines(), err.splitlines()
-
-    return run
+@pytest.fixture(autouse=True)
+def short_reference(monkeypatch):
+    monkeypatch.setattr(grid_fitting, "REFERENCE_STEPS", 12)
 
 
 @pytest.fixture

@@ -1,29 +1,12 @@
 """`audiodiff setting`: named settings are stored in a checkpoint, and found there by other verbs."""
 
-import sys
-
 import pytest
 import torch
 from tiny_models import make_model
 
-from audiodiff.cli import main
 from audiodiff.models import checkpoint
 from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """`command(words...)` -> (status, lines on stdout, lines on stderr)."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["audiodiff", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return ended.value.code, out.splitlines(), err.splitlines()
-
-    return run
 
 
 @pytest.fixture

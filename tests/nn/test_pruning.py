@@ -75,9 +75,9 @@ def test_the_projection_fits_better_than_with_the_columns_it_had():
     with torch.no_grad():
         for name, block, width in pruning._blocks(network, pruned.inner_channels):
             _, reads = block.inner_convolutions
-            kept = pruning._magnitudes(reads, data[name]).topk(width).indices.sort().values
+            columns = pruning._magnitudes(reads, data[name]).topk(width).indices.sort().values
             target = plain.get_submodule(name).inner_convolutions[1]
-            target.weight.copy_(reads.weight[:, kept])
+            target.weight.copy_(reads.weight[:, columns])
             target.bias.copy_(reads.bias)
     assert difference(network, pruned) < 0.7 * difference(network, plain)
 

@@ -181,40 +181,26 @@ class MelSpec:
         return [f"{name}: {mine[name]} != {theirs[name]}" for name in mine if mine[name] != theirs[name]]
 
 
+_SPEECH_16K = MelSpec(
+    sample_rate=16000,
+    n_fft=1024,
+    hop_length=256,
+    win_length=1024,
+    n_mels=80,
+    f_min=0.0,
+    f_max=8000.0,
+    power=1,
+    mel_scale="slaney",
+    norm="slaney",
+    log_base="e",
+    log_floor=1e-5,
+    center=True,
+    padding="reflect",
+)
 PRESETS: dict[str, MelSpec] = {
-    "speech_16k": MelSpec(
-        sample_rate=16000,
-        n_fft=1024,
-        hop_length=256,
-        win_length=1024,
-        n_mels=80,
-        f_min=0.0,
-        f_max=8000.0,
-        power=1,
-        mel_scale="slaney",
-        norm="slaney",
-        log_base="e",
-        log_floor=1e-5,
-        center=True,
-        padding="reflect",
-    ),
+    "speech_16k": _SPEECH_16K,
     # Half the window and half the hop: twice as many numbers, and much less left to guess (bench/mel_spec.py).
-    "speech_16k_fine": MelSpec(
-        sample_rate=16000,
-        n_fft=512,
-        hop_length=128,
-        win_length=512,
-        n_mels=80,
-        f_min=0.0,
-        f_max=8000.0,
-        power=1,
-        mel_scale="slaney",
-        norm="slaney",
-        log_base="e",
-        log_floor=1e-5,
-        center=True,
-        padding="reflect",
-    ),
+    "speech_16k_fine": replace(_SPEECH_16K, n_fft=512, hop_length=128, win_length=512),
     # HiFi-GAN (Kong et al. 2020), configuration V1, and the checkpoints that follow it.
     "hifigan_22k": MelSpec(
         sample_rate=22050,

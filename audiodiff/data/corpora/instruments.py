@@ -27,6 +27,7 @@ from audiodiff.data.corpora.general_midi import (
     note_name,
     pitch_class,
 )
+from audiodiff.data.corpora.soundfont import Notes, play
 from audiodiff.errors import UserError
 
 NAME = "instruments"
@@ -41,7 +42,6 @@ _DRUM_BANK = 128
 _VELOCITIES = {"soft": 42, "": 84, "loud": 120}
 _PEAKS = {42: 0.25, 84: 0.5, 120: 0.9}  # of full scale, by velocity: instruments of a font differ in level
 _LENGTHS = {"short": 0.15, "": 0.8, "long": 2.2}  # seconds until a note is released
-_TAIL_SECONDS = 2.0  # at most, after the last release
 _SILENCE = 1e-3  # of the peak: -60 dB, where a tail ends
 _CHORDS = {
     "major": (0, 4, 7),
@@ -53,8 +53,6 @@ _CHORDS = {
 }
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11, 12), "minor": (0, 2, 3, 5, 7, 8, 10, 12)}
 _SHARES = {"note": 0.5, "chord": 0.15, "arpeggio": 0.1, "melody": 0.1, "drum": 0.13, "effect": 0.02}
-
-Notes = list[tuple[float, float, int, int]]  # start and end in seconds, MIDI key, velocity
 
 
 @dataclass(frozen=True)
@@ -212,18 +210,7 @@ def render(one: Take, font: Path) -> Audio:
     synth.sounds_off()
     synth.generate(SAMPLE_RATE // 10)  # what sounded before fades out
     synth.program_select(0, number, one.bank, one.preset, one.bank == _DRUM_BANK)
-    # Simultaneous events: notes end before others begin, so that a repeated note sounds twice.
-    events = sorted([(end, 0, key, 0) for _, end, key, _ in one.notes] + [(t, 1, key, v) for t, _, key, v in one.notes])
-    pieces, now = [], 0
-    for seconds, begins, key, velocity in [*events, (events[-1][0] + _TAIL_SECONDS, 2, 0, 0)]:
-        if (samples := round(seconds * SAMPLE_RATE) - now) > 0:
-            pieces.append(np.frombuffer(synth.generate(samples), np.float32).copy())
-            now += samples
-        if begins == 1:
-            synth.noteon(0, key, velocity)
-        elif begins == 0:
-            synth.noteoff(0, key)
-    samples = np.concatenate(pieces).reshape(-1, 2).mean(1)
+    samples = play(synth, one.notes, SAMPLE_RATE).mean(1)
     peak = float(np.abs(samples).max())
     audible = np.flatnonzero(np.abs(samples) > _SILENCE * peak)
     samples = samples[: int(audible[-1]) + 1] if len(audible) else samples

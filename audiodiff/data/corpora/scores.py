@@ -17,6 +17,7 @@ import torch
 from audiodiff.audio.io import Audio
 from audiodiff.data.annotation import Annotation
 from audiodiff.data.corpora.corpus import Corpus, Recording, Request
+from audiodiff.data.corpora.soundfont import play
 from audiodiff.errors import UserError
 
 SAMPLE_RATE = 44100
@@ -26,7 +27,6 @@ _SOURCE = "synthetic: music21's corpus on TimGM6mb of pretty_midi, by tinysoundf
 _LICENSE = (
     "public domain (chorales of J. S. Bach); see music21's corpus/license.txt (encodings); GPL-2 (soundfont TimGM6mb)"
 )
-_TAIL_SECONDS = 2.0
 _VELOCITY = 90
 _INSTALL = "pip install music21 pretty_midi && pip install --no-deps tinysoundfont"
 
@@ -91,15 +91,4 @@ def synthesize(notes: list[tuple[float, float, int]], program: int) -> np.ndarra
     synth = tinysoundfont.Synth(samplerate=SAMPLE_RATE, gain=-6)
     font = synth.sfload(str(resources.files("pretty_midi") / "TimGM6mb.sf2"))
     synth.program_select(0, font, 0, program)
-    # Simultaneous events: notes end before others begin, so that a repeated note sounds twice.
-    events = sorted([(end, 0, key) for _, end, key in notes] + [(start, 1, key) for start, _, key in notes])
-    pieces, now = [], 0
-    for seconds, begins, key in [*events, (events[-1][0] + _TAIL_SECONDS, 2, 0)]:
-        if (samples := round(seconds * SAMPLE_RATE) - now) > 0:
-            pieces.append(np.frombuffer(synth.generate(samples), np.float32).copy())
-            now += samples
-        if begins == 1:
-            synth.noteon(0, key, _VELOCITY)
-        elif begins == 0:
-            synth.noteoff(0, key)
-    return np.ascontiguousarray(np.concatenate(pieces).reshape(-1, 2).T)
+    return np.ascontiguousarray(play(synth, [(*note, _VELOCITY) for note in notes], SAMPLE_RATE).T)
