@@ -1,9 +1,8 @@
 """`AudioGenerator`: unconditional or conditional generation, continuation and variation of audio of any length.
 
-Longer than the model was trained on, a clip is generated in windows that overlap at every step of the sampler
-(`diffusion.windowed`), so that memory is bounded by a window; a loop's windows go around. A continuation keeps the end
-of the given clip while it makes what follows (`diffusion.editing.Inpainting`), a variation begins with the given clip
-and some noise (`diffusion.editing.SDEdit`).
+Clips of any length are sampled in bounded memory (`clip_sampler`). A continuation keeps the end of the given clip while
+it makes what follows (`diffusion.editing.Inpainting`), a variation begins with the given clip and some noise
+(`diffusion.editing.SDEdit`).
 """
 
 import warnings
@@ -18,19 +17,17 @@ from torch import Tensor
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.loudness import normalize_peak
 from audiodiff.diffusion.editing import Inpainting, SDEdit
-from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.sampler import NotFinite
-from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import autoencoder
 from audiodiff.options import whole_number
-from audiodiff.pipelines import memory, seeds
+from audiodiff.pipelines import seeds
+from audiodiff.pipelines.clip_sampler import LOWER_GUIDANCE, ClipSampler
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.pipeline import Pipeline, Progress
-from audiodiff.pipelines.steering import Steering, describe_guidance, guidance_of
+from audiodiff.pipelines.steering import describe_guidance, guidance_of
 
-LOWER_GUIDANCE = "lower the guidance scale (2 to 4 are usual), or use float32"  # where a guided clip is not finite
 _MIN_LEVEL = 1e-6  # root mean square that a signal is divided by at least
 _LEAD_SECONDS = 1.0  # before a loop's beginning, so that filters have come to rest
 _FADE_SECONDS = 0.02  # from a given clip to what a codec makes of its end
@@ -103,13 +100,13 @@ class AudioGenerator(Pipeline):
                 guidance without a condition, or an `init_audio` with too many channels.
         """
         with warnings.catch_warnings(action="ignore"):  # sampling warns
-            self.model.sampler_for(self._steps(config), config.sampler)
+            self._sampler.sampler(config)
         frames = self.model.frames(self._samples(config))
-        self._steering(1, frames, config).steer(self.model.denoiser)
+        self._sampler.steering(1, frames, config).steer(self.model.denoiser)
 
     def settings(self, config: GenerationConfig) -> dict[str, Any]:
         """All options as JSON as they take effect, the model's own in place of None."""
-        own = {"sampler": config.sampler or self.model.sampler, "steps": self._steps(config)}
+        own = {"sampler": config.sampler or self.model.sampler, "steps": self._sampler.steps(config)}
         return config.record() | own | describe_guidance(guidance_of(config, self.model), self.model)
 
     @torch.inference_mode()
@@ -139,12 +136,9 @@ class AudioGenerator(Pipeline):
             z = self._sample(clip_seeds, config, self.model.frames(samples), callback)
             yield from self._decode(z, samples, config.loop)
 
-    def _steering(self, clips: int, frames: int, config: GenerationConfig, first: int = 0) -> Steering:
-        window = self.model.frames(self.model.samples)
-        return Steering(self.model, config, self._context(), clips, frames, window, first)
-
-    def _steps(self, config: GenerationConfig) -> int:
-        return self.model.default_steps if config.steps is None else config.steps
+    @property
+    def _sampler(self) -> ClipSampler:
+        return ClipSampler(self.model, self.device, self._context)
 
     def _sample(
         self,
@@ -156,36 +150,19 @@ class AudioGenerator(Pipeline):
         prefix: Tensor | None = None,
     ) -> Tensor:
         """Sample the process, (B, Z, frames), from `init` (Z, frames), or after a `prefix` (Z, F <= frames)."""
-        window = self.model.frames(self.model.samples)
-        denoiser: Any = self.model.denoiser
-        if frames > window or config.loop:
-            denoiser = Windowed(denoiser, window, loop=config.loop)
-        else:
-            rate = self.sample_rate / self.model.stride
-            memory.check(self.model.network, len(clip_seeds), frames, rate, self.device)
+        clips, clip_sampler = len(clip_seeds), self._sampler
+        denoiser: Any = clip_sampler.denoiser(clips, frames, config.loop)
         first = 0 if prefix is None else prefix.shape[-1]
-        denoiser, condition = self._steering(len(clip_seeds), frames, config, first).steer(denoiser)
-        where = (clip_seeds, self.model.network.frontend.channels, frames, 0, self.device)
-        start = batch_noise(*where)
+        denoiser, condition = clip_sampler.steering(clips, frames, config, first).steer(denoiser)
+        start = clip_sampler.noise(clip_seeds, frames)
         if prefix is not None:
             known = torch.nn.functional.pad(prefix, (0, frames - prefix.shape[-1])).to(start)
             denoiser = Inpainting(denoiser, known, torch.arange(frames, device=self.device) < prefix.shape[-1])
         if init is not None:
             denoiser = SDEdit(denoiser, config.init_noise_level * denoiser.t_max)
-        sampler = self.model.sampler_for(self._steps(config), config.sampler, denoiser.t_max)
+        sampler = clip_sampler.sampler(config, denoiser.t_max)
         start = start * sampler.noise_scale(denoiser) if init is None else denoiser.add_noise(init.to(start), start)
-
-        def report(step: int, nfe: int, *_: object) -> None:
-            if callback is not None:
-                callback(Progress(step + 1, nfe))
-
-        try:
-            with self._context():
-                return sampler(denoiser, start, condition, step_noise(*where), report).float()
-        except NotFinite as error:
-            if guidance_of(config, self.model).scale == 1:
-                raise
-            raise NotFinite(error.subject, error.problem, LOWER_GUIDANCE) from error
+        return clip_sampler.run(sampler, denoiser, start, condition, clip_seeds, config, callback)
 
     def _continue(
         self, clip_seeds: Sequence[int], config: GenerationConfig, samples: int, callback

@@ -149,17 +149,15 @@ class SpeechOptions(SamplingOptions):
 
     def record(self) -> dict[str, Any]:
         """All options as JSON, the reference as the SHA-256 of its samples."""
-        return {name: _record(getattr(self, name)) for name in options_of(self)}
+        return {name: as_json(getattr(self, name)) for name in options_of(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationConfig(SamplingOptions):
-    """What to generate.
+class SteeringOptions(SamplingOptions):
+    """How a model is sampled, and what steers it.
 
     Attributes:
         steps, sampler, seed: as of `SamplingOptions`.
-        seconds: length of each clip, of a continuation what is added; None for the length that the model was trained
-            on, of a variation for that of `init_audio`.
         conditions: requested conditions by name, such as `{"labels": ["kick"], "tempo": 120}`; the model's conditioners
             check them.
         negative: a prompt to steer away from; takes effect with guidance.
@@ -168,26 +166,11 @@ class GenerationConfig(SamplingOptions):
         guidance_rescale: share of what guidance adds to the level that is undone, 0 to 1; None for the model's own.
         guidance_interval: "LOW:HIGH" or (low, high), the log-SNR between which guidance is applied, either end may be
             left out; "all": at every step; None for the model's own.
-        loop: whether the end leads seamlessly to the beginning; the length is rounded to whole frames of the model.
-        continue_from: a clip to continue.
-        init_audio: a clip to vary.
-        init_noise_level: how far a variation may depart from `init_audio`, up to 1, where nothing of it is left.
-        peak_level: that each clip is normalized to, after its mean is removed; None, 0, and continuations: unchanged.
 
     Raises:
-        UserError: a value of another type or out of range, or two options that exclude each other.
+        UserError: a value of another type or out of range.
     """
 
-    seconds: float | None = option(
-        None,
-        kind="number",
-        help="Length of each clip.",
-        label="Seconds",
-        unit="s",
-        above=0,
-        maximum=MAX_SECONDS,
-        default_help="the length of training clips",
-    )
     conditions: Mapping[str, Any] = field(default_factory=dict)
     negative: str | None = option(
         None, kind="text", help="Prompt to steer away from; takes effect with --guidance.", label="Negative prompt"
@@ -218,6 +201,70 @@ class GenerationConfig(SamplingOptions):
         help='Log-SNR between which guidance is applied, as LOW:HIGH such as -5:3, or "all".',
         label="Guidance interval",
         default_help=_OWN,
+    )
+
+    def __post_init__(self):
+        """Check every option and condition."""
+        if isinstance(self.guidance_interval, list | tuple):
+            ends = (real_number(end, "guidance_interval") for end in self.guidance_interval)
+            object.__setattr__(self, "guidance_interval", ":".join(f"{end:g}" for end in ends))
+        super().__post_init__()
+        self.interval  # noqa: B018, checks it
+        object.__setattr__(self, "conditions", check_conditions(self.conditions))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lowest and highest log-SNR of guidance, infinite for no bound.
+
+        Raises:
+            UserError: the text is no interval.
+        """
+        text = str(self.guidance_interval or "all").strip()
+        low, separator, high = (":" if text == "all" else text).partition(":")
+        try:
+            ends = float(low or "-inf"), float(high or "inf")
+        except ValueError:
+            ends = math.nan, math.nan
+        if not separator or not ends[0] <= ends[1]:
+            subject = f"guidance_interval {self.guidance_interval!r:.40}"
+            raise UserError(subject, "is no interval", 'write the lower log-SNR first, such as -5:3, or "all"')
+        return ends
+
+    def record(self) -> dict[str, Any]:
+        """All options as JSON, conditions by their names; audio as the SHA-256 of its samples."""
+        values = {name: getattr(self, name) for name in options_of(self)}
+        values |= {name: [] if option.multiple else None for name, option in registry.OPTIONS.items()}
+        return {name: as_json(value) for name, value in {**values, **self.conditions}.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig(SteeringOptions):
+    """What to generate.
+
+    Attributes:
+        steps, sampler, seed, conditions, negative, guidance_scale, guidance_rescale, guidance_interval: as of
+            `SteeringOptions`.
+        seconds: length of each clip, of a continuation what is added; None for the length that the model was trained
+            on, of a variation for that of `init_audio`.
+        loop: whether the end leads seamlessly to the beginning; the length is rounded to whole frames of the model.
+        continue_from: a clip to continue.
+        init_audio: a clip to vary.
+        init_noise_level: how far a variation may depart from `init_audio`, up to 1, where nothing of it is left.
+        peak_level: that each clip is normalized to, after its mean is removed; None, 0, and continuations: unchanged.
+
+    Raises:
+        UserError: a value of another type or out of range, or two options that exclude each other.
+    """
+
+    seconds: float | None = option(
+        None,
+        kind="number",
+        help="Length of each clip.",
+        label="Seconds",
+        unit="s",
+        above=0,
+        maximum=MAX_SECONDS,
+        default_help="the length of training clips",
     )
     loop: bool = option(
         False,
@@ -252,17 +299,8 @@ class GenerationConfig(SamplingOptions):
 
     def __post_init__(self):
         """Check every option and what excludes what."""
-        if isinstance(self.guidance_interval, list | tuple):
-            ends = (real_number(end, "guidance_interval") for end in self.guidance_interval)
-            object.__setattr__(self, "guidance_interval", ":".join(f"{end:g}" for end in ends))
         super().__post_init__()
-        self.interval  # noqa: B018, checks it
         object.__setattr__(self, "peak_level", self.peak_level or None)
-        checked = {
-            name: registry.OPTIONS[name].check(name, value) if name in registry.OPTIONS else value
-            for name, value in self.conditions.items()
-        }
-        object.__setattr__(self, "conditions", checked)
         for name in ("continue_from", "init_audio"):
             if (given := getattr(self, name)) is not None:
                 check_audio(name, given)
@@ -271,30 +309,9 @@ class GenerationConfig(SamplingOptions):
         if self.init_audio is not None and self.seconds is not None:
             raise UserError(f"seconds {self.seconds:g}", "a variation keeps the length of init_audio", "remove it")
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Lowest and highest log-SNR of guidance, infinite for no bound.
-
-        Raises:
-            UserError: the text is no interval.
-        """
-        text = str(self.guidance_interval or "all").strip()
-        low, separator, high = (":" if text == "all" else text).partition(":")
-        try:
-            ends = float(low or "-inf"), float(high or "inf")
-        except ValueError:
-            ends = math.nan, math.nan
-        if not separator or not ends[0] <= ends[1]:
-            subject = f"guidance_interval {self.guidance_interval!r:.40}"
-            raise UserError(subject, "is no interval", 'write the lower log-SNR first, such as -5:3, or "all"')
-        return ends
-
     def record(self) -> dict[str, Any]:
         """All options as JSON, conditions by their names; audio as the SHA-256 of its samples."""
-        values = {name: getattr(self, name) for name in options_of(self)}
-        values |= {name: [] if option.multiple else None for name, option in registry.OPTIONS.items()}
-        values |= {"init_noise_level": None} if self.init_audio is None else {}
-        return {name: _record(value) for name, value in {**values, **self.conditions}.items()}
+        return super().record() | ({"init_noise_level": None} if self.init_audio is None else {})
 
 
 def check_audio(name: str, value: Any) -> None:
@@ -308,7 +325,20 @@ def check_audio(name: str, value: Any) -> None:
         raise UserError(name, problem, "read it with audiodiff.audio.io.read")
 
 
-def _record(value: Any) -> Any:
+def check_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditions of a request, checked as far as their declarations go.
+
+    Raises:
+        UserError: a value of another type or out of range.
+    """
+    return {
+        name: registry.OPTIONS[name].check(name, value) if name in registry.OPTIONS else value
+        for name, value in conditions.items()
+    }
+
+
+def as_json(value: Any) -> Any:
+    """The value of an option as JSON; audio as the SHA-256 of its samples."""
     if hasattr(value, "sample_rate"):
         return hashlib.sha256(value.samples.numpy().tobytes()).hexdigest()
     return list(value) if isinstance(value, tuple) else value

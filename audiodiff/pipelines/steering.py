@@ -19,7 +19,7 @@ from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.diffusion_model import requested
 from audiodiff.nn.condition import Condition
-from audiodiff.pipelines.options import GenerationConfig
+from audiodiff.pipelines.options import SteeringOptions
 from audiodiff.text.prompt import PromptPart, parse_prompt
 
 _FADE_SECONDS = 0.1  # from a prompt to the one after it
@@ -40,7 +40,7 @@ class Steering:
     """
 
     model: AudioModel
-    config: GenerationConfig
+    config: SteeringOptions
     context: AbstractContextManager
     clips: int
     frames: int
@@ -106,7 +106,7 @@ class Steering:
             return self.model.embed_condition(batch)
 
 
-def guidance_of(config: GenerationConfig, model: AudioModel) -> GuidanceSetting:
+def guidance_of(config: SteeringOptions, model: AudioModel) -> GuidanceSetting:
     """The guidance of a request: its own options, else those of the model; none without a condition.
 
     Raises:
@@ -127,7 +127,7 @@ def guidance_of(config: GenerationConfig, model: AudioModel) -> GuidanceSetting:
 
 
 def describe_guidance(setting: GuidanceSetting, model: AudioModel) -> dict[str, Any]:
-    """Guidance as options of a `GenerationConfig` that have this effect with a model.
+    """Guidance as options of a `SteeringOptions` that have this effect with a model.
 
     None, which leaves the choice to the model, stands for no rescaling and no interval only if it has no default.
     """

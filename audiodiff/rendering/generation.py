@@ -11,7 +11,8 @@ from pathlib import Path
 from audiodiff.audio.io import write_chunks
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
-from audiodiff.pipelines.audio_generator import LOWER_GUIDANCE, AudioGenerator
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.clip_sampler import LOWER_GUIDANCE
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.seeds import clip_seeds
