@@ -23,6 +23,8 @@ from typing import Any
 from audiodiff.audio.io import Audio, resample_for_flac, write
 from audiodiff.data import manifest as manifests
 from audiodiff.data.audit import SILENT_DBFS, Audit, audit, measure
+from audiodiff.data.captions.caption import ROLES, Caption
+from audiodiff.data.captions.character import character_of
 from audiodiff.data.corpora import registry
 from audiodiff.data.corpora.corpus import Corpus, Recording, TimedAudio, text_hash
 from audiodiff.data.corpora.music import read_stereo
@@ -36,7 +38,7 @@ from audiodiff.files import folder_lock, is_safe_relative_path, short_name, writ
 
 _log = logging.getLogger(__name__)
 RECORD = "corpus.json"
-VERSION = 4  # increased when the same recordings would be prepared differently
+VERSION = 5  # increased when the same recordings would be prepared differently
 SHORTEST_SECONDS = 0.4
 SHORTEST_LABELED_SECONDS = 0.03  # of one-shots, which have a label or a caption
 Progress = Callable[..., Iterable]  # of an iterable and keyword arguments, as `tqdm.tqdm`
@@ -222,8 +224,16 @@ def _clip(name: str, recording: Recording, audio: Audio, label: str, corpus: Cor
         piece=_piece(recording, label),
         channels=audio.channels,
         caption=recording.caption.text,
-        caption_parts=recording.caption.parts,
+        caption_parts=_with_character(recording.caption, audio).parts,
     )
+
+
+def _with_character(caption: Caption, audio: Audio) -> Caption:
+    """A composed caption with the measured character of its sound."""
+    if not caption.parts:
+        return caption
+    said = [words for role in ROLES for words in caption.of_role(role)]
+    return caption.with_character(character_of(audio.samples, audio.sample_rate, said))
 
 
 def _piece(recording: Recording, label: str) -> str:

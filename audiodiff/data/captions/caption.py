@@ -1,10 +1,11 @@
 """`Caption`: description of a clip's sound, in one canonical wording, and in others that are drawn at random.
 
-A caption that was composed knows its parts: nouns, the last of which is the head ("car", "horn"), adjectives ("loud")
-and details ("on wood", "A4"). Its canonical text is adjectives, nouns, details: "loud car horn on wood". A drawn
-wording differs from it in
+A caption that was composed knows its parts: nouns, the last of which is the head ("car", "horn"), adjectives ("loud"),
+details ("on wood", "A4") and the measured character ("short", `character`). Its canonical text is adjectives, nouns,
+details: "loud car horn on wood". A drawn wording differs from it in
 
 - detail: adjectives and details are left out at random, nouns never;
+- character: a word of it is added at random;
 - words: nouns and adjectives are replaced by synonyms (`vocabulary`);
 - order and form: "a loud car horn", "car horn, loud", "on wood, loud car horn", "sound of a car horn".
 
@@ -19,8 +20,10 @@ import numpy as np
 
 from audiodiff.data.captions.vocabulary import vocabulary
 
-ROLES = ("adjective", "noun", "detail")
+ROLES = ("adjective", "noun", "detail")  # in the order of the canonical text
+CHARACTER = "character"  # a role that the canonical text leaves out
 _ADJECTIVE_SHARE, _DETAIL_SHARE = 0.7, 0.5  # of draws that mention one
+_CHARACTER_SHARE = 0.35
 _SYNONYM_SHARE = 0.5  # of draws of a word that has synonyms
 _VOWEL = re.compile(r"[aeiou]|8|1[18]\b", re.IGNORECASE)  # a word that is spoken with one first: "808", "8-bit"
 _PREPOSITIONS = ("at", "by", "from", "in", "into", "like", "of", "on", "over", "through", "to", "under", "with")
@@ -34,7 +37,7 @@ class Caption:
 
     Attributes:
         text: its canonical wording, "" if there is none.
-        parts: `ROLE: WORDS`, with roles of `ROLES`, in the order of the text; () for free text.
+        parts: `ROLE: WORDS`, with roles of `ROLES` in the order of the text, then of `CHARACTER`; () for free text.
     """
 
     text: str = ""
@@ -48,8 +51,8 @@ class Caption:
         """
         for part in self.parts:
             role, mark, words = part.partition(": ") if isinstance(part, str) else ("", "", "")
-            if role not in ROLES or not mark or not words.strip() or not words.isprintable():
-                raise ValueError(f"has {part!r:.60}, not `ROLE: WORDS` with a role of {', '.join(ROLES)}")
+            if role not in (*ROLES, CHARACTER) or not mark or not words.strip() or not words.isprintable():
+                raise ValueError(f"has {part!r:.60}, not `ROLE: WORDS` with a role of {', '.join((*ROLES, CHARACTER))}")
         if self.parts and not self.of_role("noun"):
             raise ValueError("has no noun")
 
@@ -63,15 +66,23 @@ class Caption:
             return self.text
         nouns = [_synonym(word, random) for word in self.of_role("noun")]
         shown = [word for word in self.of_role("adjective") if random.random() < _ADJECTIVE_SHARE]
+        measured = [word for word in self.of_role(CHARACTER) if random.random() < _CHARACTER_SHARE]
+        shown += [word for word in measured if not word.startswith("with ")]
         adjectives = [_synonym(shown[place], random) for place in random.permutation(len(shown))]
         details = [words for words in self.of_role("detail") if random.random() < _DETAIL_SHARE]
+        details += [words for words in measured if words.startswith("with ")]
         form = str(random.choice(list(_FORMS), p=list(_FORMS.values())))
         return _worded(form, adjectives, nouns, details, vocabulary().is_mass(self.of_role("noun")[-1]))
+
+    def with_character(self, words: Iterable[str]) -> "Caption":
+        """The same caption with a measured character, if it was composed."""
+        own = tuple(part for part in self.parts if not part.startswith(f"{CHARACTER}: "))
+        return Caption(self.text, own + tuple(f"{CHARACTER}: {word}" for word in words) if own else ())
 
     def words(self) -> set[str]:
         """All words, in small letters, that the canonical text or a drawn wording may have."""
         used = [self.text, "the sound of a an" if self.parts else ""]
-        for role in ROLES:
+        for role in (*ROLES, CHARACTER):
             for words in self.of_role(role):
                 used += [words, *vocabulary().synonyms(words)]
         return {word.strip(".,;:!?\"'()").lower() for words in used for word in words.split()} - {""}

@@ -68,6 +68,15 @@ def test_what_a_sound_may_not_be_is_read_in_names_and_never_drawn(name, text, un
     assert not any(untrue in caption.draw(np.random.default_rng(seed)) for seed in range(100))
 
 
+def test_a_drawn_wording_may_say_how_a_sound_is_and_the_canonical_one_does_not():
+    caption = compose(["door"], ["heavy"]).with_character(["short", "with a long tail"])
+    assert caption.text == "heavy door" and caption.parts[2:] == ("character: short", "character: with a long tail")
+    drawn = [caption.draw(np.random.default_rng(seed)) for seed in range(2000)]
+    assert 0.3 < np.mean(["short" in words or "brief" in words for words in drawn]) < 0.4
+    assert {"door", "a short door with a long tail", "heavy door with a long tail"} <= set(drawn)
+    assert Caption("a door").with_character(["short"]) == Caption("a door")
+
+
 def test_free_text_is_worded_as_it_is():
     assert Caption("Rain on a tin roof.").draw(np.random.default_rng(0)) == "Rain on a tin roof."
     assert Caption("Rain on a tin roof.").words() == {"rain", "on", "a", "tin", "roof"}
