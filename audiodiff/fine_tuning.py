@@ -56,6 +56,7 @@ RECIPES: dict[str, Callable[[Any], tuple[str, dict[str, Any]]] | None] = {
     "codec": None,
     "acoustic": None,
     "aligner": None,
+    "audio_text": None,
 }
 
 

@@ -19,12 +19,15 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.speech_encoder import SpeechEncoder
+from audiodiff.nn.text_head import TextHead
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.text.symbols import ENGLISH
 
@@ -120,6 +123,27 @@ def make_prompted(make_music):
         return make_music(channels, prompt=prompt, **options).eval()
 
     return build
+
+
+def make_audio_text(bands: int = 16, stem=(4, 4)) -> AudioTextModel:
+    """A small random `AudioTextModel` at 8 kHz."""
+    spec = MelSpec(8000, 256, 128, 256, bands, 30.0, 4000.0, 1, "slaney", None, "e", 1e-5, True, "constant", 1e-9)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = AudioEncoder(bands, [8, 8], [1, 1], 12, stem, 2)
+        prompt = Prompt(16, 8, layers=1, heads=2, max_tokens=6)
+        for parameter in prompt.parameters():
+            if not parameter.detach().any():
+                torch.nn.init.normal_(parameter, std=0.3)
+        return AudioTextModel(network, TextHead(16, 8, 12), spec, [prompt]).eval()
+
+
+@pytest.fixture(scope="session")
+def audio_text_folder(tmp_path_factory):
+    """Checkpoint of a small random `AudioTextModel`."""
+    folder = tmp_path_factory.mktemp("audio-text") / "model"
+    make_audio_text().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ VERBS = (
     "evaluate",
     "benchmark",
     "listen",
+    "search",
     "fit-grid",
     "setting",
     "prepare",

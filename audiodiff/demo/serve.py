@@ -11,6 +11,7 @@ from audiodiff.errors import UserError
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.models.codec import Codec
 from audiodiff.models.vocoder_model import VocoderModel
@@ -22,6 +23,7 @@ PAGES: dict[str, Callable[[Path, str], gr.Blocks] | None] = {
     Codec.TYPE: None,
     AcousticModel.TYPE: speech_page.build,
     Aligner.TYPE: None,
+    AudioTextModel.TYPE: None,
 }
 # The visitor's own fonts: the page requests nothing from other hosts.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])

@@ -193,6 +193,7 @@ COMPARISONS: dict[str, Callable[[Sequence[Version], Manifest, Settings], Table] 
     "codec": None,
     "acoustic": None,
     "aligner": None,
+    "audio_text": None,
 }
 
 

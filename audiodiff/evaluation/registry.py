@@ -30,6 +30,7 @@ from audiodiff.models import checkpoint
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
@@ -101,6 +102,7 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     Codec.TYPE: _codec,
     AcousticModel.TYPE: _voice,
     Aligner.TYPE: None,
+    AudioTextModel.TYPE: None,
 }
 
 
@@ -184,4 +186,5 @@ BENCHMARKS: dict[str, Callable[[str | Path, dict[str, Manifest], Sweep, Path], R
     Codec.TYPE: None,
     AcousticModel.TYPE: _benchmark_voice,
     Aligner.TYPE: None,
+    AudioTextModel.TYPE: None,
 }

@@ -12,6 +12,7 @@ from audiodiff.models import card
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.vocoder_model import VocoderModel
@@ -66,6 +67,18 @@ GENERATOR = """A diffusion model that generates audio: {parameters:,} parameters
     audiodiff generate --model {name} --count 8 --out clips
 
 Labels: {labels}"""
+
+AUDIO_TEXT = """An audio-text embedding: clips and texts as vectors of {width} numbers, which are similar where a text
+describes the clip; {parameters:,} parameters, half precision. Clips may be of any length, level and sample rate; it
+works at {rate} Hz.
+
+    import audiodiff
+    similarity = audiodiff.load("{name}").similarity(audio, ["a kick drum", "rain"])
+
+    audiodiff search FOLDER "a dry snare" --model {name}
+
+Texts start from the frozen embeddings {source} (extra `prompts`), which are not part of these weights. Training
+captions have {words:,} different words."""
 
 CARD = """{metadata}
 # {name}
@@ -152,6 +165,17 @@ def _describe_voice(model: AcousticModel, name: str, parameters: int) -> str:
     )
 
 
+def _describe_audio_text(model: AudioTextModel, name: str, parameters: int) -> str:
+    return AUDIO_TEXT.format(
+        name=name,
+        parameters=parameters,
+        width=model.width,
+        rate=model.sample_rate,
+        source=model.prompt.source,
+        words=len(model.prompt.words),
+    )
+
+
 # By model type, the task by the hub's name and the description of a model; None: not published by itself.
 CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] = {
     VocoderModel.TYPE: ("audio-to-audio", _describe_vocoder),
@@ -159,6 +183,7 @@ CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] 
     Codec.TYPE: None,
     AcousticModel.TYPE: ("text-to-speech", _describe_voice),
     Aligner.TYPE: None,
+    AudioTextModel.TYPE: ("zero-shot-audio-classification", _describe_audio_text),
 }
 
 

@@ -52,12 +52,14 @@ from audiodiff.files import atomic_write
 from audiodiff.models.construction import construct, within
 from audiodiff.models.old_names import MODELS, update_model, update_weights
 from audiodiff.models.setting import Setting
+from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.gaussian_mixture import GaussianMixtures
 from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
 from audiodiff.nn.speech_encoder import SpeechEncoder
+from audiodiff.nn.text_head import TextHead
 from audiodiff.text.symbols import SymbolTable
 
 FORMAT_VERSION = 1
@@ -71,6 +73,8 @@ TYPES: dict[str, type] = {
     "identity": IdentityFrontend,
     "pitch_network": PitchNetwork,
     "gaussian_mixtures": GaussianMixtures,
+    "audio_encoder": AudioEncoder,
+    "text_head": TextHead,
     "cosine": Cosine,
     "offset_cosine": OffsetCosine,
     "linear_beta": LinearBeta,

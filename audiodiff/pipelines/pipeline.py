@@ -10,7 +10,7 @@ import torch
 
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint, onnx_export
-from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.convolution import pack
 
 BACKENDS = ("torch", "onnx")
@@ -40,11 +40,11 @@ class Pipeline:
         UserError: an unknown precision, or the device is not available.
     """
 
-    MODEL: ClassVar[type[DiffusionModel]]
+    MODEL: ClassVar[type[PretrainedModel]]
 
     def __init__(
         self,
-        model: DiffusionModel,
+        model: PretrainedModel,
         device: str | torch.device = "cpu",
         precision: str = "float32",
         model_hash: str = "",
@@ -86,7 +86,7 @@ class Pipeline:
                 subject = f"device {device}, precision {precision}"
                 raise UserError(subject, "an exported model runs on the CPU in float32", "leave both out")
             export = onnx_export.read(folder)
-            exported = export.model(cls.MODEL).requires_grad_(False)
+            exported = export.model(cls.MODEL).requires_grad_(False)  # type: ignore[type-var]
             return cls(exported, "cpu", precision, export.digest, export.config.get("training"), **options)
         found = checkpoint.load(folder)
         model = cls.MODEL.from_checkpoint(found, folder).requires_grad_(False).to(resolve_device(device))

@@ -10,6 +10,7 @@ from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.pipeline import Pipeline, resolve_device
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
@@ -21,6 +22,7 @@ PIPELINES: dict[str, type[Pipeline] | None] = {
     "codec": None,
     "acoustic": SpeechSynthesizer,
     "aligner": None,
+    "audio_text": AudioTextEmbedder,
 }
 
 

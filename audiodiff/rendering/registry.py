@@ -87,4 +87,5 @@ RENDERERS: dict[str, Callable[[Path, Request, Callable[[UserError], None]], Outc
     "codec": None,
     "acoustic": _render_texts,
     "aligner": None,
+    "audio_text": None,
 }

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import make_audio_text
 from torch import Tensor
 
 import audiodiff
 from audiodiff.audio.cepstrum import FEATURES
+from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
 from audiodiff.models.aligner import Aligner
 from audiodiff.models.codec import Codec
@@ -124,6 +126,17 @@ SUBJECTS = {
             lambda aligner: aligner.align([WAVEFORMS[0, 0]], [" ,"]),
         ),
     ),
+    "audio_text": Subject(
+        lambda request: make_audio_text(),
+        lambda embedder, clips, seed: embedder.embed_audio(Audio(WAVEFORMS[clips], 8000)),
+        (
+            lambda embedder: embedder.embed_audio(Audio(torch.zeros(0), 8000)),
+            lambda embedder: embedder.embed_audio([]),
+            lambda embedder: embedder.embed_text(" "),
+            lambda embedder: embedder.embed_text(["rain", 3]),
+            lambda embedder: embedder.embed_text("x" * 20_000),
+        ),
+    ),
 }
 
 
@@ -168,7 +181,7 @@ def test_clip_i_of_a_seed_is_the_same_for_any_count(saved):
     """And other seeds give other audio, where the model samples at all."""
     kind, model, _ = saved
     subject, used = SUBJECTS[kind], held(kind, model)
-    if PIPELINES[kind] is None:
+    if PIPELINES[kind] is None or kind == "audio_text":
         assert torch.equal(subject.run(used, [0], 4), subject.run(used, [0], 5))
         return
     assert not torch.equal(subject.run(used, [0], 4), subject.run(used, [0], 5))
