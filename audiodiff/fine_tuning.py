@@ -57,6 +57,7 @@ RECIPES: dict[str, Callable[[Any], tuple[str, dict[str, Any]]] | None] = {
     "acoustic": None,
     "aligner": None,
     "audio_text": None,
+    "noisy_classifier": None,
 }
 
 

@@ -194,6 +194,7 @@ COMPARISONS: dict[str, Callable[[Sequence[Version], Manifest, Settings], Table] 
     "acoustic": None,
     "aligner": None,
     "audio_text": None,
+    "noisy_classifier": None,
 }
 
 

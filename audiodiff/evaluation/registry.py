@@ -32,6 +32,7 @@ from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
+from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
@@ -103,6 +104,7 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     AcousticModel.TYPE: _voice,
     Aligner.TYPE: None,
     AudioTextModel.TYPE: None,
+    NoisyClassifier.TYPE: None,
 }
 
 
@@ -187,4 +189,5 @@ BENCHMARKS: dict[str, Callable[[str | Path, dict[str, Manifest], Sweep, Path], R
     AcousticModel.TYPE: _benchmark_voice,
     Aligner.TYPE: None,
     AudioTextModel.TYPE: None,
+    NoisyClassifier.TYPE: None,
 }

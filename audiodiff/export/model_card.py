@@ -14,6 +14,7 @@ from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
+from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.vocoder_model import VocoderModel
 
@@ -184,6 +185,7 @@ CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] 
     AcousticModel.TYPE: ("text-to-speech", _describe_voice),
     Aligner.TYPE: None,
     AudioTextModel.TYPE: ("zero-shot-audio-classification", _describe_audio_text),
+    NoisyClassifier.TYPE: None,
 }
 
 

@@ -42,6 +42,7 @@ DESCRIBED: dict[str, Callable[[Any], dict[str, Any]] | None] = {
     "codec": None,
     "aligner": None,
     "audio_text": None,
+    "noisy_classifier": None,
 }
 
 

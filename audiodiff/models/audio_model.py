@@ -19,17 +19,14 @@ from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
-from audiodiff.errors import UserError
-from audiodiff.models.codec import PREFIX, Codec, check_rate
+from audiodiff.models.audio_process import AudioProcess
 from audiodiff.models.diffusion_model import CONDITIONERS, Conditioners, DiffusionModel
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
 
-MAX_SECONDS = 3600
 
-
-class AudioModel(DiffusionModel):
+class AudioModel(AudioProcess, DiffusionModel):
     """Network, schedule, objective, and the transform between process and audio: a whitening filter or a codec.
 
     Args:
@@ -82,44 +79,13 @@ class AudioModel(DiffusionModel):
     ):
         built_in = [LengthMask(1 if autoencoder is None else autoencoder.stride)]
         super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, conditioners, built_in)
-        self.sample_rate, self.samples, self.spectrum, self.guidance = sample_rate, samples, spectrum, guidance
-        check_rate(sample_rate)
-        if not 1 <= samples <= MAX_SECONDS * sample_rate:
-            raise UserError(f"samples {samples}", f"must be 1 to {MAX_SECONDS} s", "set data.crop_samples")
-        self._check_network(autoencoder)
-        rows = network.frontend.channels  # of the process: of latents, as many of each channel of the audio
-        self.codec = None if autoencoder is None else Codec(autoencoder, sample_rate, rows // autoencoder.latents)
-
-    def _check_network(self, autoencoder: Autoencoder | None) -> None:
-        network = self.network
-        latents, rows = 0 if autoencoder is None else autoencoder.latents, network.frontend.channels
-        if latents and rows not in (latents, 2 * latents):
-            problem = f"has {rows} channels, the codec {latents} latents"
-            raise UserError("network", problem, f"set network.frontend.channels={latents}, or {2 * latents} for stereo")
-
-    @property
-    def autoencoder(self) -> Autoencoder | None:
-        """The codec's network, if the process runs on latents."""
-        return None if self.codec is None else self.codec.network
+        self.guidance = guidance
+        self.set_process(network, sample_rate, samples, spectrum, autoencoder)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Class labels that it may be conditioned on."""
         return next((option.choices for name, option in self.condition_options().items() if name == "labels"), ())
-
-    @property
-    def channels(self) -> int:
-        """Of the audio it makes."""
-        return self.network.frontend.channels if self.codec is None else self.codec.channels
-
-    @property
-    def stride(self) -> int:
-        """Samples of a frame of the process."""
-        return 1 if self.codec is None else self.codec.stride
-
-    def frames(self, samples: int) -> int:
-        """Frames of the process of so many samples."""
-        return -(-samples // self.stride)
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that training changes: not those of the codec."""
@@ -146,12 +112,6 @@ class AudioModel(DiffusionModel):
         shared = {name: weight for name, weight in weights.items() if not name.startswith(optional)}
         self.load_weights(shared | own)
 
-    def normalize(self, waveform: Tensor) -> Tensor:
-        """What the process runs on (B, C', F) of a waveform (B, C, T)."""
-        if self.codec is not None:
-            return self.codec.encode(waveform)
-        return waveform if self.spectrum is None else self.spectrum.whiten(waveform)
-
     def restore(self, z: Tensor, samples: int | None = None) -> Tensor:
         """The waveform of a sample, the inverse of `normalize`; None: of as many samples as there are."""
         return torch.cat(list(self.restore_chunks(z, samples)), dim=-1)
@@ -162,6 +122,3 @@ class AudioModel(DiffusionModel):
             yield from self.codec.decode_chunks(z, samples)
         else:
             yield (z if self.spectrum is None else self.spectrum.color(z))[..., :samples]
-
-    def _parts(self) -> dict[str, nn.Module]:
-        return super()._parts() | ({} if self.codec is None else {PREFIX: self.codec.network})

@@ -54,6 +54,7 @@ from audiodiff.models.old_names import MODELS, update_model, update_weights
 from audiodiff.models.setting import Setting
 from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.classifier import ClassifierNetwork
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.gaussian_mixture import GaussianMixtures
 from audiodiff.nn.network import Network
@@ -68,6 +69,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 SINGLE, HALF = "float32", "float16"
 TYPES: dict[str, type] = {
     "network": Network,
+    "classifier_network": ClassifierNetwork,
     "strided": StridedFrontend,
     "stft": StftFrontend,
     "identity": IdentityFrontend,

@@ -23,6 +23,7 @@ PIPELINES: dict[str, type[Pipeline] | None] = {
     "acoustic": SpeechSynthesizer,
     "aligner": None,
     "audio_text": AudioTextEmbedder,
+    "noisy_classifier": None,
 }
 
 

@@ -88,4 +88,5 @@ RENDERERS: dict[str, Callable[[Path, Request, Callable[[UserError], None]], Outc
     "acoustic": _render_texts,
     "aligner": None,
     "audio_text": None,
+    "noisy_classifier": None,
 }

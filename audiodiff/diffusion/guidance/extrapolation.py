@@ -40,15 +40,35 @@ class Guidance(Wrapper):
     Args:
         denoiser: the denoiser to guide; may itself be guided.
         weight: guidance weight.
+        interval: (lowest, highest) log_snr between which guidance is applied; None: everywhere.
+
+    Raises:
+        ValueError: an interval in the wrong order.
     """
 
-    def __init__(self, denoiser: DenoiserLike, weight: float):
+    unguided = 0.0  # the weight without an effect, which counts outside of the interval
+
+    def __init__(self, denoiser: DenoiserLike, weight: float, interval: tuple[float, float] | None = None):
         super().__init__(denoiser)
-        self.weight = weight
+        if interval is not None and not interval[0] <= interval[1]:
+            raise ValueError(f"interval must be (lowest, highest) log_snr, got {tuple(interval)}")
+        self.weight, self.interval = weight, interval
+
+    def _weight_at(self, t: Time, like: Tensor) -> Tensor | float:
+        """The weight at a time: a number, or one for each clip that broadcasts against `like`."""
+        if self.interval is None:
+            return self.weight
+        lowest, highest = self.interval
+        if not isinstance(t, Tensor):
+            return self.weight if lowest <= self.schedule.level(t).log_snr <= highest else self.unguided
+        log_snr = self.schedule.log_snr(t, torch.float64)
+        return column(torch.where((log_snr >= lowest) & (log_snr <= highest), self.weight, self.unguided), like)
 
 
 class _Extrapolation(Guidance):
     """u + weight (c - u), see the module's docstring."""
+
+    unguided = 1.0
 
     def __init__(
         self,
@@ -57,13 +77,10 @@ class _Extrapolation(Guidance):
         rescale: float,
         interval: tuple[float, float] | None,
     ):
-        super().__init__(denoiser, weight)
+        super().__init__(denoiser, weight, interval)
         if not 0 <= rescale <= 1:
             raise ValueError(f"rescale must lie in [0, 1], got {rescale}")
-        if interval is not None and not interval[0] <= interval[1]:
-            raise ValueError(f"interval must be (lowest, highest) log_snr, got {tuple(interval)}")
         self.rescale = rescale
-        self.interval = interval
 
     def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         weight = self._weight_at(t, x_t)
@@ -81,15 +98,6 @@ class _Extrapolation(Guidance):
         before, after = _deviation(better, samples), _deviation(guided, samples)
         ratio = torch.where(after > 0, before / after, 1.0)
         return guided * (1 + self.rescale * (ratio - 1))
-
-    def _weight_at(self, t: Time, like: Tensor) -> Tensor | float:
-        if self.interval is None:
-            return self.weight
-        lowest, highest = self.interval
-        if not isinstance(t, Tensor):
-            return self.weight if lowest <= self.schedule.level(t).log_snr <= highest else 1.0
-        log_snr = self.schedule.log_snr(t, torch.float64)
-        return column(torch.where((log_snr >= lowest) & (log_snr <= highest), self.weight, 1.0), like)
 
     @abstractmethod
     def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor: ...

@@ -25,6 +25,8 @@ from audiodiff.diffusion.samplers.sampler import DenoiserLike, start_time
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.wrapper import Time
 
+Windows = Callable[[DenoiserLike], DenoiserLike]
+
 
 class ClassifierGuidance(Guidance):
     """Classifier guidance with a classifier of noisy signals. Dhariwal and Nichol (arXiv 2105.05233).
@@ -33,26 +35,37 @@ class ClassifierGuidance(Guidance):
         denoiser: the model of the signals, which may itself be conditional.
         log_prob: `(x_t, t, cond) -> (B,)`, log p(cond | x_t) in nats up to a constant; differentiable in x_t.
         weight: 1 is Bayes' rule; more is p(cond | x_t)^weight.
+        interval: as of `Guidance`; outside of it the classifier is not evaluated.
+        windows: makes a denoiser of signals of any length of one of short signals, such as `partial(Windowed,
+            window=...)`; the gradient then is that of each window's log-probability. None: of the whole signal's.
 
     Raises:
         ValueError: in a call: alpha(t) = 0 (start at `t_max`), log-probabilities of another shape than (B,) or that
             are not differentiable in x_t, or a condition with another number of clips than x_t.
     """
 
-    def __init__(self, denoiser: DenoiserLike, log_prob: Callable[[Tensor, Time, Any], Tensor], weight: float = 1.0):
-        super().__init__(denoiser, weight)
+    def __init__(
+        self,
+        denoiser: DenoiserLike,
+        log_prob: Callable[[Tensor, Time, Any], Tensor],
+        weight: float = 1.0,
+        interval: tuple[float, float] | None = None,
+        windows: Windows | None = None,
+    ):
+        super().__init__(denoiser, weight, interval)
         self.log_prob = log_prob
+        self.slope = _slope(denoiser, log_prob, windows)
 
     @property
     def t_max(self) -> float:
         """The denoiser's, at most where log_snr = -10: sigma^2 / alpha is infinite at pure noise."""
-        return regular_t_max(self.denoiser)
+        return regular_t_max(self.denoiser, self.interval)
 
     def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        x0_hat = self._estimate(x_t, t, cond)
-        factor = tweedie_factor(self.schedule, t, x_t)
-        slope, _ = gradient(lambda x, cond: (self.log_prob(x, t, cond), x), x_t, cond)
-        return x0_hat + self.weight * factor * slope
+        x0_hat, weight = self._estimate(x_t, t, cond), self._weight_at(t, x_t)
+        if not isinstance(weight, Tensor) and weight == 0:
+            return x0_hat
+        return x0_hat + weight * tweedie_factor(self.schedule, t, x_t) * self.slope(x_t, t, cond)
 
 
 class EmbeddingGuidance(Guidance):
@@ -64,9 +77,11 @@ class EmbeddingGuidance(Guidance):
         weight: nats per unit of similarity: p(x0) is multiplied by exp(weight similarity(x0)).
         through_denoiser: whether the gradient passes through the denoiser, which costs its backward pass and starts at
             log_snr >= -10, or is that with respect to E[x0 | x_t] times sigma^2 / (alpha^2 + sigma^2).
+        interval, windows: as of `ClassifierGuidance`; windows only where the gradient does not pass the denoiser.
 
     Raises:
-        ValueError: in a call: as `ClassifierGuidance`; alpha(t) = 0 only where the gradient passes the denoiser.
+        ValueError: windows and a gradient through the denoiser. In a call: as `ClassifierGuidance`; alpha(t) = 0 only
+            where the gradient passes the denoiser.
     """
 
     def __init__(
@@ -75,30 +90,36 @@ class EmbeddingGuidance(Guidance):
         similarity: Callable[[Tensor, Any], Tensor],
         weight: float,
         through_denoiser: bool = True,
+        interval: tuple[float, float] | None = None,
+        windows: Windows | None = None,
     ):
-        super().__init__(denoiser, weight)
-        self.similarity = similarity
-        self.through_denoiser = through_denoiser
+        super().__init__(denoiser, weight, interval)
+        if through_denoiser and windows is not None:
+            raise ValueError("a gradient through the denoiser is not taken in windows")
+        self.similarity, self.through_denoiser = similarity, through_denoiser
+        self.slope = _slope(denoiser, lambda x0_hat, t, cond: similarity(x0_hat, cond), windows)
 
     @property
     def t_max(self) -> float:
         """The denoiser's; at most where log_snr = -10 if the gradient passes through the denoiser."""
-        return regular_t_max(self.denoiser) if self.through_denoiser else super().t_max
+        return regular_t_max(self.denoiser, self.interval) if self.through_denoiser else super().t_max
 
     def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        if self.through_denoiser:
-            factor = tweedie_factor(self.schedule, t, x_t)
-
-            def similarity(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
-                x0_hat = self._estimate(x, t, cond)
-                return self.similarity(x0_hat, cond), x0_hat
-
-            slope, x0_hat = gradient(similarity, x_t, cond)
-        else:
+        weight = self._weight_at(t, x_t)
+        if not isinstance(weight, Tensor) and weight == 0:
+            return self._estimate(x_t, t, cond)
+        if not self.through_denoiser:
             alpha, sigma = amplitudes(self.schedule, t, x_t)
-            factor = sigma**2 / (alpha**2 + sigma**2)
-            slope, x0_hat = gradient(lambda x, cond: (self.similarity(x, cond), x), self._estimate(x_t, t, cond), cond)
-        return x0_hat + self.weight * factor * slope
+            x0_hat = self._estimate(x_t, t, cond)
+            return x0_hat + weight * sigma**2 / (alpha**2 + sigma**2) * self.slope(x0_hat, t, cond)
+
+        def similarity(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
+            x0_hat = self._estimate(x, t, cond)
+            return self.similarity(x0_hat, cond), x0_hat
+
+        factor = tweedie_factor(self.schedule, t, x_t)
+        slope, x0_hat = gradient(similarity, x_t, cond)
+        return x0_hat + weight * factor * slope
 
 
 class CosineSimilarity:
@@ -139,6 +160,22 @@ def gradient(function: Callable[[Tensor, Any], tuple[Tensor, Tensor]], x: Tensor
     return slope, output if differentiated else output.detach()
 
 
+class _Slope:
+    """The gradient of a value `(x, t, cond) -> (B,)` with respect to x, called as a denoiser is."""
+
+    def __init__(self, schedule: Schedule, value: Callable[[Tensor, Time, Any], Tensor]):
+        self.schedule, self.value = schedule, value
+
+    def __call__(self, x: Tensor, t: Time, cond: Any = None) -> Tensor:
+        """Like x."""
+        return gradient(lambda x, cond: (self.value(x, t, cond), x), x, cond)[0]
+
+
+def _slope(denoiser: DenoiserLike, value: Callable[[Tensor, Time, Any], Tensor], windows: Windows | None) -> Any:
+    slope = _Slope(denoiser.schedule, value)
+    return slope if windows is None else windows(slope)
+
+
 def recordable(tensor: Tensor) -> Tensor:
     """A tensor that autograd can record: an inference tensor is copied, others are returned unchanged."""
     return tensor.clone() if tensor.is_inference() else tensor
@@ -152,8 +189,10 @@ def tweedie_factor(schedule: Schedule, t: Time, like: Tensor) -> Tensor | float:
     return sigma**2 / alpha
 
 
-def regular_t_max(denoiser: DenoiserLike) -> float:
-    """The denoiser's time to start from, at most where log_snr = -10."""
+def regular_t_max(denoiser: DenoiserLike, interval: tuple[float, float] | None = None) -> float:
+    """The denoiser's time to start from, at most where log_snr = -10 if a guidance interval reaches below that."""
+    if interval is not None and interval[0] >= EPSILON_LOG_SNR_MIN:
+        return start_time(denoiser)
     return min(start_time(denoiser), float(denoiser.schedule.t_from_log_snr(EPSILON_LOG_SNR_MIN)))
 
 

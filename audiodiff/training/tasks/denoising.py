@@ -23,7 +23,7 @@ from audiodiff.ranges import NonNegativeFloat, Positive, UnitInterval
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.tasks.task import Task, mean_loss
 
-_SILENCE_RMS = 1e-4  # quieter crops are not amplified
+SILENCE_RMS = 1e-4  # quieter crops are not amplified
 
 
 class DenoisingTask(Task):
@@ -84,7 +84,7 @@ class DenoisingTask(Task):
         if not self.normalize_rms:
             return signal
         rms = column(clip_mean(signal.square(), samples), signal).sqrt()
-        return normalize_rms(signal, rms=rms, silence=_SILENCE_RMS)
+        return normalize_rms(signal, rms=rms, silence=SILENCE_RMS)
 
     def _condition(self, model: AudioModel, batch: dict, random: BatchRandom) -> Condition:
         given = {name: value for name, value in batch.items() if name != "samples" or self.mask_padding}

@@ -1,0 +1,76 @@
+"""Classification task: tell the classes of crops with noise of any level.
+
+The loss is the cross-entropy of each class by itself, so that clips with several labels, or none, are data too. At the
+highest noise it is that of the classes' frequencies; what guides a sampler is the slope of the probabilities between.
+"""
+
+import lightning
+import torch
+from torch import Tensor
+
+from audiodiff.audio.loudness import normalize_rms
+from audiodiff.conditioners.classes import classes_of
+from audiodiff.diffusion.clips import clip_mean, column
+from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
+from audiodiff.errors import UserError
+from audiodiff.models.noisy_classifier import LOG_SNR_RANGE, NoisyClassifier
+from audiodiff.ranges import NonNegativeFloat
+from audiodiff.training.batch_random import BatchRandom
+from audiodiff.training.tasks.denoising import SILENCE_RMS, check_data
+from audiodiff.training.tasks.task import Task
+
+
+class ClassificationTask(Task):
+    """Trains a `NoisyClassifier`, at noise levels that are even in log-SNR.
+
+    Args:
+        gain, normalize_rms, mask_padding: as of the `DenoisingTask` that trained the generator.
+        timestep_sampling: distribution of noise levels, from the lowest log-SNR; None: evenly spaced over a batch.
+    """
+
+    def __init__(
+        self,
+        gain: tuple[NonNegativeFloat, NonNegativeFloat] = (0.8, 1.2),
+        normalize_rms: bool = True,
+        mask_padding: bool = False,
+        timestep_sampling: Uniform | None = None,
+    ):
+        super().__init__(gain, timestep_sampling or LowDiscrepancy())
+        self.normalize_rms, self.mask_padding = normalize_rms, mask_padding
+
+    def prepare(self, model: NoisyClassifier, data: lightning.LightningDataModule) -> None:
+        """Check that the data has what the generator's process runs on, and clips of every class.
+
+        Raises:
+            UserError: another number of channels, sample rate or codec, or a class without a clip.
+        """
+        check_data(model, data)
+        if data.sample_rate != model.sample_rate:
+            problem = f"the generator has {model.sample_rate}"
+            raise UserError(
+                f"data.sample_rate {data.sample_rate}", problem, f"set data.sample_rate={model.sample_rate}"
+            )
+        found = {label for clip in data.manifest().clips for label in classes_of(clip, model.labels)}
+        if missing := [label for label in model.labels if label not in found]:
+            problem = f"no clip has {', '.join(missing)} as a label or in its caption"
+            raise UserError(data.path, problem, "set model.labels to classes that it has")
+
+    def loss(self, model: NoisyClassifier, batch: dict, random: BatchRandom) -> dict[str, Tensor]:
+        """Add noise to a batch of waveforms (B, C, T) or latents (B, Z, F) and classify it."""
+        clean = batch["latents"] if "latents" in batch else model.normalize(batch["waveform"])
+        samples = -(-batch["samples"] // model.stride) if self.mask_padding else None
+        if self.normalize_rms:
+            rms = column(clip_mean(clean.square(), samples), clean).sqrt()
+            clean = normalize_rms(clean, rms=rms, silence=SILENCE_RMS)
+        clean = clean * self.draw_gain(model, len(clean), random)[:, None, None].to(clean)
+        relative_t, weights = self.draw_timesteps(model, len(clean), random)
+        noise, weights = random.normal(*clean.shape).to(clean), weights.to(clean)
+        low, high = LOG_SNR_RANGE
+        log_snr = (high - (high - low) * relative_t).to(clean)
+        signal = column(log_snr.sigmoid().sqrt(), clean)
+        x = signal * clean + (1 - signal.square()).sqrt() * noise
+        log_odds, targets = model.logits(x, log_snr, samples), batch["classes"].to(clean)
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(log_odds, targets, reduction="none").sum(1)
+        loss = (weights * losses).mean()
+        found = targets.gather(1, log_odds.argmax(1, keepdim=True)).mean()
+        return {"loss": loss, "clip_loss": losses.detach(), "t": relative_t, "relative_t": relative_t, "found": found}
