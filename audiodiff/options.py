@@ -11,7 +11,7 @@ from typing import Any, Literal, SupportsFloat
 
 from audiodiff.errors import UserError
 
-Kind = Literal["number", "integer", "text", "choice", "audio", "flag"]
+Kind = Literal["number", "integer", "text", "choice", "audio", "flag", "model"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Option:
     """One value that users set.
 
     Attributes:
-        kind: "number", "integer", "text", "choice", "audio" or "flag".
+        kind: "number", "integer", "text", "choice", "audio", "flag" or "model", which is a folder or a name.
         help: one sentence for the command line and the demo.
         label: short title of a control in the demo.
         flag: name on the command line; empty: "--" and the option's name.
@@ -50,13 +50,13 @@ class Option:
         return self.flag or f"--{name.replace('_', '-')}"
 
     def check(self, name: str, value: Any, optional: bool = True) -> Any:
-        """A value as a plain Python number, string, tuple of strings or bool; audio and, if it is optional, None as is.
+        """A value as a plain Python number, string, tuple of strings or bool; audio, models and optional None as is.
 
         Raises:
             UserError: another type, out of range, not one of the choices, or not valid Unicode; names the value and
                 what is allowed.
         """
-        if (value is None and optional) or self.kind == "audio":
+        if (value is None and optional) or self.kind in ("audio", "model"):
             return value
         if self.kind == "flag":
             return bool(value)

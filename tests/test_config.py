@@ -16,7 +16,7 @@ from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
 
 RECIPES = {
-    *("audio_text", "autoencoder", "drums", "music_latent", "music_uncond", "sounds"),
+    *("audio_text", "autoencoder", "drums", "music_latent", "music_uncond", "noisy_classifier", "sounds"),
     *("speech_few_step", "speech_mel", "speech_mel_long", "speech_own_voice", "speech_text"),
 }
 GROUPS = {
@@ -35,6 +35,8 @@ FAMILIES = (
     ("model=prompted_audio", "network=music", "data=audio", "task=denoising", "callbacks=audio"),
     ("model=prompted_latent_audio", "network=latent", "data=latents", "task=denoising", "callbacks=audio"),
     ("model=audio_text", "network=audio_encoder", "data=audio", "task=contrastive", "callbacks=audio_text"),
+    ("model=noisy_classifier", "network=classifier", "data=audio", "task=classification", "callbacks=classifier"),
+    ("model=noisy_classifier", "network=latent_classifier", "data=latents", "task=classification"),
     ("task=few_step", "sampler=ddim"),
     ("audio=vocos_24k", "model=acoustic", "network=mel", "data=sentences", "task=acoustic", "callbacks=acoustic"),
     ("audio=vocos_24k", "model=acoustic_reference", "network=mel", "data=sentences", "task=acoustic"),
@@ -59,8 +61,11 @@ def composed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     Codec(Autoencoder(latents=64, channels=[8, 8], blocks=[1, 1]), 22050).save_pretrained(folder / "codec")
     codec, tokens = f"data.codec={folder / 'codec'}", "+network.token_channels=192"
+    guided = ["generator=drums", "data.labels=[kick]"]
+    latent = ["generator=music", "data.codec=music", "data.labels=[kick]"]
     more = {FAMILIES[2]: [codec], FAMILIES[3]: [tokens], FAMILIES[4]: [codec, tokens]}
     more[FAMILIES[5]] = ["data.sample_rate=22050"]
+    more |= {FAMILIES[6]: [*guided, "data.sample_rate=22050", "data.channels=1"], FAMILIES[7]: latent}
     return [config.compose([*choice, f"folder={folder}", *more.get(choice, [])]) for choice in CHOICES]
 
 

@@ -20,10 +20,12 @@ from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
+from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.classifier import ClassifierNetwork
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.speech_encoder import SpeechEncoder
@@ -107,6 +109,22 @@ def make_music():
             torch.nn.init.normal_(conditioners[0].projection.weight)
         arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "sampler": "ddim"}
         return AudioModel(network, Cosine(), V(), 8000, 1600, conditioners=conditioners, **arguments | options)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_classifier():
+    """`make_classifier(labels, channels=1, ...)` -> a small random `NoisyClassifier` of the signals of `make_music`."""
+
+    def build(labels=("kick", "snare", "bell"), channels=1, **options):
+        torch.manual_seed(1)
+        network = ClassifierNetwork(StftFrontend(channels, 64, 16), len(labels), [16, 16], [1, 1], 16)
+        for parameter in network.parameters():
+            if not parameter.detach().any():
+                torch.nn.init.normal_(parameter, std=0.3)
+        arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000)}
+        return NoisyClassifier(network, labels, 8000, 1600, **arguments | options).eval()
 
     return build
 

@@ -25,7 +25,7 @@ Splits = Annotated[
 Device = Annotated[str, typer.Option(help="Device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[str, typer.Option(help="Precision of the network: float32, bfloat16 or float16.")]
 
-_TYPES = {"number": float, "integer": int, "text": str, "choice": str, "audio": Path, "flag": bool}
+_TYPES = {"number": float, "integer": int, "text": str, "choice": str, "audio": Path, "flag": bool, "model": Path}
 
 
 def expand_options(verb: Callable[..., None]) -> Callable[..., None]:

@@ -16,18 +16,19 @@ class Classes(Conditioner):
     A clip has a class that is one of its labels, or all of whose words its caption, or another wording of it, has.
 
     Args:
-        labels: K names.
+        classes: K names.
     """
 
     name = "classes"
 
-    def __init__(self, labels: Sequence[str]):
+    def __init__(self, classes: Sequence[str]):
         super().__init__()
-        self.labels = tuple(labels)
+        self.classes = tuple(classes)
 
     def from_crop(self, crop: Crop) -> Tensor:
         """(K,) ones for the classes of the crop's clip."""
-        return torch.tensor([float(label in classes_of(crop.clip, self.labels)) for label in self.labels])
+        found = classes_of(crop.clip, self.classes)
+        return torch.tensor([float(name in found) for name in self.classes])
 
     def parse(self, request: Mapping[str, Any]) -> Any:
         """Nothing: classes are not requested."""
@@ -38,7 +39,7 @@ class Classes(Conditioner):
         return Condition()
 
 
-def classes_of(clip: Any, labels: Sequence[str]) -> set[str]:
-    """Those of the labels that a clip of a manifest has."""
+def classes_of(clip: Any, classes: Sequence[str]) -> set[str]:
+    """Those of the classes that a clip of a manifest has."""
     words = clip.caption_words()
-    return {label for label in labels if label in clip.labels or set(label.lower().split()) <= words}
+    return {name for name in classes if name in clip.labels or set(name.lower().split()) <= words}

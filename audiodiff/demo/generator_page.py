@@ -19,6 +19,7 @@ from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.options import Option, options_of
 from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.guide_options import GuideOptions
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.steering import describe_guidance
 
@@ -81,7 +82,8 @@ class App:
     @cached_property
     def options(self) -> dict[str, Option]:
         """All options of the page, in order: those of `GenerationConfig`, and the conditions of the model."""
-        options = options_of(GenerationConfig)
+        folders = options_of(GuideOptions)  # on this machine, which visitors do not name
+        options = {name: one for name, one in options_of(GenerationConfig).items() if name not in folders}
         if not self.conditions:
             options = {name: option for name, option in options.items() if not name.startswith("guidance_")}
         if "prompt" not in self.conditions:

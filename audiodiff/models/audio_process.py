@@ -110,16 +110,23 @@ def spectrum_of(folder: str | Path) -> AverageSpectrum | None:
     """The average spectrum of a generator; None if it has none.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such generator.
     """
-    return checkpoint.load(folder).arguments.get("spectrum")
+    return _generator(folder).arguments.get("spectrum")
 
 
 def autoencoder_of(folder: str | Path) -> Autoencoder | None:
     """The trained network of a generator's codec; None for a generator of waveforms.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such generator.
     """
-    found = checkpoint.load(folder)
+    found = _generator(folder)
     return None if found.arguments.get("autoencoder") is None else Codec.from_checkpoint(found, folder).network
+
+
+def _generator(folder: str | Path) -> checkpoint.Checkpoint:
+    found = checkpoint.load(folder)
+    if found.type != "audio":
+        raise UserError(f"generator {folder}", f"is a model of type {found.type}", "choose one of type audio")
+    return found

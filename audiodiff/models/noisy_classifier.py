@@ -23,7 +23,7 @@ from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.classifier import ClassifierNetwork
 from audiodiff.ranges import Positive
 
-LOG_SNR_RANGE = (-12.0, 10.0)  # that it is trained on; levels beyond are read as the nearer end
+LOG_SNR_RANGE = (-8.0, 8.0)  # that it is trained on; levels beyond are read as the nearer end
 
 
 class NoisyClassifier(AudioProcess):
@@ -31,36 +31,37 @@ class NoisyClassifier(AudioProcess):
 
     Args:
         network: logits of the classes.
-        labels: names of the classes.
+        classes: their names.
         sample_rate: Hz.
         samples: length of the training crops.
         spectrum: the generator's; None: no whitening.
         autoencoder: of the generator's codec, if its process runs on latents.
 
     Raises:
-        UserError: another number of labels than of classes, or as `AudioProcess.set_process`.
+        UserError: another number of classes than the network's, or as `AudioProcess.set_process`.
     """
 
     network: ClassifierNetwork
     TYPE = "noisy_classifier"
-    ARGUMENTS = ("network", "labels", "sample_rate", "samples", "spectrum", "autoencoder")
+    ARGUMENTS = ("network", "classes", "sample_rate", "samples", "spectrum", "autoencoder")
 
     def __init__(
         self,
         network: ClassifierNetwork,
-        labels: Sequence[str],
+        classes: Sequence[str],
         sample_rate: Positive,
         samples: Positive,
         spectrum: AverageSpectrum | None = None,
         autoencoder: Autoencoder | None = None,
     ):
         super().__init__()
-        self.network, self.labels = network, tuple(labels)
-        if network.classes != len(self.labels) or len(set(self.labels)) != len(self.labels):
-            problem = f"has {network.classes} classes, {len(set(self.labels))} labels are named"
-            raise UserError("network", problem, f"set network.classes={len(set(self.labels))}")
+        self.network, self.classes = network, tuple(classes)
+        names = len(set(self.classes))
+        if not network.outputs == len(self.classes) == names:
+            problem = f"has {network.outputs} outputs, {names} classes are named"
+            raise UserError("network", problem, f"set network.outputs={names}")
         self.set_process(network, sample_rate, samples, spectrum, autoencoder)
-        self.conditioners = nn.ModuleList([Classes(self.labels)])
+        self.conditioners = nn.ModuleList([Classes(self.classes)])
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that training changes: not those of the codec."""
@@ -86,7 +87,7 @@ class NoisyClassifier(AudioProcess):
         Raises:
             UserError: it does not know one of them.
         """
-        wanted = [self.labels.index(label) for label in self._checked(labels)]
+        wanted = [self.classes.index(label) for label in self._checked(labels)]
 
         def value(x_t: Tensor, t: Tensor | float, cond: object = None) -> Tensor:
             times = t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
@@ -107,7 +108,7 @@ class NoisyClassifier(AudioProcess):
 
     def _checked(self, labels: Sequence[str]) -> Sequence[str]:
         for label in labels:
-            if label not in self.labels:
-                known = ", ".join(self.labels)
+            if label not in self.classes:
+                known = ", ".join(self.classes)
                 raise UserError(f"label {label!r:.60}", "the classifier does not know it", f"choose among {known}")
         return labels

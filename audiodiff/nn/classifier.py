@@ -6,6 +6,7 @@ onset in a second of decay (Lin et al. 2017, "A structured self-attentive senten
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +21,11 @@ _POWER_FLOOR = 0.1  # of a bin, where white noise of variance 1 has 1; bounds th
 
 
 class ClassifierNetwork(nn.Module):
-    """`network(x, log_snr)`: (B, C, T) to logits (B, classes), which are zero at initialization.
+    """`network(x, log_snr)`: (B, C, T) to logits (B, outputs), which are zero at initialization.
 
     Args:
         frontend: samples to frames.
-        classes: number of classes.
+        outputs: number of classes.
         channels: width of each level, finest first; each has half the frames of the one before.
         blocks: residual blocks of each level.
         embedding: width of the noise-level embedding.
@@ -36,7 +37,7 @@ class ClassifierNetwork(nn.Module):
     def __init__(
         self,
         frontend: Frontend,
-        classes: Positive,
+        outputs: Positive,
         channels: Sequence[Positive] = (96, 128, 160),
         blocks: Sequence[NonNegative] = (1, 1, 1),
         embedding: Positive = 64,
@@ -44,7 +45,7 @@ class ClassifierNetwork(nn.Module):
         super().__init__()
         if not channels or len(channels) != len(blocks):
             raise ValueError(f"channels {list(channels)} and blocks {list(blocks)} must name the same levels")
-        self.frontend, self.classes = frontend, classes
+        self.frontend, self.outputs = frontend, outputs
         self.channels, self.blocks, self.embedding = list(channels), list(blocks), embedding
         # Of spectra, a real and an imaginary part make one power.
         features = frontend.in_features // 2 if hasattr(frontend, "bins") else frontend.in_features
@@ -56,7 +57,7 @@ class ClassifierNetwork(nn.Module):
         )
         self.downsample = nn.ModuleList(map(Downsample, channels[:-1], channels[1:]))
         self.norm, self.attention = ChannelNorm(), FrameConv1d(channels[-1], 1, 1)
-        self.conv_out = nn.Linear(2 * channels[-1], classes)
+        self.conv_out = nn.Linear(2 * channels[-1], outputs)
         nn.init.zeros_(self.conv_out.weight)
 
     def forward(self, x: Tensor, log_snr: Tensor, samples: Tensor | None = None) -> Tensor:
@@ -82,7 +83,7 @@ class ClassifierNetwork(nn.Module):
             if number:
                 hidden, valid = self.downsample[number - 1](hidden, mask), -(-valid // 2)
                 mask = length_mask(valid, hidden.shape[-1], hidden.dtype)
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 hidden = block(hidden, embedding, mask=mask)
         return self.conv_out(self._pool(self.norm(hidden), mask))
 

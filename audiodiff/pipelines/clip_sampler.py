@@ -20,7 +20,9 @@ from audiodiff.pipelines.options import SteeringOptions
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.steering import Steering, guidance_of
 
-LOWER_GUIDANCE = "lower the guidance scale (2 to 4 are usual), or use float32"  # where a guided clip is not finite
+LOWER_GUIDANCE = (
+    "lower the guidance scale (2 to 4 are usual) or weights, or use float32"  # where a guided clip is not finite
+)
 
 
 class ClipSampler:
@@ -104,6 +106,6 @@ class ClipSampler:
             with self.context():
                 return sampler(denoiser, start, condition, noise, report).float()
         except NotFinite as error:
-            if guidance_of(config, self.model).scale == 1:
+            if guidance_of(config, self.model).scale == 1 and not config.guides():
                 raise
             raise NotFinite(error.subject, error.problem, LOWER_GUIDANCE) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from audiodiff.conditioners import registry
 from audiodiff.errors import UserError
 from audiodiff.options import option, options_of, real_number
+from audiodiff.pipelines.guide_options import GuideOptions
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
@@ -153,7 +154,7 @@ class SpeechOptions(SamplingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SteeringOptions(SamplingOptions):
+class SteeringOptions(GuideOptions, SamplingOptions):
     """How a model is sampled, and what steers it.
 
     Attributes:
@@ -166,9 +167,10 @@ class SteeringOptions(SamplingOptions):
         guidance_rescale: share of what guidance adds to the level that is undone, 0 to 1; None for the model's own.
         guidance_interval: "LOW:HIGH" or (low, high), the log-SNR between which guidance is applied, either end may be
             left out; "all": at every step; None for the model's own.
+        classifier, classifier_weight, autoguidance, autoguidance_weight: as of `GuideOptions`.
 
     Raises:
-        UserError: a value of another type or out of range.
+        UserError: a value of another type or out of range, or as `GuideOptions.load_guides`.
     """
 
     conditions: Mapping[str, Any] = field(default_factory=dict)
@@ -211,6 +213,7 @@ class SteeringOptions(SamplingOptions):
         super().__post_init__()
         self.interval  # noqa: B018, checks it
         object.__setattr__(self, "conditions", check_conditions(self.conditions))
+        self.load_guides()
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -230,8 +233,12 @@ class SteeringOptions(SamplingOptions):
             raise UserError(subject, "is no interval", 'write the lower log-SNR first, such as -5:3, or "all"')
         return ends
 
+    def unguided(self, conditions: Mapping[str, Any]) -> "SteeringOptions":
+        """The same sampling of these conditions, without any guidance."""
+        return SteeringOptions(steps=self.steps, sampler=self.sampler, conditions=conditions, guidance_scale=1)
+
     def record(self) -> dict[str, Any]:
-        """All options as JSON, conditions by their names; audio as the SHA-256 of its samples."""
+        """All options as JSON, conditions by their names; audio and models as SHA-256 of what they consist of."""
         values = {name: getattr(self, name) for name in options_of(self)}
         values |= {name: [] if option.multiple else None for name, option in registry.OPTIONS.items()}
         return {name: as_json(value) for name, value in {**values, **self.conditions}.items()}
@@ -338,7 +345,9 @@ def check_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> Any:
-    """The value of an option as JSON; audio as the SHA-256 of its samples."""
+    """The value of an option as JSON; audio as the SHA-256 of its samples, a guide as that of its checkpoint."""
+    if hasattr(value, "digest"):
+        return value.digest
     if hasattr(value, "sample_rate"):
         return hashlib.sha256(value.samples.numpy().tobytes()).hexdigest()
     return list(value) if isinstance(value, tuple) else value

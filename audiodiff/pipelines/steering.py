@@ -1,7 +1,8 @@
 """Steering of generation: from the conditions and guidance of a request to a denoiser and its condition.
 
 A prompt of several parts (`text.prompt`) is composed of as many conditions (`diffusion.guidance.composition`). Guidance
-comes around the composition, and takes the negative prompt for its unconditional side, or no condition at all.
+comes around the composition, and takes the negative prompt for its unconditional side, or no condition at all. Other
+models that guide (`pipelines.guides`) come around both.
 """
 
 import math
@@ -15,10 +16,12 @@ import torch
 from audiodiff.diffusion.guidance.composition import Composed, Composition, window_weights
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.sampler import DenoiserLike
+from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.diffusion_model import requested
 from audiodiff.nn.condition import Condition
+from audiodiff.pipelines.guides import guide
 from audiodiff.pipelines.options import SteeringOptions
 from audiodiff.text.prompt import PromptPart, parse_prompt
 
@@ -55,14 +58,19 @@ class Steering:
         """
         setting, negative = guidance_of(self.config, self.model), self._negative()
         condition = self._condition()
+        windows = denoiser.around if isinstance(denoiser, Windowed) else None
         if isinstance(condition, Composition):
             denoiser = Composed(denoiser)
-        if setting.scale == 1:
-            return denoiser, condition
-        return setting.guide(denoiser, self._embed(negative)), condition
+        if setting.scale != 1:
+            denoiser = setting.guide(denoiser, self._embed(negative))
+        return guide(self, denoiser, setting, windows), condition
+
+    def conditions(self) -> dict[str, Any]:
+        """Conditions of the request that the model is conditioned on."""
+        return own_conditions(self.config, self.model)
 
     def _condition(self) -> Condition | Composition:
-        wanted = requested(self.config.conditions)
+        wanted = self.conditions()
         text = wanted.get("prompt", "")
         if "prompt" not in self.model.condition_options() or not isinstance(text, str):
             return self._embed(wanted)  # which refuses what the model does not have or take
@@ -106,20 +114,28 @@ class Steering:
             return self.model.embed_condition(batch)
 
 
+def own_conditions(config: SteeringOptions, model: AudioModel) -> dict[str, Any]:
+    """Conditions of a request but for labels that are for its classifier alone."""
+    wanted = requested(config.conditions)
+    if config.classifier is not None and "labels" not in model.condition_options():
+        wanted.pop("labels", None)
+    return wanted
+
+
 def guidance_of(config: SteeringOptions, model: AudioModel) -> GuidanceSetting:
-    """The guidance of a request: its own options, else those of the model; none without a condition.
+    """The guidance of a request: its own options, else those of the model; no scale without a condition.
 
     Raises:
         UserError: a guidance scale without a condition.
     """
     own, scale = model.guidance or GuidanceSetting(), config.guidance_scale
-    if not requested(config.conditions) and not (config.negative or "").strip():
+    if not own_conditions(config, model) and not (config.negative or "").strip():
         if scale not in (None, 1):
             flags = [option.flag_for(name) for name, option in model.condition_options().items()]
             fix = f"add {' or '.join(flags)}" if flags else "this model has no conditions: leave it out"
             raise UserError(f"guidance_scale {scale:g}", "needs a condition", fix)
-        return GuidanceSetting()
-    if (scale := own.scale if scale is None else scale) == 1:
+        scale = 1
+    if (scale := own.scale if scale is None else scale) == 1 and not config.guides():
         return GuidanceSetting()
     rescale = own.rescale if config.guidance_rescale is None else config.guidance_rescale
     low, high = (own.interval or config.interval) if config.guidance_interval is None else config.interval

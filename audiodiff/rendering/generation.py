@@ -85,7 +85,8 @@ def _generate(
             if not job.missing:
                 continue
             if not spool.finite[number]:
-                fix = "use --precision float32" if job.settings["guidance_scale"] == 1 else LOWER_GUIDANCE
+                guided = job.settings["guidance_scale"] != 1 or config.guides()
+                fix = LOWER_GUIDANCE if guided else "use --precision float32"
                 writer.fail(UserError(job.path, "has samples that are not finite", fix))
                 continue
             write = partial(write_chunks, pieces=spool.clip(number, peak_level), sample_rate=generator.sample_rate)

@@ -22,7 +22,7 @@ from audiodiff.files import write_text
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.seeds import clip_seeds
-from audiodiff.ranges import Positive
+from audiodiff.ranges import Positive, PositiveFloat
 from audiodiff.text.prompt import is_plain
 from audiodiff.training.export import CardText, export
 from audiodiff.training.figure import average_spectra, save_figure, spectrogram_grid
@@ -48,10 +48,12 @@ class AudioSamples(Callback):
             `<folder>/samples/step_<n>/`.
         clips: number of clips, with the same seeds every time.
         steps: sampling steps.
+        history: minutes of training between two exports of the history, as of `export`; one of them may be the worse
+            model of autoguidance.
     """
 
-    def __init__(self, folder: str, clips: Positive = 16, steps: Positive = 20):
-        self.folder, self.clips, self.steps = Path(folder), clips, steps
+    def __init__(self, folder: str, clips: Positive = 16, steps: Positive = 20, history: PositiveFloat | None = None):
+        self.folder, self.clips, self.steps, self.history = Path(folder), clips, steps, history
 
     def on_validation_epoch_end(self, trainer, module) -> None:
         """Generate and export, before weight averaging, which comes later in the list, restores the trained weights."""
@@ -74,7 +76,7 @@ class AudioSamples(Callback):
         use = USE.format(model=model, seconds=seconds, labels=labels, arguments=arguments)
         tag = "text-to-audio" if prompted else "unconditional-audio-generation"
         text = CardText(tag, "A diffusion model of sound", use)
-        export(trainer, module, self.folder, text)
+        export(trainer, module, self.folder, text, self.history)
 
     def _prompts(self, trainer: lightning.Trainer, model: AudioModel) -> list[str]:
         """A prompt for each clip, the captions of held-out recordings in turn; none if the model takes none.

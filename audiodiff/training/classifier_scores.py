@@ -14,7 +14,7 @@ from audiodiff.ranges import Positive
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.export import CardText, export
 
-LEVELS = (-6.0, -3.0, 0.0, 3.0, 10.0)  # log-SNR
+LEVELS = (-6.0, -3.0, 0.0, 3.0, 8.0)  # log-SNR
 USE = """    audiodiff generate --model GENERATOR --classifier this/folder --label {label}
 
 Labels: {labels}"""
@@ -41,7 +41,7 @@ class ClassifierScores(Callback):
         crops = [held_out[draw] for draw in held_out.one_draw_per_clip(self.clips)]
         for level, share in accuracy(module.model, held_out.collate(crops), module.task.normalize_rms).items():
             module.log(f"accuracy/log_snr_{level:g}", share, rank_zero_only=True)
-        labels = module.model.labels
+        labels = module.model.classes
         use = USE.format(label=f'"{labels[0]}"', labels=", ".join(labels))
         text = CardText("audio-classification", "A classifier of noisy signals", use)
         export(trainer, module, self.folder, text)

@@ -166,9 +166,9 @@ class _Slope:
     def __init__(self, schedule: Schedule, value: Callable[[Tensor, Time, Any], Tensor]):
         self.schedule, self.value = schedule, value
 
-    def __call__(self, x: Tensor, t: Time, cond: Any = None) -> Tensor:
-        """Like x."""
-        return gradient(lambda x, cond: (self.value(x, t, cond), x), x, cond)[0]
+    def __call__(self, x_t: Tensor, t: Time, cond: Any = None) -> Tensor:
+        """Like x_t."""
+        return gradient(lambda x, cond: (self.value(x, t, cond), x), x_t, cond)[0]
 
 
 def _slope(denoiser: DenoiserLike, value: Callable[[Tensor, Time, Any], Tensor], windows: Windows | None) -> Any:

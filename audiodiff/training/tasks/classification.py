@@ -50,10 +50,10 @@ class ClassificationTask(Task):
             raise UserError(
                 f"data.sample_rate {data.sample_rate}", problem, f"set data.sample_rate={model.sample_rate}"
             )
-        found = {label for clip in data.manifest().clips for label in classes_of(clip, model.labels)}
-        if missing := [label for label in model.labels if label not in found]:
+        found = {name for clip in data.manifest().clips for name in classes_of(clip, model.classes)}
+        if missing := [name for name in model.classes if name not in found]:
             problem = f"no clip has {', '.join(missing)} as a label or in its caption"
-            raise UserError(data.path, problem, "set model.labels to classes that it has")
+            raise UserError(data.path, problem, "set model.classes to some that it has")
 
     def loss(self, model: NoisyClassifier, batch: dict, random: BatchRandom) -> dict[str, Tensor]:
         """Add noise to a batch of waveforms (B, C, T) or latents (B, Z, F) and classify it."""

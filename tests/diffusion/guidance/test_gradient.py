@@ -10,6 +10,7 @@ from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.samplers.ancestral import DDIM
 from audiodiff.diffusion.schedules.schedule import Cosine, RectifiedFlow, VarianceExploding
+from audiodiff.diffusion.windowed import Windowed
 
 SCHEDULES = [Cosine(), VarianceExploding(), RectifiedFlow()]
 BATCH_TIMES = torch.linspace(0.1, 0.9, 32, dtype=torch.float64)
@@ -293,3 +294,73 @@ def test_what_records_no_gradient(gaussian, x1):
 def test_condition_of_another_batch(observation, y, x1):
     with pytest.raises(ValueError, match="condition has 3 clips"):
         ClassifierGuidance(observation.oracle, observation.log_prob)(x1, 0.5, y[:3])
+
+
+@pytest.mark.parametrize("kind", ["classifier", "embedding", "through"])
+def test_nothing_is_evaluated_outside_of_the_interval(kind, observation, y, x1):
+    calls = []
+
+    def value(x, *cond):
+        calls.append(len(x))
+        return observation.log_prob(x, 0.5, cond[-1])
+
+    def guided(interval):
+        if kind == "classifier":
+            return ClassifierGuidance(observation.oracle, value, 2.0, interval)
+        return EmbeddingGuidance(observation.oracle, value, 2.0, kind == "through", interval)
+
+    level = observation.oracle.schedule.level(0.5)
+    everywhere = guided(None)(x1, 0.5, y)
+    assert torch.equal(guided((level.log_snr, level.log_snr))(x1, 0.5, y), everywhere) and calls
+    calls.clear()
+    plain = observation.oracle(x1, 0.5)
+    for interval in ((level.log_snr + 0.1, 20.0), (-20.0, level.log_snr - 0.1)):
+        assert torch.equal(guided(interval)(x1, 0.5, y), plain) and not calls
+    # One time for each clip: those outside are unguided.
+    times = torch.full((32,), 0.5, dtype=torch.float64)
+    times[::2] = 0.8
+    mixed = guided((level.log_snr - 0.1, 20.0))(x1, times, y)
+    assert torch.allclose(mixed[::2], observation.oracle(x1, 0.8)[::2]) and torch.allclose(
+        mixed[1::2], everywhere[1::2]
+    )
+    with pytest.raises(ValueError, match="interval"):
+        guided((1.0, -1.0))
+
+
+def test_guidance_of_an_interval_starts_where_the_model_does(gaussian):
+    """The factor sigma^2 / alpha is infinite at pure noise only, which the interval may leave out."""
+    value = _linear(torch.ones(6, dtype=torch.float64))
+    assert ClassifierGuidance(gaussian, value, 1.0, (-12.0, 0.0)).t_max < 1
+    inside = ClassifierGuidance(gaussian, lambda x, t, cond: value(x, cond), 1.0, (-4.0, 4.0))
+    assert inside.t_max == 1.0
+    assert DDIM(8)(inside, torch.randn(2, 1, 6, dtype=torch.float64)).isfinite().all()
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_long_signals_are_guided_window_by_window(loop):
+    """Of a sum over positions the gradient is the same in windows; the function sees no more than a window."""
+    generator = torch.Generator().manual_seed(0)
+    x_t = torch.randn(2, 3, 40, generator=generator, dtype=torch.float64)
+    seen = set()
+
+    def value(x, *_):
+        seen.add(x.shape[-1])
+        return x.pow(3).sum((1, 2))
+
+    class Identity:
+        schedule, t_max = Cosine(), 0.9
+
+        def __call__(self, x, t, cond=None):
+            return x
+
+    windows = Windowed(Identity(), 12, loop=loop).around
+    for make in (
+        lambda **options: ClassifierGuidance(Identity(), value, 0.3, **options),
+        lambda **options: EmbeddingGuidance(Identity(), value, 0.3, False, **options),
+    ):
+        expected = make()(x_t, 0.5)
+        seen.clear()
+        assert torch.allclose(make(windows=windows)(x_t, 0.5), expected, rtol=0, atol=1e-12)
+        assert seen == {12}
+    with pytest.raises(ValueError, match="windows"):
+        EmbeddingGuidance(Identity(), value, 0.3, True, windows=windows)
