@@ -25,7 +25,8 @@ from audiodiff.pipelines.steering import describe_guidance
 
 INTRODUCTION = """# audiodiff
 A diffusion model generates audio from noise in a few denoising steps. Choose the options, generate, and listen."""
-DEFAULTS = {field.name: field.default for field in fields(GenerationConfig)}
+FOLDERS = options_of(GuideOptions)  # of this machine, which visitors do not name
+DEFAULTS = {field.name: field.default for field in fields(GenerationConfig) if field.name not in FOLDERS}
 MORE_GUIDANCE = ("guidance_rescale", "guidance_interval")  # shown together, below the others
 FROM_CLIP = ("continue_from", "init_audio", "init_noise_level")  # shown together, below the others
 
@@ -82,8 +83,7 @@ class App:
     @cached_property
     def options(self) -> dict[str, Option]:
         """All options of the page, in order: those of `GenerationConfig`, and the conditions of the model."""
-        folders = options_of(GuideOptions)  # on this machine, which visitors do not name
-        options = {name: one for name, one in options_of(GenerationConfig).items() if name not in folders}
+        options = {name: option for name, option in options_of(GenerationConfig).items() if name in DEFAULTS}
         if not self.conditions:
             options = {name: option for name, option in options.items() if not name.startswith("guidance_")}
         if "prompt" not in self.conditions:
