@@ -18,6 +18,7 @@ __all__ = [
     "GenerationConfig",
     "MelSpec",
     "SpeechSynthesizer",
+    "Upsampler",
     "Vocoder",
     "__version__",
     "load",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from audiodiff.pipelines.options import GenerationConfig
     from audiodiff.pipelines.registry import load
     from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+    from audiodiff.pipelines.upsampler import Upsampler
     from audiodiff.pipelines.vocoder import Vocoder
 
 # How often a waiting thread looks for work before it sleeps; libgomp reads it once, when torch is loaded. Unset, two
@@ -43,6 +45,7 @@ _MODULES = {
     "AudioGenerator": "audiodiff.pipelines.audio_generator",
     "GenerationConfig": "audiodiff.pipelines.options",
     "SpeechSynthesizer": "audiodiff.pipelines.speech_synthesizer",
+    "Upsampler": "audiodiff.pipelines.upsampler",
     "Vocoder": "audiodiff.pipelines.vocoder",
     "load": "audiodiff.pipelines.registry",
 }

@@ -17,7 +17,7 @@ from audiodiff.nn.autoencoder import Autoencoder
 
 RECIPES = {
     *("audio_text", "autoencoder", "drums", "music_latent", "music_uncond", "noisy_classifier", "sounds"),
-    *("speech_few_step", "speech_mel", "speech_mel_long", "speech_own_voice", "speech_text"),
+    *("speech_few_step", "speech_mel", "speech_mel_long", "speech_own_voice", "speech_text", "super_resolution"),
 }
 GROUPS = {
     folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
@@ -38,6 +38,8 @@ FAMILIES = (
     ("model=noisy_classifier", "network=classifier", "data=audio", "task=classification", "callbacks=classifier"),
     ("model=noisy_classifier", "network=latent_classifier", "data=latents", "task=classification"),
     ("task=few_step", "sampler=ddim"),
+    ("audio=speech_16k_fine", "model=upsampler", "network=upsampler", "task=upsampling", "callbacks=upsampler"),
+    ("audio=speech_16k_fine", "model=upsampler", "network=upsampler", "task=few_step_upsampling", "sampler=ddim"),
     ("audio=vocos_24k", "model=acoustic", "network=mel", "data=sentences", "task=acoustic", "callbacks=acoustic"),
     ("audio=vocos_24k", "model=acoustic_reference", "network=mel", "data=sentences", "task=acoustic"),
 )

@@ -15,17 +15,19 @@ from audiodiff.conditioners.prompt import Prompt
 from audiodiff.conditioners.reference import Reference
 from audiodiff.conditioners.scalars import Scalars
 from audiodiff.conditioners.speaker import Speaker
-from audiodiff.diffusion.objective import V
+from audiodiff.diffusion.objective import X0, V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.setting import Setting
+from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.classifier import ClassifierNetwork
+from audiodiff.nn.envelope import EnvelopeNetwork
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
 from audiodiff.nn.speech_encoder import SpeechEncoder
@@ -162,6 +164,25 @@ def audio_text_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audio-text") / "model"
     make_audio_text().save_pretrained(folder)
     return folder
+
+
+def random_upsampler(**arguments) -> UpsamplerModel:
+    spec = PRESETS["speech_16k_fine"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        front = StftFrontend(n_fft=64, hop_length=16, signals=1, additive=False)
+        network = Network(front, 2 * spec.n_mels, spec.hop_length, [8], [1], 3, 8)
+        envelope = EnvelopeNetwork(spec.n_mels, channels=8, blocks=1)
+        for last in (network.unet.conv_out, envelope.conv_out):
+            torch.nn.init.normal_(last.weight, std=0.03)
+        torch.nn.init.constant_(envelope.conv_out.bias, 1.0)  # something that is audible to be completed
+    return UpsamplerModel(network, Cosine(), X0(), spec, MelPrior(spec), envelope, **arguments).eval()
+
+
+@pytest.fixture(scope="session")
+def make_upsampler():
+    """`make_upsampler(**arguments)` -> a small random `UpsamplerModel` to 16 kHz."""
+    return random_upsampler
 
 
 @pytest.fixture(scope="session")

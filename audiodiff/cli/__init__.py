@@ -18,6 +18,7 @@ VERBS = (
     "render",
     "generate",
     "say",
+    "upsample",
     "evaluate",
     "benchmark",
     "listen",

@@ -15,6 +15,7 @@ from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.models.codec import Codec
 from audiodiff.models.noisy_classifier import NoisyClassifier
+from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 
 # By model type, the page of a checkpoint folder on a device; None: there is none.
@@ -26,6 +27,7 @@ PAGES: dict[str, Callable[[Path, str], gr.Blocks] | None] = {
     Aligner.TYPE: None,
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,
+    UpsamplerModel.TYPE: None,
 }
 # The visitor's own fonts: the page requests nothing from other hosts.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])

@@ -195,6 +195,7 @@ COMPARISONS: dict[str, Callable[[Sequence[Version], Manifest, Settings], Table] 
     "aligner": None,
     "audio_text": None,
     "noisy_classifier": None,
+    "upsampler": None,
 }
 
 

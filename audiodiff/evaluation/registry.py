@@ -16,6 +16,7 @@ from audiodiff.evaluation import (
     report,
     speech_benchmark,
     speech_evaluation,
+    upsampling_evaluation,
     vocoder_evaluation,
 )
 from audiodiff.evaluation.codec_evaluation import codec_report
@@ -25,6 +26,7 @@ from audiodiff.evaluation.record import Record
 from audiodiff.evaluation.report import Report
 from audiodiff.evaluation.speech_report import speech_report
 from audiodiff.evaluation.teachers import find_teacher
+from audiodiff.evaluation.upsampling_evaluation import upsampling_report
 from audiodiff.evaluation.vocoder_report import vocoder_report
 from audiodiff.models import checkpoint
 from audiodiff.models.acoustic_model import AcousticModel
@@ -33,9 +35,11 @@ from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.noisy_classifier import NoisyClassifier
+from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+from audiodiff.pipelines.upsampler import Upsampler
 from audiodiff.pipelines.vocoder import Vocoder
 
 ModelReport = Callable[[str | Path, Callable[[], Manifest], Settings, str], Report]
@@ -96,6 +100,15 @@ def _codec(model: str | Path, prepare: Callable[[], Manifest], settings: Setting
     return codec_report(codec_evaluation.evaluate(codec, prepare(), settings, stored.digest), codec.sample_rate)
 
 
+def _upsampler(model: str | Path, prepare: Callable[[], Manifest], settings: Settings, device: str) -> Report:
+    upsampler = Upsampler.from_pretrained(model, device)
+    steps = upsampler.model.default_steps if settings.steps is None else settings.steps
+    presets.build(settings.sampler or upsampler.model.sampler, steps)
+    name = f"network, {steps} step{'s' * (steps > 1)}"
+    evaluation = upsampling_evaluation.evaluate({name: (upsampler, steps)}, prepare(), settings)
+    return upsampling_report(evaluation, upsampler.sample_rate)
+
+
 # By type of model; None: no evaluation.
 EVALUATIONS: dict[str, ModelReport | None] = {
     VocoderModel.TYPE: _vocoder,
@@ -105,6 +118,7 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     Aligner.TYPE: None,
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,
+    UpsamplerModel.TYPE: _upsampler,
 }
 
 
@@ -190,4 +204,5 @@ BENCHMARKS: dict[str, Callable[[str | Path, dict[str, Manifest], Sweep, Path], R
     Aligner.TYPE: None,
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,
+    UpsamplerModel.TYPE: None,
 }

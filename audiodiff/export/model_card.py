@@ -16,6 +16,7 @@ from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 
 STAGE = ("stage", "steps", "hours of audio seen", "wall time", "core-hours", "hardware", "data", "audiodiff")
@@ -80,6 +81,13 @@ works at {rate} Hz.
 
 Texts start from the frozen embeddings {source} (extra `prompts`), which are not part of these weights. Training
 captions have {words:,} different words."""
+
+UPSAMPLER = """A diffusion model that completes the upper band of recordings of {lowest:g} Hz and more to {rate} Hz:
+{parameters:,} parameters, half precision. The band that a recording has is returned as it was.
+
+    audiodiff upsample recording.wav --to {rate} --model {name} --out upsampled
+
+It takes {steps} denoising steps by default."""
 
 CARD = """{metadata}
 # {name}
@@ -177,6 +185,11 @@ def _describe_audio_text(model: AudioTextModel, name: str, parameters: int) -> s
     )
 
 
+def _describe_upsampler(model: UpsamplerModel, name: str, parameters: int) -> str:
+    rate, lowest = model.sample_rate, 2 * model.lowest_cutoff
+    return UPSAMPLER.format(rate=rate, lowest=lowest, name=name, parameters=parameters, steps=model.default_steps)
+
+
 # By model type, the task by the hub's name and the description of a model; None: not published by itself.
 CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] = {
     VocoderModel.TYPE: ("audio-to-audio", _describe_vocoder),
@@ -186,6 +199,7 @@ CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] 
     Aligner.TYPE: None,
     AudioTextModel.TYPE: ("zero-shot-audio-classification", _describe_audio_text),
     NoisyClassifier.TYPE: None,
+    UpsamplerModel.TYPE: ("audio-to-audio", _describe_upsampler),
 }
 
 

@@ -55,6 +55,7 @@ from audiodiff.models.setting import Setting
 from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.classifier import ClassifierNetwork
+from audiodiff.nn.envelope import EnvelopeNetwork
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.gaussian_mixture import GaussianMixtures
 from audiodiff.nn.network import Network
@@ -74,6 +75,7 @@ TYPES: dict[str, type] = {
     "stft": StftFrontend,
     "identity": IdentityFrontend,
     "pitch_network": PitchNetwork,
+    "envelope_network": EnvelopeNetwork,
     "gaussian_mixtures": GaussianMixtures,
     "audio_encoder": AudioEncoder,
     "text_head": TextHead,

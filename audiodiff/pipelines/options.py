@@ -81,6 +81,26 @@ class SynthesisOptions(SamplingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpsamplingOptions(SamplingOptions):
+    """How a recording is upsampled.
+
+    Attributes:
+        steps, sampler, seed: as of `SamplingOptions`.
+        cutoff: above which the recording has nothing, or nothing that is to be kept; None for half of its sample rate.
+    """
+
+    cutoff: float | None = option(
+        None,
+        kind="number",
+        help="Frequency above which the recording has nothing, or nothing to keep.",
+        label="Cutoff",
+        unit="Hz",
+        above=0,
+        default_help="half of its sample rate",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpeechOptions(SamplingOptions):
     """How a text is spoken.
 

@@ -13,6 +13,7 @@ from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.pipeline import Pipeline, resolve_device
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+from audiodiff.pipelines.upsampler import Upsampler
 from audiodiff.pipelines.vocoder import Vocoder
 
 # None: the model itself is what users hold.
@@ -24,6 +25,7 @@ PIPELINES: dict[str, type[Pipeline] | None] = {
     "aligner": None,
     "audio_text": AudioTextEmbedder,
     "noisy_classifier": None,
+    "upsampler": Upsampler,
 }
 
 

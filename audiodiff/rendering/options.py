@@ -39,11 +39,10 @@ class RenderOptions(SpeechOptions, SynthesisOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileOptions:
+class WriteOptions:
     """How audio files are written.
 
     Attributes:
-        batch_size: clips per batch; the last bit of some samples depends on it.
         format: "wav" or "flac".
         overwrite: replace existing files, also those of others.
 
@@ -51,7 +50,6 @@ class FileOptions:
         UserError: a value that is out of range.
     """
 
-    batch_size: int = option(8, kind="integer", help="Clips per batch; changes results by rounding only.", minimum=1)
     format: str = option("wav", kind="choice", help="Audio file format.", choices=("wav", "flac"))
     overwrite: bool = option(False, kind="flag", help="Replace existing files.")
 
@@ -59,3 +57,15 @@ class FileOptions:
         """Check every option."""
         for name, declared in options_of(self).items():
             object.__setattr__(self, name, declared.check(name, getattr(self, name)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions(WriteOptions):
+    """How audio files are synthesized in batches and written.
+
+    Attributes:
+        batch_size: clips per batch; the last bit of some samples depends on it.
+        format, overwrite: as of `WriteOptions`.
+    """
+
+    batch_size: int = option(8, kind="integer", help="Clips per batch; changes results by rounding only.", minimum=1)

@@ -80,7 +80,7 @@ def _backend(model: Path) -> str:
     return "onnx" if is_export(model) else "torch"
 
 
-# None: there is nothing to render; `audiodiff generate` is for audio models.
+# None: there is nothing to render; `audiodiff generate` is for audio models, `audiodiff upsample` for upsamplers.
 RENDERERS: dict[str, Callable[[Path, Request, Callable[[UserError], None]], Outcome] | None] = {
     "vocoder": _render_mels,
     "audio": None,
@@ -89,4 +89,5 @@ RENDERERS: dict[str, Callable[[Path, Request, Callable[[UserError], None]], Outc
     "aligner": None,
     "audio_text": None,
     "noisy_classifier": None,
+    "upsampler": None,
 }

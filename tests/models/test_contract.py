@@ -137,6 +137,26 @@ SUBJECTS = {
             lambda embedder: embedder.embed_text("x" * 20_000),
         ),
     ),
+    "upsampler": Subject(
+        lambda request: request.getfixturevalue("make_upsampler")(),
+        lambda upsampler, clips, seed: torch.stack(
+            [
+                upsampler.upsample(Audio(WAVEFORMS[i], 8000), clip_seeds=[number]).samples
+                for i, number in zip(clips, seeds_of(clips, seed), strict=True)
+            ]
+        ),
+        (
+            lambda upsampler: upsampler.upsample(Audio(WAVEFORMS[0], 16000)),
+            lambda upsampler: upsampler.upsample(Audio(WAVEFORMS[0], 1000)),
+            lambda upsampler: upsampler.upsample(Audio(WAVEFORMS, 8000)),
+            lambda upsampler: upsampler.upsample(Audio(torch.zeros(4000), 8000)),
+            lambda upsampler: upsampler.upsample(Audio(torch.ones(20), 8000)),
+            lambda upsampler: upsampler.upsample(Audio(WAVEFORMS[0], 8000), 0),
+            lambda upsampler: upsampler.upsample(Audio(WAVEFORMS[0], 8000), sampler="magic"),
+            lambda upsampler: upsampler.upsample(Audio(WAVEFORMS[0], 8000), cutoff=5000),
+            lambda upsampler: upsampler.upsample(WAVEFORMS[0]),
+        ),
+    ),
 }
 
 
@@ -188,6 +208,8 @@ def test_clip_i_of_a_seed_is_the_same_for_any_count(saved):
     if kind == "audio":
         single = used.generate(seed=4, steps=2, seconds=0.1).samples
         several = used.generate(seed=4, count=3, steps=2, seconds=0.1).samples
+    elif kind == "upsampler":
+        single, several = used.upsample(Audio(WAVEFORMS[0], 8000), seed=4).samples, subject.run(used, [0, 1], 4)[0]
     elif kind == "acoustic":
         single = used.mel(Utterance.from_phonemes(PHONEMES[0]), SpeechOptions(steps=2, seed=4))[:, :8]
         several = subject.run(used, [0, 1], 4)

@@ -1,0 +1,50 @@
+"""`audiodiff upsample`: recordings of a low sample rate to a full band."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audiodiff.cli.options import Device, Model, Precision, expand_options
+from audiodiff.errors import UserError
+from audiodiff.pipelines.options import UpsamplingOptions
+from audiodiff.rendering.options import WriteOptions
+
+
+@expand_options
+def upsample(
+    inputs: Annotated[list[Path], typer.Argument(help="Recordings, folders of these, or manifest.jsonl.")],
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Output folder; files keep their subfolders of an input folder.")],
+    options: UpsamplingOptions,
+    files: WriteOptions,
+    to: Annotated[
+        int | None, typer.Option(help="Sample rate of the output, in Hz, which the model must have (default: it).")
+    ] = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+) -> None:
+    """Generate the upper band of recordings of a low sample rate, and keep the band that they have.
+
+    Existing files are skipped: rerun the same command to resume.
+    """
+    from audiodiff.cli.output import print_outcome, report_error, warnings_above_progress
+    from audiodiff.models.onnx_export import is_export
+    from audiodiff.pipelines.upsampler import Upsampler
+    from audiodiff.rendering.inputs import find_inputs
+    from audiodiff.rendering.upsampling import upsample
+
+    failed = []
+
+    def report(error: UserError) -> None:
+        failed.append(error)
+        report_error(error)
+
+    upsampler = Upsampler.from_pretrained(model, device, precision, "onnx" if is_export(model) else "torch")
+    if to is not None and to != upsampler.sample_rate:
+        problem = f"this model upsamples to {upsampler.sample_rate} Hz"
+        raise UserError(f"--to {to}", problem, f"use --to {upsampler.sample_rate}, or another --model")
+    with warnings_above_progress():
+        outcome = upsample(upsampler, find_inputs(inputs, out, report), out, options, report, files)
+    outcome.failed = len(failed)  # with the inputs that are none
+    print_outcome("upsampled", outcome, out)

@@ -1,0 +1,199 @@
+"""`Upsampler`: a trained model in use, from recordings of a low sample rate to a full band."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import SupportsFloat
+
+import torch
+from torch import Tensor
+
+from audiodiff.audio.band import lowpass
+from audiodiff.audio.io import Audio
+from audiodiff.audio.resampled import Resampled
+from audiodiff.diffusion.noise import batch_noise, step_noise
+from audiodiff.diffusion.samplers import presets
+from audiodiff.diffusion.samplers.sampler import NotFinite
+from audiodiff.errors import UserError
+from audiodiff.models.upsampler_model import UpsamplerModel
+from audiodiff.pipelines import memory, seeds
+from audiodiff.pipelines.options import UpsamplingOptions, check_audio
+from audiodiff.pipelines.pipeline import Pipeline, Progress
+
+CHUNK_SECONDS = 10.0
+MIN_SECONDS = 0.02
+
+
+class Upsampler(Pipeline):
+    """Recordings of a low sample rate in, recordings at the model's sample rate out.
+
+    Below `audio.band.KNOWN` of the cutoff, which is half of the recording's rate, the output is the resampled
+    recording; above the cutoff it is generated. Channels are upsampled one by one from the same noise, so equal
+    channels stay equal.
+
+    A recording is upsampled in chunks with all samples around them that matter: memory does not grow with its length,
+    and the output does not depend on the chunks, up to rounding.
+
+    Args:
+        arguments: those of `Pipeline`, with an `UpsamplerModel`.
+    """
+
+    MODEL = UpsamplerModel
+    model: UpsamplerModel
+
+    def upsample(
+        self,
+        audio: Audio,
+        steps: int | None = None,
+        *,
+        seed: int = 0,
+        clip_seeds: Sequence[SupportsFloat] | None = None,
+        sampler: str | None = None,
+        cutoff: float | None = None,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> Audio:
+        """Complete the band of a recording.
+
+        Args:
+            audio: (T,) or (C, T) at any rate below the model's; with a cutoff also at a higher one.
+            steps, seed, sampler, cutoff: as of `UpsamplingOptions`.
+            clip_seeds: the noise of the recording, in place of `seed`; see `pipelines.seeds`.
+            callback: called with the progress after every step of every chunk.
+
+        Returns:
+            Audio at the model's rate, of the shape of the recording.
+
+        Raises:
+            UserError: several recordings, a rate that is too high or too low, a recording that is too short or silent,
+                an unknown sampler, or an option out of range.
+        """
+        check_audio("audio", audio)
+        if audio.samples.ndim > 2:
+            raise UserError("audio", "holds several recordings", "give them one by one")
+        options = UpsamplingOptions(steps=steps, seed=seed, sampler=sampler, cutoff=cutoff)
+        (noise_seed,) = seeds.resolve(options.seed, clip_seeds, 1)
+        rows = audio.samples if audio.samples.ndim == 2 else audio.samples[None]
+        pieces = self.stream([rows], rows.shape[-1], audio.sample_rate, options, noise_seed, callback)
+        output = torch.cat(list(pieces), -1)
+        return Audio(output if audio.samples.ndim == 2 else output[0], self.sample_rate)
+
+    def stream(
+        self,
+        blocks: Iterable[Tensor],
+        samples: int,
+        sample_rate: int,
+        options: UpsamplingOptions,
+        noise_seed: int,
+        callback: Callable[[Progress], None] | None = None,
+        chunk_seconds: float = CHUNK_SECONDS,
+    ) -> Iterator[Tensor]:
+        """Complete the band of a recording that comes in blocks, chunk by chunk.
+
+        Args:
+            blocks: (C, T_i) of the recording, in order.
+            samples: of the recording, in all.
+            sample_rate: of the recording, Hz.
+            options: how to sample.
+            noise_seed: of the noise.
+            callback: as of `upsample`.
+            chunk_seconds: length of a chunk; longer ones take more memory and less time.
+
+        Returns:
+            (C, T') at the model's rate.
+
+        Raises:
+            UserError: as `upsample`; of what is found in the samples, while it is drawn from.
+        """
+        options = self.complete(options, sample_rate)
+        assert options.cutoff is not None  # it is complete
+        if samples < MIN_SECONDS * sample_rate:
+            raise UserError("audio", f"holds {samples} samples", f"give at least {MIN_SECONDS:g} s")
+        source = Resampled(blocks, samples, sample_rate, self.sample_rate)
+        return self._chunks(source, options, noise_seed, callback, chunk_seconds, 2 * options.cutoff < sample_rate)
+
+    def complete(self, options: UpsamplingOptions, sample_rate: int) -> UpsamplingOptions:
+        """Options for a recording with the model's and the recording's own values where they are None.
+
+        Raises:
+            UserError: the recording has no band to complete, or less than the model takes, or the sampler is unknown.
+        """
+        rate, low, cutoff = self.sample_rate, self.model.lowest_cutoff, options.cutoff
+        if cutoff is None and sample_rate >= rate:
+            problem = f"is at {sample_rate} Hz, which is not below the model's {rate} Hz"
+            raise UserError("audio", problem, "state its cutoff (--cutoff HZ) if it lacks its upper band")
+        cutoff = sample_rate / 2 if cutoff is None else cutoff
+        if not low <= cutoff < rate / 2 or 2 * cutoff > sample_rate:
+            subject = "audio" if options.cutoff is None else f"cutoff {cutoff:g}"
+            problem = f"has nothing above {cutoff:g} Hz" if options.cutoff is None else "is out of range"
+            highest = min(rate, sample_rate) / 2
+            raise UserError(subject, problem, f"this model completes bands that end between {low:g} and {highest:g} Hz")
+        return replace(self.with_defaults(options), cutoff=cutoff)
+
+    def with_defaults(self, options: UpsamplingOptions) -> UpsamplingOptions:
+        """Options with the model's steps and sampler where they are None.
+
+        Raises:
+            UserError: the sampler is unknown or needs more steps.
+        """
+        steps = self.model.default_steps if options.steps is None else options.steps
+        sampler = options.sampler or self.model.sampler
+        presets.build(sampler, steps)
+        return replace(options, steps=steps, sampler=sampler)
+
+    @torch.inference_mode()
+    def _chunks(
+        self,
+        source: Resampled,
+        options: UpsamplingOptions,
+        noise_seed: int,
+        callback: Callable[[Progress], None] | None,
+        chunk_seconds: float,
+        limit: bool,
+    ) -> Iterator[Tensor]:
+        """Chunks of the output; `limit` says whether the recording has samples above the cutoff to be removed."""
+        grid, around = self.model.network.grid, self.model.receptive_field
+        if around is None:
+            chunk, margin = source.samples, 0
+        else:
+            chunk = max(round(chunk_seconds * self.sample_rate / grid), 1) * grid
+            margin = -(-around // grid) * grid
+        starts, audible = range(0, source.samples, chunk), False
+        for number, start in enumerate(starts):
+            stop = min(start + chunk, source.samples)
+            signal = source.read(start - margin, stop + margin).to(self.device)
+            audible = audible or bool(signal.any())
+
+            def report(step: int, nfe: int, *_: object, number: int = number) -> None:
+                if callback is not None:
+                    callback(Progress(number * nfe + step + 1, len(starts) * nfe))
+
+            whole = self._complete_band(signal, start, options, noise_seed, limit, report)
+            yield whole[:, margin : margin + stop - start].cpu()
+        if not audible:
+            raise UserError("audio", "is silent", "give a recording with sound")
+
+    def _complete_band(
+        self, signal: Tensor, start: int, options: UpsamplingOptions, seed: int, limit: bool, report: Callable
+    ) -> Tensor:
+        """The full band of (C, T); `start` is the position of its noise."""
+        assert options.steps is not None and options.cutoff is not None  # they are complete
+        channels, length = signal.shape
+        memory.check(self.model.network, channels, length, self.sample_rate, self.device)
+        cutoff = torch.full((channels,), options.cutoff, device=self.device)
+        signal = lowpass(signal, cutoff, self.sample_rate) if limit else signal
+        band = self.model.embed_band(signal, cutoff)
+        sampler = self.model.sampler_for(options.steps, options.sampler)
+        where = ([seed], 1, length, start, self.device)
+        x1 = sampler.noise_scale(self.model.denoiser) * batch_noise(*where)
+        fresh = step_noise(*where)
+        with self._context():
+            z = sampler(
+                self.model.denoiser,
+                x1.expand(channels, -1, -1),
+                band.condition,
+                lambda step: fresh(step).expand(channels, -1, -1),
+                report,
+            )
+        whole = self.model.restore(z[:, 0].float(), band)
+        if not whole.isfinite().all():
+            raise NotFinite("audio", "became samples that are not finite", "is the recording within full scale?")
+        return whole

@@ -1,0 +1,77 @@
+"""Held-out clips upsampled during training, and the export of the model at each validation."""
+
+from pathlib import Path
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from audiodiff.audio.io import Audio, write
+from audiodiff.diffusion.samplers.sampler import NotFinite
+from audiodiff.files import short_name
+from audiodiff.pipelines.upsampler import Upsampler
+from audiodiff.ranges import NonNegative, Positive, PositiveFloat
+from audiodiff.training.export import CardText, export
+from audiodiff.training.figure import save_figure, spectrogram_pair
+
+USE = """    from audiodiff import Upsampler
+    audio = Upsampler.from_pretrained("this/folder").upsample(recording)
+
+Output: {rate} Hz, from recordings of {lowest:g} Hz and more."""
+
+
+class UpsamplerSamples(Callback):
+    """Upsamples band-limited held-out clips with the averaged weights at each validation, and exports the model.
+
+    Args:
+        folder: of the run. Audio and spectrograms are saved to `<folder>/samples/step_<n>/`.
+        clips: number of clips.
+        steps: sampling steps.
+        cutoff: in Hz, above which the clips are cut off.
+        history: minutes of training between two exports of the history, as of `export`.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        clips: NonNegative = 3,
+        steps: Positive = 2,
+        cutoff: PositiveFloat = 4000.0,
+        history: PositiveFloat | None = None,
+    ):
+        self.folder, self.clips, self.steps, self.cutoff, self.history = Path(folder), clips, steps, cutoff, history
+
+    def on_validation_epoch_end(self, trainer, module) -> None:
+        """Generate and export, before weight averaging, which comes later in the list, restores the trained weights."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        upsampler = Upsampler(module.model, module.device)
+        for i in range(min(self.clips, len(trainer.datamodule.held_out))):
+            item = trainer.datamodule.held_out[i]
+            try:
+                self._render(trainer, upsampler, item["clip"], item["waveform"], i)
+            except NotFinite as error:
+                rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not upsampled: {error.problem}")
+        rate = upsampler.sample_rate
+        use = USE.format(rate=rate, lowest=2 * upsampler.model.lowest_cutoff)
+        export(trainer, module, self.folder, CardText("audio-to-audio", "A diffusion upsampler", use), self.history)
+
+    def _render(
+        self, trainer: lightning.Trainer, upsampler: Upsampler, name: str, waveform: Tensor, index: int
+    ) -> None:
+        recording = Audio(waveform, upsampler.sample_rate)
+        output = upsampler.upsample(recording, self.steps, clip_seeds=[index], cutoff=self.cutoff)
+        stem = self.folder / "samples" / f"step_{trainer.global_step:09d}" / short_name(name.replace("/", "_"))
+        write(stem.with_name(stem.name + ".wav"), output)
+        write(stem.with_name(stem.name + "_original.wav"), recording)
+        analysis = upsampler.model.analysis
+        pair = (analysis(one.to(trainer.strategy.root_device)).cpu() for one in (waveform, output.samples))
+        figure = spectrogram_pair(*pair, name)
+        save_figure(figure, stem.with_name(stem.name + ".png"))
+        if isinstance(trainer.logger, TensorBoardLogger):
+            board, step = trainer.logger.experiment, trainer.global_step
+            board.add_audio(f"held_out/{name}", output.samples, step, output.sample_rate)
+            board.add_audio(f"held_out/{name}_original", recording.samples, step, recording.sample_rate)
+            board.add_figure(f"held_out/{name}", figure, step)
