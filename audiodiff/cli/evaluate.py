@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from audiodiff.cli.benchmark import numbers
 from audiodiff.cli.options import Data, Device, Model, Splits
 from audiodiff.extras import require
 
@@ -21,6 +22,16 @@ def evaluate(
         typer.Option(help="Maximum number of clips; for generators, how many to generate (default: all; 256)."),
     ] = None,
     split: Splits = None,
+    embedding: Annotated[
+        str,
+        typer.Option(
+            help="Audio-text model that scores prompts, of a generator that takes them; another one than guided it "
+            "(default: audio-text)."
+        ),
+    ] = "",
+    guidance_scales: Annotated[
+        str, typer.Option(help="Guidance scales of prompts, separated by commas, besides the model's own.")
+    ] = "",
     device: Device = "auto",
     baselines: Annotated[bool, typer.Option(help="Also evaluate baselines that need no training.")] = True,
 ) -> None:
@@ -32,7 +43,8 @@ def evaluate(
     from audiodiff.evaluation.report import markdown
     from audiodiff.pipelines.pipeline import resolve_device
 
-    settings = Settings(steps, sampler, seed, limit, tuple(split) if split else Settings.splits, baselines)
+    splits, scales = tuple(split) if split else Settings.splits, numbers("--guidance-scales", guidance_scales, float)
+    settings = Settings(steps, sampler, seed, limit, splits, baselines, embedding, scales)
     result, page = registry.evaluate(model, data, report, settings, str(resolve_device(device)))
     print(markdown(result))
     print(page)

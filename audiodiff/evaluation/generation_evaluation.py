@@ -13,27 +13,25 @@ training clips has the distance of a training clip to the nearest other one.
 A latent diffusion model is evaluated with its codec, and so is its network with random weights. An additional row has
 training clips encoded and decoded by the codec: the best that its latents allow. These are close to training clips
 without memorization.
+
+A model that takes prompts generates from captions of held-out clips (`evaluation.prompt_evaluation`), and without.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import chain, islice
+from dataclasses import dataclass, replace
 from math import gcd
 
 import numpy as np
 import torch
 
-from audiodiff.audio.io import Audio
-from audiodiff.audio.loudness import normalize_peak
 from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.clip_features import ClipFeatures
-from audiodiff.evaluation.figures import sound
 from audiodiff.evaluation.held_out import SPLITS, Settings, clip_list_hash
-from audiodiff.evaluation.report import Cell, Example, Report, Section, Table, format_facts
+from audiodiff.evaluation.prompt_evaluation import UNPROMPTED, PromptEvaluation
 from audiodiff.metrics import timbre
 from audiodiff.metrics.distribution import (
     LEAST_PER_DIMENSION,
@@ -131,8 +129,12 @@ class Evaluation:
 
 
 def evaluate(
-    generator: AudioGenerator, untrained: AudioGenerator | None, manifest: Manifest, settings: Settings
-) -> tuple[Evaluation, list[np.ndarray]]:
+    generator: AudioGenerator,
+    untrained: AudioGenerator | None,
+    manifest: Manifest,
+    settings: Settings,
+    prompted: PromptEvaluation | None = None,
+) -> tuple[Evaluation, dict[int, np.ndarray]]:
     """Generate, embed and compare.
 
     Args:
@@ -140,18 +142,27 @@ def evaluate(
         untrained: the same model with random weights, or None.
         manifest: corpus that the model was trained on.
         settings: settings of the evaluation; `limit` is the number of generated clips (None: `COUNT`).
+        prompted: what generates from prompts; None: clips are generated without.
 
     Returns:
-        The results, and the first of the generated clips (C, T).
+        The results, and some of the generated clips (C, T) by their index: the first ones, or one of each prompt.
 
     Raises:
         UserError: too few held-out or generated clips, or a clip that cannot be read.
     """
-    settings = _resolve(settings, generator)
+    settings = _resolve(settings, generator, prompted)
     held_out, training = choose_segments(generator, manifest, settings.splits)
-    generated = generate_clips(generator, settings)
-    examples = list(islice(generated, EXAMPLES))
-    clips = {TRAINING: load_segments(manifest, training, generator), GENERATED: chain(examples, generated)}
+    examples: dict[int, np.ndarray] = {}
+    generated = generate_clips(generator, settings) if prompted is None else prompted.generate(GENERATED)
+    clips = {
+        TRAINING: load_segments(manifest, training, generator),
+        GENERATED: _with_examples(generated, examples, 1 if prompted is None else prompted.repeats),
+    }
+    if prompted is not None:
+        prompted.recordings()
+        for scale in settings.guidance_scales:
+            clips[f"guidance {scale:g}"] = prompted.generate(f"guidance {scale:g}", guidance_scale=scale)
+        clips[UNPROMPTED] = prompted.generate(UNPROMPTED, prompt=None)
     if generator.model.codec is not None:
         clips[RECONSTRUCTED] = (_reconstruct(generator, x) for x in load_segments(manifest, training, generator))
     if untrained is not None:
@@ -182,8 +193,17 @@ def evaluate(
     return evaluation, examples
 
 
-def _resolve(settings: Settings, generator: AudioGenerator) -> Settings:
+def _with_examples(clips: Iterator[np.ndarray], examples: dict[int, np.ndarray], step: int) -> Iterator[np.ndarray]:
+    """Pass clips on, and keep every `step`-th one, at most `EXAMPLES`."""
+    for index, clip in enumerate(clips):
+        if index % step == 0 and len(examples) < EXAMPLES:
+            examples[index] = clip
+        yield clip
+
+
+def _resolve(settings: Settings, generator: AudioGenerator, prompted: PromptEvaluation | None) -> Settings:
     count = COUNT if settings.limit is None else settings.limit
+    count = count if prompted is None else prompted.count
     if count < MIN_CLIPS:
         raise UserError(f"limit {count}", f"must be {MIN_CLIPS} or more, to compare distributions", "generate more")
     steps = generator.model.default_steps if settings.steps is None else settings.steps
@@ -299,74 +319,3 @@ def memorization(evaluation: Evaluation) -> str:
     if generated >= training:
         return "closer to training clips than held-out clips are, but not closer than training clips are to each other"
     return "closer to training clips than training clips are to each other: the model may have memorized them"
-
-
-def generation_report(evaluation: Evaluation, clips: Sequence[np.ndarray], sample_rate: int) -> Report:
-    """Build the report of an evaluation, with some generated clips (C, T)."""
-    settings = evaluation.settings
-    audio = [Audio(clip, sample_rate) for clip in normalize_peak(torch.from_numpy(np.stack(clips)), 0.9)]
-    ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in evaluation.ratio.items())
-    neighbors = {one.clip: one for one in evaluation.neighbors}
-    examples = [
-        Example(
-            f"{number:04d}",
-            f"nearest training clip: {neighbors[number].nearest}" if number in neighbors else "not scored",
-            {"Generated": sound(clip.samples.T.numpy(), sample_rate)},
-        )
-        for number, clip in enumerate(audio)
-    ]
-    return Report(
-        title="Generator evaluation",
-        facts=format_facts(evaluation.facts),
-        lead=[
-            f"{settings.limit} clips, {settings.steps} steps, seed {settings.seed}. Distances relative to training "
-            f"clips: {ratios}. Generated clips are {memorization(evaluation)} (medians)."
-        ],
-        sections=[
-            Section(
-                "Distances",
-                f"Distances to the held-out clips (list SHA-256 {evaluation.clip_list_hash}) over subsets of "
-                f"{evaluation.subset} in {evaluation.dimensions} dimensions, with 95 % confidence intervals; other "
-                "columns are the median and the middle 95 %.",
-                _distances(evaluation),
-            ),
-            Section("Halves", "Distances to random halves of the held-out clips.", _halves_table(evaluation)),
-            Section("Nearest training clips", table=_neighbors_table(evaluation), examples=examples),
-        ],
-        data=asdict(evaluation) | {"ratio": evaluation.ratio},
-        clips={f"{number:04d}.wav": clip for number, clip in enumerate(audio)},
-    )
-
-
-def _distances(evaluation: Evaluation) -> Table:
-    columns = ["Set", "Clips (silent)", *(f"{name} distance ↓" for name in DISTANCES), "Nearest training clip"]
-    columns += ["Variety", "Crest (dB)", "Loudness (LUFS)", "Pulse clarity"]
-    rows = {}
-    for name, row in evaluation.rows.items():
-        texts = [f"{row.clips} ({row.silent}{f', {row.not_finite} not finite' if row.not_finite else ''})"]
-        texts += [str(row.distances[kind]) for kind in DISTANCES]
-        texts += [
-            str(row.nearest),
-            f"{row.variety:.2f}",
-            f"{row.crest_db:.1f}",
-            str(row.loudness),
-            str(row.pulse_clarity or "–"),
-        ]
-        rows[name] = [Cell(text) for text in texts]
-    texts = [str(evaluation.held_out_clips), "", "", str(evaluation.held_out), "", "", "", ""]
-    rows["held-out clips"] = [Cell(text) for text in texts]
-    return Table([(name, "") for name in columns], rows, [GENERATED])
-
-
-def _halves_table(evaluation: Evaluation) -> Table:
-    rows = {name: [Cell(str(value)) for value in one.values()] for name, one in evaluation.halves.items()}
-    return Table([("Set", ""), *((name, "") for name in DISTANCES)], rows, [GENERATED])
-
-
-def _neighbors_table(evaluation: Evaluation) -> Table:
-    shown = [one for one in evaluation.neighbors if one.clip < EXAMPLES]
-    rows = {
-        f"{one.clip:04d}": [Cell(f"{one.nearest}, at {one.seconds:.1f} s"), Cell(f"{one.distance:.2f}")]
-        for one in shown
-    }
-    return Table([("Clip", ""), ("Training clip", ""), ("Distance", "")], rows)

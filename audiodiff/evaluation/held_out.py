@@ -30,6 +30,8 @@ class Settings:
             to generate.
         splits: held-out splits of the manifest.
         baselines: whether to evaluate systems that need no training as well.
+        embedding: audio-text model that scores prompts, of a generator that takes them; empty: the shipped one.
+        guidance_scales: of such a generator, besides its own guidance.
     """
 
     steps: int | None = None
@@ -38,6 +40,8 @@ class Settings:
     limit: int | None = None
     splits: tuple[str, ...] = SPLITS
     baselines: bool = True
+    embedding: str = ""
+    guidance_scales: tuple[float, ...] = ()
 
 
 def choose(manifest: Manifest, splits: Sequence[str] = SPLITS, limit: int | None = None) -> tuple[list[Clip], int]:

@@ -20,8 +20,10 @@ from audiodiff.evaluation import (
     vocoder_evaluation,
 )
 from audiodiff.evaluation.codec_evaluation import codec_report
-from audiodiff.evaluation.generation_evaluation import MIN_CLIPS, generation_report
+from audiodiff.evaluation.generation_evaluation import MIN_CLIPS
+from audiodiff.evaluation.generation_report import generation_report
 from audiodiff.evaluation.held_out import Settings
+from audiodiff.evaluation.prompt_evaluation import PromptEvaluation
 from audiodiff.evaluation.record import Record
 from audiodiff.evaluation.report import Report
 from audiodiff.evaluation.speech_report import speech_report
@@ -38,10 +40,12 @@ from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.upsampler import Upsampler
 from audiodiff.pipelines.vocoder import Vocoder
 
+EMBEDDING = "audio-text"  # the shipped audio-text model
 ModelReport = Callable[[str | Path, Callable[[], Manifest], Settings, str], Report]
 
 
@@ -80,9 +84,30 @@ def _generator(model: str | Path, prepare: Callable[[], Manifest], settings: Set
         problem = f"must be {MIN_CLIPS} or more, to compare distributions"
         raise UserError(f"--limit {settings.limit}", problem, f"set --limit {MIN_CLIPS} or more")
     generator = AudioGenerator.from_pretrained(model, device)
+    embedder = _prompt_embedder(generator, settings, device)
     untrained = AudioGenerator.untrained(model, device) if settings.baselines else None
-    evaluation, clips = generation_evaluation.evaluate(generator, untrained, prepare(), settings)
-    return generation_report(evaluation, clips, generator.sample_rate)
+    manifest = prepare()
+    prompted = None if embedder is None else PromptEvaluation(generator, embedder, manifest, settings)
+    evaluation, clips = generation_evaluation.evaluate(generator, untrained, manifest, settings, prompted)
+    return generation_report(evaluation, clips, generator.sample_rate, prompted)
+
+
+def _prompt_embedder(generator: AudioGenerator, settings: Settings, device: str) -> AudioTextEmbedder | None:
+    """The embedding that scores prompts; None of a model that takes none.
+
+    Raises:
+        UserError: options of prompts for a model that takes none; no embedding is given or shipped.
+    """
+    if "prompt" not in generator.model.condition_options():
+        for option in ("embedding", "guidance_scales"):
+            if getattr(settings, option):
+                flag = f"--{option.replace('_', '-')}"
+                raise UserError(flag, "this model takes no prompts", f"remove {flag}")
+        return None
+    if not settings.embedding and EMBEDDING not in checkpoint.shipped():
+        fix = "add --embedding MODEL, which `python train.py +recipe=audio_text` trains"
+        raise UserError("evaluate", "an audio-text model is needed, to score prompts", fix)
+    return AudioTextEmbedder.from_pretrained(settings.embedding or EMBEDDING, device)
 
 
 def _voice(model: str | Path, prepare: Callable[[], Manifest], settings: Settings, device: str) -> Report:

@@ -20,9 +20,9 @@ from audiodiff.evaluation.generation_evaluation import (
     TRAINING,
     UNTRAINED,
     evaluate,
-    generation_report,
     memorization,
 )
+from audiodiff.evaluation.generation_report import generation_report
 from audiodiff.evaluation.held_out import Settings
 from audiodiff.evaluation.report import markdown, write
 from audiodiff.metrics.distribution import Spread
@@ -69,7 +69,7 @@ SETTINGS = Settings(limit=64, steps=2)
 
 def test_real_clips_are_close_and_noise_is_far(data):
     report, clips = evaluate(maker(lambda seed: stroke(seed)), maker(noise), data, SETTINGS)
-    assert len(clips) == 16 and {clip.shape for clip in clips} == {(1, SAMPLES)}
+    assert len(clips) == 16 and {clip.shape for clip in clips.values()} == {(1, SAMPLES)}
     floor, real, far = (report.rows[name].distances for name in (TRAINING, GENERATED, UNTRAINED))
     for name in floor:
         assert far[name].low > 3 * max(floor[name].high, real[name].high)
