@@ -109,6 +109,20 @@ def options_of(config: type | Any) -> dict[str, Option]:
     return {field.name: field.metadata["option"] for field in dataclasses.fields(config) if "option" in field.metadata}
 
 
+class CheckedOptions:
+    """Base of frozen dataclasses of options, which are checked when one is built.
+
+    Raises:
+        UserError: a value of another type or out of range.
+    """
+
+    def __post_init__(self):
+        """Check every option, and convert numbers to plain ones."""
+        for name, declared in options_of(self).items():
+            optional = name == "peak_level" or getattr(type(self), name) is None
+            object.__setattr__(self, name, declared.check(name, getattr(self, name), optional))
+
+
 def real_number(value: SupportsFloat, subject: str) -> float:
     """A number of Python, NumPy or PyTorch as a float, maybe infinite or NaN.
 

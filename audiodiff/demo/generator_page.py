@@ -19,7 +19,7 @@ from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.options import Option, options_of
 from audiodiff.pipelines.audio_generator import AudioGenerator
-from audiodiff.pipelines.guide_options import GuideOptions
+from audiodiff.pipelines.guidance_options import GuideOptions
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.steering import describe_guidance
 

@@ -56,8 +56,6 @@ Mel spec: {spec}"""
 SYNTHETIC = """**Synthetic voices.** {corpora}: these clips are the output of text-to-speech programs, not recordings of
 people. A voice that is trained on them is the voice of nobody, and what it says is synthetic speech."""
 
-RENDERED = "**Synthetic clips.** {corpora}: these clips are rendered by programs, not recorded."
-
 # By teacher: what a program that makes training data was itself trained on, as its authors say.
 TEACHERS = {
     "hibari": "hibari-tts was distilled from the voice af_heart of Kokoro-82M; its pronunciations of unknown words "
@@ -70,7 +68,11 @@ GENERATOR = """A diffusion model that generates audio: {parameters:,} parameters
 
     audiodiff generate --model {name} --count 8 --out clips
 
-Labels: {labels}"""
+Labels: {labels}
+{guidance}"""
+
+GUIDANCE = """Default guidance, where a request has conditions: {setting} (`--guidance`, `--guidance-rescale`,
+`--guidance-interval`; `--guidance 1` is the model as trained)."""
 
 AUDIO_TEXT = """An audio-text embedding: clips and texts as vectors of {width} numbers, which are similar where a text
 describes the clip; {parameters:,} parameters, half precision. Clips may be of any length, level and sample rate; it
@@ -153,6 +155,7 @@ def describe_settings(model: VocoderModel) -> str:
 
 
 def _describe_generator(model: AudioModel, name: str, parameters: int) -> str:
+    guidance = describe_guidance(model)
     return GENERATOR.format(
         name=name,
         parameters=parameters,
@@ -161,7 +164,13 @@ def _describe_generator(model: AudioModel, name: str, parameters: int) -> str:
         channels=model.channels,
         longer=", or longer ones in overlapping windows" if model.codec is not None else "",
         labels=", ".join(model.labels) or "none",
-    )
+        guidance=f"\n{card.marked(guidance, card.GUIDANCE)}" if guidance else "",
+    ).rstrip()
+
+
+def describe_guidance(model: AudioModel) -> str:
+    """The default guidance of a generator, as its card has it; empty without one."""
+    return "" if model.guidance is None else GUIDANCE.format(setting=model.guidance)
 
 
 def _describe_voice(model: AcousticModel, name: str, parameters: int) -> str:
@@ -280,18 +289,12 @@ def _distinct(manifests: Sequence[Manifest]) -> Iterator[Manifest]:
 
 def _synthetic(corpora: Sequence[Provenance]) -> str:
     """What a card says of synthetic data; empty without any."""
-    spoken, others = (
-        dict.fromkeys(corpus.corpus for corpus in corpora if corpus.synthetic and corpus.spoken == kind)
-        for kind in (True, False)
-    )
-    parts = []
-    if spoken:
-        teachers = {name.partition("-")[0] for name in spoken}  # hibari-shifted is read by hibari
-        origins = " ".join(origin for name, origin in TEACHERS.items() if name in teachers)
-        parts.append(f"{SYNTHETIC.format(corpora=', '.join(spoken))} {origins}".rstrip())
-    if others:
-        parts.append(RENDERED.format(corpora=", ".join(others)))
-    return "".join(f"\n{part}\n" for part in parts)
+    names = dict.fromkeys(corpus.corpus for corpus in corpora if corpus.synthetic)
+    if not names:
+        return ""
+    teachers = {name.partition("-")[0] for name in names}  # hibari-shifted is read by hibari
+    origins = " ".join(origin for name, origin in TEACHERS.items() if name in teachers)
+    return f"\n{SYNTHETIC.format(corpora=', '.join(names))} {origins}".rstrip() + "\n"
 
 
 def _corpus(corpus: Provenance) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
 
-BENCHMARK, COMPRESSION, SETTINGS = "curve", "compression", "settings"  # the parts
+BENCHMARK, COMPRESSION, SETTINGS, GUIDANCE = "curve", "compression", "settings", "guidance"  # the parts
 
 
 def marks(part: str) -> tuple[str, str]:

@@ -100,7 +100,14 @@ class NoisyClassifier(AudioProcess):
 
     @torch.no_grad()
     def classify(self, waveform: Tensor) -> Tensor:
-        """Probabilities (B, K) of the classes of recordings (B, C, T) without noise."""
+        """Probabilities (B, K) of the classes of recordings (B, C, T) without noise.
+
+        Raises:
+            UserError: another number of channels, or no samples.
+        """
+        if waveform.ndim != 3 or waveform.shape[1] != self.channels or not waveform.shape[-1]:
+            problem = f"has shape {tuple(waveform.shape)}, this classifier expects (B, {self.channels}, T)"
+            raise UserError("waveform", problem, "add the missing dimension, or convert the number of channels")
         clean = self.normalize(waveform)
         if self.codec is None:
             clean = normalize_rms(clean)

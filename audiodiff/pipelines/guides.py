@@ -1,19 +1,22 @@
-"""Models that guide the sampling of another one: a classifier, a worse model, an audio-text pair.
+"""Models that guide the sampling of another one: a worse model, a classifier, an audio-text pair.
 
-They come around classifier-free guidance, in this order: first away from the worse model, then along the gradients. A
-guidance interval holds for all of them. What is longer than the model's training crops is guided window by window, with
-the same windows as the model's.
+A classifier reads the labels of a request and an audio-text pair its prompt, also where the model itself has no such
+condition. They come around classifier-free guidance, in this order: first away from the worse model, then along the
+gradients. A guidance interval holds for all of them. What is longer than the model's training crops is guided window by
+window, with the same windows as the model's.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import torch
 from torch import Tensor
 
 from audiodiff.diffusion.guidance.extrapolation import Autoguidance
-from audiodiff.diffusion.guidance.gradient import ClassifierGuidance
+from audiodiff.diffusion.guidance.gradient import ClassifierGuidance, CosineSimilarity, EmbeddingGuidance
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.sampler import DenoiserLike
 from audiodiff.diffusion.wrapper import Time, Wrapper
@@ -21,10 +24,12 @@ from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_process import AudioProcess, difference
+from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.diffusion_model import requested
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.convolution import pack
+from audiodiff.text.prompt import parse_prompt
 
 if TYPE_CHECKING:
     from audiodiff.pipelines.steering import Steering
@@ -47,7 +52,11 @@ class Guide:
     folder: str
     model: Any
     digest: str
-    TYPES: ClassVar[dict[str, type[PretrainedModel]]] = {"classifier": NoisyClassifier, "autoguidance": AudioModel}
+    TYPES: ClassVar[dict[str, type[PretrainedModel]]] = {
+        "classifier": NoisyClassifier,
+        "autoguidance": AudioModel,
+        "embedding_guidance": AudioTextModel,
+    }
 
     @classmethod
     def load(cls, name: str, folder: str | Path) -> "Guide":
@@ -88,12 +97,13 @@ def guide(steering: "Steering", denoiser: DenoiserLike, setting: GuidanceSetting
     Raises:
         UserError: a guide is of another process, schedule or condition, or lacks what it guides to.
     """
-    apply = {"classifier": _classifier, "autoguidance": _autoguidance}
+    apply = {"autoguidance": _autoguidance, "classifier": _classifier, "embedding_guidance": _embedding}
     guides = steering.config.guides()
-    for name in ("autoguidance", "classifier"):
+    for name in apply.keys() & guides.keys():
+        guides[name].model.to(next(steering.model.network.parameters()).device)
+    for name, one in apply.items():
         if name in guides:
-            guides[name].model.to(next(steering.model.network.parameters()).device)
-            denoiser = apply[name](steering, denoiser, guides[name], setting, windows)
+            denoiser = one(steering, denoiser, guides[name], setting, windows)
     return denoiser
 
 
@@ -124,6 +134,48 @@ def _autoguidance(
     conditioned = Conditioned(*plain.steer(base))
     weight = cast(float, steering.config.autoguidance_weight)
     return Autoguidance(denoiser, conditioned, weight, setting.rescale, setting.interval)
+
+
+def _embedding(
+    steering: "Steering", denoiser: DenoiserLike, guide: Guide, setting: GuidanceSetting, windows: Windows
+) -> DenoiserLike:
+    """Guidance by each part of the prompt in its stretch of the signal."""
+    text = requested(steering.config.conditions).get("prompt", "")
+    parts = parse_prompt(text) if isinstance(text, str) else []
+    if not parts:
+        raise guide.error("has nothing to guide to", "add --prompt")
+    model, pair = steering.model, guide.model
+    targets = pair.embed_text([part.text for part in parts])
+
+    def embed(x0_hat: Tensor) -> Tensor:
+        return pair.embed_audio(model.restore(x0_hat), model.sample_rate)
+
+    for part, target in zip(parts, targets, strict=True):
+        weight = cast(float, steering.config.embedding_weight) * part.weight
+        stretch = partial(Stretch, span=steering.span(part), windows=windows)
+        similarity = CosineSimilarity(embed, target)
+        if weight:
+            denoiser = EmbeddingGuidance(denoiser, similarity, weight, False, setting.interval, stretch)
+    return denoiser
+
+
+class Stretch(Wrapper):
+    """A denoiser of a stretch of a signal; the rest is zero.
+
+    Args:
+        denoiser: of short signals.
+        span: first and last position of the stretch.
+        windows: makes it one of signals of any length; None: it is.
+    """
+
+    def __init__(self, denoiser: DenoiserLike, span: tuple[int, int], windows: Windows):
+        super().__init__(denoiser if windows is None else windows(denoiser))
+        self.span = span
+
+    def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+        first, last = self.span
+        inside = self._estimate(x_t[..., first:last], t, None)
+        return torch.nn.functional.pad(inside, (first, x_t.shape[-1] - last))
 
 
 class Conditioned(Wrapper):

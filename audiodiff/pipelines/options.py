@@ -4,29 +4,25 @@ Nothing heavy is imported here: the command line builds its help from these decl
 """
 
 import hashlib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from audiodiff.conditioners import registry
 from audiodiff.errors import UserError
-from audiodiff.options import option, options_of, real_number
-from audiodiff.pipelines.guide_options import GuideOptions
+from audiodiff.options import CheckedOptions, option, options_of
+from audiodiff.pipelines.guidance_options import MAX_GUIDANCE, OWN, GuidanceOptions, GuideOptions
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
 
 MAX_SECONDS = 24 * 3600
-MAX_GUIDANCE = 100
 MIN_NOISE_LEVEL = 1e-3
-_OWN = "the model's own"
-ConfigT = TypeVar("ConfigT", bound="SteeringOptions")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingOptions:
+class SamplingOptions(CheckedOptions):
     """How a model is sampled.
 
     Attributes:
@@ -39,18 +35,12 @@ class SamplingOptions:
     """
 
     steps: int | None = option(
-        None, kind="integer", help="Denoising steps.", label="Steps", minimum=1, default_help=_OWN
+        None, kind="integer", help="Denoising steps.", label="Steps", minimum=1, default_help=OWN
     )
-    sampler: str | None = option(None, kind="choice", help="Name of the sampler.", label="Sampler", default_help=_OWN)
+    sampler: str | None = option(None, kind="choice", help="Name of the sampler.", label="Sampler", default_help=OWN)
     seed: int = option(
         0, kind="integer", help="Random seed. Each clip is the same for any number of clips.", label="Seed"
     )
-
-    def __post_init__(self):
-        """Check every option, and convert numbers to plain ones."""
-        for name, declared in options_of(self).items():
-            optional = name == "peak_level" or getattr(type(self), name) is None
-            object.__setattr__(self, name, declared.check(name, getattr(self, name), optional))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +60,7 @@ class SynthesisOptions(SamplingOptions):
         help="Mel-consistency iterations after sampling (0 disables).",
         label="Mel consistency",
         minimum=0,
-        default_help=_OWN,
+        default_help=OWN,
     )
     setting: str | None = option(
         None,
@@ -143,7 +133,7 @@ class SpeechOptions(SamplingOptions):
         alias="--guidance-scale",
         minimum=0,
         maximum=MAX_GUIDANCE,
-        default_help=_OWN,
+        default_help=OWN,
     )
     temperature: float | None = option(
         None,
@@ -152,7 +142,7 @@ class SpeechOptions(SamplingOptions):
         label="Temperature",
         minimum=0,
         maximum=2,
-        default_help=_OWN,
+        default_help=OWN,
     )
 
     def __post_init__(self):
@@ -175,7 +165,7 @@ class SpeechOptions(SamplingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SteeringOptions(GuideOptions, SamplingOptions):
+class SteeringOptions(GuideOptions, GuidanceOptions, SamplingOptions):
     """How a model is sampled, and what steers it.
 
     Attributes:
@@ -183,12 +173,9 @@ class SteeringOptions(GuideOptions, SamplingOptions):
         conditions: requested conditions by name, such as `{"labels": ["kick"], "tempo": 120}`; the model's conditioners
             check them.
         negative: a prompt to steer away from; takes effect with guidance.
-        guidance_scale: weight of the conditions; 1 is the model as trained, larger values follow the conditions more
-            closely, at the cost of a second network evaluation per step; None for the model's own.
-        guidance_rescale: share of what guidance adds to the level that is undone, 0 to 1; None for the model's own.
-        guidance_interval: "LOW:HIGH" or (low, high), the log-SNR between which guidance is applied, either end may be
-            left out; "all": at every step; None for the model's own.
-        classifier, classifier_weight, autoguidance, autoguidance_weight: as of `GuideOptions`.
+        guidance_scale, guidance_rescale, guidance_interval: as of `GuidanceOptions`.
+        classifier, classifier_weight, autoguidance, autoguidance_weight, embedding_guidance, embedding_weight: as of
+            `GuideOptions`.
 
     Raises:
         UserError: a value of another type or out of range, or as `GuideOptions.load_guides`.
@@ -198,61 +185,12 @@ class SteeringOptions(GuideOptions, SamplingOptions):
     negative: str | None = option(
         None, kind="text", help="Prompt to steer away from; takes effect with --guidance.", label="Negative prompt"
     )
-    guidance_scale: float | None = option(
-        None,
-        kind="number",
-        help="Guidance scale: weight of the conditions (1 as trained, 2 to 4 is stronger).",
-        label="Guidance scale",
-        flag="--guidance",
-        alias="--guidance-scale",
-        minimum=-MAX_GUIDANCE,
-        maximum=MAX_GUIDANCE,
-        default_help=_OWN,
-    )
-    guidance_rescale: float | None = option(
-        None,
-        kind="number",
-        help="Share of what guidance adds to the level that is undone.",
-        label="Guidance rescale",
-        minimum=0,
-        maximum=1,
-        default_help=_OWN,
-    )
-    guidance_interval: "str | tuple[float, float] | None" = option(
-        None,
-        kind="text",
-        help='Log-SNR between which guidance is applied, as LOW:HIGH such as -5:3, or "all".',
-        label="Guidance interval",
-        default_help=_OWN,
-    )
 
     def __post_init__(self):
         """Check every option and condition."""
-        if isinstance(self.guidance_interval, list | tuple):
-            ends = (real_number(end, "guidance_interval") for end in self.guidance_interval)
-            object.__setattr__(self, "guidance_interval", ":".join(f"{end:g}" for end in ends))
         super().__post_init__()
-        self.interval  # noqa: B018, checks it
         object.__setattr__(self, "conditions", check_conditions(self.conditions))
         self.load_guides()
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Lowest and highest log-SNR of guidance, infinite for no bound.
-
-        Raises:
-            UserError: the text is no interval.
-        """
-        text = str(self.guidance_interval or "all").strip()
-        low, separator, high = (":" if text == "all" else text).partition(":")
-        try:
-            ends = float(low or "-inf"), float(high or "inf")
-        except ValueError:
-            ends = math.nan, math.nan
-        if not separator or not ends[0] <= ends[1]:
-            subject = f"guidance_interval {self.guidance_interval!r:.40}"
-            raise UserError(subject, "is no interval", 'write the lower log-SNR first, such as -5:3, or "all"')
-        return ends
 
     def unguided(self, conditions: Mapping[str, Any]) -> "SteeringOptions":
         """The same sampling of these conditions, without any guidance."""
@@ -340,19 +278,6 @@ class GenerationConfig(SteeringOptions):
     def record(self) -> dict[str, Any]:
         """All options as JSON, conditions by their names; audio as the SHA-256 of its samples."""
         return super().record() | ({"init_noise_level": None} if self.init_audio is None else {})
-
-
-def configure(config: ConfigT | type[ConfigT], options: Mapping[str, Any]) -> ConfigT:
-    """A configuration, or the default one of a class, with options overridden.
-
-    Names that are not its fields are those of conditions.
-    """
-    names = {field.name for field in fields(config)}
-    conditions = {name: value for name, value in options.items() if name not in names}
-    own = {name: value for name, value in options.items() if name in names}
-    default = {} if isinstance(config, type) else config.conditions
-    own["conditions"] = {**default, **own.pop("conditions", {}), **conditions}
-    return config(**own) if isinstance(config, type) else replace(config, **own)
 
 
 def check_audio(name: str, value: Any) -> None:

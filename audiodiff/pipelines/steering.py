@@ -8,19 +8,20 @@ models that guide (`pipelines.guides`) come around both.
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from audiodiff.conditioners.registry import requested
 from audiodiff.diffusion.guidance.composition import Composed, Composition, window_weights
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.sampler import DenoiserLike
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.diffusion_model import requested
 from audiodiff.nn.condition import Condition
+from audiodiff.pipelines.guidance_options import GuidanceOptions
 from audiodiff.pipelines.guides import guide
 from audiodiff.pipelines.options import SteeringOptions
 from audiodiff.text.prompt import PromptPart, parse_prompt
@@ -81,15 +82,30 @@ class Steering:
         base = self._embed({name: value for name, value in wanted.items() if name != "prompt"})
         return Composition(conditions, [self._weight(part) for part in parts], base)
 
-    def _weight(self, part: PromptPart) -> torch.Tensor | float:
-        stride, rate = self.model.stride, self.model.sample_rate
-        end = (self.frames - self.first) * stride / rate
+    def span(self, part: PromptPart) -> tuple[int, int]:
+        """First and last frame, exclusive, of a part of the prompt; one from 0 s on includes what is continued.
+
+        Raises:
+            UserError: it starts behind the end of the clip.
+        """
+        end, rate = self._seconds(part), self.model.sample_rate / self.model.stride
+        first = self.first + round(part.start * rate) if part.start else 0
+        last = self.first + round(part.end * rate) if part.end < end else self.frames
+        return min(first, self.frames - 1), max(last, first + 1)
+
+    def _seconds(self, part: PromptPart) -> float:
+        """Seconds at which the clip ends, after the start of a part."""
+        end = (self.frames - self.first) * self.model.stride / self.model.sample_rate
         if part.start >= end:
             subject = f"prompt {part.text!r:.60}"
             raise UserError(subject, f"starts at {part.start:g} s, the clip ends at {end:g} s", "raise --seconds")
+        return end
+
+    def _weight(self, part: PromptPart) -> torch.Tensor | float:
+        end = self._seconds(part)
         if part.start == 0 and part.end == math.inf:
             return part.weight
-        seconds = (torch.arange(self.frames) + 0.5 - self.first) * stride / rate
+        seconds = (torch.arange(self.frames) + 0.5 - self.first) * self.model.stride / self.model.sample_rate
         start, end = part.start or -math.inf, part.end if part.end < end else math.inf
         return part.weight * window_weights(seconds, start, end, _FADE_SECONDS)
 
@@ -115,10 +131,11 @@ class Steering:
 
 
 def own_conditions(config: SteeringOptions, model: AudioModel) -> dict[str, Any]:
-    """Conditions of a request but for labels that are for its classifier alone."""
-    wanted = requested(config.conditions)
-    if config.classifier is not None and "labels" not in model.condition_options():
-        wanted.pop("labels", None)
+    """Conditions of a request but for labels and prompts that are for its guides alone."""
+    wanted, own = requested(config.conditions), model.condition_options()
+    for reader, condition in ((config.classifier, "labels"), (config.embedding_guidance, "prompt")):
+        if reader is not None and condition not in own:
+            wanted.pop(condition, None)
     return wanted
 
 
@@ -137,6 +154,13 @@ def guidance_of(config: SteeringOptions, model: AudioModel) -> GuidanceSetting:
         scale = 1
     if (scale := own.scale if scale is None else scale) == 1 and not config.guides():
         return GuidanceSetting()
+    return replace(combined(config, own), scale=scale)
+
+
+def combined(config: GuidanceOptions, own: GuidanceSetting | None) -> GuidanceSetting:
+    """The guidance of options, with that of a model where one is not given."""
+    own = own or GuidanceSetting()
+    scale = own.scale if config.guidance_scale is None else config.guidance_scale
     rescale = own.rescale if config.guidance_rescale is None else config.guidance_rescale
     low, high = (own.interval or config.interval) if config.guidance_interval is None else config.interval
     return GuidanceSetting(scale, rescale, None if low == -math.inf else low, None if high == math.inf else high)

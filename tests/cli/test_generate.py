@@ -54,7 +54,7 @@ def test_the_clip_of_the_command_line_is_that_of_python(folder, tmp_path):
     found = json.loads((tmp_path / "0000.wav.json").read_text())
     assert found["prompt"] == PROMPT and found["negative"] == "noise" and found["guidance_interval"] == "-6:9"
     assert "skipped" in run(folder, tmp_path, *words, "--guidance-interval", "-6:9", "--seed", "5", "--batch-size", "1")
-    assert "another negative" in run(folder, tmp_path, "--prompt", "rain", "--seed", "5")
+    assert "another guidance scale (3.0, not 1.0)" in run(folder, tmp_path, "--prompt", "rain", "--seed", "5")
 
 
 def test_an_empty_prompt_is_unconditional(folder, tmp_path):

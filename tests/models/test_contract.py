@@ -15,6 +15,7 @@ from torch import Tensor
 import audiodiff
 from audiodiff.audio.cepstrum import FEATURES
 from audiodiff.audio.io import Audio
+from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
 from audiodiff.models.aligner import Aligner
 from audiodiff.models.codec import Codec
@@ -135,6 +136,15 @@ SUBJECTS = {
             lambda embedder: embedder.embed_text(" "),
             lambda embedder: embedder.embed_text(["rain", 3]),
             lambda embedder: embedder.embed_text("x" * 20_000),
+        ),
+    ),
+    "noisy_classifier": Subject(
+        lambda request: request.getfixturevalue("make_classifier")(channels=2),
+        lambda classifier, clips, seed: classifier.classify(WAVEFORMS[clips]),
+        (
+            lambda classifier: classifier.log_prob(Cosine(), ["gong"]),
+            lambda classifier: classifier.classify(torch.zeros(1, 1, 640)),
+            lambda classifier: classifier.classify(torch.zeros(1, 2, 0)),
         ),
     ),
     "upsampler": Subject(

@@ -25,7 +25,7 @@ def generator(make_music):
 
 
 @pytest.fixture(scope="module")
-def folders(make_music, make_classifier, tmp_path_factory):
+def folders(make_music, make_classifier, audio_text_folder, tmp_path_factory):
     """Checkpoints of guides by the names of their options."""
     folder = tmp_path_factory.mktemp("guides")
     worse = make_music(1)
@@ -34,7 +34,8 @@ def folders(make_music, make_classifier, tmp_path_factory):
             parameter.add_(0.05 * torch.randn_like(parameter))
     worse.save_pretrained(folder / "autoguidance")
     make_classifier().save_pretrained(folder / "classifier")
-    return {name: folder / name for name in ("autoguidance", "classifier")}
+    own = {name: folder / name for name in ("autoguidance", "classifier")}
+    return own | {"embedding_guidance": audio_text_folder}
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +52,21 @@ def close(one, other, tolerance=1e-4):
 
 
 def options_for(name, guides, weight=None):
-    weight = {"classifier": 60.0, "autoguidance": 4.0}[name] if weight is None else weight
-    return KICK | {name: guides[name], f"{name.removesuffix('_guidance')}_weight": weight}
+    weight = {"classifier": 60.0, "autoguidance": 4.0, "embedding_guidance": 60.0}[name] if weight is None else weight
+    prompt = {"prompt": "rain"} if name == "embedding_guidance" else {}
+    return KICK | prompt | {name: guides[name], f"{name.removesuffix('_guidance')}_weight": weight}
 
 
-@pytest.mark.parametrize("name", ["classifier", "autoguidance"])
+def every_guide(guides):
+    return {key: value for name in guides for key, value in options_for(name, guides).items()}
+
+
+@pytest.mark.parametrize("name", ["classifier", "autoguidance", "embedding_guidance"])
 def test_a_guide_changes_the_clip_by_its_weight(generator, guides, name):
     plain, guided = clip(generator, **KICK), clip(generator, **options_for(name, guides))
     assert guided.isfinite().all() and not close(guided, plain, 1e-2)
     assert not close(guided, clip(generator, **options_for(name, guides, 80.0)), 1e-2)
-    none = {"classifier": 0.0, "autoguidance": 1.0}[name]
+    none = {"classifier": 0.0, "autoguidance": 1.0, "embedding_guidance": 0.0}[name]
     assert close(clip(generator, **options_for(name, guides, none)), plain, 1e-5)
     assert close(clip(generator, **options_for(name, guides), guidance_interval="30:40"), plain, 1e-5)
 
@@ -77,8 +83,32 @@ def test_a_classifier_knows_labels_that_the_model_does_not(make_music, generator
     assert not close(alone, clip(generator, **options_for("classifier", guides)), 1e-3)
 
 
+@pytest.mark.parametrize("latent", [False, True])
+def test_embedding_guidance_raises_the_similarity_to_the_prompt(make_music, make_latent_music, guides, latent):
+    """Also of a model that takes no prompts, and of each part of a prompt in its stretch of the clip.
+
+    In one step, which is a step along the gradient: a random model pulls later estimates nowhere.
+    """
+    pair = guides["embedding_guidance"].model
+    generator = AudioGenerator(make_latent_music(1) if latent else make_music(1, labels=()))
+
+    def similarities(text, found):
+        audio = pair.embed_audio(found, generator.sample_rate)
+        return (audio @ pair.embed_text([text])[0]).mean()
+
+    guided = {"embedding_guidance": guides["embedding_guidance"], "embedding_weight": 100.0, "steps": 1}
+    plain = clip(generator, count=4, steps=1)
+    assert similarities("rain", clip(generator, count=4, prompt="rain", **guided)) > similarities("rain", plain) + 0.002
+    if latent:  # of which each sounds beyond its own frame
+        return
+    plain = clip(generator, count=4, seconds=0.4, steps=1)
+    found = clip(generator, count=4, seconds=0.4, prompt="rain @0-0.2 | metal bell:2 @0.2-", **guided)
+    for text, half in (("rain", slice(1600)), ("metal bell", slice(1600, None))):
+        assert similarities(text, found[..., half]) > similarities(text, plain[..., half]) + 0.002
+
+
 def test_guides_and_classifier_free_guidance_compose(generator, guides):
-    both = options_for("classifier", guides) | options_for("autoguidance", guides)
+    both = every_guide(guides)
     every = [both, both | {"guidance_scale": 3.0}, both | {"guidance_scale": 3.0, "guidance_rescale": 0.7}]
     clips = [clip(generator, **options) for options in every]
     clips += [clip(generator, **options_for(name, guides)) for name in guides]
@@ -90,6 +120,7 @@ def test_with_weighted_and_negative_prompts(make_prompted, guides):
     generator = AudioGenerator(make_prompted(labels=()))
     worse = Guide("autoguidance", "worse", make_prompted(labels=()), "0")
     options = {"labels": ["bell"], "classifier": guides["classifier"], "autoguidance": worse, "negative": "wind"}
+    options["embedding_guidance"] = guides["embedding_guidance"]
     prompted = {"prompt": "rain:0.7 | thunder:0.4 @0.05-", "guidance_scale": 3.0}
     found = clip(generator, **options, **prompted)
     assert found.isfinite().all() and not close(found, clip(generator, **prompted, negative="wind"), 1e-3)
@@ -97,7 +128,7 @@ def test_with_weighted_and_negative_prompts(make_prompted, guides):
 
 @pytest.mark.parametrize("make", ["plain", "long", "loop", "variation", "continuation"])
 def test_a_clip_of_a_batch_is_that_clip_alone(generator, guides, make):
-    options = options_for("classifier", guides) | options_for("autoguidance", guides, 2.0) | {"guidance_scale": 2.0}
+    options = every_guide(guides) | {"guidance_scale": 2.0}
     given = generator.generate(seed=3, seconds=0.15, steps=2, peak_level=0.5)
     options |= {
         "plain": {},
@@ -112,6 +143,7 @@ def test_a_clip_of_a_batch_is_that_clip_alone(generator, guides, make):
     assert not close(several[0], clip(generator, **options | {"classifier": None, "classifier_weight": None}), 1e-3)
 
 
+@pytest.mark.slow
 def test_a_long_continuation_is_guided(generator, guides):
     """More windows than are evaluated at once, through which the gradient of a continuation passes."""
     given = generator.generate(seed=3, seconds=0.15, steps=2, peak_level=0.5)
@@ -137,12 +169,11 @@ def test_each_guide_costs_what_it_evaluates(generator, guides):
         for name, network in networks.items()
     ]
     try:
-        both = options_for("classifier", guides) | options_for("autoguidance", guides)
-        clip(generator, **both, steps=4)
+        clip(generator, **every_guide(guides), steps=4)
         assert {name: calls.count(name) for name in networks} == dict.fromkeys(networks, 4)
         calls.clear()
-        clip(generator, **both, steps=4, guidance_interval="30:")
-        assert {name: calls.count(name) for name in networks} == {"own": 4, "classifier": 0, "autoguidance": 0}
+        clip(generator, **every_guide(guides), steps=4, guidance_interval="30:")
+        assert {name: calls.count(name) for name in networks} == dict.fromkeys(guides, 0) | {"own": 4}
     finally:
         for handle in handles:
             handle.remove()
@@ -181,7 +212,9 @@ def test_a_guide_may_be_named_by_its_folder(generator, folders, guides):
     assert GenerationConfig(autoguidance=str(folders["autoguidance"])).autoguidance_weight == 2.0
 
 
-def test_a_generator_of_another_schedule_or_signal_does_not_guide(generator, make_music, make_classifier):
+def test_a_generator_of_another_schedule_or_signal_does_not_guide(
+    generator, make_music, make_classifier, audio_text_folder
+):
     def refused(message, **options):
         config = configure(GenerationConfig(seconds=0.1), KICK | options)
         for act in (lambda: generator.check(config), lambda: generator.generate(config)):
@@ -203,6 +236,8 @@ def test_a_generator_of_another_schedule_or_signal_does_not_guide(generator, mak
     refused("classifier other: has nothing to guide to; add --label, of kick, snare", labels=[], **guide(
         "classifier", make_classifier(("kick", "snare"))
     ))  # fmt: skip
+    nothing = "embedding_guidance .*: has nothing to guide to; add --prompt"
+    refused(nothing, prompt="", embedding_guidance=audio_text_folder)
     refused("label 'kick': the classifier does not know it; choose among bell", **guide(
         "classifier", make_classifier(("bell",))
     ))  # fmt: skip
@@ -212,6 +247,8 @@ def test_a_generator_of_another_schedule_or_signal_does_not_guide(generator, mak
     ("options", "message"),
     [
         ({"classifier_weight": 2}, "classifier_weight 2: has no effect without classifier; add --classifier MODEL"),
+        ({"embedding_weight": 2}, "embedding_weight 2: has no effect without embedding_guidance"),
+        ({"embedding_guidance": "drums"}, "is a model of type 'audio', not 'audio_text'"),
         ({"classifier": "no/such/model"}, "no/such/model"),
         ({"classifier": "drums"}, "is a model of type 'audio', not 'noisy_classifier'"),
         ({"autoguidance": "speech-16k"}, "is a model of type 'vocoder', not 'audio'"),

@@ -42,6 +42,14 @@ class GuidanceSetting:
             return None
         return -math.inf if self.lowest is None else self.lowest, math.inf if self.highest is None else self.highest
 
+    def __str__(self) -> str:
+        """Format for people, such as "scale 3, rescale 0.5, log-SNR -4 to 4"."""
+        parts = [f"scale {self.scale:g}"] + ([f"rescale {self.rescale:g}"] if self.rescale else [])
+        if self.interval is not None:
+            low, high = ("any" if end is None else f"{end:g}" for end in (self.lowest, self.highest))
+            parts.append(f"log-SNR {low} to {high}")
+        return ", ".join(parts)
+
     def guide(self, denoiser: DenoiserLike, unconditional: Any) -> DenoiserLike:
         """The denoiser with classifier-free guidance away from a condition; without, where the scale is 1."""
         if self.scale == 1:
