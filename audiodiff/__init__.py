@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 __all__ = [
     "Audio",
+    "AudioEditor",
     "AudioGenerator",
+    "EditConfig",
     "GenerationConfig",
     "MelSpec",
     "SpeechSynthesizer",
@@ -27,7 +29,9 @@ __all__ = [
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
     from audiodiff.audio.mel import MelSpec
+    from audiodiff.pipelines.audio_editor import AudioEditor
     from audiodiff.pipelines.audio_generator import AudioGenerator
+    from audiodiff.pipelines.edit_options import EditConfig
     from audiodiff.pipelines.options import GenerationConfig
     from audiodiff.pipelines.registry import load
     from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
@@ -42,7 +46,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 _MODULES = {
     "Audio": "audiodiff.audio.io",
     "MelSpec": "audiodiff.audio.mel",
+    "AudioEditor": "audiodiff.pipelines.audio_editor",
     "AudioGenerator": "audiodiff.pipelines.audio_generator",
+    "EditConfig": "audiodiff.pipelines.edit_options",
     "GenerationConfig": "audiodiff.pipelines.options",
     "SpeechSynthesizer": "audiodiff.pipelines.speech_synthesizer",
     "Upsampler": "audiodiff.pipelines.upsampler",

@@ -111,6 +111,32 @@ class AverageSpectrum:
         return self._responses[sign]
 
 
+def filter_like(signal: Tensor, other: Tensor, sample_rate: int, most_db: float) -> Tensor:
+    """Filter a signal to the average spectrum of another one, with zero phase.
+
+    Args:
+        signal: (C, T), not silent.
+        other: (C', T'), not silent; its level does not matter.
+        sample_rate: of both, in Hz.
+        most_db: largest change of a frequency relative to the signal's mean change; what a signal hardly has cannot be
+            raised without end.
+
+    Returns:
+        (C, T).
+
+    Raises:
+        UserError: one of the two is silent.
+    """
+    spectra = [AverageSpectrum.from_signals([one], sample_rate) for one in (signal, other)]
+    length = 1 << (signal.shape[-1] + _N_FFT - 1).bit_length()  # no wrap-around
+    spectrum = torch.fft.rfft(double(signal), n=length)
+    gains = [one.gain(torch.fft.rfftfreq(length, 1 / sample_rate).double()) for one in spectra]
+    decibels = 20 * (gains[1] / gains[0]).log10()
+    power = spectrum.abs().square().mean(0)
+    change = (decibels - (decibels * power).sum() / power.sum()).clamp(-most_db, most_db)
+    return torch.fft.irfft(spectrum * 10 ** (change / 20), n=length)[..., : signal.shape[-1]].to(signal.dtype)
+
+
 def _centers(bands: int, sample_rate: int) -> np.ndarray:
     return mel_scale.corners(bands - 2, 0, sample_rate / 2, "slaney")
 

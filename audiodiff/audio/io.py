@@ -242,7 +242,7 @@ def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
     try:
         soundfile.write(encoded, _to_int16(path, samples), audio.sample_rate, "PCM_16", format=encoding)
     except soundfile.LibsndfileError as error:
-        raise _unwritable(path, audio.sample_rate, error) from error
+        raise unwritable(path, audio.sample_rate, error) from error
     with atomic_write(path) as temporary:
         temporary.write_bytes(encoded.getvalue())
 
@@ -266,7 +266,7 @@ def write_chunks(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
     path = Path(path)
     encoding, pieces = _encoding(path), iter(pieces)
     first = next(pieces)
-    with atomic_write(path) as temporary, _Disk(temporary, "w+") as disk:
+    with atomic_write(path) as temporary, Disk(temporary, "w+") as disk:
         try:
             with soundfile.SoundFile(disk, "w", sample_rate, len(first), "PCM_16", format=encoding) as file:
                 for piece in chain([first], pieces):
@@ -274,7 +274,7 @@ def write_chunks(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -
                     if disk.error:
                         break
         except soundfile.LibsndfileError as error:
-            raise _unwritable(path, sample_rate, error) from error
+            raise unwritable(path, sample_rate, error) from error
         if disk.error:
             raise disk.error
 
@@ -287,12 +287,13 @@ def _encoding(path: Path, format: str | None = None) -> str:
     return _ENCODINGS[name]
 
 
-def _unwritable(path: Path, sample_rate: int, error: soundfile.LibsndfileError) -> UserError:
+def unwritable(path: Path, sample_rate: int, error: soundfile.LibsndfileError) -> UserError:
+    """Error for a file that libsndfile does not write."""
     problem = f"cannot be written at {sample_rate} Hz ({error.error_string})"
     return UserError(path, problem, "resample it or choose another format")
 
 
-class _Disk(FileIO):
+class Disk(FileIO):
     """A file for libsndfile to write to that stores the error of the disk.
 
     libsndfile does not report which error it was, and of the last block of a FLAC not even that there was one.

@@ -17,6 +17,7 @@ VERBS = (
     "train",
     "render",
     "generate",
+    "edit",
     "say",
     "upsample",
     "evaluate",

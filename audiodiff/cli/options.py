@@ -1,7 +1,8 @@
 """Options of verbs: those that several share, and those that a dataclass declares (`audiodiff.options`).
 
 A verb's parameter whose type is a dataclass of options stands for one command-line option per field, with one per
-condition in place of a field `conditions`. So the command line offers what the Python API takes.
+condition in place of a field `conditions`, and one beginning with --from- in place of a field `from_conditions`. So the
+command line offers what the Python API takes.
 """
 
 import dataclasses
@@ -58,8 +59,18 @@ def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 def command_options(config: type) -> dict[str, Option]:
     """All options of a dataclass by name, with the conditions that a request may have."""
-    conditions = CONDITIONS if "conditions" in (field.name for field in dataclasses.fields(config)) else {}
-    return options_of(config) | conditions
+    names = {field.name for field in dataclasses.fields(config)}
+    options = options_of(config)
+    options |= CONDITIONS if "conditions" in names else {}
+    return options | ({f"from_{name}": _current(name) for name in CONDITIONS} if "from_conditions" in names else {})
+
+
+def _current(name: str) -> Option:
+    """The option of a condition that describes what an edit starts from."""
+    declared = CONDITIONS[name]
+    flag = declared.flag_for(name)
+    help = f"What the recording is now, to invert it under; the counterpart of {flag}."
+    return dataclasses.replace(declared, flag=f"--from-{flag.removeprefix('--')}", alias="", help=help)
 
 
 def option_help(option: Option) -> str:
@@ -109,9 +120,12 @@ def _build(config: type, values: dict[str, Any], paths: dict[str, Path | None]) 
 
             values[name] = read(values[name], channels=2)
     fields = {field.name for field in dataclasses.fields(config)}
-    conditions = {name: value for name, value in values.items() if name not in fields and value is not None}
     arguments = {name: value for name, value in values.items() if name in fields}
-    return config(**arguments, **({"conditions": conditions} if "conditions" in fields else {}))
+    for kind, prefix in (("conditions", ""), ("from_conditions", "from_")):
+        if kind in fields:
+            named = {name: values.get(prefix + name) for name in CONDITIONS}
+            arguments[kind] = {name: value for name, value in named.items() if value is not None}
+    return config(**arguments)
 
 
 def _with_flag(error: UserError, flags: dict[str, str], paths: dict[str, Path | None]) -> UserError:

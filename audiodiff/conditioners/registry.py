@@ -3,7 +3,8 @@
 Nothing heavy is imported here: the command line builds its options from `OPTIONS`.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from audiodiff.options import Option
 
@@ -23,6 +24,15 @@ OPTIONS: dict[str, Option] = {
     "reference": Option("audio", "Audio file whose timbre to take over.", "Reference clip"),
     "tempo": Option("number", "Tempo to condition on, in BPM.", "Tempo", unit="BPM", above=0, maximum=1000),
 }
+
+
+def requested(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions without those that are None or empty."""
+
+    def empty(value: Any) -> bool:
+        return value is None or (isinstance(value, str | list | tuple) and not value)
+
+    return {name: value for name, value in conditions.items() if not empty(value)}
 
 
 def conditioner_types() -> dict[str, type["Conditioner"]]:

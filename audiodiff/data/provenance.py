@@ -21,6 +21,7 @@ class Provenance:
         training_hours: duration of the training split.
         speakers: number of speakers.
         synthetic: whether clips are machine-made.
+        spoken: whether clips have texts that are spoken.
     """
 
     corpus: str
@@ -31,6 +32,7 @@ class Provenance:
     training_hours: float
     speakers: int
     synthetic: bool
+    spoken: bool = False
 
     @property
     def terms(self) -> Terms:
@@ -53,6 +55,7 @@ def provenance(manifest: Manifest) -> list[Provenance]:
             training_hours=sum(clip.seconds for clip in clips if clip.split == "train") / 3600,
             speakers=len({clip.speaker for clip in clips}),
             synthetic=any(clip.synthetic for clip in clips),
+            spoken=any(clip.text for clip in clips),
         )
         for label, clips in sorted(corpora.items())
     ]

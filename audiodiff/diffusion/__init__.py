@@ -13,7 +13,7 @@ public names can be imported from here:
 - `objective`, `weighting`, `variance`, `timestep_sampling`: what a network learns, and `denoiser`, which uses it;
 - `samplers`: tables of steps and the loop over them, presets by published name, adaptive steps, Langevin dynamics;
 - `grids`: the times of the steps, also fitted to a spectrum and stored with a model;
-- `guidance`, `windowed`, `editing`: denoisers around denoisers (`wrapper`);
+- `guidance`, `windowed`, `editing`: denoisers around denoisers (`wrapper`); `interpolation` between noises;
 - `bridge`: from a degraded signal instead of noise;
 - `likelihood`: by the probability-flow ODE and the variational bound;
 - `noise`: a pure function of seed, channel and position;
@@ -22,7 +22,7 @@ public names can be imported from here:
 
 from audiodiff.diffusion.bridge import Bridge
 from audiodiff.diffusion.denoiser import Denoiser, Losses
-from audiodiff.diffusion.editing import Inpainting, SDEdit
+from audiodiff.diffusion.editing import Inpainting, Projection, SDEdit
 from audiodiff.diffusion.grids import balanced, karras, uniform_log_snr, uniform_t, warped_angle
 from audiodiff.diffusion.grids.fitted import Spectrum, fit_grid
 from audiodiff.diffusion.grids.stored import StoredGrid
@@ -38,6 +38,7 @@ from audiodiff.diffusion.guidance import (
     GuidanceSetting,
     window_weights,
 )
+from audiodiff.diffusion.interpolation import slerp
 from audiodiff.diffusion.likelihood import bits_per_dimension, dequantize, log_likelihood, variational_bound
 from audiodiff.diffusion.noise import batch_noise, clip_seed, position_noise, step_noise
 from audiodiff.diffusion.objective import X0, Epsilon, Flow, Objective, Score, V
@@ -135,6 +136,7 @@ __all__ = [
     "Oracle",
     "Posterior",
     "PredictorCorrector",
+    "Projection",
     "RectifiedFlow",
     "SDEdit",
     "Sampler",
@@ -175,6 +177,7 @@ __all__ = [
     "position_noise",
     "recommended",
     "scaled_linear_betas",
+    "slerp",
     "step_noise",
     "uniform_log_snr",
     "uniform_t",

@@ -1,14 +1,18 @@
 """Editing: sampling that keeps parts of a signal, or starts from one. Denoisers around denoisers.
 
-- `Inpainting` replaces the estimate by the known signal where the mask is 1, so that the probability-flow ODE ends
-  there (the replacement method of Song et al. 2021, section 5, arXiv 2011.13456). That alone couples the rest too
-  weakly, since it is denoised before the known part has emerged from its noise. So the estimate of the rest is moved
-  along the gradient of log p(known | x_t), a normal density about the estimate with the variance that standard normal
-  data would have (Song et al. 2023, Pseudoinverse-Guided Diffusion Models), by at most that standard deviation.
+- `Inpainting` replaces the known part of the estimate by that of the known signal, so that the probability-flow ODE
+  ends there (the replacement method of Song et al. 2021, section 5, arXiv 2011.13456). The known part is what a linear
+  projection P keeps: x0 becomes x0 + P (known - x0). P may be a mask of positions, or a mask in another domain, such as
+  T^-1 mask T of a transform T (`Projection`). Replacement alone couples the rest too weakly, since it is denoised
+  before the known part has emerged from its noise. So the estimate of the rest is moved along the gradient of
+  log p(known | x_t), a normal density about the estimate with the variance that standard normal data would have (Song
+  et al. 2023, Pseudoinverse-Guided Diffusion Models), by at most that standard deviation.
 - `SDEdit` starts at a time below t_max from a signal with noise added; the less noise, the closer the result (Meng et
   al. 2022, arXiv 2108.01073).
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -18,18 +22,36 @@ from audiodiff.diffusion.samplers.sampler import DenoiserLike, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
 
+@dataclass(frozen=True)
+class Projection:
+    """A linear projection onto the known part of signals.
+
+    Attributes:
+        known_part: (B, C, T) -> (B, C, T), linear, idempotent and differentiable.
+        unknown: dimensions of a clip that it drops, C T minus its rank.
+    """
+
+    known_part: Callable[[Tensor], Tensor]
+    unknown: int
+
+    def __call__(self, signal: Tensor) -> Tensor:
+        """The known part of signals (B, C, T)."""
+        return self.known_part(signal)
+
+
 class Inpainting(Wrapper):
     """Inpainting: sample the unknown part of a signal given the known one.
 
     Args:
         denoiser: the model of the signals.
         known: (B, C, T) clean signals; finite where unknown.
-        mask: broadcasts against `known`: 1 where known, 0 where unknown, between for a fade.
+        mask: what is known. A tensor broadcasts against `known`: 1 where known, 0 where unknown, between for a fade.
+            A `Projection` keeps what is known.
         weight: of the gradient; 0 leaves it out and costs no backward pass. 1 is the formula, exact for white data; on
             correlated data it counts the same evidence several times, and 0.5 is closer.
     """
 
-    def __init__(self, denoiser: DenoiserLike, known: Tensor, mask: Tensor, weight: float = 0.5):
+    def __init__(self, denoiser: DenoiserLike, known: Tensor, mask: Tensor | Projection, weight: float = 0.5):
         super().__init__(denoiser)
         self.known, self.mask, self.weight = known, mask, weight
 
@@ -38,27 +60,36 @@ class Inpainting(Wrapper):
         """The denoiser's; with a gradient log_snr is -10 there at the lowest."""
         return regular_t_max(self.denoiser) if self.weight else super().t_max
 
+    def _known_part(self, signal: Tensor) -> Tensor:
+        return self.mask(signal) if isinstance(self.mask, Projection) else recordable(self.mask) * signal
+
+    def _unknown(self, like: Tensor) -> Tensor | float:
+        """Unknown dimensions of each clip, at least 1: a number, or (B, 1, 1)."""
+        if isinstance(self.mask, Projection):
+            return max(self.mask.unknown, 1)
+        return (1 - self.mask.to(like)).expand_as(like).square().sum((1, 2), True).clamp(min=1)
+
     def _modified(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
-        known, mask = recordable(self.known), recordable(self.mask)
+        known = recordable(self.known)
         if not self.weight:
             x0_hat = self._estimate(x_t, t, cond)
-            return x0_hat + mask * (known - x0_hat)
+            return x0_hat + self._known_part(known - x0_hat)
 
         def agreement(x: Tensor, cond: Any) -> tuple[Tensor, Tensor]:
             x0_hat = self._estimate(x, t, cond)
-            return -0.5 * (mask * (known - x0_hat)).square().flatten(1).sum(1), x0_hat
+            return -0.5 * self._known_part(known - x0_hat).square().flatten(1).sum(1), x0_hat
 
         slope, x0_hat = gradient(agreement, x_t, cond)
         alpha, sigma = amplitudes(self.schedule, t, x_t)
         # sigma^2 / alpha of Tweedie's formula, and the variance sigma^2 / (alpha^2 + sigma^2) of the estimate.
-        unknown = (1 - mask.to(x0_hat)).expand_as(x0_hat)
-        pull = unknown * self.weight * (alpha**2 + sigma**2) / alpha * slope
+        pull = self.weight * (alpha**2 + sigma**2) / alpha * slope
+        pull = pull - self._known_part(pull)
         # At most the estimate's standard deviation: on strongly correlated data the gradient adds up to more, and
         # would diverge over the steps.
         most = sigma / (alpha**2 + sigma**2) ** 0.5
-        size = (pull.square().sum((1, 2), True) / unknown.square().sum((1, 2), True).clamp(min=1e-12)).sqrt()
+        size = (pull.square().sum((1, 2), True) / self._unknown(pull)).sqrt()
         pull = pull * (most / size.clamp(min=1e-12)).clamp(max=1)
-        return x0_hat + pull + mask * (known - x0_hat)
+        return x0_hat + pull + self._known_part(known - x0_hat)
 
 
 class SDEdit(Wrapper):

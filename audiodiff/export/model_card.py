@@ -56,6 +56,8 @@ Mel spec: {spec}"""
 SYNTHETIC = """**Synthetic voices.** {corpora}: these clips are the output of text-to-speech programs, not recordings of
 people. A voice that is trained on them is the voice of nobody, and what it says is synthetic speech."""
 
+RENDERED = "**Synthetic clips.** {corpora}: these clips are rendered by programs, not recorded."
+
 # By teacher: what a program that makes training data was itself trained on, as its authors say.
 TEACHERS = {
     "hibari": "hibari-tts was distilled from the voice af_heart of Kokoro-82M; its pronunciations of unknown words "
@@ -289,12 +291,18 @@ def _distinct(manifests: Sequence[Manifest]) -> Iterator[Manifest]:
 
 def _synthetic(corpora: Sequence[Provenance]) -> str:
     """What a card says of synthetic data; empty without any."""
-    names = dict.fromkeys(corpus.corpus for corpus in corpora if corpus.synthetic)
-    if not names:
-        return ""
-    teachers = {name.partition("-")[0] for name in names}  # hibari-shifted is read by hibari
-    origins = " ".join(origin for name, origin in TEACHERS.items() if name in teachers)
-    return f"\n{SYNTHETIC.format(corpora=', '.join(names))} {origins}".rstrip() + "\n"
+    spoken, others = (
+        dict.fromkeys(corpus.corpus for corpus in corpora if corpus.synthetic and corpus.spoken == kind)
+        for kind in (True, False)
+    )
+    parts = []
+    if spoken:
+        teachers = {name.partition("-")[0] for name in spoken}  # hibari-shifted is read by hibari
+        origins = " ".join(origin for name, origin in TEACHERS.items() if name in teachers)
+        parts.append(f"{SYNTHETIC.format(corpora=', '.join(spoken))} {origins}".rstrip())
+    if others:
+        parts.append(RENDERED.format(corpora=", ".join(others)))
+    return "".join(f"\n{part}\n" for part in parts)
 
 
 def _corpus(corpus: Provenance) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from audiodiff.conditioners.conditioner import Conditioner, RandomRows, as_list
+from audiodiff.conditioners.registry import requested
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.objective import Objective
@@ -211,15 +212,6 @@ class DiffusionModel(PretrainedModel):
         learned = {SCHEDULE: self.schedule} if isinstance(self.schedule, nn.Module) else {}
         conditioners = {f"{CONDITIONERS}{part.name}.": part for part in self.conditioners}
         return super()._parts() | learned | conditioners
-
-
-def requested(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Conditions without those that are None or empty."""
-
-    def empty(value: Any) -> bool:
-        return value is None or (isinstance(value, str | list | tuple) and not value)
-
-    return {name: value for name, value in conditions.items() if not empty(value)}
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,15 +6,14 @@ it makes what follows (`diffusion.editing.Inpainting`), a variation begins with 
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsFloat
 
 import torch
 from torch import Tensor
 
-from audiodiff.audio.io import Audio, resample
+from audiodiff.audio.io import Audio
 from audiodiff.audio.loudness import normalize_peak
 from audiodiff.diffusion.editing import Inpainting, SDEdit
 from audiodiff.diffusion.samplers.sampler import NotFinite
@@ -24,7 +23,8 @@ from audiodiff.models.codec import autoencoder
 from audiodiff.options import whole_number
 from audiodiff.pipelines import seeds
 from audiodiff.pipelines.clip_sampler import LOWER_GUIDANCE, ClipSampler
-from audiodiff.pipelines.options import GenerationConfig
+from audiodiff.pipelines.inputs import fit_clip
+from audiodiff.pipelines.options import GenerationConfig, configure
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.pipelines.steering import describe_guidance, guidance_of
 
@@ -78,7 +78,7 @@ class AudioGenerator(Pipeline):
         Raises:
             UserError: as `check`, or samples that are not finite.
         """
-        config = configure(config, options)
+        config = configure(config or GenerationConfig, options)
         single = count is None and clip_seeds is None
         clips = None if count is None else whole_number(count, "count", 0)
         numbers = seeds.resolve(config.seed, clip_seeds, clips)
@@ -193,16 +193,7 @@ class AudioGenerator(Pipeline):
         yield from chunks
 
     def _fit(self, given: Audio) -> Tensor:
-        """A clip (T,), (C, T) or (1, C, T) at the model's sample rate and with its number of channels (C, T)."""
-        samples = torch.atleast_2d(given.samples)
-        samples = samples[0] if samples.ndim == 3 and len(samples) == 1 else samples
-        if samples.ndim > 2:
-            raise UserError("the audio", f"samples of shape {tuple(samples.shape)}", "pass one clip (C, T)")
-        if len(samples) not in (1, 2):
-            raise UserError("the audio", f"{len(samples)} channels", "pass one or two, channels first")
-        if len(samples) > self.model.channels:
-            samples = samples.mean(0, keepdim=True)
-        return resample(samples.expand(self.model.channels, -1).contiguous(), given.sample_rate, self.sample_rate)
+        return fit_clip(given, self.model.channels, self.sample_rate)
 
     def _audible(self, given: Audio) -> Tensor:
         fitted = self._fit(given)
@@ -239,12 +230,3 @@ class AudioGenerator(Pipeline):
         if samples < 1:
             raise UserError(f"seconds {config.seconds:g}", "less than a sample", "raise it")
         return max(round(samples / self.model.stride), 1) * self.model.stride if config.loop else samples
-
-
-def configure(config: GenerationConfig | None, options: Mapping[str, Any]) -> GenerationConfig:
-    """A configuration with options overridden; names that are not its fields are those of conditions."""
-    config, names = config or GenerationConfig(), {field.name for field in fields(GenerationConfig)}
-    conditions = {name: value for name, value in options.items() if name not in names}
-    own = {name: value for name, value in options.items() if name in names}
-    conditions = {**config.conditions, **own.pop("conditions", {}), **conditions}
-    return replace(config, **own, conditions=conditions)

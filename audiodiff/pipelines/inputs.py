@@ -1,4 +1,4 @@
-"""What users pass in Python, converted once and checked: mels, seeds and other numbers."""
+"""What users pass in Python, converted once and checked: clips, mels, seeds and other numbers."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
@@ -8,11 +8,29 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from audiodiff.audio.arrays import real_tensor
+from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.mel import MelSpec, full_scale
 from audiodiff.errors import UserError
 
 Mels = Tensor | ArrayLike | Sequence[Tensor | ArrayLike]
 _LOUDEST = 100.0  # amplitudes a mel may be above full scale: 40 dB
+
+
+def fit_clip(audio: Audio, channels: int, sample_rate: int) -> Tensor:
+    """A clip (T,), (C, T) or (1, C, T) at another sample rate, (channels, T'): mono is repeated, stereo mixed to mono.
+
+    Raises:
+        UserError: several clips, or other than one or two channels.
+    """
+    samples = torch.atleast_2d(audio.samples)
+    samples = samples[0] if samples.ndim == 3 and len(samples) == 1 else samples
+    if samples.ndim > 2:
+        raise UserError("the audio", f"samples of shape {tuple(samples.shape)}", "pass one clip (C, T)")
+    if len(samples) not in (1, 2):
+        raise UserError("the audio", f"{len(samples)} channels", "pass one or two, channels first")
+    if len(samples) > channels:
+        samples = samples.mean(0, keepdim=True)
+    return resample(samples.expand(channels, -1).contiguous(), audio.sample_rate, sample_rate)
 
 
 def mel_tensors(mel: Mels, spec: MelSpec) -> Tensor | list[Tensor]:

@@ -5,9 +5,9 @@ Nothing heavy is imported here: the command line builds its help from these decl
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from audiodiff.conditioners import registry
 from audiodiff.errors import UserError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 24 * 3600
 MIN_NOISE_LEVEL = 1e-3
+ConfigT = TypeVar("ConfigT", bound="SteeringOptions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +279,19 @@ class GenerationConfig(SteeringOptions):
     def record(self) -> dict[str, Any]:
         """All options as JSON, conditions by their names; audio as the SHA-256 of its samples."""
         return super().record() | ({"init_noise_level": None} if self.init_audio is None else {})
+
+
+def configure(config: ConfigT | type[ConfigT], options: Mapping[str, Any]) -> ConfigT:
+    """A configuration, or the default one of a class, with options overridden.
+
+    Names that are not its fields are those of conditions.
+    """
+    names = {field.name for field in fields(config)}
+    conditions = {name: value for name, value in options.items() if name not in names}
+    own = {name: value for name, value in options.items() if name in names}
+    default = {} if isinstance(config, type) else config.conditions
+    own["conditions"] = {**default, **own.pop("conditions", {}), **conditions}
+    return config(**own) if isinstance(config, type) else replace(config, **own)
 
 
 def check_audio(name: str, value: Any) -> None:

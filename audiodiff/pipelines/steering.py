@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
+from audiodiff.conditioners.registry import requested
 from audiodiff.diffusion.guidance.composition import Composed, Composition, window_weights
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.sampler import DenoiserLike
 from audiodiff.diffusion.windowed import Windowed
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
-from audiodiff.models.diffusion_model import requested
 from audiodiff.nn.condition import Condition
 from audiodiff.pipelines.guidance_options import GuidanceOptions
 from audiodiff.pipelines.guides import guide

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff.audio.average_spectrum import BANDS, AverageSpectrum
+from audiodiff.audio.average_spectrum import BANDS, AverageSpectrum, filter_like
 from audiodiff.errors import UserError
 
 RATE = 16000
@@ -101,3 +101,15 @@ def test_silence_and_nonsense_are_refused():
     for decibels in ([0.0], [0.0, math.nan]):
         with pytest.raises(ValueError, match="two finite bands"):
             AverageSpectrum(decibels, RATE)
+
+
+def test_a_signal_is_filtered_to_the_spectrum_of_another_one():
+    generator = torch.Generator().manual_seed(0)
+    signal, other = torch.randn(2, 1, 16000, generator=generator)
+    other = AverageSpectrum([10.0, 0.0, -15.0], 8000).color(other)
+    found = AverageSpectrum.from_signals([filter_like(signal, 3 * other, 8000, 40.0)], 8000, 12).decibels
+    wanted = AverageSpectrum.from_signals([other], 8000, 12).decibels
+    differences = torch.tensor(found) - torch.tensor(wanted)
+    assert float((differences - differences.mean()).abs().max()) < 1.5
+    limited = AverageSpectrum.from_signals([filter_like(signal, other, 8000, 3.0)], 8000, 12).decibels
+    assert max(limited) - min(limited) < 8 < max(wanted) - min(wanted)

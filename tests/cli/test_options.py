@@ -61,6 +61,7 @@ def arguments(verb: str, folder) -> list[str]:
     out = str(folder / f"out-{verb}")
     needed = {
         "generate": ["--model", music, "--out", out, "--overwrite", "--label=kick", "--seconds", "0.1", "--steps=2"],
+        "edit": [tone, "--model", music, "--out", f"{out}.wav", "--overwrite", "--noise-level", "0.5", "--steps", "2"],
         "render": [tone, "--model", vocoder, "--out", out, "--overwrite", "--steps", "2"],
         "evaluate": ["--model", vocoder, "--data", data, "--report", out],
         "benchmark": ["--model", vocoder, "--data", data, "--out", out],
@@ -71,6 +72,7 @@ def arguments(verb: str, folder) -> list[str]:
         "compress": [vocoder, "--data", data, "--out", out],
         "prepare": [f"folder:{folder / 'absent'}", "--out", out],
         "demo": ["--model", str(folder / "absent")],
+        "search": [str(folder / "absent"), "rain", "--model", str(folder / "absent")],
         "say": ["Yes.", "--voice", str(folder / "voice"), "--out", f"{out}.wav", "--steps", "2"],
         "upsample": [tone, "--model", str(folder / "upsampler"), "--out", out, "--overwrite"],
     }  # fmt: skip
@@ -114,6 +116,7 @@ def test_numbers_that_cannot_be_are_one_line(verb, option, inputs):
 def test_every_verb_with_numbers_is_swept():
     assert {verb for verb, _ in CASES} == {
         "generate",
+        "edit",
         "render",
         "evaluate",
         "benchmark",
@@ -126,6 +129,7 @@ def test_every_verb_with_numbers_is_swept():
         "demo",
         "say",
         "upsample",
+        "search",
     }
     assert len(CASES) > 20
 

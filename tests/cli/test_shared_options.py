@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from audiodiff.audio.io import FORMATS
+from audiodiff.cli.edit import edit
 from audiodiff.cli.generate import generate
 from audiodiff.cli.options import command_options, expand_options, option_help
 from audiodiff.cli.render import render
@@ -17,6 +18,7 @@ from audiodiff.conditioners.registry import OPTIONS as CONDITIONS
 from audiodiff.errors import UserError
 from audiodiff.options import Option, option, options_of
 from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.edit_options import EditConfig
 from audiodiff.pipelines.guidance_options import GuideOptions
 from audiodiff.pipelines.options import GenerationConfig, SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
@@ -33,6 +35,14 @@ def test_generate_offers_what_the_api_takes(make_music):
     assert declared | set(options_of(FileOptions)) <= parameters(generate)
     assert set(command_options(GenerationConfig)) == declared == set(GenerationConfig().record())
     assert {field.name for field in dataclasses.fields(GenerationConfig)} - {"conditions"} <= declared
+
+
+def test_edit_offers_what_the_api_takes():
+    declared = set(options_of(EditConfig)) | set(CONDITIONS) | {f"from_{name}" for name in CONDITIONS}
+    assert declared <= parameters(edit)
+    assert set(command_options(EditConfig)) == declared == set(EditConfig(noise_level=0.5).record())
+    flags = [option.flag_for(name) for name, option in command_options(EditConfig).items()]
+    assert len(flags) == len(set(flags)) and "--from-label" in flags
 
 
 def test_render_offers_what_the_api_takes():
@@ -64,7 +74,7 @@ def test_formats_are_those_that_are_written():
 
 
 def test_every_shared_option_is_explained():
-    for config in (GenerationConfig, SynthesisOptions, FileOptions):
+    for config in (GenerationConfig, EditConfig, SynthesisOptions, FileOptions):
         for name, declared in command_options(config).items():
             assert declared.help[0].isupper() and declared.help.endswith("."), name
             assert declared.label or config is FileOptions, name

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tiny_models import make_model
+from tiny_models import make_audio_text, make_model
 
 from audiodiff.audio.mel import PRESETS
 from audiodiff.data.manifest import Clip, Manifest
@@ -107,3 +107,14 @@ def test_the_card_of_a_vocoder_lists_its_named_settings():
     assert "setting" not in unnamed and unnamed.endswith(")")
     named = described(make_model(settings=[Setting("fast", 1, "ddim", 8), Setting("good", 4)]), "mine", 1000)
     assert "| fast | 1 | ddim | 8 iterations |\n| good | 4 | recommended | 32 iterations |\n\nThe first" in named
+
+
+def test_the_card_of_an_audio_text_embedding_tells_rendered_clips_from_synthetic_voices(tmp_path):
+    model = make_audio_text()
+    clips = tuple(
+        Clip(f"instruments/{number}", "a.flac", 3600.0, 8000, license="MIT", synthetic=True, caption="kick")
+        for number in range(2)
+    )
+    card = model_card(model, "audio-text", [("", record())], ["MIT"], [Manifest(clips, tmp_path)], "- Young.")
+    assert "audiodiff search FOLDER" in card and "pipeline_tag: zero-shot-audio-classification" in card
+    assert "**Synthetic clips.** instruments: " in card and "voice" not in card.lower()

@@ -8,8 +8,8 @@ import torch
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
-from audiodiff.pipelines.audio_generator import AudioGenerator, configure
-from audiodiff.pipelines.options import GenerationConfig
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.options import GenerationConfig, configure
 from audiodiff.pipelines.steering import guidance_of
 
 RATE = 8000
@@ -116,7 +116,7 @@ def test_a_checkpoint_keeps_prompts_and_guidance(make_prompted, tmp_path):
         assert not close(clip(again, prompt="rain", **{name: value}), found, 1e-4), name
     assert torch.equal(clip(again), clip(again, prompt=""))  # nothing to guide to
     assert (
-        again.settings(configure(None, {"prompt": "rain"})).items()
+        again.settings(configure(GenerationConfig(), {"prompt": "rain"})).items()
         >= {
             "guidance_scale": 3.0,
             "guidance_rescale": 0.5,
@@ -133,11 +133,11 @@ def test_a_checkpoint_keeps_prompts_and_guidance(make_prompted, tmp_path):
 )
 def test_recorded_settings_generate_the_same_clip(make_prompted, options):
     generator = AudioGenerator(make_prompted(guidance=GuidanceSetting(3.0, 0.5, -4.0, 6.0)))
-    settings = generator.settings(configure(None, {"prompt": "rain"} | options))
+    settings = generator.settings(configure(GenerationConfig(), {"prompt": "rain"} | options))
     recorded = {name: settings[name] for name in ("prompt", "guidance_scale", "guidance_rescale", "guidance_interval")}
     assert None not in recorded.values()
     assert torch.equal(clip(generator, **recorded), clip(generator, prompt="rain", **options))
-    assert generator.settings(configure(None, recorded)) == settings
+    assert generator.settings(configure(GenerationConfig(), recorded)) == settings
 
 
 def test_outside_of_its_interval_guidance_costs_nothing(generator, monkeypatch):
@@ -227,7 +227,7 @@ def test_guidance_of_a_request():
             return {}
 
     def of(**options):
-        return guidance_of(configure(None, options), Model)
+        return guidance_of(configure(GenerationConfig(), options), Model)
 
     assert of(prompt="rain") == Model.guidance and of() == GuidanceSetting()
     assert of(prompt="rain", guidance_scale=1) == GuidanceSetting()

@@ -1,0 +1,150 @@
+"""Rewriting an audio file with parts replaced: every other sample is that of the file, bit for bit.
+
+Files of a format that keeps every sample (WAV, FLAC, AIFF and others, of integers or floating point) are copied in
+their own encoding, block by block. What other files (MP3, Ogg, MPEG-4) decode to is written as 32-bit floating point,
+which holds it exactly.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+from torch import Tensor
+
+from audiodiff.audio.io import Disk, unwritable
+from audiodiff.audio.reading.audio_file import AudioFile
+from audiodiff.errors import UserError
+from audiodiff.files import atomic_write
+
+_BLOCK = 1 << 16
+# Bits of the encodings that hold integers; those of the companded ones after decoding.
+_INTEGERS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ULAW": 16, "ALAW": 16}
+_FLOATS = ("FLOAT", "DOUBLE")
+_SUFFIXES = {".wav": "WAV", ".flac": "FLAC"}
+
+
+class Replacement(NamedTuple):
+    """Samples (C, stop - start) in place of [start, stop) of a file; before 0 and beyond the end they are added."""
+
+    start: int
+    stop: int
+    samples: Tensor
+
+
+class Encoding(NamedTuple):
+    """How a file is written: libsndfile's names, and whether samples are copied as they are encoded."""
+
+    format: str
+    subtype: str
+    copied: bool
+
+
+def encoding_for(source: AudioFile, target: Path) -> Encoding:
+    """The encoding of a file that is to hold all samples of another one.
+
+    Args:
+        source: the file that is read.
+        target: the file that is to be written; its suffix decides the format: that of the source, WAV or FLAC.
+
+    Raises:
+        UserError: the format does not hold the samples of the source.
+    """
+    found = _native(source)
+    suffix = target.suffix.lower()
+    if found is None:
+        found = Encoding("WAV", "FLOAT", False)
+    if suffix == source.path.suffix.lower() and found.copied:
+        return found
+    if suffix not in _SUFFIXES:
+        raise UserError(target, f"{suffix.lstrip('.')!r} is not a format that keeps every sample", "use .wav or .flac")
+    kind = _SUFFIXES[suffix]
+    if found.subtype not in soundfile.available_subtypes(kind):
+        raise UserError(target, f"{kind} does not hold the samples of {source.path} ({found.subtype})", "use .wav")
+    return Encoding(kind, found.subtype, found.copied)
+
+
+def default_suffix(source: AudioFile) -> str:
+    """The suffix of a file that keeps every sample of another one: its own, or .wav."""
+    return ".wav" if _native(source) is None else source.path.suffix
+
+
+def rewrite(source: AudioFile, target: Path, replacements: Sequence[Replacement], encoding: Encoding) -> int:
+    """Write a file with parts replaced, atomically; returns its samples per channel.
+
+    Args:
+        source: the file.
+        target: to write.
+        replacements: in order, apart from each other.
+        encoding: of `encoding_for`.
+
+    Raises:
+        UserError: the target cannot be written, or the source cannot be read.
+
+    Warns:
+        UserWarning: replaced samples are above full scale and clipped.
+    """
+    rate, channels, samples = source.sample_rate, source.channels, 0
+    with atomic_write(target) as temporary, Disk(temporary, "w+") as disk:
+        try:
+            with soundfile.SoundFile(disk, "w", rate, channels, encoding.subtype, format=encoding.format) as file:
+                for block in _spliced(source, target, replacements, encoding):
+                    file.write(block)
+                    samples += len(block)
+                    if disk.error:
+                        break
+        except soundfile.LibsndfileError as error:
+            raise unwritable(target, rate, error) from error
+        if disk.error:
+            raise disk.error
+    return samples
+
+
+def _native(source: AudioFile) -> Encoding | None:
+    """The encoding of a file whose samples can be copied; None of others."""
+    try:
+        with soundfile.SoundFile(source.path) as file:
+            known = file.subtype in _INTEGERS or file.subtype in _FLOATS
+            return Encoding(file.format, file.subtype, True) if known and file.frames == source.samples else None
+    except soundfile.LibsndfileError:
+        return None
+
+
+def _spliced(
+    source: AudioFile, target: Path, replacements: Sequence[Replacement], encoding: Encoding
+) -> Iterator[np.ndarray]:
+    at = 0
+    for replacement in replacements:
+        yield from _blocks(source, at, max(replacement.start, 0), encoding)
+        yield _encoded(replacement.samples, target, encoding)
+        at = max(min(replacement.stop, source.samples), 0)
+    yield from _blocks(source, at, source.samples, encoding)
+
+
+def _blocks(source: AudioFile, start: int, stop: int, encoding: Encoding) -> Iterator[np.ndarray]:
+    """The samples [start, stop) of a file as they are encoded, in blocks (T, C)."""
+    if stop <= start:
+        return
+    if not encoding.copied:
+        yield from source.blocks(start, stop - start)
+        return
+    dtype = "int32" if encoding.subtype in _INTEGERS else "float64"
+    with soundfile.SoundFile(source.path) as file:
+        file.seek(start)
+        for position in range(start, stop, _BLOCK):
+            yield file.read(min(_BLOCK, stop - position), dtype, always_2d=True)
+
+
+def _encoded(samples: Tensor, target: Path, encoding: Encoding) -> np.ndarray:
+    """Samples (C, T) in the type in which those of the file are copied, (T, C)."""
+    values = np.ascontiguousarray(samples.double().numpy().T)
+    bits = _INTEGERS.get(encoding.subtype)
+    if bits is None:
+        return values if encoding.copied else values.astype(np.float32)
+    if values.size and (peak := np.abs(values).max()) > 1:
+        warnings.warn(f"{target}: peak {peak:.2f} is above full scale and is clipped", stacklevel=3)
+    full = 1 << (bits - 1)
+    lowest = 1 - full if encoding.subtype.endswith("LAW") else -full  # of which libsndfile takes the negative
+    return (np.clip(np.round(values * full), lowest, full - 1).astype(np.int64) << (32 - bits)).astype(np.int32)

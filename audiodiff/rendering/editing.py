@@ -1,0 +1,163 @@
+"""Editing of files: an edited file, or several variations of it, each with its sidecar.
+
+Only windows of the file are read into memory, and whatever is not edited is copied (`audio.rewriting`).
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from audiodiff.audio.reading.audio_file import AudioFile
+from audiodiff.audio.rewriting import Encoding, Replacement, default_suffix, encoding_for, rewrite
+from audiodiff.errors import UserError
+from audiodiff.files import check_writable
+from audiodiff.pipelines.audio_editor import AudioEditor
+from audiodiff.pipelines.edit_options import EditConfig
+from audiodiff.pipelines.pipeline import Progress
+from audiodiff.pipelines.regions import find_regions
+from audiodiff.pipelines.seeds import clip_seeds
+from audiodiff.rendering import sidecar
+from audiodiff.rendering.jobs import Job, Outcome, unfinished_batches
+
+COMMAND = "audiodiff edit"
+BATCH_SIZE = 8  # variations at once
+
+
+class FileRecording:
+    """A file as a `Recording`, of which parts are read.
+
+    Args:
+        file: open; stays open.
+    """
+
+    def __init__(self, file: AudioFile):
+        self.file, self.name = file, str(file.path)
+        self.sample_rate, self.samples, self.channels = file.sample_rate, file.samples, file.channels
+        if not self.samples:
+            raise UserError(file.path, "holds no samples", "choose another")
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """The samples [start, stop): (C, stop - start).
+
+        Raises:
+            UserError: damaged, or not finite.
+        """
+        blocks = list(self.file.blocks(start, stop - start)) if stop > start else []
+        signal = np.concatenate(blocks or [np.zeros((0, self.channels), np.float32)])
+        if not np.isfinite(signal).all():
+            raise UserError(self.file.path, "holds NaN or infinite samples", "repair the recording")
+        return torch.from_numpy(np.ascontiguousarray(signal.T))
+
+
+def edit_file(
+    editor: AudioEditor,
+    source: str | Path,
+    config: EditConfig,
+    out: str | Path | None = None,
+    variations: int = 1,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> tuple[Outcome, list[Path]]:
+    """Edit a file, and write what does not exist.
+
+    Args:
+        editor: the model.
+        source: the file; it is not changed.
+        config: what to change.
+        out: the file to write, in the format of the source, WAV or FLAC; None: `NAME-edited` here, in the format of
+            the source if that keeps every sample, else WAV.
+        variations: how many; of several, the number of each is added to its name.
+        overwrite: replace existing files, also those of others.
+        quiet: no progress bar.
+
+    Returns:
+        What was done, and all paths.
+
+    Raises:
+        UserError: the source cannot be read, is silent, or is the target; the target cannot be written, or exists and
+            is not ours or was made with other settings; or as `AudioEditor.edit`.
+    """
+    if variations < 1:
+        raise UserError(f"variations {variations}", "must be at least 1", "give 1 or more")
+    with AudioFile(source) as file:
+        recording = FileRecording(file)
+        editor.check(config, recording.channels, variations)
+        find_regions(recording, config)
+        out = Path(out or f"{file.path.stem}-edited{default_suffix(file)}")
+        paths = [out.with_name(f"{out.stem}-{n:04d}{out.suffix}") for n in range(variations)]
+        paths = paths if variations > 1 else [out]
+        encoding = encoding_for(file, out)
+        jobs = _jobs(editor, file, config, paths, overwrite)
+        outcome = Outcome(skipped=sum(not job.missing for job in jobs))
+        with tqdm(desc="editing", unit="step", disable=quiet or None) as bar:
+            for batch in unfinished_batches(jobs, BATCH_SIZE):
+                _edit(editor, recording, config, batch, encoding, outcome, bar)
+        return outcome, paths
+
+
+def _jobs(
+    editor: AudioEditor, file: AudioFile, config: EditConfig, paths: Sequence[Path], overwrite: bool
+) -> list[Job]:
+    """What is to be written, with the sidecars of what exists."""
+    with file.path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    shared = {"input_hash": digest, "model_hash": editor.model_hash, **editor.settings(config)}
+    jobs = []
+    for number, path in enumerate(paths):
+        if path.resolve() == file.path.resolve():
+            raise UserError(path, "would be overwritten by its own edit", "choose another --out")
+        check_writable(path)
+        sidecar.check_name(path)
+        seeds = {"clip_seed": clip_seeds(config.seed, len(paths))[number]}
+        if config.morph_seed is not None:
+            seeds["morph_clip_seed"] = clip_seeds(config.morph_seed, len(paths))[number]
+        settings = shared | seeds
+        jobs.append(Job(path, settings, {} if overwrite else sidecar.read_matching(path, COMMAND, settings)))
+    return jobs
+
+
+def _edit(
+    editor: AudioEditor,
+    recording: FileRecording,
+    config: EditConfig,
+    jobs: Sequence[Job],
+    encoding: Encoding,
+    outcome: Outcome,
+    bar: tqdm,
+) -> None:
+    """Edit a batch of variations, and write those that are missing."""
+
+    def advance(progress: Progress) -> None:
+        bar.total = progress.total
+        bar.update(progress.done - bar.n)
+
+    started, rate = time.perf_counter(), recording.sample_rate
+    numbers, others = ([job.settings.get(key, 0) for job in jobs] for key in ("clip_seed", "morph_clip_seed"))
+    patches = list(editor.patches(recording, config, numbers, advance, others))
+    edited = len(jobs) * sum(patch.stop - patch.start for patch in patches) / rate
+    entries = {
+        "input": str(recording.file.path),
+        "edited": [[patch.start / rate, patch.stop / rate] for patch in patches],
+        "precision": editor.precision,
+        "device": str(editor.device),
+        "batch_size": len(jobs),
+        "sample_rate": rate,
+        "channels": recording.channels,
+        "real_time_factor": edited / (time.perf_counter() - started),
+    }
+    for number, job in enumerate(jobs):
+        if job.missing:
+            parts = [Replacement(patch.start, patch.stop, patch.samples[number]) for patch in patches]
+            sidecar.write_with_sidecar(
+                job.path,
+                lambda path, parts=parts: rewrite(recording.file, path, parts, encoding),
+                COMMAND,
+                job.settings | entries,
+            )
+            outcome.written += 1

@@ -1,0 +1,283 @@
+"""Editing: what is named changes, and nothing else does; at the borders nothing clicks; levels and places stay."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiodiff.audio.io import Audio
+from audiodiff.errors import UserError
+from audiodiff.pipelines.audio_editor import AudioEditor, EditConfig
+from audiodiff.pipelines.edit_options import configure_edit
+
+RATE = 8000
+FADE = 160
+
+
+@pytest.fixture(scope="module", params=["waveform", "latents"])
+def either(request, make_music, make_latent_music) -> AudioEditor:
+    return AudioEditor(make_music() if request.param == "waveform" else make_latent_music())
+
+
+@pytest.fixture(scope="module")
+def mono(make_music) -> AudioEditor:
+    return AudioEditor(make_music(channels=1))
+
+
+def take(samples: int = 4000, channels: int = 2, rate: int = RATE) -> Audio:
+    """Tones at a place of their own for each channel, and some noise."""
+    time = torch.arange(samples) / rate
+    tones = [(2 * math.pi * (220 + 110 * channel) * time).sin() * 0.2 for channel in range(channels)]
+    hiss = torch.randn(channels, samples, generator=torch.Generator().manual_seed(3))
+    return Audio(torch.stack(tones) + 0.01 * hiss, rate)
+
+
+def same(edited: Audio, original: Audio, *changed: tuple[int, int]) -> None:
+    """Whether exactly these stretches differ."""
+    assert edited.samples.shape == original.samples.shape
+    differs = (edited.samples != original.samples).any(0)
+    expected = torch.zeros_like(differs)
+    for start, stop in changed:
+        expected[start:stop] = True
+        assert differs[start:stop].float().mean() > 0.95
+    assert not differs[~expected].any()
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_only_the_regions_change(either, rate, channels):
+    original = take(rate // 2, channels, rate)
+    edited = either.edit(original, regions=["0.1:0.2", (0.3, 0.42)], steps=2)
+    assert edited.sample_rate == rate and edited.samples.isfinite().all()
+    same(edited, original, (round(0.1 * rate), round(0.2 * rate)), (round(0.3 * rate), round(0.42 * rate)))
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.floats(0, 0.45), st.floats(0.01, 0.5), st.sampled_from([None, 0.0, 0.02]))
+def test_any_region_of_any_clip(mono, start, length, context):
+    original, stop = take(4000, 1), min(start + length, 0.5)
+    edited = mono.edit(original, regions=[(start, stop)], steps=1, context=context)
+    same(edited, original, (round(start * RATE), round(stop * RATE)))
+
+
+def test_what_is_extended_begins_and_ends_with_the_clip(either):
+    original = take()
+    edited = either.edit(original, extend_left=0.1, extend_right=0.25, steps=2).samples
+    assert edited.shape == (2, 800 + 4000 + 2000) and edited.isfinite().all()
+    assert torch.equal(edited[:, 800 + FADE : 4800 - FADE], original.samples[:, FADE:-FADE])
+    assert edited[:, :800].std() > 0 and edited[:, 4800:].std() > 0
+    assert either.edit(original, extend_right=0.1, steps=2).samples.shape == (2, 4800)
+
+
+def test_gaps_are_filled(either):
+    original = take()
+    original.samples[:, 1000:1500] = 0
+    original.samples[0, 2000:2600] = 0  # the other channel sounds
+    original.samples[:, 3000:3020] = 0  # shorter than a gap
+    original.samples[:, 3700:] = 0  # the end
+    edited = either.edit(original, fill_gaps=True, steps=2)
+    same(edited, original, (1000, 1500))
+    with pytest.raises(UserError, match=r"fill_gaps: .*no gap"):
+        either.edit(take(), fill_gaps=True, steps=2)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_a_band_changes_alone(mono, rate):
+    original = take(rate // 2, 2, rate)
+    edited = mono.edit(original, regions=["0.1:0.4"], band="1000:2000", steps=2, labels=["snare"])
+    start, stop = round(0.1 * rate), round(0.4 * rate)
+    assert torch.equal(edited.samples[:, :start], original.samples[:, :start])
+    assert torch.equal(edited.samples[:, stop:], original.samples[:, stop:])
+    change = torch.fft.rfft((edited.samples - original.samples)[:, start:stop]).abs().square().sum(0)
+    hertz = torch.fft.rfftfreq(stop - start, 1 / rate)
+    inside = (hertz > 900) & (hertz < 2100)
+    assert change[inside].sum() > 0.98 * change.sum() > 0
+
+
+def test_a_region_does_not_depend_on_what_is_far_from_it(either):
+    """A window is read around each region, and no more."""
+    original = take(40_000)
+    other = Audio(original.samples.clone(), RATE)
+    other.samples[:, 8000:32_000] = 0.1
+    options = {"regions": ["0.1:0.2", "4.7:4.8"], "steps": 2}
+    one, two = (either.edit(clip, **options).samples for clip in (original, other))
+    assert torch.equal(one[:, :2000], two[:, :2000]) and torch.equal(one[:, 37_000:], two[:, 37_000:])
+
+
+def test_variations_differ_and_the_first_is_the_single_one(either):
+    original, options = take(), {"regions": ["0.1:0.3"], "steps": 2, "seed": 4}
+    several = either.edit(original, count=3, **options).samples
+    assert several.shape == (3, 2, 4000) and not torch.allclose(several[0], several[1], atol=1e-4)
+    torch.testing.assert_close(either.edit(original, **options).samples, several[0], rtol=0, atol=1e-4)
+    assert torch.equal(either.edit(original, **options).samples, either.edit(original, **options).samples)
+
+
+def test_labels_and_guidance_change_the_region(mono):
+    original = take(channels=1)
+    wishes = ({}, {"labels": ["kick"]}, {"labels": ["snare"]}, {"labels": ["snare"], "guidance_scale": 3.0})
+    clips = [mono.edit(original, regions=["0.1:0.3"], steps=2, **wish).samples for wish in wishes]
+    assert all(not torch.allclose(clips[i], clips[j], atol=1e-4) for i in range(4) for j in range(i))
+
+
+def test_the_noise_level_is_the_distance(mono):
+    original = take(channels=1)
+    distances = [
+        float((mono.edit(original, noise_level=level, steps=4).samples - original.samples).square().mean())
+        for level in (0.05, 0.4, 0.9)
+    ]
+    assert distances == sorted(distances) and distances[0] < 0.1 * float(original.samples.square().mean())
+
+
+def test_an_inversion_leads_back_and_a_label_away(mono):
+    original, options = take(channels=1), {"steps": 40, "noise_level": 0.7}
+    back = mono.edit(original, from_labels=["kick"], labels=["kick"], **options).samples
+    other = mono.edit(original, from_labels=["kick"], labels=["snare"], **options).samples
+    errors = [float((clip - original.samples).square().mean().sqrt()) for clip in (back, other)]
+    assert errors[0] < 0.05 * float(original.samples.std()) and errors[1] > 2 * errors[0]
+
+
+def test_a_morph_goes_from_one_clip_to_the_other(mono):
+    original, other = take(1600, 1), Audio(0.3 * (0.9 * torch.arange(1600)).sin(), RATE)
+    options = {"morph_with": other, "steps": 40, "noise_level": 0.7}
+    clips = [mono.edit(original, morph=weight, **options).samples for weight in (0.0, 0.5, 1.0)]
+    to_first = [float((clip - original.samples).square().mean()) for clip in clips]
+    to_other = [float((clip - other.samples).square().mean()) for clip in clips]
+    assert to_first == sorted(to_first) and to_other == sorted(to_other, reverse=True)
+    levels = [float(clip.square().mean().sqrt()) for clip in clips]
+    ends = [float(clip.samples.square().mean().sqrt()) for clip in (original, other)]
+    assert levels == pytest.approx([ends[0], (ends[0] * ends[1]) ** 0.5, ends[1]], rel=1e-3)
+
+
+def test_a_morph_goes_from_one_seed_to_the_other(either):
+    original, options = take(), {"regions": ["0.1:0.3"], "steps": 2}
+    first, second = (either.edit(original, seed=seed, count=2, **options).samples for seed in (1, 2))
+    morphs = [
+        either.edit(original, seed=1, morph_seed=2, morph=weight, count=2, **options).samples
+        for weight in (0.0, 0.5, 1.0)
+    ]
+    torch.testing.assert_close(morphs[0], first, rtol=0, atol=1e-4)
+    torch.testing.assert_close(morphs[2], second, rtol=0, atol=1e-4)
+    assert not torch.allclose(morphs[1], first, atol=1e-4) and not torch.allclose(morphs[1], second, atol=1e-4)
+
+
+def test_a_style_brings_the_spectrum_of_its_clip(mono):
+    original = Audio(0.1 * torch.randn(1, 4000, generator=torch.Generator().manual_seed(0)), RATE)
+    bright = Audio(torch.randn(4000, generator=torch.Generator().manual_seed(1)).diff(), 2 * RATE)
+    plain, styled = (
+        mono.edit(original, noise_level=0.05, steps=4, **wish).samples for wish in ({}, {"style_from": bright})
+    )
+    low, all_of_it = (
+        torch.stack([torch.fft.rfft(clip).abs().square()[..., :limit].sum() for clip in (plain, styled)])
+        for limit in (300, None)
+    )
+    shares = low / all_of_it
+    assert shares[1] < 0.7 * shares[0]
+    assert float(styled.std()) == pytest.approx(float(original.samples.std()), rel=0.02)
+
+
+@pytest.mark.parametrize(("left", "right"), [(1.0, 1.0), (0.9, 0.2), (0.0, 1.0), (1.0, -1.0)])
+def test_a_mono_model_keeps_the_place_of_a_sound(mono, left, right):
+    source = take(channels=1).samples[0]
+    original = Audio(torch.stack([left * source, right * source]), RATE)
+    edited = mono.edit(original, regions=["0.1:0.4"], steps=2).samples
+    inside = edited[:, 1000:3000]
+    torch.testing.assert_close(right * inside[0], left * inside[1], rtol=0, atol=1e-4)
+    assert inside.std() > 0.02
+
+
+def test_a_mono_model_keeps_the_width_of_a_recording(mono):
+    original = take()
+    inside = mono.edit(original, regions=["0.1:0.4"], steps=2).samples[:, 1000:3000]
+    assert abs(float(torch.corrcoef(inside)[0, 1])) < 0.8
+
+
+def flux(signal: torch.Tensor) -> torch.Tensor:
+    """Spectral flux of (T,): the increase of the log spectrum from frame to frame of 8 ms, (frames,)."""
+    spectra = torch.stft(signal, 64, 16, window=torch.hann_window(64), return_complex=True).abs()
+    return (spectra + 1e-4).log().diff(dim=-1).clamp(min=0).mean(0)
+
+
+def test_nothing_clicks_at_the_borders(mono):
+    """The spectral flux at the borders is that of the recording and of what is generated, not of a step."""
+    original = take(8000, 1)
+    edited = mono.edit(original, regions=["0.3:0.6"], steps=4).samples[0]
+    glued = torch.cat([original.samples[0, :2400], 0.4 - edited[2400:4800], original.samples[0, 4800:]])
+    borders = [slice(round(at / 16) - 3, round(at / 16) + 4) for at in (2400, 4800)]
+    usual = flux(edited).quantile(0.99)
+    assert all(flux(edited)[border].max() < 1.5 * usual for border in borders)
+    assert all(flux(glued)[border].max() > 1.5 * usual for border in borders)  # a step is found
+
+
+def test_a_region_of_silence_gets_the_level_of_the_recording(mono):
+    original = take(8000, 1)
+    original.samples[:, 4000:] = 0
+    inside = mono.edit(original, regions=["0.7:0.9"], context=0.05, steps=4).samples[0, 5800:7000]
+    assert 0.1 < float(inside.std() / original.samples[0, :4000].std()) < 10
+
+
+def test_a_channel_too_many_is_edited_by_a_mono_model_alone(mono, either):
+    original = take(channels=3)
+    same(mono.edit(original, regions=["0.1:0.2"], steps=1), original, (800, 1600))
+    with pytest.raises(UserError, match=r"3 channels: .*edits two; mix it"):
+        either.edit(original, regions=["0.1:0.2"], steps=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"regions": ["5:6"]}, "region 5:6: starts after the end, at 0.5 s"),
+        ({"regions": ["0.2:0.9"]}, "region 0.2:0.9: ends after the recording.*--extend-right 0.4"),
+        ({"regions": ["-1:0.5"]}, "region -1:0.5: begins below 0 s"),
+        ({"regions": ["0.4:0.2"]}, "region 0.4:0.2: ends before it starts; write 0.2:0.4"),
+        ({"regions": ["0.2:0.2"]}, "region 0.2:0.2: is empty"),
+        ({"regions": ["0.2:0.2001"]}, "shorter than two samples"),
+        ({"regions": ["nan:1"]}, "region nan:1: is no interval"),
+        ({"regions": ["a"]}, "region a: is no interval; .*1.2:1.8"),
+        ({"regions": [(1, 2, 3)]}, "has 3 ends"),
+        ({"regions": "0.1:0.2"}, "expected a list"),
+        ({}, "the edit: changes nothing"),
+        ({"regions": ["0.1:0.2"], "prompt": "snare"}, "prompt 'snare': this model has no prompt condition; .*labels"),
+        ({"regions": ["0.1:0.2"], "labels": ["gong"]}, "labels 'gong'"),
+        ({"regions": ["0.1:0.2"], "guidance_scale": 1e9}, "guidance_scale 1e.09: out of range"),
+        ({"from_labels": ["gong"], "labels": ["kick"]}, "labels 'gong'"),
+        ({"from_labels": ["kick"], "sampler": "ddpm"}, "sampler ddpm: cannot be inverted"),
+        ({"from_labels": ["kick"], "count": 2}, "2 variations: .*inversion"),
+        ({"regions": ["0.1:0.2"], "band": "5000:6000"}, "band 5000:6000: .*up to 4000 Hz; lower it"),
+        ({"regions": ["0.1:0.2"], "band": "500:6000"}, "band 500:6000: .*write 500: for"),
+        ({"regions": ["0.1:0.12"], "band": "500:1000"}, "too short for a band"),
+        ({"extend_left": 0.1, "band": "500:1000"}, "band 500:1000: cannot be combined"),
+        ({"extend_left": 0.1, "noise_level": 0.5}, "extend_left: has no sound to start from"),
+        ({"extend_right": -1.0}, "extend_right -1: out of range"),
+        ({"regions": ["0.1:0.2"], "morph": 0.5}, "morph 0.5: has nothing to morph into"),
+        ({"noise_level": 0.0}, "noise_level 0: out of range"),
+        ({"style_from": "clip.wav"}, "style_from: expected Audio"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(mono, options, message):
+    with pytest.raises(UserError, match=message) as error:
+        mono.edit(take(channels=1), steps=2, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_silence_and_latents_in_a_band_are_refused(mono, make_latent_music):
+    with pytest.raises(UserError, match="is silent"):
+        mono.edit(Audio(torch.zeros(4000), RATE), regions=["0.1:0.2"], steps=2)
+    with pytest.raises(UserError, match="band 500:1000: this model works on latents"):
+        AudioEditor(make_latent_music()).edit(take(), regions=["0.1:0.3"], band="500:1000", steps=2)
+
+
+def test_options_override_a_configuration():
+    config = EditConfig(regions=["0.1:0.2"], conditions={"labels": ["kick"]}, from_conditions={"labels": ["hat"]})
+    changed = configure_edit(config, {"labels": ["snare"], "from_tempo": 120.0, "steps": 3})
+    assert changed.conditions == {"labels": ("snare",)} and changed.regions == ("0.1:0.2",) and changed.steps == 3
+    assert changed.from_conditions == {"labels": ("hat",), "tempo": 120.0}
+    record = changed.record()
+    assert record["from_labels"] == ["hat"] and record["from_tempo"] == 120 and record["noise_level"] == 1
+
+
+def test_progress_ends_with_all_steps(mono):
+    found = []
+    mono.edit(take(40_000), regions=["0.1:0.2", "4:4.1"], steps=3, callback=found.append)
+    assert found[-1].done == found[-1].total and [one.done for one in found] == sorted(one.done for one in found)
