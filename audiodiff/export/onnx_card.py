@@ -72,7 +72,12 @@ def card(model: DiffusionModel, config: Mapping[str, Any], graphs: Mapping[str, 
     )
 
 
-_PIPELINES = {"vocoder": "Vocoder", "audio": "AudioGenerator", "acoustic": "SpeechSynthesizer"}
+_PIPELINES = {
+    "vocoder": "Vocoder",
+    "audio": "AudioGenerator",
+    "acoustic": "SpeechSynthesizer",
+    "upsampler": "Upsampler",
+}
 
 
 def _settings(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -31,6 +31,7 @@ from audiodiff.nn.pitch import PitchNetwork
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.options import GenerationConfig, SpeechOptions
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+from audiodiff.pipelines.upsampler import Upsampler
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.text.front_end import Utterance
 
@@ -104,6 +105,17 @@ def test_voice_equals_torch(exported):
     )
     utterance = Utterance.from_phonemes("hɛloʊ wɜld")
     expected, found = (voice.mel(utterance, SpeechOptions(steps=2, guidance_scale=2)) for voice in voices)
+    assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_upsampler_equals_torch(exported, make_upsampler):
+    folder = exported(make_upsampler())
+    upsamplers = (
+        Upsampler.from_pretrained(folder.parent / "model"),
+        Upsampler.from_pretrained(folder, backend="onnx"),
+    )
+    recording = sound(3000, 8000)
+    expected, found = (upsampler.upsample(recording, seed=2).samples for upsampler in upsamplers)
     assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
 
 
