@@ -85,6 +85,7 @@ class Upsampler(Pipeline):
         noise_seed: int,
         callback: Callable[[Progress], None] | None = None,
         chunk_seconds: float = CHUNK_SECONDS,
+        name: str = "audio",
     ) -> Iterator[Tensor]:
         """Complete the band of a recording that comes in blocks, chunk by chunk.
 
@@ -96,6 +97,7 @@ class Upsampler(Pipeline):
             noise_seed: of the noise.
             callback: as of `upsample`.
             chunk_seconds: length of a chunk; longer ones take more memory and less time.
+            name: that errors call the recording.
 
         Returns:
             (C, T') at the model's rate.
@@ -103,15 +105,21 @@ class Upsampler(Pipeline):
         Raises:
             UserError: as `upsample`; of what is found in the samples, while it is drawn from.
         """
-        options = self.complete(options, sample_rate)
+        options = self.complete(options, sample_rate, name)
         assert options.cutoff is not None  # it is complete
         if samples < MIN_SECONDS * sample_rate:
-            raise UserError("audio", f"holds {samples} samples", f"give at least {MIN_SECONDS:g} s")
+            raise UserError(name, f"holds {samples} samples", f"give at least {MIN_SECONDS:g} s")
         source = Resampled(blocks, samples, sample_rate, self.sample_rate)
-        return self._chunks(source, options, noise_seed, callback, chunk_seconds, 2 * options.cutoff < sample_rate)
+        limit = 2 * options.cutoff < sample_rate
+        return self._chunks(source, options, noise_seed, callback, chunk_seconds, limit, name)
 
-    def complete(self, options: UpsamplingOptions, sample_rate: int) -> UpsamplingOptions:
+    def complete(self, options: UpsamplingOptions, sample_rate: int, name: str = "audio") -> UpsamplingOptions:
         """Options for a recording with the model's and the recording's own values where they are None.
+
+        Args:
+            options: as they are wanted.
+            sample_rate: of the recording, Hz.
+            name: that errors call it.
 
         Raises:
             UserError: the recording has no band to complete, or less than the model takes, or the sampler is unknown.
@@ -119,13 +127,11 @@ class Upsampler(Pipeline):
         rate, low, cutoff = self.sample_rate, self.model.lowest_cutoff, options.cutoff
         if cutoff is None and sample_rate >= rate:
             problem = f"is at {sample_rate} Hz, which is not below the model's {rate} Hz"
-            raise UserError("audio", problem, "state its cutoff (--cutoff HZ) if it lacks its upper band")
+            raise UserError(name, problem, "state its cutoff (--cutoff HZ) if it lacks its upper band")
         cutoff = sample_rate / 2 if cutoff is None else cutoff
         if not low <= cutoff < rate / 2 or 2 * cutoff > sample_rate:
-            subject = "audio" if options.cutoff is None else f"cutoff {cutoff:g}"
-            problem = f"has nothing above {cutoff:g} Hz" if options.cutoff is None else "is out of range"
-            highest = min(rate, sample_rate) / 2
-            raise UserError(subject, problem, f"this model completes bands that end between {low:g} and {highest:g} Hz")
+            highest, problem = min(rate, sample_rate) / 2, f"its band cannot end at {cutoff:g} Hz"
+            raise UserError(name, problem, f"this model completes bands that end between {low:g} and {highest:g} Hz")
         return replace(self.with_defaults(options), cutoff=cutoff)
 
     def with_defaults(self, options: UpsamplingOptions) -> UpsamplingOptions:
@@ -148,6 +154,7 @@ class Upsampler(Pipeline):
         callback: Callable[[Progress], None] | None,
         chunk_seconds: float,
         limit: bool,
+        name: str,
     ) -> Iterator[Tensor]:
         """Chunks of the output; `limit` says whether the recording has samples above the cutoff to be removed."""
         grid, around = self.model.network.grid, self.model.receptive_field
@@ -169,7 +176,7 @@ class Upsampler(Pipeline):
             whole = self._complete_band(signal, start, options, noise_seed, limit, report)
             yield whole[:, margin : margin + stop - start].cpu()
         if not audible:
-            raise UserError("audio", "is silent", "give a recording with sound")
+            raise UserError(name, "is silent", "give a recording with sound")
 
     def _complete_band(
         self, signal: Tensor, start: int, options: UpsamplingOptions, seed: int, limit: bool, report: Callable

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.diffusion.noise import clip_seed
+from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError, first_line
 from audiodiff.files import folder_lock
+from audiodiff.pipelines.memory import DoesNotFit
 from audiodiff.pipelines.options import UpsamplingOptions
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.upsampler import Upsampler
@@ -106,9 +108,10 @@ class _Worker:
             path = job.source.path
             try:
                 self._write(job, advance)
+            except (DoesNotFit, NotFinite) as error:
+                self.writer.fail(UserError(path, error.problem, error.fix))
             except UserError as error:
-                own = error.subject in ("audio", "the batch") or error.subject.startswith(("cutoff", "a batch"))
-                self.writer.fail(UserError(path, error.problem, error.fix) if own else error)
+                self.writer.fail(error)
             except (ValueError, MemoryError, RuntimeError) as error:  # torch's lack of memory is a RuntimeError
                 self.writer.fail(UserError(path, f"cannot be upsampled ({first_line(error)})"))
 
@@ -122,7 +125,13 @@ class _Worker:
 
         with AudioFile(job.source.path) as file:
             pieces = self.upsampler.stream(
-                _blocks(file), file.samples, file.sample_rate, options, job.settings["clip_seed"], report
+                _blocks(file),
+                file.samples,
+                file.sample_rate,
+                options,
+                job.settings["clip_seed"],
+                report,
+                name=str(job.source.path),
             )
             entries = {"id": job.source.id, "input": str(job.source.path), "input_rate": file.sample_rate}
             self.writer.write_streamed(job, pieces, entries)
