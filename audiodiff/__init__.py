@@ -16,6 +16,7 @@ __all__ = [
     "Audio",
     "AudioEditor",
     "AudioGenerator",
+    "AudioTextEmbedder",
     "EditConfig",
     "GenerationConfig",
     "MelSpec",
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from audiodiff.audio.mel import MelSpec
     from audiodiff.pipelines.audio_editor import AudioEditor
     from audiodiff.pipelines.audio_generator import AudioGenerator
+    from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
     from audiodiff.pipelines.edit_options import EditConfig
     from audiodiff.pipelines.options import GenerationConfig
     from audiodiff.pipelines.registry import load
@@ -48,6 +50,7 @@ _MODULES = {
     "MelSpec": "audiodiff.audio.mel",
     "AudioEditor": "audiodiff.pipelines.audio_editor",
     "AudioGenerator": "audiodiff.pipelines.audio_generator",
+    "AudioTextEmbedder": "audiodiff.pipelines.audio_text_embedder",
     "EditConfig": "audiodiff.pipelines.edit_options",
     "GenerationConfig": "audiodiff.pipelines.options",
     "SpeechSynthesizer": "audiodiff.pipelines.speech_synthesizer",
