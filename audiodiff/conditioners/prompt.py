@@ -50,7 +50,7 @@ class Prompt(Conditioner):
         words: that training captions have, for warnings of others; empty: not known.
 
     Raises:
-        ValueError: the heads do not divide the channels.
+        ValueError: the heads do not divide the channels, or a word is not valid Unicode.
     """
 
     name = "prompt"
@@ -71,6 +71,7 @@ class Prompt(Conditioner):
         self.token_channels, self.embedding, self.layers = token_channels, embedding, layers
         self.heads, self.max_tokens, self.source = check_heads(token_channels, heads), max_tokens, source
         self._digest, self.words = digest, tuple(words)
+        "".join(words).encode()  # a ValueError where it is not valid Unicode
         self.encoder = PromptEncoder(_VECTOR, token_channels, layers, heads, max_tokens)
         # Without bias, so that zeros stay zeros, and zero at first: the network starts as it is without prompts.
         self.sentence = nn.Sequential(

@@ -130,3 +130,8 @@ def test_training_draws_a_caption_of_the_clip(prompt):
 
     assert prompt.from_crop(Crop) == "low tones"
     assert prompt.collate(["low tones", ""]) == ["low tones", ""]
+
+
+def test_words_of_a_checkpoint_are_valid_unicode():
+    with pytest.raises(ValueError, match="surrogates"):
+        Prompt(16, 8, words=["low", "\ud800"])

@@ -19,6 +19,7 @@ from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.vocoder import Vocoder
 
 SECONDS = 20  # for one case; a sound one takes a tenth of a second, also on a busy machine not ten
@@ -103,6 +104,11 @@ def use(folder: Path, kind: str) -> None:
         made = vocoder.generate(mel)
         assert made.samples.shape == (mel.shape[1] * vocoder.spec.hop_length,), "length"
         assert sum(len(piece.samples) for piece in vocoder.stream([mel])) == len(made.samples), "stream"
+    elif kind == "audio_text":
+        tone = Audio(0.1 * torch.sin(torch.arange(1500) * 0.3), 16000)
+        similarity = AudioTextEmbedder.from_pretrained(folder).similarity(tone, ["a kick drum", "rain"])
+        assert similarity.shape == (1, 2) and similarity.isfinite().all(), "similarity"
+        return
     else:
         generator = AudioGenerator.from_pretrained(folder)
         made = generator.generate(seed=1, seconds=0.05)

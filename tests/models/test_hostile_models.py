@@ -21,10 +21,12 @@ from audiodiff.models.old_names import update_model
 from audiodiff.nn.frontends.frontend import IdentityFrontend
 from audiodiff.nn.network import Network
 from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.vocoder import Vocoder
 
 SCRIPT = Path(__file__).with_name("mutated_configs.py")
-MODELS = ("speech-16k", "drums", "music")
+KINDS = {"speech-16k": Vocoder, "drums": AudioGenerator, "music": AudioGenerator, "audio-text": AudioTextEmbedder}
+MODELS = [name for name in KINDS if name in checkpoint.shipped()]
 
 
 def failures(folder, name: str, first: int, count: int) -> list[str]:
@@ -54,7 +56,7 @@ def shipped(request, tmp_path):
     folder.mkdir()
     for file in checkpoint.SHIPPED.joinpath(request.param).iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    return folder, Vocoder if request.param == "speech-16k" else AudioGenerator
+    return folder, KINDS[request.param]
 
 
 def edit(folder, change):
