@@ -5,25 +5,62 @@
 recordings with an English text, speed. The regressor is the same network, trained by the same spectral distances in one
 evaluation and without repulsion (see `recipes/super_resolution`).
 
+With `visqol-python` installed (Apache-2.0) there is a column of ViSQOL in its speech mode, by the polynomial mapping of
+the similarity unless its extra `lattice` is installed, too.
+
 Writes `bench/results/upsampling.md` and `.json`.
 """
 
 import argparse
+import importlib.util
 import json
 import os
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import numpy as np
 
 from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation.held_out import Settings
 from audiodiff.evaluation.report import Report, markdown, plain
 from audiodiff.evaluation.upsampling_evaluation import evaluate, upsampling_report
 from audiodiff.files import write_text
+from audiodiff.metrics import Metric
 from audiodiff.pipelines.upsampler import Upsampler
 
 RESULTS = Path(__file__).parent / "results"
 STEPS = (1, 2, 4)
+
+
+@cache
+def _visqol() -> Any:
+    from visqol import VisqolApi
+
+    scorer = VisqolApi()
+    scorer.create(mode="speech")
+    return scorer
+
+
+def visqol(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    """MOS-LQO of ViSQOL's speech mode; NaN where it finds no speech to compare."""
+    try:
+        return float(_visqol().measure_from_arrays(reference.astype(float), estimate.astype(float), sample_rate).moslqo)
+    except IndexError:  # no patch of the recording is active
+        return float("nan")
+
+
+VISQOL = Metric(
+    "visqol",
+    "ViSQOL",
+    "MOS",
+    "higher",
+    visqol,
+    2,
+    "Similarity of gammatone spectrograms (Chinen et al. 2020), mapped to a mean opinion score; speech mode, 16 kHz.",
+)
 
 
 def main() -> None:
@@ -34,12 +71,13 @@ def main() -> None:
     if arguments.regressor:
         systems["regressor"] = (Upsampler.from_pretrained(arguments.regressor), 1)
     systems |= {f"{steps} step{'s' * (steps > 1)}": (upsampler, steps) for steps in arguments.steps}
+    more = [VISQOL] if importlib.util.find_spec("visqol") else []
     pages, content = [], {}
     for folder in arguments.data:
         manifest = Manifest.load(folder)
         for rate in arguments.rates:
             settings = Settings(limit=arguments.limit, splits=tuple(arguments.split))
-            evaluation = evaluate(systems, manifest, settings, rate)
+            evaluation = evaluate(systems, manifest, settings, rate, more=more)
             report = upsampling_report(evaluation, upsampler.sample_rate)
             title = f"{Path(folder).name}, {rate} Hz to {upsampler.sample_rate} Hz"
             pages.append(_page(title, report))

@@ -60,8 +60,8 @@ class Evaluation:
     examples: list[tuple[str, dict[str, np.ndarray]]]
 
 
-def metrics(cutoff: float, names: Sequence[str] = SPEECH_METRICS) -> dict[str, Metric]:
-    """The metrics of a table, by name: log-spectral distances of all and of the generated band, and those of speech."""
+def metrics(cutoff: float, names: Sequence[str]) -> dict[str, Metric]:
+    """Log-spectral distances of all and of the generated band, and metrics of these names."""
     words = "Root mean square difference of the log10 power spectra {}, averaged over frames; 0 is identical."
     band = partial(log_spectral_distance, above=cutoff)
     own = [
@@ -105,7 +105,8 @@ def evaluate(
     manifest: Manifest,
     settings: Settings,
     source_rate: int | None = None,
-    names: Sequence[str] = SPEECH_METRICS,
+    names: Sequence[str] | None = None,
+    more: Sequence[Metric] = (),
     quiet: bool = False,
 ) -> Evaluation:
     """Upsample held-out recordings by every system and score them.
@@ -115,17 +116,20 @@ def evaluate(
         manifest: corpus with the held-out clips.
         settings: sampler, seed, splits, limit and baselines.
         source_rate: Hz that recordings are resampled to; None: half of the models' rate.
-        names: metrics of speech, keys of `METRICS`.
+        names: further metrics, keys of `METRICS`; None: those of speech, if all clips have a text, else none.
+        more: metrics that are not in `METRICS`.
         quiet: no progress bar.
 
     Raises:
         UserError: a metric's package is missing, no clips, or a clip that cannot be read.
     """
-    require_all(names)
     clips, _ = choose(manifest, settings.splits, settings.limit)
+    names = (SPEECH_METRICS if all(clip.text for clip in clips) else ()) if names is None else names
+    require_all(names)
     first, _ = next(iter(upsamplers.values()))
     source_rate = source_rate or first.sample_rate // 2
-    scored, chosen = metrics(source_rate / 2, names), systems(upsamplers, settings)
+    scored = metrics(source_rate / 2, names) | {metric.name: metric for metric in more}
+    chosen = systems(upsamplers, settings)
     work = dict.fromkeys(chosen, 0.0)
     scores: dict[str, list[dict[str, float]]] = {name: [] for name in (RECORDING, *chosen)}
     weights, examples, seconds = [], [], 0.0
