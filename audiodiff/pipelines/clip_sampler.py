@@ -65,7 +65,8 @@ class ClipSampler:
 
     def steering(self, clips: int, frames: int, config: SteeringOptions, first: int = 0) -> Steering:
         """What steers so many clips; `first` is the frame at which the seconds of a prompt start to count."""
-        return Steering(self.model, config, self.context(), clips, frames, self.window, first)
+        window, fixes_length = self.window, config.fixes_length
+        return Steering(self.model, config, self.context(), clips, frames, window, first, fixes_length)
 
     def noise(self, clip_seeds: Sequence[int], frames: int) -> Tensor:
         """Standard normal noise of clips, (B, Z, frames)."""

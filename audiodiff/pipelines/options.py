@@ -193,6 +193,11 @@ class SteeringOptions(GuideOptions, GuidanceOptions, SamplingOptions):
         object.__setattr__(self, "conditions", check_conditions(self.conditions))
         self.load_guides()
 
+    @property
+    def fixes_length(self) -> bool:
+        """Whether the sound is to last for the whole clip."""
+        return True
+
     def unguided(self, conditions: Mapping[str, Any]) -> "SteeringOptions":
         """The same sampling of these conditions, without any guidance."""
         return SteeringOptions(steps=self.steps, sampler=self.sampler, conditions=conditions, guidance_scale=1)
@@ -212,7 +217,7 @@ class GenerationConfig(SteeringOptions):
         steps, sampler, seed, conditions, negative, guidance_scale, guidance_rescale, guidance_interval: as of
             `SteeringOptions`.
         seconds: length of each clip, of a continuation what is added; None for the length that the model was trained
-            on, of a variation for that of `init_audio`.
+            on, within which the sound may end, of a variation for that of `init_audio`.
         loop: whether the end leads seamlessly to the beginning; the length is rounded to whole frames of the model.
         continue_from: a clip to continue.
         init_audio: a clip to vary.
@@ -275,6 +280,11 @@ class GenerationConfig(SteeringOptions):
             raise UserError("loop, continue_from and init_audio", "mutually exclusive", "use one of them")
         if self.init_audio is not None and self.seconds is not None:
             raise UserError(f"seconds {self.seconds:g}", "a variation keeps the length of init_audio", "remove it")
+
+    @property
+    def fixes_length(self) -> bool:
+        """Whether the sound is to last for the whole clip: not where no length is requested."""
+        return self.seconds is not None or self.loop or self.continue_from is not None or self.init_audio is not None
 
     def record(self) -> dict[str, Any]:
         """All options as JSON, conditions by their names; audio as the SHA-256 of its samples."""

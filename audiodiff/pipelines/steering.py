@@ -41,6 +41,7 @@ class Steering:
         frames: of the process.
         window: of these that the network sees at once.
         first: frame at which the seconds of a prompt start to count.
+        fixes_length: whether the sound is to last for the whole clip.
     """
 
     model: AudioModel
@@ -50,6 +51,7 @@ class Steering:
     frames: int
     window: int
     first: int = 0
+    fixes_length: bool = True
 
     def steer(self, denoiser: DenoiserLike) -> tuple[DenoiserLike, Condition | Composition]:
         """A denoiser with guidance, if there is any, and the condition of the clips.
@@ -124,7 +126,9 @@ class Steering:
         return {"prompt": text}
 
     def _embed(self, conditions: Mapping[str, Any]) -> Condition:
-        implied = {"seconds": min(self.frames, self.window) * self.model.stride / self.model.sample_rate}
+        length = min(self.frames, self.window) * self.model.stride / self.model.sample_rate
+        # Without a length the model decides: a short sound is followed by silence.
+        implied = {"seconds": length} if self.fixes_length else {}
         batch = self.model.parse_conditions(conditions, self.clips, implied)
         with self.context:
             return self.model.embed_condition(batch)

@@ -42,6 +42,19 @@ def test_a_prompted_clip_does_not_depend_on_its_batch(generator):
         assert close(generator.generate(clip_seeds=[seed], **SHORT, **options).samples[0], one)
 
 
+@pytest.mark.parametrize(
+    ("options", "seconds"), [({}, math.nan), ({"seconds": 0.25}, 0.25), ({"seconds": 9.0}, 1.0), ({"loop": True}, 1.0)]
+)
+def test_a_model_is_conditioned_on_a_length_that_is_requested_and_else_decides(make_music, options, seconds):
+    found, generator = [], AudioGenerator(make_music(scalars=("seconds",)))
+    scalars = next(one for one in generator.model.conditioners if one.name == "scalars")
+    scalars.register_forward_pre_hook(lambda _, batch: found.append(float(batch[0]["scalars"][0, 0])))
+    window = generator.model.samples / RATE
+    generator.generate(steps=1, labels=["kick"], **options)
+    expected = min(seconds, window) if options.get("loop") is None else window
+    assert found[0] == pytest.approx(expected, nan_ok=True)
+
+
 def test_composed_prompts(generator):
     plain, other = (clip(generator, prompt=prompt) for prompt in ("rain", "thunder"))
     assert close(clip(generator, prompt="rain:1 | thunder:0"), plain, 1e-6)

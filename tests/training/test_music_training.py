@@ -262,3 +262,16 @@ def test_training_learns_the_sound_and_what_labels_mean(strokes, tmp_path):
         told.compute_loss(batch | {"labels": labels}, "a") for labels in (batch["labels"], 1 - batch["labels"])
     )
     assert float((wrong["clip_loss"] - right["clip_loss"]).mean()) > 0.01 * float(right["clip_loss"].mean())
+
+
+@pytest.mark.parametrize("options", [{"gain": (0.5, 2.0)}, {"normalize_rms": True}, {"normalize_rms": False}])
+def test_latents_are_never_scaled(make_latent_music, options):
+    """The codec would decode them as another sound."""
+    model, losses = make_latent_music(), []
+    torch.nn.init.normal_(model.network.unet.conv_out.weight, std=0.1)
+    batch = {"latents": 3 * torch.randn(4, model.network.frontend.channels, 32), "labels": torch.zeros(4, 2)}
+    for chosen in (options, {"gain": (1.0, 1.0), "normalize_rms": False}):
+        optimizer = functools.partial(torch.optim.AdamW, lr=1e-2)
+        module = TrainingModule(model, DenoisingTask(**chosen), optimizer, WarmupCosine(2), 0)
+        losses.append(module.compute_loss(batch, "draw 0")["loss"])
+    assert torch.equal(*losses)

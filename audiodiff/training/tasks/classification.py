@@ -59,10 +59,11 @@ class ClassificationTask(Task):
         """Add noise to a batch of waveforms (B, C, T) or latents (B, Z, F) and classify it."""
         clean = batch["latents"] if "latents" in batch else model.normalize(batch["waveform"])
         samples = -(-batch["samples"] // model.stride) if self.mask_padding else None
-        if self.normalize_rms:
+        if self.normalize_rms and model.codec is None:
             rms = column(clip_mean(clean.square(), samples), clean).sqrt()
             clean = normalize_rms(clean, rms=rms, silence=SILENCE_RMS)
-        clean = clean * self.draw_gain(model, len(clean), random)[:, None, None].to(clean)
+        gain = self.draw_gain(model, len(clean), random)
+        clean = clean * column(gain, clean) if model.codec is None else clean
         relative_t, weights = self.draw_timesteps(model, len(clean), random)
         noise, weights = random.normal(*clean.shape).to(clean), weights.to(clean)
         low, high = LOG_SNR_RANGE

@@ -1,7 +1,8 @@
 """Denoising task of audio generators: the objective's loss on whole crops, with condition dropout.
 
-Crops are normalized in the domain of the process: the listener sets the loudness of a clip. Otherwise a low drum, with
-its power in one narrow band, would weigh fifty times as much as others and dominate the loss.
+Waveforms are normalized in the domain of the process: the listener sets the loudness of a clip. Otherwise a low drum,
+with its power in one narrow band, would weigh fifty times as much as others and dominate the loss. Latents are left as
+they are, because their size is no level: a codec decodes scaled latents as another sound.
 
 A network that is given the condition of most crops and none of the others learns both distributions: guidance needs
 their difference (Ho and Salimans 2022, arXiv 2207.12598). Each part of the condition is also dropped by itself, so that
@@ -30,8 +31,8 @@ class DenoisingTask(Task):
     """Trains an `AudioModel`.
 
     Args:
-        gain: as for `Task`.
-        normalize_rms: whether every crop is normalized to unit power before its gain is applied.
+        gain: as for `Task`, of waveforms.
+        normalize_rms: whether every waveform is normalized to unit power before its gain is applied.
         mask_padding: whether the padding behind a short clip is masked and left out of the loss: the model learns clips
             of any length instead of clips followed by silence.
         condition_dropout: probability that a crop is trained without any condition, and that each part of its condition
@@ -69,11 +70,11 @@ class DenoisingTask(Task):
     def loss(self, model: AudioModel, batch: dict, random: BatchRandom) -> dict[str, Tensor]:
         """Add noise to a batch of waveforms (B, C, T) or latents (B, Z, F) and estimate it."""
         clean = batch["latents"] if "latents" in batch else model.normalize(batch["waveform"])
-        gain = self.draw_gain(model, len(clean), random)[:, None, None]
+        gain = self.draw_gain(model, len(clean), random)
         relative_t, weights = self.draw_timesteps(model, len(clean), random)
         noise = random.normal(*clean.shape).to(clean)
         condition = self._condition(model, batch, random)
-        x0 = self.normalize(clean, condition.samples) * gain.to(clean)
+        x0 = clean if model.codec is not None else self.normalize(clean, condition.samples) * column(gain, clean)
         t, weights = (relative_t * model.denoiser.t_max).to(clean), weights.to(clean)
         losses = model.denoiser.loss(x0, noise, t, condition).loss
         loss = mean_loss(weights * losses, model.schedule)
