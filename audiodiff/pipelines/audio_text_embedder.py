@@ -48,14 +48,14 @@ class AudioTextEmbedder(Pipeline):
         prompts = [self.model.prompt.parse({"prompt": text}) for text in ([texts] if isinstance(texts, str) else texts)]
         if not prompts or "" in prompts:
             raise UserError("text", "is empty", 'describe a sound, such as "a dry snare drum"')
-        with torch.inference_mode(), self._context():
+        with torch.no_grad(), self._context():  # and not inference_mode: guidance takes gradients
             return self.model.embed_text(prompts).float().cpu()
 
     def similarity(self, audio: Clips, texts: Texts) -> Tensor:
         """Cosine similarities (B, N) of clips and texts, from -1 to 1; warns and raises as both of `embed_*`."""
         return self.embed_audio(audio) @ self.embed_text(texts).T
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _embed_clip(self, samples: Tensor, sample_rate: int) -> Tensor:
         mono = resample(samples.mean(-2), sample_rate, self.sample_rate)
         with self._context():

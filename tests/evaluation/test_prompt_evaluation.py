@@ -146,6 +146,22 @@ def test_a_caption_is_a_prompt_once_and_nouns_are_read_from_its_parts(manifest):
     assert nouns["soft kick drum"] == "kick drum" and nouns["something else"] == "something else"
 
 
+def test_captions_of_one_noun_come_one_after_the_others(manifest):
+    variants = [
+        replace(
+            manifest.clips[0],
+            id=f"v/{number}",
+            split="test",
+            caption=f"take {number} of a bell",
+            caption_parts=("noun: bell", f"detail: take {number}"),
+        )
+        for number in range(20)
+    ]
+    tones = [one for one in manifest.clips if one.split == "test" and not one.synthetic]
+    chosen = choose_prompts(replace(manifest, clips=(*variants, *tones)), ["test"], 9)
+    assert [one.noun for one in chosen].count("bell") == 1 and len({one.noun for one in chosen}) == 9
+
+
 def test_too_few_captions_are_one_line(manifest):
     with pytest.raises(UserError, match="captions"):
         choose_prompts(manifest, ["validation"])

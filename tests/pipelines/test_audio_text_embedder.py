@@ -24,6 +24,13 @@ def test_clips_come_alone_in_a_batch_or_in_a_list(audio_text_folder):
     assert embedder.similarity(Audio(batch[0], 16000), "rain").shape == (1, 1)
 
 
+def test_vectors_of_texts_guide_by_gradients(audio_text_folder):
+    embedder = AudioTextEmbedder.from_pretrained(audio_text_folder)
+    wave = torch.randn(1, 1, 2000, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    (embedder.model.embed_audio(wave, 8000) * embedder.embed_text("rain")).sum().backward()
+    assert wave.grad.abs().sum() > 0
+
+
 def test_words_that_no_caption_has_are_said(audio_text_folder):
     embedder = AudioTextEmbedder.from_pretrained(audio_text_folder)
     embedder.model.prompt.fit([Clip("a", "a.flac", 1.0, 8000, caption="soft rain")])
