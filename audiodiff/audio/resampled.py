@@ -29,6 +29,11 @@ class Resampled:
         self._held, self._at = torch.empty(0), 0  # samples from position `_at` on
         self._samples, self.samples = samples, ceil(samples * to_rate / from_rate)
 
+    @property
+    def held(self) -> int:
+        """Samples of the recording that are in memory."""
+        return self._held.shape[-1]
+
     def read(self, start: int, stop: int) -> Tensor:
         """The samples [start, stop) at the new rate, (C, stop - start), zero before the recording and behind it.
 

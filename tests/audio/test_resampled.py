@@ -47,3 +47,18 @@ def test_stretches_may_overlap():
     for start in range(0, 9000, 700):
         expected = torch.nn.functional.pad(signal, (0, 2000))[:, start : start + 2000]
         assert torch.equal(source.read(start, start + 2000), expected)
+
+
+def test_only_what_is_needed_is_drawn_and_held():
+    drawn = []
+
+    def blocks():
+        for number in range(100):
+            drawn.append(number)
+            yield torch.full((1, 1000), float(number))
+
+    source = Resampled(blocks(), 100_000, 8000, 16000)
+    for start in range(0, 100_000, 4000):
+        source.read(start - 500, start + 4500)
+        assert len(drawn) <= (start + 4500) / 2000 + 2
+        assert source.held <= 5000 / 2 + 2 * 800 + 1000
