@@ -26,6 +26,7 @@ from audiodiff.data.captions import Caption
 from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
+from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
 from audiodiff.evaluation.held_out import Settings
 from audiodiff.evaluation.statistics import Interval, bootstrap
@@ -36,7 +37,7 @@ from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.text.prompt import is_plain
 from audiodiff.text.static_embedding import normalize
 
-CAPTIONS = 60
+CAPTIONS, REPEATS = 60, 4  # clips of each caption, where there are as many captions
 RECORDED_SHARE = 2 / 3  # of the captions, as far as there are recordings
 MIN_CAPTIONS = 5
 REAL, UNPROMPTED = "held-out recordings", "no prompt"
@@ -129,7 +130,11 @@ class PromptEvaluation:
         generator: a model that takes prompts.
         embedder: scores the clips.
         manifest: with captions, of held-out clips and of those that the generator was trained on.
-        settings: of the evaluation; `limit` clips are generated of each set, rounded down to as many of each caption.
+        settings: of the evaluation; `limit` clips are generated of each set, rounded down to as many of each caption
+            (None: `CAPTIONS` times `REPEATS`).
+
+    Attributes:
+        prompts: the captions.
         repeats: clips of each caption.
 
     Raises:
@@ -138,7 +143,7 @@ class PromptEvaluation:
 
     def __init__(self, generator: AudioGenerator, embedder: AudioTextEmbedder, manifest: Manifest, settings: Settings):
         self.generator, self.embedder, self.manifest, self.settings = generator, embedder, manifest, settings
-        limit = settings.limit or CAPTIONS
+        limit = settings.limit or CAPTIONS * REPEATS
         self.prompts = choose_prompts(manifest, settings.splits, min(CAPTIONS, limit))
         self.repeats = max(limit // len(self.prompts), 1)
         with warnings.catch_warnings(action="ignore"):  # of words that only held-out captions have
@@ -173,9 +178,12 @@ class PromptEvaluation:
             seconds = min(one.clip.seconds, samples / rate)
             chosen = seeds[number * self.repeats : (number + 1) * self.repeats]
             wanted = {"prompt": one.caption, "seconds": seconds} | sampling | options
-            with warnings.catch_warnings(action="ignore"):
-                audio = self.generator.generate(clip_seeds=chosen, **wanted)
-            yield from self._record(name, number, audio.samples, samples)
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    clips = self.generator.generate(clip_seeds=chosen, **wanted).samples
+            except NotFinite:  # of too much guidance; they are counted
+                clips = torch.full((self.repeats, self.generator.model.channels, samples), torch.nan)
+            yield from self._record(name, number, clips, samples)
 
     def recordings(self) -> None:
         """Embed the held-out recordings themselves, as the set `REAL`."""

@@ -13,6 +13,7 @@ from audiodiff.audio.io import Audio, write
 from audiodiff.cli import build
 from audiodiff.data.captions import Caption
 from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
 from audiodiff.evaluation.held_out import Settings
 from audiodiff.evaluation.prompt_evaluation import (
@@ -117,6 +118,19 @@ def test_one_wrong_caption_of_four_is_a_quarter_less(manifest):
 def test_silent_clips_are_like_no_caption(manifest):
     _, fidelity = run(manifest, lambda prompt, seed: 0.0)
     assert fidelity["set"][ALL].recall_at_1.mean == 0 and fidelity["set"][ALL].similarity.mean == 0
+
+
+def test_clips_that_are_not_finite_are_like_no_caption_and_four_clips_are_the_default(manifest):
+    def fail(prompt, seed):
+        if prompt == "tone number 3":
+            raise NotFinite("clips", "NaN")
+        return PITCHES[prompt]
+
+    found = PromptEvaluation(generator(fail), Listener(), manifest, Settings())
+    clips = list(found.generate("set"))
+    assert found.repeats == 20 and len(clips) == 240  # of twelve captions
+    assert sum(not np.isfinite(clip).all() for clip in clips) == 20
+    assert found.fidelity()["set"][ALL].recall_at_1.mean == pytest.approx(11 / 12)
 
 
 def test_captions_that_were_not_trained_on_come_first(manifest):
