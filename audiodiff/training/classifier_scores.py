@@ -54,11 +54,11 @@ def accuracy(model: NoisyClassifier, batch: dict, normalize: bool = True) -> dic
     Args:
         model: the classifier.
         batch: of crops, with `classes` (B, K).
-        normalize: whether to bring the signals to unit power first.
+        normalize: whether to bring waveforms to unit power first.
     """
     device = next(model.network.parameters()).device
     clean = batch["latents"].to(device) if "latents" in batch else model.normalize(batch["waveform"].to(device))
-    clean = normalize_rms(clean, silence=1e-4) if normalize else clean
+    clean = normalize_rms(clean, silence=1e-4) if normalize and "latents" not in batch else clean
     noise = BatchRandom(clip_seed(0, "accuracy")).normal(*clean.shape).to(clean)
     targets: Tensor = batch["classes"].to(device)
     known, shares = targets.any(1), {}

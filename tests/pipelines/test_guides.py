@@ -157,7 +157,7 @@ def test_the_interval_of_the_model_holds_for_guides(make_music, guides):
     own = clip(generator, **options_for("classifier", guides))
     assert torch.equal(own, clip(generator, **options_for("classifier", guides), guidance_interval=(-2, 3)))
     assert not close(own, clip(generator, **options_for("classifier", guides), guidance_interval="all"), 1e-4)
-    settings = generator.settings(configure(None, options_for("classifier", guides)))
+    settings = generator.settings(configure(GenerationConfig(), options_for("classifier", guides)))
     assert settings["guidance_interval"] == "-2:3" and settings["guidance_scale"] == 1.0
 
 
