@@ -1,13 +1,14 @@
-"""Prompt fidelity: whether a clip is what its prompt asks for, as an audio-text embedding hears it.
+"""Prompt fidelity: whether a clip is what its prompt asks for, by an audio-text embedding.
 
 Clips are generated from captions of held-out recordings, with several seeds and of the recordings' lengths. Each is
 compared with all captions of the evaluation, and finds its own or not (`metrics.retrieval`): recall at 1 is the share
 whose own caption is the most similar one. Captions are compared in their canonical wording (`data.captions`), so that
 synonymous ones are one; "noun" counts any caption of the same noun as right, whatever its adjectives and details.
 
-The figures mean something beside three others: chance; clips of the same model without a prompt, whose captions are
-dealt out; and the held-out recordings themselves, which say what the embedding can tell apart. The embedding must not
-be the one that guided the clips, whose errors a guided generator learns to use.
+The figures mean something beside three others: chance; clips of the same model and lengths without a prompt, whose
+captions are dealt out (a length alone says something); and the held-out recordings themselves, which say what the
+embedding can tell apart. The embedding must not be the one that guided the clips, whose errors a guided generator
+learns to use.
 
 Intervals are over captions, of which each is the mean of its clips.
 """
