@@ -1,4 +1,4 @@
-"""The page of an audio generator: options on the left, the generated clip on the right."""
+"""The page of an audio generator: options on the left, the generated clip on the right; a tab that edits."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -12,6 +12,7 @@ import torch
 
 from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import MAX_SECONDS, control, limited, named, parse
+from audiodiff.demo.editor_tab import EditorTab
 from audiodiff.demo.figure import spectrum_figure
 from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch, with_warnings
 from audiodiff.demo.uploads import read_upload
@@ -32,36 +33,44 @@ FROM_CLIP = ("continue_from", "init_audio", "init_noise_level")  # shown togethe
 
 
 def build(folder: Path, device: str = "cpu") -> gr.Blocks:
-    """Lay out the page of a generator's checkpoint `folder`; endpoint for `gradio_client`: `/generate`."""
+    """Lay out the page of a generator's checkpoint `folder`; endpoints for `gradio_client`: `/generate` and `/edit`."""
     app = App(folder, device)
-    controls = {}
     with gr.Blocks(title="audiodiff", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         gr.Markdown(INTRODUCTION)
         gr.Markdown(f"Model: `{folder}`")
-        with gr.Row():
-            with gr.Column(scale=2):
-                for name, option in app.options.items():
-                    if name not in FROM_CLIP + MORE_GUIDANCE:
-                        controls[name] = control(option, app.defaults.get(name))
-                if app.conditions:
-                    with gr.Accordion("More on guidance", open=False):
-                        for name in MORE_GUIDANCE:
-                            controls[name] = control(app.options[name], app.defaults.get(name))
-                with gr.Accordion("Start from a clip", open=False):
-                    for name in FROM_CLIP:
-                        controls[name] = control(app.options[name], app.defaults.get(name))
-                button = gr.Button("Generate", variant="primary", elem_id="generate")
-                cancel = gr.Button("Cancel", elem_id="cancel")
-            with gr.Column(scale=3):
-                picture = gr.Plot(show_label=False, elem_id="spectrum")
-                result = gr.Audio(label="Generated", interactive=False, elem_id="result", buttons=["download"])
-                settings = gr.JSON(label="Settings", open=True, max_height=280, elem_id="settings")
-        queue = {"concurrency_limit": 1, "show_progress_on": result}
-        api_defaults = {name: DEFAULTS.get(name) for name in app.options}
-        endpoint, inputs = named(app.generate, [], api_defaults), [controls[name] for name in app.options]
-        running = button.click(endpoint, inputs, [picture, result, settings], api_name="generate", **queue)
-        cancel.click(None, cancels=running, api_visibility="private")
+        with gr.Tab("Generate clips"):
+            _build_generation(app)
+        with gr.Tab("Edit a recording"):
+            EditorTab(lambda: app.generator, app.conditions, app.lock).build()
     return page
+
+
+def _build_generation(app: "App") -> None:
+    """Lay out the tab that generates clips."""
+    controls = {}
+    with gr.Row():
+        with gr.Column(scale=2):
+            for name, option in app.options.items():
+                if name not in FROM_CLIP + MORE_GUIDANCE:
+                    controls[name] = control(option, app.defaults.get(name))
+            if app.conditions:
+                with gr.Accordion("More on guidance", open=False):
+                    for name in MORE_GUIDANCE:
+                        controls[name] = control(app.options[name], app.defaults.get(name))
+            with gr.Accordion("Start from a clip", open=False):
+                for name in FROM_CLIP:
+                    controls[name] = control(app.options[name], app.defaults.get(name))
+            button = gr.Button("Generate", variant="primary", elem_id="generate")
+            cancel = gr.Button("Cancel", elem_id="cancel")
+        with gr.Column(scale=3):
+            picture = gr.Plot(show_label=False, elem_id="spectrum")
+            result = gr.Audio(label="Generated", interactive=False, elem_id="result", buttons=["download"])
+            settings = gr.JSON(label="Settings", open=True, max_height=280, elem_id="settings")
+    queue = {"concurrency_limit": 1, "show_progress_on": result}
+    api_defaults = {name: DEFAULTS.get(name) for name in app.options}
+    endpoint, inputs = named(app.generate, [], api_defaults), [controls[name] for name in app.options]
+    running = button.click(endpoint, inputs, [picture, result, settings], api_name="generate", **queue)
+    cancel.click(None, cancels=running, api_visibility="private")
 
 
 class App:

@@ -6,7 +6,7 @@ cross-fade of at most 20 ms inside of it. Of an edit of a band only the differen
 of the part. Every other sample is that of the recording.
 
 A model of mono signals samples the principal components of the channels (`audio.principal_components`), so that the
-stereo image stays. What starts from the sound that is there gets its level.
+stereo image stays. What replaces a sound gets its level.
 """
 
 import warnings
@@ -141,7 +141,7 @@ class AudioEditor(Pipeline):
         sampling, band = self._sampler, None if config.band is None else self._band(str(config.band))
         found = regions_.find_regions(recording, config)
         length = round(self.model.samples * recording.sample_rate / self.sample_rate)
-        context = None if config.context is None else round(config.context * recording.sample_rate)
+        context = None if config.seen is None else round(config.seen * recording.sample_rate)
         together = list(regions_.groups(found, length // 2 if context is None else context, length))
         ends = min(0, found[0].start), max(recording.samples, found[-1].stop)
         for number, some in enumerate(together):

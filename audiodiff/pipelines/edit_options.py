@@ -45,8 +45,9 @@ class EditConfig(SteeringOptions):
         morph: where an edit by inversion or a morph stops on its way, from 0 to 1, where it arrives.
         morph_with: a clip to morph into: the noises of both, by inversion, are interpolated.
         morph_seed: a seed to morph into: the noises of both seeds are interpolated.
-        context: seconds to each side of a region that the model sees; None: what the length of its training crops
-            leaves. 0: a region is generated on its own.
+        context: seconds to each side of a region that the model sees; 0: a region is generated on its own. None: 0 for
+            regions that are generated from noise as a label or prompt says, which what surrounds them would contradict;
+            else what the length of the training crops leaves.
 
     Raises:
         UserError: a value of another type or out of range, nothing to edit, or options that exclude each other.
@@ -115,7 +116,7 @@ class EditConfig(SteeringOptions):
         unit="s",
         minimum=0,
         maximum=MAX_SECONDS,
-        default_help="what the model's training length leaves",
+        default_help="0 for new regions with a label or prompt, else what the model's training length leaves",
     )
 
     def __post_init__(self):
@@ -152,11 +153,18 @@ class EditConfig(SteeringOptions):
             return self.noise_level
         return STYLE_NOISE_LEVEL if self.style_from is not None and not self.inverts else 1.0
 
+    @property
+    def seen(self) -> float | None:
+        """The context that takes effect; None: what the length of the training crops leaves."""
+        named = {"labels", "prompt"} & requested(self.conditions).keys()
+        kept = self.extend_left or self.extend_right or self.fill_gaps or self.band or self.starts_from_content
+        return 0.0 if self.context is None and named and not kept else self.context
+
     def record(self) -> dict[str, Any]:
         """All options as JSON, conditions by their names, those of the recording after "from_"."""
         values: dict[str, Any] = {name: [] if option.multiple else None for name, option in registry.OPTIONS.items()}
         given = {f"from_{name}": as_json(value) for name, value in {**values, **self.from_conditions}.items()}
-        return super().record() | given | {"noise_level": self.level}
+        return super().record() | given | {"noise_level": self.level, "context": self.seen}
 
     def _check_combination(self) -> None:
         added = [name for name in ("extend_left", "extend_right", "fill_gaps") if getattr(self, name)]

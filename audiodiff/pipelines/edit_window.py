@@ -23,6 +23,7 @@ from audiodiff.pipelines.region_sampler import Excerpt, RegionSampler
 from audiodiff.pipelines.regions import FADE_SECONDS, Recording, Region, blocks
 
 Callback = Callable[[Progress], None] | None
+_SILENCE = 0.1  # root mean square relative to a window's, below which a part of it is silent
 _BAND_HOP_SECONDS = 0.02  # about: hop of the transform of band edits, a power of two samples
 
 
@@ -160,10 +161,14 @@ class EditWindow:
         before = self.before[:, region.start - self.start : region.stop - self.start]
         if self.band is not None:
             return Patch(region.start, region.stop, before + after)
-        if self.config.starts_from_content:
+        if region.heard and self._sounds(before):
             after = after * self._gain(before, after)
         rise, fall = self._fades(region)
         return Patch(region.start, region.stop, fall * before + rise * after)
+
+    def _sounds(self, before: Tensor) -> bool:
+        """Whether what a part held is more than the silence between sounds of the window."""
+        return bool(before.square().mean().sqrt() > _SILENCE * self.before.square().mean().sqrt())
 
     def _gain(self, before: Tensor, after: Tensor) -> Tensor:
         """(B, 1, 1): to the level of what was there; of a morph into a clip, on the way to that clip's."""

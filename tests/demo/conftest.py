@@ -79,6 +79,15 @@ def music_url(uploads):
 
 
 @pytest.fixture(scope="session")
+def editor_url(uploads, make_music, tmp_path_factory):
+    """Address of the page of a tiny untrained generator of mono clips with labels."""
+    folder = tmp_path_factory.mktemp("generators") / "tiny"
+    make_music(channels=1).save_pretrained(folder)
+    with served(folder=folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def voice_url(uploads, make_voice, tmp_path_factory):
     """Address of the page of a tiny untrained voice, which takes reference clips."""
     folder = tmp_path_factory.mktemp("voices") / "tiny"

@@ -277,6 +277,15 @@ def test_options_override_a_configuration():
     assert record["from_labels"] == ["hat"] and record["from_tempo"] == 120 and record["noise_level"] == 1
 
 
+def test_a_region_with_a_label_is_generated_on_its_own(mono):
+    original, options = take(channels=1), {"regions": ["0.1:0.3"], "labels": ["kick"], "steps": 2}
+    alone, seen = (mono.edit(original, context=context, **options).samples for context in (0.0, 0.1))
+    assert torch.equal(mono.edit(original, **options).samples, alone) and not torch.equal(alone, seen)
+    for more in ({"context": 0.2}, {"band": "500:1000"}, {"extend_left": 0.1}, {"noise_level": 0.5}):
+        assert configure_edit(EditConfig(regions=["0.1:0.3"]), {"labels": ["kick"]} | more).seen != 0
+    assert EditConfig(regions=["0.1:0.3"]).seen is None
+
+
 def test_progress_ends_with_all_steps(mono):
     found = []
     mono.edit(take(40_000), regions=["0.1:0.2", "4:4.1"], steps=3, callback=found.append)

@@ -1,0 +1,190 @@
+"""The tab that edits a recording: a region on its waveform, options on the left, the edited recording on the right."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import fields, replace
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import gradio as gr
+import torch
+from gradio.components import Component
+from matplotlib.figure import Figure
+
+from audiodiff.demo.cancellation import run_with_progress
+from audiodiff.demo.controls import MAX_SECONDS, control, limited, named, parse
+from audiodiff.demo.figure import spectrum_figure, waveform_figure
+from audiodiff.demo.responses import player, show_errors, stopwatch, with_warnings
+from audiodiff.demo.uploads import read_upload
+from audiodiff.diffusion.samplers.presets import NAMES
+from audiodiff.errors import UserError
+from audiodiff.options import Option, options_of
+from audiodiff.pipelines.audio_editor import AudioEditor
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.edit_options import EditConfig, parse_interval
+from audiodiff.pipelines.guidance_options import GuideOptions
+
+FOLDERS = options_of(GuideOptions)  # of this machine, which visitors do not name
+DEFAULTS = {field.name: field.default for field in fields(EditConfig) if field.name not in FOLDERS} | {"regions": ""}
+SHOWN = ("regions", "noise_level", "extend_left", "extend_right", "fill_gaps", "band")  # above the others
+_STEP = 0.01  # seconds, of the ends of a region
+
+
+class EditorTab:
+    """The controls and the endpoint `/edit` of the tab.
+
+    Args:
+        generator: loads the page's model.
+        conditions: of the model.
+        lock: of the model.
+    """
+
+    def __init__(self, generator: Callable[[], AudioGenerator], conditions: dict[str, Option], lock: Lock):
+        self.generator, self.conditions, self.lock = generator, conditions, lock
+
+    @cached_property
+    def editor(self) -> AudioEditor:
+        """The page's model as an editor."""
+        found = self.generator()
+        return AudioEditor(found.model, found.device, found.precision, found.model_hash, found.training)
+
+    @cached_property
+    def options(self) -> dict[str, Option]:
+        """All options of the tab, in order: those of `EditConfig`, and the conditions, of the model and of the clip."""
+        options = {name: option for name, option in options_of(EditConfig).items() if name in DEFAULTS}
+        if not self.conditions:
+            options = {name: option for name, option in options.items() if not name.startswith("guidance_")}
+        if "prompt" not in self.conditions:
+            del options["negative"]
+        ordered = {name: options.pop(name) for name in SHOWN}
+        now = {f"from_{name}": _current(option) for name, option in self.conditions.items()}
+        ordered["regions"] = replace(ordered["regions"], multiple=False, help="START:END in seconds, after commas.")
+        return limited(ordered | self.conditions | now | options, {"sampler": NAMES})
+
+    def build(self) -> None:
+        """Lay out the tab."""
+        model, controls = self.generator().model, {}
+        begin = DEFAULTS | {"steps": model.default_steps, "sampler": model.sampler}
+        with gr.Row():
+            with gr.Column(scale=2):
+                recording = gr.Audio(
+                    type="filepath", label="Recording (WAV, FLAC, OGG or MP3)", elem_id="edit-recording"
+                )
+                for name, option in self.options.items():
+                    if name in SHOWN or name.removeprefix("from_") in self.conditions:
+                        controls[name] = _control(option, begin.get(name))
+                with gr.Accordion("More options", open=False):
+                    for name, option in self.options.items():
+                        if name not in controls:
+                            controls[name] = _control(option, begin.get(name))
+                button = gr.Button("Edit", variant="primary", elem_id="edit")
+                cancel = gr.Button("Cancel", elem_id="edit-cancel")
+            with gr.Column(scale=3):
+                waveform = gr.Plot(show_label=False, elem_id="edit-waveform")
+                start = gr.Slider(0, 1, 0, step=_STEP, label="Region starts at", elem_id="edit-start")
+                stop = gr.Slider(0, 1, 0, step=_STEP, label="Region ends at", elem_id="edit-stop")
+                picture = gr.Plot(show_label=False, elem_id="edit-spectrum")
+                result = gr.Audio(label="Edited", interactive=False, elem_id="edit-result", buttons=["download"])
+                settings = gr.JSON(label="Settings", open=False, max_height=280, elem_id="edit-settings")
+        regions, private = controls["regions"], {"api_visibility": "private", "show_progress": "hidden"}
+        recording.change(self.show, recording, [waveform, start, stop, regions], **private)
+        for slider in (start, stop):
+            slider.change(_region_text, [start, stop], regions, trigger_mode="always_last", **private)
+        regions.change(self.draw, [recording, regions], waveform, trigger_mode="always_last", **private)
+        queue = {"concurrency_limit": 1, "show_progress_on": result}
+        endpoint = named(self.edit, ["recording"], {name: DEFAULTS.get(name) for name in self.options})
+        inputs = [recording, *(controls[name] for name in self.options)]
+        running = button.click(endpoint, inputs, [picture, result, settings], api_name="edit", **queue)
+        cancel.click(None, cancels=running, api_visibility="private")
+
+    def show(self, path: str | None) -> tuple[Figure | None, Any, Any, str]:
+        """A new recording: its waveform, sliders as long as it is, no region."""
+        if not path:
+            return None, gr.Slider(maximum=1, value=0), gr.Slider(maximum=1, value=0), ""
+        with show_errors():
+            audio = read_upload(path, MAX_SECONDS, channels=2)
+            slider = {"maximum": round(audio.seconds, 2), "value": 0}
+            return waveform_figure(audio, []), gr.Slider(**slider), gr.Slider(**slider), ""
+
+    def draw(self, path: str | None, regions: str | None) -> Figure | None:
+        """The waveform with the regions, as far as they can be read."""
+        if not path:
+            return None
+        found = []
+        for text in _texts(regions):
+            try:
+                found.append(parse_interval(text, "region", "s"))
+            except UserError:  # said when the recording is edited; it may be half typed
+                continue
+        with show_errors():
+            return waveform_figure(read_upload(path, MAX_SECONDS, channels=2), found)
+
+    def edit(self, path: str | None, *values: Any) -> Iterator[Any]:
+        """Edit a recording: its spectrogram, its audio, and the settings used."""
+        *values, progress = values
+        with show_errors():
+            if not path:
+                raise UserError("recording", "is missing", "upload a file or record one")
+            numbers = [_value(option, value) for option, value in zip(self.options.values(), values, strict=True)]
+            config = self._config(parse(self.options, DEFAULTS, numbers))
+            audio = read_upload(path, MAX_SECONDS, channels=2)
+            (edited, elapsed), messages = yield from run_with_progress(
+                lambda callback: with_warnings(
+                    lambda: stopwatch(lambda: self.editor.edit(audio, config, callback=callback))
+                ),
+                progress,
+                self.lock,
+            )
+            settings = self.editor.settings(config) | {"seconds_taken": round(elapsed, 2), "warnings": messages}
+            for message in messages:
+                gr.Warning(message)
+            mono = torch.atleast_2d(edited.samples).mean(0)
+            yield spectrum_figure(mono, edited.sample_rate), player(edited), settings
+
+    def _config(self, values: dict[str, Any]) -> EditConfig:
+        for name, option in self.options.items():
+            if option.kind == "audio" and values[name] is not None:
+                values[name] = read_upload(values[name], MAX_SECONDS, channels=2)
+        given = {name: values.pop(name) for name in self.conditions}
+        now = {name: values.pop(f"from_{name}") for name in self.conditions}
+        conditions = {name: value for name, value in given.items() if value}
+        if not conditions and not values.get("negative"):
+            values["guidance_scale"] = None  # guidance needs a condition
+        values["regions"] = _texts(values["regions"])
+        values["band"] = values["band"] or None
+        from_conditions = {name: value for name, value in now.items() if value}
+        return EditConfig(conditions=conditions, from_conditions=from_conditions, **values)
+
+
+def _current(option: Option) -> Option:
+    """The control of a condition of the recording as it is."""
+    return replace(option, label=f"{option.label} now", help="What the recording is now, to change it by inversion.")
+
+
+def _control(option: Option, value: Any) -> Component:
+    """The control of an option; of a number without a value a box for text, as Gradio shows an empty number as 0."""
+    if option.kind not in ("number", "integer") or value is not None:
+        return control(option, value)
+    box = gr.Textbox(None, label=option.label, info=option.help, placeholder=option.default_help)
+    box.preprocess = lambda payload: payload
+    return box
+
+
+def _value(option: Option, value: Any) -> Any:
+    """The value of a control, a number where it is one of a box for text; what is not a number is refused later."""
+    if option.kind in ("number", "integer") and isinstance(value, str):
+        with suppress(ValueError):
+            return float(value) if value.strip() else None
+    return value
+
+
+def _region_text(start: float, stop: float) -> str:
+    """The region between two sliders, whichever is first; none where they are equal."""
+    ends = sorted((float(start or 0), float(stop or 0)))
+    return f"{ends[0]:g}:{ends[1]:g}" if ends[0] < ends[1] else ""
+
+
+def _texts(regions: str | None) -> list[str]:
+    """Regions of a text, separated by commas."""
+    return [text.strip() for text in (regions or "").split(",") if text.strip()]

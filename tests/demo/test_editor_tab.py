@@ -1,0 +1,81 @@
+"""The tab that edits, called by its API: the edit of the Python API, and mistakes in one line."""
+
+import numpy as np
+import pytest
+import soundfile
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from audiodiff.audio.io import read
+from audiodiff.demo.editor_tab import _region_text, _texts
+from audiodiff.demo.figure import waveform_figure
+
+
+@pytest.fixture(scope="module")
+def page(editor_url):
+    return Client(editor_url, verbose=False)
+
+
+def request(page, recording, **options):
+    """(samples, sample rate, settings) of an edit."""
+    clips = {name: handle_file(options.pop(name)) for name in ("style_from", "morph_with") if name in options}
+    given = {"recording": handle_file(recording), "steps": 2} | options | clips
+    _, path, settings = page.predict(**given, api_name="/edit")
+    return *soundfile.read(path, dtype="int16", always_2d=True), settings
+
+
+def test_a_region_changes_and_the_rest_stays(page, recording):
+    before, rate = soundfile.read(recording, dtype="int16")
+    after, made_at, settings = request(page, recording, regions="0.2:0.4, 0.6:0.7", labels=["kick"])
+    assert made_at == rate and len(after) == len(before) and settings["regions"] == ["0.2:0.4", "0.6:0.7"]
+    changed = np.abs(after[:, 0].astype(int) - before) > 1  # Gradio's own rounding
+    expected = np.zeros(len(before), bool)
+    for start, stop in ((0.2, 0.4), (0.6, 0.7)):
+        expected[round(start * rate) : round(stop * rate)] = True
+    assert not changed[~expected].any() and changed[expected].mean() > 0.8
+    assert settings["labels"] == ["kick"] and settings["guidance_scale"] == 1
+
+
+def test_other_edits_arrive(page, recording):
+    count = soundfile.info(str(recording)).frames
+    assert len(request(page, recording, extend_left=0.1, extend_right=0.2)[0]) == count + round(0.3 * 22050)
+    assert request(page, recording, from_labels=["kick"], labels=["snare"])[2]["from_labels"] == ["kick"]
+    assert request(page, recording, morph_with=recording, morph=0.5)[2]["morph"] == 0.5
+    assert request(page, recording, style_from=recording)[2]["noise_level"] == 0.5
+    assert request(page, recording, noise_level="0.25")[2]["noise_level"] == 0.25
+    assert request(page, recording, regions="0.2:0.8", band="500:1500")[2]["band"] == "500:1500"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "the edit: changes nothing"),
+        ({"regions": "5:6"}, "region 5:6: starts after the end"),
+        ({"regions": "0.4:0.2"}, "region 0.4:0.2: ends before it starts"),
+        ({"extend_left": 1e6}, "Extend left 1e"),
+        ({"noise_level": 0.5, "steps": 101}, "Steps 101"),
+        ({"noise_level": "much"}, "Noise level 'much': expected a number"),
+        ({"noise_level": "0"}, "Noise level 0: out of range"),
+    ],
+)
+def test_mistakes_are_one_line(page, recording, options, message):
+    with pytest.raises(AppError, match=rf"^{message}[^\n]*$"):
+        request(page, recording, **options)
+
+
+def test_a_missing_recording_is_said(page):
+    with pytest.raises(AppError, match="recording: is missing"):
+        page.predict(recording=None, regions="0:1", api_name="/edit")
+
+
+def test_sliders_are_a_region_in_either_order():
+    assert _region_text(0.2, 0.7) == _region_text(0.7, 0.2) == "0.2:0.7"
+    assert _region_text(0.5, 0.5) == _region_text(None, 0) == ""
+    assert _texts(" 0.1:0.2,, 3: ") == ["0.1:0.2", "3:"] and _texts(None) == []
+
+
+def test_the_waveform_shows_its_regions(recording):
+    figure = waveform_figure(read(recording, channels=2), [(0.2, 0.4), (0.9, 5.0)])
+    (axes,) = figure.axes
+    assert len(axes.collections) == 2 and len(axes.patches) == 2
+    assert axes.get_xlim() == (0, 1)
