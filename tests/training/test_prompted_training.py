@@ -23,7 +23,13 @@ CAPTIONS = {
     "high": ("high tone", "a bright high tone", "high pitched tone"),
 }
 TINY = (
-    *("+recipe=sounds", "network.frontend.n_fft=256", "network.frontend.hop_length=64", "network.blocks=[1,1]"),
+    *("+recipe=sounds", "model=prompted_audio", "network=music", "data=audio", "data.balance=null"),
+    *(
+        "network.frontend.channels=1",
+        "network.frontend.n_fft=256",
+        "network.frontend.hop_length=64",
+        "network.blocks=[1,1]",
+    ),
     *(f"data.sample_rate={RATE}", f"data.crop_samples={SAMPLES}", "data.workers=0", "data.batch_size=8"),
     *("network.channels=[16,16]", "network.token_channels=32"),
     *("task.spectrum_crops=8", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_time=null"),
