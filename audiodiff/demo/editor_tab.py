@@ -74,6 +74,7 @@ class EditorTab:
                 for name, option in self.options.items():
                     if name in SHOWN or name.removeprefix("from_") in self.conditions:
                         controls[name] = _control(option, begin.get(name))
+                controls["regions"].elem_id = "edit-regions"
                 with gr.Accordion("More options", open=False):
                     for name, option in self.options.items():
                         if name not in controls:

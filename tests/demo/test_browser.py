@@ -150,23 +150,18 @@ def test_a_region_is_chosen_on_the_waveform_and_edited(browser, editor_url, reco
     upload(browser, "#edit-recording", recording)
     wait(browser, lambda _: browser.find_elements("css selector", "#edit-waveform img"))
     bare = browser.find_element("css selector", "#edit-waveform img").get_attribute("src")
-    for name, keys in (("start", 20), ("stop", 60)):  # steps of 0.01 s
+    for name, keys in (("start", Keys.ARROW_RIGHT * 10), ("stop", Keys.END)):  # steps of 0.01 s, and the end
         slider = wait(
             browser, lambda _, name=name: browser.find_elements("css selector", f"#edit-{name} input[type=range]")
         )
-        slider[0].send_keys(Keys.ARROW_RIGHT * keys)
+        slider[0].send_keys(keys)
     wait(browser, lambda _: browser.find_element("css selector", "#edit-waveform img").get_attribute("src") != bare)
-    regions = [
-        box
-        for box in browser.find_elements("css selector", "textarea, input")
-        if ":" in (box.get_attribute("value") or "")
-    ]
-    assert regions[0].get_attribute("value") == "0.2:0.6"
+    boxes = "#edit-regions textarea, #edit-regions input"
+    wait(browser, lambda _: browser.find_element("css selector", boxes).get_attribute("value") == "0.1:1")
     browser.find_element("css selector", "#edit").click()
     wait(browser, lambda _: browser.find_elements("css selector", "#edit-result #duration"))
     edited, rate = offered(browser, "#edit-result")
-    original, _ = soundfile.read(recording)
     original = soundfile.read(recording)[0]
     assert rate == 22050 and len(edited) == len(original)
     differs = np.abs(np.atleast_2d(edited.T)[0] - original) > 1e-3
-    assert differs[4410:13230].mean() > 0.5 and not differs[:4400].any() and not differs[13240:].any()
+    assert differs[2205:].mean() > 0.5 and not differs[:2200].any()
