@@ -36,13 +36,13 @@ def search(
     from audiodiff.audio.io import Audio, read
     from audiodiff.cli.output import report_error
     from audiodiff.options import whole_number
-    from audiodiff.pipelines.audio_index import AudioIndex
+    from audiodiff.pipelines.audio_index import AudioIndex, embed_query
     from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 
     whole_number(limit, "--limit", 1)
     embedder = AudioTextEmbedder.from_pretrained(model, device)
     query: str | Audio = read(like) if like is not None else text or ""
-    embedder.embed_text(query) if isinstance(query, str) else embedder.embed_audio(query)  # before the work on files
+    embed_query(embedder, query)  # which may warn or refuse, before the work on files
 
     def progress(files: list[Path]) -> tqdm:
         return tqdm(files, desc="embedding", unit="file", disable=None if files else True)

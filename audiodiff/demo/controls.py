@@ -6,6 +6,7 @@ The values are checked here: of an empty number or NaN, Gradio itself says no mo
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -54,7 +55,9 @@ def control(option: Option, value: Any) -> Component:
             component = gr.Dropdown(list(option.choices), value=value, **texts)
         else:
             component = gr.Textbox(value, **texts)
-    elif option.maximum is None or value is None:
+    elif value is None:  # Gradio shows an empty number as 0
+        component = gr.Textbox(None, placeholder=option.default_help, **texts)
+    elif option.maximum is None:
         component = gr.Number(value, **texts)
     else:
         least = option.minimum if option.minimum is not None else STEPS[option.kind]
@@ -77,10 +80,19 @@ def parse(options: Mapping[str, Option], defaults: Mapping[str, Any], values: Se
     """
     parsed = {}
     for (name, option), value in zip(options.items(), values, strict=True):
+        value = _number(value) if option.kind in ("number", "integer") else value
         if value is None and defaults.get(name) is not None:
             raise UserError(option.label, "is empty", "enter a value")
         parsed[name] = option.check(option.label, value)
     return parsed
+
+
+def _number(value: Any) -> Any:
+    """The number that a text is, None of an empty one; another text as it is, which the option refuses."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value) if value.strip() else None
+    return value
 
 
 def named(endpoint: Callable, inputs: Sequence[str], defaults: Mapping[str, Any]) -> Callable:

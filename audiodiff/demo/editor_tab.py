@@ -1,7 +1,6 @@
 """The tab that edits a recording: a region on its waveform, options on the left, the edited recording on the right."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import fields, replace
 from functools import cached_property
 from threading import Lock
@@ -9,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 import torch
-from gradio.components import Component
 from matplotlib.figure import Figure
 
 from audiodiff.demo.cancellation import run_with_progress
@@ -73,12 +71,12 @@ class EditorTab:
                 )
                 for name, option in self.options.items():
                     if name in SHOWN or name.removeprefix("from_") in self.conditions:
-                        controls[name] = _control(option, begin.get(name))
+                        controls[name] = control(option, begin.get(name))
                 controls["regions"].elem_id = "edit-regions"
                 with gr.Accordion("More options", open=False):
                     for name, option in self.options.items():
                         if name not in controls:
-                            controls[name] = _control(option, begin.get(name))
+                            controls[name] = control(option, begin.get(name))
                 button = gr.Button("Edit", variant="primary", elem_id="edit")
                 cancel = gr.Button("Cancel", elem_id="edit-cancel")
             with gr.Column(scale=3):
@@ -127,8 +125,7 @@ class EditorTab:
         with show_errors():
             if not path:
                 raise UserError("recording", "is missing", "upload a file or record one")
-            numbers = [_value(option, value) for option, value in zip(self.options.values(), values, strict=True)]
-            config = self._config(parse(self.options, DEFAULTS, numbers))
+            config = self._config(parse(self.options, DEFAULTS, values))
             audio = read_upload(path, MAX_SECONDS, channels=2)
             (edited, elapsed), messages = yield from run_with_progress(
                 lambda callback: with_warnings(
@@ -161,23 +158,6 @@ class EditorTab:
 def _current(option: Option) -> Option:
     """The control of a condition of the recording as it is."""
     return replace(option, label=f"{option.label} now", help="What the recording is now, to change it by inversion.")
-
-
-def _control(option: Option, value: Any) -> Component:
-    """The control of an option; of a number without a value a box for text, as Gradio shows an empty number as 0."""
-    if option.kind not in ("number", "integer") or value is not None:
-        return control(option, value)
-    box = gr.Textbox(None, label=option.label, info=option.help, placeholder=option.default_help)
-    box.preprocess = lambda payload: payload
-    return box
-
-
-def _value(option: Option, value: Any) -> Any:
-    """The value of a control, a number where it is one of a box for text; what is not a number is refused later."""
-    if option.kind in ("number", "integer") and isinstance(value, str):
-        with suppress(ValueError):
-            return float(value) if value.strip() else None
-    return value
 
 
 def _region_text(start: float, stop: float) -> str:

@@ -101,9 +101,12 @@ class App:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The values that controls begin with: the model's own, where the option's default is None."""
+        """The values that controls begin with: the model's own, where the option's default is None.
+
+        The length begins empty: a model may decide by itself when a sound ends.
+        """
         model = self.generator.model
-        own = {"steps": model.default_steps, "sampler": model.sampler, "seconds": model.samples / model.sample_rate}
+        own = {"steps": model.default_steps, "sampler": model.sampler}
         guidance = model.guidance or GuidanceSetting()
         return DEFAULTS | own | describe_guidance(guidance, model) | {"guidance_rescale": guidance.rescale}
 

@@ -1,9 +1,9 @@
 """`AudioIndex`: search of the audio files of a folder, by a text or by an example.
 
 Files are embedded once (`AudioTextEmbedder`), recordings longer than `WINDOW` in windows of at most that many seconds,
-so that a search also finds the place within a recording. The vectors are stored in a file of the user's cache folder,
-whose name is a hash of the searched folder and of the model. A file is embedded again if its size or its time of
-modification has changed.
+so that a search also finds the place within a recording. Silent windows have no vector: silence is like nothing that
+one searches for. The vectors are stored in a file of the user's cache folder, whose name is a hash of the searched
+folder and of the model. A file is embedded again if its size or its time of modification has changed.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from audiodiff.audio.io import Audio, read
 from audiodiff.audio.reading.audio_file import AudioFile
@@ -28,6 +29,7 @@ from audiodiff.options import whole_number
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 
 WINDOW = 4.0  # seconds
+SILENCE = 1e-4  # peak of windows that are left out: no more than the dither of 16 bits
 _ARRAYS = ("starts", "vectors")
 _SAVE_EVERY = 100  # files that are lost at most if the process is killed
 
@@ -57,11 +59,12 @@ class AudioIndex:
         embedder: the model.
         folder: to search, with all folders below it.
         cache: folder to store vectors in; None: `cache_folder()`.
-        report: called with the error of each file that cannot be read; the others go on.
+        report: called with the error of each file that is silent or cannot be read, and of a given cache that cannot be
+            written; the search goes on.
         progress: wraps the list of files that are embedded, such as tqdm.
 
     Raises:
-        UserError: no such folder, no audio file in it, or none that can be read.
+        UserError: no such folder, no audio file in it, or none with sound that can be read.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class AudioIndex:
         progress: Callable[[list[Path]], Any] = iter,
     ):
         self.embedder, self.folder = embedder, Path(folder)
-        self.file = Path(cache or cache_folder()) / self._name()
+        self.file, self._given_cache = Path(cache or cache_folder()) / self._name(), cache is not None
         if not self.folder.is_dir():
             raise UserError(self.folder, "no such folder", "give a folder of audio files")
         files = files_below(self.folder, EXTENSIONS)
@@ -81,32 +84,29 @@ class AudioIndex:
             raise UserError(self.folder, "has no audio file", f"expected {' '.join(EXTENSIONS)}")
         self.entries = self._update(files, report, progress)
         if not self.entries:
-            raise UserError(self.folder, "has no audio file that can be read", "see the errors above")
+            raise UserError(self.folder, "has no audio file with sound that can be read", "see the errors above")
 
     def search(self, query: str | Audio, limit: int | None = 10) -> list[Match]:
         """The files that are most similar to a text or a clip, best first.
 
         Args:
-            query: a text, or one clip.
+            query: a text, or one clip; of a clip longer than `WINDOW`, the window counts that is most similar.
             limit: number of files at most; None: all.
 
         Raises:
-            UserError: an empty query or clip, or a limit below 1.
+            UserError: an empty or silent query, or a limit below 1.
         """
         if limit is not None:
             whole_number(limit, "limit", 1)
-        embedded = self.embedder.embed_text(query) if isinstance(query, str) else self.embedder.embed_audio(query)
-        if len(embedded) != 1:
-            raise UserError("query", f"is {len(embedded)} clips", "search for one at a time")
-        vector, matches = embedded[0].numpy(), []
+        vectors, matches = embed_query(self.embedder, query), []
         for path, entry in self.entries.items():
-            similarity = entry.vectors.astype(np.float32) @ vector
+            similarity = (entry.vectors.astype(np.float32) @ vectors.T).max(1)
             best = int(similarity.argmax())
             matches.append(Match(path, float(similarity[best]), float(entry.starts[best])))
         return sorted(matches, key=lambda match: (-match.similarity, match.path))[:limit]
 
     def _name(self) -> str:
-        words = f"{os.path.abspath(self.folder)}\0{self.embedder.model_hash}\0{WINDOW}"
+        words = f"{os.path.abspath(self.folder)}\0{self.embedder.model_hash}\0{WINDOW}\0{SILENCE}"
         return hashlib.sha256(words.encode(errors="surrogateescape")).hexdigest()[:32] + ".npz"
 
     def _update(
@@ -131,25 +131,27 @@ class AudioIndex:
             done += 1
             if done % _SAVE_EVERY == 0:
                 self._save(entries)
-        if done or entries.keys() != stored.keys():
-            self._save(entries)
+        changed = done or entries.keys() != stored.keys()
+        if changed and not self._save(entries) and self._given_cache:
+            report(UserError(self.file.parent, "cannot be written", "give another --cache; nothing is stored now"))
+        for path in files:
+            if path in entries and not len(entries[path].starts):
+                report(UserError(path, "is silent", "it is left out of the search"))
+                del entries[path]
         return {path: entries[path] for path in files if path in entries}
 
     def _embed(self, path: Path) -> _Entry:
         if problem := obstacle(path):
             raise UserError(path, problem, "check its permissions")
         state = _state(path)
-        starts, vectors = zip(*self._windows(path), strict=True)
-        return _Entry(state, np.array(starts, np.float32), np.concatenate(vectors).astype(np.float16))
-
-    def _windows(self, path: Path) -> Iterator[tuple[float, np.ndarray]]:
-        """Start and vector (1, E) of each window of a file: consecutive ones of equal length."""
+        starts, vectors = [], [np.zeros((0, self.embedder.model.width))]
         with AudioFile(path) as file:
-            rate, total = file.sample_rate, file.samples
-            length = max(math.ceil(total / max(math.ceil(total / (WINDOW * rate)), 1)), 1)
-            for start in range(0, max(total, 1), length):
+            for start, length in _windows(file.samples, file.sample_rate):
                 audio = read(file, start=start, samples=length)
-                yield start / rate, self.embedder.embed_audio(audio).numpy()
+                if not _is_silent(audio):
+                    starts.append(start / file.sample_rate)
+                    vectors.append(self.embedder.embed_audio(audio).numpy())
+        return _Entry(state, np.array(starts, np.float32), np.concatenate(vectors).astype(np.float16))
 
     def _load(self) -> dict[Path, _Entry]:
         """The stored entries; none if the file is missing, damaged, or of a model that has no hash."""
@@ -169,10 +171,10 @@ class AudioIndex:
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return {}
 
-    def _save(self, entries: dict[Path, _Entry]) -> None:
-        """Store the entries; a cache that cannot be written is left out."""
+    def _save(self, entries: dict[Path, _Entry]) -> bool:
+        """Store the entries; whether the cache can be written."""
         if not self.embedder.model_hash or not entries:
-            return
+            return True
         files = [
             [os.path.relpath(path, self.folder), *entry.state, len(entry.starts)] for path, entry in entries.items()
         ]
@@ -181,7 +183,28 @@ class AudioIndex:
             with atomic_write(self.file) as temporary, temporary.open("wb") as file:
                 np.savez(file, files=np.array(json.dumps(files)), starts=starts, vectors=vectors)
         except (OSError, UserError):
-            return
+            return False
+        return True
+
+
+def embed_query(embedder: AudioTextEmbedder, query: str | Audio) -> np.ndarray:
+    """Vectors (Q, E) of what is searched for: of a text, or of the windows of a clip that are not silent.
+
+    Raises:
+        UserError: an empty or silent query, or several clips.
+    """
+    if isinstance(query, str):
+        return embedder.embed_text(query).numpy()
+    samples, rate = torch.atleast_2d(query.samples), query.sample_rate
+    if samples.ndim == 3:
+        if len(samples) != 1:
+            raise UserError("query", f"is {len(samples)} clips", "search for one at a time")
+        samples = samples[0]
+    cut = [Audio(samples[:, start : start + size], rate) for start, size in _windows(samples.shape[-1], rate)]
+    audible = [audio for audio in cut if not _is_silent(audio)]
+    if not audible:
+        raise UserError("query", "is silent", "give an example with sound")
+    return embedder.embed_audio(audible).numpy()  # which refuses a clip without samples
 
 
 def cache_folder() -> Path:
@@ -189,6 +212,16 @@ def cache_folder() -> Path:
     own = os.environ.get("AUDIODIFF_CACHE")
     base = own or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "audiodiff")
     return Path(base) / "search"
+
+
+def _windows(samples: int, sample_rate: int) -> Iterator[tuple[int, int]]:
+    """Start and length, in samples, of each window: consecutive ones of equal length."""
+    length = max(math.ceil(samples / max(math.ceil(samples / (WINDOW * sample_rate)), 1)), 1)
+    return ((start, length) for start in range(0, max(samples, 1), length))
+
+
+def _is_silent(audio: Audio) -> bool:
+    return audio.samples.numel() > 0 and float(audio.samples.abs().max()) < SILENCE
 
 
 def _state(path: Path) -> tuple[int, int]:

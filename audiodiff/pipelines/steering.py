@@ -135,12 +135,17 @@ class Steering:
 
 
 def own_conditions(config: SteeringOptions, model: AudioModel) -> dict[str, Any]:
-    """Conditions of a request but for labels and prompts that are for its guides alone."""
+    """Conditions of a request but for labels and prompts that are for its guides alone.
+
+    With a classifier, labels that the model lacks are the classifier's, which refuses those that it lacks, too.
+    """
     wanted, own = requested(config.conditions), model.condition_options()
-    for reader, condition in ((config.classifier, "labels"), (config.embedding_guidance, "prompt")):
-        if reader is not None and condition not in own:
-            wanted.pop(condition, None)
-    return wanted
+    if config.classifier is not None and "labels" in wanted:
+        known = own["labels"].choices if "labels" in own else ()
+        wanted["labels"] = tuple(label for label in wanted["labels"] if label in known)
+    if config.embedding_guidance is not None and "prompt" not in own:
+        wanted.pop("prompt", None)
+    return requested(wanted)
 
 
 def guidance_of(config: SteeringOptions, model: AudioModel) -> GuidanceSetting:

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from audiodiff.demo import generator_page
+from audiodiff.demo.controls import control
 from audiodiff.pipelines.audio_generator import AudioGenerator
+
+NUMBERS = ("steps", "guidance_scale", "guidance_rescale", "init_noise_level", "peak_level")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,30 @@ def test_same_prompt_and_seed_same_clip(app):
     found = torch.from_numpy(samples.astype("float32")).flatten() / 32767
     torch.testing.assert_close(found, expected.samples.flatten(), rtol=0, atol=1 / 32767)
     assert rate == expected.sample_rate and (settings["prompt"], settings["negative"]) == ("rain", "wind")
+
+
+def test_options_left_alone_are_those_of_the_api(make_prompted, tmp_path):
+    """Also of a model that decides how long a sound is: an empty control is no length."""
+    model = make_prompted(scalars=("seconds", "tempo"))
+    for one in model.conditioners:
+        if one.name == "scalars":
+            torch.nn.init.normal_(one.embed.project.weight, std=3.0)
+    model.save_pretrained(tmp_path)
+    app = generator_page.App(tmp_path, "cpu")
+    shown = {name: control(option, app.defaults.get(name)) for name, option in app.options.items()}
+    empty = {name: component.preprocess(component.value) for name, component in shown.items() if name in NUMBERS}
+    assert all(isinstance(shown[name], gr.Textbox) for name in ("seconds", "tempo"))  # gr.Number shows None as 0
+    generator = AudioGenerator.from_pretrained(tmp_path)
+    expected = generator.generate(prompt="rain", seed=4).samples.flatten()
+    whole = generator.generate(prompt="rain", seed=4, seconds=model.samples / model.sample_rate).samples.flatten()
+    assert (expected - whole).abs().max() > 0.01
+    for left in (None, ""):
+        values = app.defaults | empty | {"prompt": "rain", "seed": 4, "labels": [], "seconds": left, "tempo": left}
+        answer = list(app.generate(*(values.get(name) for name in app.options), lambda *_, **__: None))[-1]
+        found = torch.from_numpy(answer[1][1].astype("float32")).flatten() / 32767
+        torch.testing.assert_close(found, expected, rtol=0, atol=1 / 32767)
+    values["seconds"], values["tempo"] = "0.1", "120"
+    assert list(app.generate(*(values.get(name) for name in app.options), lambda *_, **__: None))[-1][2]["tempo"] == 120
 
 
 def test_words_that_the_model_does_not_know_are_said(app, monkeypatch):

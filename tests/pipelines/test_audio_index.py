@@ -97,10 +97,34 @@ def test_a_damaged_cache_is_computed_again(embedder, sounds, tmp_path, damage):
     assert len(build(embedder, sounds, tmp_path / "cache")[1]) == 3
 
 
-def test_a_cache_that_cannot_be_written_is_left_out(embedder, sounds, tmp_path):
+def test_a_cache_that_cannot_be_written_is_left_out(embedder, sounds, tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file")
     index, embedded, errors = build(embedder, sounds, tmp_path / "cache")
-    assert len(embedded) == 3 and not errors and index.search("rain", 1)
+    assert len(embedded) == 3 and index.search("rain", 1)
+    assert [(error.subject, error.problem) for error in errors] == [(str(tmp_path / "cache"), "cannot be written")]
+    monkeypatch.setenv("AUDIODIFF_CACHE", str(tmp_path / "cache"))  # which nobody asked for
+    assert not build(embedder, sounds, None)[2]
+
+
+def test_silence_is_not_found(embedder, sounds, tmp_path):
+    write(sounds / "silent.wav", Audio(torch.zeros(RATE), RATE))
+    write(sounds / "dither.wav", Audio(torch.zeros(RATE).index_fill(0, torch.arange(0, RATE, 7), 3e-5), RATE))
+    write(sounds / "late.wav", Audio(torch.cat([torch.zeros(8 * RATE), noise(4, 5)]), RATE))
+    for embedded in (6, 0):  # the second time from the cache
+        index, names, errors = build(embedder, sounds, tmp_path / "cache")
+        assert len(names) == embedded
+        assert [Path(error.subject).name for error in errors] == ["dither.wav", "silent.wav"]
+        matches = {match.path.name: match for match in index.search("rain", None)}
+        assert set(matches) == {"a.wav", "b.flac", "long.wav", "late.wav"} and matches["late.wav"].seconds == 8
+    with pytest.raises(UserError, match="query: is silent"):
+        index.search(Audio(torch.zeros(9 * RATE), RATE))
+
+
+def test_a_long_example_is_most_similar_to_itself(embedder, sounds, tmp_path):
+    index, _, _ = build(embedder, sounds, tmp_path / "cache")
+    example = torch.cat([noise(8, 2), torch.zeros(4 * RATE), 0.3 * (torch.arange(4 * RATE) / 4).sin()])
+    (best,) = index.search(Audio(example[None], RATE), 1)
+    assert best.path == sounds / "long.wav" and best.similarity == pytest.approx(1, abs=1e-2)
 
 
 def test_bad_queries_are_one_line(embedder, sounds, tmp_path):

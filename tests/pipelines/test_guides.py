@@ -83,6 +83,19 @@ def test_a_classifier_knows_labels_that_the_model_does_not(make_music, generator
     assert not close(alone, clip(generator, **options_for("classifier", guides)), 1e-3)
 
 
+def test_labels_that_a_model_with_others_lacks_are_the_classifiers(make_music, generator, guides):
+    bell = {"classifier": guides["classifier"], "classifier_weight": 60.0, "labels": ["bell"]}
+    assert close(clip(generator, **bell | {"classifier_weight": 0.0}), clip(generator), 1e-6)
+    assert not close(clip(generator, **bell), clip(generator), 1e-2)
+    both = bell | {"labels": ["kick", "bell"]}  # of which the model reads the first
+    assert close(clip(generator, **both | {"classifier_weight": 0.0}), clip(generator, **KICK), 1e-6)
+    assert not close(clip(generator, **both), clip(generator, **options_for("classifier", guides)), 1e-3)
+    with pytest.raises(UserError, match=r"label 'gong': .*choose among kick, snare, bell"):
+        clip(generator, **bell | {"labels": ["gong"]})
+    with pytest.raises(UserError, match="labels 'bell': unknown"):
+        clip(generator, labels=["bell"])
+
+
 @pytest.mark.parametrize("latent", [False, True])
 def test_embedding_guidance_raises_the_similarity_to_the_prompt(make_music, make_latent_music, guides, latent):
     """Also of a model that takes no prompts, and of each part of a prompt in its stretch of the clip.
