@@ -1,12 +1,12 @@
 """`AudioEditor`: changes parts of a recording with an audio model, and nothing else of it.
 
-Each part is sampled in a window of the recording (`regions`), which alone is read and resampled, so that memory does
-not grow with the recording (`region_sampler` says how). Then it is resampled back and replaces the part, with a
-cross-fade of at most 20 ms inside of it. Of an edit of a band only the difference is added, which is zero at the ends
-of the part. Every other sample is that of the recording.
+Each part is sampled in a window of the recording (`regions`), which alone is read and resampled, so that memory grows
+with the longest part and not with the recording (`region_sampler` says how). Then it is resampled back and replaces the
+part, with a cross-fade of at most 20 ms inside of it. Of an edit of a band only the difference is added, which is zero
+at the ends of the part. Every other sample is that of the recording.
 
 A model of mono signals samples the principal components of the channels (`audio.principal_components`), so that the
-stereo image stays. What replaces a sound gets its level.
+stereo image stays. What replaces a sound gets its level, unless that clips.
 """
 
 import warnings
@@ -23,7 +23,7 @@ from audiodiff.pipelines import regions as regions_
 from audiodiff.pipelines import seeds
 from audiodiff.pipelines.clip_sampler import ClipSampler
 from audiodiff.pipelines.edit_options import EditConfig, configure_edit, parse_interval
-from audiodiff.pipelines.edit_window import EditWindow, Patch, own_seeds, share
+from audiodiff.pipelines.edit_window import EditWindow, Patch, part_seeds, scale_progress
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.pipelines.region_sampler import RegionSampler
 from audiodiff.pipelines.regions import ClipRecording, Recording
@@ -143,13 +143,15 @@ class AudioEditor(Pipeline):
         length = round(self.model.samples * recording.sample_rate / self.sample_rate)
         context = None if config.seen is None else round(config.seen * recording.sample_rate)
         together = list(regions_.groups(found, length // 2 if context is None else context, length))
+        level = regions_.sound_level(recording)
         ends = min(0, found[0].start), max(recording.samples, found[-1].stop)
         for number, some in enumerate(together):
             start, stop = regions_.window(some, length, context, ends)
             extent = self._aligned(some[0].start, start, recording.sample_rate), stop
-            job = EditWindow(sampling, recording, config, found, some, extent, band)
-            report = share(callback, number, len(together))
-            yield from job(own_seeds(clip_seeds, number), own_seeds(morph_seeds, number), report)
+            job = EditWindow(sampling, recording, config, found, some, extent, level, band)
+            report = scale_progress(callback, number, len(together))
+            noises = part_seeds("window", clip_seeds, number), part_seeds("window", morph_seeds, number)
+            yield from job(*noises, report)
 
     @property
     def _sampler(self) -> ClipSampler:

@@ -20,10 +20,9 @@ from audiodiff.pipelines.edit_options import EditConfig
 from audiodiff.pipelines.inputs import fit_clip
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.region_sampler import Excerpt, RegionSampler
-from audiodiff.pipelines.regions import FADE_SECONDS, Recording, Region, blocks
+from audiodiff.pipelines.regions import QUIET, Recording, Region
 
 Callback = Callable[[Progress], None] | None
-_SILENCE = 0.1  # root mean square relative to a window's, below which a part of it is silent
 _BAND_HOP_SECONDS = 0.02  # about: hop of the transform of band edits, a power of two samples
 
 
@@ -44,7 +43,8 @@ class EditWindow:
         config: what to change.
         found: all regions of the recording.
         own: those of the window.
-        extent: first and last sample of the window, exclusive; may reach beyond the recording.
+        extent: first and last sample of the window, exclusive; may lie beyond the recording.
+        level: root mean square of the recording's sounds.
         band: that is changed alone, in Hz; None: all frequencies.
     """
 
@@ -56,10 +56,11 @@ class EditWindow:
         found: Sequence[Region],
         own: Sequence[Region],
         extent: tuple[int, int],
+        level: float,
         band: tuple[float, float] | None,
     ):
         self.clip_sampler, self.recording, self.config, self.own, self.band = clip_sampler, recording, config, own, band
-        self.start, self.stop = extent
+        (self.start, self.stop), self.level = extent, level
         self.unknown = [region for region in found if region.start < self.stop and region.stop > self.start]
         self.model = clip_sampler.model
         self.length = self._at_model(self.stop, ceil=True)
@@ -75,8 +76,9 @@ class EditWindow:
         channels, sampler = self._channels(), RegionSampler(self.clip_sampler, self.config)
         sampled = []
         for number, channel in enumerate(channels):
-            excerpt, report = self._excerpt(channel), share(callback, number, len(channels))
-            after = sampler(excerpt, own_seeds(clip_seeds, number), own_seeds(morph_seeds, number), report)
+            excerpt, report = self._excerpt(channel), scale_progress(callback, number, len(channels))
+            noises = part_seeds("component", clip_seeds, number), part_seeds("component", morph_seeds, number)
+            after = sampler(excerpt, *noises, report)
             if excerpt.band is not None:
                 after = excerpt.band(after - excerpt.signal)
             sampled.append(self._at_recording(after))
@@ -97,10 +99,22 @@ class EditWindow:
         """(C, K): of the components that a model of mono signals samples; None for other models."""
         if self.model.channels > 1:
             return None
-        found = principal_components(self.before[:, self._measured(self.stop - self.start, lambda at: at - self.start)])
-        if not found.shape[1]:  # silent: in the middle
+        if self.is_pause:  # in the middle
             return torch.full((len(self.before), 1), len(self.before) ** -0.5)
-        return found[:, :1] if self.config.morph_with is not None else found
+        components = principal_components(self._heard)
+        return components[:, :1] if self.config.morph_with is not None else components
+
+    @cached_property
+    def is_pause(self) -> bool:
+        """Whether the window holds no sound that tells the level of what is generated from noise."""
+        if not self._heard.any():
+            return True
+        return not self.config.starts_from_content and self.band is None and not self._is_audible(self._heard)
+
+    @property
+    def _heard(self) -> Tensor:
+        """(C, N): the samples of the window that the recording has, outside of gaps."""
+        return self.before[:, self._measured(self.stop - self.start, lambda at: at - self.start)]
 
     def _channels(self) -> list[Tensor]:
         """The window as signals (C', T) of the model's channels, at the model's rate."""
@@ -120,24 +134,30 @@ class EditWindow:
 
     def _excerpt(self, signal: Tensor) -> Excerpt:
         samples, rate, channels = signal.shape[-1], self.model.sample_rate, self.model.channels
-        parts = [(self._clipped(region.start, samples), self._clipped(region.stop, samples)) for region in self.unknown]
-        measured = self._measured(samples, self._at_model)
-        level = 0.0 if signal[:, measured].any() else _level(self.recording)
+        parts, own = self._parts(self.unknown, samples), self._parts(self.own, samples)
+        measured, first = self._measured(samples, self._at_model), own[0][0]
+        level = 0.0
+        if self.is_pause:
+            level = self.level * (1 if self.directions is None else len(self.before) ** 0.5)
         other = style = band = None
         if self.config.morph_with is not None:
-            first, clip = parts[0][0], fit_clip(self.config.morph_with, channels, rate)
+            clip = fit_clip(self.config.morph_with, channels, rate)
             other = torch.nn.functional.pad(clip, (first, samples))[:, :samples]
         if self.config.style_from is not None:
             style = fit_clip(self.config.style_from, channels, rate)
         if self.band is not None:
             hop = 1 << max(round(_BAND_HOP_SECONDS * rate).bit_length() - 1, 1)
-            band = BandRegion(samples, parts, self.band, rate, hop)
-        return Excerpt(signal, parts, measured, level, other, style, band)
+            band = BandRegion(samples, own, self.band, rate, hop)
+        return Excerpt(signal, parts, first, measured, level, other, style, band)
+
+    def _parts(self, regions: Sequence[Region], samples: int) -> list[tuple[int, int]]:
+        """First and last sample, exclusive, of regions in a window of that many samples at the model's rate."""
+        return [(self._clipped(region.start, samples), self._clipped(region.stop, samples)) for region in regions]
 
     def _measured(self, samples: int, place: Callable[[int], int]) -> Tensor:
         """(samples,) bool: where the recording has sound to measure."""
         measured = torch.ones(samples, dtype=torch.bool)
-        silent = [region for region in self.unknown if not region.heard]
+        silent = [region for region in self.unknown if not region.has_sound]
         silent += [Region(self.start, 0), Region(self.recording.samples, self.stop)]
         for region in silent:
             measured[max(place(region.start), 0) : max(place(region.stop), 0)] = False
@@ -161,14 +181,16 @@ class EditWindow:
         before = self.before[:, region.start - self.start : region.stop - self.start]
         if self.band is not None:
             return Patch(region.start, region.stop, before + after)
-        if region.heard and self._sounds(before):
+        if region.has_sound and self._is_audible(before):
             after = after * self._gain(before, after)
+        peak, most = after.abs().amax((1, 2), True), self.before.abs().max().clamp(min=1)
+        after = after * (most / peak.clamp(min=1e-12)).clamp(max=1)  # the recording's encoding would clip it
         rise, fall = self._fades(region)
         return Patch(region.start, region.stop, fall * before + rise * after)
 
-    def _sounds(self, before: Tensor) -> bool:
-        """Whether what a part held is more than the silence between sounds of the window."""
-        return bool(before.square().mean().sqrt() > _SILENCE * self.before.square().mean().sqrt())
+    def _is_audible(self, sound: Tensor) -> bool:
+        """Whether it is more than a pause of the recording."""
+        return bool(sound.square().mean().sqrt() > QUIET * self.level)
 
     def _gain(self, before: Tensor, after: Tensor) -> Tensor:
         """(B, 1, 1): to the level of what was there; of a morph into a clip, on the way to that clip's."""
@@ -181,35 +203,26 @@ class EditWindow:
 
     def _fades(self, region: Region) -> tuple[Tensor, Tensor]:
         """Gains (stop - start,) of what is generated and of what was there."""
-        end = self.recording.samples
-        sides = (region.start > 0) + (region.stop < end)
-        there = min(region.stop, end) - max(region.start, 0)
-        fade = min(round(FADE_SECONDS * self.recording.sample_rate), there // max(sides, 1))
-        rise, ramp = torch.ones(region.stop - region.start), (torch.arange(fade) + 0.5) / max(fade, 1)
-        if region.start > 0:
-            rise[:fade] = ramp
-        if region.stop < end:
-            rise[len(rise) - fade :] = ramp.flip(0)
+        rise = torch.ones(region.stop - region.start)
+        rise[: region.fade_in] = _ramp(region.fade_in)
+        rise[len(rise) - region.fade_out :] = _ramp(region.fade_out).flip(0)
         codec = self.model.codec
         if codec is not None and not codec.network.phases:
             return rise.sqrt(), (1 - rise).sqrt()  # sounds of unrelated phases add up by their powers
         return rise, 1 - rise
 
 
-def own_seeds(clip_seeds: Sequence[int], number: int) -> list[int]:
-    """The seeds of the part with a number of each clip; the first has the clip's own."""
-    return [stable_hash("part", seed, number) if number else seed for seed in clip_seeds]
+def part_seeds(kind: str, clip_seeds: Sequence[int], number: int) -> list[int]:
+    """The seeds of the window or component with a number of each clip; the first has the clip's own."""
+    return [stable_hash(kind, seed, number) if number else seed for seed in clip_seeds]
 
 
-def share(callback: Callback, number: int, count: int) -> Callback:
+def scale_progress(callback: Callback, number: int, count: int) -> Callback:
     """A callback of one piece of work of several."""
     if callback is None:
         return None
     return lambda progress: callback(Progress(number * progress.total + progress.done, count * progress.total))
 
 
-def _level(recording: Recording) -> float:
-    """Root mean square of a recording where it is not silent."""
-    powers = [(float(block.double().square().sum()), int((block != 0).sum())) for _, block in blocks(recording)]
-    energy, count = map(sum, zip(*powers, strict=True))
-    return (energy / max(count, 1)) ** 0.5
+def _ramp(samples: int) -> Tensor:
+    return (torch.arange(samples) + 0.5) / max(samples, 1)

@@ -15,7 +15,7 @@ the arc between them (`diffusion.interpolation`), conditions by the weights of t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ from audiodiff.models.audio_model import AudioModel
 from audiodiff.pipelines.clip_sampler import ClipSampler
 from audiodiff.pipelines.edit_options import EditConfig
 from audiodiff.pipelines.pipeline import Progress
+from audiodiff.pipelines.steering import own_conditions
 
 _MOST_STYLE_DB = 20.0  # that a style raises or lowers a frequency by, relative to the others
 _MIN_LEVEL = 1e-6  # root mean square that a signal is divided by at least
@@ -45,9 +46,10 @@ class Excerpt:
 
     Attributes:
         signal: (C, T), as many channels as the model has.
-        parts: (start, stop) in samples of what is sampled, in order.
+        parts: (start, stop) in samples of what is sampled, in order; some may belong to other windows.
+        first: where the first part of this window starts.
         measured: (T,) where the signal's level is measured.
-        level: root mean square of the signal, where it is silent there.
+        level: root mean square of what is sampled; 0: that of the signal where it is measured.
         other: (C, T), what it is morphed into.
         style: (C', T') whose average spectrum it takes over.
         band: lowest and highest frequency that is sampled, in Hz.
@@ -55,6 +57,7 @@ class Excerpt:
 
     signal: Tensor
     parts: list[tuple[int, int]]
+    first: int
     measured: Tensor
     level: float
     other: Tensor | None = None
@@ -88,7 +91,7 @@ class RegionSampler:
         """
         clips, config, sampling = len(clip_seeds), self.config, self.clip_sampler
         known, level = self._encode(excerpt.signal, excerpt)
-        first = excerpt.parts[0][0] // self.model.stride
+        first = excerpt.first // self.model.stride
         base = sampling.denoiser(clips, known.shape[-1])
         base = Composed(base) if self._blends else base
         denoiser, condition = sampling.steering(clips, known.shape[-1], config, first).steer(base)
@@ -130,8 +133,9 @@ class RegionSampler:
             assert isinstance(sampler, Multistep)  # as `sampler` checks
             start = self._inverted(known, config.from_conditions, denoiser, sampler, first)
             if excerpt.other is not None:
-                other, _ = self._encode(excerpt.other, excerpt)
-                start = slerp(start, self._inverted(other, config.conditions, denoiser, sampler, first), config.morph)
+                other, _ = self._encode(excerpt.other, replace(excerpt, level=0.0))
+                own = own_conditions(config, self.model)
+                start = slerp(start, self._inverted(other, own, denoiser, sampler, first), config.morph)
             return start.expand(clips, -1, -1)
         noise = self.clip_sampler.noise(noise_seeds[0], frames)
         if config.morph_seed is not None:
@@ -199,11 +203,12 @@ class RegionSampler:
         z = self.model.normalize(waveform[None].to(self.clip_sampler.device))
         if self.model.codec is not None:
             return z, 1.0
-        measured = z[..., excerpt.measured.to(z.device)]
-        level = float(measured.square().mean().sqrt()) if measured.numel() else 0.0
-        if level < _MIN_LEVEL:
+        if excerpt.level:
             unit = self.model.restore(self.clip_sampler.noise([0], 8192)).square().mean().sqrt()
             level = excerpt.level / float(unit)
+        else:
+            measured = z[..., excerpt.measured.to(z.device)]
+            level = float(measured.square().mean().sqrt()) if measured.numel() else 0.0
         return z / max(level, _MIN_LEVEL), level
 
     def _styled(self, excerpt: Excerpt) -> Tensor:

@@ -17,7 +17,9 @@ from audiodiff.pipelines.edit_options import EditConfig, parse_interval
 
 GAP_SECONDS = 0.005  # a shorter stretch of zeros is not a gap
 FADE_SECONDS = 0.02  # within a region, from the recording to what is generated and back
+QUIET = 0.1  # root mean square relative to that of a recording's sounds, below which a part of it is a pause
 _BLOCK = 1 << 16
+_LEVEL_SECONDS = 0.05  # of the stretches that are sounds or pauses
 _ROUNDING = 1e-3  # seconds that a region may end after the recording, whose length is shown rounded
 
 
@@ -59,11 +61,19 @@ class ClipRecording:
 
 
 class Region(NamedTuple):
-    """Samples [start, stop) that are replaced; `heard` is whether there is sound to measure or to start from."""
+    """Samples [start, stop) that are replaced.
+
+    Attributes:
+        start, stop: positions.
+        has_sound: whether there is sound to measure or to start from.
+        fade_in, fade_out: samples at the start and at the end that are cross-faded with the recording.
+    """
 
     start: int
     stop: int
-    heard: bool = True
+    has_sound: bool = True
+    fade_in: int = 0
+    fade_out: int = 0
 
 
 def find_regions(recording: Recording, config: EditConfig) -> list[Region]:
@@ -77,17 +87,17 @@ def find_regions(recording: Recording, config: EditConfig) -> list[Region]:
     if not any(block.any() for _, block in blocks(recording)):
         raise UserError(recording.name, "is silent", "use a recording with sound")
     found = [_region(str(text), recording) for text in config.regions]
-    fade = min(round(FADE_SECONDS * rate), end)
+    fade = min(round(FADE_SECONDS * rate), (end - 1) // 2)  # so that two extensions do not meet
     if config.extend_left:
-        found.append(Region(-_length(config.extend_left, rate, "extend_left"), fade, False))
+        found.append(Region(-_length(config.extend_left, rate, "extend_left"), fade, False, 0, fade))
     if config.extend_right:
-        found.append(Region(end - fade, end + _length(config.extend_right, rate, "extend_right"), False))
+        found.append(Region(end - fade, end + _length(config.extend_right, rate, "extend_right"), False, fade, 0))
     if config.fill_gaps:
         gaps = find_gaps(recording)
         if not gaps:
             problem = f"the recording has no gap of {1000 * GAP_SECONDS:g} ms or more"
             raise UserError("fill_gaps", problem, "name it with --region START:END")
-        found += gaps
+        found += _overlapping(gaps, round(FADE_SECONDS * rate), end)
     return _joined(found) if found else [Region(0, end)]
 
 
@@ -142,6 +152,16 @@ def blocks(recording: Recording) -> Iterator[tuple[int, Tensor]]:
         yield start, recording.read(start, min(start + _BLOCK, recording.samples))
 
 
+def sound_level(recording: Recording) -> float:
+    """Root mean square of a recording without its pauses: of the stretches of 50 ms that are not `QUIET`."""
+    step, powers = round(_LEVEL_SECONDS * recording.sample_rate), []
+    for _, block in blocks(recording):
+        power = block.double().square().mean(0)
+        powers.append(torch.stack([stretch.mean() for stretch in power.split(max(step, 1))]))
+    every = torch.cat(powers)
+    return float(every[every >= QUIET**2 * every.mean()].mean().sqrt())
+
+
 def _region(text: str, recording: Recording) -> Region:
     rate, seconds = recording.sample_rate, recording.samples / recording.sample_rate
     start, stop = parse_interval(text, "region", "s")
@@ -150,10 +170,23 @@ def _region(text: str, recording: Recording) -> Region:
     if math.isfinite(stop) and stop > seconds + _ROUNDING:
         fix = f"write {start:g}: up to the end, or add --extend-right {stop - seconds:.3g}"
         raise UserError(f"region {text}", f"ends after the recording, at {seconds:.6g} s", fix)
-    region = Region(round(start * rate), recording.samples if stop >= seconds else round(stop * rate))
-    if region.stop - region.start < 2:
+    first, last = round(start * rate), recording.samples if stop >= seconds else round(stop * rate)
+    if last - first < 2:
         raise UserError(f"region {text}", "is shorter than two samples", "make it longer")
-    return region
+    sides = (first > 0) + (last < recording.samples)
+    fade = min(round(FADE_SECONDS * rate), (last - first) // max(sides, 1))
+    return Region(first, last, True, fade if first > 0 else 0, fade if last < recording.samples else 0)
+
+
+def _overlapping(gaps: Sequence[Region], fade: int, end: int) -> list[Region]:
+    """Gaps with the sound on each side that they are cross-faded with, at most half of what is between two."""
+    starts, stops = [gap.start for gap in gaps], [gap.stop for gap in gaps]
+    lengths = [start - stop for start, stop in zip([*starts, end], [0, *stops], strict=True)]
+    fades = [min(fade, (length - 1) // 2) for length in lengths]
+    return [
+        Region(gap.start - before, gap.stop + after, False, before, after)
+        for gap, before, after in zip(gaps, fades[:-1], fades[1:], strict=True)
+    ]
 
 
 def _length(seconds: float, rate: int, name: str) -> int:
@@ -168,6 +201,8 @@ def _joined(regions: Iterable[Region]) -> list[Region]:
     for region in sorted(regions):
         if joined and region.start <= joined[-1].stop:
             last = joined.pop()
-            region = Region(last.start, max(last.stop, region.stop), last.heard and region.heard)
+            end = max(last, region, key=lambda one: one.stop)
+            sound = last.has_sound and region.has_sound
+            region = Region(last.start, end.stop, sound, last.fade_in, end.fade_out)
         joined.append(region)
     return joined

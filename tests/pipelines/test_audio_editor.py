@@ -1,6 +1,7 @@
 """Editing: what is named changes, and nothing else does; at the borders nothing clicks; levels and places stay."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
 from audiodiff.pipelines.audio_editor import AudioEditor, EditConfig
 from audiodiff.pipelines.edit_options import configure_edit
+from audiodiff.pipelines.edit_window import part_seeds
+from audiodiff.pipelines.regions import ClipRecording, find_regions
 
 RATE = 8000
 FADE = 160
@@ -78,9 +81,44 @@ def test_gaps_are_filled(either):
     original.samples[:, 3000:3020] = 0  # shorter than a gap
     original.samples[:, 3700:] = 0  # the end
     edited = either.edit(original, fill_gaps=True, steps=2)
-    same(edited, original, (1000, 1500))
+    same(edited, original, (1000 - FADE, 1500 + FADE))
     with pytest.raises(UserError, match=r"fill_gaps: .*no gap"):
         either.edit(take(), fill_gaps=True, steps=2)
+
+
+def test_a_filled_gap_neither_steps_nor_dips(either):
+    original = Audio(torch.full((2, 4000), 0.5), RATE)
+    original.samples[:, 1000:1500] = 0
+    edited = either.edit(original, fill_gaps=True, steps=4).samples
+    level = edited[:, 1100:1400].square().mean().sqrt()
+    for border, inside in ((1000, slice(1000, 1040)), (1500, slice(1460, 1500))):
+        assert edited[:, inside].square().mean().sqrt() > 0.5 * level
+        step = edited[:, border] - edited[:, border - 1]
+        assert step.abs().max() < 1.5 * edited[:, 1100:1400].diff().abs().max()
+    faded = edited[:, 1000 - FADE : 1000].sub(0.5).abs()
+    assert faded[:, :8].max() < 0.1 and faded[:, -40:].mean() > faded[:, :40].mean()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(40, 90), st.integers(1, 700)), min_size=1, max_size=5), st.integers(1, 700))
+def test_gaps_overlap_at_most_half_of_the_sound_between_them(gaps, first):
+    pieces = [torch.ones(first)]
+    for gap, sound in gaps:
+        pieces += [torch.zeros(gap), torch.ones(sound)]
+    waveform = torch.cat(pieces)
+    found = find_regions(ClipRecording(Audio(waveform, RATE)), EditConfig(fill_gaps=True))
+    assert len(found) == len(gaps)  # none are joined
+    assert all(region.stop < other.start for region, other in pairwise(found))
+    assert found[0].start >= 0 and found[-1].stop <= len(waveform)
+    for region in found:
+        inner = waveform[region.start + region.fade_in : region.stop - region.fade_out]
+        assert not inner.any() and max(region.fade_in, region.fade_out) <= FADE
+
+
+def test_two_extensions_of_a_short_clip_leave_its_middle(mono):
+    original = take(240, 1)
+    edited = mono.edit(original, extend_left=0.05, extend_right=0.05, steps=1).samples
+    assert torch.equal(edited[:, 400 + 119 : 400 + 121], original.samples[:, 119:121])
 
 
 @pytest.mark.parametrize("rate", [8000, 16000])
@@ -215,6 +253,53 @@ def test_a_region_of_silence_gets_the_level_of_the_recording(mono):
     original.samples[:, 4000:] = 0
     inside = mono.edit(original, regions=["0.7:0.9"], context=0.05, steps=4).samples[0, 5800:7000]
     assert 0.1 < float(inside.std() / original.samples[0, :4000].std()) < 10
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("context", [0.0, 0.1])
+def test_a_label_in_a_pause_gets_the_level_of_the_sounds(mono, channels, context):
+    """The noise floor of a pause is no level to keep."""
+    original = take(12_000, channels)
+    original.samples[:, 4000:8000] = 1e-4 * torch.randn(channels, 4000, generator=torch.Generator().manual_seed(1))
+    options = {"regions": ["0.65:0.85"], "labels": ["snare"], "context": context, "steps": 4}
+    inside = mono.edit(original, **options).samples[:, 5400:6600]
+    assert 0.3 < float(inside.square().mean().sqrt() / original.samples[:, :4000].square().mean().sqrt()) < 3
+
+
+def test_a_quiet_sound_keeps_its_level_in_an_edit_of_what_is_there(mono):
+    original = take(12_000, 1)
+    original.samples[:, 4000:8000] *= 0.05
+    inside = mono.edit(original, regions=["0.65:0.85"], noise_level=0.3, context=0.1, steps=4).samples[:, 5400:6600]
+    assert float(inside.std() / original.samples[:, 5400:6600].std()) < 2
+
+
+def test_what_gets_an_old_level_does_not_clip(mono):
+    square = Audio(0.95 * (torch.arange(4000) * 0.2).sin().sign()[None], RATE)
+    edited = mono.edit(square, regions=["0.1:0.4"], steps=4).samples
+    assert 0.5 < float(edited.abs().max()) <= 1
+
+
+def test_a_region_near_another_window_is_edited_as_on_its_own(mono):
+    """The window of the second region begins in the first one, which it leaves alone."""
+    end, window = 9600 / RATE, mono.model.samples / RATE
+    original, other = take(9600, 1), Audio((0.9 * torch.arange(2000)).sin() * torch.linspace(1, 0, 2000), RATE)
+    second, first = (end - 0.05, end), (end - window - 0.1, end - window + 0.01)
+    options = {"morph_with": other, "morph": 1.0, "steps": 20}
+    alone, beside = (
+        mono.edit(original, regions=regions, **options).samples[0, -400:] for regions in ([second], [first, second])
+    )
+    assert float(torch.corrcoef(torch.stack([alone, beside]))[0, 1]) > 0.9
+    banded = mono.edit(original, regions=[first, second], band="1000:3000", steps=2).samples[0, -400:]
+    assert not torch.equal(banded, original.samples[0, -400:])
+
+
+def test_components_and_windows_have_noises_of_their_own():
+    seeds_of = {
+        (window, component): part_seeds("component", part_seeds("window", [5], window), component)[0]
+        for window in range(4)
+        for component in range(4)
+    }
+    assert len(set(seeds_of.values())) == 16 and seeds_of[0, 0] == 5
 
 
 def test_a_channel_too_many_is_edited_by_a_mono_model_alone(mono, either):
