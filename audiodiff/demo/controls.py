@@ -19,6 +19,9 @@ from audiodiff.options import Option
 MAX_SECONDS = 120.0
 LIMITS = {
     "seconds": {"maximum": MAX_SECONDS},
+    "extend_left": {"maximum": MAX_SECONDS},
+    "extend_right": {"maximum": MAX_SECONDS},
+    "context": {"maximum": MAX_SECONDS},
     "steps": {"maximum": 100},
     "consistency": {"maximum": 200},
     "guidance_scale": {"minimum": 1, "maximum": 6},

@@ -1,5 +1,6 @@
 """The tab that edits a recording: a region on its waveform, options on the left, the edited recording on the right."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import cached_property
@@ -103,7 +104,7 @@ class EditorTab:
             return None, gr.Slider(maximum=1, value=0), gr.Slider(maximum=1, value=0), ""
         with show_errors():
             audio = read_upload(path, MAX_SECONDS, channels=2)
-            slider = {"maximum": round(audio.seconds, 2), "value": 0}
+            slider = {"maximum": math.floor(audio.seconds / _STEP) * _STEP, "value": 0}
             return waveform_figure(audio, []), gr.Slider(**slider), gr.Slider(**slider), ""
 
     def draw(self, path: str | None, regions: str | None) -> Figure | None:

@@ -16,6 +16,7 @@ from typing import Any, SupportsFloat
 import torch
 
 from audiodiff.audio.io import Audio
+from audiodiff.audio.lapped_transform import BandRegion
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.options import whole_number
@@ -23,10 +24,11 @@ from audiodiff.pipelines import regions as regions_
 from audiodiff.pipelines import seeds
 from audiodiff.pipelines.clip_sampler import ClipSampler
 from audiodiff.pipelines.edit_options import EditConfig, configure_edit, parse_interval
-from audiodiff.pipelines.edit_window import EditWindow, Patch, part_seeds, scale_progress
+from audiodiff.pipelines.edit_window import EditWindow, Patch, band_hop, part_seeds, scale_progress
+from audiodiff.pipelines.options import check_audio
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.pipelines.region_sampler import RegionSampler
-from audiodiff.pipelines.regions import ClipRecording, Recording
+from audiodiff.pipelines.regions import ClipRecording, Recording, Region
 from audiodiff.pipelines.steering import describe_guidance, guidance_of
 
 
@@ -66,10 +68,13 @@ class AudioEditor(Pipeline):
             (B, 1, T) if those of the recording are (T,).
 
         Raises:
-            UserError: as `check` and `regions.find_regions`, or samples that are not finite.
+            UserError: as `check` and `find_regions`, or samples that are not finite.
         """
+        check_audio("audio", audio)
         config = configure_edit(config, options)
         single = count is None and clip_seeds is None
+        if clip_seeds is not None and not len(clip_seeds):
+            raise UserError("clip_seeds", "is empty", "pass one for each variation, or seed=")
         numbers = seeds.resolve(config.seed, clip_seeds, None if count is None else whole_number(count, "count", 1))
         recording = ClipRecording(audio)
         patches = list(self.patches(recording, config, numbers, callback))
@@ -109,6 +114,24 @@ class AudioEditor(Pipeline):
         if config.band is not None:
             self._band(str(config.band))
 
+    def find_regions(self, recording: Recording, config: EditConfig) -> list[Region]:
+        """The parts of a recording that an edit replaces, in order.
+
+        Raises:
+            UserError: as `regions.find_regions`; or a band above the recording's frequencies, or with a part that is
+                too short for it.
+        """
+        found = regions_.find_regions(recording, config)
+        if config.band is not None:
+            band, highest = self._band(str(config.band)), recording.sample_rate / 2
+            if band[0] >= highest:
+                problem = f"the recording, at {recording.sample_rate} Hz, has nothing above {highest:g} Hz"
+                raise UserError(f"band {config.band}", problem, "lower it")
+            scale = self.sample_rate / recording.sample_rate
+            parts = [(0, round((region.stop - region.start) * scale)) for region in found]
+            BandRegion(parts[0][1], parts, band, self.sample_rate, band_hop(self.sample_rate))
+        return found
+
     def settings(self, config: EditConfig) -> dict[str, Any]:
         """All options as JSON as they take effect, the model's own in place of None."""
         own = {"sampler": config.sampler or self.model.sampler, "steps": self._sampler.steps(config)}
@@ -139,7 +162,7 @@ class AudioEditor(Pipeline):
         if morph_seeds is None:
             morph_seeds = seeds.clip_seeds(config.morph_seed or 0, len(clip_seeds))
         sampling, band = self._sampler, None if config.band is None else self._band(str(config.band))
-        found = regions_.find_regions(recording, config)
+        found = self.find_regions(recording, config)
         length = round(self.model.samples * recording.sample_rate / self.sample_rate)
         context = None if config.seen is None else round(config.seen * recording.sample_rate)
         together = list(regions_.groups(found, length // 2 if context is None else context, length))

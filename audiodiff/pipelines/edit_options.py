@@ -132,8 +132,10 @@ class EditConfig(SteeringOptions):
         if self.band is not None:
             parse_interval(str(self.band), "band", "Hz")
         for name in ("style_from", "morph_with"):
-            if (given := getattr(self, name)) is not None:
-                check_audio(name, given)
+            if (clip := getattr(self, name)) is not None:
+                check_audio(name, clip)
+                if not clip.samples.any():
+                    raise UserError(name, "is silent", "choose a clip with sound")
         self._check_combination()
 
     @property
@@ -177,6 +179,8 @@ class EditConfig(SteeringOptions):
             raise UserError(f"band {self.band}", f"cannot be combined with {added[0]}", "leave one of them out")
         if self.style_from is not None and self.inverts:
             raise UserError("style_from", "cannot be combined with an inversion", "leave one of them out")
+        if self.style_from is not None and self.level == 1:
+            raise UserError("style_from", "has no effect at noise level 1", "lower --noise-level, or leave it out")
         if self.morph < 1 and not self.inverts and self.morph_seed is None:
             subject, problem = f"morph {self.morph:g}", "has nothing to morph into"
             raise UserError(subject, problem, "add --morph-with FILE, --morph-seed SEED, or what the clip is now")

@@ -141,13 +141,12 @@ class EditWindow:
             level = self.level * (1 if self.directions is None else len(self.before) ** 0.5)
         other = style = band = None
         if self.config.morph_with is not None:
-            clip = fit_clip(self.config.morph_with, channels, rate)
+            clip = fit_clip(self.config.morph_with, channels, rate, "morph_with")
             other = torch.nn.functional.pad(clip, (first, samples))[:, :samples]
         if self.config.style_from is not None:
-            style = fit_clip(self.config.style_from, channels, rate)
+            style = fit_clip(self.config.style_from, channels, rate, "style_from")
         if self.band is not None:
-            hop = 1 << max(round(_BAND_HOP_SECONDS * rate).bit_length() - 1, 1)
-            band = BandRegion(samples, own, self.band, rate, hop)
+            band = BandRegion(samples, own, self.band, rate, band_hop(rate))
         return Excerpt(signal, parts, first, measured, level, other, style, band)
 
     def _parts(self, regions: Sequence[Region], samples: int) -> list[tuple[int, int]]:
@@ -210,6 +209,11 @@ class EditWindow:
         if codec is not None and not codec.network.phases:
             return rise.sqrt(), (1 - rise).sqrt()  # sounds of unrelated phases add up by their powers
         return rise, 1 - rise
+
+
+def band_hop(sample_rate: int) -> int:
+    """Hop of the transform of band edits, in samples."""
+    return 1 << max(round(_BAND_HOP_SECONDS * sample_rate).bit_length() - 1, 1)
 
 
 def part_seeds(kind: str, clip_seeds: Sequence[int], number: int) -> list[int]:

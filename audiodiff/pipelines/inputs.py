@@ -16,8 +16,14 @@ Mels = Tensor | ArrayLike | Sequence[Tensor | ArrayLike]
 _LOUDEST = 100.0  # amplitudes a mel may be above full scale: 40 dB
 
 
-def fit_clip(audio: Audio, channels: int, sample_rate: int) -> Tensor:
+def fit_clip(audio: Audio, channels: int, sample_rate: int, name: str = "the audio") -> Tensor:
     """A clip (T,), (C, T) or (1, C, T) at another sample rate, (channels, T'): mono is repeated, stereo mixed to mono.
+
+    Args:
+        audio: the clip.
+        channels: of the result, 1 or 2.
+        sample_rate: of the result, Hz.
+        name: that errors call it.
 
     Raises:
         UserError: several clips, or other than one or two channels.
@@ -25,9 +31,9 @@ def fit_clip(audio: Audio, channels: int, sample_rate: int) -> Tensor:
     samples = torch.atleast_2d(audio.samples)
     samples = samples[0] if samples.ndim == 3 and len(samples) == 1 else samples
     if samples.ndim > 2:
-        raise UserError("the audio", f"samples of shape {tuple(samples.shape)}", "pass one clip (C, T)")
+        raise UserError(name, f"samples of shape {tuple(samples.shape)}", "pass one clip (C, T)")
     if len(samples) not in (1, 2):
-        raise UserError("the audio", f"{len(samples)} channels", "pass one or two, channels first")
+        raise UserError(name, f"{len(samples)} channels", "pass one or two, channels first")
     if len(samples) > channels:
         samples = samples.mean(0, keepdim=True)
     return resample(samples.expand(channels, -1).contiguous(), audio.sample_rate, sample_rate)

@@ -20,7 +20,6 @@ from audiodiff.files import check_writable
 from audiodiff.pipelines.audio_editor import AudioEditor
 from audiodiff.pipelines.edit_options import EditConfig
 from audiodiff.pipelines.pipeline import Progress
-from audiodiff.pipelines.regions import find_regions
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.jobs import Job, Outcome, unfinished_batches
@@ -88,7 +87,7 @@ def edit_file(
     with AudioFile(source) as file:
         recording = FileRecording(file)
         editor.check(config, recording.channels, variations)
-        find_regions(recording, config)
+        editor.find_regions(recording, config)
         out = Path(out or f"{file.path.stem}-edited{default_suffix(file)}")
         paths = [out.with_name(f"{out.stem}-{n:04d}{out.suffix}") for n in range(variations)]
         paths = paths if variations > 1 else [out]

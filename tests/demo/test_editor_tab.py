@@ -1,5 +1,7 @@
 """The tab that edits, called by its API: the edit of the Python API, and mistakes in one line."""
 
+from threading import Lock
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,7 +9,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from audiodiff.audio.io import read
-from audiodiff.demo.editor_tab import _region_text, _texts
+from audiodiff.demo.controls import MAX_SECONDS
+from audiodiff.demo.editor_tab import EditorTab, _region_text, _texts
 from audiodiff.demo.figure import waveform_figure
 
 
@@ -44,6 +47,18 @@ def test_other_edits_arrive(page, recording):
     assert request(page, recording, style_from=recording)[2]["noise_level"] == 0.5
     assert request(page, recording, noise_level="0.25")[2]["noise_level"] == 0.25
     assert request(page, recording, regions="0.2:0.8", band="500:1500")[2]["band"] == "500:1500"
+
+
+def test_the_sliders_end_within_the_recording(tmp_path):
+    path = tmp_path / "take.wav"
+    soundfile.write(path, np.full(round(1.2365 * 22050), 0.1), 22050)
+    _, start, stop, _ = EditorTab(lambda: None, {}, Lock()).show(str(path))
+    assert start.maximum == stop.maximum == pytest.approx(1.23, abs=1e-9)
+
+
+def test_a_visitor_extends_by_no_more_than_a_recording_may_have():
+    options = EditorTab(lambda: None, {}, Lock()).options
+    assert {options[name].maximum for name in ("extend_left", "extend_right", "context")} == {MAX_SECONDS}
 
 
 @pytest.mark.parametrize(

@@ -332,6 +332,12 @@ def test_a_channel_too_many_is_edited_by_a_mono_model_alone(mono, either):
         ({"regions": ["0.1:0.2"], "band": "5000:6000"}, "band 5000:6000: .*up to 4000 Hz; lower it"),
         ({"regions": ["0.1:0.2"], "band": "500:6000"}, "band 500:6000: .*write 500: for"),
         ({"regions": ["0.1:0.12"], "band": "500:1000"}, "too short for a band"),
+        ({"regions": ["0:0.3", "0.4:0.42"], "band": "500:1000"}, "too short for a band"),
+        ({"style_from": take(800, 1), "noise_level": 1.0}, "style_from: has no effect at noise level 1"),
+        ({"style_from": Audio(torch.zeros(800), RATE)}, "style_from: is silent; choose"),
+        ({"style_from": take(800, 3)}, "style_from: 3 channels"),
+        ({"morph_with": take(800, 3)}, "morph_with: 3 channels"),
+        ({"regions": ["0.1:0.2"], "clip_seeds": []}, "clip_seeds: is empty"),
         ({"extend_left": 0.1, "band": "500:1000"}, "band 500:1000: cannot be combined"),
         ({"extend_left": 0.1, "noise_level": 0.5}, "extend_left: has no sound to start from"),
         ({"extend_right": -1.0}, "extend_right -1: out of range"),
@@ -351,6 +357,21 @@ def test_silence_and_latents_in_a_band_are_refused(mono, make_latent_music):
         mono.edit(Audio(torch.zeros(4000), RATE), regions=["0.1:0.2"], steps=2)
     with pytest.raises(UserError, match="band 500:1000: this model works on latents"):
         AudioEditor(make_latent_music()).edit(take(), regions=["0.1:0.3"], band="500:1000", steps=2)
+
+
+def test_what_the_recording_cannot_have_is_refused_before_any_work(mono, no_sampling=lambda progress: 1 / 0):
+    with pytest.raises(UserError, match=r"band 3000:4000: the recording, at 4000 Hz, has nothing above 2000 Hz"):
+        mono.edit(take(4000, 1, 4000), regions=["0.1:0.5"], band="3000:4000", steps=2, callback=no_sampling)
+    with pytest.raises(UserError, match="too short for a band"):
+        regions = ["0.1:0.4", "4.5:4.52"]
+        mono.edit(take(40_000, 1), regions=regions, band="500:1000", steps=2, callback=no_sampling)
+    with pytest.raises(UserError, match="audio: expected Audio, got str"):
+        mono.edit("take.wav", regions=["0.1:0.2"])
+
+
+def test_a_morph_keeps_a_prompt_of_a_guide_from_the_model(mono, audio_text_folder):
+    options = {"morph_with": take(1000, 1), "prompt": "rain", "embedding_guidance": audio_text_folder}
+    assert mono.edit(take(2000, 1), steps=2, **options).samples.isfinite().all()
 
 
 def test_options_override_a_configuration():
