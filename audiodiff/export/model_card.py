@@ -68,10 +68,13 @@ TEACHERS = {
 GENERATOR = """A diffusion model that generates audio: {parameters:,} parameters, half precision. It generates clips of
 {seconds:.2f} seconds at {rate} Hz with {channels} channel(s){longer}.
 
-    audiodiff generate --model {name} --count 8 --out clips
+    audiodiff generate --model {name}{prompt} --count 8 --out clips
 
-Labels: {labels}
+{conditions}
 {guidance}"""
+
+PROMPTS = """It takes text prompts; training captions have {words} different words. Texts start from the frozen
+embeddings {source} (extra `prompts`), which are not part of these weights."""
 
 GUIDANCE = """Default guidance, where a request has conditions: {setting} (`--guidance`, `--guidance-rescale`,
 `--guidance-interval`; `--guidance 1` is the model as trained)."""
@@ -165,9 +168,18 @@ def _describe_generator(model: AudioModel, name: str, parameters: int) -> str:
         rate=model.sample_rate,
         channels=model.channels,
         longer=", or longer ones in overlapping windows" if model.codec is not None else "",
-        labels=", ".join(model.labels) or "none",
+        prompt=' --prompt "a kick drum"' if model.takes_prompts else "",
+        conditions=_describe_conditions(model),
         guidance=f"\n{card.marked(guidance, card.GUIDANCE)}" if guidance else "",
     ).rstrip()
+
+
+def _describe_conditions(model: AudioModel) -> str:
+    prompts = [
+        PROMPTS.format(words=len(one.words), source=one.source) for one in model.conditioners if one.name == "prompt"
+    ]
+    labels = [] if prompts and not model.labels else [f"Labels: {', '.join(model.labels) or 'none'}"]
+    return "\n\n".join([*prompts, *labels])
 
 
 def describe_guidance(model: AudioModel) -> str:
@@ -203,10 +215,10 @@ def _describe_upsampler(model: UpsamplerModel, name: str, parameters: int) -> st
     return UPSAMPLER.format(rate=rate, lowest=lowest, name=name, parameters=parameters, steps=model.default_steps)
 
 
-# By model type, the task by the hub's name and the description of a model; None: not published by itself.
-CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] = {
+# By model type, the task by the hub's name (None: the model's own) and the description; None: not published by itself.
+CARDS: dict[str, tuple[str | None, Callable[[PretrainedModel, str, int], str]] | None] = {
     VocoderModel.TYPE: ("audio-to-audio", _describe_vocoder),
-    AudioModel.TYPE: ("unconditional-audio-generation", _describe_generator),
+    AudioModel.TYPE: (None, _describe_generator),
     Codec.TYPE: None,
     AcousticModel.TYPE: ("text-to-speech", _describe_voice),
     Aligner.TYPE: None,
@@ -235,6 +247,7 @@ def model_card(
         limitations: known limitations, Markdown.
     """
     pipeline_tag, describe = CARDS[model.TYPE]
+    pipeline_tag = pipeline_tag or model.hub_task
     corpora = [corpus for manifest in _distinct(manifests) for corpus in provenance(manifest)]
     return CARD.format(
         name=name,

@@ -83,6 +83,16 @@ class AudioModel(AudioProcess, DiffusionModel):
         self.set_process(network, sample_rate, samples, spectrum, autoencoder)
 
     @property
+    def takes_prompts(self) -> bool:
+        """Whether it is conditioned on texts."""
+        return "prompt" in self.condition_options()
+
+    @property
+    def hub_task(self) -> str:
+        """What it does, by the name of the model hub."""
+        return "text-to-audio" if self.takes_prompts else "unconditional-audio-generation"
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Class labels that it may be conditioned on."""
         return next((option.choices for name, option in self.condition_options().items() if name == "labels"), ())

@@ -70,12 +70,10 @@ class AudioSamples(Callback):
             self._measure(trainer, module, generated)
             self._save(trainer, generated, prompts)
         seconds, labels = model.samples / model.sample_rate, ", ".join(model.labels) or "none"
-        prompted = "prompt" in model.condition_options()
         example = json.dumps(prompts[0] if prompts else "a sound", ensure_ascii=False)  # a literal of Python as well
-        arguments = f"prompt={example}, guidance_scale=3" if prompted else "count=3"
+        arguments = f"prompt={example}, guidance_scale=3" if model.takes_prompts else "count=3"
         use = USE.format(model=model, seconds=seconds, labels=labels, arguments=arguments)
-        tag = "text-to-audio" if prompted else "unconditional-audio-generation"
-        text = CardText(tag, "A diffusion model of sound", use)
+        text = CardText(model.hub_task, "A diffusion model of sound", use)
         export(trainer, module, self.folder, text, self.history)
 
     def _prompts(self, trainer: lightning.Trainer, model: AudioModel) -> list[str]:
@@ -83,7 +81,7 @@ class AudioSamples(Callback):
 
         Captions with marks of the language of prompts, such as "drum loop: 120", are left out.
         """
-        if "prompt" not in model.condition_options():
+        if not model.takes_prompts:
             return []
         held_out = trainer.datamodule.held_out.manifest.clips
         captions = list(dict.fromkeys(clip.caption for clip in held_out if is_plain(clip.caption)))

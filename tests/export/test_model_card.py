@@ -10,6 +10,7 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.export.model_card import CARDS, core_hours, metadata, model_card
 from audiodiff.models import checkpoint
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.models.setting import Setting
 from audiodiff.models.training_record import data_licenses
@@ -40,7 +41,8 @@ def test_a_shipped_models_card_names_its_licenses(name):
     folder = checkpoint.locate(name)
     found, card = checkpoint.load(folder), (folder / "README.md").read_text(encoding="utf-8")
     licenses = data_licenses(found.training, card)
-    assert card.startswith(metadata(CARDS[found.type][0], licenses) + "\n")
+    task = CARDS[found.type][0] or AudioModel.from_pretrained(folder).hub_task
+    assert card.startswith(metadata(task, licenses) + "\n")
     assert ("tags: [share-alike, gpl]" in card) == any("GPL" in license for license in licenses)
 
 
@@ -118,3 +120,12 @@ def test_the_card_of_an_audio_text_embedding_tells_rendered_clips_from_synthetic
     card = model_card(model, "audio-text", [("", record())], ["MIT"], [Manifest(clips, tmp_path)], "- Young.")
     assert "audiodiff search FOLDER" in card and "pipeline_tag: zero-shot-audio-classification" in card
     assert "**Synthetic clips.** instruments: " in card and "voice" not in card.lower()
+
+
+def test_the_card_of_a_prompted_generator_says_how_it_is_prompted(tmp_path, make_prompted, make_music):
+    manifests = [Manifest((Clip("sounds/0", "a.flac", 3600.0, 8000, license="MIT", caption="kick"),), tmp_path)]
+    card = model_card(make_prompted(labels=()), "sounds", [("", record())], ["MIT"], manifests, "- Young.")
+    assert "pipeline_tag: text-to-audio" in card and "--model sounds --prompt " in card and "wordllama" in card
+    assert "Labels" not in card and "Labels: kick, snare" in CARDS["audio"][1](make_prompted(), "sounds", 1)
+    card = model_card(make_music(), "music", [("", record())], ["MIT"], manifests, "- Young.")
+    assert "pipeline_tag: unconditional-audio-generation" in card and "prompt" not in card
