@@ -57,7 +57,8 @@ one clip, one thread.
 
 def variants(options: argparse.Namespace, prompted: bool) -> dict[str, dict[str, Any]]:
     """Options of a request by the name of the row."""
-    rows: dict[str, dict[str, Any]] = {PLAIN: {"guidance_scale": 1.0}, "no condition": {"guidance_scale": 0.0}}
+    nothing = {"guidance_scale": 0.0, "guidance_interval": "all", "guidance_rescale": 0.0}  # outside, the scale is 1
+    rows: dict[str, dict[str, Any]] = {PLAIN: {"guidance_scale": 1.0}, "no condition": nothing}
     for scale in options.scales:
         rows[f"classifier-free {scale:g}"] = {"guidance_scale": scale, "guidance_interval": "all"}
     for interval in options.intervals:
@@ -71,7 +72,7 @@ def variants(options: argparse.Namespace, prompted: bool) -> dict[str, dict[str,
                 own = {kind: guide, f"{kind}_weight": weight, "guidance_interval": options.guide_interval}
                 rows[f"{kind} {weight:g}"] = {"guidance_scale": 1.0} | own
                 if kind == "classifier" and not prompted:
-                    rows[f"no condition, classifier {weight:g}"] = {"guidance_scale": 0.0} | own
+                    rows[f"no condition, classifier {weight:g}"] = own | nothing
     if options.pair:
         guide = Guide.load("embedding_guidance", options.pair)
         for weight in options.embedding_weights:

@@ -45,9 +45,9 @@ class Windowed(Wrapper):
             )
         self.window, self.overlap, self.loop, self.at_once = window, overlap, loop, at_once
 
-    def around(self, denoiser: DenoiserLike) -> "Windowed":
-        """The same windows of another denoiser."""
-        return Windowed(denoiser, self.window, self.overlap, self.loop, self.at_once)
+    def around(self, denoiser: DenoiserLike, loop: bool | None = None) -> "Windowed":
+        """The same windows of another denoiser; `loop`: None for that of these."""
+        return Windowed(denoiser, self.window, self.overlap, self.loop if loop is None else loop, self.at_once)
 
     def starts(self, frames: int) -> list[int]:
         """First frames of the windows, evenly spaced; those of a loop may wrap around."""

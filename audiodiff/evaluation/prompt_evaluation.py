@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from audiodiff.audio.io import Audio
 from audiodiff.data.captions import Caption
+from audiodiff.data.captions.caption import CHARACTER
 from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
@@ -53,7 +55,7 @@ class PromptedClip:
         clip: the recording.
         key: the caption, normalized.
         noun: that the caption is about, with those that modify it: "car horn".
-        trained: whether a training clip has the caption.
+        trained: whether a training clip has the caption, or a longer one of which training draws it.
     """
 
     clip: Clip
@@ -94,18 +96,18 @@ class Fidelity:
 def choose_prompts(manifest: Manifest, splits: Sequence[str], limit: int = CAPTIONS) -> list[PromptedClip]:
     """Choose held-out clips of different captions, by a hash: of recordings twice as many as of rendered instruments.
 
-    Captions that no training clip has come first, and among them one of each noun before a second one: a soft and a
+    Captions that training never has come first, and among them one of each noun before a second one: a soft and a
     hard cowbell tell little of a generator. A smaller limit does not give a subset.
 
     Raises:
         UserError: fewer than `MIN_CAPTIONS` captions.
     """
-    trained = {normalize(clip.caption) for clip in manifest.with_splits("train").clips if clip.caption}
+    trained = _Trained([clip for clip in manifest.with_splits("train").clips if clip.caption])
     found: dict[str, PromptedClip] = {}
     for clip in sorted(manifest.with_splits(*splits).clips, key=lambda clip: clip_seed(0, clip.id)):
         if clip.caption and is_plain(clip.caption):
             key = normalize(clip.caption)
-            found.setdefault(key, PromptedClip(clip, key, _noun(clip), key in trained))
+            found.setdefault(key, PromptedClip(clip, key, _noun(clip), clip in trained))
     if len(found) < MIN_CAPTIONS:
         problem = f"has {len(found)} captions in {' or '.join(splits)}, at least {MIN_CAPTIONS} are needed"
         raise UserError(manifest.root, problem, "prepare more recordings with captions, or choose another --split")
@@ -179,12 +181,20 @@ class PromptEvaluation:
             seconds = min(one.clip.seconds, samples / rate)
             chosen = seeds[number * self.repeats : (number + 1) * self.repeats]
             wanted = {"prompt": one.caption, "seconds": seconds} | sampling | options
-            try:
-                with warnings.catch_warnings(action="ignore"):
-                    clips = self.generator.generate(clip_seeds=chosen, **wanted).samples
-            except NotFinite:  # of too much guidance; they are counted
-                clips = torch.full((self.repeats, self.generator.model.channels, samples), torch.nan)
-            yield from self._record(name, number, clips, samples)
+            yield from self._record(name, number, self._sample(chosen, wanted), samples)
+
+    def _sample(self, seeds: list[int], options: dict[str, Any]) -> torch.Tensor:
+        """Clips (B, C, T) of these seeds; NaN where one is not finite, as of too much guidance, which is counted."""
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return self.generator.generate(clip_seeds=seeds, **options).samples
+        except NotFinite:
+            if len(seeds) > 1:  # a batch fails as a whole
+                alone = [self._sample([seed], options) for seed in seeds]
+                return torch.cat(
+                    [pad(clip, (0, max(one.shape[-1] for one in alone) - clip.shape[-1])) for clip in alone]
+                )
+            return torch.full((1, self.generator.model.channels, 1), torch.nan)
 
     def recordings(self) -> None:
         """Embed the held-out recordings themselves, as the set `REAL`."""
@@ -201,7 +211,7 @@ class PromptEvaluation:
             audio = Audio(clip, self.generator.sample_rate) if usable else None
             vector = np.zeros(self._texts.shape[1]) if audio is None else self.embedder.embed_audio(audio)[0].numpy()
             self._embedded.setdefault(name, []).append((number, vector))
-            yield torch.nn.functional.pad(clip, (0, max(samples - clip.shape[-1], 0))).numpy()
+            yield pad(clip, (0, max(samples - clip.shape[-1], 0))).numpy()
 
     def fidelity(self) -> dict[str, dict[str, Fidelity]]:
         """Fidelity by set and group of captions (`ALL`, `RECORDED`, `RENDERED`), of the sets that have passed."""
@@ -239,6 +249,26 @@ class PromptEvaluation:
             similarity=over_captions(similarity[np.arange(len(numbers)), numbers]),
             chance=retrieval.chance(relevant),
         )
+
+
+class _Trained:
+    """Captions that training has as they are, or draws: those of a noun with fewer adjectives and details."""
+
+    def __init__(self, clips: Sequence[Clip]):
+        self._keys = {normalize(clip.caption) for clip in clips}
+        self._words: dict[str, set[frozenset[str]]] = {}
+        for clip in clips:
+            self._words.setdefault(_noun(clip), set()).add(_modifiers(clip, "adjective", "detail", CHARACTER))
+
+    def __contains__(self, clip: Clip) -> bool:
+        words = _modifiers(clip, "adjective", "detail")
+        drawn = clip.caption_parts and any(words <= more for more in self._words.get(_noun(clip), ()))
+        return normalize(clip.caption) in self._keys or bool(drawn)
+
+
+def _modifiers(clip: Clip, *roles: str) -> frozenset[str]:
+    caption = Caption(clip.caption, clip.caption_parts)
+    return frozenset(words for role in roles for words in caption.of_role(role))
 
 
 def _noun(clip: Clip) -> str:

@@ -29,7 +29,8 @@ def prompt_sections(
     """
     untrained = sum(not one.trained for one in prompts)
     text = (
-        f"{len(prompts)} captions of held-out clips, {untrained} of which no training clip has, scored by {embedding}. "
+        f"{len(prompts)} captions of held-out clips, {untrained} of which are no wording of a training clip's, "
+        f"scored by {embedding}. "
         "Each clip is compared with all captions. 95 % confidence intervals over captions."
     )
     groups = list(dict.fromkeys(group for groups in fidelity.values() for group in groups))

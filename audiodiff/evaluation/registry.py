@@ -39,8 +39,10 @@ from audiodiff.models.codec import Codec
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.options import options_of
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
+from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.upsampler import Upsampler
 from audiodiff.pipelines.vocoder import Vocoder
@@ -96,7 +98,7 @@ def _prompt_embedder(generator: AudioGenerator, settings: Settings, device: str)
     """The embedding that scores prompts; None of a model that takes none.
 
     Raises:
-        UserError: options of prompts for a model that takes none; no embedding is given or shipped.
+        UserError: options of prompts for a model that takes none, or out of range; no embedding is given or shipped.
     """
     if "prompt" not in generator.model.condition_options():
         for option in ("embedding", "guidance_scales"):
@@ -104,6 +106,8 @@ def _prompt_embedder(generator: AudioGenerator, settings: Settings, device: str)
                 flag = f"--{option.replace('_', '-')}"
                 raise UserError(flag, "this model takes no prompts", f"remove {flag}")
         return None
+    for scale in settings.guidance_scales:  # of which each has its turn much later
+        options_of(GenerationConfig)["guidance_scale"].check("--guidance-scales", scale)
     if not settings.embedding and EMBEDDING not in checkpoint.shipped():
         fix = "add --embedding MODEL, which `python train.py +recipe=audio_text` trains"
         raise UserError("evaluate", "an audio-text model is needed, to score prompts", fix)

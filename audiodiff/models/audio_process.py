@@ -106,6 +106,15 @@ def difference(one: AudioProcess, other: AudioProcess) -> str:
     return "" if same else "another average spectrum"
 
 
+def sample_rate_of(folder: str | Path) -> int:
+    """The sample rate of a generator in Hz.
+
+    Raises:
+        UserError: there is no such generator.
+    """
+    return int(_generator(folder).arguments["sample_rate"])
+
+
 def spectrum_of(folder: str | Path) -> AverageSpectrum | None:
     """The average spectrum of a generator; None if it has none.
 

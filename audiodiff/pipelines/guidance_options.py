@@ -174,7 +174,8 @@ class GuideOptions:
                 from audiodiff.pipelines.guides import Guide
 
                 object.__setattr__(self, name, Guide.load(name, given))
-            elif not hasattr(given, "digest"):
-                problem = f"expected a model folder, got {type(given).__name__}"
-                raise UserError(name, problem, "pass its path, or pipelines.guides.Guide.load(...)")
+            elif not hasattr(given, "digest") or getattr(given, "name", None) != name:
+                found = f"{type(given).__name__} {getattr(given, 'name', '')}".strip()
+                fix = f'pass its path, or pipelines.guides.Guide.load("{name}", ...)'
+                raise UserError(name, f"expected a model folder, got {found}", fix)
             object.__setattr__(self, weight_of(name), weight if own is None else own)

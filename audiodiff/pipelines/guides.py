@@ -6,11 +6,10 @@ gradients. A guidance interval holds for all of them. What is longer than the mo
 window, with the same windows as the model's.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -34,7 +33,12 @@ from audiodiff.text.prompt import parse_prompt
 if TYPE_CHECKING:
     from audiodiff.pipelines.steering import Steering
 
-Windows = Callable[[DenoiserLike], DenoiserLike] | None
+
+class Windows(Protocol):
+    """Makes a denoiser of signals of any length of one of short signals; of loops, if `loop` and by default."""
+
+    def __call__(self, denoiser: DenoiserLike, loop: bool | None = None) -> DenoiserLike:
+        """The denoiser of signals of any length."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +89,9 @@ class Guide:
             raise self.error(f"is for {other}", "choose one that was trained for this model")
 
 
-def guide(steering: "Steering", denoiser: DenoiserLike, setting: GuidanceSetting, windows: Windows) -> DenoiserLike:
+def guide(
+    steering: "Steering", denoiser: DenoiserLike, setting: GuidanceSetting, windows: Windows | None
+) -> DenoiserLike:
     """The denoiser with all guides of a request.
 
     Args:
@@ -108,7 +114,7 @@ def guide(steering: "Steering", denoiser: DenoiserLike, setting: GuidanceSetting
 
 
 def _classifier(
-    steering: "Steering", denoiser: DenoiserLike, guide: Guide, setting: GuidanceSetting, windows: Windows
+    steering: "Steering", denoiser: DenoiserLike, guide: Guide, setting: GuidanceSetting, windows: Windows | None
 ) -> DenoiserLike:
     guide.check_process(steering.model)
     labels = requested(steering.config.conditions).get("labels")
@@ -120,7 +126,7 @@ def _classifier(
 
 
 def _autoguidance(
-    steering: "Steering", denoiser: DenoiserLike, guide: Guide, setting: GuidanceSetting, windows: Windows
+    steering: "Steering", denoiser: DenoiserLike, guide: Guide, setting: GuidanceSetting, windows: Windows | None
 ) -> DenoiserLike:
     guide.check_process(steering.model)
     worse: AudioModel = guide.model
@@ -137,7 +143,7 @@ def _autoguidance(
 
 
 def _embedding(
-    steering: "Steering", denoiser: DenoiserLike, guide: Guide, setting: GuidanceSetting, windows: Windows
+    steering: "Steering", denoiser: DenoiserLike, guide: Guide, setting: GuidanceSetting, windows: Windows | None
 ) -> DenoiserLike:
     """Guidance by each part of the prompt in its stretch of the signal."""
     text = requested(steering.config.conditions).get("prompt", "")
@@ -145,14 +151,16 @@ def _embedding(
     if not parts:
         raise guide.error("has nothing to guide to", "add --prompt")
     model, pair = steering.model, guide.model
-    targets = pair.embed_text([part.text for part in parts])
+    targets = pair.embed_text([pair.prompt.parse({"prompt": part.text}) for part in parts])
 
     def embed(x0_hat: Tensor) -> Tensor:
         return pair.embed_audio(model.restore(x0_hat), model.sample_rate)
 
     for part, target in zip(parts, targets, strict=True):
         weight = cast(float, steering.config.embedding_weight) * part.weight
-        stretch = partial(Stretch, span=steering.span(part), windows=windows)
+        span = steering.span(part)
+        straight = windows if windows is None or span == (0, steering.frames) else partial(windows, loop=False)
+        stretch = partial(Stretch, span=span, windows=straight)  # a part of a loop is no loop
         similarity = CosineSimilarity(embed, target)
         if weight:
             denoiser = EmbeddingGuidance(denoiser, similarity, weight, False, setting.interval, stretch)
@@ -168,7 +176,7 @@ class Stretch(Wrapper):
         windows: makes it one of signals of any length; None: it is.
     """
 
-    def __init__(self, denoiser: DenoiserLike, span: tuple[int, int], windows: Windows):
+    def __init__(self, denoiser: DenoiserLike, span: tuple[int, int], windows: Windows | None):
         super().__init__(denoiser if windows is None else windows(denoiser))
         self.span = span
 

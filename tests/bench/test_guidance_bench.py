@@ -28,6 +28,9 @@ def test_rows_are_scored_and_compared(scene):
     rows = variants(options, prompted=False)
     names = {PLAIN, "no condition", "classifier-free 2", "classifier-free 2, log-SNR -4:4", "classifier 4"}
     assert names | {"no condition, classifier 1", "autoguidance 1.5"} <= rows.keys()
+    options.guide_interval = "-4:4"
+    unconditional = [row for name, row in variants(options, prompted=False).items() if name.startswith("no condition")]
+    assert len(unconditional) == 3 and {row["guidance_interval"] for row in unconditional} == {"all"}  # at every step
     rows = {name: rows[name] for name in (PLAIN, "classifier-free 2", "classifier 4", "autoguidance 2")}
     results = {name: generate(generator, own, TARGETS, scorers, options) for name, own in rows.items()}
     for row in results.values():

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from audiodiff.audio.io import Audio, write
 from audiodiff.cli import build
-from audiodiff.data.captions import Caption
+from audiodiff.data.captions import Caption, compose
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
@@ -27,6 +27,7 @@ from audiodiff.evaluation.prompt_evaluation import (
 )
 from audiodiff.evaluation.prompt_report import prompt_data, prompt_sections
 from audiodiff.evaluation.report import Report, markdown
+from audiodiff.pipelines.seeds import clip_seeds
 
 RATE, SAMPLES = 8000, 2000
 PITCHES = {f"tone number {number}": 200.0 + 250 * number for number in range(12)}
@@ -133,6 +134,38 @@ def test_clips_that_are_not_finite_are_like_no_caption_and_four_clips_are_the_de
     assert found.fidelity()["set"][ALL].recall_at_1.mean == pytest.approx(11 / 12)
 
 
+def test_one_clip_that_is_not_finite_leaves_the_others_of_its_caption(manifest):
+    def fail(prompt, seed):
+        if prompt == "tone number 3" and seed == bad:
+            raise NotFinite("clips", "NaN")
+        return PITCHES[prompt]
+
+    found = PromptEvaluation(generator(fail), Listener(), manifest, Settings(limit=48))
+    place = [one.caption for one in found.prompts].index("tone number 3")
+    bad = clip_seeds(0, found.count)[found.repeats * place + 1]
+    clips = list(found.generate("set"))
+    assert [number for number, clip in enumerate(clips) if not np.isfinite(clip).all()] == [4 * place + 1]
+    assert found.fidelity()["set"][ALL].recall_at_1.mean == pytest.approx(47 / 48)
+
+
+def test_a_caption_that_training_draws_is_trained(manifest):
+    def clip(number, split, nouns, adjectives=(), details=(), character=()):
+        caption = compose(nouns, adjectives, details).with_character(character)
+        changes = {"id": f"d/{number}", "split": split, "caption": caption.text, "caption_parts": caption.parts}
+        return replace(manifest.clips[0], **changes)
+
+    train = clip(0, "train", ["phone"], ["electric"], ["from a kit"], ["short"])
+    cases = [([], [], True), (["electric"], [], True), (["short"], [], True), (["loud"], [], False)]
+    cases += [([], ["from a kit"], True), (["electric"], ["on wood"], False)]
+    held_out = [clip(1 + number, "test", ["phone"], *words) for number, (*words, _) in enumerate(cases)]
+    held_out.append(clip(20, "test", ["bell"], ["electric"]))
+    found = choose_prompts(replace(manifest, clips=(train, *held_out)), ["test"], 60)
+    trained = {one.caption: one.trained for one in found}
+    assert trained == {one.caption: known for one, (*_, known) in zip(held_out, cases, strict=False)} | {
+        "electric bell": False
+    }
+
+
 def test_captions_that_were_not_trained_on_come_first(manifest):
     assert [one.trained for one in choose_prompts(manifest, ["test"], 12)].count(True) == 2
     assert not any(one.trained for one in choose_prompts(manifest, ["test"], 6))
@@ -186,7 +219,7 @@ def test_the_report_has_a_table_for_each_group(manifest):
     sections = prompt_sections(fidelity, found.prompts, found.embedding)
     text = markdown(Report("t", "", [], sections, {}))
     assert len(sections) == 3 and "| generated | 24 | 100.0%" in text and "| chance |  | 8.3%" in text
-    assert "10 of which no training clip has" in text
+    assert "10 of which are no wording of a training clip's" in text
     data = prompt_data(found, fidelity)
     assert data["fidelity"]["generated"]["all"]["recall_at_1"]["mean"] == 1 and len(data["prompts"]) == 12
     assert prompt_data(None, {}) == {}
@@ -223,7 +256,7 @@ def test_the_command_scores_each_guidance_scale(make_prompted, audio_text_folder
     assert "Prompts: all captions" in (tmp_path / "report" / "report.md").read_text()
 
 
-def test_what_does_not_apply_is_one_line(make_music, make_prompted, audio_text_folder, many, tmp_path):
+def test_what_does_not_apply_is_one_line(make_music, make_prompted, audio_text_folder, many, tmp_path, monkeypatch):
     make_music(labels=()).save_pretrained(tmp_path / "plain")
     words = ("--data", many, "--report", tmp_path / "report", "--limit", 24)
     for option in (("--embedding", audio_text_folder), ("--guidance-scales", "2")):
@@ -234,3 +267,7 @@ def test_what_does_not_apply_is_one_line(make_music, make_prompted, audio_text_f
     assert isinstance(result.exception, UserError) and "audio_text" in str(result.exception)
     result = evaluate("--model", tmp_path / "prompted", *words, "--guidance-scales", "two")
     assert isinstance(result.exception, UserError) and "two" in str(result.exception)
+    monkeypatch.setattr("audiodiff.evaluation.registry.PromptEvaluation", None)  # nothing is generated before
+    for scale in ("1e9", "nan"):
+        result = evaluate("--model", tmp_path / "prompted", *words, "--guidance-scales", f"1,{scale}")
+        assert isinstance(result.exception, UserError) and "--guidance-scales" in str(result.exception)

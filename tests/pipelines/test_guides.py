@@ -17,6 +17,7 @@ from audiodiff.pipelines.options import GenerationConfig
 
 SHORT = {"steps": 3, "seconds": 0.1, "peak_level": None}
 KICK = {"labels": ["kick"]}
+OTHER = Guide("embedding_guidance", "x", None, "0")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,25 @@ def test_embedding_guidance_raises_the_similarity_to_the_prompt(make_music, make
     found = clip(generator, count=4, seconds=0.4, prompt="rain @0-0.2 | metal bell:2 @0.2-", **guided)
     for text, half in (("rain", slice(1600)), ("metal bell", slice(1600, None))):
         assert similarities(text, found[..., half]) > similarities(text, plain[..., half]) + 0.002
+
+
+def test_words_that_only_the_pair_reads_are_said(generator, guides, monkeypatch):
+    pair = guides["embedding_guidance"]
+    monkeypatch.setattr(pair.model.prompt, "words", ("rain", "wind"))
+    with pytest.warns(UserWarning, match="'thunder'"):
+        clip(generator, prompt="rain | thunder", embedding_guidance=pair)
+
+
+def test_a_part_of_a_loop_is_not_repeated(generator, guides, monkeypatch):
+    pair, lengths = guides["embedding_guidance"].model, []
+    embed = pair.embed_audio
+    monkeypatch.setattr(pair, "embed_audio", lambda x, *rest: lengths.append(x.shape[-1]) or embed(x, *rest))
+    options = {"embedding_guidance": guides["embedding_guidance"], "seconds": 0.2, "steps": 1, "loop": True}
+    clip(generator, prompt="rain @0-0.05 | wind @0.05-", **options)
+    assert sorted(set(lengths)) == [400, 1200]
+    lengths.clear()
+    clip(generator, prompt="rain", **options)
+    assert set(lengths) == {1600}
 
 
 def test_guides_and_classifier_free_guidance_compose(generator, guides):
@@ -265,6 +285,8 @@ def test_a_generator_of_another_schedule_or_signal_does_not_guide(
         ({"classifier": "no/such/model"}, "no/such/model"),
         ({"classifier": "drums"}, "is a model of type 'audio', not 'noisy_classifier'"),
         ({"autoguidance": "speech-16k"}, "is a model of type 'vocoder', not 'audio'"),
+        ({"classifier": OTHER}, "classifier: expected a model folder, got Guide embedding_guidance; pass its path"),
+        ({"autoguidance": OTHER}, "autoguidance: expected a model folder, got Guide embedding_guidance"),
         ({"autoguidance": 3}, "autoguidance: expected a model folder, got int"),
         ({"autoguidance": "drums", "autoguidance_weight": 1e9}, "autoguidance_weight 1e\\+09: out of range"),
         ({"autoguidance": "drums", "autoguidance_weight": float("nan")}, "autoguidance_weight nan: out of range"),

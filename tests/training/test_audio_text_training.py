@@ -126,6 +126,17 @@ def test_the_loss_is_that_of_a_loop_over_pairs():
     assert 0 <= float(found["recall"]) <= 1
 
 
+def test_clips_without_a_caption_are_left_out():
+    model = make_audio_text()
+    task, some = batch(["kick", "", "snare", ""])
+    found = task.loss(model, some, BatchRandom(0))["loss"]
+    alone = {name: [value[0], value[2]] for name, value in some.items()}
+    alone |= {name: torch.stack(alone[name]) for name in ("waveform", "samples")}
+    assert found.item() == pytest.approx(task.loss(model, alone, BatchRandom(0))["loss"].item(), rel=1e-5)
+    task, some = batch([""] * 4)
+    assert task.loss(model, some, BatchRandom(0))["loss"].item() == 0
+
+
 def test_clips_of_one_caption_are_not_negatives_of_each_other():
     """The loss of a batch in which all clips sound alike is least if all have the same caption."""
     assert same_caption(["a", "b", "a"]).tolist() == [[True, False, True], [False, True, False], [True, False, True]]

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra.utils import instantiate
 
+from audiodiff import config
 from audiodiff.conditioners.classes import Classes, classes_of
 from audiodiff.conditioners.conditioner import Crop
 from audiodiff.data.manifest import Clip
@@ -19,6 +21,7 @@ from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.classifier_scores import LEVELS, accuracy
 from audiodiff.training.tasks.classification import ClassificationTask
+from audiodiff.training.tasks.denoising import check_data
 
 SAMPLES, CLASSES = 128, ("low", "high")
 
@@ -153,7 +156,13 @@ def test_classes_are_labels_or_words_of_captions():
     assert Classes(names).parse({}) is None and not Classes(names)({}).tensors()
 
 
-def test_data_that_does_not_fit():
+def test_the_sample_rate_is_the_generators(make_music, tmp_path):
+    make_music().save_pretrained(tmp_path)
+    words = ["+recipe=noisy_classifier", f"generator={tmp_path}", "data.sample_rate=44100", f"folder={tmp_path}"]
+    assert instantiate(config.compose(words).model).sample_rate == 8000
+
+
+def test_data_that_does_not_fit(make_latent_music):
     clips = (Clip("a", "a.flac", 1.0, 8000, label="low"),)
     data = SimpleNamespace(channels=1, sample_rate=8000, path="data", manifest=lambda: SimpleNamespace(clips=clips))
     with pytest.raises(UserError, match="data: no clip has high as a label or in its caption"):
@@ -161,6 +170,8 @@ def test_data_that_does_not_fit():
     data.sample_rate = 16000
     with pytest.raises(UserError, match=r"data.sample_rate 16000: the generator has 8000; set data.sample_rate=8000"):
         ClassificationTask().prepare(make_model(), data)
+    with pytest.raises(UserError, match=r"the data: is of waveforms, .*; set data=latents data.codec=MODEL"):
+        check_data(make_latent_music(1), data)
     data.channels = 2
     with pytest.raises(UserError, match=r"set network.frontend.channels=2"):
         ClassificationTask().prepare(make_model(), data)

@@ -2,7 +2,8 @@
 
 With unit vectors a_i of clips and c_j of captions, and a learned scale s, the logits are s a_i . c_j. The loss is the
 cross-entropy of the softmax over captions of each clip, and over clips of each caption, with equal targets on all pairs
-of one canonical caption: two recordings of a kick drum, or two wordings of its caption, are not each other's negatives
+of one canonical caption: two recordings of a kick drum, or two wordings of its caption, are not each other's negatives,
+and clips without a caption are left out
 (InfoNCE, van den Oord et al. 2018, arXiv 1807.03748, symmetric as in CLIP, arXiv 2103.00020; targets as in UniCL, Yang
 et al. 2022, arXiv 2204.03610).
 
@@ -44,7 +45,7 @@ class ContrastiveTask(Task):
 
     def prepare(self, model: AudioTextModel, data: lightning.LightningDataModule) -> None:
         """Look up the canonical captions of all clips."""
-        self._captions = {clip.id: clip.caption or clip.id for clip in data.prepared().clips}
+        self._captions = {clip.id: clip.caption for clip in data.prepared().clips}
 
     def loss(self, model: AudioTextModel, batch: dict, random: BatchRandom) -> dict[str, Tensor]:
         """Embed clips and captions, and compare all with all."""
@@ -53,7 +54,10 @@ class ContrastiveTask(Task):
         if model.training:
             features = self._augment(features, random)
         audio, text = model.embed_features(features, frames), model.embed_text(batch["prompt"])
-        targets = same_caption([self._captions.get(clip, clip) for clip in batch["clip"]]).to(audio)
+        captions = [self._captions.get(clip, clip) for clip in batch["clip"]]
+        captioned = [place for place, caption in enumerate(captions) if caption] or [0]  # alone, a clip has no loss
+        audio, text = audio[captioned], text[captioned]
+        targets = same_caption([captions[place] for place in captioned]).to(audio)
         targets = targets / targets.sum(1, keepdim=True)
         logits = model.logit_scale() * audio @ text.T
         smoothed = (1 - self.label_smoothing) * targets + self.label_smoothing / len(targets)

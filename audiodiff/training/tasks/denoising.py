@@ -93,11 +93,14 @@ class DenoisingTask(Task):
 
 
 def check_data(model: AudioModel, data: lightning.LightningDataModule) -> None:
-    """Check that channels and codec of model and data are the same.
+    """Check that channels and codec of model and data are the same, and both are of waveforms or of latents.
 
     Raises:
         UserError: they differ.
     """
+    if model.codec is not None and getattr(data, "autoencoder", None) is None:
+        fix = "set data=latents data.codec=MODEL, the codec that it was trained with"
+        raise UserError("the data", "is of waveforms, the model of latents", fix)
     if model.channels != data.channels:
         problem = f"has {model.channels} channel(s), the data has {data.channels}"
         channels = model.network.frontend.channels * data.channels // model.channels
