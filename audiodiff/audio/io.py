@@ -290,7 +290,7 @@ def _encoding(path: Path, format: str | None = None) -> str:
 def unwritable(path: Path, sample_rate: int, error: soundfile.LibsndfileError) -> UserError:
     """Error for a file that libsndfile does not write."""
     problem = f"cannot be written at {sample_rate} Hz ({error.error_string})"
-    return UserError(path, problem, "resample it or choose another format")
+    return UserError(path, problem, "resample it, take fewer channels (FLAC holds 8), or use .wav")
 
 
 class Disk(FileIO):

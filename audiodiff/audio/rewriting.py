@@ -6,7 +6,7 @@ which holds it exactly.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ _BLOCK = 1 << 16
 # Bits of the encodings that hold integers; those of the companded ones after decoding.
 _INTEGERS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ULAW": 16, "ALAW": 16}
 _FLOATS = ("FLOAT", "DOUBLE")
+_FLAC_CHANNELS = 8
 _SUFFIXES = {".wav": "WAV", ".flac": "FLAC"}
 
 
@@ -61,9 +62,20 @@ def encoding_for(source: AudioFile, target: Path) -> Encoding:
     if suffix not in _SUFFIXES:
         raise UserError(target, f"{suffix.lstrip('.')!r} is not a format that keeps every sample", "use .wav or .flac")
     kind = _SUFFIXES[suffix]
-    if found.subtype not in soundfile.available_subtypes(kind):
+    if kind == "FLAC" and source.channels > _FLAC_CHANNELS:
+        raise UserError(target, f"FLAC holds {_FLAC_CHANNELS} channels, not {source.channels}", "use .wav")
+    subtype = _subtype(found.subtype, soundfile.available_subtypes(kind))
+    if subtype is None:
         raise UserError(target, f"{kind} does not hold the samples of {source.path} ({found.subtype})", "use .wav")
-    return Encoding(kind, found.subtype, found.copied)
+    return Encoding(kind, subtype, found.copied)
+
+
+def _subtype(wanted: str, available: Container[str]) -> str | None:
+    """The encoding that is wanted, or the smallest one of integers that holds its samples; None if there is none."""
+    if wanted in available or wanted not in _INTEGERS:
+        return wanted if wanted in available else None
+    wide = [name for name in ("PCM_S8", "PCM_16", "PCM_24", "PCM_32") if _INTEGERS[name] >= _INTEGERS[wanted]]
+    return next((name for name in wide if name in available), None)
 
 
 def default_suffix(source: AudioFile) -> str:

@@ -1,5 +1,6 @@
 """`Upsampler`: a trained model in use, from recordings of a low sample rate to a full band."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import SupportsFloat
@@ -21,6 +22,7 @@ from audiodiff.pipelines.pipeline import Pipeline, Progress
 
 CHUNK_SECONDS = 10.0
 MIN_SECONDS = 0.02
+CUTOFFS = "cutoffs"  # key of the training record: lowest and highest cutoff of the crops in Hz
 
 
 class Upsampler(Pipeline):
@@ -123,15 +125,25 @@ class Upsampler(Pipeline):
 
         Raises:
             UserError: the recording has no band to complete, or less than the model takes, or the sampler is unknown.
+
+        Warns:
+            UserWarning: the model was not trained with such a cutoff.
         """
         rate, low, cutoff = self.sample_rate, self.model.lowest_cutoff, options.cutoff
         if cutoff is None and sample_rate >= rate:
             problem = f"is at {sample_rate} Hz, which is not below the model's {rate} Hz"
             raise UserError(name, problem, "state its cutoff (--cutoff HZ) if it lacks its upper band")
+        if sample_rate < 2 * low:
+            fix = f"this model completes recordings of {2 * low:g} Hz and more"
+            raise UserError(name, f"is at {sample_rate} Hz", fix)
         cutoff = sample_rate / 2 if cutoff is None else cutoff
         if not low <= cutoff < rate / 2 or 2 * cutoff > sample_rate:
             highest, problem = min(rate, sample_rate) / 2, f"its band cannot end at {cutoff:g} Hz"
             raise UserError(name, problem, f"this model completes bands that end between {low:g} and {highest:g} Hz")
+        lowest, highest = self.training.get(CUTOFFS, (0, rate))
+        if not lowest <= cutoff <= highest:
+            text = f"{name}: its band ends at {cutoff:g} Hz, this model was trained with {lowest:g} to {highest:g} Hz"
+            warnings.warn(text, stacklevel=2)
         return replace(self.with_defaults(options), cutoff=cutoff)
 
     def with_defaults(self, options: UpsamplingOptions) -> UpsamplingOptions:

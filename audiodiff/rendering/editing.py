@@ -5,7 +5,8 @@ Only windows of the file are read into memory, and whatever is not edited is cop
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from tqdm import tqdm
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.rewriting import Encoding, Replacement, default_suffix, encoding_for, rewrite
 from audiodiff.errors import UserError
-from audiodiff.files import check_writable
+from audiodiff.files import check_writable, folder_lock
 from audiodiff.pipelines.audio_editor import AudioEditor
 from audiodiff.pipelines.edit_options import EditConfig
+from audiodiff.pipelines.edit_window import scale_progress
+from audiodiff.pipelines.memory import DoesNotFit
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.rendering import sidecar
@@ -95,8 +98,10 @@ def edit_file(
         jobs = _jobs(editor, file, config, paths, overwrite)
         outcome = Outcome(skipped=sum(not job.missing for job in jobs))
         with tqdm(desc="editing", unit="step", disable=quiet or None) as bar:
-            for batch in unfinished_batches(jobs, BATCH_SIZE):
-                _edit(editor, recording, config, batch, encoding, outcome, bar)
+            batches = unfinished_batches(jobs, BATCH_SIZE)
+            for number, batch in enumerate(batches):
+                advance = scale_progress(partial(_advance, bar), number, len(batches))
+                _edit(editor, recording, config, batch, encoding, outcome, advance)
         return outcome, paths
 
 
@@ -128,17 +133,19 @@ def _edit(
     jobs: Sequence[Job],
     encoding: Encoding,
     outcome: Outcome,
-    bar: tqdm,
+    advance: Callable[[Progress], None] | None,
 ) -> None:
-    """Edit a batch of variations, and write those that are missing."""
-
-    def advance(progress: Progress) -> None:
-        bar.total = progress.total
-        bar.update(progress.done - bar.n)
-
+    """Edit a batch of variations, one by one where they do not fit in memory, and write those that are missing."""
     started, rate = time.perf_counter(), recording.sample_rate
     numbers, others = ([job.settings.get(key, 0) for job in jobs] for key in ("clip_seed", "morph_clip_seed"))
-    patches = list(editor.patches(recording, config, numbers, advance, others))
+    try:
+        patches = list(editor.patches(recording, config, numbers, advance, others))
+    except DoesNotFit as error:
+        if len(jobs) == 1:
+            raise UserError(recording.name, error.problem, "edit shorter regions, or set --context") from error
+        for job in jobs:
+            _edit(editor, recording, config, [job], encoding, outcome, advance)
+        return
     edited = len(jobs) * sum(patch.stop - patch.start for patch in patches) / rate
     entries = {
         "input": str(recording.file.path),
@@ -153,10 +160,16 @@ def _edit(
     for number, job in enumerate(jobs):
         if job.missing:
             parts = [Replacement(patch.start, patch.stop, patch.samples[number]) for patch in patches]
-            sidecar.write_with_sidecar(
-                job.path,
-                lambda path, parts=parts: rewrite(recording.file, path, parts, encoding),
-                COMMAND,
-                job.settings | entries,
-            )
+            with folder_lock(job.path.parent, wait=True):  # another process may write the same file
+                sidecar.write_with_sidecar(
+                    job.path,
+                    lambda path, parts=parts: rewrite(recording.file, path, parts, encoding),
+                    COMMAND,
+                    job.settings | entries,
+                )
             outcome.written += 1
+
+
+def _advance(bar: tqdm, progress: Progress) -> None:
+    bar.total = progress.total
+    bar.update(progress.done - bar.n)

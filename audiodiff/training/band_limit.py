@@ -40,6 +40,14 @@ class BandLimit:
             raise ValueError(f"cutoffs from {lowest} to {highest} Hz")
         self.lowest, self.highest, self.common, self.share, self.gentle = lowest, highest, common, share, gentle
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest cutoff that crops have, in Hz."""
+        if self.share == 1:
+            return self.common, self.common
+        ends = [self.lowest, self.highest] + [self.common] * (self.share > 0)
+        return min(ends), max(ends)
+
     def __call__(self, waveform: Tensor, sample_rate: float, random: RandomRows) -> tuple[Tensor, Tensor]:
         """Band-limit signals (B, T): the limited ones (B, T) and their cutoffs (B,) in Hz."""
         device = float64_device(waveform.device)

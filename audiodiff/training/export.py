@@ -1,9 +1,10 @@
 """Export of a run's model with its training record and model card."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -42,7 +43,14 @@ class CardText:
     use: str
 
 
-def export(trainer: lightning.Trainer, module, folder: Path, text: CardText, history: float | None = None) -> None:
+def export(
+    trainer: lightning.Trainer,
+    module,
+    folder: Path,
+    text: CardText,
+    history: float | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> None:
     """Save the model to `<folder>/model` with its training record and card.
 
     Args:
@@ -51,6 +59,7 @@ def export(trainer: lightning.Trainer, module, folder: Path, text: CardText, his
         text: of the card.
         history: minutes of training between two exports that are also saved to `<folder>/history/step_<n>`, whatever
             interrupts the run; None: only the last export is saved.
+        record: entries of the training record beside those of all models.
     """
     crops = trainer.datamodule.crops
     timer = next((c for c in trainer.callbacks if isinstance(c, lightning.pytorch.callbacks.Timer)), None)
@@ -67,6 +76,7 @@ def export(trainer: lightning.Trainer, module, folder: Path, text: CardText, his
         "synthetic": any(clip.synthetic for clip in crops.manifest.clips),
         "licenses": sorted({clip.license for clip in crops.manifest.clips if clip.license}),
         "version": __version__,
+        **(record or {}),
     }
     if module.started_from:
         training[STARTED_FROM] = module.started_from

@@ -9,9 +9,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from audiodiff.audio.io import Audio, write
-from audiodiff.diffusion.samplers.sampler import NotFinite
+from audiodiff.errors import UserError
 from audiodiff.files import short_name
-from audiodiff.pipelines.upsampler import Upsampler
+from audiodiff.pipelines.upsampler import CUTOFFS, Upsampler
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 from audiodiff.training.export import CardText, export
 from audiodiff.training.figure import save_figure, spectrogram_pair
@@ -19,7 +19,7 @@ from audiodiff.training.figure import save_figure, spectrogram_pair
 USE = """    from audiodiff import Upsampler
     audio = Upsampler.from_pretrained("this/folder").upsample(recording)
 
-Output: {rate} Hz, from recordings of {lowest:g} Hz and more."""
+Output: {rate} Hz. Trained on recordings of {lowest:g} to {highest:g} Hz."""
 
 
 class UpsamplerSamples(Callback):
@@ -52,11 +52,13 @@ class UpsamplerSamples(Callback):
             item = trainer.datamodule.held_out[i]
             try:
                 self._render(trainer, upsampler, item["clip"], item["waveform"], i)
-            except NotFinite as error:
+            except UserError as error:  # such as a silent clip, or one that is too short
                 rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not upsampled: {error.problem}")
         rate = upsampler.sample_rate
-        use = USE.format(rate=rate, lowest=2 * upsampler.model.lowest_cutoff)
-        export(trainer, module, self.folder, CardText("audio-to-audio", "A diffusion upsampler", use), self.history)
+        low, high = module.task.band_limit.bounds
+        use = USE.format(rate=rate, lowest=2 * low, highest=2 * high)
+        text, record = CardText("audio-to-audio", "A diffusion upsampler", use), {CUTOFFS: [low, high]}
+        export(trainer, module, self.folder, text, self.history, record)
 
     def _render(
         self, trainer: lightning.Trainer, upsampler: Upsampler, name: str, waveform: Tensor, index: int

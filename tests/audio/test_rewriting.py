@@ -46,6 +46,29 @@ def test_every_encoding_is_kept(tmp_path, suffix, subtype, channels):
     np.testing.assert_allclose(after[1000:1500], part.T, rtol=0, atol=step)
 
 
+@pytest.mark.parametrize(("subtype", "flac"), [("PCM_U8", "PCM_S8"), ("ULAW", "PCM_16"), ("PCM_24", "PCM_24")])
+def test_flac_takes_the_smallest_encoding_that_holds_the_samples(tmp_path, subtype, flac):
+    source, target = tmp_path / "a.wav", tmp_path / "b.flac"
+    soundfile.write(source, noise(channels=1), RATE, subtype)
+    part = torch.zeros(1, 500)
+    rewritten(source, target, Replacement(1000, 1500, part))
+    before, after = (soundfile.read(path, dtype="float64")[0] for path in (source, target))
+    assert soundfile.info(target).subtype == flac
+    assert np.array_equal(before[:1000], after[:1000]) and np.array_equal(before[1500:], after[1500:])
+
+
+def test_what_flac_does_not_hold_is_said(tmp_path):
+    for name, subtype, channels, message in (
+        ("float", "FLOAT", 1, "FLAC does not hold the samples"),
+        ("wide", "PCM_32", 1, "FLAC does not hold the samples"),
+        ("many", "PCM_16", 9, "FLAC holds 8 channels, not 9; use .wav"),
+    ):
+        source = tmp_path / f"{name}.wav"
+        soundfile.write(source, noise(channels=channels), RATE, subtype)
+        with pytest.raises(UserError, match=message):
+            rewritten(source, tmp_path / "b.flac")
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(-400, 3400), min_size=2, max_size=6, unique=True))
 def test_any_parts_are_replaced(tmp_path_factory, ends):

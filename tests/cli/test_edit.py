@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from audiodiff.audio.io import Audio
+from audiodiff.pipelines import memory
 from audiodiff.pipelines.audio_editor import AudioEditor
 
 RATE = 16000
@@ -112,3 +113,16 @@ def test_silence_and_other_models_are_refused(command, model, model_folder, take
     ):
         status, _, lines = command("edit", *words)
         assert status == 1 and len(lines) == 1 and message in lines[0], lines
+
+
+def test_variations_that_do_not_fit_together_are_edited_one_by_one(command, model, take, monkeypatch):
+    words = ["edit", take, "--model", model, "--region", "0.1:0.15", "--context", 0.02, "--steps", 1, "--variations", 2]
+    assert command(*words, "--out", "a.wav")[0] == 0
+    network = AudioEditor.from_pretrained(model).model.network
+    room = int(1.5 * memory.needed(network, round(0.09 * 8000)))
+    monkeypatch.setattr(memory, "free", lambda device: room)
+    assert command(*words, "--out", "b.wav")[0] == 0
+    assert abs(integers("a-0001.wav") - integers("b-0001.wav")).max() <= 1 << 12
+    monkeypatch.setattr(memory, "free", lambda device: 1000)
+    status, _, lines = command(*words, "--out", "c.wav")
+    assert status == 1 and "edit shorter regions" in lines[-1] and "batch-size" not in lines[-1]

@@ -1,5 +1,7 @@
 """Upsampling: the known band is kept, chunks make no difference, channels, cutoffs, errors."""
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -96,7 +98,7 @@ def test_progress_covers_all_chunks(upsampler):
     [
         (Audio(noise(4000), 16000), {}, "audio", "not below the model's 16000 Hz"),
         (Audio(noise(4000), 44100), {}, "audio", "not below"),
-        (Audio(noise(4000), 1500), {}, "audio", "end at 750 Hz"),
+        (Audio(noise(4000), 1500), {}, "audio", "is at 1500 Hz"),
         (Audio(noise(100), 8000), {}, "audio", "holds 100 samples"),
         (Audio(torch.zeros(4000), 8000), {}, "audio", "silent"),
         (Audio(noise(4000)[None], 8000), {}, "audio", "several"),
@@ -113,3 +115,16 @@ def test_mistakes_are_one_line(upsampler, audio, options, subject, problem):
         upsampler.upsample(audio, **options)
     line = str(caught.value)
     assert caught.value.subject.startswith(subject) and problem in line and "\n" not in line and caught.value.fix
+
+
+def test_cutoffs_of_no_training_are_said_and_rates_that_are_too_low_refused(make_upsampler):
+    model = make_upsampler()
+    trained, unknown = Upsampler(model, training={"cutoffs": [3000.0, 7500.0]}), Upsampler(model)
+    with pytest.warns(UserWarning, match="its band ends at 2000 Hz, this model was trained with 3000 to 7500 Hz"):
+        trained.upsample(Audio(noise(1000), 4000), 1)
+    with warnings.catch_warnings(action="error"):
+        trained.upsample(Audio(noise(1000), 8000), 1)
+        unknown.upsample(Audio(noise(1000), 4000), 1)
+    lowest = 2 * model.lowest_cutoff
+    with pytest.raises(UserError, match=rf"audio: is at 1000 Hz; this model completes recordings of {lowest:g} Hz"):
+        unknown.upsample(Audio(noise(1000), 1000), 1)

@@ -75,6 +75,13 @@ def test_cutoffs_that_a_model_does_not_take_are_refused(arguments, name, make_up
         check_cutoffs(make_upsampler(), BandLimit(**arguments))
 
 
+def test_the_bounds_are_those_of_the_cutoffs_that_are_drawn():
+    assert BandLimit(2000, 7500, 4000).bounds == (2000, 7500)
+    assert BandLimit(5000, 7500, 4000, share=0.1).bounds == (4000, 7500)
+    assert BandLimit(5000, 7500, 4000, share=0.0).bounds == (5000, 7500)
+    assert BandLimit(5000, 7500, 4000, share=1.0).bounds == (4000, 4000)
+
+
 def test_bounds_that_fall_are_refused():
     with pytest.raises(ValueError, match="7000"):
         BandLimit(7000, 3000)
