@@ -35,15 +35,15 @@ def response(stop: Tensor, transition: Tensor, sample_rate: float, length: int) 
     device = float64_device(stop.device)
     stop, transition = (hertz.to(device, torch.float64)[:, None] for hertz in (stop, transition))
     half = (ATTENUATION - 8) / (2.285 * 2 * math.pi * transition / sample_rate) / 2
-    reach = min(math.ceil(float(half.max())), length // 2 - 1)
-    place = torch.arange(-reach, reach + 1, dtype=torch.float64, device=device)
+    half_taps = min(math.ceil(float(half.max())), length // 2 - 1)
+    place = torch.arange(-half_taps, half_taps + 1, dtype=torch.float64, device=device)
     cycles = (2 * stop - transition) / sample_rate  # twice the center of the transition
     ideal = cycles * torch.sinc(cycles * place)
     window = torch.special.i0(_BETA * (1 - (place / half).square()).clamp(min=0).sqrt()) * (place.abs() <= half)
     taps = ideal * window
     taps = taps / taps.sum(1, keepdim=True)
     around = torch.zeros(len(taps), length, dtype=torch.float64, device=device)
-    around[:, : reach + 1], around[:, length - reach :] = taps[:, reach:], taps[:, :reach]
+    around[:, : half_taps + 1], around[:, length - half_taps :] = taps[:, half_taps:], taps[:, :half_taps]
     return torch.fft.rfft(around).real
 
 

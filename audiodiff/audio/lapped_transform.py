@@ -98,7 +98,7 @@ class BandRegion:
             coefficients = self.transform.analyze(signal[..., start : start + whole])
             # The first frame and the last one hang over the ends of the part.
             inner = coefficients[..., 1:-1, :] * self.bins.to(signal)
-            kept = torch.nn.functional.pad(inner, (0, 0, 1, 1))
-            pieces += [torch.zeros_like(signal[..., at:start]), self.transform.synthesize(kept, whole)]
+            padded = torch.nn.functional.pad(inner, (0, 0, 1, 1))
+            pieces += [torch.zeros_like(signal[..., at:start]), self.transform.synthesize(padded, whole)]
             at = start + whole
         return torch.cat([*pieces, torch.zeros_like(signal[..., at:])], -1)

@@ -1,4 +1,4 @@
-"""What an upsampler knows: the spectral envelopes of its input and of its estimated output, and an excitation."""
+"""Conditions of an upsampler: the spectral envelopes of its input and of its estimated output, and an excitation."""
 
 from collections.abc import Mapping
 from typing import Any

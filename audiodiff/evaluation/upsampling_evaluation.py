@@ -1,4 +1,4 @@
-"""Evaluation of an upsampler: held-out recordings are resampled to half its rate, and every system brings them back.
+"""Evaluation of an upsampler: held-out recordings are resampled to half its rate, and each system upsamples them.
 
 The baselines need no training: sinc interpolation leaves the upper band empty, and spectral folding mirrors the lower
 band into it, attenuated. Word error rates are those of Whisper tiny.en on the recordings with an English text.

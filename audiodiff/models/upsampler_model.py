@@ -130,7 +130,7 @@ class UpsamplerModel(DiffusionModel):
 
     @property
     def sample_rate(self) -> int:
-        """Of the audio it makes, in Hz."""
+        """Of the output, in Hz."""
         return self.mel_spec.sample_rate
 
     @property

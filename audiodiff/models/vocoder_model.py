@@ -143,7 +143,7 @@ class VocoderModel(DiffusionModel):
 
     @property
     def sample_rate(self) -> int:
-        """Of the audio it makes, in Hz."""
+        """Of the output, in Hz."""
         return self.mel_spec.sample_rate
 
     def setting(self, name: str | None = None) -> Setting:

@@ -164,7 +164,7 @@ class AudioEditor(Pipeline):
         sampling, band = self._sampler, None if config.band is None else self._band(str(config.band))
         found = self.find_regions(recording, config)
         length = round(self.model.samples * recording.sample_rate / self.sample_rate)
-        context = None if config.seen is None else round(config.seen * recording.sample_rate)
+        context = None if config.effective_context is None else round(config.effective_context * recording.sample_rate)
         together = list(regions_.groups(found, length // 2 if context is None else context, length))
         level = regions_.sound_level(recording)
         ends = min(0, found[0].start), max(recording.samples, found[-1].stop)

@@ -146,27 +146,27 @@ class EditConfig(SteeringOptions):
     @property
     def starts_from_content(self) -> bool:
         """Whether what is generated starts from what is there."""
-        return self.inverts or self.style_from is not None or self.level < 1
+        return self.inverts or self.style_from is not None or self.effective_noise_level < 1
 
     @property
-    def level(self) -> float:
+    def effective_noise_level(self) -> float:
         """The noise level that takes effect."""
         if self.noise_level is not None:
             return self.noise_level
         return STYLE_NOISE_LEVEL if self.style_from is not None and not self.inverts else 1.0
 
     @property
-    def seen(self) -> float | None:
+    def effective_context(self) -> float | None:
         """The context that takes effect; None: what the length of the training crops leaves."""
         named = {"labels", "prompt"} & requested(self.conditions).keys()
-        kept = self.extend_left or self.extend_right or self.fill_gaps or self.band or self.starts_from_content
-        return 0.0 if self.context is None and named and not kept else self.context
+        needs_context = self.extend_left or self.extend_right or self.fill_gaps or self.band or self.starts_from_content
+        return 0.0 if self.context is None and named and not needs_context else self.context
 
     def record(self) -> dict[str, Any]:
         """All options as JSON, conditions by their names, those of the recording after "from_"."""
         values: dict[str, Any] = {name: [] if option.multiple else None for name, option in registry.OPTIONS.items()}
         given = {f"from_{name}": as_json(value) for name, value in {**values, **self.from_conditions}.items()}
-        return super().record() | given | {"noise_level": self.level, "context": self.seen}
+        return super().record() | given | {"noise_level": self.effective_noise_level, "context": self.effective_context}
 
     def _check_combination(self) -> None:
         added = [name for name in ("extend_left", "extend_right", "fill_gaps") if getattr(self, name)]
@@ -179,7 +179,7 @@ class EditConfig(SteeringOptions):
             raise UserError(f"band {self.band}", f"cannot be combined with {added[0]}", "leave one of them out")
         if self.style_from is not None and self.inverts:
             raise UserError("style_from", "cannot be combined with an inversion", "leave one of them out")
-        if self.style_from is not None and self.level == 1:
+        if self.style_from is not None and self.effective_noise_level == 1:
             raise UserError("style_from", "has no effect at noise level 1", "lower --noise-level, or leave it out")
         if self.morph < 1 and not self.inverts and self.morph_seed is None:
             subject, problem = f"morph {self.morph:g}", "has nothing to morph into"

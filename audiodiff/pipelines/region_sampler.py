@@ -93,13 +93,13 @@ class RegionSampler:
         known, level = self._encode(excerpt.signal, excerpt)
         first = excerpt.first // self.model.stride
         base = sampling.denoiser(clips, known.shape[-1])
-        base = Composed(base) if self._blends else base
+        base = Composed(base) if self._interpolates_conditions else base
         denoiser, condition = sampling.steering(clips, known.shape[-1], config, first).steer(base)
-        condition = self._blended(condition, clips, known.shape[-1], first)
+        condition = self._interpolated(condition, clips, known.shape[-1], first)
         mask = self._mask(excerpt, known.shape[-1])
         if mask is not None:
             denoiser = Inpainting(denoiser, known.expand(clips, -1, -1), mask)
-        noisy = SDEdit(denoiser, config.level * start_time(denoiser))
+        noisy = SDEdit(denoiser, config.effective_noise_level * start_time(denoiser))
         sampler = self.sampler(noisy.t_max)
         start = self._start(excerpt, noisy, sampler, known, first, (clip_seeds, morph_seeds))
         z = sampling.run(sampler, noisy, start, condition, clip_seeds, config, callback)
@@ -140,7 +140,7 @@ class RegionSampler:
         noise = self.clip_sampler.noise(noise_seeds[0], frames)
         if config.morph_seed is not None:
             noise = slerp(noise, self.clip_sampler.noise(noise_seeds[1], frames), config.morph)
-        if config.level == 1:
+        if config.effective_noise_level == 1:
             return noise * sampler.noise_scale(denoiser)
         content = known if excerpt.style is None else self._encode(self._styled(excerpt), excerpt)[0]
         return denoiser.add_noise(content.expand_as(noise), noise)
@@ -157,16 +157,16 @@ class RegionSampler:
         return self.clip_sampler.steering(clips, frames, config, first).steer(base)
 
     @property
-    def _blends(self) -> bool:
+    def _interpolates_conditions(self) -> bool:
         """Whether the request is for conditions between two."""
         config = self.config
         given = requested(config.from_conditions) or requested(config.conditions)
         return config.inverts and config.morph < 1 and bool(given)
 
-    def _blended(self, condition: Any, clips: int, frames: int, first: int) -> Any:
+    def _interpolated(self, condition: Any, clips: int, frames: int, first: int) -> Any:
         """The condition of a morph: between that of the signal as it is and that of the request."""
         config = self.config
-        if not self._blends:
+        if not self._interpolates_conditions:
             return condition
         _, source = self._unguided(config.from_conditions, clips, frames, first, self.model.denoiser)
         parts: list[Any] = []

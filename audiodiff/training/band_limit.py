@@ -1,4 +1,4 @@
-"""Band-limiting of training crops: the recordings that an upsampler is given."""
+"""Band-limiting of training crops: as the inputs of an upsampler are."""
 
 import torch
 from torch import Tensor

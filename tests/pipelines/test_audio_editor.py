@@ -154,8 +154,8 @@ def test_variations_differ_and_the_first_is_the_single_one(either):
 
 def test_labels_and_guidance_change_the_region(mono):
     original = take(channels=1)
-    wishes = ({}, {"labels": ["kick"]}, {"labels": ["snare"]}, {"labels": ["snare"], "guidance_scale": 3.0})
-    clips = [mono.edit(original, regions=["0.1:0.3"], steps=2, **wish).samples for wish in wishes]
+    requests = ({}, {"labels": ["kick"]}, {"labels": ["snare"]}, {"labels": ["snare"], "guidance_scale": 3.0})
+    clips = [mono.edit(original, regions=["0.1:0.3"], steps=2, **request).samples for request in requests]
     assert all(not torch.allclose(clips[i], clips[j], atol=1e-4) for i in range(4) for j in range(i))
 
 
@@ -204,7 +204,7 @@ def test_a_style_brings_the_spectrum_of_its_clip(mono):
     original = Audio(0.1 * torch.randn(1, 4000, generator=torch.Generator().manual_seed(0)), RATE)
     bright = Audio(torch.randn(4000, generator=torch.Generator().manual_seed(1)).diff(), 2 * RATE)
     plain, styled = (
-        mono.edit(original, noise_level=0.05, steps=4, **wish).samples for wish in ({}, {"style_from": bright})
+        mono.edit(original, noise_level=0.05, steps=4, **request).samples for request in ({}, {"style_from": bright})
     )
     low, all_of_it = (
         torch.stack([torch.fft.rfft(clip).abs().square()[..., :limit].sum() for clip in (plain, styled)])
@@ -388,8 +388,8 @@ def test_a_region_with_a_label_is_generated_on_its_own(mono):
     alone, seen = (mono.edit(original, context=context, **options).samples for context in (0.0, 0.1))
     assert torch.equal(mono.edit(original, **options).samples, alone) and not torch.equal(alone, seen)
     for more in ({"context": 0.2}, {"band": "500:1000"}, {"extend_left": 0.1}, {"noise_level": 0.5}):
-        assert configure_edit(EditConfig(regions=["0.1:0.3"]), {"labels": ["kick"]} | more).seen != 0
-    assert EditConfig(regions=["0.1:0.3"]).seen is None
+        assert configure_edit(EditConfig(regions=["0.1:0.3"]), {"labels": ["kick"]} | more).effective_context != 0
+    assert EditConfig(regions=["0.1:0.3"]).effective_context is None
 
 
 def test_progress_ends_with_all_steps(mono):
