@@ -10,7 +10,7 @@ and the same seeds. It writes `bench/results/guidance_MODEL.md`:
 - Frechet distance to the held-out recordings, and its paired difference from the unguided row (`bench/steps.py`);
 - cost: processor time of one thread for one clip relative to the unguided row, paired: rows take turns.
 
-Rows are kept in `--work`, so that an interrupted run goes on.
+Rows are stored in `--work`, so that an interrupted run goes on.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import torch
 from steps import paired
 
 from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.generation_evaluation import choose_segments, load_segments
 from audiodiff.evaluation.report import format_facts
@@ -159,6 +160,20 @@ def costs(generator: AudioGenerator, rows: dict[str, dict[str, Any]], target: Cl
     return {name: statistics.median(values) for name, values in ratios.items()}
 
 
+def stored_rows(work: Path, settings: dict[str, Any]) -> dict[str, dict]:
+    """Rows of an interrupted run.
+
+    Raises:
+        UserError: they are of other settings.
+    """
+    if not work.exists():
+        return {}
+    found = json.loads(work.read_text())
+    if found.get("settings") != settings:
+        raise UserError(work, "has rows of other settings", "delete it, or choose another --work")
+    return found["rows"]
+
+
 def write_table(results: dict[str, dict], ratio: dict[str, float], axes: Axes, recordings: dict[str, Any]) -> str:
     """The rows as Markdown, with the scores of recordings as the last."""
     names = [name for name in ("accuracy", "similarity", "own caption") if name in results[PLAIN]]
@@ -188,11 +203,13 @@ def main(words: Sequence[str] | None = None) -> None:
     scorers = Scorers(classifier, pair, sorted({clip.caption or clip.label for clip in targets}))
     rows = variants(options, "prompt" in generator.model.condition_options())
     work = Path(options.work or RESULTS / f"guidance_{Path(options.model).name}.json")
-    results = json.loads(work.read_text()) if work.exists() else {}
+    names = ("clips", "steps", "seed", "data", "scorer", "metric_pair")
+    settings = {"model": generator.model_hash} | {name: getattr(options, name) for name in names}
+    results = stored_rows(work, settings)
     for name, own in rows.items():
         if name not in results:
             results[name] = generate(generator, own, targets, scorers, options)
-            write_text(work, json.dumps(results))
+            write_text(work, json.dumps({"settings": settings, "rows": results}))
             print(name, {key: round(float(np.mean(v)), 3) for key, v in results[name].items() if key != "embeddings"})
     results = {name: results[name] for name in rows}
     ratio = costs(generator, rows, targets[0], options)
@@ -243,7 +260,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--work", help="file that keeps the rows")
+    parser.add_argument("--work", help="file that rows are stored in")
     parser.add_argument("--notes", default="", help="a sentence on the scorers")
     return parser.parse_args(words)
 

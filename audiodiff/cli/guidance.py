@@ -46,3 +46,5 @@ def guidance(
         text = card.insert(part, text, readme, card.GUIDANCE)
     checkpoint.save(target, replace(found, arguments=changed.arguments()), text)
     print(f"guidance: {setting or 'none'}")
+    if setting is not None and setting.scale == 1:
+        print("A guidance scale of 1 is none: what is stored counts for --guidance and guides of a request.")

@@ -12,7 +12,7 @@ from audiodiff.errors import UserError
 
 def search(
     folder: Annotated[Path, typer.Argument(help="Folder of audio files; all folders below it are searched.")],
-    text: Annotated[str | None, typer.Argument(help='Description of the sound, such as "dry snare".')] = None,
+    text: Annotated[str | None, typer.Argument(help='Description of the sound, such as "short snare".')] = None,
     like: Annotated[
         Path | None, typer.Option(help="Audio file to search for similar ones, in place of a text.")
     ] = None,
@@ -28,7 +28,7 @@ def search(
     """
     if (text is None) == (like is None):
         problem = "neither a text nor --like is given" if text is None else "a text and --like are given"
-        raise UserError("search", problem, 'give one, such as `audiodiff search FOLDER "dry snare"`')
+        raise UserError("search", problem, 'give one, such as `audiodiff search FOLDER "short snare"`')
     import warnings
 
     from tqdm import tqdm

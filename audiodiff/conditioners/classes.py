@@ -41,5 +41,5 @@ class Classes(Conditioner):
 
 def classes_of(clip: Any, classes: Sequence[str]) -> set[str]:
     """Those of the classes that a clip of a manifest has."""
-    words = clip.caption_words()
+    words = clip.caption_words(forms=False)
     return {name for name in classes if name in clip.labels or set(name.lower().split()) <= words}

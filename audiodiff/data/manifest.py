@@ -107,9 +107,9 @@ class Clip:
         """A wording of the caption at random, as training draws it; "" if there is no caption."""
         return Caption(self.caption, self.caption_parts).draw(random)
 
-    def caption_words(self) -> set[str]:
-        """All words, in small letters, that the caption or a drawn wording of it may have."""
-        return Caption(self.caption, self.caption_parts).words()
+    def caption_words(self, forms: bool = True) -> set[str]:
+        """All words, in small letters, that the caption or a drawn wording of it may have, as `Caption.words`."""
+        return Caption(self.caption, self.caption_parts).words(forms)
 
 
 # Fields added after the first version; written only if they differ from the default, so that hashes do not change.

@@ -6,8 +6,8 @@ whose own caption is the most similar one. Captions are compared in their canoni
 synonymous ones are one; "noun" counts any caption of the same noun as right, whatever its adjectives and details.
 
 The figures mean something beside three others: chance; clips of the same model and lengths without a prompt, whose
-captions are dealt out (a length alone says something); and the held-out recordings themselves, which say what the
-embedding can tell apart. The embedding must not be the one that guided the clips, whose errors a guided generator
+captions are assigned to them (a length alone says something); and the held-out recordings themselves, which say what
+the embedding can tell apart. The embedding must not be the one that guided the clips, whose errors a guided generator
 learns to use.
 
 Intervals are over captions, of which each is the mean of its clips.

@@ -84,9 +84,9 @@ describes the clip; {parameters:,} parameters, half precision. Clips may be of a
 works at {rate} Hz.
 
     import audiodiff
-    similarity = audiodiff.load("{name}").similarity(audio, ["a kick drum", "rain"])
+    similarity = audiodiff.load("{name}").similarity(audio, ["a kick drum", "a metal bell"])
 
-    audiodiff search FOLDER "a dry snare" --model {name}
+    audiodiff search FOLDER "a short snare" --model {name}
 
 Texts start from the frozen embeddings {source} (extra `prompts`), which are not part of these weights. Training
 captions have {words:,} different words."""

@@ -85,7 +85,7 @@ class NoisyClassifier(AudioProcess):
             labels: classes that a clip ought to have.
 
         Raises:
-            UserError: it does not know one of them.
+            UserError: it has no class of this name.
         """
         wanted = [self.classes.index(label) for label in self._checked(labels)]
 
@@ -117,5 +117,5 @@ class NoisyClassifier(AudioProcess):
         for label in labels:
             if label not in self.classes:
                 known = ", ".join(self.classes)
-                raise UserError(f"label {label!r:.60}", "the classifier does not know it", f"choose among {known}")
+                raise UserError(f"label {label!r:.60}", "the classifier has no such class", f"choose among {known}")
         return labels

@@ -1,8 +1,9 @@
-"""A small network that tells classes from a noisy signal, at any noise level.
+"""A small network that classifies noisy signals, at any noise level.
 
-The signal's frames, of spectra their log power, pass residual blocks that know the noise level, at rates that halve
-from level to level. What remains is pooled over time twice: by its mean, and by attention, since a drum is one
-onset in a second of decay (Lin et al. 2017, "A structured self-attentive sentence embedding", arXiv 1703.03130).
+The signal's frames, of spectra their log power, pass residual blocks that are conditioned on the noise level, at
+rates that halve from one to the next. What remains is pooled over time twice: by its mean, and by attention, since a
+drum is one onset in a second of decay (Lin et al. 2017, "A structured self-attentive sentence embedding", arXiv
+1703.03130).
 """
 
 from collections.abc import Sequence

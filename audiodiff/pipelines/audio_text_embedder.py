@@ -47,7 +47,7 @@ class AudioTextEmbedder(Pipeline):
         """
         prompts = [self.model.prompt.parse({"prompt": text}) for text in ([texts] if isinstance(texts, str) else texts)]
         if not prompts or "" in prompts:
-            raise UserError("text", "is empty", 'describe a sound, such as "a dry snare drum"')
+            raise UserError("text", "is empty", 'describe a sound, such as "a short snare drum"')
         with torch.no_grad(), self._context():  # and not inference_mode: guidance takes gradients
             return self.model.embed_text(prompts).float().cpu()
 

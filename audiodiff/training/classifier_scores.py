@@ -7,12 +7,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from audiodiff.audio.loudness import normalize_rms
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.ranges import Positive
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.export import CardText, export
+from audiodiff.training.tasks.classification import ClassificationTask
 
 LEVELS = (-6.0, -3.0, 0.0, 3.0, 8.0)  # log-SNR
 USE = """    audiodiff generate --model GENERATOR --classifier this/folder --label {label}
@@ -39,7 +39,7 @@ class ClassifierScores(Callback):
             return
         held_out = trainer.datamodule.held_out
         crops = [held_out[draw] for draw in held_out.one_draw_per_clip(self.clips)]
-        for level, share in accuracy(module.model, held_out.collate(crops), module.task.normalize_rms).items():
+        for level, share in accuracy(module.model, held_out.collate(crops), module.task).items():
             module.log(f"accuracy/log_snr_{level:g}", share, rank_zero_only=True)
         labels = module.model.classes
         use = USE.format(label=f'"{labels[0]}"', labels=", ".join(labels))
@@ -48,23 +48,23 @@ class ClassifierScores(Callback):
 
 
 @torch.no_grad()
-def accuracy(model: NoisyClassifier, batch: dict, normalize: bool = True) -> dict[float, float]:
+def accuracy(model: NoisyClassifier, batch: dict, task: ClassificationTask) -> dict[float, float]:
     """By log-SNR, the share of crops that have their most probable class, of those that have any.
 
     Args:
         model: the classifier.
         batch: of crops, with `classes` (B, K).
-        normalize: whether to bring waveforms to unit power first.
+        task: that it is trained with, which normalizes and masks.
     """
     device = next(model.network.parameters()).device
-    clean = batch["latents"].to(device) if "latents" in batch else model.normalize(batch["waveform"].to(device))
-    clean = normalize_rms(clean, silence=1e-4) if normalize and "latents" not in batch else clean
+    batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    clean, samples = task.clean(model, batch)
     noise = BatchRandom(clip_seed(0, "accuracy")).normal(*clean.shape).to(clean)
-    targets: Tensor = batch["classes"].to(device)
+    targets: Tensor = batch["classes"]
     known, shares = targets.any(1), {}
     for level in LEVELS:
         signal = torch.tensor(level).sigmoid().sqrt().to(clean)
         x = signal * clean + (1 - signal.square()).sqrt() * noise
-        best = model.logits(x, clean.new_full((len(clean),), level)).argmax(1, keepdim=True)
+        best = model.logits(x, clean.new_full((len(clean),), level), samples).argmax(1, keepdim=True)
         shares[level] = float(targets.gather(1, best)[known].mean())
     return shares

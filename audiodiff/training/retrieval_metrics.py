@@ -14,7 +14,7 @@ from audiodiff.training.export import CardText, export
 _AT_ONCE = 32  # clips
 USE = """    import audiodiff
     model = audiodiff.load("this/folder")
-    model.similarity(audiodiff.Audio(samples, sample_rate), ["a kick drum", "rain"])
+    model.similarity(audiodiff.Audio(samples, sample_rate), ["a kick drum", "a metal bell"])
 
     audiodiff search FOLDER "a kick drum" --model this/folder
 

@@ -1,12 +1,15 @@
 """Kinds of guidance beside each other: rows, scores and costs on small models."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
-from guidance import PLAIN, Scorers, costs, generate, parse, score_recordings, variants, write_table
+from guidance import PLAIN, Scorers, costs, generate, parse, score_recordings, stored_rows, variants, write_table
 from tiny_models import make_audio_text
 
 from audiodiff.data.manifest import Clip
+from audiodiff.errors import UserError
 from audiodiff.metrics.distribution import Axes
 from audiodiff.pipelines.audio_generator import AudioGenerator
 
@@ -45,6 +48,15 @@ def test_rows_are_scored_and_compared(scene):
     table = write_table(results, ratio, Axes.of(np.array(recordings["embeddings"]), 2), recordings).splitlines()
     assert len(table) == 2 + len(rows) + 1 and table[2].startswith(f"| {PLAIN} |") and "held-out" in table[-1]
     assert len({line.count("|") for line in table}) == 1
+
+
+def test_rows_of_other_settings_are_refused(tmp_path):
+    work = tmp_path / "rows.json"
+    assert stored_rows(work, {"clips": 1}) == {}
+    work.write_text(json.dumps({"settings": {"clips": 1}, "rows": {PLAIN: {}}}))
+    assert stored_rows(work, {"clips": 1}) == {PLAIN: {}}
+    with pytest.raises(UserError, match="other settings"):
+        stored_rows(work, {"clips": 2})
 
 
 def test_a_scorer_counts_its_own_class(scene, make_classifier):

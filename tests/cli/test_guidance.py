@@ -37,6 +37,8 @@ def test_guidance_is_stored_changed_and_removed(command, model, tmp_path):
     assert text.startswith("# A card\n") and "scale 2, rescale 0.5, log-SNR -4 to 5" in text and "scale 3" not in text
     everywhere = ("--guidance-interval", "all", "--guidance-rescale", 0, "--out", tmp_path / "other")
     assert command("guidance", "--model", model, *everywhere)[1] == ["guidance: scale 2"]
+    lines = command("guidance", "--model", model, "--guidance", 1, "--out", tmp_path / "none")[1]
+    assert lines[0].startswith("guidance: scale 1, ") and "A guidance scale of 1 is none" in lines[1]
     assert command("guidance", "--model", model, "--remove")[1] == ["guidance: none"]
     assert AudioModel.from_pretrained(model).guidance is None and "scale" not in (model / "README.md").read_text()
     assert AudioModel.from_pretrained(tmp_path / "other").guidance == GuidanceSetting(2.0)

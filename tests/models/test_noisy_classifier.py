@@ -51,7 +51,9 @@ def test_classes_of_recordings(make_classifier):
 
 
 def test_mistakes(make_classifier):
-    with pytest.raises(UserError, match="label 'dog': the classifier does not know it; choose among kick, snare, bell"):
+    with pytest.raises(
+        UserError, match="label 'dog': the classifier has no such class; choose among kick, snare, bell"
+    ):
         make_classifier().log_prob(Cosine(), ["dog"])
     network = make_classifier().network
     with pytest.raises(UserError, match="has 3 outputs, 2 classes are named"):

@@ -271,7 +271,7 @@ def test_a_generator_of_another_schedule_or_signal_does_not_guide(
     ))  # fmt: skip
     nothing = "embedding_guidance .*: has nothing to guide to; add --prompt"
     refused(nothing, prompt="", embedding_guidance=audio_text_folder)
-    refused("label 'kick': the classifier does not know it; choose among bell", **guide(
+    refused("label 'kick': the classifier has no such class; choose among bell", **guide(
         "classifier", make_classifier(("bell",))
     ))  # fmt: skip
 

@@ -1,6 +1,7 @@
 """A classifier of noisy signals learns its classes, and then guides a generator that knows no labels to them."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from hydra.utils import instantiate
 from audiodiff import config
 from audiodiff.conditioners.classes import Classes, classes_of
 from audiodiff.conditioners.conditioner import Crop
+from audiodiff.data.captions import compose
 from audiodiff.data.manifest import Clip
 from audiodiff.diffusion.guidance.gradient import ClassifierGuidance
 from audiodiff.diffusion.samplers.ancestral import DDIM
@@ -94,7 +96,7 @@ def trained():
 
 def test_it_learns_the_classes_at_every_noise_level(trained):
     tones = Tones()
-    shares = accuracy(trained, make_batch(tones, 1000, 256))
+    shares = accuracy(trained, make_batch(tones, 1000, 256), ClassificationTask())
     assert list(shares) == list(LEVELS) and shares[8.0] > 0.95 and shares[0.0] > 0.9
     assert all(math.isfinite(share) for share in shares.values())
 
@@ -145,6 +147,11 @@ def test_padding_does_not_count(trained):
     changed = dict(batch, waveform=torch.cat([batch["waveform"][..., :64], torch.zeros(24, 1, 64)], -1))
     # The noise of the valid part is the same, and what lies beyond is masked.
     assert torch.allclose(*(task.loss(trained, one, BatchRandom(7))["loss"] for one in (batch, changed)), rtol=1e-4)
+    seen = []
+    model = SimpleNamespace(network=trained.network, normalize=trained.normalize, codec=None, stride=1)
+    model.logits = lambda x, log_snr, samples: seen.append(samples) or trained.logits(x, log_snr, samples)
+    accuracy(model, batch, task)
+    assert all(torch.equal(samples, batch["samples"]) for samples in seen) and len(seen) == len(LEVELS)
 
 
 def test_classes_are_labels_or_words_of_captions():
@@ -156,6 +163,14 @@ def test_classes_are_labels_or_words_of_captions():
     assert Classes(names).parse({}) is None and not Classes(names)({}).tensors()
 
 
+def test_words_of_forms_are_no_classes():
+    caption = compose(["bell"], ["metallic"], ["of a sound"])
+    clip = Clip("a", "a.flac", 1.0, 8000, caption="metallic bell", caption_parts=compose(["bell"], ["metallic"]).parts)
+    assert classes_of(clip, ("bell", "sound", "a", "the")) == {"bell"}
+    clip = Clip("a", "a.flac", 1.0, 8000, caption=caption.text, caption_parts=caption.parts)
+    assert classes_of(clip, ("bell", "sound", "the")) == {"bell", "sound"}
+
+
 def test_the_sample_rate_is_the_generators(make_music, tmp_path):
     make_music().save_pretrained(tmp_path)
     words = ["+recipe=noisy_classifier", f"generator={tmp_path}", "data.sample_rate=44100", f"folder={tmp_path}"]
@@ -163,9 +178,12 @@ def test_the_sample_rate_is_the_generators(make_music, tmp_path):
 
 
 def test_data_that_does_not_fit(make_latent_music):
-    clips = (Clip("a", "a.flac", 1.0, 8000, label="low"),)
+    clips = (Clip("a", "a.flac", 1.0, 8000, label="low"), Clip("b", "b.flac", 1.0, 8000))
     data = SimpleNamespace(channels=1, sample_rate=8000, path="data", manifest=lambda: SimpleNamespace(clips=clips))
     with pytest.raises(UserError, match="data: no clip has high as a label or in its caption"):
+        ClassificationTask().prepare(make_model(), data)
+    data.manifest = lambda: SimpleNamespace(clips=(replace(clips[0], label="low; high"), replace(clips[0])))
+    with pytest.raises(UserError, match="data: every clip has low as a label or in its caption"):
         ClassificationTask().prepare(make_model(), data)
     data.sample_rate = 16000
     with pytest.raises(UserError, match=r"data.sample_rate 16000: the generator has 8000; set data.sample_rate=8000"):

@@ -79,9 +79,9 @@ class Caption:
         own = tuple(part for part in self.parts if not part.startswith(f"{CHARACTER}: "))
         return Caption(self.text, own + tuple(f"{CHARACTER}: {word}" for word in words) if own else ())
 
-    def words(self) -> set[str]:
-        """All words, in small letters, that the canonical text or a drawn wording may have."""
-        used = [self.text, "the sound of a an" if self.parts else ""]
+    def words(self, forms: bool = True) -> set[str]:
+        """All words, in small letters, that the canonical text or a drawn wording may have; `forms`: "the" and such."""
+        used = [self.text, "the sound of a an" if self.parts and forms else ""]
         for role in (*ROLES, CHARACTER):
             for words in self.of_role(role):
                 used += [words, *vocabulary().synonyms(words)]

@@ -1,8 +1,10 @@
-"""Classification task: tell the classes of crops with noise of any level.
+"""Classification task: the classes of crops with noise of any level.
 
 The loss is the cross-entropy of each class by itself, so that clips with several labels, or none, are data too. At the
 highest noise it is that of the classes' frequencies; what guides a sampler is the slope of the probabilities between.
 """
+
+from collections import Counter
 
 import lightning
 import torch
@@ -42,7 +44,7 @@ class ClassificationTask(Task):
         """Check that the data has what the generator's process runs on, and clips of every class.
 
         Raises:
-            UserError: another number of channels, sample rate or codec, or a class without a clip.
+            UserError: another number of channels, sample rate or codec, or a class that no clip or every clip has.
         """
         check_data(model, data)
         if data.sample_rate != model.sample_rate:
@@ -50,18 +52,25 @@ class ClassificationTask(Task):
             raise UserError(
                 f"data.sample_rate {data.sample_rate}", problem, f"set data.sample_rate={model.sample_rate}"
             )
-        found = {name for clip in data.manifest().clips for name in classes_of(clip, model.classes)}
-        if missing := [name for name in model.classes if name not in found]:
-            problem = f"no clip has {', '.join(missing)} as a label or in its caption"
-            raise UserError(data.path, problem, "set model.classes to some that it has")
+        clips = data.manifest().clips
+        found = Counter(name for clip in clips for name in classes_of(clip, model.classes))
+        for count, which in ((0, "no"), (len(clips), "every")):
+            if names := [name for name in model.classes if found[name] == count]:
+                problem = f"{which} clip has {', '.join(names)} as a label or in its caption"
+                raise UserError(data.path, problem, "set model.classes to some that tell its clips apart")
 
-    def loss(self, model: NoisyClassifier, batch: dict, random: BatchRandom) -> dict[str, Tensor]:
-        """Add noise to a batch of waveforms (B, C, T) or latents (B, Z, F) and classify it."""
+    def clean(self, model: NoisyClassifier, batch: dict) -> tuple[Tensor, Tensor | None]:
+        """What the classifier reads of a batch, without noise (B, C', F), and valid frames (B,), None for all."""
         clean = batch["latents"] if "latents" in batch else model.normalize(batch["waveform"])
         samples = -(-batch["samples"] // model.stride) if self.mask_padding else None
         if self.normalize_rms and model.codec is None:
             rms = column(clip_mean(clean.square(), samples), clean).sqrt()
             clean = normalize_rms(clean, rms=rms, silence=SILENCE_RMS)
+        return clean, samples
+
+    def loss(self, model: NoisyClassifier, batch: dict, random: BatchRandom) -> dict[str, Tensor]:
+        """Add noise to a batch of waveforms (B, C, T) or latents (B, Z, F) and classify it."""
+        clean, samples = self.clean(model, batch)
         gain = self.draw_gain(model, len(clean), random)
         clean = clean * column(gain, clean) if model.codec is None else clean
         relative_t, weights = self.draw_timesteps(model, len(clean), random)
