@@ -80,7 +80,7 @@ class Fidelity:
         reciprocal_rank: of the first right caption.
         noun_at_1: share of the clips whose most similar caption has the right noun.
         similarity: cosine of clip and caption.
-        chance: recall at 1 of similarities at random.
+        chance, noun_chance: recall at 1 and share of right nouns of similarities at random.
     """
 
     clips: int
@@ -91,6 +91,7 @@ class Fidelity:
     noun_at_1: Interval
     similarity: Interval
     chance: float
+    noun_chance: float
 
 
 def choose_prompts(manifest: Manifest, splits: Sequence[str], limit: int = CAPTIONS) -> list[PromptedClip]:
@@ -248,6 +249,7 @@ class PromptEvaluation:
             noun_at_1=over_captions(retrieval.recall(retrieval.ranks(similarity, of_noun), 1)),
             similarity=over_captions(similarity[np.arange(len(numbers)), numbers]),
             chance=retrieval.chance(relevant),
+            noun_chance=retrieval.chance(of_noun),
         )
 
 

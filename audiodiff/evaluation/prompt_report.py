@@ -53,8 +53,8 @@ def prompt_data(prompted: PromptEvaluation | None, fidelity: Mapping[str, Mappin
 
 def _table(rows: Mapping[str, Fidelity]) -> Table:
     cells = {name: _cells(row) for name, row in rows.items()}
-    chance = next(iter(rows.values())).chance
-    cells["chance"] = [Cell(text) for text in ("", f"{chance:.1%}", "", "", "", "")]
+    one = next(iter(rows.values()))
+    cells["chance"] = [Cell(text) for text in ("", f"{one.chance:.1%}", "", "", f"{one.noun_chance:.1%}", "")]
     return Table([(name, "") for name in _COLUMNS], cells)
 
 

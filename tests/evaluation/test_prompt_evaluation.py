@@ -66,6 +66,13 @@ class Listener:
         return torch.eye(12)[[int(np.argmin([abs(hertz - pitch) for pitch in PITCHES.values()]))]]
 
 
+class NounListener(Listener):
+    """Reads any captions."""
+
+    def embed_text(self, texts):
+        return torch.eye(len(texts))
+
+
 def generator(hertz_of):
     """A generator whose clip of a prompt and a seed is a tone of `hertz_of(prompt, seed)`."""
 
@@ -160,6 +167,10 @@ def test_a_caption_that_training_draws_is_trained(manifest):
     held_out = [clip(1 + number, "test", ["phone"], *words) for number, (*words, _) in enumerate(cases)]
     held_out.append(clip(20, "test", ["bell"], ["electric"]))
     found = choose_prompts(replace(manifest, clips=(train, *held_out)), ["test"], 60)
+    evaluation = PromptEvaluation(None, NounListener(), replace(manifest, clips=(train, *held_out)), Settings())
+    numbers = np.arange(len(found))
+    chances = evaluation._fidelity(numbers, np.eye(len(found)))
+    assert chances.chance == pytest.approx(1 / 7) and chances.noun_chance == pytest.approx((6 * 6 + 1) / 49)
     trained = {one.caption: one.trained for one in found}
     assert trained == {one.caption: known for one, (*_, known) in zip(held_out, cases, strict=False)} | {
         "electric bell": False
@@ -218,7 +229,7 @@ def test_the_report_has_a_table_for_each_group(manifest):
     found, fidelity = run(manifest, lambda prompt, seed: PITCHES[prompt], "generated")
     sections = prompt_sections(fidelity, found.prompts, found.embedding)
     text = markdown(Report("t", "", [], sections, {}))
-    assert len(sections) == 3 and "| generated | 24 | 100.0%" in text and "| chance |  | 8.3%" in text
+    assert len(sections) == 3 and "| generated | 24 | 100.0%" in text and "| chance |  | 8.3% |  |  | 8.3% |" in text
     assert "10 of which are no wording of a training clip's" in text
     data = prompt_data(found, fidelity)
     assert data["fidelity"]["generated"]["all"]["recall_at_1"]["mean"] == 1 and len(data["prompts"]) == 12
