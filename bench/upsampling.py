@@ -1,9 +1,9 @@
-"""Bandwidth extension: an upsampler over its steps, beside a regressor, sinc interpolation and spectral folding.
+"""Bandwidth extension: an upsampler over its steps, beside others, sinc interpolation and spectral folding.
 
-`python bench/upsampling.py --model MODEL --regressor OTHER --data data/asterisk-it` resamples held-out recordings to
+`python bench/upsampling.py --model MODEL --beside regressor=OTHER --data data/asterisk-it` resamples held-out clips to
 `--rates` and brings them back: log-spectral distance of all and of the generated band, PESQ-WB, STOI, word errors of
-recordings with an English text, speed. The regressor is the same network, trained by the same spectral distances in one
-evaluation and without repulsion (see `recipes/super_resolution`).
+clips with an English text, speed. Others are evaluated at one step. A regressor is the same network, trained by
+the same spectral distances in one evaluation and without repulsion (see `recipes/super_resolution`).
 
 With `visqol-python` installed (Apache-2.0) there is a column of ViSQOL in its speech mode, by the polynomial mapping of
 the similarity unless its extra `lattice` is installed, too.
@@ -68,16 +68,17 @@ def main() -> None:
     arguments = _arguments()
     upsampler = Upsampler.from_pretrained(arguments.model)
     systems: dict[str, tuple[Upsampler, int | None]] = {}
-    if arguments.regressor:
-        systems["regressor"] = (Upsampler.from_pretrained(arguments.regressor), 1)
+    for beside in arguments.beside:
+        name, _, folder = beside.partition("=")
+        systems[name] = (Upsampler.from_pretrained(folder), 1)
     systems |= {f"{steps} step{'s' * (steps > 1)}": (upsampler, steps) for steps in arguments.steps}
-    more = [VISQOL] if importlib.util.find_spec("visqol") else []
+    more = [VISQOL] if arguments.metrics is None and importlib.util.find_spec("visqol") else []
     pages, content = [], {}
     for folder in arguments.data:
         manifest = Manifest.load(folder)
         for rate in arguments.rates:
             settings = Settings(limit=arguments.limit, splits=tuple(arguments.split))
-            evaluation = evaluate(systems, manifest, settings, rate, more=more)
+            evaluation = evaluate(systems, manifest, settings, rate, arguments.metrics, more)
             report = upsampling_report(evaluation, upsampler.sample_rate)
             title = f"{Path(folder).name}, {rate} Hz to {upsampler.sample_rate} Hz"
             pages.append(_page(title, report))
@@ -98,11 +99,12 @@ def _page(title: str, report: Report) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="checkpoint folder, or name of a shipped model")
-    parser.add_argument("--regressor", help="checkpoint folder of a regressor")
+    parser.add_argument("--beside", nargs="+", default=[], metavar="NAME=FOLDER", help="others, at one step")
     parser.add_argument("--data", nargs="+", required=True, help="prepared data with held-out clips")
     parser.add_argument("--rates", nargs="+", type=int, default=[8000], help="Hz that recordings are resampled to")
     parser.add_argument("--steps", nargs="+", type=int, default=list(STEPS))
     parser.add_argument("--split", nargs="+", default=list(Settings.splits))
+    parser.add_argument("--metrics", nargs="+", help="besides log-spectral distance (default: all)")
     parser.add_argument("--limit", type=int, default=30, help="clips of each corpus")
     parser.add_argument("--name", default="upsampling", help="of the files in bench/results")
     return parser.parse_args()

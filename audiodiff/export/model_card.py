@@ -96,7 +96,7 @@ UPSAMPLER = """A diffusion model that completes the upper band of recordings of 
 
     audiodiff upsample recording.wav --to {rate} --model {name} --out upsampled
 
-It takes {steps} denoising steps by default."""
+Denoising steps: {steps} by default."""
 
 CARD = """{metadata}
 # {name}
