@@ -91,7 +91,7 @@ works at {rate} Hz.
 Texts start from the frozen embeddings {source} (extra `prompts`), which are not part of these weights. Training
 captions have {words:,} different words."""
 
-UPSAMPLER = """A diffusion model that completes the upper band of recordings of {lowest:g} Hz and more to {rate} Hz:
+UPSAMPLER = """A diffusion model that completes the upper band of recordings of lower sample rates, to {rate} Hz:
 {parameters:,} parameters, half precision. The band that a recording has is returned as it was.
 
     audiodiff upsample recording.wav --to {rate} --model {name} --out upsampled
@@ -211,8 +211,7 @@ def _describe_audio_text(model: AudioTextModel, name: str, parameters: int) -> s
 
 
 def _describe_upsampler(model: UpsamplerModel, name: str, parameters: int) -> str:
-    rate, lowest = model.sample_rate, 2 * model.lowest_cutoff
-    return UPSAMPLER.format(rate=rate, lowest=lowest, name=name, parameters=parameters, steps=model.default_steps)
+    return UPSAMPLER.format(rate=model.sample_rate, name=name, parameters=parameters, steps=model.default_steps)
 
 
 # By model type, the task by the hub's name (None: the model's own) and the description; None: not published by itself.
