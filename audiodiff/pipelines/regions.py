@@ -19,7 +19,7 @@ GAP_SECONDS = 0.005  # a shorter stretch of zeros is not a gap
 FADE_SECONDS = 0.02  # within a region, from the recording to what is generated and back
 QUIET = 0.1  # root mean square relative to that of a recording's sounds, below which a part of it is a pause
 _BLOCK = 1 << 16
-_LEVEL_SECONDS = 0.05  # of the stretches that are sounds or pauses
+_LEVEL_SECONDS = 0.4  # of the stretches that are sounds or pauses, as in EBU R 128: a stroke with its decay
 _ROUNDING = 1e-3  # seconds that a region may end after the recording, whose length is shown rounded
 
 
@@ -153,7 +153,7 @@ def blocks(recording: Recording) -> Iterator[tuple[int, Tensor]]:
 
 
 def sound_level(recording: Recording) -> float:
-    """Root mean square of a recording without its pauses: of the stretches of 50 ms that are not `QUIET`."""
+    """Root mean square of a recording without its pauses: of the stretches of 0.4 s that are not `QUIET`."""
     step, powers = round(_LEVEL_SECONDS * recording.sample_rate), []
     for _, block in blocks(recording):
         power = block.double().square().mean(0)
