@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from audiodiff.audio.io import resample
+from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.lapped_transform import BandRegion
 from audiodiff.audio.principal_components import principal_components
 from audiodiff.diffusion.noise import stable_hash
@@ -20,7 +20,7 @@ from audiodiff.pipelines.edit_options import EditConfig
 from audiodiff.pipelines.inputs import fit_clip
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.region_sampler import Excerpt, RegionSampler
-from audiodiff.pipelines.regions import QUIET, Recording, Region
+from audiodiff.pipelines.regions import QUIET, ClipRecording, Recording, Region, sound_level
 
 Callback = Callable[[Progress], None] | None
 _BAND_HOP_SECONDS = 0.02  # about: hop of the transform of band edits, a power of two samples
@@ -180,12 +180,18 @@ class EditWindow:
         before = self.before[:, region.start - self.start : region.stop - self.start]
         if self.band is not None:
             return Patch(region.start, region.stop, before + after)
-        if region.has_sound and self._is_audible(before):
+        if self.is_pause:
+            after = torch.stack([clip * self.level / max(self._level(clip), 1e-12) for clip in after])
+        elif region.has_sound and self._is_audible(before):
             after = after * self._gain(before, after)
         peak, most = after.abs().amax((1, 2), True), self.before.abs().max().clamp(min=1)
         after = after * (most / peak.clamp(min=1e-12)).clamp(max=1)  # the recording's encoding would clip it
         rise, fall = self._fades(region)
         return Patch(region.start, region.stop, fall * before + rise * after)
+
+    def _level(self, clip: Tensor) -> float:
+        """The level of the sounds of what was generated (C, T)."""
+        return sound_level(ClipRecording(Audio(clip, self.recording.sample_rate)))
 
     def _is_audible(self, sound: Tensor) -> bool:
         """Whether it is more than a pause of the recording."""

@@ -154,12 +154,14 @@ def blocks(recording: Recording) -> Iterator[tuple[int, Tensor]]:
 
 def sound_level(recording: Recording) -> float:
     """Root mean square of a recording without its pauses: of the stretches of 0.4 s that are not `QUIET`."""
-    step, powers = round(_LEVEL_SECONDS * recording.sample_rate), []
-    for _, block in blocks(recording):
-        power = block.double().square().mean(0)
-        powers.append(torch.stack([stretch.mean() for stretch in power.split(max(step, 1))]))
-    every = torch.cat(powers)
-    return float(every[every >= QUIET**2 * every.mean()].mean().sqrt())
+    powers = torch.cat([_powers(block, recording.sample_rate) for _, block in blocks(recording)])
+    return float(powers[powers >= QUIET**2 * powers.mean()].mean().sqrt())
+
+
+def _powers(waveform: Tensor, rate: int) -> Tensor:
+    """Mean squares of the stretches of (C, T)."""
+    power = waveform.double().square().mean(0)
+    return torch.stack([stretch.mean() for stretch in power.split(max(round(_LEVEL_SECONDS * rate), 1))])
 
 
 def _region(text: str, recording: Recording) -> Region:

@@ -252,7 +252,7 @@ def test_a_region_of_silence_gets_the_level_of_the_recording(mono):
     original = take(8000, 1)
     original.samples[:, 4000:] = 0
     inside = mono.edit(original, regions=["0.7:0.9"], context=0.05, steps=4).samples[0, 5800:7000]
-    assert 0.1 < float(inside.std() / original.samples[0, :4000].std()) < 10
+    assert 0.5 < float(inside.std() / original.samples[0, :4000].std()) < 1.5
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -263,7 +263,7 @@ def test_a_label_in_a_pause_gets_the_level_of_the_sounds(mono, channels, context
     original.samples[:, 4000:8000] = 1e-4 * torch.randn(channels, 4000, generator=torch.Generator().manual_seed(1))
     options = {"regions": ["0.65:0.85"], "labels": ["snare"], "context": context, "steps": 4}
     inside = mono.edit(original, **options).samples[:, 5400:6600]
-    assert 0.3 < float(inside.square().mean().sqrt() / original.samples[:, :4000].square().mean().sqrt()) < 3
+    assert 0.5 < float(inside.square().mean().sqrt() / original.samples[:, :4000].square().mean().sqrt()) < 1.5
 
 
 def test_a_quiet_sound_keeps_its_level_in_an_edit_of_what_is_there(mono):
