@@ -140,7 +140,7 @@ def test_report_json_has_all_results(evaluation, written):
     assert list(found["rows"]) == ROWS and found["data"]["clips"] == 2 == len(found["clips"])
     assert found["data"]["clip_list_sha256"] == clip_list_hash(evaluation.clips)
     settings = {"steps": 2, "sampler": None, "seed": 0, "limit": None, "splits": ["validation", "test"]}
-    assert found["settings"] == settings | {"baselines": True}
+    assert found["settings"] == settings | {"baselines": True, "embedding": "", "guidance_scales": []}
     assert found["model"]["hash"] and found["model"]["sampler"] == "recommended" and found["model"]["consistency"] == 8
     assert found["environment"]["torch"] == torch.__version__
     for row in found["rows"].values():

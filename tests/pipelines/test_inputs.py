@@ -18,8 +18,9 @@ from audiodiff.errors import UserError
 from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.options import whole_number
-from audiodiff.pipelines.audio_generator import AudioGenerator, configure
+from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.inputs import mel_tensors
+from audiodiff.pipelines.options import GenerationConfig, configure
 
 SPEC = PRESETS["speech_16k"]
 MEL = torch.linspace(-9, -3, 80)[:, None] + torch.linspace(0, 1, 5)
@@ -121,7 +122,7 @@ def test_numbers_of_music_may_be_numpys_and_tensors(music, number):
         "steps": number(2),
         "labels": np.array(["kick"]),
     }
-    config = configure(None, same)
+    config = configure(GenerationConfig, same)
     assert config.steps == 2 and type(config.steps) is int
     assert torch.equal(music.generate(config).samples, music.generate(**wish).samples)
 
@@ -275,7 +276,7 @@ def test_given_clips_of_any_layout(music, recording, field):
 @pytest.mark.parametrize("value", ["abc", [1.0, 2.0], np.nan, np.inf, 10**400, {}])
 def test_numbers_that_are_refused(name, value):
     with pytest.raises(UserError, match=f"^{name} ") as caught:
-        configure(None, {name: value})
+        configure(GenerationConfig, {name: value})
     one_line(caught)
 
 

@@ -149,7 +149,8 @@ def test_sounds_have_captions_and_permissive_licenses(pack, tmp_path):
     assert [clip.id for clip in manifest.clips] == ["sounds/mine/hats/closed_1", "sounds/mine/hats/closed_2"]
     first, second = manifest.clips
     assert first.caption == "closed hi-hat from a video game" and first.channels == 1 and first.speaker == "sounds/mine"
-    assert first.caption_parts == ("adjective: closed", "noun: hi-hat", "detail: from a video game")
+    assert first.caption_parts[:3] == ("adjective: closed", "noun: hi-hat", "detail: from a video game")
+    assert first.caption_parts[3:] == ("character: bright", "character: noisy")  # it is noise
     assert (first.piece, first.split) == (second.piece, second.split) == ("sounds/mine/hats/closed", first.split)
     reasons = {one.key: one.exclude_reason for one in sounds.open_corpus(Request()).recordings if one.exclude_reason}
     assert reasons["mine/rain"] == "its license CC-BY-SA-3.0 is not permissive (see sounds:all)"
