@@ -1,6 +1,7 @@
 """Edits of real recordings: do regions answer their label, do borders click, does the rest stay?
 
-`python bench/editing.py --strokes data/sounds-all --music data/music` prints four tables:
+`python bench/editing.py --strokes data/sounds-all --music data/music --recordings data/sounds-all --embedding MODEL`
+prints five tables:
 
 - labels: takes of four recorded drum strokes of other kinds, half a second each, in which the third is replaced by a
   kick, snare or hi-hat; the share that a classifier of spectra finds to be of that kind, for several contexts
@@ -11,7 +12,9 @@
   samples at a border, relative to the largest one of the excerpt, and the level of the 5 ms next to the borders
   relative to that of the sound around the gap;
 - borders: of regenerated regions and extensions of the same excerpts; the rank of the largest spectral flux within
-  23 ms of a border among all frames of the excerpt (1: above all), beside a hard cut and a typical stretch as long.
+  23 ms of a border among all frames of the excerpt (1: above all), beside a hard cut and a typical stretch as long;
+- prompts: held-out recordings in which 0.4 to 1.2 s is regenerated for one of eight prompts; the share of regions that
+  are closest to their own prompt by an audio-text embedding, and the similarity, before and after.
 
 Of all edits it checks that the samples elsewhere are those of the recording. The classifier is a logistic regression on
 the strokes of the training split; the edited strokes are the held-out ones and a seventh of the others.
@@ -26,7 +29,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from audiodiff import AudioEditor
+from audiodiff import AudioEditor, AudioTextEmbedder
 from audiodiff.audio.io import Audio, read
 from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation import environment
@@ -35,6 +38,10 @@ from audiodiff.evaluation.report import format_facts
 CLASSES = ("kick", "snare", "hat")
 SECOND = 22_050  # samples at the rate of the strokes
 HALF = SECOND // 2
+PROMPTS = (
+    *("kick drum", "snare", "hi-hat", "door closing"),
+    *("guitar chord", "explosion from a video game", "laser from a video game", "bell"),
+)
 BANDS, FRAMES = 32, (0, 4, 10, 25, 87)  # of the classifier's features
 Stroke = tuple[Tensor, int, bool]  # (SECOND,), class, held out
 
@@ -57,6 +64,16 @@ def main() -> None:
         editor = AudioEditor.from_pretrained(arguments.generator)
         gaps(editor, excerpts)
         borders(editor, excerpts)
+    if arguments.recordings:
+        embedder = AudioTextEmbedder.from_pretrained(arguments.embedding)
+        prompts(AudioEditor.from_pretrained(arguments.prompted), embedder, load_recordings(arguments.recordings))
+
+
+def load_recordings(folder: str, count: int = 24) -> list[Audio]:
+    """The first held-out recordings of 1.5 to 6 s."""
+    manifest = Manifest.load(folder)
+    chosen = [clip for clip in manifest.clips if clip.split != "train" and 1.5 < clip.seconds < 6][:count]
+    return [read(manifest.path(clip), channels=2) for clip in chosen]
 
 
 def load_strokes(folder: str) -> list[Stroke]:
@@ -223,6 +240,25 @@ def borders(editor: AudioEditor, excerpts: Sequence[Audio]) -> None:
         print(f"| {name} | {statistics.median(values):.3f} |", flush=True)
 
 
+def prompts(editor: AudioEditor, embedder: AudioTextEmbedder, recordings: Sequence[Audio]) -> None:
+    """How well regions answer their prompts."""
+    texts = embedder.embed_text(PROMPTS)
+    rows: dict[str, list[tuple[bool, float]]] = {"recording": [], "edited": []}
+    for number, audio in enumerate(recordings):
+        wanted = number % len(PROMPTS)
+        start, stop = (round(second * audio.sample_rate) for second in (0.4, 1.2))
+        edited = editor.edit(audio, regions=[(0.4, 1.2)], prompt=PROMPTS[wanted], seed=number)
+        check_rest(audio.samples, edited.samples, start, stop)
+        for name, signal in (("recording", audio.samples), ("edited", edited.samples)):
+            region = Audio(signal[..., start:stop], audio.sample_rate)
+            similarity = (embedder.embed_audio(region) @ texts.T)[0]
+            rows[name].append((int(similarity.argmax()) == wanted, float(similarity[wanted])))
+    print("\n| prompts | own one closest | similarity |\n|---|--:|--:|")
+    for name, pairs in rows.items():
+        right, similar = zip(*pairs, strict=True)
+        print(f"| {name} | {statistics.mean(right):.0%} | {statistics.mean(similar):.2f} |", flush=True)
+
+
 def flux(signal: Tensor) -> Tensor:
     """Spectral flux of (T,) at hops of 128 samples."""
     spectra = torch.stft(signal, 512, 128, window=torch.hann_window(512), return_complex=True).abs()
@@ -254,6 +290,9 @@ def _arguments() -> argparse.Namespace:
         "--context", type=float, nargs="+", default=[0.0, 0.1], help="seconds, beside the training length"
     )
     parser.add_argument("--excerpts", type=int, default=15, help="of music")
+    parser.add_argument("--recordings", help="prepared data with held-out recordings of 1.5 to 6 s")
+    parser.add_argument("--prompted", default="sounds", help="model that takes prompts")
+    parser.add_argument("--embedding", default="audio-text", help="audio-text model that measures; another than guides")
     return parser.parse_args()
 
 
