@@ -100,7 +100,7 @@ def _prompt_embedder(generator: AudioGenerator, settings: Settings, device: str)
     Raises:
         UserError: options of prompts for a model that takes none, or out of range; no embedding is given or shipped.
     """
-    if "prompt" not in generator.model.condition_options():
+    if not generator.model.takes_prompts:
         for option in ("embedding", "guidance_scales"):
             if getattr(settings, option):
                 flag = f"--{option.replace('_', '-')}"

@@ -75,7 +75,7 @@ class Steering:
     def _condition(self) -> Condition | Composition:
         wanted = self.conditions()
         text = wanted.get("prompt", "")
-        if "prompt" not in self.model.condition_options() or not isinstance(text, str):
+        if not self.model.takes_prompts or not isinstance(text, str):
             return self._embed(wanted)  # which refuses what the model does not have or take
         parts = parse_prompt(text)
         if len(parts) < 2 and all(part == PromptPart(part.text) for part in parts):
@@ -117,7 +117,7 @@ class Steering:
         if not text:
             return {}
         subject = f"negative {text!r:.60}"
-        if "prompt" not in self.model.condition_options():
+        if not self.model.takes_prompts:
             raise UserError(subject, "this model takes no prompts", "leave it out")
         if guidance_of(self.config, self.model).scale == 1:
             raise UserError(subject, "has no effect without guidance", "add --guidance 3")

@@ -4,17 +4,15 @@ from pathlib import Path
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from audiodiff.audio.io import Audio, write
+from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
-from audiodiff.files import short_name
 from audiodiff.pipelines.upsampler import CUTOFFS, Upsampler
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 from audiodiff.training.export import CardText, export
-from audiodiff.training.figure import save_figure, spectrogram_pair
+from audiodiff.training.sample_pair import save_pair
 
 USE = """    from audiodiff import Upsampler
     audio = Upsampler.from_pretrained("this/folder").upsample(recording)
@@ -65,15 +63,6 @@ class UpsamplerSamples(Callback):
     ) -> None:
         recording = Audio(waveform, upsampler.sample_rate)
         output = upsampler.upsample(recording, self.steps, clip_seeds=[index], cutoff=self.cutoff)
-        stem = self.folder / "samples" / f"step_{trainer.global_step:09d}" / short_name(name.replace("/", "_"))
-        write(stem.with_name(stem.name + ".wav"), output)
-        write(stem.with_name(stem.name + "_original.wav"), recording)
         analysis = upsampler.model.analysis
-        pair = (analysis(one.to(trainer.strategy.root_device)).cpu() for one in (waveform, output.samples))
-        figure = spectrogram_pair(*pair, name)
-        save_figure(figure, stem.with_name(stem.name + ".png"))
-        if isinstance(trainer.logger, TensorBoardLogger):
-            board, step = trainer.logger.experiment, trainer.global_step
-            board.add_audio(f"held_out/{name}", output.samples, step, output.sample_rate)
-            board.add_audio(f"held_out/{name}_original", recording.samples, step, recording.sample_rate)
-            board.add_figure(f"held_out/{name}", figure, step)
+        original, result = (analysis(one.to(trainer.strategy.root_device)).cpu() for one in (waveform, output.samples))
+        save_pair(trainer, self.folder, name, recording, output, (original, result))

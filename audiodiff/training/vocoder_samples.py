@@ -4,17 +4,15 @@ from pathlib import Path
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from audiodiff.audio.io import Audio, write
+from audiodiff.audio.io import Audio
 from audiodiff.diffusion.samplers.sampler import NotFinite
-from audiodiff.files import short_name
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 from audiodiff.training.export import CardText, export
-from audiodiff.training.figure import save_figure, spectrogram_pair
+from audiodiff.training.sample_pair import save_pair
 
 USE = """    from audiodiff import Vocoder
     audio = Vocoder.from_pretrained("this/folder").generate(mel)
@@ -53,13 +51,4 @@ class VocoderSamples(Callback):
     def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
         recording = Audio(waveform, vocoder.sample_rate)
         output = vocoder.resynthesize(recording, steps=self.steps, clip_seeds=[index])
-        stem = self.folder / "samples" / f"step_{trainer.global_step:09d}" / short_name(name.replace("/", "_"))
-        write(stem.with_name(stem.name + ".wav"), output)
-        write(stem.with_name(stem.name + "_original.wav"), recording)
-        figure = spectrogram_pair(vocoder.mel(recording), vocoder.mel(output), name)
-        save_figure(figure, stem.with_name(stem.name + ".png"))
-        if isinstance(trainer.logger, TensorBoardLogger):
-            board, step = trainer.logger.experiment, trainer.global_step
-            board.add_audio(f"held_out/{name}", output.samples, step, output.sample_rate)
-            board.add_audio(f"held_out/{name}_original", recording.samples, step, recording.sample_rate)
-            board.add_figure(f"held_out/{name}", figure, step)
+        save_pair(trainer, self.folder, name, recording, output, (vocoder.mel(recording), vocoder.mel(output)))

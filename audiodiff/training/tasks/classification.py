@@ -10,15 +10,14 @@ import lightning
 import torch
 from torch import Tensor
 
-from audiodiff.audio.loudness import normalize_rms
 from audiodiff.conditioners.classes import classes_of
-from audiodiff.diffusion.clips import clip_mean, column
+from audiodiff.diffusion.clips import column
 from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
 from audiodiff.errors import UserError
 from audiodiff.models.noisy_classifier import LOG_SNR_RANGE, NoisyClassifier
 from audiodiff.ranges import NonNegativeFloat
 from audiodiff.training.batch_random import BatchRandom
-from audiodiff.training.tasks.denoising import SILENCE_RMS, check_data
+from audiodiff.training.tasks.denoising import check_data, unit_power
 from audiodiff.training.tasks.task import Task
 
 
@@ -64,8 +63,7 @@ class ClassificationTask(Task):
         clean = batch["latents"] if "latents" in batch else model.normalize(batch["waveform"])
         samples = -(-batch["samples"] // model.stride) if self.mask_padding else None
         if self.normalize_rms and model.codec is None:
-            rms = column(clip_mean(clean.square(), samples), clean).sqrt()
-            clean = normalize_rms(clean, rms=rms, silence=SILENCE_RMS)
+            clean = unit_power(clean, samples)
         return clean, samples
 
     def loss(self, model: NoisyClassifier, batch: dict, random: BatchRandom) -> dict[str, Tensor]:

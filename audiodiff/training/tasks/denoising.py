@@ -82,14 +82,17 @@ class DenoisingTask(Task):
 
     def normalize(self, signal: Tensor, samples: Tensor | None = None) -> Tensor:
         """Normalize crops (B, C, T) to unit power over the first `samples` (B,), if `normalize_rms`."""
-        if not self.normalize_rms:
-            return signal
-        rms = column(clip_mean(signal.square(), samples), signal).sqrt()
-        return normalize_rms(signal, rms=rms, silence=SILENCE_RMS)
+        return unit_power(signal, samples) if self.normalize_rms else signal
 
     def _condition(self, model: AudioModel, batch: dict, random: BatchRandom) -> Condition:
         given = {name: value for name, value in batch.items() if name != "samples" or self.mask_padding}
         return model.embed_condition(model.drop_conditions(given, self.condition_dropout, random))
+
+
+def unit_power(signal: Tensor, samples: Tensor | None = None) -> Tensor:
+    """Crops (B, C, T) at unit power over the first `samples` (B,), None for all; silent ones as they are."""
+    rms = column(clip_mean(signal.square(), samples), signal).sqrt()
+    return normalize_rms(signal, rms=rms, silence=SILENCE_RMS)
 
 
 def check_data(model: AudioModel, data: lightning.LightningDataModule) -> None:
