@@ -14,9 +14,10 @@ def prepare(
             "(downloaded by apt), hibari, hibari:shifted (every sentence at another pitch), "
             "kokoro:VOICE,VOICE,... (synthetic; kokoro means all 28 voices), ljspeech:PATH, vctk:PATH, folder:PATH "
             "(any recordings). Music: sonic-pi-samples, hydrogen-drumkits, singularity-music, wesnoth-music "
-            "(downloaded by apt), scores (synthetic chorales), music:PATH (any recordings). With captions: sounds "
-            "(named sounds under permissive licenses, downloaded by apt, pip and npm), sounds:all (share-alike and "
-            "copyleft ones, too), instruments (synthetic notes, chords and drums)."
+            "(downloaded by apt), scores (synthetic chorales), tunes (synthetic, of known tempo and key), music:PATH "
+            "(any recordings). With captions: sounds (named sounds under permissive licenses, downloaded by apt, pip "
+            "and npm), sounds:all (share-alike and copyleft ones, too), instruments (synthetic notes, chords and "
+            "drums)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Output folder; corpora that it holds are kept.")] = Path("data"),
@@ -27,7 +28,7 @@ def prepare(
         int | None,
         typer.Option(
             help="Utterances of hibari (default: 100), or of each voice of kokoro (default: 1000); clips of "
-            "instruments (default: 3000)."
+            "instruments (default: 3000) and tunes (default: 240)."
         ),
     ] = None,
     language: Annotated[

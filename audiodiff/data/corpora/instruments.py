@@ -34,9 +34,10 @@ NAME = "instruments"
 SAMPLE_RATE = 44100
 DEFAULT_CLIPS = 3000
 LICENSE = "MIT (Frank Wen; soundfont FluidR3 GM)"
-_PACKAGE = "fluid-soundfont-gm"
-_FONT = "usr/share/sounds/sf2/FluidR3_GM.sf2"
-_INSTALL = "pip install --no-deps tinysoundfont"
+ATTRIBUTION = "Frank Wen (FluidR3 GM)"
+PACKAGE = "fluid-soundfont-gm"
+FONT = "usr/share/sounds/sf2/FluidR3_GM.sf2"
+INSTALL = "pip install --no-deps tinysoundfont"
 _STREAM = 0x6D696469  # of the random numbers of all clips
 _DRUM_BANK = 128
 _VELOCITIES = {"soft": 42, "": 84, "loud": 120}
@@ -82,17 +83,26 @@ def open_corpus(request: Request) -> Corpus:
         UserError: tinysoundfont is not installed, or the number of clips is none.
     """
     if find_spec("tinysoundfont") is None:
-        raise UserError(NAME, "needs the package tinysoundfont", _INSTALL)
+        raise UserError(NAME, "needs the package tinysoundfont", INSTALL)
     if request.clips < 1:
         raise UserError("--clips", f"is {request.clips}", "choose 1 or more")
-    root = debian.fetch(_PACKAGE, request.downloads)
-    source = f"synthetic: Debian {_PACKAGE} {debian.version(root, _PACKAGE)}, by tinysoundfont"
+    root = debian.fetch(PACKAGE, request.downloads)
+    source = f"synthetic: {soundfont_source(root)}"
     found = [
-        Recording(key, partial(render, one, root / _FONT), label=one.label, piece=one.group, caption=one.caption)
+        Recording(key, partial(render, one, root / FONT), label=one.label, piece=one.group, caption=one.caption)
         for key, one in takes(request.clips).items()
     ]
-    copyright_file = root / "usr/share/doc" / _PACKAGE / "copyright"
-    return Corpus(found, source, LICENSE, copyright_file, synthetic=True, attribution="Frank Wen (FluidR3 GM)")
+    return Corpus(found, source, LICENSE, copyright_file(root), synthetic=True, attribution=ATTRIBUTION)
+
+
+def soundfont_source(root: Path) -> str:
+    """Package and version of the soundfont that was fetched to a folder."""
+    return f"Debian {PACKAGE} {debian.version(root, PACKAGE)}, by tinysoundfont"
+
+
+def copyright_file(root: Path) -> Path:
+    """Its license file."""
+    return root / "usr/share/doc" / PACKAGE / "copyright"
 
 
 def takes(count: int) -> dict[str, Take]:
@@ -206,7 +216,7 @@ def _take(instrument: Instrument, kind: str, notes: Notes, manner: tuple[str, ..
 
 def render(one: Take, font: Path) -> Audio:
     """Play a take: mono, with a peak that its velocity sets, cut where its tail is 60 dB below it."""
-    synth, number = _synth(font)
+    synth, number = load_font(font)
     synth.sounds_off()
     synth.generate(SAMPLE_RATE // 10)  # what sounded before fades out
     synth.program_select(0, number, one.bank, one.preset, one.bank == _DRUM_BANK)
@@ -218,7 +228,7 @@ def render(one: Take, font: Path) -> Audio:
 
 
 @cache
-def _synth(font: Path):
+def load_font(font: Path):
     """A synthesizer with the soundfont, loaded once, and the font's number."""
     import tinysoundfont
 

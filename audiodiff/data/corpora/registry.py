@@ -11,7 +11,7 @@ from audiodiff.audio.io import EXTENSIONS
 from audiodiff.audio.reading.folder import files_below
 from audiodiff.data import caption_files
 from audiodiff.data.captions.vocabulary import rules_hash
-from audiodiff.data.corpora import debian, hibari, instruments, kokoro, music, scores, sentences, sounds, speech
+from audiodiff.data.corpora import debian, hibari, instruments, kokoro, music, scores, sentences, sounds, speech, tunes
 from audiodiff.data.corpora.corpus import Corpus, Recording, Request
 from audiodiff.data.corpora.folder import utf8_name
 from audiodiff.errors import UserError
@@ -27,6 +27,11 @@ def _open_folder(
     return Corpus(found, source, license, language=language or request.language)
 
 
+# Corpora that are composed: the default number of clips, and what composes them.
+_COMPOSED = {
+    instruments.NAME: (instruments.DEFAULT_CLIPS, instruments.takes),
+    tunes.NAME: (tunes.DEFAULT_CLIPS, tunes.tunes),
+}
 _CAPTIONED = ("folder", "music")  # layouts whose recordings may have captions
 CORPORA: dict[str, Callable[[Request], Corpus]] = {
     "festvox-ru": debian.festvox_ru,
@@ -41,6 +46,7 @@ CORPORA: dict[str, Callable[[Request], Corpus]] = {
     "kokoro": kokoro.open_corpus,
     sounds.NAME: sounds.open_corpus,
     instruments.NAME: instruments.open_corpus,
+    tunes.NAME: tunes.open_corpus,
     # Corpora that the user has; the licenses are those stated in the corpora's own READMEs.
     "ljspeech:PATH": partial(_open_folder, speech.ljspeech, "LJSpeech", "public domain", "en-us"),
     "vctk:PATH": partial(_open_folder, speech.vctk, "VCTK", "CC-BY-4.0", "en-gb"),
@@ -82,9 +88,10 @@ def resolve(name: str, clips: int | None = None, language: str = "", captions: b
         return _synthetic(kind, path, clips)
     if kind == sounds.NAME:
         return _sounds(path)
-    if name == instruments.NAME:
-        clips = instruments.DEFAULT_CLIPS if clips is None else clips
-        inputs = {"corpus": name, "takes": content_hash(list(instruments.takes(clips)))}
+    if name in _COMPOSED:
+        default, compose = _COMPOSED[name]
+        clips = default if clips is None else clips
+        inputs = {"corpus": name, "takes": content_hash(list(compose(clips)))}
         return Preparation(name, inputs, _opener(name, Request(clips=clips)))
     key = f"{kind}:PATH" if path else name
     if key not in CORPORA:

@@ -88,7 +88,7 @@ class Clicks:
 
 def test_rendering_plays_the_notes_in_order_and_cuts_the_tail(monkeypatch):
     synth = Clicks()
-    monkeypatch.setattr(instruments, "_synth", lambda font: (synth, 3))
+    monkeypatch.setattr(instruments, "load_font", lambda font: (synth, 3))
     one = next(one for one in TAKES if "/melody/" in one.group)
     audio = render(one, Path())
     assert synth.calls[0] == (0, 3, 0, one.preset, False)
