@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,8 @@ def _open_folder(
     return Corpus(found, source, license, language=language or request.language)
 
 
-# Corpora that are composed: the default number of clips, and what composes them.
-_COMPOSED = {
+# Corpora that are composed: the default number of clips, and what composes the first so many.
+_COMPOSED: dict[str, tuple[int, Callable[[int], Mapping[str, object]]]] = {
     instruments.NAME: (instruments.DEFAULT_CLIPS, instruments.takes),
     tunes.NAME: (tunes.DEFAULT_CLIPS, tunes.tunes),
 }
