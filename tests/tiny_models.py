@@ -187,11 +187,11 @@ def make_upsampler():
 
 @pytest.fixture(scope="session")
 def make_latent_music():
-    """`make_latent_music(channels=2)` -> a small random `AudioModel` on the latents of a random codec, at 8 kHz."""
+    """`make_latent_music(channels=2, phases=True)` -> a small `AudioModel` on the latents of a random codec, 8 kHz."""
 
-    def build(channels=2):
+    def build(channels=2, phases=True):
         torch.manual_seed(1)
-        autoencoder = Autoencoder(latents=4, hop_length=16, channels=[12, 12], blocks=[1, 1])
+        autoencoder = Autoencoder(latents=4, hop_length=16, channels=[12, 12], blocks=[1, 1], phases=phases)
         network = Network(IdentityFrontend(4 * channels), 0, 1, [16, 16], [1, 1], 3, 16, attention_levels=1)
         for parameter in network.parameters():
             if not parameter.detach().any():

@@ -13,7 +13,6 @@ from typing import Any, Self, SupportsFloat
 import torch
 from torch import Tensor
 
-from audiodiff.audio.dc_blocker import DcBlocker
 from audiodiff.audio.io import Audio
 from audiodiff.audio.loudness import normalize_peak
 from audiodiff.diffusion.editing import Inpainting, SDEdit
@@ -213,23 +212,16 @@ class AudioGenerator(Pipeline):
     def _decode(self, z: Tensor, samples: int, loop: bool = False) -> Iterator[Tensor]:
         """Audio (B, C, samples) of the process's signal (B, Z, F), chunk by chunk."""
         if not loop:
-            yield from self._restore(z, samples)
+            yield from self._sampler.waveforms(z, samples)
             return
         lead = self.model.frames(round(_LEAD_SECONDS * self.sample_rate))
         around = torch.arange(-lead, z.shape[-1] + lead, device=z.device) % z.shape[-1]
         first, passed = lead * self.model.stride, 0
-        for chunk in self._restore(z[..., around], None):
+        for chunk in self._sampler.waveforms(z[..., around]):
             kept = chunk[..., max(first - passed, 0) : max(first + samples - passed, 0)]
             passed += chunk.shape[-1]
             if kept.shape[-1]:
                 yield kept
-
-    def _restore(self, z: Tensor, samples: int | None) -> Iterator[Tensor]:
-        """Audio of the process's signal. A decoder that chooses its own phases also chooses an offset, at 0 Hz."""
-        codec = self.model.codec
-        offset = codec is not None and not codec.network.phases
-        finish = DcBlocker(self.sample_rate) if offset else Tensor.cpu
-        yield from (finish(chunk.float()) for chunk in self.model.restore_chunks(z, samples))
 
     def _samples(self, config: GenerationConfig) -> int:
         if config.init_audio is not None:

@@ -4,13 +4,14 @@ Longer than the model was trained on, a signal is sampled in windows that overla
 (`diffusion.windowed`), so that memory is bounded by a window; a loop's windows go around.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from audiodiff.audio.dc_blocker import DcBlocker
 from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.sampler import DenoiserLike, NotFinite, Sampler
 from audiodiff.diffusion.windowed import Windowed
@@ -110,3 +111,17 @@ class ClipSampler:
             if guidance_of(config, self.model).scale == 1 and not config.guides():
                 raise
             raise NotFinite(error.subject, error.problem, LOWER_GUIDANCE) from error
+
+    def waveforms(self, z: Tensor, samples: int | None = None) -> Iterator[Tensor]:
+        """Audio (B, C, T) of the process's signal (B, Z, F) on the CPU, chunk by chunk.
+
+        A decoder that chooses its own phases also chooses an offset, the phase at 0 Hz; that is filtered out.
+
+        Args:
+            z: the process's signal.
+            samples: of the audio; None: as many as there are.
+        """
+        codec = self.model.codec
+        offset = codec is not None and not codec.network.phases
+        finish = DcBlocker(self.model.sample_rate) if offset else Tensor.cpu
+        yield from (finish(chunk.float()) for chunk in self.model.restore_chunks(z, samples))

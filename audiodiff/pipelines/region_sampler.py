@@ -104,7 +104,7 @@ class RegionSampler:
         start = self._start(excerpt, noisy, sampler, known, first, (clip_seeds, morph_seeds))
         z = sampling.run(sampler, noisy, start, condition, clip_seeds, config, callback)
         samples = excerpt.signal.shape[-1]
-        return torch.cat(list(self.model.restore_chunks(z * level, samples)), -1).float().cpu()
+        return torch.cat(list(sampling.waveforms(z * level, samples)), -1)
 
     def sampler(self, t_max: float | None = None) -> Sampler:
         """The sampler of the request.

@@ -396,3 +396,11 @@ def test_progress_ends_with_all_steps(mono):
     found = []
     mono.edit(take(40_000), regions=["0.1:0.2", "4:4.1"], steps=3, callback=found.append)
     assert found[-1].done == found[-1].total and [one.done for one in found] == sorted(one.done for one in found)
+
+
+def test_what_a_decoder_without_phases_adds_at_0_hz_is_filtered_out(make_latent_music, monkeypatch):
+    model = make_latent_music(phases=False)
+    restore = type(model).restore_chunks
+    monkeypatch.setattr(type(model), "restore_chunks", lambda *given: (chunk + 0.5 for chunk in restore(*given)))
+    regenerated = AudioEditor(model).edit(take(8000), regions=["0.4:0.8"], steps=2).samples[:, 4000:6200]
+    assert (regenerated.mean(-1).abs() < 0.1 * regenerated.std(-1)).all()
