@@ -1,16 +1,19 @@
 """Vocoders trained alike and scored alike: ours, DiffWave and Vocos, beside what is to be had without training.
 
 `python bench/vocoder.py --data data/asterisk-en --minutes 8` trains our recipe, the `diffwave` package and a generator
-out of the `vocos` package on the same crops for the same wall time, renders the same held-out clips with all of them,
+out of the `vocos` package on the same crops for the same time, renders the same held-out clips with all of them,
 with Griffin-Lim, WORLD and shaped noise, asks every metric, times everything in one process, and writes
 `bench/results/vocoder.md` and `vocoder.json`, with whether each goal is reached. What was adapted stands at the head of
 `vocoder_diffwave.py` and `vocoder_vocos.py`, and in the results.
 
 `--speed MODEL` measures speed alone, of any of our models at its settings, see `vocoder_speed.py`.
 
+`--judge` scores on the held-out clips of other folders than those of `--data`; what is trained is not trained again.
+`--clock processor` limits training by processor time, so that other work on the machine does not count.
+
 What is trained and scored is kept in `--work`: an interrupted bench goes on with what is missing, and one with other
-settings is refused. Speed is measured at the end, anew each time. Further arguments are overrides of our recipe; batch,
-crops and mel spec are the recipe's for everybody: `data.batch_size=16`, `trainer.precision=bf16-mixed`.
+settings of training is refused. Speed is measured at the end, anew each time. Further arguments are overrides of our
+recipe; batch, crops and mel spec are the recipe's for everybody: `data.batch_size=16`, `trainer.precision=bf16-mixed`.
 """
 
 import argparse
@@ -24,6 +27,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,6 +38,7 @@ import vocoder_report
 import vocoder_speed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from vocoder_clock import CLOCKS
 from vocoder_ours import Ours, Untrained, trained
 from vocoder_synthesis import HeldOut, Row, load, render, scored, speeds
 from vocoder_training import Contender, Course, Training, alone, train
@@ -63,6 +68,7 @@ class Bench:
         course: what they are given.
         clips: held-out clips to score.
         manifest: that the clips are of.
+        judge: its folders.
         work: the folder of what is done already.
         workers: processes that compute metrics.
         timed: clips to measure speed on.
@@ -73,24 +79,38 @@ class Bench:
     course: Course
     clips: Sequence[Clip]
     manifest: Manifest
+    judge: Sequence[str]
     work: Path
     workers: int | None = None
     timed: int = 5
     rounds: int = 3
 
-    def settings(self) -> dict:
-        """What decides the numbers, ready for JSON."""
+    def trained_by(self) -> dict:
+        """What decides what is trained, ready for JSON."""
         course = {name: value for name, value in asdict(self.course).items() if name != "spec"}
         recipe = OmegaConf.to_yaml(config.compose(self.course.recipe))
         return course | {
             "recipe": list(self.course.recipe),
             "recipe_sha256": hashlib.sha256(recipe.encode()).hexdigest(),
             "mel_spec": self.course.spec.to_dict(),
-            "manifest_hash": self.manifest.content_hash(),
-            "clips": len(self.clips),
-            "clip_list_sha256": clip_list_hash(list(self.clips)),
-            "versions": {name: version(name) for name in ("torch", *PACKAGES)},
+            "manifest_hash": Manifest.join([Manifest.load(path) for path in self.course.data]).content_hash(),
+            "versions": {name: version(name) for name in ("torch", *self.packages)},
         }
+
+    def settings(self) -> dict:
+        """What decides the numbers, ready for JSON."""
+        judged = {"judge": list(self.judge), "clips": len(self.clips), "clip_list_sha256": self.clip_list}
+        return self.trained_by() | judged
+
+    @property
+    def clip_list(self) -> str:
+        """Hash of what is scored."""
+        return clip_list_hash(list(self.clips))
+
+    @property
+    def packages(self) -> list[str]:
+        """The peers among the contenders."""
+        return [one.name for one in self.contenders if one.name in PACKAGES]
 
     def train(self) -> dict[str, Training]:
         """Everybody who learns, by name."""
@@ -114,7 +134,7 @@ class Bench:
         held_out, found = self._held_out(), {}
         for one in self.contenders:
             for name in one.rows:
-                path = self.work / one.name / "rows" / f"{name}.json"
+                path = self.work / one.name / f"rows-{self.clip_list[:12]}" / f"{name}.json"
                 found[name] = Row(**kept(path, partial(self._row, one, name, held_out)))
         return found
 
@@ -138,12 +158,13 @@ class Bench:
     def how(self) -> str:
         """How it was measured, in words."""
         course, seconds = self.course, sum(clip.seconds for clip in self.clips)
+        data, judge = ", ".join(course.data), ", ".join(self.judge)
         return (
-            f"Everybody was trained for {course.seconds / 60:.3g} minutes of wall time on the same crops of "
-            f"{course.data} ({course.batch_size} of {course.crop_samples} samples a step, seed {course.seed}, "
+            f"Everybody was trained for {course.seconds / 60:.3g} minutes of {course.clock} time on the same crops of "
+            f"{data} ({course.batch_size} of {course.crop_samples} samples a step, seed {course.seed}, "
             f"{course.threads} threads, on {course.device}), ours by `{' '.join(course.recipe)}`. Scored on "
-            f"{len(self.clips)} held-out clips ({seconds:.0f} s; list SHA-256 "
-            f"`{clip_list_hash(list(self.clips))}`), everybody told the same mels; speed on "
+            f"{len(self.clips)} held-out clips of {judge} ({seconds:.0f} s; list SHA-256 "
+            f"`{self.clip_list}`), everybody told the same mels; speed on "
             f"{min(self.timed, len(self.clips))} of them, of all lengths, median of {self.rounds} rounds."
         )
 
@@ -154,12 +175,9 @@ class Bench:
         return "\n".join(f"- {one.name}: {' '.join(text.split())}" for one, text in zip(peers, said, strict=True))
 
 
-def contenders() -> list[Contender]:
-    """All of them; the peers need the extra `bench`."""
-    import vocoder_diffwave
-    import vocoder_vocos
-
-    return [Untrained(), vocoder_diffwave.Peer(), vocoder_vocos.Peer(), Ours()]
+def contenders(peers: Sequence[str] = PACKAGES) -> list[Contender]:
+    """Ours, those that need no training, and these peers, which need the extra `bench`."""
+    return [Untrained(), *(import_module(f"vocoder_{name}").Peer() for name in peers), Ours()]
 
 
 def kept(path: Path, make: Callable[[], dict | None]) -> dict | None:
@@ -189,14 +207,15 @@ def prepare(given: argparse.Namespace, work: Path) -> Bench:
     """
     if given.quick:
         write_tones(work / "tones", clips=6, seconds=0.8)
-        given.data, given.minutes, given.clips = str(work / "tones"), 2 / 60, 1
+        given.data, given.minutes, given.clips = [str(work / "tones")], 2 / 60, 1
         given.overrides = [*QUICK, *given.overrides]
     accelerator = "cpu" if given.device == "cpu" else "gpu"
-    where = (f'data.path="{given.data}"', f"seed={given.seed}", f"trainer.accelerator={accelerator}")
+    quoted = ",".join(f'"{path}"' for path in given.data)
+    where = (f"data.path=[{quoted}]", f"seed={given.seed}", f"trainer.accelerator={accelerator}")
     recipe = (*RECIPE, *where, *given.overrides)
     cfg = config.compose(recipe)
     course = Course(
-        given.data,
+        tuple(given.data),
         instantiate(cfg.audio),
         cfg.data.crop_samples,
         cfg.data.batch_size,
@@ -205,11 +224,15 @@ def prepare(given: argparse.Namespace, work: Path) -> Bench:
         given.threads,
         given.device,
         recipe,
+        given.clock,
     )
-    manifest = Manifest.load(given.data)
-    clips, _ = choose(manifest, limit=given.clips)
-    bench = Bench(contenders(), course, clips, manifest, work, given.workers, rounds=1 if given.quick else 3)
-    check(work, bench.settings())
+    judge = given.judge or given.data
+    manifests = [Manifest.load(path) for path in judge]
+    chosen = [choose(manifest, limit=given.clips)[0] for manifest in manifests]
+    manifest, clips = Manifest.join(manifests), [clip for clips in chosen for clip in clips]
+    rounds = 1 if given.quick else 3
+    bench = Bench(contenders(given.peers), course, clips, manifest, judge, work, given.workers, rounds=rounds)
+    check(work, bench.trained_by())
     return bench
 
 
@@ -217,9 +240,13 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = "(default: %(default)s)"
-    parser.add_argument("--data", default="data/asterisk-en", help=f"a folder that audiodiff prepare made {default}")
+    data = {"nargs": "+", "default": ["data/asterisk-en"], "metavar": "FOLDER"}
+    parser.add_argument("--data", **data, help=f"folders that audiodiff prepare made, to train on {default}")
+    parser.add_argument("--judge", nargs="+", metavar="FOLDER", help="of the held-out clips (default: those of --data)")
+    parser.add_argument("--peers", nargs="*", default=PACKAGES, choices=PACKAGES, help=f"packages to compare {default}")
+    parser.add_argument("--clock", default="wall", choices=CLOCKS, help=f"that limits training {default}")
     parser.add_argument("--minutes", type=float, default=8.0, help=f"of training, for each {default}")
-    parser.add_argument("--clips", type=int, help="at most so many held-out clips (default: all)")
+    parser.add_argument("--clips", type=int, help="at most so many held-out clips of a folder (default: all)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help=f"of every process {default}")
     parser.add_argument("--workers", type=int, help="processes that compute metrics (default: one per core)")
     parser.add_argument("--device", default="cpu", help=f"to train and to render on {default}")
@@ -241,7 +268,7 @@ def run(given: argparse.Namespace, work: Path) -> None:
     bench = prepare(given, work)
     trainings, rows = bench.train(), bench.metric()
     bench.time(rows)
-    where = environment.describe(given.device) | {name: version(name) for name in PACKAGES}
+    where = environment.describe(given.device) | {name: version(name) for name in bench.packages}
     text = vocoder_report.page(rows, trainings, where, bench.how(), bench.notes())
     print(f"\n{text}")
     if not given.quick:

@@ -36,9 +36,18 @@ class Ours:
 
         from audiodiff import train
 
-        bounds = (f'trainer.max_time="{clock(course.seconds)}"', f'folder="{folder}"')
-        clocked = f"+callbacks.clock._target_={Clock.__module__}.{Clock.__name__}"
-        train.run(config.compose([*course.recipe, *bounds, clocked]), folder)
+        limits = {
+            "wall": (f'trainer.max_time="{clock(course.seconds)}"',),
+            "processor": (
+                "trainer.max_time=null",
+                "+callbacks.timer._target_=vocoder_clock.ProcessorTimer",
+                f"+callbacks.timer.duration.seconds={course.seconds}",
+                "trainer.val_check_interval=1000000000",
+            ),
+        }
+        clocked = ("+callbacks.clock._target_=vocoder_clock.Clock", f"+callbacks.clock.kind={course.clock}")
+        bounds = (f'folder="{folder}"', *limits[course.clock], *clocked)
+        train.run(config.compose([*course.recipe, *bounds]), folder)
         vocoder = Vocoder.from_pretrained(folder / "model")
         told = vocoder.training
         parameters = sum(parameter.numel() for parameter in vocoder.model.parameters())

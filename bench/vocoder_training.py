@@ -1,13 +1,13 @@
-"""Training contenders alike: the same crops in the same order, for the same wall time, each in a process of its own.
+"""Training contenders alike: the same crops in the same order, for the same time, each in a process of its own.
 
-The clock starts with the first step and counts everything that a step needs, reading included, on as many threads for
-each. Memory is the most that the process ever held (its libraries included), which is why it is not shared.
+The time is wall time, or processor time on a machine that does other work too. The clock starts with the first step and
+counts everything that a step needs, reading included, on as many threads for each. Memory is the most that the process
+ever held (its libraries included), which is why it is not shared.
 """
 
 import multiprocessing
 import resource
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from vocoder_clock import CLOCKS
 
 from audiodiff.audio.mel import MelSpec
 from audiodiff.data.dataset import CropDataset, DrawSampler
@@ -32,21 +33,22 @@ class Course:
     """What all contenders are given.
 
     Args:
-        data: the prepared folder, whose clips to train on make the crops.
+        data: the prepared folders, whose clips to train on make the crops.
         spec: of the mels.
         crop_samples: length of a crop.
         batch_size: crops a step.
-        seconds: of wall time to train for.
+        seconds: to train for.
         seed: of crops, weights and noise.
         threads: of every process.
         device: to train and to render on.
         recipe: overrides that make up our own recipe.
+        clock: of the seconds: "wall" or "processor".
 
     Raises:
         UserError: crops that end within a hop.
     """
 
-    data: str
+    data: tuple[str, ...]
     spec: MelSpec
     crop_samples: int
     batch_size: int
@@ -55,6 +57,7 @@ class Course:
     threads: int
     device: str
     recipe: tuple[str, ...]
+    clock: str = "wall"
 
     def __post_init__(self):
         """Check the crops."""
@@ -66,9 +69,8 @@ class Course:
 
     def batches(self) -> Iterator[Tensor]:
         """Waveforms (B, crop_samples) on the device without end, the same ones for every contender."""
-        crops = CropDataset(
-            Manifest.load(self.data).with_splits("train"), self.spec.sample_rate, self.crop_samples, self.seed
-        )
+        manifest = Manifest.join([Manifest.load(path) for path in self.data]).with_splits("train")
+        crops = CropDataset(manifest, self.spec.sample_rate, self.crop_samples, self.seed)
         for batch in DataLoader(crops, self.batch_size, sampler=DrawSampler()):
             yield batch["waveform"].to(self.device)
 
@@ -122,12 +124,13 @@ def train_for(course: Course, step: Callable[[Tensor, float], Tensor], parameter
     Raises:
         FloatingPointError: a loss is not finite.
     """
-    steps, gone, started = 0, 0.0, time.perf_counter()
+    now = CLOCKS[course.clock]
+    steps, gone, started = 0, 0.0, now()
     for waveform in course.batches():
         loss = float(step(waveform, gone / course.seconds))
         if not abs(loss) < float("inf"):
             raise FloatingPointError(f"the loss is {loss} at step {steps}")
-        steps, gone = steps + 1, time.perf_counter() - started
+        steps, gone = steps + 1, now() - started
         if gone >= course.seconds:
             break
     audio = steps * course.batch_size * course.crop_samples / course.spec.sample_rate

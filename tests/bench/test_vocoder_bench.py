@@ -3,12 +3,16 @@
 import json
 import math
 import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import vocoder_report
+from vocoder_clock import ProcessorTimer
 from vocoder_ours import Ours, Untrained, clock, network, row_name
 from vocoder_synthesis import HeldOut, Row, scored, speeds
 from vocoder_training import Course, Training, alone, peak_memory, train_for
@@ -16,6 +20,7 @@ from vocoder_training import Course, Training, alone, peak_memory, train_for
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.data.corpora.tones import write_tones
+from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
@@ -41,7 +46,7 @@ def tones(tmp_path_factory) -> str:
 
 def course(data: str, seconds: float = 1e-3, **options) -> Course:
     given = {"crop_samples": 4096, "batch_size": 2, "seed": 3, "threads": 1, "device": "cpu", "recipe": ()}
-    return Course(data, SPEC, seconds=seconds, **given | options)
+    return Course((data,), SPEC, seconds=seconds, **given | options)
 
 
 def row(name: str, contender: str, score: float = 0.0, speed: float = 1.0, clips: int = 4, **scores: float) -> Row:
@@ -86,6 +91,39 @@ def test_training_ends_with_the_time_and_counts_what_was_heard(tones):
     assert found.audio_seconds == pytest.approx(found.steps * 2 * 4096 / RATE)
     assert shares[0] == 0 and shares == sorted(shares) and shares[-1] < 1
     assert found.throughput == pytest.approx(found.audio_seconds / found.seconds)
+
+
+def test_processor_time_passes_only_while_training_works(tones):
+    def step(waveform: torch.Tensor, gone: float) -> torch.Tensor:
+        time.sleep(0.2)
+        return waveform.square().mean()
+
+    given = course(tones, seconds=0.1, clock="processor")
+    assert train_for(course(tones, seconds=0.1), step, 0).steps == 1 < train_for(given, step, 0).steps
+
+
+def test_the_timer_of_our_training_counts_processor_time():
+    timer = ProcessorTimer(duration=timedelta(seconds=60))
+    timer.on_train_start(None, None)
+    time.sleep(0.2)
+    assert 0 <= timer.time_elapsed() < 0.15 and timer.time_remaining() == pytest.approx(60, abs=0.15)
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        pass
+    assert 0.2 <= timer.time_elapsed() < 0.4
+
+
+def test_clips_of_several_folders_are_trained_on(tones, tmp_path):
+    write_tones(tmp_path / "tones", clips=3, seconds=0.5)
+    manifest = Manifest.load(tmp_path / "tones")
+    renamed = tuple(replace(clip, id=f"more/{clip.id}") for clip in manifest.clips)
+    Manifest(renamed, manifest.root).save()
+    folders = (tones, str(tmp_path / "tones"))
+    data = ManifestData(folders, RATE, 4096, 2, seed=3)
+    data.setup("fit")
+    assert {clip.id.split("/")[0] for clip in data.crops.manifest.clips} == {"tones", "more"}
+    crops = replace(course(tones), data=folders).batches()
+    assert torch.equal(next(crops), torch.stack([data.crops[draw]["waveform"] for draw in range(2)]))
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(tones):
