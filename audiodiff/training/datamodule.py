@@ -23,6 +23,7 @@ from audiodiff.data.corpora.registry import CORPORA
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler, crop_counts
 from audiodiff.data.manifest import NAME, Clip, Manifest
 from audiodiff.data.preparation import default_folder, prepare
+from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 
@@ -44,6 +45,7 @@ class ManifestData(lightning.LightningDataModule):
         clip: id of a single clip to train and validate on; empty: the first training clip that is at least as long as
             a crop; None: all clips.
         augmentation: random changes of the training crops; None: as recorded.
+        minutes: of training clips to use, chosen by a hash of their ids; None: all.
 
     Attributes:
         codec_training: training record of the codec whose latents the data is; empty for waveforms.
@@ -62,8 +64,10 @@ class ManifestData(lightning.LightningDataModule):
         corpora: str = "asterisk-en",
         clip: str | None = None,
         augmentation: Augmentation | None = None,
+        minutes: PositiveFloat | None = None,
     ):
         super().__init__()
+        self.minutes = minutes
         self.paths = [str(path)] if isinstance(path, str | Path) else [str(one) for one in path]
         self.sample_rate, self.crop_samples, self.batch_size = sample_rate, crop_samples, batch_size
         self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
@@ -84,7 +88,8 @@ class ManifestData(lightning.LightningDataModule):
             UserError: nothing is prepared; names the command that prepares it.
         """
         if self._prepared is None:
-            self._prepared = Manifest.join([self._load(number) for number in range(len(self.paths))])
+            joined = Manifest.join([self._load(number) for number in range(len(self.paths))])
+            self._prepared = joined if self.minutes is None else first_minutes(joined, self.minutes)
         return self._prepared
 
     def _load(self, number: int) -> Manifest:
@@ -170,8 +175,8 @@ class AudioData(ManifestData):
     """Random crops for a model without a mel, for training and validation.
 
     Args:
-        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed, corpora, clip, augmentation: as
-            for `ManifestData`; validation uses one crop of each clip.
+        path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed, corpora, clip, augmentation,
+            minutes: as for `ManifestData`; validation uses one crop of each clip.
         channels: 1, or 2 for stereo; mono files are duplicated.
         from_start: whether crops start where their clips start, as one-shots do.
         labels: that the model is conditioned on; other clips are left out.
@@ -287,3 +292,19 @@ class AudioData(ManifestData):
 def single_thread(worker: int) -> None:
     """Initialize a worker process: training already uses all cores."""
     torch.set_num_threads(1)
+
+
+def first_minutes(manifest: Manifest, minutes: float) -> Manifest:
+    """Leave out training clips beyond so many minutes, in an order that depends on their ids alone.
+
+    More minutes contain fewer. The clip that would exceed them is left out, and all after it.
+
+    Raises:
+        UserError: the first one is longer already.
+    """
+    training = sorted((clip for clip in manifest.clips if clip.split == "train"), key=lambda one: clip_seed(0, one.id))
+    ends = np.cumsum([clip.seconds for clip in training])
+    chosen = {clip.id for clip, end in zip(training, ends, strict=True) if end <= 60 * minutes}
+    if training and not chosen:
+        raise UserError(f"data.minutes {minutes:g}", f"is shorter than the clip {training[0].id}", "set more")
+    return replace(manifest, clips=tuple(clip for clip in manifest.clips if clip.split != "train" or clip.id in chosen))

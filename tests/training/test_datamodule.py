@@ -90,6 +90,19 @@ def test_clip_that_there_is_not_is_named(tones, options):
         data.setup("fit")
 
 
+def test_minutes_choose_training_clips_and_leave_the_held_out_ones(tones):
+    def chosen(minutes):
+        clips = ManifestData(tones, 16000, 2048, 2, minutes=minutes).prepared().clips
+        return [{clip.id for clip in clips if (clip.split == "train") == training} for training in (True, False)]
+
+    everything, held_out = chosen(None)
+    few, more = chosen(1.0 / 60), chosen(1.7 / 60)  # of 0.5 s each
+    assert (len(few[0]), len(more[0])) == (2, 3) and few[0] < more[0] < everything
+    assert few[1] == more[1] == held_out and chosen(1) == [everything, held_out]
+    with pytest.raises(UserError, match=r"data.minutes 0.001: is shorter than the clip tones/"):
+        chosen(0.001)
+
+
 def test_a_run_records_the_clips_that_it_trains_on_whatever_is_prepared_later(tmp_path):
     data = ManifestData(write_tones(tmp_path, clips=6, seconds=0.5).root, 16000, 2048, 1)
     data.setup("fit")
