@@ -48,7 +48,7 @@ class Peer:
         generator = Generator(course.spec).to(course.device)
         analysis = MelSpectrogram(course.spec).to(course.device)
         optimizer = torch.optim.AdamW(generator.parameters(), RATE, BETAS)
-        cosine = WarmupCosine(warmup_steps=0, final=0.0)
+        cosine = WarmupCosine(warmup_steps=0, final_ratio=0.0)
 
         def step(waveform: Tensor, gone: float) -> Tensor:
             mel = analysis(waveform)
