@@ -2,10 +2,11 @@
 
 `python bench/audio_hours.py runs/speech_mel_long/DATE_TIME --data data/asterisk-it` resynthesizes the same held-out
 clips with every export in `history/`, by the network alone and followed by mel consistency, for each of `--steps`, and
-scores them by PESQ-WB. It writes `audio_hours.md` and `audio_hours.svg` into the run's folder: the scores against the
-hours of audio seen (a clip that is seen twice counts twice), and the gain per doubling, the slope of a line through the
-scores over the logarithm of the hours, with the 95 % interval of resampled clips. Scores are saved in
-`audio_hours.json` there: another call scores only new exports.
+scores them by PESQ-WB. It writes `audio_hours.md` and `audio_hours.png` to `--out`: the scores against the hours of
+audio seen (a clip that is seen twice counts twice), and the gain per doubling, the slope of a line through the scores
+over the logarithm of the hours, with the 95 % interval of resampled clips. Several runs are one curve, where each
+started from the weights of the one before. Scores are saved in `audio_hours.json` there: another call scores only new
+exports.
 """
 
 import argparse
@@ -65,28 +66,30 @@ def per_doubling(hours: Sequence[float], clip_scores: np.ndarray) -> tuple[float
     return float(slopes.mean()), float(low), float(high)
 
 
-def measure(run: Path, data: str, clips: int, steps: Sequence[int], iterations: int) -> dict:
-    """Scores of all exports of a run, those that it has none of computed and saved.
+def measure(runs: Sequence[Path], data: str, clips: int, steps: Sequence[int], iterations: int, out: Path) -> dict:
+    """Scores of all exports of runs, those that it has none of computed and saved in `out`.
 
     Raises:
-        UserError: the run has no history, or its scores are of other clips.
+        UserError: a run has no history, or the scores there are of other clips.
     """
-    exports = sorted((run / HISTORY).glob("step_*"))
-    if not exports:
-        raise UserError(run, "has kept no exports", "train with callbacks.samples.history=60, for an hour or more")
+    exports = [folder for run in runs for folder in sorted((run / HISTORY).glob("step_*"))]
+    for run in runs:
+        if not any((run / HISTORY).glob("step_*")):
+            raise UserError(run, "has kept no exports", "train with callbacks.samples.history=60, for an hour or more")
     manifest = Manifest.load(data)
     chosen, _ = choose(manifest, limit=clips)
-    store, digest = run / "audio_hours.json", clip_list_hash(chosen)
+    store, digest = out / "audio_hours.json", clip_list_hash(chosen)
     record = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {"clips": digest, "exports": {}}
     if record["clips"] != digest:
         raise UserError(store, f"has scores of other clips than {data}", "move it away to score these")
     for folder in exports:
         vocoder = Vocoder.from_pretrained(folder)
-        of_export = record["exports"].setdefault(folder.name, {"hours": hours_seen(vocoder.training), "scores": {}})
+        export = f"{folder.parents[1].name}/{folder.name}"
+        of_export = record["exports"].setdefault(export, {"hours": hours_seen(vocoder.training), "scores": {}})
         for count in steps:
             for name, number in ((f"{count} alone", 0), (f"{count} + {iterations} iterations", iterations)):
                 if name not in of_export["scores"]:
-                    print(f"{folder.name}: {name}", flush=True)
+                    print(f"{export}: {name}", flush=True)
                     of_export["scores"][name] = scores(vocoder, manifest, chosen, count, number)
         write_text(store, json.dumps(record) + "\n")
     return record
@@ -146,17 +149,19 @@ def main() -> None:
     """Score, write; errors are one line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = "(default: %(default)s)"
-    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs, in order")
+    parser.add_argument("--out", type=Path, help="folder of the results (default: that of the last run)")
     parser.add_argument("--data", default="data/asterisk-it", help=f"folder of a corpus that it never saw {default}")
     parser.add_argument("--clips", type=int, default=30, help=f"maximum number of held-out clips {default}")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 4], help=f"sampling steps {default}")
     parser.add_argument("--iterations", type=int, default=16, help=f"of mel consistency {default}")
     given = parser.parse_args()
+    out = given.out or given.runs[-1]
     try:
-        record = measure(given.run, given.data, given.clips, given.steps, given.iterations)
+        record = measure(given.runs, given.data, given.clips, given.steps, given.iterations, out)
         text = page(record, given.data)
-        write_text(given.run / "audio_hours.md", text)
-        plot(record, given.run / "audio_hours.svg")
+        write_text(out / "audio_hours.md", text)
+        plot(record, out / "audio_hours.png")
     except UserError as error:
         sys.exit(f"error: {error}")
     print(text)

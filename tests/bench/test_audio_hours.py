@@ -42,13 +42,13 @@ def test_the_page_has_a_line_for_every_export_and_the_trend(tmp_path):
         "| 4.00 | 2.900 | 2.900 |",
         "| per doubling | +0.200 [+0.200, +0.200] | +0.200 [+0.200, +0.200] |",
     ]
-    audio_hours.plot(record, tmp_path / "plot.svg")
-    assert "<svg" in (tmp_path / "plot.svg").read_text()
+    audio_hours.plot(record, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_run_without_history_is_named(tmp_path):
     with pytest.raises(UserError, match="has kept no exports"):
-        audio_hours.measure(tmp_path, "data", 3, [1], 16)
+        audio_hours.measure([tmp_path], "data", 3, [1], 16, tmp_path)
 
 
 def test_exports_are_scored_once(tmp_path, model_folder, monkeypatch, recording):
@@ -57,12 +57,16 @@ def test_exports_are_scored_once(tmp_path, model_folder, monkeypatch, recording)
 
     write(tmp_path / "data/a.flac", recording(16000))
     audio_hours.Manifest((Clip("a", "a.flac", 1.0, 16000, split="test"),), tmp_path / "data").save()
-    (tmp_path / "history").mkdir()
-    (tmp_path / "history/step_000000001").symlink_to(model_folder)
+    runs = [tmp_path / "first", tmp_path / "second"]
+    for run in runs:
+        (run / "history").mkdir(parents=True)
+        (run / "history/step_000000001").symlink_to(model_folder)
+    given = (runs, str(tmp_path / "data"), 3, [1], 2, tmp_path / "out")
     monkeypatch.setattr(audio_hours, "METRICS", {"pesq": lambda reference, output, rate: float(output.std())})
-    record = audio_hours.measure(tmp_path, str(tmp_path / "data"), 3, [1], 2)
-    (values,) = record["exports"].values()
+    record = audio_hours.measure(*given)
+    assert set(record["exports"]) == {"first/step_000000001", "second/step_000000001"}  # steps count from 0 in each
+    values = record["exports"]["second/step_000000001"]
     assert set(values["scores"]) == {"1 alone", "1 + 2 iterations"}
     assert values["scores"]["1 alone"] != values["scores"]["1 + 2 iterations"]
     monkeypatch.setattr(audio_hours, "METRICS", {})  # nothing is scored again
-    assert audio_hours.measure(tmp_path, str(tmp_path / "data"), 3, [1], 2) == record
+    assert audio_hours.measure(*given) == record
