@@ -28,10 +28,25 @@ def markdown(record: Record, plot: str = "") -> str:
         f"is seconds of audio per second of work, {SPEED[model.get('type', 'vocoder')]}; in parentheses its inverse, "
         f"the real-time factor. Measured on {_hardware(record)}. {DISCLAIMER}",
         *([f"![Quality and speed over steps]({plot})"] if plot else []),
+        *_settings_table(record),
         *(part for block in record.shown for part in _block(block)),
         _meanings(record),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _settings_table(record: Record) -> list[str]:
+    """The named settings on every group of clips in one table; none for a single group, or a model without settings."""
+    chosen = [(block, row) for block in record.shown for row in ordered(block) if row.setting]
+    if len({block.name for block, _ in chosen}) < 2:
+        return []
+    names = [name for name in ALL_METRICS if any(name in block.metrics for block, _ in chosen)]
+    heads = ["Clips", "Setting", *(ALL_METRICS[name].heading for name in names)]
+    lines = [f"| {' | '.join(heads)} |", f"| --- | --- | {' | '.join(['---:'] * len(names))} |"]
+    for block, row in chosen:
+        scores = [_score(block.interval(row, name), name) for name in names]
+        lines.append(f"| {' | '.join([block.name, row.label, *scores])} |")
+    return ["### Settings by voice", "\n".join(lines)]
 
 
 def _second_stage(model: dict) -> str:

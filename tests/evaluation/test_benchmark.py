@@ -204,6 +204,7 @@ def test_a_fine_tuned_model_has_rows_beside_the_model_on_its_voice_alone(vocoder
     assert set(unseen.rows) - set(seen.rows) == {"tuned/ffffffffffff/fast", "tuned/ffffffffffff/good"}
     row = unseen.rows["tuned/ffffffffffff/fast"]
     assert row.label == "fine-tuned, fast (default)"
+    assert "Settings by voice" not in table.markdown(record)  # the model itself has no named ones: a single group
     assert row.scores["mr_stft"][0] != unseen.rows["ddim/1/0"].scores["mr_stft"][0]
     with pytest.raises(UserError, match="tuned mine: there is no such data; choose seen or unseen"):
         sweep(vocoder, None, data, settings, tmp_path / "d.json", 0, True, {"mine": vocoder})
@@ -355,6 +356,27 @@ def test_the_table():
         assert part in text
     assert "over 10 words: 2 clips against their texts, 1 against the transcript of the recording." in text
     assert rows[2][:2] == ["ddim", "200"] and rows[2][2].startswith("−0.30 (−0.")
+
+
+def test_settings_of_all_voices_are_one_table(vocoder, data, tmp_path):
+    named = Vocoder(vocoder.model.with_arguments(settings=NAMED), model_hash="e" * 64)
+    tuned = {"unseen": Vocoder(vocoder.model.with_arguments(settings=NAMED), model_hash="f" * 64)}
+    settings = Settings(("ddim",), (1,), (0,), ("mr_stft",))
+    record = sweep(named, None, data, settings, tmp_path / "c.json", 0, quiet=True, tuned=tuned)
+    part = table.markdown(record).split("### ")[1]
+    assert part.startswith("Settings by voice\n")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()[2:] if line]
+    assert rows[0] == ["Clips", "Setting", "Multi-resolution STFT ↓"]
+    assert [row[:2] for row in rows[2:]] == [
+        ["seen", "fast (default)"],
+        ["seen", "good"],
+        ["unseen", "fast (default)"],
+        ["unseen", "good"],
+        ["unseen", "fine-tuned, fast (default)"],
+        ["unseen", "fine-tuned, good"],
+    ]
+    unseen = record.shown[1]
+    assert rows[4][2].startswith(f"{unseen.rows['setting/fast'].scores['mr_stft'].mean():.3f} ±")
 
 
 def test_few_steps_against_many_in_one_line():
