@@ -131,6 +131,10 @@ class Conditioner(nn.Module, ABC):
         dropped = unconditional.reshape(-1, *(1,) * len(entries)) | (random.uniform(len(values), *entries) < rate)
         return values.masked_fill(dropped.to(values.device), self.null)
 
+    def unrequested(self, values: Any) -> Any:
+        """Raw values of a batch with null in place of what users may request: what guidance steers away from."""
+        return self.drop(values, torch.ones(len(values), dtype=torch.bool), 0.0, _NOTHING)
+
     @abstractmethod
     def forward(self, batch: Mapping[str, Any]) -> Condition:
         """Embed a batch of raw values; an empty `Condition` where the batch has none."""
@@ -138,6 +142,16 @@ class Conditioner(nn.Module, ABC):
     def loss(self, batch: Mapping[str, Any]) -> Tensor | None:
         """(B,) auxiliary training loss on a batch; None: there is none."""
         return None
+
+
+class _Zeros:
+    """Random numbers for a dropout that is certain."""
+
+    def uniform(self, clips: int, *shape: int) -> Tensor:
+        return torch.zeros(clips, *shape)
+
+
+_NOTHING = _Zeros()
 
 
 def as_list(conditioners: Mapping[str, Conditioner | None] | Iterable[Conditioner | None]) -> list[Conditioner]:

@@ -38,6 +38,7 @@ def requested(conditions: Mapping[str, Any]) -> dict[str, Any]:
 def conditioner_types() -> dict[str, type["Conditioner"]]:
     """Conditioners by type name."""
     from audiodiff.conditioners.excitation import HarmonicExcitation
+    from audiodiff.conditioners.guidance import Guidance
     from audiodiff.conditioners.labels import Labels
     from audiodiff.conditioners.length_mask import LengthMask
     from audiodiff.conditioners.mel import Mel
@@ -48,6 +49,7 @@ def conditioner_types() -> dict[str, type["Conditioner"]]:
     from audiodiff.conditioners.speaker import Speaker
 
     return {
+        "guidance": Guidance,
         "harmonic_excitation": HarmonicExcitation,
         "labels": Labels,
         "length_mask": LengthMask,

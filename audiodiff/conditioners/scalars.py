@@ -64,6 +64,11 @@ class Scalars(Conditioner):
         """(N,) numbers of a crop, NaN for unknown ones."""
         return torch.tensor([SCALARS[name](crop) for name in self.scalars])
 
+    def unrequested(self, values: Tensor) -> Tensor:
+        """(B, N) without those that users may request."""
+        own = torch.tensor([name in OPTIONS for name in self.scalars], device=values.device)
+        return values.masked_fill(own, self.null)
+
     def forward(self, batch: Mapping[str, Any]) -> Condition:
         """Embed `scalars` (B, N)."""
         return Condition(global_embedding=self.embed(batch["scalars"].to(self.embed.project.weight.device)))

@@ -14,6 +14,7 @@ public names can be imported from here:
 - `samplers`: tables of steps and the loop over them, presets by published name, adaptive steps, Langevin dynamics;
 - `grids`: the times of the steps, also fitted to a spectrum and stored with a model;
 - `guidance`, `windowed`, `editing`: denoisers around denoisers (`wrapper`); `interpolation` between noises;
+- `distillation`: what students of few steps learn;
 - `bridge`: from a degraded signal instead of noise;
 - `likelihood`: by the probability-flow ODE and the variational bound;
 - `noise`: a pure function of seed, channel and position;
@@ -49,6 +50,7 @@ from audiodiff.diffusion.samplers import (
     Adaptive,
     Ancestral,
     AnnealedLangevin,
+    Consistency,
     DenoiserLike,
     Heun,
     Multistep,
@@ -106,6 +108,7 @@ __all__ = [
     "ClassifierGuidance",
     "Composed",
     "Composition",
+    "Consistency",
     "Cosine",
     "CosineSimilarity",
     "Denoiser",

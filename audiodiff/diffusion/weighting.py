@@ -4,7 +4,7 @@ A weighting is stated for the squared error of x0 and means the same whatever th
 converts it to a weight of its own error. In terms of the error of the noise, which is the
 x0-error times SNR = alpha^2 / sigma^2, the weights here are
 
-    SNR 1,   min-SNR min(1, gamma / SNR),   P2 1 / (k + SNR)^gamma,
+    SNR 1,   min-SNR min(1, gamma / SNR),   truncated SNR max(1, 1 / SNR),   P2 1 / (k + SNR)^gamma,
     sigmoid -1/2 (d log_snr / dt) sigmoid(bias - log_snr),   variational bound -1/2 d log_snr / dt.
 
 The last two include the rate at which uniform times pass through noise levels, so that the expected loss depends on
@@ -72,6 +72,18 @@ class MinSNR(Weighting):
     def __call__(self, log_snr: Tensor, slope: Slope) -> Tensor:
         """min(alpha^2 / sigma^2, gamma)."""
         return log_snr.exp().clamp(max=self.gamma)
+
+
+class TruncatedSNR(Weighting):
+    """max(SNR, 1): the error of the noise, but that of x0 where there is more noise than signal.
+
+    Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models" (arXiv 2202.00512), section 4: the
+    estimate of a student at pure noise is a sample, and its error there must count.
+    """
+
+    def __call__(self, log_snr: Tensor, slope: Slope) -> Tensor:
+        """max(alpha^2 / sigma^2, 1)."""
+        return log_snr.exp().clamp(min=1.0)
 
 
 class P2(Weighting):

@@ -34,6 +34,7 @@ from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
 from audiodiff.models.diffusion_model import CONDITIONERS, DiffusionModel
+from audiodiff.models.distillation import Distillation
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.nn.prosody import restore_pitch
@@ -111,7 +112,7 @@ class AcousticModel(DiffusionModel):
         temperature: default standard deviation of the noise that sampling starts from. Below 1, samples are closer to
             what is likeliest: of a young model, cleaner (Grad-TTS, section 3.3).
         reference: of voices that are known by a clip only; None: the model takes none.
-        sampler, grids, validated: as of `DiffusionModel`.
+        sampler, grids, validated, distillation: as of `DiffusionModel`.
 
     Raises:
         UserError: parts that do not fit each other, or as `DiffusionModel`.
@@ -136,6 +137,7 @@ class AcousticModel(DiffusionModel):
         "grids",
         "validated",
         "reference",
+        "distillation",
     )
 
     def __init__(
@@ -157,9 +159,11 @@ class AcousticModel(DiffusionModel):
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
         reference: Reference | None = None,
+        distillation: Distillation | None = None,
     ):
         voice = [speaker, reference]
-        super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, voice)
+        denoiser = Denoiser(network, schedule, objective)
+        super().__init__(denoiser, sampler, grids, validated, voice, distillation=distillation)
         self.encoder, self.mel_spec, self.symbols, self.language = encoder, mel_spec, symbols, language
         self.normalization, self.prior_mean = normalization, prior_mean
         self.vocoder, self.guidance, self.temperature = vocoder, guidance, temperature

@@ -21,6 +21,7 @@ from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.models.audio_process import AudioProcess
 from audiodiff.models.diffusion_model import CONDITIONERS, Conditioners, DiffusionModel
+from audiodiff.models.distillation import Distillation
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
@@ -38,7 +39,7 @@ class AudioModel(AudioProcess, DiffusionModel):
         spectrum: average spectrum of the training recordings; None: not measured, no whitening.
         conditioners: what the network is conditioned on, such as `Labels` and `Scalars`.
         autoencoder: trained, if the process runs on its latents.
-        sampler, grids, validated: as of `DiffusionModel`.
+        sampler, grids, validated, distillation: as of `DiffusionModel`.
         guidance: where a request has conditions and names no guidance; None: as trained.
 
     Raises:
@@ -60,6 +61,7 @@ class AudioModel(AudioProcess, DiffusionModel):
         "grids",
         "validated",
         "guidance",
+        "distillation",
     )
 
     def __init__(
@@ -76,9 +78,11 @@ class AudioModel(AudioProcess, DiffusionModel):
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
         guidance: GuidanceSetting | None = None,
+        distillation: Distillation | None = None,
     ):
         built_in = [LengthMask(1 if autoencoder is None else autoencoder.stride)]
-        super().__init__(Denoiser(network, schedule, objective), sampler, grids, validated, conditioners, built_in)
+        denoiser = Denoiser(network, schedule, objective)
+        super().__init__(denoiser, sampler, grids, validated, conditioners, built_in, distillation)
         self.guidance = guidance
         self.set_process(network, sample_rate, samples, spectrum, autoencoder)
 

@@ -46,10 +46,11 @@ from audiodiff.diffusion.schedules.schedule import (
     VarianceExploding,
 )
 from audiodiff.diffusion.variance import LearnedVariance
-from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, VariationalBound
+from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, TruncatedSNR, VariationalBound
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
 from audiodiff.models.construction import construct, within
+from audiodiff.models.distillation import Distillation
 from audiodiff.models.old_names import MODELS, update_model, update_weights
 from audiodiff.models.setting import Setting
 from audiodiff.nn.audio_encoder import AudioEncoder
@@ -93,6 +94,7 @@ TYPES: dict[str, type] = {
     "stored_grid": StoredGrid,
     "guidance_setting": GuidanceSetting,
     "setting": Setting,
+    "distillation": Distillation,
     "epsilon": Epsilon,
     "x0": X0,
     "v": V,
@@ -101,6 +103,7 @@ TYPES: dict[str, type] = {
     "learned_variance": LearnedVariance,
     "snr": SNR,
     "min_snr": MinSNR,
+    "truncated_snr": TruncatedSNR,
     "p2": P2,
     "sigmoid_weighting": SigmoidWeighting,
     "variational_bound": VariationalBound,

@@ -16,6 +16,7 @@ from audiodiff.diffusion.samplers.sampler import Sampler
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
+from audiodiff.models.distillation import Distillation
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.setting import DEFAULT_STEPS, MAX_STEPS, nearest_steps
 from audiodiff.nn.condition import Condition
@@ -40,6 +41,7 @@ class DiffusionModel(PretrainedModel):
         conditioners: what the network is conditioned on, as a list or, as in configurations, by name; those that are
             None or empty are left out.
         built_in: further conditioners, which follow from the model's other arguments.
+        distillation: what the model is distilled for, if it is a student.
 
     Raises:
         UserError: an unknown sampler, two grids for one sampler and number of steps, a grid that starts where the
@@ -55,10 +57,11 @@ class DiffusionModel(PretrainedModel):
         validated: Sequence[int] | None = None,
         conditioners: Conditioners = (),
         built_in: Iterable[Conditioner] = (),
+        distillation: Distillation | None = None,
     ):
         super().__init__()
         del self.conditioners  # they come after the network in the order of parameters, in which norms are summed
-        self.denoiser, self.sampler = denoiser, sampler
+        self.denoiser, self.sampler, self.distillation = denoiser, sampler, distillation
         self.grids, self.validated = tuple(grids), None if validated is None else tuple(validated)
         self.conditioners, self.built_in = nn.ModuleList(as_list(conditioners)), nn.ModuleList(built_in)
         self._check_outputs()
@@ -82,7 +85,9 @@ class DiffusionModel(PretrainedModel):
 
     @property
     def default_steps(self) -> int:
-        """Default number of steps: `DEFAULT_STEPS`, or the nearest number that the model was validated with."""
+        """Default number of steps: `DEFAULT_STEPS`, or the nearest that the model is distilled for or validated at."""
+        if self.distillation is not None:
+            return self.distillation.nearest(DEFAULT_STEPS)
         return nearest_steps(DEFAULT_STEPS, self.validated, self.sampler)
 
     def condition_options(self) -> dict[str, Option]:
@@ -143,17 +148,20 @@ class DiffusionModel(PretrainedModel):
         """Build a sampler, on the fitted grid if the model has one for it.
 
         Args:
-            steps: network evaluations; fewer than the model is validated for cause a warning.
+            steps: network evaluations; fewer than the model is validated for, or others than it is distilled for,
+                cause a warning.
             sampler: name, a key of `presets.PRESETS`; None: the default one.
             t_max: where sampling starts, if not where the model's denoiser does; a fitted grid is used if this lies in
                 its first interval.
 
         Raises:
-            UserError: an unknown name, fewer steps than the sampler needs, or one that needs a learned variance,
-                which this model does not have.
+            UserError: an unknown name, fewer steps than the sampler needs, one that needs a learned variance, which
+                this model does not have, or one that a distilled model does not allow (`Distillation.check`).
         """
         if (sampler or self.sampler) == "ddpm_learned" and not isinstance(self.objective, LearnedVariance):
             raise UserError("sampler ddpm_learned", "needs a model with learned variance", "choose ddpm or ddpm_large")
+        if self.distillation is not None and (sampler or self.sampler) in presets.PRESETS:
+            self.distillation.check(steps, presets.chosen(sampler or self.sampler, steps))
         if self.validated and steps < self.validated[0]:
             problem = f"fewer than the model was validated with ({self.validated[0]}), quality may be worse"
             warnings.warn(f"steps {steps}: {problem}", stacklevel=2)

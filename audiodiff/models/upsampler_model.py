@@ -31,6 +31,7 @@ from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
 from audiodiff.models.diffusion_model import DiffusionModel
+from audiodiff.models.distillation import Distillation
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.envelope import EnvelopeNetwork
 from audiodiff.nn.network import Network
@@ -76,7 +77,7 @@ class UpsamplerModel(DiffusionModel):
         prior: that the missing band is whitened by.
         envelope: predicts the full band's mel.
         steps: default number of steps.
-        sampler, grids, validated: as of `DiffusionModel`.
+        sampler, grids, validated, distillation: as of `DiffusionModel`.
 
     Raises:
         UserError: a network, prior or envelope network for other mels, or as `DiffusionModel`.
@@ -94,6 +95,7 @@ class UpsamplerModel(DiffusionModel):
         "sampler",
         "grids",
         "validated",
+        "distillation",
     )
 
     def __init__(
@@ -108,9 +110,11 @@ class UpsamplerModel(DiffusionModel):
         sampler: str = "ddim",
         grids: Sequence[StoredGrid] = (),
         validated: Sequence[int] | None = None,
+        distillation: Distillation | None = None,
     ):
         denoiser = Denoiser(network, schedule, objective)
-        super().__init__(denoiser, sampler, grids, validated, built_in=[KnownBand(mel_spec)])
+        known = [KnownBand(mel_spec)]
+        super().__init__(denoiser, sampler, grids, validated, built_in=known, distillation=distillation)
         self.mel_spec, self.prior, self.envelope, self.steps = mel_spec, prior, envelope, steps
         self._check_mels()
         self.analysis = MelSpectrogram(mel_spec)

@@ -30,6 +30,7 @@ from audiodiff.diffusion.objective import Objective
 from audiodiff.diffusion.schedules.schedule import Schedule
 from audiodiff.errors import UserError
 from audiodiff.models.diffusion_model import Conditioners, DiffusionModel
+from audiodiff.models.distillation import Distillation
 from audiodiff.models.setting import DEFAULT, MAX_ITERATIONS, Setting, check_settings, find_setting
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
@@ -63,7 +64,7 @@ class VocoderModel(DiffusionModel):
         mel_spec: of the mels that it is conditioned on.
         prior: what the waveform is whitened by.
         settings: how it may be sampled, by name; the first is the default.
-        grids, validated: as for `DiffusionModel`.
+        grids, validated, distillation: as for `DiffusionModel`.
         conditioners: what the network is conditioned on besides the mel, such as a `HarmonicExcitation`.
         bridge: the noise of a bridge from the prior's mean to the waveform, as of `Bridge`; None: no bridge.
         input_consistency: mel-consistency iterations on each noisy state, the result of which the network is also given
@@ -88,6 +89,7 @@ class VocoderModel(DiffusionModel):
         "conditioners",
         "bridge",
         "input_consistency",
+        "distillation",
     )
 
     def __init__(
@@ -103,6 +105,7 @@ class VocoderModel(DiffusionModel):
         conditioners: Conditioners = (),
         bridge: PositiveFloat | None = None,
         input_consistency: NonNegative = 0,
+        distillation: Distillation | None = None,
     ):
         state = ProjectedState(prior, mel_spec, input_consistency) if input_consistency else None
         inner = network if state is None else Projected(network, state)
@@ -113,7 +116,7 @@ class VocoderModel(DiffusionModel):
         built_in += [] if state is None else [state]
         check_settings(settings)
         self.settings = tuple(settings)
-        super().__init__(denoiser, settings[0].sampler, grids, validated, conditioners, built_in)
+        super().__init__(denoiser, settings[0].sampler, grids, validated, conditioners, built_in, distillation)
         self.bridge, self.input_consistency = bridge, input_consistency
         self.mel_spec, self.prior = mel_spec, prior
         self._check_network()

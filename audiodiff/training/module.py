@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
@@ -27,7 +27,7 @@ class TrainingModule(lightning.LightningModule):
     """Trains a model on a task.
 
     Args:
-        model: its `learned` parameters are optimized, the others frozen.
+        model: those parameters that the task trains are optimized, the others frozen.
         task: computes the loss.
         optimizer: from parameters to an optimizer.
         lr_schedule: factor of the optimizer's learning rate at each step.
@@ -57,8 +57,12 @@ class TrainingModule(lightning.LightningModule):
         self.training_clips: dict = {}
         self._skip = False  # whether the gradients of this step are dropped, on all ranks
         model.requires_grad_(False)
-        for parameter in model.trainable_parameters():
+        for parameter in self.trainable_parameters():
             parameter.requires_grad_(True)
+
+    def trainable_parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters that are optimized."""
+        return self.task.trainable_parameters(self.model)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimizer; `on_before_optimizer_step` sets its learning rate before every step.
@@ -67,7 +71,7 @@ class TrainingModule(lightning.LightningModule):
             UserError: the optimizer refuses its arguments.
         """
         try:
-            optimizer = self.optimizer(self.model.trainable_parameters())
+            optimizer = self.optimizer(self.trainable_parameters())
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError("optimizer", str(error).splitlines()[0], "set another value") from error
         for group in optimizer.param_groups:
@@ -87,14 +91,14 @@ class TrainingModule(lightning.LightningModule):
             key: of the whole batch.
             ranks: number of processes that share the batch.
         """
-        random = BatchRandom(clip_seed(self.seed, key), self.global_rank if ranks > 1 else 0, ranks)
-        return self.task.loss(self.model, batch, random)
+        return self.task.loss(self.model, batch, self._random(key, ranks))
 
     def training_step(self, batch: dict, batch_index: int) -> dict[str, Tensor] | None:
         """Compute the loss of a batch; None to skip the step."""
         ranks, self._skip = self.trainer.world_size, False
         first = int(batch["draw"][0]) - self.global_rank
         self.next_draw = first + ranks * clips_in(batch)
+        self.task.on_step_start(self.model, batch, self._random(f"step {first}", ranks), self._gather)
         outputs = self.compute_loss(batch, f"draw {first}", ranks)
         loss = outputs["loss"].detach().clone()
         if ranks > 1:
@@ -142,7 +146,7 @@ class TrainingModule(lightning.LightningModule):
 
         Lightning refuses to clip with a fused optimizer under mixed precision, but only float16 scales gradients.
         """
-        norm = torch.nn.utils.clip_grad_norm_(self.model.trainable_parameters(), gradient_clip_val or math.inf)
+        norm = torch.nn.utils.clip_grad_norm_(self.trainable_parameters(), gradient_clip_val or math.inf)
         if not self._skip:
             self.log("gradient_norm", norm)
 
@@ -158,6 +162,10 @@ class TrainingModule(lightning.LightningModule):
         self.started_from = checkpoint["started_from"]
         self.next_draw = checkpoint["next_draw"]
         self.task.load_state_dict(checkpoint["task"])
+
+    def _random(self, key: str, ranks: int) -> BatchRandom:
+        """Random numbers of a key; each rank takes the rows of its clips."""
+        return BatchRandom(clip_seed(self.seed, key), self.global_rank if ranks > 1 else 0, ranks)
 
     def _gather(self, rows: Tensor) -> Tensor:
         """Clips (B / ranks, ...) of this rank to those of the whole batch (B, ...) in order."""

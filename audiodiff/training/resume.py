@@ -24,7 +24,7 @@ _FREE = {
     *("network.gradient_checkpointing", "conditioners.prompt.words"),
 }
 # ... or the run determines them.
-_RESTORED = {"spectrum", "normalization", "grids"}
+_RESTORED = {"spectrum", "normalization", "grids", "distillation"}
 _MAX_CHANGES = 5
 
 

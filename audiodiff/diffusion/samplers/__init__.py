@@ -3,6 +3,7 @@
 from audiodiff.diffusion.samplers.adaptive import Adaptive
 from audiodiff.diffusion.samplers.ancestral import DDIM, Ancestral
 from audiodiff.diffusion.samplers.brownian import brownian_noise, martingale_clock
+from audiodiff.diffusion.samplers.consistency import Consistency
 from audiodiff.diffusion.samplers.heun import Heun
 from audiodiff.diffusion.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from audiodiff.diffusion.samplers.multistep import Multistep, invert
@@ -18,6 +19,7 @@ __all__ = [
     "Adaptive",
     "Ancestral",
     "AnnealedLangevin",
+    "Consistency",
     "DenoiserLike",
     "Heun",
     "Multistep",

@@ -2,8 +2,8 @@
 
 Most are one class with three options: the prediction that is interpolated (x0: `dpmpp`, `unipc`; epsilon: `dpm`,
 `deis`, `plms`; v: `v`), the order, and whether the next evaluation corrects a step (`unipc`, `v_.._pc`). `2s` and `3s`
-are single-step methods with several evaluations a step, `2m` and `3m` multistep methods. All end at t = 0, on clean
-data.
+are single-step methods with several evaluations a step, `2m` and `3m` multistep methods. `consistency` is for distilled
+models alone. All end at t = 0, on clean data.
 """
 
 import math
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from audiodiff.diffusion.samplers.ancestral import Ancestral
+from audiodiff.diffusion.samplers.consistency import Consistency
 from audiodiff.diffusion.samplers.heun import Heun
 from audiodiff.diffusion.samplers.multistep import Multistep
 from audiodiff.diffusion.samplers.sampler import Sampler
@@ -43,6 +44,7 @@ PRESETS: dict[str, Preset] = {
     "ddpm_large": Preset(lambda nfe: Ancestral(nfe, "large")),
     "ddpm_learned": Preset(lambda nfe: Ancestral(nfe, "learned")),
     "ddim": _multistep(1, "x0"),
+    "consistency": Preset(Consistency),
     "plms": _multistep(4, "epsilon", coordinate="t", pseudo=True),
     "deis_2": _multistep(2, "epsilon", coordinate="t"),
     "deis_3": _multistep(3, "epsilon", coordinate="t"),

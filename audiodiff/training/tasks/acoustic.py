@@ -16,7 +16,7 @@ from torch import Tensor
 from audiodiff.audio.mel.normalization import MelNormalization
 from audiodiff.diffusion.clips import clip_mean
 from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
-from audiodiff.models.acoustic_model import AcousticModel, EncodedText, Prosody
+from audiodiff.models.acoustic_model import AcousticModel, Prosody
 from audiodiff.nn.condition import Condition
 from audiodiff.ranges import NonNegativeFloat, Positive, UnitInterval
 from audiodiff.training.batch_random import BatchRandom
@@ -73,7 +73,8 @@ class AcousticTask(Task):
         scale_loss = clip_mean(gaussian_loss(difference.detach(), encoded.scale), samples)
         relative_t, weights = self.draw_timesteps(model, len(mel), random)
         noise = random.normal(*target.shape).to(target)
-        condition = self._drop(model, encoded, random)
+        rate = self.condition_dropout if model.training else 0.0
+        condition = drop_text(encoded.condition, rate, random)
         t, weights = (relative_t * model.denoiser.t_max).to(target), weights.to(target)
         losses = model.denoiser.loss(model.from_mel(mel, encoded), noise, t, condition).loss
         others = self.mean_weight * (mean_error + scale_loss) + self.prosody_weight * (duration_loss + pitch_loss)
@@ -82,15 +83,15 @@ class AcousticTask(Task):
         parts = {name: part.detach().mean() for name, part in parts.items()}
         return {"loss": loss, "clip_loss": losses.detach(), "t": t, "relative_t": relative_t} | parts
 
-    def _drop(self, model: AcousticModel, encoded: EncodedText, random: BatchRandom) -> Condition:
-        """The condition of sentences, without text, speaker or both for some of them."""
-        condition, rate = encoded.condition, self.condition_dropout if model.training else 0.0
-        frames, embedding = condition.frames, condition.global_embedding
-        assert frames is not None and embedding is not None
-        both, text, speaker = (random.uniform(len(frames)).to(frames.device) < rate for _ in range(3))
-        frames = torch.where((both | text)[:, None, None], 0.0, frames)
-        embedding = torch.where((both | speaker)[:, None], 0.0, embedding)
-        return Condition(frames, condition.samples, global_embedding=embedding)
+
+def drop_text(condition: Condition, rate: float, random: BatchRandom) -> Condition:
+    """The condition of sentences, without text, speaker or both for some of them: each with probability `rate`."""
+    frames, embedding = condition.frames, condition.global_embedding
+    assert frames is not None and embedding is not None
+    both, text, speaker = (random.uniform(len(frames)).to(frames.device) < rate for _ in range(3))
+    frames = torch.where((both | text)[:, None, None], 0.0, frames)
+    embedding = torch.where((both | speaker)[:, None], 0.0, embedding)
+    return Condition(frames, condition.samples, global_embedding=embedding)
 
 
 def gaussian_loss(difference: Tensor, scale: Tensor) -> Tensor:

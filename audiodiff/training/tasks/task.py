@@ -1,12 +1,12 @@
 """The interface of training tasks, and what their losses share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiodiff.diffusion.schedules.learned import LearnedSchedule, with_path_gradient
 from audiodiff.diffusion.schedules.schedule import Schedule
@@ -42,6 +42,24 @@ class Task(ABC):
     @abstractmethod
     def prepare(self, model: PretrainedModel, data: lightning.LightningDataModule) -> None:
         """Check data and model against each other before the first step; raises UserError if they do not fit."""
+
+    def trainable_parameters(self, model: PretrainedModel) -> Iterable[nn.Parameter]:
+        """Parameters of the model that this task changes, in the order of the optimizer's."""
+        return model.trainable_parameters()
+
+    def on_step_start(  # noqa: B027, most tasks own nothing
+        self, model: PretrainedModel, batch: dict, random: BatchRandom, gather: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Before the loss of each training step: update what the task itself owns, such as a target network.
+
+        Here and not after the step, so that a checkpoint of a step never lacks an update that an unbroken run makes.
+
+        Args:
+            model: with the weights of the step before.
+            batch: of the step.
+            random: numbers of the step, other than those of its loss.
+            gather: concatenates rows (B / ranks, ...) of all ranks.
+        """
 
     def on_loss(self, outputs: dict[str, Tensor], gather: Callable[[Tensor], Tensor]) -> None:
         """Update the distribution of noise levels.
