@@ -60,7 +60,8 @@ def train(method: str, options: argparse.Namespace) -> None:
     def run(steps: int, at: Path, *words: str) -> float:
         """Processor time in seconds of a run of so many steps."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        limits = [f"trainer.max_steps={steps}", "trainer.max_time=null", f"hydra.run.dir={at}"]
+        where = f"resume={at}" if (at / "checkpoints").is_dir() else f"hydra.run.dir={at}"
+        limits = [f"trainer.max_steps={steps}", "trainer.max_time=null", where]
         subprocess.run([sys.executable, TRAIN, *common, *limits, *words], check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -79,8 +80,7 @@ def train(method: str, options: argparse.Namespace) -> None:
     write_text(options.runs / f"{folder.name}.json", json.dumps({"cost": cost, "steps": length * stages}))
     shutil.rmtree(folder, ignore_errors=True)
     for stage in range(stages):
-        words = ["resume=true"] if stage else []
-        run((stage + 1) * length, folder, f"trainer.val_check_interval={length}", *lengths(length), *words)
+        run((stage + 1) * length, folder, f"trainer.val_check_interval={length}", *lengths(length))
         if stages > 1:
             shutil.copytree(folder / "model", folder / f"steps_{counts[stage]}", dirs_exist_ok=True)
 
