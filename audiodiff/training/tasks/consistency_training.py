@@ -1,7 +1,8 @@
 """Consistency training: the earlier state of a pair has the same clean signal and noise.
 
-Song et al., "Consistency Models", arXiv 2303.01469, algorithm 3. Its mean given x_t is where the exact ODE leads, so no teacher is needed. From a trained denoiser it needs a small part
-of the steps that it needs from random weights (Geng et al., "Consistency Models Made Easy", arXiv 2406.14548).
+Song et al., "Consistency Models", arXiv 2303.01469, algorithm 3. Its mean given x_t is where the exact ODE leads, so no
+teacher is needed. From a trained denoiser it needs a small part of the steps that it needs from random weights (Geng et
+al., "Consistency Models Made Easy", arXiv 2406.14548).
 """
 
 from typing import Any, ClassVar

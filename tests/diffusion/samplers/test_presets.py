@@ -7,7 +7,7 @@ from audiodiff.diffusion.samplers.multistep import Multistep
 from audiodiff.diffusion.samplers.presets import NAMES, PRESETS, build, recommended
 from audiodiff.errors import UserError
 
-NOISY = {"ddpm", "ddpm_large", "ddpm_learned", "dpmpp_2m_sde", "dpmpp_3m_sde"}
+NOISY = {"consistency", "ddpm", "ddpm_large", "ddpm_learned", "dpmpp_2m_sde", "dpmpp_3m_sde"}
 # name: order, predict, coordinate, corrector, eta, pseudo
 FAMILY = {
     "ddim": (1, "x0", None, False, 0, False),

@@ -75,8 +75,9 @@ SINGLESTEP = {
     "heun": Stages("epsilon", "ratio", (0.0, 1.0), ((0,), (0, 1)), (1, 2, 2, 1)),
 }
 CALLS = 6
-# A learned variance stands in no table: see test_ancestral.py. The recommended sampler is one of the others.
-TABULAR = [name for name in PRESETS if name not in ("ddpm_learned", "recommended")]
+# A learned variance stands in no table: see test_ancestral.py. The recommended sampler is one of the others;
+# consistency sampling has test_consistency.py.
+TABULAR = [name for name in PRESETS if name not in ("ddpm_learned", "recommended", "consistency")]
 
 
 def _signal(t):
