@@ -1,6 +1,5 @@
 """The tab that edits a recording: a region on its waveform, options on the left, the edited recording on the right."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import cached_property
@@ -9,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 import torch
-from matplotlib.figure import Figure
 
 from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import MAX_SECONDS, control, limited, named, parse
-from audiodiff.demo.figure import spectrum_figure, waveform_figure
+from audiodiff.demo.figure import spectrum_figure
+from audiodiff.demo.region_picker import EMPTY, link, outline, region_picker
 from audiodiff.demo.responses import player, show_errors, stopwatch, with_warnings
 from audiodiff.demo.uploads import read_upload
 from audiodiff.diffusion.samplers.presets import NAMES
@@ -21,13 +20,12 @@ from audiodiff.errors import UserError
 from audiodiff.options import Option, options_of
 from audiodiff.pipelines.audio_editor import AudioEditor
 from audiodiff.pipelines.audio_generator import AudioGenerator
-from audiodiff.pipelines.edit_options import EditConfig, parse_interval
+from audiodiff.pipelines.edit_options import EditConfig
 from audiodiff.pipelines.guidance_options import GuideOptions
 
 FOLDERS = options_of(GuideOptions)  # of this machine, which visitors do not name
 DEFAULTS = {field.name: field.default for field in fields(EditConfig) if field.name not in FOLDERS} | {"regions": ""}
 SHOWN = ("regions", "noise_level", "extend_left", "extend_right", "fill_gaps", "band")  # above the others
-_STEP = 0.01  # seconds, of the ends of a region
 
 
 class EditorTab:
@@ -81,44 +79,25 @@ class EditorTab:
                 button = gr.Button("Edit", variant="primary", elem_id="edit")
                 cancel = gr.Button("Cancel", elem_id="edit-cancel")
             with gr.Column(scale=3):
-                waveform = gr.Plot(show_label=False, elem_id="edit-waveform")
-                start = gr.Slider(0, 1, 0, step=_STEP, label="Region starts at", elem_id="edit-start")
-                stop = gr.Slider(0, 1, 0, step=_STEP, label="Region ends at", elem_id="edit-stop")
+                picker = region_picker("edit-waveform")
                 picture = gr.Plot(show_label=False, elem_id="edit-spectrum")
                 result = gr.Audio(label="Edited", interactive=False, elem_id="edit-result", buttons=["download"])
                 settings = gr.JSON(label="Settings", open=False, max_height=280, elem_id="edit-settings")
-        regions, private = controls["regions"], {"api_visibility": "private", "show_progress": "hidden"}
-        recording.change(self.show, recording, [waveform, start, stop, regions], **private)
-        for slider in (start, stop):
-            slider.change(_region_text, [start, stop], regions, trigger_mode="always_last", **private)
-        regions.change(self.draw, [recording, regions], waveform, trigger_mode="always_last", **private)
+        link(picker, controls["regions"])
+        private = {"api_visibility": "private", "show_progress": "hidden"}
+        recording.change(self.show, recording, [picker, controls["regions"]], **private)
         queue = {"concurrency_limit": 1, "show_progress_on": result}
         endpoint = named(self.edit, ["recording"], {name: DEFAULTS.get(name) for name in self.options})
         inputs = [recording, *(controls[name] for name in self.options)]
         running = button.click(endpoint, inputs, [picture, result, settings], api_name="edit", **queue)
         cancel.click(None, cancels=running, api_visibility="private")
 
-    def show(self, path: str | None) -> tuple[Figure | None, Any, Any, str]:
-        """A new recording: its waveform, sliders as long as it is, no region."""
+    def show(self, path: str | None) -> tuple[dict[str, Any], str]:
+        """A new recording: its waveform, and no region."""
         if not path:
-            return None, gr.Slider(maximum=1, value=0), gr.Slider(maximum=1, value=0), ""
+            return EMPTY, ""
         with show_errors():
-            audio = read_upload(path, MAX_SECONDS, channels=2)
-            slider = {"maximum": math.floor(audio.seconds / _STEP) * _STEP, "value": 0}
-            return waveform_figure(audio, []), gr.Slider(**slider), gr.Slider(**slider), ""
-
-    def draw(self, path: str | None, regions: str | None) -> Figure | None:
-        """The waveform with the regions, as far as they can be read."""
-        if not path:
-            return None
-        found = []
-        for text in _texts(regions):
-            try:
-                found.append(parse_interval(text, "region", "s"))
-            except UserError:  # said when the recording is edited; it may be half typed
-                continue
-        with show_errors():
-            return waveform_figure(read_upload(path, MAX_SECONDS, channels=2), found)
+            return outline(read_upload(path, MAX_SECONDS, channels=2)), ""
 
     def edit(self, path: str | None, *values: Any) -> Iterator[Any]:
         """Edit a recording: its spectrogram, its audio, and the settings used."""
@@ -159,12 +138,6 @@ class EditorTab:
 def _current(option: Option) -> Option:
     """The control of a condition of the recording as it is."""
     return replace(option, label=f"{option.label} now", help="What the recording is now, to change it by inversion.")
-
-
-def _region_text(start: float, stop: float) -> str:
-    """The region between two sliders, whichever is first; none where they are equal."""
-    ends = sorted((float(start or 0), float(stop or 0)))
-    return f"{ends[0]:g}:{ends[1]:g}" if ends[0] < ends[1] else ""
 
 
 def _texts(regions: str | None) -> list[str]:

@@ -1,12 +1,9 @@
 """Figures of spectrograms."""
 
-from collections.abc import Sequence
-
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from audiodiff.audio.io import Audio
 from audiodiff.audio.mel import MelSpec
 from audiodiff.pipelines.speech import Speech
 
@@ -44,23 +41,6 @@ def spectrum_figure(samples: Tensor, sample_rate: int, n_fft: int = 2048, range_
     image = axes.imshow(decibels.numpy(), **picture)
     axes.set(title="Spectrogram", xlabel="seconds", ylabel="kHz")
     figure.colorbar(image, ax=axes, pad=0.01, label="dB")
-    return figure
-
-
-def waveform_figure(audio: Audio, regions: Sequence[tuple[float, float]]) -> Figure:
-    """Plot the waveform of a recording (T,) or (C, T), channels one above the other, with regions in seconds marked."""
-    figure = Figure(figsize=(8, 2), layout="constrained")
-    axes = figure.add_subplot()
-    samples = torch.atleast_2d(audio.samples)
-    step = max(1, samples.shape[-1] // 4000)  # no finer than the picture
-    blocks = samples[:, : samples.shape[-1] // step * step].unflatten(-1, (-1, step))
-    seconds = (torch.arange(blocks.shape[1]) * step / audio.sample_rate).numpy()
-    for place, channel in enumerate(blocks):
-        low, high = channel.amin(1).numpy(), channel.amax(1).numpy()
-        axes.fill_between(seconds, low - 2 * place, high - 2 * place, linewidth=0.4, color="tab:blue")
-    for start, stop in regions:
-        axes.axvspan(start, min(stop, audio.seconds), alpha=0.25, color="tab:orange")
-    axes.set(xlabel="seconds", xlim=(0, audio.seconds), ylim=(1 - 2 * len(blocks), 1), yticks=[])
     return figure
 
 

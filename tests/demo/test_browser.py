@@ -141,27 +141,54 @@ def test_a_text_is_written_spoken_and_seen(browser, voice_url, tmp_path):
     browser.save_screenshot(str(tmp_path / "speech.png"))
 
 
-def test_a_region_is_chosen_on_the_waveform_and_edited(browser, editor_url, recording):
+def test_a_region_is_dragged_on_the_waveform_and_edited(browser, editor_url, recording, tmp_path):
+    from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
     browser.get(editor_url)
     wait(browser, lambda _: [tab for tab in browser.find_elements("css selector", "button[role=tab]") if tab.text])
     click(browser, "Edit a recording")
     upload(browser, "#edit-recording", recording)
-    wait(browser, lambda _: browser.find_elements("css selector", "#edit-waveform img"))
-    bare = browser.find_element("css selector", "#edit-waveform img").get_attribute("src")
-    for name, keys in (("start", Keys.ARROW_RIGHT * 10), ("stop", Keys.END)):  # steps of 0.01 s, and the end
-        slider = wait(
-            browser, lambda _, name=name: browser.find_elements("css selector", f"#edit-{name} input[type=range]")
-        )
-        slider[0].send_keys(keys)
-    wait(browser, lambda _: browser.find_element("css selector", "#edit-waveform img").get_attribute("src") != bare)
-    boxes = "#edit-regions textarea, #edit-regions input"
-    wait(browser, lambda _: browser.find_element("css selector", boxes).get_attribute("value") == "0.1:1")
+    wait(browser, lambda _: browser.find_elements("css selector", "#edit-waveform .wave"))
+
+    def drag(origin, start, stop):  # pixels from the middle of an element
+        actions = ActionChains(browser).move_to_element_with_offset(origin, start, 0).click_and_hold()
+        actions.move_by_offset((stop - start) // 2, 0).move_by_offset(stop - start - (stop - start) // 2, 0)
+        actions.release().perform()
+
+    def regions():
+        boxes = "#edit-regions textarea, #edit-regions input"
+        text = browser.find_element("css selector", boxes).get_attribute("value")
+        return [tuple(float(end) for end in one.split(":")) for one in text.split(",") if one.strip()]
+
+    svg = browser.find_element("css selector", "#edit-waveform svg")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
+    width = svg.size["width"]  # of the one second that the recording has
+    drag(svg, round(-0.4 * width), round(-0.2 * width))
+    wait(browser, lambda _: regions() == [pytest.approx((0.1, 0.3), abs=0.02)])
+    drag(svg, round(0.3 * width), round(0.1 * width))  # from right to left, another one
+    wait(browser, lambda _: len(regions()) == 2 and regions()[1] == pytest.approx((0.6, 0.8), abs=0.02))
+    drag(svg, round(-0.3 * width), round(-0.25 * width))  # the first one as a whole
+    wait(browser, lambda _: regions()[0] == pytest.approx((0.15, 0.35), abs=0.02))
+    handles = browser.find_elements("css selector", "#edit-waveform [role=slider]")
+    assert [handle.get_attribute("aria-label") for handle in handles][2:] == [
+        "Region 2 starts at",
+        "Region 2 ends at",
+    ]
+    browser.execute_script("arguments[0].focus()", handles[3])
+    browser.switch_to.active_element.send_keys(Keys.END)
+    wait(browser, lambda _: regions()[1][1] == 1)
+    browser.switch_to.active_element.send_keys(Keys.DELETE)
+    wait(browser, lambda _: len(regions()) == 1)
+    ((start, stop),) = regions()
+    browser.save_screenshot(str(tmp_path / "editor.png"))
     browser.find_element("css selector", "#edit").click()
     wait(browser, lambda _: browser.find_elements("css selector", "#edit-result #duration"))
     edited, rate = offered(browser, "#edit-result")
     original = soundfile.read(recording)[0]
     assert rate == 22050 and len(edited) == len(original)
     differs = np.abs(np.atleast_2d(edited.T)[0] - original) > 1e-3
-    assert differs[2205:].mean() > 0.5 and not differs[:2200].any()
+    changed = slice(round(start * rate), round(stop * rate))
+    assert differs[changed].mean() > 0.5
+    differs[changed] = False
+    assert not differs.any()

@@ -5,13 +5,14 @@ from threading import Lock
 import numpy as np
 import pytest
 import soundfile
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from audiodiff.audio.io import read
+from audiodiff.audio.io import Audio
 from audiodiff.demo.controls import MAX_SECONDS
-from audiodiff.demo.editor_tab import EditorTab, _region_text, _texts
-from audiodiff.demo.figure import waveform_figure
+from audiodiff.demo.editor_tab import EditorTab, _texts
+from audiodiff.demo.region_picker import COLUMNS, EMPTY, outline
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +50,11 @@ def test_other_edits_arrive(page, recording):
     assert request(page, recording, regions="0.2:0.8", band="500:1500")[2]["band"] == "500:1500"
 
 
-def test_the_sliders_end_within_the_recording(tmp_path):
-    path = tmp_path / "take.wav"
-    soundfile.write(path, np.full(round(1.2365 * 22050), 0.1), 22050)
-    _, start, stop, _ = EditorTab(lambda: None, {}, Lock()).show(str(path))
-    assert start.maximum == stop.maximum == pytest.approx(1.23, abs=1e-9)
+def test_a_new_recording_has_no_region(recording):
+    tab = EditorTab(lambda: None, {}, Lock())
+    assert tab.show(None) == (EMPTY, "")
+    drawn, regions = tab.show(str(recording))
+    assert regions == drawn["regions"] == "" and drawn["seconds"] == 1
 
 
 def test_a_visitor_extends_by_no_more_than_a_recording_may_have():
@@ -83,14 +84,16 @@ def test_a_missing_recording_is_said(page):
         page.predict(recording=None, regions="0:1", api_name="/edit")
 
 
-def test_sliders_are_a_region_in_either_order():
-    assert _region_text(0.2, 0.7) == _region_text(0.7, 0.2) == "0.2:0.7"
-    assert _region_text(0.5, 0.5) == _region_text(None, 0) == ""
+def test_regions_are_separated_by_commas():
     assert _texts(" 0.1:0.2,, 3: ") == ["0.1:0.2", "3:"] and _texts(None) == []
 
 
-def test_the_waveform_shows_its_regions(recording):
-    figure = waveform_figure(read(recording, channels=2), [(0.2, 0.4), (0.9, 5.0)])
-    (axes,) = figure.axes
-    assert len(axes.collections) == 2 and len(axes.patches) == 2
-    assert axes.get_xlim() == (0, 1)
+@pytest.mark.parametrize("samples", [1, 7, COLUMNS, 22050])
+def test_an_outline_encloses_every_sample(samples):
+    ramp = torch.linspace(-2, 0.5, samples)
+    drawn = outline(Audio(torch.stack([ramp, ramp.flip(0)]), 22050))
+    assert drawn["seconds"] == round(samples / 22050, 6) and len(drawn["channels"]) == 2
+    (lows, highs), (flipped, _) = drawn["channels"]
+    assert len(lows) == len(highs) == min(samples, COLUMNS) and flipped == pytest.approx(lows[::-1], abs=0.03)
+    assert lows[0] == -1 and all(low <= high for low, high in zip(lows, highs, strict=True))
+    assert highs[-1] == pytest.approx(max(float(ramp[-1]), -1), abs=1e-3)
