@@ -193,3 +193,22 @@ def test_data_that_does_not_fit(make_latent_music):
     data.channels = 2
     with pytest.raises(UserError, match=r"set network.frontend.channels=2"):
         ClassificationTask().prepare(make_model(), data)
+
+
+@pytest.mark.parametrize("limits", [(8.0, 8.0), (4.0, 8.0), (-8.0, 8.0)])
+def test_noise_levels_are_within_their_range(limits, monkeypatch):
+    model, seen = make_model(), []
+    own = model.logits
+    monkeypatch.setattr(
+        model, "logits", lambda x, log_snr, samples=None: seen.append(log_snr) or own(x, log_snr, samples)
+    )
+    ClassificationTask(log_snr_range=limits).loss(model, make_batch(Tones(), 3), BatchRandom(0))
+    (levels,) = seen
+    assert limits[0] <= float(levels.min()) and float(levels.max()) <= limits[1]
+    assert float(levels.max() - levels.min()) >= 0.8 * (limits[1] - limits[0])
+
+
+@pytest.mark.parametrize("limits", [(8.0, 4.0), (-9.0, 8.0), (4.0, 9.0)])
+def test_a_range_of_noise_levels_that_is_none(limits):
+    with pytest.raises(ValueError, match="log_snr_range"):
+        ClassificationTask(log_snr_range=limits)

@@ -24,9 +24,16 @@ from audiodiff.training.tasks.task import Task
 class ClassificationTask(Task):
     """Trains a `NoisyClassifier`, at noise levels that are even in log-SNR.
 
+    One that guides needs all levels. One that only scores recordings and clips reads them at the highest log-SNR, and
+    learns that level better with `log_snr_range` near it.
+
     Args:
         gain, normalize_rms, mask_padding: as of the `DenoisingTask` that trained the generator.
-        timestep_sampling: distribution of noise levels, from the lowest log-SNR; None: evenly spaced over a batch.
+        timestep_sampling: distribution of noise levels, from the highest log-SNR; None: evenly spaced over a batch.
+        log_snr_range: lowest and highest log-SNR, within `LOG_SNR_RANGE`.
+
+    Raises:
+        ValueError: a range that is reversed, or beyond that.
     """
 
     def __init__(
@@ -35,8 +42,16 @@ class ClassificationTask(Task):
         normalize_rms: bool = True,
         mask_padding: bool = False,
         timestep_sampling: Uniform | None = None,
+        log_snr_range: tuple[float, float] = LOG_SNR_RANGE,
     ):
         super().__init__(gain, timestep_sampling or LowDiscrepancy())
+        low, high = log_snr_range
+        if not LOG_SNR_RANGE[0] <= low <= high <= LOG_SNR_RANGE[1]:
+            limits = "{:g} to {:g}".format(*LOG_SNR_RANGE)
+            raise ValueError(
+                f"log_snr_range={list(log_snr_range)} must be two numbers from {limits}, the lower one first"
+            )
+        self.log_snr_range = (low, high)
         self.normalize_rms, self.mask_padding = normalize_rms, mask_padding
 
     def prepare(self, model: NoisyClassifier, data: lightning.LightningDataModule) -> None:
@@ -73,7 +88,7 @@ class ClassificationTask(Task):
         clean = clean * column(gain, clean) if model.codec is None else clean
         relative_t, weights = self.draw_timesteps(model, len(clean), random)
         noise, weights = random.normal(*clean.shape).to(clean), weights.to(clean)
-        low, high = LOG_SNR_RANGE
+        low, high = self.log_snr_range
         log_snr = (high - (high - low) * relative_t).to(clean)
         signal = column(log_snr.sigmoid().sqrt(), clean)
         x = signal * clean + (1 - signal.square()).sqrt() * noise
