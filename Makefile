@@ -19,6 +19,9 @@ MODEL := audiodiff/pretrained/speech-16k
 RECORDED := $(filter-out kokoro,$(CORPORA))
 UNSEEN := asterisk-it
 BENCHMARK ?=
+# What `make vocoder-voice` fine-tunes BASE on: three minutes of a voice that it never saw.
+BASE := speech-16k-fine
+NEW_VOICE := asterisk-ru
 VOICE := data/hibari
 LONG := speech_mel_long
 # One process per core, one torch thread per process (tests/conftest.py); idle processes take tests from busy ones.
@@ -30,7 +33,7 @@ COVERAGE ?=
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
 NEWEST_VOICE = $$(ls -td runs/speech_text/*/model | head -n 1)
 
-.PHONY: help install speech voice vocoder-train acceptance test test-slow mutate lint clean
+.PHONY: help install speech voice vocoder-train vocoder-benchmark vocoder-voice acceptance test test-slow mutate lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -78,6 +81,18 @@ vocoder-train: $(STAMP) $(CORPORA:%=data/%/manifest.jsonl)  ## train a vocoder f
 vocoder-benchmark: $(STAMP) $(CORPORA:%=data/%/manifest.jsonl) data/$(UNSEEN)/manifest.jsonl  ## quality and speed of MODEL over steps and iterations, into its card
 	$(BIN)/audiodiff benchmark --model $(MODEL) $(RECORDED:%=--data seen=data/%) --data english=data/asterisk-en --data unseen=data/$(UNSEEN) \
 		--data synthetic=data/kokoro --limit 30 --steps 1,2,4 --iterations 0,4,8,16,32 $(BENCHMARK)
+
+# 200 steps are three minutes of one core. The rows are those of the settings of BASE, before and after.
+vocoder-voice: $(STAMP) data/$(NEW_VOICE)/manifest.jsonl  ## fine-tune BASE on three minutes of a new voice, and benchmark it before and after
+	test -d runs/new_voice/model || OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python train.py +recipe=speech_few_step trainer=quick \
+		audio=speech_16k_fine objective=x0 network.frontend.n_fft=512 network.frontend.hop_length=128 network.fold=2 \
+		"network.channels=[256]" "network.blocks=[4]" init_from=$(BASE) data.path=data/$(NEW_VOICE) data.minutes=3 \
+		"task.steps=[1,2]" sampler.steps=1 sampler.consistency=8 "model.validated=[1,2]" lr_schedule.warmup_steps=20 \
+		trainer.precision=bf16-mixed trainer.max_time=null trainer.max_steps=200 trainer.val_check_interval=100000 folder=runs/new_voice
+	$(BIN)/audiodiff setting fast --model runs/new_voice/model --steps 1 --consistency 8 --default
+	$(BIN)/audiodiff setting good --model runs/new_voice/model --steps 1 --consistency 64
+	$(BIN)/audiodiff benchmark --model audiodiff/pretrained/$(BASE) --data three-minutes=data/$(NEW_VOICE) \
+		--tuned three-minutes=runs/new_voice/model --samplers ddim --steps 1 --iterations 8,64 --limit 30 $(BENCHMARK)
 
 acceptance: speech  ## make speech, then check the metrics in its report
 	$(BIN)/python tests/acceptance.py "$$(dirname $(NEWEST_MODEL))/report/report.json"

@@ -17,7 +17,8 @@ from audiodiff.nn.autoencoder import Autoencoder
 
 RECIPES = {
     *("audio_text", "autoencoder", "drums", "music_latent", "music_uncond", "noisy_classifier", "sounds"),
-    *("speech_few_step", "speech_mel", "speech_mel_long", "speech_own_voice", "speech_text", "super_resolution"),
+    *("speech_few_step", "speech_mel", "speech_mel_24k", "speech_mel_long", "speech_own_voice"),
+    *("speech_text", "super_resolution"),
 }
 GROUPS = {
     folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
