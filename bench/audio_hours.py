@@ -22,6 +22,7 @@ from audiodiff.audio.io import Audio
 from audiodiff.data.dataset import ClipDataset
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
+from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError
 from audiodiff.evaluation.held_out import choose, clip_list_hash
 from audiodiff.files import write_text
@@ -39,13 +40,16 @@ def hours_seen(training: dict) -> float:
 
 
 def scores(vocoder: Vocoder, manifest: Manifest, clips: Sequence[Clip], steps: int, iterations: int) -> list[float]:
-    """PESQ-WB of each clip."""
-    found = []
+    """PESQ-WB of each clip, by the model's own sampler, or DDIM where that one needs more steps."""
+    found, sampler = [], vocoder.model.sampler
+    if steps < presets.PRESETS[sampler].min_nfe:
+        sampler = "ddim"
     for clip in clips:
         waveform = ClipDataset(Manifest((clip,), manifest.root), vocoder.sample_rate)[0]["waveform"]
         recording = Audio(waveform, vocoder.sample_rate)
         seeds = [clip_seed(0, clip.id)]
-        output = vocoder.resynthesize(recording, steps=steps, consistency=iterations, clip_seeds=seeds)
+        options = {"sampler": sampler, "consistency": iterations, "clip_seeds": seeds}
+        output = vocoder.resynthesize(recording, steps=steps, **options)
         reference = waveform.numpy()[: output.samples.shape[-1]]
         found.append(METRICS["pesq"](reference, output.samples.numpy()[: len(reference)], vocoder.sample_rate))
     return found

@@ -70,3 +70,17 @@ def test_exports_are_scored_once(tmp_path, model_folder, monkeypatch, recording)
     assert values["scores"]["1 alone"] != values["scores"]["1 + 2 iterations"]
     monkeypatch.setattr(audio_hours, "METRICS", {})  # nothing is scored again
     assert audio_hours.measure(*given) == record
+
+
+def test_one_step_of_a_sampler_that_needs_two_is_ddim(tiny, recording, monkeypatch, tmp_path):
+    from audiodiff.audio.io import write
+    from audiodiff.data.manifest import Clip
+
+    write(tmp_path / "a.flac", recording(8000))
+    manifest = audio_hours.Manifest((Clip("a", "a.flac", 0.5, 16000, split="test"),), tmp_path)
+    monkeypatch.setattr(audio_hours, "METRICS", {"pesq": lambda reference, output, rate: float(output.std())})
+    found = [
+        audio_hours.scores(audio_hours.Vocoder(tiny(sampler=name, steps=2)), manifest, manifest.clips, 1, 0)
+        for name in ("dpmpp_2m", "ddim")
+    ]
+    assert found[0] == found[1]
