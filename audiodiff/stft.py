@@ -37,12 +37,18 @@ def magnitudes(stft: Tensor, power_offset: float = 0.0) -> Tensor:
     """Magnitudes |X|, with a gradient of 0 where they are 0, or sqrt(|X|^2 + offset) if there is an offset."""
     if power_offset == 0 and stft.requires_grad:
         return _Magnitude.apply(stft)
-    power = torch.addcmul(stft.real.square(), stft.imag, stft.imag)
-    return (power + power_offset if power_offset else power).sqrt()
+    return _power(stft).add(power_offset).sqrt() if power_offset else _power(stft).sqrt()
+
+
+def _power(stft: Tensor) -> Tensor:
+    return torch.addcmul(stft.real.square(), stft.imag, stft.imag)
 
 
 def scale(stft: Tensor, gain: Tensor) -> Tensor:
-    """Multiply complex bins by real gains; PyTorch would compute a product of complex numbers."""
+    """Multiply complex bins by real gains."""
+    if not (torch.is_grad_enabled() and gain.requires_grad):
+        return stft * gain
+    # PyTorch would compute the gradient of the gain as that of a complex number.
     return torch.view_as_complex(torch.view_as_real(stft) * gain[..., None])
 
 
@@ -110,7 +116,7 @@ class _Synthesis(torch.autograd.Function):
 class _Magnitude(torch.autograd.Function):
     @staticmethod
     def forward(stft: Tensor) -> Tensor:
-        return stft.abs()
+        return _power(stft).sqrt()  # in a third of the time of `abs`
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -218,4 +218,5 @@ def test_harmonic_source():
 
     expected, found = both(stretches, source, mel, torch.tensor([12, 9]))
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    # On a CPU the network computes in float32.
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)

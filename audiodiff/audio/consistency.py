@@ -8,10 +8,13 @@ Sondergaard 2013, algorithm 2), reduces the mel error about twice as much in as 
 over-relaxed, since overlapping neighbors attenuate the change of each frame.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 from audiodiff.audio.mel import MelSpec, filterbank, interpolation, pad_waveform, window
+from audiodiff.products import Factor
 from audiodiff.stft import magnitudes, overlap_add, scale, spectrum
 
 MOMENTUM = 0.8
@@ -65,6 +68,17 @@ def _begin_with(known: Tensor | None, x: Tensor) -> Tensor:
     return x if known is None else torch.cat([known.to(x), x[:, known.shape[-1] :]], -1)
 
 
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # inference tensors could not be used in training later
+def _factors(spec: MelSpec, relaxation: float, dtype: torch.dtype, device: torch.device) -> tuple[Factor, Factor]:
+    """From bins to bands, and from steps of the logarithm of bands to those of bins."""
+    like = torch.empty(0, dtype=dtype, device=device)
+    # Frequencies outside the mel's bands are unknown: their gain is 1.
+    hertz = torch.arange(spec.bins, device=device) * (spec.sample_rate / spec.n_fft)
+    inside = (spec.f_min <= hertz) & (hertz <= spec.f_max)
+    return Factor(filterbank(spec, like)), Factor(interpolation(spec, like) * inside * (relaxation / spec.power))
+
+
 class _Step:
     """One iteration, with its constants precomputed."""
 
@@ -76,11 +90,7 @@ class _Step:
         # A centered spec has one frame more at the end: the last mel frame is repeated.
         held = torch.minimum(frame, length // spec.hop_length - 1)[:, None].expand(-1, spec.n_mels, -1)
         self.target = spec.expand(mel.gather(2, held)).clamp(min=spec.log_floor).transpose(1, 2)
-        self.window, self.bank = window(spec, x), filterbank(spec, x)
-        # Frequencies outside the mel's bands are unknown: their gain is 1.
-        hertz = torch.arange(spec.bins, device=x.device) * (spec.sample_rate / spec.n_fft)
-        inside = (spec.f_min <= hertz) & (hertz <= spec.f_max)
-        self.bridge = interpolation(spec, x) * inside * (relaxation / spec.power)
+        self.window, (self.bank, self.bridge) = window(spec, x), _factors(spec, relaxation, x.dtype, x.device)
         self.synthesis = self.window
         if samples is not None:
             self.synthesis = self.window * (frame < spec.frames(length))[..., None]
@@ -93,10 +103,10 @@ class _Step:
         stft = spectrum(pad_waveform(x, spec, self.samples), self.window, hop)
         values = magnitudes(stft, spec.power_offset)
         values = values.square() if spec.power == 2 else values
-        now = (values @ self.bank).clamp(min=spec.log_floor)
+        now = self.bank(values).clamp(min=spec.log_floor)
         # The logarithm of the ratio, not a difference of logarithms, which would cost float32 a digit.
         steps = (self.target / now).log().clamp(-_MAX_STEP, _MAX_STEP)
-        change = (steps @ self.bridge).expm1()
+        change = self.bridge(steps).expm1()
         # Only the change is transformed back: rounding errors then shrink with the steps and do not accumulate.
         frames = torch.fft.irfft(scale(stft, change), n=spec.n_fft)
         return torch.addcmul(x, self._cut(overlap_add(frames, hop, self.synthesis)), self.weight)

@@ -76,39 +76,58 @@ class HarmonicExcitation(Conditioner):
 
     @torch.no_grad()
     def stretch(
-        self, mel: Tensor, start: int, stop: int, before: Tensor | float = 0.0, frames: Tensor | None = None
+        self,
+        mel: Tensor,
+        start: int,
+        stop: int,
+        before: Tensor | float = 0.0,
+        frames: Tensor | None = None,
+        first: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """The excitation (B, 1, stop - start) of the samples [start, stop), and its phase (B, stop - start).
 
-        Pitch and phase are computed in float64. An error of F0 accumulates in the phase: in float32 the rounding alone,
-        which differs with the length of the mel, would be audible in the highest harmonics after a minute. The pulses
-        need no more than the mel's precision, of a phase around 0: Dirichlet's kernel at the top of a pulse would lose
-        most digits of one around 2 pi.
+        An error of F0 accumulates in the phase: what rounding alone changes with the length of the mel would be audible
+        in the highest harmonics after a minute. So pitch does not depend on that length (`_tracks`), and phase is
+        computed in float64. The pulses need no more than the mel's precision, of a phase around 0: Dirichlet's kernel
+        at the top of a pulse would lose most digits of one around 2 pi.
 
         Args:
             mel: (B, M, F) normalized.
             start, stop: in samples from the mel's beginning.
             before: (B, n) radians, phases up to the sample before `start`, of which the last counts.
             frames: (B,) valid frames of each clip; None: all F.
+            first: the frame of the clip that the mel begins with.
         """
         spec = self.mel_spec
-        exact, device = double(mel), float64_device(mel.device)
-        frames = None if frames is None else frames.to(device)
-        named = (*self.pitch.named_parameters(), *self.pitch.named_buffers())
-        tracks = functional_call(self.pitch, {name: double(value) for name, value in named}, (exact, frames))
-        if frames is not None:
-            held = torch.minimum(torch.arange(mel.shape[-1], device=device), frames[:, None] - 1)
-            tracks = [track.gather(1, held) for track in tracks]
         dtype = torch.promote_types(mel.dtype, torch.float32)
+        tracks = self._tracks(mel, frames, first)
         f0, voicing = (
             interpolate_frames(track, spec.hop_length, spec.offset, stop)[:, start:]
-            for track in (tracks[0], tracks[1].to(dtype))
+            for track in (double(tracks[0]), tracks[1].to(dtype))
         )
         before = before[:, -1:] if isinstance(before, Tensor) else before
         phase = accumulate_phase(f0, spec.sample_rate, before)
         centered = torch.where(phase > math.pi, phase - 2 * math.pi, phase).to(dtype)
         signal = voicing.sqrt() * pulse_train(centered, f0.to(dtype), spec.sample_rate)
         return signal[:, None].to(mel.device), phase
+
+    def _tracks(self, mel: Tensor, frames: Tensor | None, first: int) -> tuple[Tensor, Tensor]:
+        """F0 and voicing (B, F); where a clip has ended, its last.
+
+        Whatever part of a clip the mel is: equal to the bit on a CPU, tile by tile; elsewhere, where tiles one by one
+        would be slow and float32 may mean fewer digits, to the rounding of float64.
+        """
+        if mel.device.type == "cpu" and mel.dtype == torch.float32:
+            with torch.autocast("cpu", enabled=False):
+                return self.pitch.tiled(mel, frames, first)
+        exact, device = double(mel), float64_device(mel.device)
+        frames = None if frames is None else frames.to(device)
+        named = (*self.pitch.named_parameters(), *self.pitch.named_buffers())
+        f0, voicing = functional_call(self.pitch, {name: double(value) for name, value in named}, (exact, frames))
+        if frames is not None:
+            held = torch.minimum(torch.arange(mel.shape[-1], device=device), frames[:, None] - 1)
+            f0, voicing = f0.gather(1, held), voicing.gather(1, held)
+        return f0, voicing
 
     def loss(self, batch: Mapping[str, Any]) -> Tensor:
         """(B,) pitch loss of `mel` against a pitch tracker on `waveform` (B, T)."""

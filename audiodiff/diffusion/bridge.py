@@ -79,6 +79,11 @@ class Bridge(nn.Module):
         self.network = network
         self.noise = noise
 
+    def prepare(self, cond: HasSignal, z: Tensor) -> HasSignal:
+        """What the inner network derives from a condition alone; see `Denoiser.prepare`."""
+        prepare = getattr(self.network, "prepare", None)
+        return cond if prepare is None else prepare(cond, z)
+
     def forward(self, z: Tensor, log_snr: Tensor, cond: HasSignal) -> Tensor:
         """The network's prediction.
 

@@ -48,9 +48,11 @@ def column(values: Tensor | Sequence[float], like: Tensor) -> Tensor:
 
 
 def map_tensors(function: Callable[[Tensor], Any], cond: Any) -> Any:
-    """The condition with `function` applied to it if it is a tensor, or to its tensors if it is a dataclass."""
+    """The condition with `function` applied to it, or to its tensors if it is a dataclass or a tuple."""
     if isinstance(cond, Tensor):
         return function(cond)
+    if type(cond) is tuple:
+        return tuple(map_tensors(function, part) for part in cond)
     if is_dataclass(cond) and not isinstance(cond, type):
         return replace(cond, **{f.name: map_tensors(function, getattr(cond, f.name)) for f in fields(cond)})
     return cond
@@ -59,11 +61,14 @@ def map_tensors(function: Callable[[Tensor], Any], cond: Any) -> Any:
 def join_clips(first: Any, second: Any) -> Any:
     """Concatenate two conditions along the batch; None where they differ in more than values.
 
-    Tensors are joined along their first dimension, dataclasses field by field.
+    Tensors are joined along their first dimension, dataclasses field by field, tuples of one length part by part.
     """
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         alike = first.ndim and (first.shape[1:], first.dtype) == (second.shape[1:], second.dtype)
         return torch.cat([first, second]) if alike else None
+    if type(first) is tuple and type(second) is tuple and len(first) == len(second):
+        joined = tuple(join_clips(a, b) for a, b in zip(first, second, strict=True))
+        return None if any(part is None for part in joined) else joined
     if not is_dataclass(first) or isinstance(first, type) or type(first) is not type(second):
         return None
     parts = {f.name: (getattr(first, f.name), getattr(second, f.name)) for f in fields(first)}

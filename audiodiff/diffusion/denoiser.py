@@ -90,6 +90,11 @@ class Denoiser(nn.Module):
         x0, _ = self._estimate(x_t, self._level(t, x_t), cond)
         return x0
 
+    def prepare(self, cond: Any, x_t: Tensor) -> Any:
+        """What the network derives from a condition alone, as a condition for calls with signals like x_t."""
+        prepare = getattr(self.network, "prepare", None)
+        return cond if prepare is None else prepare(cond, x_t)
+
     def posterior(
         self, x_t: Tensor, t: Tensor | float, s: Tensor | float, cond: Any = None
     ) -> tuple[Tensor, Tensor | None]:

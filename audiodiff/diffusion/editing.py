@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from audiodiff.diffusion.guidance.gradient import amplitudes, gradient, recordable, regular_t_max
-from audiodiff.diffusion.samplers.sampler import DenoiserLike, start_time
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, prepared_condition, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
 
@@ -113,6 +113,10 @@ class SDEdit(Wrapper):
     def t_max(self) -> float:
         """The time to start from."""
         return self._t_max
+
+    def prepare(self, cond: Any, x_t: Tensor) -> Any:
+        """What the denoiser derives from a condition alone; see `prepared_condition`."""
+        return prepared_condition(self.denoiser, cond, x_t)
 
     def add_noise(self, x0: Tensor, noise: Tensor) -> Tensor:
         """The state at `t_max` of clean signals and standard normal noise, (B, C, T)."""

@@ -141,12 +141,13 @@ class _WholeStrides(nn.Module):
     def frames(self, samples: Any) -> Any:
         return self.frontend.frames(samples)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.frontend.encode(x)
+    def encode(self, x: Tensor, frames: int | None = None) -> tuple[Tensor, Tensor]:
+        return self.frontend.encode(x, frames)
 
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
-        torch._check(output.shape[-1] == self.frontend.frames(samples))
-        return self.frontend.decode(output, state, samples)
+        frames = self.frontend.frames(samples)
+        torch._check(output.shape[-1] >= frames)
+        return self.frontend.decode(output[..., :frames], state, samples)
 
 
 def _hypot(x: Any, y: Any) -> Any:

@@ -60,12 +60,12 @@ class RealStft(nn.Module):
         """All windows that touch the clip."""
         return self.original.frames(samples)  # type: ignore[return-value]
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, frames: int | None = None) -> tuple[Tensor, Tensor]:
         """(B, C + S, T), T of whole hops, to features as of `StftFrontend` and spectra (B, C + S, 2, bins, F)."""
         batch, channels, samples = x.shape
         columns = x.reshape(batch, channels, samples // self.stride, self.stride).transpose(2, 3)
-        columns = nn.functional.pad(columns, (self.hops - 1, self.hops - 1))
-        frames = samples // self.stride + self.hops - 1
+        frames = samples // self.stride + self.hops - 1 if frames is None else frames
+        columns = nn.functional.pad(columns, (self.hops - 1, frames - samples // self.stride))
         windows = torch.cat([columns[..., i : i + frames] for i in range(self.hops)], dim=2) * self.window
         within = self.outer.shape[-1]
         partial = self.inner @ windows.reshape(batch, channels, self.inner.shape[1], within // 2 * frames)

@@ -69,24 +69,33 @@ class CrossAttention(nn.Module):
         self.project = FrameConv1d(channels, channels, 1, bias=False)
         nn.init.zeros_(self.project.weight)
 
-    def forward(self, x: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    def project_tokens(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Keys and values (B, N + 1, 2 C) of tokens (B, N, D) and the one of zeros; a masked one is as that."""
+        if mask is not None:
+            # Not only left out of the sums: what is masked may be anything, and infinity times zero is NaN.
+            tokens = tokens.masked_fill(~mask[..., None], 0)
+        return self.key_value(nn.functional.pad(tokens, (0, 0, 0, 1)))
+
+    def forward(
+        self, x: Tensor, tokens: Tensor | None, mask: Tensor | None = None, projected: Tensor | None = None
+    ) -> Tensor:
         """Attend.
 
         Args:
             x: (B, C, F) frames.
             tokens: (B, N, D).
             mask: (B, N) bool, True where a token is valid; None: all are.
+            projected: what `project_tokens` makes of tokens and mask, if it is known.
 
         Returns:
             (B, C, F)
         """
-        if mask is not None:
-            # Not only left out of the sums: what is masked may be anything, and infinity times zero is NaN.
-            tokens = tokens.masked_fill(~mask[..., None], 0)
-            mask = nn.functional.pad(mask, (0, 1), value=True)[:, None, None]
+        if projected is None:
+            assert tokens is not None  # one of both is given
+            projected = self.project_tokens(tokens, mask)
+        mask = None if mask is None else nn.functional.pad(mask, (0, 1), value=True)[:, None, None]
         query = rearrange(self.query(self.norm(x)), "b (heads c) f -> b heads f c", heads=self.heads)
-        tokens = nn.functional.pad(tokens, (0, 0, 0, 1))  # the token of zeros
-        key, value = rearrange(self.key_value(tokens), "b n (two heads c) -> two b heads n c", two=2, heads=self.heads)
+        key, value = rearrange(projected, "b n (two heads c) -> two b heads n c", two=2, heads=self.heads)
         attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return x + self.project(rearrange(attended, "b heads f c -> b (heads c) f"))
 

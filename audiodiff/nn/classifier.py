@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from audiodiff.nn.convolution import FrameConv1d
-from audiodiff.nn.frontends.frontend import Frontend
+from audiodiff.nn.frontends.frontend import Frontend, pad_frames
 from audiodiff.nn.layers import ChannelNorm, Downsample, NoiseLevelEmbedding, ResidualBlock, apply_mask
-from audiodiff.nn.unet1d import length_mask, pad_frames
+from audiodiff.nn.unet1d import length_mask
 from audiodiff.ranges import NonNegative, Positive
 
 _POWER_FLOOR = 0.1  # of a bin, where white noise of variance 1 has 1; bounds the gradient of the logarithm
@@ -71,11 +71,11 @@ class ClassifierNetwork(nn.Module):
         """
         if samples is not None:
             x = x * length_mask(samples, x.shape[-1], x.dtype)
-        features, state = self.frontend.encode(x)
+        frames, stride = int(self.frontend.frames(x.shape[-1])), 2 ** (len(self.channels) - 1)
+        padded = frames + -frames % stride
+        features, state = self.frontend.encode(x, frames)
         if state.is_complex():
             features = (state.abs().square() + _POWER_FLOOR).log().flatten(1, 2).to(x.dtype)
-        frames, stride = features.shape[-1], 2 ** (len(self.channels) - 1)
-        padded = frames + -frames % stride
         valid = torch.full((len(x),), frames, device=x.device)
         valid = valid if samples is None else torch.as_tensor(self.frontend.frames(samples))
         mask, embedding = length_mask(valid, padded, features.dtype), self.noise_level(log_snr)

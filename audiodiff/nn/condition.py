@@ -76,3 +76,28 @@ class Condition:
     def to(self, device: torch.device | str) -> "Condition":
         """The same condition on another device."""
         return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+
+@dataclass(frozen=True)
+class PreparedCondition(Condition):
+    """A condition with what a network derives from it alone, once and not at every step (`Network.prepare`).
+
+    Args:
+        blocks: (B, C, F) for each block: what it adds of the frames.
+        attention: (B, N + 1, 2 C) for each cross-attention: its keys and values.
+    """
+
+    blocks: tuple[Tensor, ...] = ()
+    attention: tuple[Tensor, ...] = ()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of the condition itself that are present, by field name."""
+        return {name: value for name, value in super().tensors().items() if isinstance(value, Tensor)}
+
+    def repeated(self, times: int) -> Condition:
+        """The condition itself, repeated."""
+        return Condition(**self.tensors()).repeated(times)
+
+    def to(self, device: torch.device | str) -> Condition:
+        """The condition itself on another device."""
+        return Condition(**self.tensors()).to(device)

@@ -11,7 +11,9 @@ convolutions of PyTorch take another algorithm for one thread, short clips or a 
 (`bench/bound.py`). Activations keep the shape `(B, C, F)` that all layers agree on; only their strides differ, as those
 of `torch.channels_last`, and operations between convolutions keep them.
 
-Weights are those of `nn.Conv1d`. `pack` stores them tap by tap, as they are read, without changing their shape.
+Weights are those of `nn.Conv1d`. `pack` lays them out for inference, without changing them: as oneDNN reads them
+(`audiodiff.products`), and tap by tap, as the products do, which compute what oneDNN does not: other precisions, and
+everything where PyTorch comes without it.
 
 In training, on a GPU and under `torch.compile` it is `nn.Conv1d`: gradients of the convolution run near the rate of
 matrix products already, and those libraries choose their own layout. In mixed precision on a CPU, where products are so
@@ -22,6 +24,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from audiodiff.products import TYPICAL_ROWS, Factor, packs, reads
 
 
 class FrameConv1d(nn.Conv1d):
@@ -38,6 +42,7 @@ class FrameConv1d(nn.Conv1d):
         (kernel,), (stride,), (dilation,), padding = self.kernel_size, self.stride, self.dilation, self.padding
         same = stride == 1 and kernel % 2 == 1 and padding == (kernel // 2 * dilation,)
         folds = stride == kernel and padding == (0,) and dilation == 1
+        self._packed: _Packed | None = None
         if self.groups != 1 or self.padding_mode != "zeros" or not (same or folds):
             raise ValueError(f"no convolution that keeps or folds frames: {self.extra_repr()}")
 
@@ -49,14 +54,34 @@ class FrameConv1d(nn.Conv1d):
         if differentiates:
             if torch.is_autocast_enabled("cpu"):
                 return self._one_product(x.transpose(1, 2))
-            return super().forward(x.contiguous())
+            return super().forward(x.contiguous()) if x.dtype != torch.float32 else self._image(x)
+        if self._packed is not None and self._packed.serves(self, x):
+            return self._packed(x, self.bias)
         frames, weight, bias = x.transpose(1, 2), self.weight, self.bias
         if torch.is_autocast_enabled("cpu"):
             half = torch.get_autocast_dtype("cpu")
             frames, weight, bias = frames.to(half), weight.to(half), None if bias is None else bias.to(half)
-        taps = weight.permute(2, 1, 0).contiguous()  # packed weights are: the same product, to the bit, with or without
+        taps = weight.permute(2, 1, 0).contiguous()  # packed weights are
         out = self._folded(frames, taps) if self.stride != (1,) else self._shifted(frames, taps)
         return (out if bias is None else out.add_(bias)).transpose(1, 2)
+
+    def pack(self) -> None:
+        """Lay out the weights for inference on a CPU; see `pack`."""
+        self.weight.data = self.weight.data.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+        self._packed = _Packed(self) if packs(self.weight) else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes, which pack their own weights."""
+        return {**self.__dict__, "_packed": None}
+
+    def _image(self, x: Tensor) -> Tensor:
+        """The convolution of a channels-last image one pixel high, which oneDNN computes in that layout."""
+        frames = x.transpose(1, 2).contiguous()
+        # One thread and a small batch of one tap are given to oneDNN only if dilated, which means nothing to one tap.
+        dilation = 2 if self.kernel_size == (1,) else self.dilation[0]
+        image, taps = frames.transpose(1, 2)[:, :, None], self.weight[:, :, None]
+        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
+        return nn.functional.conv2d(image, taps, self.bias, stride, padding, (dilation, dilation))[:, :, 0]
 
     def _one_product(self, frames: Tensor) -> Tensor:
         """All taps of a frame side by side: one product, and two for its gradients.
@@ -90,6 +115,46 @@ class FrameConv1d(nn.Conv1d):
         return out
 
 
+class _Packed:
+    """The weights of a convolution as oneDNN reads them: those of a product of rows for one tap or folded frames, else
+    those of a convolution of channels-last images one pixel high.
+
+    Args:
+        conv: it serves as long as the weights are those that were packed.
+    """
+
+    @torch.no_grad()
+    def __init__(self, conv: FrameConv1d):
+        self.source, self.state = conv.weight, _state(conv.weight)
+        (kernel,), (self.fold,), (dilation,) = conv.kernel_size, conv.stride, conv.dilation
+        self.factor: Factor | None = None
+        if kernel == self.fold:
+            self.factor = Factor(conv.weight.permute(2, 1, 0).flatten(0, 1))
+        else:
+            taps, self.geometry = conv.weight[:, :, None].contiguous(), ([0, conv.padding[0]], [1, 1], [1, dilation])
+            size = [1, conv.in_channels, 1, TYPICAL_ROWS]
+            self.taps = torch.ops.mkldnn._reorder_convolution_weight(taps, *self.geometry, 1, size)
+
+    def serves(self, conv: FrameConv1d, x: Tensor) -> bool:
+        """Whether the weights are still those of `conv`, and can be applied to x (B, C, F)."""
+        return conv.weight is self.source and _state(conv.weight) == self.state and reads(x)
+
+    def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        frames = x.transpose(1, 2)
+        if self.factor is not None:
+            whole = frames[:, : frames.shape[1] // self.fold * self.fold]
+            rows = whole if self.fold == 1 else whole.reshape(len(x), -1, self.fold * x.shape[1])
+            return self.factor(rows, bias).transpose(1, 2)
+        image = frames.contiguous().transpose(1, 2)[:, :, None]
+        convolve = torch.ops.mkldnn._convolution_pointwise
+        return convolve(image, self.taps, bias, *self.geometry, 1, "none", [], "")[:, :, 0]
+
+
+def _state(weight: Tensor) -> tuple[int, int | None]:
+    """Changes with the values of a weight: where they are, and how often they were written."""
+    return weight.data_ptr(), None if weight.is_inference() else weight._version
+
+
 class _Taps(torch.autograd.Function):
     """Frames (B, F, C), zero beyond their ends, to (B, F, K C): of K frames a dilation apart, around each."""
 
@@ -115,10 +180,11 @@ class _Taps(torch.autograd.Function):
 
 @torch.no_grad()
 def pack(module: nn.Module) -> None:
-    """Store the weights of all convolutions tap by tap, (K, in, out) in memory, without changing them or their shape.
+    """Lay out the weights of all convolutions for inference on a CPU, without changing them or their shape.
 
-    For inference on a CPU: other devices and the gradients of a model in training are better off without.
+    Weights that are written later are read as they are then, at the rate of weights that are not packed. Other devices
+    and the gradients of a model in training are better off without.
     """
     for part in module.modules():
         if isinstance(part, FrameConv1d) and part.weight.device.type == "cpu":
-            part.weight.data = part.weight.data.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+            part.pack()

@@ -124,13 +124,14 @@ class ResidualBlock(nn.Module):
         embedding: Tensor | None = None,
         condition: Tensor | None = None,
         mask: Tensor | None = None,
+        projected: Tensor | None = None,
     ) -> Tensor:
-        """Apply the block to `(B, C, F)`."""
+        """Apply the block to `(B, C, F)`; `projected`: what `self.condition` makes of the condition, if it is known."""
         hidden = self.norm(x)
         if self.modulation is not None:
             hidden = modulate(hidden, self.modulation(embedding))
         if self.condition is not None:
-            hidden = hidden + self.condition(condition)
+            hidden = hidden + (self.condition(condition) if projected is None else projected)
         hidden = nn.functional.silu(self.dilated(apply_mask(hidden, mask)))
         return x + self.project(hidden)
 

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from audiodiff.nn.condition import Condition
+from audiodiff.nn.condition import Condition, PreparedCondition
 from audiodiff.nn.frontends.frontend import Frontend
 from audiodiff.nn.layers import apply_mask
-from audiodiff.nn.unet1d import UNet1d, length_mask, pad_frames
+from audiodiff.nn.unet1d import UNet1d, length_mask
 from audiodiff.ranges import NonNegative, Positive
 
 
@@ -92,6 +93,18 @@ class Network(nn.Module):
         """Shift equivariance in samples: a stretch of a signal that begins at a multiple has the same frames."""
         return math.lcm(self.frontend.stride * self.fold * self.unet.stride, self.condition_hop)
 
+    def prepare(self, cond: Condition | None, x: Tensor) -> PreparedCondition:
+        """What a condition adds to every block and every cross-attention, for calls with signals of the size of x.
+
+        Raises:
+            ValueError: as a call.
+        """
+        cond = cond or Condition()
+        self._check(x, cond)
+        frames, tokens = self._aligned(cond, self._padded(x.shape[-1]), x.dtype)
+        blocks, attention = self.unet.project(frames, tokens, cond.token_mask)
+        return PreparedCondition(**cond.tensors(), blocks=blocks, attention=attention)
+
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         """Predict from the noisy signal.
 
@@ -111,26 +124,34 @@ class Network(nn.Module):
             x = torch.cat([x, cond.signal.to(x.dtype)], dim=1)
         if cond.samples is not None:
             x = x * length_mask(cond.samples, samples, x.dtype)
-        features, state = self.frontend.encode(x)
-        frames = features.shape[-1]
-        padded = frames + -frames % (self.fold * self.unet.stride)
+        frames: Any = self.frontend.frames(samples)
+        padded = self._padded(samples)
+        features, state = self.frontend.encode(x, padded)
         mask = None
         if cond.samples is not None or padded != frames:
             valid = torch.full((batch,), frames, device=x.device)
             valid = valid if cond.samples is None else torch.as_tensor(self.frontend.frames(cond.samples))
             mask = length_mask(-(-valid // self.fold), padded // self.fold, features.dtype)
-        condition = None if cond.frames is None else self._align(cond.frames, padded).to(features.dtype)
-        tokens = None if cond.tokens is None else cond.tokens.to(features.dtype)
+        known = (cond.blocks, cond.attention) if isinstance(cond, PreparedCondition) else None
+        condition, tokens = (None, None) if known else self._aligned(cond, padded, features.dtype)
         embedding = cond.global_embedding
         embedding = None if embedding is None else embedding.to(self.unet.conv_in.weight.dtype)
-        features = self._fold(pad_frames(features, padded))
-        condition = None if condition is None else self._fold(condition)
-        output = self.unet(features, log_snr, condition, mask, embedding, tokens, cond.token_mask)
+        output = self.unet(self._fold(features), log_snr, condition, mask, embedding, tokens, cond.token_mask, known)
         output = output if cond.samples is None else apply_mask(output, mask)
-        output = rearrange(output, "b (k c) f -> b c (f k)", k=self.fold)[..., :frames]
+        output = rearrange(output, "b (k c) f -> b c (f k)", k=self.fold)
         parts = output.chunk(self.num_outputs, dim=1)
         decoded = torch.cat([self.frontend.decode(part, state, samples) for part in parts], dim=1)
         return decoded if cond.samples is None else decoded * length_mask(cond.samples, samples, decoded.dtype)
+
+    def _padded(self, samples: int) -> int:
+        """Frames of the U-Net's input, before they are folded."""
+        frames: Any = self.frontend.frames(samples)
+        return frames + -frames % (self.fold * self.unet.stride)
+
+    def _aligned(self, cond: Condition, frames: int, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        """Frames and tokens as the U-Net reads them."""
+        aligned = None if cond.frames is None else self._fold(self._align(cond.frames, frames).to(dtype))
+        return aligned, None if cond.tokens is None else cond.tokens.to(dtype)
 
     def _fold(self, frames: Tensor) -> Tensor:
         """(B, C, F) to (B, fold x C, F / fold)."""

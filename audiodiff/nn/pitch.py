@@ -16,6 +16,7 @@ from audiodiff.nn.unet1d import length_mask
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 
 _MAX_BLOCKS = 16  # the last has a half-width of 2^15 frames
+_TILE = 256  # frames, besides those around them that matter
 
 
 class PitchNetwork(nn.Module):
@@ -63,9 +64,8 @@ class PitchNetwork(nn.Module):
         """Half-width in frames."""
         return 2**self.blocks
 
-    def logits(self, mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits of the bins (B, bins, F) and of voicing (B, F)."""
-        mask = None if frames is None else length_mask(frames, mel.shape[-1], mel.dtype)
+    def logits(self, mel: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of the bins (B, bins, F) and of voicing (B, F), of the frames where a mask (B, 1, F) is one."""
         hidden = self.conv_in(apply_mask(mel, mask))
         for dilated, project in zip(self.dilated, self.project, strict=True):
             hidden = hidden + project(nn.functional.silu(dilated(apply_mask(self.norm(hidden), mask))))
@@ -74,12 +74,53 @@ class PitchNetwork(nn.Module):
 
     def forward(self, mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """F0 and voicing of clips of which the first `frames` (B,) frames are valid; None: all."""
-        bins, voicing = self.logits(mel, frames)
-        highest = bins.argmax(dim=1, keepdim=True)
-        near = (torch.arange(self.bins, device=mel.device)[:, None] - highest).abs() <= 2
-        weights = bins.masked_fill(~near, -torch.inf).softmax(dim=1)
-        f0 = (weights * self.centers.to(weights)[:, None]).sum(1).exp()
-        return f0, voicing.sigmoid()
+        bins, voicing = self.logits(mel, None if frames is None else length_mask(frames, mel.shape[-1], mel.dtype))
+        return self._f0(bins), voicing.sigmoid()
+
+    def tiled(self, mel: Tensor, frames: Tensor | None = None, first: int = 0) -> tuple[Tensor, Tensor]:
+        """As `forward`, a frame's numbers the same to the bit in any part of a clip that has its receptive field.
+
+        F0 is read off the bins in float64: the logarithm of a pitch has few digits left in float32, and an error of it
+        adds up in a phase.
+
+        Libraries round products differently for another number of rows or place among them. So every frame is computed
+        in a tile of one size, at one place: frames [k, k + 1) x `_TILE` of the clip and what is around them, one clip
+        and tile at a time.
+
+        Args:
+            mel: (B, M, F) normalized.
+            frames: (B,) valid frames of each clip, at least 1; None: all F. What lies beyond repeats the last of them.
+            first: the place in the clip of the first of them.
+        """
+        clips, size = [], mel.shape[-1]
+        for clip, valid in zip(mel, [size] * len(mel) if frames is None else frames.tolist(), strict=True):
+            starts = range(first // _TILE * _TILE, first + valid, _TILE)
+            tiles = [self._tile(clip[:, :valid], start - first) for start in starts]
+            tracks = torch.cat(tiles, -1)[:, first - starts[0] :][:, :valid]
+            clips.append(torch.cat([tracks, tracks[:, -1:].expand(-1, size - valid)], -1))
+        f0, voicing = torch.stack(clips, 1)
+        return f0, voicing.to(mel.dtype)
+
+    def _tile(self, clip: Tensor, start: int) -> Tensor:
+        """F0 and voicing (2, `_TILE`), in float64, of a clip (M, F) from frame `start` on, where it has frames."""
+        around = self.receptive_field
+        begin, end = start - around, start + _TILE + around
+        known = clip[None, :, max(0, begin) : end]
+        before = max(0, -begin)
+        after, mask = end - begin - before - known.shape[-1], None
+        if before or after:
+            known = nn.functional.pad(known, (before, after))
+            place = torch.arange(end - begin, device=clip.device)
+            mask = ((place >= before) & (place < end - begin - after)).to(clip.dtype)[None, None]
+        bins, voicing = self.logits(known, mask)
+        return torch.cat([self._f0(bins.double()), voicing.sigmoid().double()])[:, around:-around]
+
+    def _f0(self, bins: Tensor) -> Tensor:
+        """F0 (B, F) in Hz of the bins' logits (B, bins, F): the mean around the highest."""
+        near = bins.argmax(dim=1, keepdim=True) + torch.arange(-2, 3, device=bins.device)[:, None]
+        there = near.clamp(0, self.bins - 1)
+        weights = bins.gather(1, there).masked_fill(near != there, -torch.inf).softmax(dim=1)
+        return (weights * self.centers.to(weights)[there]).sum(1).exp()
 
     def loss(self, mel: Tensor, f0: Tensor, aperiodicity: Tensor) -> Tensor:
         """(B,) cross-entropies of a tracker's F0, weighted by the frame's periodicity, and of its voicing.

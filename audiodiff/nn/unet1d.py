@@ -9,7 +9,7 @@ by cross-attention at the lowest levels.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -147,6 +147,7 @@ class UNet1d(nn.Module):
         global_embedding: Tensor | None = None,
         tokens: Tensor | None = None,
         token_mask: Tensor | None = None,
+        projected: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None,
     ) -> Tensor:
         """Run the U-Net.
 
@@ -158,29 +159,33 @@ class UNet1d(nn.Module):
             global_embedding: (B, embedding), added to that of the noise level; or None.
             tokens: (B, N, token_channels) for cross-attention; None is unconditional.
             token_mask: (B, N) bool, True where a token is valid; None: all are.
+            projected: of `project`, in place of condition and tokens.
 
         Returns:
             (B, out_features, F), not masked
         """
-        if (condition is None) != (self.condition == 0):
+        if projected is None and (condition is None) != (self.condition == 0):
             channels = 0 if condition is None else condition.shape[1]
             raise ValueError(f"the network takes {self.condition} conditioning channels, got {channels}")
         embedding = self.noise_level(log_snr)
         embedding = nn.functional.silu(embedding if global_embedding is None else embedding + global_embedding)
-        conditions, masks = [condition], [mask]
+        conditions, masks = self._levels_of(condition), [mask]
         for _ in self.down:
-            # Of pairs, without pooling, which would fix the length in a compiled network.
-            condition = None if condition is None else (condition[..., ::2] + condition[..., 1::2]) / 2
             mask = None if mask is None else torch.maximum(mask[..., ::2], mask[..., 1::2])
-            conditions.append(condition)
             masks.append(mask)
+        of_blocks, of_tokens = (iter(part) for part in projected or ((), ()))
 
         def run(place: str, blocks: Iterable[nn.Module], hidden: Tensor, level: int) -> Tensor:
-            hidden = self._blocks(blocks, hidden, embedding, conditions[level], masks[level])
+            for block in blocks:
+                hidden = self._run_block(
+                    block, hidden, embedding, conditions[level], masks[level], next(of_blocks, None)
+                )
             if place in self.attention:
                 hidden = self.attention[place](hidden, masks[level])
-            if place in self.cross_attention and tokens is not None:
-                hidden = self.cross_attention[place](hidden, tokens, token_mask)
+            if place in self.cross_attention:
+                keys = next(of_tokens, None)
+                if tokens is not None or keys is not None:
+                    hidden = self.cross_attention[place](hidden, tokens, token_mask, keys)
             return hidden
 
         hidden, skips = self.conv_in(x), []
@@ -194,19 +199,35 @@ class UNet1d(nn.Module):
             hidden = run(f"up{i}", cast(nn.ModuleList, self.up[i]), hidden, i)
         return self.conv_out(nn.functional.silu(hidden))
 
-    def _blocks(self, blocks: Iterable[nn.Module], hidden: Tensor, *inputs: Tensor | None) -> Tensor:
-        """Run residual blocks on the hidden frames, with embedding, condition and mask."""
-        for block in blocks:
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                hidden = checkpoint(block, hidden, *inputs, use_reentrant=False)
-            else:
-                hidden = block(hidden, *inputs)
-        return hidden
+    def project(
+        self, condition: Tensor | None, tokens: Tensor | None, token_mask: Tensor | None = None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What every block and every cross-attention computes of condition and tokens alone, in order of evaluation."""
+        levels, ways = self._levels_of(condition), range(len(self.down))
+        places: list[tuple[str, Any, int]] = [(f"down{i}", self.down[i], i) for i in ways]
+        places += [("bottom", self.bottom, -1), *((f"up{i}", self.up[i], i) for i in reversed(ways))]
+        blocks, attention = [], []
+        for place, part, level in places:
+            if condition is not None:
+                blocks += [block.condition(levels[level]) for block in part]
+            if place in self.cross_attention and tokens is not None:
+                attention.append(cast(CrossAttention, self.cross_attention[place]).project_tokens(tokens, token_mask))
+        return tuple(blocks), tuple(attention)
 
+    def _levels_of(self, condition: Tensor | None) -> list[Tensor | None]:
+        """The condition at the frame rate of each level."""
+        conditions = [condition]
+        for _ in self.down:
+            # Of pairs, without pooling, which would fix the length in a compiled network.
+            condition = None if condition is None else (condition[..., ::2] + condition[..., 1::2]) / 2
+            conditions.append(condition)
+        return conditions
 
-def pad_frames(x: Tensor, frames: int) -> Tensor:
-    """`x` (B, C, F) with zero frames appended up to `frames`."""
-    return nn.functional.pad(x.transpose(1, 2), (0, 0, 0, frames - x.shape[-1])).transpose(1, 2)
+    def _run_block(self, block: nn.Module, hidden: Tensor, *inputs: Tensor | None) -> Tensor:
+        """Run a block on the hidden frames, with embedding, condition, mask and what is known of the condition."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, hidden, *inputs, use_reentrant=False)
+        return block(hidden, *inputs)
 
 
 def length_mask(valid: Tensor, frames: int, dtype: torch.dtype) -> Tensor:

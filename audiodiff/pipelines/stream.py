@@ -156,7 +156,8 @@ class Stream(MelStream):
             rows.append(model.rough.compute(mel, end * self.hop - start)[0, :, done - start : ready - start])
         if model.excitation is not None:
             normalized = normalize_mel(mel, model.mel_spec)
-            pulses, phase = model.excitation.stretch(normalized, done - start, ready - start, self.phase)
+            inside, first = (done - start, ready - start), start // self.hop
+            pulses, phase = model.excitation.stretch(normalized, *inside, self.phase, first=first)
             self.phase = phase[:, -1:].clone()  # a copy: a view would hold the memory of the whole tensor
             rows.append(pulses[0])
         noise = batch_noise([self.seed], 1, ready - done, done, self.device)[0]

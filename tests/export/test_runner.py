@@ -90,7 +90,8 @@ def test_excitation_is_that_of_the_conditioner(frames, blocks, seed):
     arrays["pitch_centers"] = conditioner.pitch.centers.numpy()
     values = {**spec.to_dict(), "offset": spec.offset}
     found = runner.excitation(mel[0].numpy(), frames * spec.hop_length, values, arrays)
-    assert np.abs(found - conditioner.synthesize(mel, frames * spec.hop_length)[0, 0].numpy()).max() < 1e-5
+    expected = conditioner.synthesize(mel, frames * spec.hop_length)[0, 0].numpy()
+    assert np.abs(found - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())  # its pitch is in float32
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Convolutions as matrix products equal those of PyTorch, whatever the layout of inputs and weights."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -36,26 +37,28 @@ def random(*shape: int) -> Tensor:
     bias=st.booleans(),
     packed=st.booleans(),
     frames_first=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
 )
-def test_equals_conv1d(batch, frames, kernel, dilation, bias, packed, frames_first):
+def test_equals_conv1d(batch, frames, kernel, dilation, bias, packed, frames_first, dtype):
     torch.manual_seed(0)
-    conv = FrameConv1d(5, 7, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=bias).double()
-    x = random(batch, 5, frames).double()
+    conv = FrameConv1d(5, 7, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=bias).to(dtype)
+    x = random(batch, 5, frames).to(dtype)
     expected = reference(conv, x)
     if packed:
         pack(conv)
     if frames_first:
         x = x.transpose(1, 2).contiguous().transpose(1, 2)
     with torch.no_grad():
-        torch.testing.assert_close(conv(x), expected.detach(), rtol=0, atol=1e-12)
+        torch.testing.assert_close(conv(x), expected.detach(), rtol=0, atol=1e-12 if dtype == torch.float64 else 2e-6)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 3, 8, 9])
-def test_strides_fold_whole_frames_only(frames):
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("frames", [3, 8, 9])
+def test_strides_fold_whole_frames_only(frames, packed):
     torch.manual_seed(0)
     conv = FrameConv1d(4, 6, 3, stride=3)
-    if frames < 3:
-        return
+    if packed:
+        pack(conv)
     x = random(2, 4, frames)
     with torch.no_grad():
         torch.testing.assert_close(conv(x), reference(conv, x), rtol=0, atol=1e-6)
@@ -69,14 +72,52 @@ def test_an_output_is_frame_by_frame_in_memory_and_stays_so():
         assert (once * 2 + once).transpose(1, 2).is_contiguous()
 
 
-def test_gradients_are_those_of_conv1d_bit_for_bit():
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"kernel_size": 1},
+        {"kernel_size": 1, "bias": False},
+        {"kernel_size": 3, "padding": 4, "dilation": 4},
+        {"kernel_size": 2, "stride": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("frames_first", [False, True])
+def test_gradients_are_those_of_conv1d(arguments, frames_first):
     torch.manual_seed(0)
-    conv, x = FrameConv1d(4, 4, 3, padding=1), random(2, 4, 10)
-    plain = nn.Conv1d(4, 4, 3, padding=1)
+    conv, x = FrameConv1d(4, 5, **arguments), random(2, 4, 10)
+    plain = nn.Conv1d(4, 5, **arguments)
     plain.load_state_dict(conv.state_dict())
+    found = []
     for module in (conv, plain):
-        module(x).square().sum().backward()
-    assert torch.equal(conv.weight.grad, plain.weight.grad) and torch.equal(conv.bias.grad, plain.bias.grad)
+        given = x.transpose(1, 2).contiguous().transpose(1, 2) if frames_first else x.clone()
+        given.requires_grad_()
+        module(given).square().sum().backward()
+        found.append([given.grad, *(parameter.grad for parameter in module.parameters())])
+    for made, expected in zip(*found, strict=True):
+        torch.testing.assert_close(made, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_packed_weights_serve_until_they_are_written(kernel):
+    torch.manual_seed(0)
+    conv, x = FrameConv1d(4, 5, kernel, padding=kernel // 2), random(2, 4, 10)
+    pack(conv)
+    copied = copy.deepcopy(conv)
+    writes = (
+        lambda: nn.init.normal_(conv.weight),
+        lambda: conv.load_state_dict(copied.state_dict()),
+        lambda: setattr(conv.weight, "data", torch.ones_like(conv.weight)),
+        lambda: setattr(conv, "weight", nn.Parameter(torch.randn_like(conv.weight))),
+    )
+    with torch.no_grad():
+        for write in writes:
+            write()
+            torch.testing.assert_close(conv(x), reference(conv, x), rtol=0, atol=2e-6)
+            pack(conv)
+            torch.testing.assert_close(conv(x), reference(conv, x), rtol=0, atol=2e-6)
+    again = pickle.loads(pickle.dumps(conv))
+    assert torch.equal(again.weight, conv.weight)
 
 
 def test_gradients_of_the_input_of_frozen_weights():

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiodiff.nn.convolution import pack
 from audiodiff.nn.pitch import PitchNetwork
 
 BANDS = 10
@@ -60,7 +61,7 @@ def test_outputs_stay_in_their_ranges(scale):
 
 def said(network: PitchNetwork, bins: Tensor) -> float:
     """F0 read off the logits (bins,)."""
-    network.logits = lambda mel, frames=None: (bins[None, :, None], torch.zeros(1, 1))
+    network.logits = lambda mel, mask=None: (bins[None, :, None], torch.zeros(1, 1))
     return float(network(frames_of(1))[0])
 
 
@@ -95,7 +96,7 @@ def test_a_quarter_half_and_three_quarters_voiced():
     network, mel = build(), frames_of(1)
     for aperiodicity, share in ((0.4, 0.25), (0.3, 0.5), (0.2, 0.75)):
         said = torch.tensor(share).logit().requires_grad_()
-        network.logits = lambda mel, frames=None, said=said: (torch.zeros(1, network.bins, 1), said.expand(1, 1))
+        network.logits = lambda mel, mask=None, said=said: (torch.zeros(1, network.bins, 1), said.expand(1, 1))
         network.loss(mel, torch.tensor([[100.0]]), torch.tensor([[aperiodicity]])).sum().backward()
         assert abs(said.grad) < 1e-6
 
@@ -130,3 +131,26 @@ def test_a_handful_of_frames_is_learned_by_heart():
     assert losses[-1] < 0.5 * losses[0]
     assert off[voiced].max() < 15 and voicing[voiced].min() > 0.8
     assert off[~voiced].max() > 100 and voicing[~voiced].max() < 0.2
+
+
+@pytest.mark.parametrize("count", [1, 200, 256, 600])
+def test_tiles_are_the_whole(count):
+    network, mel = build(), frames_of(count, 2)
+    lengths = torch.tensor([count, max(1, count // 2)])
+    with torch.no_grad():
+        for tiled, whole in zip(network.tiled(mel, lengths), network(mel, lengths), strict=True):
+            for k, length in enumerate(lengths.tolist()):
+                torch.testing.assert_close(tiled[k, :length].float(), whole[k, :length], rtol=1e-5, atol=1e-5)
+                assert (tiled[k, length:] == tiled[k, length - 1]).all()
+
+
+@pytest.mark.parametrize("first", [0, 1, 255, 256, 300])
+def test_a_part_of_a_clip_has_the_bits_of_the_whole(first):
+    network, mel = build(channels=128, blocks=4, bins=120), frames_of(700)
+    pack(network)
+    around = network.receptive_field
+    with torch.no_grad():
+        whole, part = network.tiled(mel), network.tiled(mel[..., first : first + 290], first=first)
+    inner = slice(0 if first == 0 else around, 290 - around)
+    for all_frames, frames in zip(whole, part, strict=True):
+        assert torch.equal(frames[:, inner], all_frames[:, first : first + 290][:, inner])

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from audiodiff.nn.unet1d import UNet1d, length_mask, pad_frames
+from audiodiff.nn.frontends.frontend import pad_frames
+from audiodiff.nn.unet1d import UNet1d, length_mask
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])

@@ -19,13 +19,14 @@ unconditional one. `Autoguidance`: u is a smaller or less trained network with t
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from audiodiff.diffusion.clips import check_clips, clip_mean, column, join_clips
-from audiodiff.diffusion.samplers.sampler import DenoiserLike, estimate, start_time
+from audiodiff.diffusion.samplers.sampler import DenoiserLike, estimate, prepared_condition, start_time
 from audiodiff.diffusion.wrapper import Time, Wrapper
 
 # Maximum number of clips in one evaluation of both conditions. Processor seconds of guided drums in four steps, one
@@ -142,11 +143,20 @@ class ClassifierFree(_Extrapolation):
         self.unconditional = unconditional
         self.join = join
 
+    def prepare(self, cond: Any, x_t: Tensor) -> Any:
+        """What the denoiser derives from both conditions alone; see `prepared_condition`."""
+        both = cond, self._counterpart(x_t, cond)
+        return _Pair(*(prepared_condition(self.denoiser, one, x_t) for one in both))
+
+    def _estimate(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
+        return super()._estimate(x_t, t, cond.given if isinstance(cond, _Pair) else cond)
+
     def _worse(self, x_t: Tensor, t: Time, cond: Any) -> Tensor:
         return self._estimate(x_t, t, self._counterpart(x_t, cond))
 
     def _both(self, x_t: Tensor, t: Time, cond: Any) -> tuple[Tensor, Tensor]:
-        both = self.join(cond, self._counterpart(x_t, cond)) if 2 * len(x_t) <= MAX_JOINED else None
+        given = cond.given if isinstance(cond, _Pair) else cond
+        both = self.join(given, self._counterpart(x_t, cond)) if 2 * len(x_t) <= MAX_JOINED else None
         if both is None:
             return super()._both(x_t, t, cond)
         times = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
@@ -154,9 +164,23 @@ class ClassifierFree(_Extrapolation):
         return better, worse
 
     def _counterpart(self, x_t: Tensor, cond: Any) -> Any:
+        if isinstance(cond, _Pair):
+            return cond.counterpart
         counterpart = self.unconditional(cond) if callable(self.unconditional) else self.unconditional
         check_clips(counterpart, x_t)
         return counterpart
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A condition and its counterpart, each prepared."""
+
+    given: Any
+    counterpart: Any
+
+    @property
+    def samples(self) -> Tensor | None:
+        return getattr(self.given, "samples", None)
 
 
 class Autoguidance(_Extrapolation):

@@ -33,8 +33,9 @@ Callback = Callable[[int, int, Tensor, Tensor], None]
 class DenoiserLike(Protocol):
     """What a sampler needs of a denoiser: a `Denoiser`, an oracle, a wrapper around either, or any function.
 
-    A `schedule` and a call are enough. Two more attributes are used where a denoiser has them: `t_max`, the time to
-    start from (`start_time`), and `posterior`, for a learned variance.
+    A `schedule` and a call are enough. Three more attributes are used where a denoiser has them: `t_max`, the time to
+    start from (`start_time`); `prepare`, what is computed of a condition once and not at every step
+    (`prepared_condition`); and `posterior`, for a learned variance.
     """
 
     @property
@@ -62,6 +63,15 @@ def estimate(denoiser: Callable[[Tensor, Any, Any], Tensor], x_t: Tensor, t: Ten
         ValueError: it returned another shape, or no real floating-point numbers.
     """
     return check_output(denoiser(x_t, t, cond), x_t.shape, x_t.dtype, "the denoiser")
+
+
+def prepared_condition(denoiser: Any, cond: Any, x_t: Tensor) -> Any:
+    """The condition, with what a denoiser or network derives from it alone where it has a `prepare(cond, x_t)`.
+
+    Estimates with it are the same, to the bit. Unchanged where gradients are recorded, which would be shared by calls.
+    """
+    prepare = getattr(denoiser, "prepare", None)
+    return cond if prepare is None or torch.is_grad_enabled() else prepare(cond, x_t)
 
 
 def learned_posterior(denoiser: DenoiserLike, x_t: Tensor, t: float, s: float, cond: Any) -> tuple[Tensor, Tensor]:
@@ -205,6 +215,7 @@ def integrate(
     This is what is compiled and what a CUDA graph captures, with noise drawn beforehand and no callback.
     """
     x = x1 if x1.dtype == torch.float64 else x1.float()
+    cond = prepared_condition(denoiser, cond, x) if len(table) > 1 else cond
     states_used, features_used = max(len(step.carry) for step in table), max(len(step.weights) for step in table)
     states: list[Tensor] = []
     features: list[Tensor] = []

@@ -14,6 +14,7 @@ alone thus equals the same clip in a longer, zero-padded batch.
 """
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -23,6 +24,13 @@ from audiodiff.ranges import NonNegative, Positive
 from audiodiff.stft import synthesize
 
 _LARGEST_FFT = 2**16
+
+
+def pad_frames(x: Tensor, frames: int | None) -> Tensor:
+    """`x` (B, C, F) with zero frames appended up to `frames`; None: none."""
+    if frames is None or x.shape[-1] == frames:
+        return x  # what is padded by nothing is copied
+    return nn.functional.pad(x.transpose(1, 2), (0, 0, 0, frames - x.shape[-1])).transpose(1, 2)
 
 
 class Frontend(nn.Module):
@@ -49,12 +57,18 @@ class Frontend(nn.Module):
         """The number of frames of so many samples."""
 
     @abstractmethod
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C + S, T) to features (B, in_features, frames(T)), and what `decode` needs of the input."""
+    def encode(self, x: Tensor, frames: int | None = None) -> tuple[Tensor, Tensor]:
+        """(B, C + S, T) to features (B, in_features, frames), and what `decode` needs of the input.
+
+        There are frames(T) of them, followed by zeros up to `frames`; None: by none.
+        """
 
     @abstractmethod
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
-        """The U-Net's output (B, out_features, frames(samples)) to (B, C, samples); zero for a zero output."""
+        """The U-Net's output (B, out_features, frames) to (B, C, samples); zero for a zero output.
+
+        What follows the first frames(samples) of the output does not matter.
+        """
 
 
 class IdentityFrontend(Frontend):
@@ -74,13 +88,13 @@ class IdentityFrontend(Frontend):
         """As many frames as samples."""
         return samples
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, frames: int | None = None) -> tuple[Tensor, Tensor]:
         """The input itself."""
-        return x, x
+        return pad_frames(x, frames), x
 
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
         """The output itself."""
-        return output
+        return output[..., :samples]
 
 
 class StridedFrontend(Frontend):
@@ -106,9 +120,9 @@ class StridedFrontend(Frontend):
         """One a stride, and one more; frame k is centered at sample k x stride."""
         return (samples + self.stride - 1) // self.stride + 1
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, frames: int | None = None) -> tuple[Tensor, Tensor]:
         """Analyze the input, padded to whole strides."""
-        return self.analysis(nn.functional.pad(x, (0, -x.shape[-1] % self.stride))), x
+        return pad_frames(self.analysis(nn.functional.pad(x, (0, -x.shape[-1] % self.stride))), frames), x
 
     def decode(self, output: Tensor, state: Tensor, samples: int) -> Tensor:
         """Synthesize and trim."""
@@ -158,10 +172,12 @@ class StftFrontend(Frontend):
         """All windows that touch the clip."""
         return (samples + self.n_fft - 1) // self.hop_length
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, frames: int | None = None) -> tuple[Tensor, Tensor]:
         """Spectra as real and imaginary features; the complex spectra (B, C + S, bins, F) are kept for the masks."""
         margin = self.n_fft - self.hop_length
-        padded = nn.functional.pad(x.float(), (margin, margin + -x.shape[-1] % self.hop_length))
+        count: Any = self.frames(x.shape[-1]) if frames is None else frames
+        # Spectra of zeros are 0.
+        padded = nn.functional.pad(x.float(), (margin, count * self.hop_length - x.shape[-1]))
         spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.window)
         real = torch.view_as_real(spectrum)
         # Frame by frame in memory, as convolutions read them.

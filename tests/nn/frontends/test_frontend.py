@@ -126,3 +126,22 @@ def test_spectra_are_float32_under_reduced_precision():
     result = frontend.decode(masks(frontend, features.shape[-1]).to(torch.bfloat16), spectrum, 200)
     assert result.dtype == torch.bfloat16
     torch.testing.assert_close(result, x, atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("more", [1, 3])
+@pytest.mark.parametrize(
+    "frontend",
+    [StftFrontend(n_fft=64, hop_length=16, signals=1), StridedFrontend(features=4, stride=8, signals=1)],
+    ids=lambda frontend: type(frontend).__name__,
+)
+def test_frames_beyond_the_end_are_zeros_and_do_not_matter(frontend, more):
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 333)
+    features, state = frontend.encode(x)
+    count = features.shape[-1]
+    longer, longer_state = frontend.encode(x, count + more)
+    assert longer.shape[-1] == count + more and not longer[..., count:].any()
+    torch.testing.assert_close(longer[..., :count], features, rtol=0, atol=0)
+    output = torch.randn(2, frontend.out_features, count + more)
+    expected = frontend.decode(output[..., :count], state, 333)
+    torch.testing.assert_close(frontend.decode(output, longer_state, 333), expected, rtol=0, atol=1e-6)
