@@ -108,15 +108,22 @@ def card_licenses(card: str) -> tuple[str, ...]:
     Args:
         card: Markdown, of this version or an earlier one.
     """
-    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in card.split("\n") if "|" in line]
-    for number, heads in enumerate(rows):
-        column = next((place for place, head in enumerate(heads) if _DATA_COLUMN.fullmatch(head)), None)
-        if column is not None:
-            table = rows[number + 2 :]
-            table = table[: next((n for n, row in enumerate(table) if len(row) != len(heads)), len(table))]
-            return tuple(row[column] for row in table)
+    heads, rows = data_table(card)
+    column = next((place for place, head in enumerate(heads) if _DATA_COLUMN.fullmatch(head)), None)
+    if column is not None:
+        return tuple(row[column] for row in rows)
     line = _DATA_LINE.search(card)
     return (line[1],) if line else ()
+
+
+def data_table(card: str) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of a model card's data table, the one that has a column of licenses; empty without one."""
+    lines = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in card.split("\n") if "|" in line]
+    for number, heads in enumerate(lines):
+        if any(_DATA_COLUMN.fullmatch(head) for head in heads):
+            rows = lines[number + 2 :]
+            return heads, rows[: next((n for n, row in enumerate(rows) if len(row) != len(heads)), len(rows))]
+    return [], []
 
 
 def _split(statement: str) -> list[str]:

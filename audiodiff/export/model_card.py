@@ -179,7 +179,12 @@ def _describe_conditions(model: AudioModel) -> str:
         PROMPTS.format(words=len(one.words), source=one.source) for one in model.conditioners if one.name == "prompt"
     ]
     labels = [] if prompts and not model.labels else [f"Labels: {', '.join(model.labels) or 'none'}"]
-    return "\n\n".join([*prompts, *labels])
+    numbers = [
+        f"{option.help} (`{option.flag_for(name)}`)"
+        for name, option in model.condition_options().items()
+        if option.kind == "number"
+    ]
+    return "\n\n".join([*prompts, *labels, *numbers])
 
 
 def describe_guidance(model: AudioModel) -> str:
@@ -234,6 +239,7 @@ def model_card(
     licenses: Sequence[str],
     manifests: Sequence[Manifest],
     limitations: str,
+    stated: Sequence[Sequence[str]] = (),
 ) -> str:
     """Write the card of a model whose type has one.
 
@@ -244,17 +250,19 @@ def model_card(
         licenses: license statements of its training data.
         manifests: all that it was trained on.
         limitations: known limitations, Markdown.
+        stated: rows of the data table for data without a manifest; those of corpora that have one are left out.
     """
     pipeline_tag, describe = CARDS[model.TYPE]
     pipeline_tag = pipeline_tag or model.hub_task
     corpora = [corpus for manifest in _distinct(manifests) for corpus in provenance(manifest)]
+    rows = [_corpus(corpus) for corpus in corpora]
     return CARD.format(
         name=name,
         metadata=metadata(pipeline_tag, licenses),
         description=describe(model, name, sum(parameter.numel() for parameter in model.parameters())),
         stages=_table(STAGE, (_stage(number, *stage) for number, stage in enumerate(stages, 1))),
         bill=_bill([record for _, record in stages]),
-        data=_table(CORPUS, map(_corpus, corpora)),
+        data=_table(CORPUS, [*rows, *(row for row in stated if row[0] not in {row[0] for row in rows})]),
         synthetic=_synthetic(corpora),
         limitations=limitations.strip(),
     )

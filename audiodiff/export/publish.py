@@ -2,7 +2,8 @@
 
 Shipped models are small, since the repository's history keeps every copy: weights in half precision, at most
 `MAX_PARAMETERS` and `MAX_BYTES`. The card (`export.model_card`) is written from what checkpoint and manifests record,
-training stage by training stage, and is refused where they do not belong together.
+training stage by training stage, and is refused where they do not belong together. A model that started from a shipped
+one has stages of that, whose data the card of the shipped model states.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+from audiodiff.data.licenses import data_table
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
 from audiodiff.export.model_card import CARDS, model_card
@@ -30,7 +32,7 @@ def publish(
     Args:
         model: folder that training exported.
         out: output folder; its name is the model's.
-        manifests: all data that it was trained on, at any stage.
+        manifests: all data that it was trained on, at any stage but those of a shipped model.
         limitations: known limitations, Markdown.
         overwrite: replace an existing model.
 
@@ -55,10 +57,10 @@ def publish(
     if getattr(built, "codec", None) is not None and CODEC not in found.training:
         raise UserError(folder, "has no record of its codec's training", "train it again on that codec")
     stages = training_stages(found.training)
-    _check_manifests(folder, stages, manifests)
+    stated = _check_manifests(folder, stages, manifests)
     if vocoder := getattr(built, "vocoder", ""):  # of a voice: published by itself, and part of the bill
         stages = [*stages, *training_stages(checkpoint.load(vocoder).training, f"vocoder {vocoder}")]
-    card = model_card(built, out.name, stages, data_licenses(found.training), manifests, limitations)
+    card = model_card(built, out.name, stages, data_licenses(found.training), manifests, limitations, stated)
     checkpoint.save(out, half, card)
     return out
 
@@ -72,13 +74,30 @@ def _check_size(folder: Path, parameters: int, half: Checkpoint) -> None:
         raise UserError(folder, problem, "train a smaller model")
 
 
-def _check_manifests(folder: Path, stages: Sequence[tuple[str, dict]], manifests: Sequence[Manifest]) -> None:
+def _check_manifests(
+    folder: Path, stages: Sequence[tuple[str, dict]], manifests: Sequence[Manifest]
+) -> list[list[str]]:
+    """Check that the data of all stages is known; returns what cards of shipped models state of that of theirs."""
     if not stages:
         raise UserError(folder, "has no training record", "publish the model folder that `audiodiff train` exported")
+    stated: list[list[str]] = []
     for _, record in stages:
-        if not _has_data(record, manifests):
+        rows = [] if _has_data(record, manifests) else _stated_data(record)
+        if rows is None:
             problem = f"was trained on {record.get('data')}, whose manifest {record.get('manifest_hash')} is missing"
             raise UserError(folder, problem, "add --data with that manifest, as it was then")
+        stated += [row for row in rows if row not in stated]
+    return stated
+
+
+def _stated_data(record: dict) -> list[list[str]] | None:
+    """Rows of the data table of a shipped model that has this stage; None if there is none."""
+    for name in checkpoint.shipped():
+        folder = checkpoint.SHIPPED / name
+        known = [one.get("manifest_hash") for _, one in training_stages(checkpoint.load(folder).training)]
+        if record.get("manifest_hash") in known:
+            return data_table((folder / "README.md").read_text(encoding="utf-8"))[1]
+    return None
 
 
 def _has_data(record: dict, manifests: Sequence[Manifest]) -> bool:

@@ -300,3 +300,21 @@ def test_training_does_not_start_from_another_model(ships, tiny, other):
     with pytest.raises(UserError, match=r"tiny: does not fit this configuration \(.*`audiodiff info tiny`") as caught:
         train.start(tiny(**other), "tiny")
     assert "\n" not in str(caught.value)
+
+
+def test_data_of_a_shipped_model_is_quoted_from_its_card(ships, command, tiny, data, tmp_path):
+    """Its manifest need not exist any more; that of another model has to."""
+    shipped = record(data, manifest_hash="f00d", data="data/old")
+    folder = ships / "base"
+    tiny().save_pretrained(
+        folder, shipped, "# base\n\n| corpus | license | hours |\n| --- | --- | --- |\n| old | MIT | 3.00 |\n"
+    )
+    tiny().save_pretrained(tmp_path / "run", record(data, started_from=shipped), "# the run's\n")
+    status, _, err = publish(command, tmp_path / "run", data, tmp_path / "shelf")
+    assert (status, err) == (0, "")
+    card = (tmp_path / "shelf/README.md").read_text()
+    assert "| old | MIT | 3.00 |" in card and card.index("| old |") > card.index("## Data")
+    other = record(data, started_from=shipped | {"manifest_hash": "beef"})
+    tiny().save_pretrained(tmp_path / "other", other, "# the run's\n")
+    status, _, err = publish(command, tmp_path / "other", data, tmp_path / "more")
+    assert status == 1 and "manifest beef is missing" in err
