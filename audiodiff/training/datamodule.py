@@ -19,6 +19,7 @@ from audiodiff.data.audit import NAME as AUDIT
 from audiodiff.data.audit import Audit
 from audiodiff.data.augmentation import Augmentation
 from audiodiff.data.balance import caption_weights
+from audiodiff.data.bandwidth import with_bandwidth
 from audiodiff.data.corpora.registry import CORPORA
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler, crop_counts
 from audiodiff.data.manifest import NAME, Clip, Manifest
@@ -46,6 +47,7 @@ class ManifestData(lightning.LightningDataModule):
             a crop; None: all clips.
         augmentation: random changes of the training crops; None: as recorded.
         minutes: of training clips to use, chosen by a hash of their ids; None: all.
+        min_bandwidth: frequency in Hz that recordings must reach (`data.bandwidth`); others are left out. None: all.
 
     Attributes:
         codec_training: training record of the codec whose latents the data is; empty for waveforms.
@@ -65,9 +67,10 @@ class ManifestData(lightning.LightningDataModule):
         clip: str | None = None,
         augmentation: Augmentation | None = None,
         minutes: PositiveFloat | None = None,
+        min_bandwidth: PositiveFloat | None = None,
     ):
         super().__init__()
-        self.minutes = minutes
+        self.minutes, self.min_bandwidth = minutes, min_bandwidth
         self.paths = [str(path)] if isinstance(path, str | Path) else [str(one) for one in path]
         self.sample_rate, self.crop_samples, self.batch_size = sample_rate, crop_samples, batch_size
         self.workers, self.validation_clips, self.seed = workers, validation_clips, seed
@@ -89,7 +92,8 @@ class ManifestData(lightning.LightningDataModule):
         """
         if self._prepared is None:
             joined = Manifest.join([self._load(number) for number in range(len(self.paths))])
-            self._prepared = joined if self.minutes is None else first_minutes(joined, self.minutes)
+            wide = joined if self.min_bandwidth is None else with_bandwidth(joined, self.min_bandwidth)
+            self._prepared = wide if self.minutes is None else first_minutes(wide, self.minutes)
         return self._prepared
 
     def _load(self, number: int) -> Manifest:
@@ -176,7 +180,7 @@ class AudioData(ManifestData):
 
     Args:
         path, sample_rate, crop_samples, batch_size, workers, validation_clips, seed, corpora, clip, augmentation,
-            minutes: as for `ManifestData`; validation uses one crop of each clip.
+            minutes, min_bandwidth: as for `ManifestData`; validation uses one crop of each clip.
         channels: 1, or 2 for stereo; mono files are duplicated.
         from_start: whether crops start where their clips start, as one-shots do.
         labels: that the model is conditioned on; other clips are left out.

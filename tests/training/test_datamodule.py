@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from audiodiff.data import bandwidth
 from audiodiff.data.augmentation import Augmentation, Equalization, Polarity, Speed
 from audiodiff.data.captions import compose
 from audiodiff.data.corpora.tones import write_tones
@@ -88,6 +89,17 @@ def test_clip_that_there_is_not_is_named(tones, options):
     data = ManifestData(tones, 16000, **{"crop_samples": 4096, "batch_size": 2, "clip": ""} | options)
     with pytest.raises(UserError, match=r"data.clip: no clip .* manifest.jsonl"):
         data.setup("fit")
+
+
+def test_recordings_that_end_below_a_frequency_are_left_out(tones, monkeypatch):
+    every = ManifestData(tones, 16000, 2048, 2).prepared().clips
+    wide = {clip.id for clip in every[::2]}
+    monkeypatch.setattr(bandwidth, "_mono", lambda manifest, clip: (torch.randn(8000) * (clip.id in wide), 16000))
+    chosen = ManifestData(tones, 16000, 2048, 2, min_bandwidth=7000).prepared().clips
+    assert [clip.id for clip in chosen] == [clip.id for clip in every if clip.id in wide]
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"data.min_bandwidth 9000: no training clip reaches it"):
+        ManifestData(tones, 16000, 2048, 2, min_bandwidth=9000).prepared()
 
 
 def test_minutes_choose_training_clips_and_leave_the_held_out_ones(tones):
