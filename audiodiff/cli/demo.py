@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
-from audiodiff.cli.options import Device
+from audiodiff.cli.options import Device, expand_options
 from audiodiff.extras import require
+from audiodiff.pipelines.guidance_options import GuideModels
 
 
+@expand_options
 def demo(
+    guides: GuideModels,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -22,7 +25,10 @@ def demo(
     port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860 on).")] = None,
     device: Device = "auto",
 ) -> None:
-    """Start the Gradio demo: resynthesis for a vocoder, generation for an audio generator."""
+    """Start the Gradio demo: resynthesis for a vocoder, generation and editing for an audio generator.
+
+    Guides that are named here can be chosen on the page, beside those that are shipped.
+    """
     require("demo")
     # Gradio reads this when it is imported: it sends nothing anywhere.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -33,4 +39,4 @@ def demo(
     folder = None if model is None else locate(model)
     if folder is not None and not (folder / "config.json").is_file():
         raise UserError(folder, "is not a model folder (no config.json)", "give the `model` folder of a training run")
-    launch(folder, host, port, device)
+    launch(folder, host, port, device, guides)

@@ -12,6 +12,7 @@ import torch
 from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import MAX_SECONDS, control, limited, named, parse
 from audiodiff.demo.figure import spectrum_figure
+from audiodiff.demo.guide_menu import NONE, GuideMenu, without_idle_scale
 from audiodiff.demo.region_picker import EMPTY, link, outline, region_picker
 from audiodiff.demo.responses import player, show_errors, stopwatch, with_warnings
 from audiodiff.demo.uploads import read_upload
@@ -21,10 +22,8 @@ from audiodiff.options import Option, options_of
 from audiodiff.pipelines.audio_editor import AudioEditor
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.edit_options import EditConfig
-from audiodiff.pipelines.guidance_options import GuideOptions
 
-FOLDERS = options_of(GuideOptions)  # of this machine, which visitors do not name
-DEFAULTS = {field.name: field.default for field in fields(EditConfig) if field.name not in FOLDERS} | {"regions": ""}
+DEFAULTS = {field.name: field.default for field in fields(EditConfig)} | {"regions": ""}
 SHOWN = ("regions", "noise_level", "extend_left", "extend_right", "fill_gaps", "band")  # above the others
 
 
@@ -35,10 +34,18 @@ class EditorTab:
         generator: loads the page's model.
         conditions: of the model.
         lock: of the model.
+        menu: of guides.
     """
 
-    def __init__(self, generator: Callable[[], AudioGenerator], conditions: dict[str, Option], lock: Lock):
+    def __init__(
+        self,
+        generator: Callable[[], AudioGenerator],
+        conditions: dict[str, Option],
+        lock: Lock,
+        menu: GuideMenu | None = None,
+    ):
         self.generator, self.conditions, self.lock = generator, conditions, lock
+        self.menu = menu or GuideMenu()
 
     @cached_property
     def editor(self) -> AudioEditor:
@@ -47,22 +54,24 @@ class EditorTab:
         return AudioEditor(found.model, found.device, found.precision, found.model_hash, found.training)
 
     @cached_property
+    def reading(self) -> dict[str, Option]:
+        """The conditions that the model or a guide reads."""
+        return self.menu.conditions(self.conditions)
+
+    @cached_property
     def options(self) -> dict[str, Option]:
-        """All options of the tab, in order: those of `EditConfig`, and the conditions, of the model and of the clip."""
-        options = {name: option for name, option in options_of(EditConfig).items() if name in DEFAULTS}
-        if not self.conditions:
-            options = {name: option for name, option in options.items() if not name.startswith("guidance_")}
-        if "prompt" not in self.conditions:
-            del options["negative"]
+        """All options of the tab, in order: those of `EditConfig`, and the conditions: wanted, and of the clip."""
+        options = self.menu.options(options_of(EditConfig), self.conditions)
         ordered = {name: options.pop(name) for name in SHOWN}
         now = {f"from_{name}": _current(option) for name, option in self.conditions.items()}
         ordered["regions"] = replace(ordered["regions"], multiple=False, help="START:END in seconds, after commas.")
-        return limited(ordered | self.conditions | now | options, {"sampler": NAMES})
+        return limited(ordered | self.reading | now | options, {"sampler": NAMES})
 
     def build(self) -> None:
         """Lay out the tab."""
         model, controls = self.generator().model, {}
         begin = DEFAULTS | {"steps": model.default_steps, "sampler": model.sampler}
+        begin |= dict.fromkeys(self.menu.folders, NONE)
         with gr.Row():
             with gr.Column(scale=2):
                 recording = gr.Audio(
@@ -124,15 +133,15 @@ class EditorTab:
         for name, option in self.options.items():
             if option.kind == "audio" and values[name] is not None:
                 values[name] = read_upload(values[name], MAX_SECONDS, channels=2)
-        given = {name: values.pop(name) for name in self.conditions}
+        values = self.menu.load(values)
+        given = {name: values.pop(name) for name in self.reading}
         now = {name: values.pop(f"from_{name}") for name in self.conditions}
         conditions = {name: value for name, value in given.items() if value}
-        if not conditions and not values.get("negative"):
-            values["guidance_scale"] = None  # guidance needs a condition
         values["regions"] = _texts(values["regions"])
         values["band"] = values["band"] or None
         from_conditions = {name: value for name, value in now.items() if value}
-        return EditConfig(conditions=conditions, from_conditions=from_conditions, **values)
+        config = EditConfig(conditions=conditions, from_conditions=from_conditions, **values)
+        return without_idle_scale(config, self.generator().model)
 
 
 def _current(option: Option) -> Option:

@@ -14,34 +14,38 @@ from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import MAX_SECONDS, control, limited, named, parse
 from audiodiff.demo.editor_tab import EditorTab
 from audiodiff.demo.figure import spectrum_figure
+from audiodiff.demo.guide_menu import NONE, GuideMenu, order, without_idle_scale
 from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch, with_warnings
 from audiodiff.demo.uploads import read_upload
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.options import Option, options_of
 from audiodiff.pipelines.audio_generator import AudioGenerator
-from audiodiff.pipelines.guidance_options import GuideOptions
+from audiodiff.pipelines.guidance_options import GuideModels
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.steering import describe_guidance
 
 INTRODUCTION = """# audiodiff
 A diffusion model generates audio from noise in a few denoising steps. Choose the options, generate, and listen."""
-FOLDERS = options_of(GuideOptions)  # of this machine, which visitors do not name
-DEFAULTS = {field.name: field.default for field in fields(GenerationConfig) if field.name not in FOLDERS}
+DEFAULTS = {field.name: field.default for field in fields(GenerationConfig)}
 MORE_GUIDANCE = ("guidance_rescale", "guidance_interval")  # shown together, below the others
 FROM_CLIP = ("continue_from", "init_audio", "init_noise_level")  # shown together, below the others
 
 
-def build(folder: Path, device: str = "cpu") -> gr.Blocks:
-    """Lay out the page of a generator's checkpoint `folder`; endpoints for `gradio_client`: `/generate` and `/edit`."""
-    app = App(folder, device)
+def build(folder: Path, device: str = "cpu", guides: GuideModels | None = None) -> gr.Blocks:
+    """Lay out the page of a generator's checkpoint `folder`; endpoints for `gradio_client`: `/generate` and `/edit`.
+
+    Raises:
+        UserError: as `GuideMenu.for_model`.
+    """
+    app = App(folder, device, guides)
     with gr.Blocks(title="audiodiff", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         gr.Markdown(INTRODUCTION)
         gr.Markdown(f"Model: `{folder}`")
         with gr.Tab("Generate clips"):
             _build_generation(app)
         with gr.Tab("Edit a recording"):
-            EditorTab(lambda: app.generator, app.conditions, app.lock).build()
+            EditorTab(lambda: app.generator, app.conditions, app.lock, app.menu).build()
     return page
 
 
@@ -50,12 +54,14 @@ def _build_generation(app: "App") -> None:
     controls = {}
     with gr.Row():
         with gr.Column(scale=2):
+            of_guides = [name for name in app.reading if name not in app.conditions] + order(app.options)
+            more = [*of_guides, *(name for name in MORE_GUIDANCE if name in app.options)]
             for name, option in app.options.items():
-                if name not in FROM_CLIP + MORE_GUIDANCE:
+                if name not in FROM_CLIP and name not in more:
                     controls[name] = control(option, app.defaults.get(name))
-            if app.conditions:
+            if more:
                 with gr.Accordion("More on guidance", open=False):
-                    for name in MORE_GUIDANCE:
+                    for name in more:
                         controls[name] = control(app.options[name], app.defaults.get(name))
             with gr.Accordion("Start from a clip", open=False):
                 for name in FROM_CLIP:
@@ -76,8 +82,8 @@ def _build_generation(app: "App") -> None:
 class App:
     """The endpoint of the page."""
 
-    def __init__(self, folder: Path, device: str):
-        self.folder, self.device, self.lock = folder, device, Lock()
+    def __init__(self, folder: Path, device: str, guides: GuideModels | None = None):
+        self.folder, self.device, self.guides, self.lock = folder, device, guides, Lock()
 
     @cached_property
     def generator(self) -> AudioGenerator:
@@ -90,14 +96,20 @@ class App:
         return self.generator.model.condition_options()
 
     @cached_property
+    def menu(self) -> GuideMenu:
+        """Other models that may guide it."""
+        return GuideMenu.for_model(self.generator.model, self.guides)
+
+    @cached_property
+    def reading(self) -> dict[str, Option]:
+        """The conditions that the model or a guide reads."""
+        return self.menu.conditions(self.conditions)
+
+    @cached_property
     def options(self) -> dict[str, Option]:
-        """All options of the page, in order: those of `GenerationConfig`, and the conditions of the model."""
-        options = {name: option for name, option in options_of(GenerationConfig).items() if name in DEFAULTS}
-        if not self.conditions:
-            options = {name: option for name, option in options.items() if not name.startswith("guidance_")}
-        if "prompt" not in self.conditions:
-            del options["negative"]
-        return limited(self.conditions | options, {"sampler": NAMES})
+        """All options of the page, in order: those of `GenerationConfig`, and the conditions of model and guides."""
+        options = self.menu.options(options_of(GenerationConfig), self.conditions)
+        return limited(self.reading | options, {"sampler": NAMES})
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -108,6 +120,7 @@ class App:
         model = self.generator.model
         own = {"steps": model.default_steps, "sampler": model.sampler}
         guidance = model.guidance or GuidanceSetting()
+        own |= dict.fromkeys(self.menu.folders, NONE)
         return DEFAULTS | own | describe_guidance(guidance, model) | {"guidance_rescale": guidance.rescale}
 
     def generate(self, *values: Any) -> Iterator[Any]:
@@ -137,10 +150,9 @@ class App:
         for name, option in self.options.items():
             if option.kind == "audio" and values[name] is not None:
                 values[name] = read_upload(values[name], MAX_SECONDS, channels=2)
-        requested = {name: values.pop(name) for name in self.conditions}
+        values = self.menu.load(values)
+        requested = {name: values.pop(name) for name in self.reading}
         conditions = {name: value for name, value in requested.items() if value}
-        if not conditions and not values.get("negative"):
-            values["guidance_scale"] = None  # guidance needs a condition
         if values["init_audio"] is not None:
             values["seconds"] = None  # a variation keeps the length of its clip
-        return GenerationConfig(conditions=conditions, **values)
+        return without_idle_scale(GenerationConfig(conditions=conditions, **values), self.generator.model)

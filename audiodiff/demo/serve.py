@@ -17,9 +17,11 @@ from audiodiff.models.codec import Codec
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.options import options_of
+from audiodiff.pipelines.guidance_options import GuideModels
 
-# By model type, the page of a checkpoint folder on a device; None: there is none.
-PAGES: dict[str, Callable[[Path, str], gr.Blocks] | None] = {
+# By model type, the page of a checkpoint folder on a device; None: there is none. Pages of `GUIDED` take guides, too.
+PAGES: dict[str, Callable[..., gr.Blocks] | None] = {
     VocoderModel.TYPE: vocoder_page.build,
     AudioModel.TYPE: generator_page.build,
     Codec.TYPE: None,
@@ -29,13 +31,19 @@ PAGES: dict[str, Callable[[Path, str], gr.Blocks] | None] = {
     NoisyClassifier.TYPE: None,
     UpsamplerModel.TYPE: None,
 }
+GUIDED = {AudioModel.TYPE}
 # The visitor's own fonts: the page requests nothing from other hosts.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 # Options of `gr.Blocks.launch`, wherever the page is served.
 OPTIONS = {"theme": THEME, "footer_links": ["api"], "max_file_size": f"{MAX_MEGABYTES}mb"}
 
 
-def build(folder: str | Path | None = None, runs: str | Path = "runs", device: str = "cpu") -> gr.Blocks:
+def build(
+    folder: str | Path | None = None,
+    runs: str | Path = "runs",
+    device: str = "cpu",
+    guides: GuideModels | None = None,
+) -> gr.Blocks:
     """Build the page of a model.
 
     Args:
@@ -43,26 +51,34 @@ def build(folder: str | Path | None = None, runs: str | Path = "runs", device: s
             shipped one.
         runs: where training puts its runs.
         device: that the model runs on.
+        guides: models that visitors may choose to guide a generator, beside shipped ones.
 
     Raises:
-        UserError: no such model, or one of a type that has no page.
+        UserError: no such model, one of a type that has no page, or a guide that does not fit.
     """
+    given = {name: getattr(guides, name) for name in options_of(GuideModels) if getattr(guides, name, None) is not None}
+    kind = VocoderModel.TYPE if folder is None else type_of(locate(folder))
+    if given and kind not in GUIDED:
+        name, guide = next(iter(given.items()))
+        raise UserError(f"{name} {guide}", f"has no effect on a {kind}", "leave it out, or give an audio generator")
     if folder is None:
         return vocoder_page.build(None, device, Path(runs))
-    kind = type_of(locate(folder))
     if kind in PAGES and PAGES[kind] is None:
         served = " or ".join(name for name, page in PAGES.items() if page)
         raise UserError(folder, f"is a {kind}, for which the demo has no page", f"give a model of type {served}")
-    return PAGES.get(kind, vocoder_page.build)(locate(folder), device)
+    page = PAGES.get(kind, vocoder_page.build)
+    return page(locate(folder), device, guides) if kind in GUIDED else page(locate(folder), device)
 
 
-def launch(folder: str | Path | None, host: str, port: int | None, device: str) -> None:
+def launch(
+    folder: str | Path | None, host: str, port: int | None, device: str, guides: GuideModels | None = None
+) -> None:
     """Build the page and serve it until Ctrl-C.
 
     Raises:
         UserError: as `build`, or the port is taken.
     """
-    page = build(folder, device=device)
+    page = build(folder, device=device, guides=guides)
     try:
         page.launch(server_name=host, server_port=port, **OPTIONS)
     except OSError as error:

@@ -96,22 +96,44 @@ class GuidanceOptions(CheckedOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuideOptions:
+class GuideModels:
     """Other models that guide sampling: by their folder or name, or loaded (`pipelines.guides.Guide`).
 
     Attributes:
         classifier: of noisy signals, which guides towards the request's `labels`, also where the model has none.
-        classifier_weight: 1 is Bayes' rule; more follows the classifier more closely.
         autoguidance: a smaller or less trained model of the same data, which sampling is guided away from.
-        autoguidance_weight: 1 is the model alone.
         embedding_guidance: an audio-text pair, which guides towards sounds that its text side finds similar to the
             prompt.
-        embedding_weight: nats per unit of cosine similarity.
     """
 
     classifier: "Guide | str | Path | None" = option(
         None, kind="model", help="Classifier of noisy signals that guides towards --label.", label="Classifier"
     )
+    autoguidance: "Guide | str | Path | None" = option(
+        None,
+        kind="model",
+        help="Model to guide away from: an earlier export of the same run, or a smaller model of the same data.",
+        label="Autoguidance",
+    )
+    embedding_guidance: "Guide | str | Path | None" = option(
+        None,
+        kind="model",
+        help="Audio-text pair that guides towards sounds similar to --prompt.",
+        label="Embedding guidance",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuideOptions(GuideModels):
+    """Other models that guide sampling, and their weights.
+
+    Attributes:
+        classifier, autoguidance, embedding_guidance: as of `GuideModels`.
+        classifier_weight: 1 is Bayes' rule; more follows the classifier more closely.
+        autoguidance_weight: 1 is the model alone.
+        embedding_weight: nats per unit of cosine similarity.
+    """
+
     classifier_weight: float | None = option(
         None,
         kind="number",
@@ -121,12 +143,6 @@ class GuideOptions:
         maximum=MAX_WEIGHT,
         default_help="1 with --classifier",
     )
-    autoguidance: "Guide | str | Path | None" = option(
-        None,
-        kind="model",
-        help="Model to guide away from: an earlier export of the same run, or a smaller model of the same data.",
-        label="Autoguidance",
-    )
     autoguidance_weight: float | None = option(
         None,
         kind="number",
@@ -135,12 +151,6 @@ class GuideOptions:
         minimum=-MAX_WEIGHT,
         maximum=MAX_WEIGHT,
         default_help="2 with --autoguidance",
-    )
-    embedding_guidance: "Guide | str | Path | None" = option(
-        None,
-        kind="model",
-        help="Audio-text pair that guides towards sounds similar to --prompt.",
-        label="Embedding guidance",
     )
     embedding_weight: float | None = option(
         None,

@@ -19,7 +19,7 @@ from audiodiff.errors import UserError
 from audiodiff.options import Option, option, options_of
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.edit_options import EditConfig
-from audiodiff.pipelines.guidance_options import GuideOptions
+from audiodiff.pipelines.guidance_options import GuideModels
 from audiodiff.pipelines.options import GenerationConfig, SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.rendering import generation, sidecar
@@ -57,14 +57,16 @@ def test_sidecars_record_every_option(make_music, tmp_path):
     assert set(command_options(GenerationConfig)) <= set(entries)
 
 
-def test_the_demo_has_a_control_for_every_option(make_prompted, tmp_path):
+def test_the_demo_has_a_control_for_every_option(make_prompted, make_classifier, tmp_path):
     pages = pytest.importorskip("audiodiff.demo.generator_page")
     vocoder_page = pytest.importorskip("audiodiff.demo.vocoder_page")
     model = make_prompted(scalars=("tempo",))
     model.save_pretrained(tmp_path)
-    app = pages.App(tmp_path, "cpu")
-    of_page = set(options_of(GenerationConfig)) - set(options_of(GuideOptions))  # folders of this machine
-    assert set(app.options) == of_page | set(model.condition_options())
+    guide = make_classifier(labels=("kick", "snare"))
+    guide.save_pretrained(tmp_path / "classifier")
+    guides = GuideModels(classifier=tmp_path / "classifier", autoguidance=tmp_path)
+    app = pages.App(tmp_path, "cpu", guides)
+    assert set(app.options) == set(options_of(GenerationConfig)) | set(model.condition_options())
     assert set(vocoder_page.App.options) == set(options_of(SynthesisOptions))
     assert set(pages.DEFAULTS) - {"conditions"} <= set(app.options)
 

@@ -1,0 +1,138 @@
+"""Guides on the page of a generator: the clip of the Python API and of the command line, and only what is offered."""
+
+import gradio as gr
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+from audiodiff.cli import build
+from audiodiff.demo import generator_page, serve
+from audiodiff.demo.guide_menu import NONE, GuideMenu
+from audiodiff.errors import UserError
+from audiodiff.models.audio_text_model import AudioTextModel
+from audiodiff.models.checkpoint import shipped
+from audiodiff.pipelines.audio_editor import AudioEditor
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.guidance_options import GuideModels, GuideOptions
+from audiodiff.pipelines.guides import Guide
+
+WEIGHTS = {"classifier": 60.0, "autoguidance": 4.0, "embedding_guidance": 60.0}
+SHORT = {"steps": 2, "seconds": 0.1, "seed": 4}
+
+
+@pytest.fixture(scope="module")
+def folders(make_music, make_classifier, audio_text_folder, tmp_path_factory):
+    """The model, and its guides by the names of their options."""
+    folder = tmp_path_factory.mktemp("guided")
+    make_music(1).save_pretrained(folder / "model")
+    worse = make_music(1)
+    with torch.no_grad():
+        for parameter in worse.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    worse.save_pretrained(folder / "autoguidance")
+    make_classifier().save_pretrained(folder / "classifier")
+    own = {name: folder / name for name in ("model", "autoguidance", "classifier")}
+    return own | {"embedding_guidance": audio_text_folder}
+
+
+@pytest.fixture(scope="module")
+def app(folders):
+    guides = {name: folder for name, folder in folders.items() if name != "model"}
+    return generator_page.App(folders["model"], "cpu", GuideModels(**guides))
+
+
+def request(app, **options):
+    """Samples and settings of a clip of the page."""
+    values = {**app.defaults, **SHORT, "labels": [], "prompt": "", **options}
+    answer = list(app.generate(*(values.get(name) for name in app.options), lambda *_, **__: None))[-1]
+    return torch.from_numpy(answer[1][1].astype("float32")).flatten() / 32767, answer[2]
+
+
+def conditions(name):
+    return {"labels": ["kick"]} | ({"prompt": "rain"} if name == "embedding_guidance" else {})
+
+
+def weight(name):
+    return {f"{name.removesuffix('_guidance')}_weight": WEIGHTS[name]}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_the_clip_is_that_of_the_api_and_of_the_command_line(app, folders, tmp_path, name):
+    found, settings = request(app, **conditions(name), **{name: str(folders[name])}, **weight(name))
+    generator = AudioGenerator.from_pretrained(folders["model"])
+    expected = generator.generate(**SHORT, **conditions(name), **{name: folders[name]}, **weight(name)).samples
+    torch.testing.assert_close(found, expected.flatten(), rtol=0, atol=1 / 32767)
+    assert (found - request(app, labels=["kick"])[0]).abs().max() > 1e-2
+    assert settings[name] == Guide.load(name, folders[name]).digest
+
+    flags = ["--steps", "2", "--seconds", "0.1", "--seed", "4", "--label", "kick", "--device", "cpu"]
+    flags += ["--prompt", "rain"] if name == "embedding_guidance" else []
+    guide = f"--{name.replace('_', '-')}"
+    flags += [guide, str(folders[name]), f"{guide.removesuffix('-guidance')}-weight", str(WEIGHTS[name])]
+    answer = CliRunner().invoke(build(), ["generate", "--model", str(folders["model"]), "--out", str(tmp_path), *flags])
+    assert answer.exit_code == 0, answer.output
+    written = torch.from_numpy(soundfile.read(tmp_path / "0000.wav", dtype="float32")[0])
+    torch.testing.assert_close(found, written, rtol=0, atol=2 / 32767)
+
+
+def test_a_guide_left_at_none_changes_nothing(app):
+    plain, settings = request(app, labels=["kick"])
+    assert settings["classifier"] is None and app.defaults["classifier"] == NONE
+    unchosen, _ = request(app, labels=["kick"], classifier=NONE, classifier_weight=5.0)
+    assert torch.equal(unchosen, plain)
+
+
+def test_labels_of_the_classifier_alone_are_offered(app, folders):
+    assert app.options["labels"].choices == ("kick", "snare", "bell")
+    guided, settings = request(app, labels=["bell"], classifier=str(folders["classifier"]), classifier_weight=60.0)
+    assert settings["guidance_scale"] == 1 and (guided - request(app)[0]).abs().max() > 1e-2
+    with pytest.raises(gr.Error, match="labels 'bell': unknown"):
+        request(app, labels=["bell"])
+
+
+def test_only_offered_names_are_loaded(app, tmp_path):
+    with pytest.raises(gr.Error, match=r"Classifier .*: unknown; choose among none") as error:
+        request(app, labels=["kick"], classifier=str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_an_edit_is_that_of_the_api(app, folders, recording):
+    from audiodiff.demo.editor_tab import DEFAULTS, EditorTab
+    from audiodiff.demo.uploads import read_upload
+
+    tab = EditorTab(lambda: app.generator, app.conditions, app.lock, app.menu)
+    given = {"steps": 2, "seed": 4, "labels": ["kick"], "classifier_weight": 60.0}
+    values = DEFAULTS | given | {"regions": "0.2:0.5", "classifier": str(folders["classifier"])}
+    answer = list(tab.edit(str(recording), *(values.get(name) for name in tab.options), lambda *_, **__: None))[-1]
+    editor = AudioEditor.from_pretrained(folders["model"])
+    audio = read_upload(str(recording), 10, channels=2)
+    expected = editor.edit(audio, regions=["0.2:0.5"], classifier=folders["classifier"], **given).samples
+    found = torch.from_numpy(answer[1][1].astype("float32")).T / 32767
+    torch.testing.assert_close(found.flatten(), expected.flatten(), rtol=0, atol=1 / 32767)
+    plain = editor.edit(audio, regions=["0.2:0.5"], **given | {"classifier_weight": None}).samples
+    assert (expected - plain).abs().max() > 1e-3
+
+
+def test_shipped_pairs_guide_every_generator(make_music):
+    menu = GuideMenu.for_model(make_music(1, labels=()))
+    assert list(menu.folders["embedding_guidance"]) == shipped(AudioTextModel.TYPE)
+    assert "autoguidance" not in menu.folders and list(menu.conditions({})) == ["prompt"]
+    offered = menu.options(dict.fromkeys(("guidance_scale", "negative")) | _declared(), {})
+    assert not {"guidance_scale", "negative", "autoguidance", "autoguidance_weight"} & set(offered)
+
+
+def test_guides_that_do_not_fit_are_refused_at_the_start(folders, make_classifier, model_folder, tmp_path):
+    make_classifier(channels=2).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"^classifier .*is for channels 2, not 1"):
+        serve.build(folders["model"], guides=GuideModels(classifier=tmp_path))
+    with pytest.raises(UserError, match=r"^classifier .*has no effect on a vocoder"):
+        serve.build(model_folder, guides=GuideModels(classifier=tmp_path))
+    answer = CliRunner().invoke(build(), ["demo", "--model", str(model_folder), "--classifier", str(tmp_path)])
+    assert answer.exit_code and str(answer.exception).startswith("--classifier ")
+
+
+def _declared():
+    from audiodiff.options import options_of
+
+    return options_of(GuideOptions)
