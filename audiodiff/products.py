@@ -9,7 +9,7 @@ AVX-512. Without, it would reorder them at every call, which takes longer than t
 import torch
 from torch import Tensor
 
-TYPICAL_ROWS = 256  # oneDNN chooses a layout for a number of rows; it serves any
+_TYPICAL_ROWS = 256  # oneDNN chooses a layout for a number of rows; it serves any
 
 
 def packs(weight: Tensor) -> bool:
@@ -36,7 +36,7 @@ class Factor:
     def __init__(self, matrix: Tensor):
         self.matrix = matrix
         columns = matrix.t().contiguous()
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(columns, TYPICAL_ROWS) if packs(matrix) else None
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(columns, _TYPICAL_ROWS) if packs(matrix) else None
 
     def __call__(self, rows: Tensor, bias: Tensor | None = None) -> Tensor:
         """Rows (..., K) times the matrix, plus a bias (N,): (..., N)."""

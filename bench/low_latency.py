@@ -8,6 +8,11 @@ exactly and with each look-ahead of `LOOK_AHEADS`, prints and writes `bench/resu
   level of the samples around; 1 is no seam, a click is far above.
 - *Speed*: processor time of one thread per second of audio (the real-time factor), and per chunk the first one's (how
   long after enough frames the first audio comes) and the longest one's. `latency` is chunk plus look-ahead.
+- *Steady*: the same of one stream of `--long` seconds, the clips one after the other: the real-time factor of its first
+  and of its last quarter, and the median, the 99th percentile and the longest of its chunks, beside what a chunk lasts.
+  A live stream keeps up where all of them are shorter than that.
+
+`--long 60 --limit 0` measures the long stream alone.
 """
 
 import argparse
@@ -33,6 +38,7 @@ from audiodiff.pipelines.vocoder import Vocoder
 
 RESULTS = Path(__file__).parent / "results" / "low_latency.md"
 LOOK_AHEADS = (0.02, 0.05, 0.1, 0.3)
+STEADY = (0.1, 0.3)
 
 
 class Row(NamedTuple):
@@ -114,20 +120,44 @@ def table(rows: dict[float | None, Row], vocoder: Vocoder) -> str:
     return "\n".join(lines)
 
 
+def steady(vocoder: Vocoder, recordings: list[Tensor], seconds: float, steps: int | None) -> str:
+    """Markdown table of one stream of so many seconds for each of `STEADY`."""
+    rate, hop = vocoder.sample_rate, vocoder.spec.hop_length
+    mel = torch.cat([vocoder.mel(io.Audio(recording, rate)) for recording in recordings], -1)
+    mel = mel.repeat(1, -(-int(seconds * rate / hop) // mel.shape[-1]))[:, : int(seconds * rate / hop)]
+    chunk = low_latency.CHUNK * hop / rate
+    heads = ["look-ahead, ms", "chunk, ms", "real-time factor", "first quarter", "last quarter"]
+    heads += ["median chunk, ms", "99 %, ms", "longest, ms"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'--:|' * len(heads)}"]
+    for look_ahead in STEADY:
+        _, work = streamed(vocoder, mel, 0, steps, look_ahead)
+        quarter = len(work) // 4
+        factors = (sum(part) / (len(part) * chunk) for part in (work, work[:quarter], work[-quarter:]))
+        spread = (1000 * float(value) for value in (np.median(work), np.quantile(work, 0.99), max(work)))
+        cells = [f"{1000 * look_ahead:.0f}", f"{1000 * chunk:.0f}", *(f"{factor:.3f}" for factor in factors)]
+        lines.append(f"| {' | '.join([*cells, *(f'{value:.1f}' for value in spread)])} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="speech-16k", help="folder or name of a vocoder")
     parser.add_argument("--data", required=True, help="manifest of held-out recordings, or its folder")
-    parser.add_argument("--limit", type=int, default=10, help="clips")
+    parser.add_argument("--limit", type=int, default=10, help="clips; 0: the long stream alone, nothing written")
+    parser.add_argument("--long", type=float, default=60, help="seconds of the long stream (default: 60)")
     parser.add_argument("--steps", type=int, help="denoising steps (default: the model's)")
     parser.add_argument("--quick", action="store_true", help="one clip, no output: checks that it runs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     vocoder, manifest = Vocoder.from_pretrained(arguments.model), Manifest.load(arguments.data)
-    clips, _ = choose(manifest, ("validation", "test"), 1 if arguments.quick else arguments.limit)
+    clips, _ = choose(manifest, ("validation", "test"), 1 if arguments.quick else arguments.limit or 10)
     recordings = [io.read(manifest.path(clip), vocoder.sample_rate).samples for clip in clips]
     vocoder.generate(vocoder.mel(io.Audio(recordings[0], vocoder.sample_rate)), 1)  # fills caches
+    long = steady(vocoder, recordings, 2 if arguments.quick else arguments.long, arguments.steps)
+    print(long)
+    if not arguments.limit:
+        return
     rows: dict[float | None, Row] = {}
     for look_ahead in (None, *LOOK_AHEADS):
         rows[look_ahead] = measure(vocoder, recordings, look_ahead, arguments.steps)
@@ -142,7 +172,7 @@ def main() -> None:
         f"{sum(map(len, recordings)) / vocoder.sample_rate:.0f} s, list {clip_list_hash(clips)[:12]}. Differences are "
         "paired, with 95% bootstrap intervals over clips."
     )
-    write_text(RESULTS, f"# Low-latency streaming\n\n{facts}\n\n{subject}\n\n{table(rows, vocoder)}\n")
+    write_text(RESULTS, f"# Low-latency streaming\n\n{facts}\n\n{subject}\n\n{table(rows, vocoder)}\n\n{long}\n")
     print(f"written: {RESULTS}")
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audiodiff.products import TYPICAL_ROWS, Factor, packs, reads
+from audiodiff.products import Factor, packs, reads
 
 
 class FrameConv1d(nn.Conv1d):
@@ -54,9 +54,9 @@ class FrameConv1d(nn.Conv1d):
         if differentiates:
             if torch.is_autocast_enabled("cpu"):
                 return self._one_product(x.transpose(1, 2))
-            return super().forward(x.contiguous()) if x.dtype != torch.float32 else self._image(x)
+            return self._pointwise(x) if self.kernel_size == (1,) else super().forward(x.contiguous())
         if self._packed is not None and self._packed.serves(self, x):
-            return self._packed(x, self.bias)
+            return self._packed(self, x)
         frames, weight, bias = x.transpose(1, 2), self.weight, self.bias
         if torch.is_autocast_enabled("cpu"):
             half = torch.get_autocast_dtype("cpu")
@@ -74,14 +74,13 @@ class FrameConv1d(nn.Conv1d):
         """For copies and other processes, which pack their own weights."""
         return {**self.__dict__, "_packed": None}
 
-    def _image(self, x: Tensor) -> Tensor:
-        """The convolution of a channels-last image one pixel high, which oneDNN computes in that layout."""
-        frames = x.transpose(1, 2).contiguous()
-        # One thread and a small batch of one tap are given to oneDNN only if dilated, which means nothing to one tap.
-        dilation = 2 if self.kernel_size == (1,) else self.dilation[0]
-        image, taps = frames.transpose(1, 2)[:, :, None], self.weight[:, :, None]
-        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
-        return nn.functional.conv2d(image, taps, self.bias, stride, padding, (dilation, dilation))[:, :, 0]
+    def _pointwise(self, x: Tensor) -> Tensor:
+        """The convolution of one tap, at twice the rate of PyTorch's own choice for one thread.
+
+        One thread and a batch below 16 are given to oneDNN only if dilated, which means nothing to one tap.
+        """
+        dilation = 2 if packs(self.weight) else 1
+        return nn.functional.conv1d(x.contiguous(), self.weight, self.bias, dilation=dilation)
 
     def _one_product(self, frames: Tensor) -> Tensor:
         """All taps of a frame side by side: one product, and two for its gradients.
@@ -116,8 +115,10 @@ class FrameConv1d(nn.Conv1d):
 
 
 class _Packed:
-    """The weights of a convolution as oneDNN reads them: those of a product of rows for one tap or folded frames, else
-    those of a convolution of channels-last images one pixel high.
+    """The weights of a convolution as those of one product of rows: all taps of a frame side by side.
+
+    (A convolution of oneDNN would copy nothing, but it reads another layout for short clips and reorders the weights
+    for them at every call, which takes a hundred times as long as the products.)
 
     Args:
         conv: it serves as long as the weights are those that were packed.
@@ -126,28 +127,27 @@ class _Packed:
     @torch.no_grad()
     def __init__(self, conv: FrameConv1d):
         self.source, self.state = conv.weight, _state(conv.weight)
-        (kernel,), (self.fold,), (dilation,) = conv.kernel_size, conv.stride, conv.dilation
-        self.factor: Factor | None = None
-        if kernel == self.fold:
-            self.factor = Factor(conv.weight.permute(2, 1, 0).flatten(0, 1))
-        else:
-            taps, self.geometry = conv.weight[:, :, None].contiguous(), ([0, conv.padding[0]], [1, 1], [1, dilation])
-            size = [1, conv.in_channels, 1, TYPICAL_ROWS]
-            self.taps = torch.ops.mkldnn._reorder_convolution_weight(taps, *self.geometry, 1, size)
+        self.factor = Factor(conv.weight.permute(2, 1, 0).flatten(0, 1))
 
     def serves(self, conv: FrameConv1d, x: Tensor) -> bool:
         """Whether the weights are still those of `conv`, and can be applied to x (B, C, F)."""
         return conv.weight is self.source and _state(conv.weight) == self.state and reads(x)
 
-    def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        frames = x.transpose(1, 2)
-        if self.factor is not None:
-            whole = frames[:, : frames.shape[1] // self.fold * self.fold]
-            rows = whole if self.fold == 1 else whole.reshape(len(x), -1, self.fold * x.shape[1])
-            return self.factor(rows, bias).transpose(1, 2)
-        image = frames.contiguous().transpose(1, 2)[:, :, None]
-        convolve = torch.ops.mkldnn._convolution_pointwise
-        return convolve(image, self.taps, bias, *self.geometry, 1, "none", [], "")[:, :, 0]
+    def __call__(self, conv: FrameConv1d, x: Tensor) -> Tensor:
+        frames, (count,), (stride,), (dilation,) = x.transpose(1, 2), conv.kernel_size, conv.stride, conv.dilation
+        if stride > 1:
+            whole = frames[:, : frames.shape[1] // stride * stride]
+            frames = whole.reshape(len(x), -1, stride * x.shape[1])
+        elif count > 1:
+            frames = _taps(frames, count, dilation)
+        return self.factor(frames, conv.bias).transpose(1, 2)
+
+
+def _taps(frames: Tensor, count: int, dilation: int) -> Tensor:
+    """Frames (B, F, C), zero beyond their ends, to (B, F, K C): of K frames a dilation apart, around each."""
+    margin, size = count // 2 * dilation, frames.shape[1]
+    padded = nn.functional.pad(frames, (0, 0, margin, margin))
+    return torch.cat([padded[:, k * dilation : k * dilation + size] for k in range(count)], -1)
 
 
 def _state(weight: Tensor) -> tuple[int, int | None]:
@@ -156,13 +156,11 @@ def _state(weight: Tensor) -> tuple[int, int | None]:
 
 
 class _Taps(torch.autograd.Function):
-    """Frames (B, F, C), zero beyond their ends, to (B, F, K C): of K frames a dilation apart, around each."""
+    """`_taps` with its gradient."""
 
     @staticmethod
     def forward(frames: Tensor, count: int, dilation: int) -> Tensor:
-        margin, size = count // 2 * dilation, frames.shape[1]
-        padded = nn.functional.pad(frames, (0, 0, margin, margin))
-        return torch.cat([padded[:, k * dilation : k * dilation + size] for k in range(count)], -1)
+        return _taps(frames, count, dilation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -91,7 +91,8 @@ def test_excitation_is_that_of_the_conditioner(frames, blocks, seed):
     values = {**spec.to_dict(), "offset": spec.offset}
     found = runner.excitation(mel[0].numpy(), frames * spec.hop_length, values, arrays)
     expected = conditioner.synthesize(mel, frames * spec.hop_length)[0, 0].numpy()
-    assert np.abs(found - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())  # its pitch is in float32
+    # Its pitch is in float32, here with bins a quarter of an octave apart.
+    assert np.abs(found - expected).max() < 1e-3 * max(1.0, np.abs(expected).max())
 
 
 @pytest.fixture
