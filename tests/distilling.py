@@ -1,12 +1,14 @@
 """A model of Gaussian signals whose network is a gain for each noise level: students of it are known in closed form."""
 
 import functools
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 
 from audiodiff.diffusion.denoiser import Denoiser
 from audiodiff.diffusion.objective import Objective, V
+from audiodiff.diffusion.samplers import presets
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.nn.condition import Condition
 from audiodiff.training.batch_random import BatchRandom
@@ -29,6 +31,7 @@ class Gains(nn.Module):
         x0 = alpha * DEVIATION**2 / (alpha**2 * DEVIATION**2 + sigma**2)
         noise = torch.where(sigma > 0, (1 - alpha * x0) / sigma.clamp(min=1e-12), 0.0)
         self.gain = nn.Parameter(objective.target(x0, noise, alpha, sigma))
+        self.frontend = SimpleNamespace(channels=1)
         self.register_buffer("log_snr", _COSINE.log_snr(t, torch.float64).clamp(-20, 20))
 
     def forward(self, x: Tensor, log_snr: Tensor, cond=None) -> Tensor:
@@ -50,6 +53,9 @@ class Signals(nn.Module):
 
     network = property(lambda self: self.denoiser.network)
     schedule = property(lambda self: self.denoiser.schedule)
+
+    def sampler_for(self, steps: int):
+        return presets.build(self.sampler, steps)
 
     def trainable_parameters(self):
         return self.network.parameters()

@@ -5,7 +5,7 @@ A guided denoiser takes two evaluations a step. A student learns its result as o
 zero makes the student begin as the model that it is taught by.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -72,3 +72,8 @@ class Guidance(Conditioner):
         if self.name not in batch:
             return Condition()
         return Condition(global_embedding=self.embed(batch[self.name].to(self.embed.project.weight.device)))
+
+
+def guidance_condition(conditioners: Iterable[nn.Module]) -> Guidance | None:
+    """The condition of the guidance scale among others; None if there is none."""
+    return next((one for one in conditioners if isinstance(one, Guidance)), None)

@@ -1,8 +1,9 @@
 """Steering of generation: from the conditions and guidance of a request to a denoiser and its condition.
 
 A prompt of several parts (`text.prompt`) is composed of as many conditions (`diffusion.guidance.composition`). Guidance
-comes around the composition, and takes the negative prompt for its unconditional side, or no condition at all. Other
-models that guide (`pipelines.guides`) come around both.
+comes around the composition, and takes the negative prompt for its unconditional side, or no condition at all; of a
+model that it is distilled into, the scale is a condition instead. Other models that guide (`pipelines.guides`) come
+around both.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 
+from audiodiff.conditioners.guidance import guidance_condition
 from audiodiff.conditioners.registry import requested
 from audiodiff.diffusion.guidance.composition import Composed, Composition, window_weights
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
@@ -60,13 +62,28 @@ class Steering:
             UserError: the model does not have or take a condition, the prompt is none, or guidance has no condition.
         """
         setting, negative = guidance_of(self.config, self.model), self._negative()
+        if self._distilled:
+            self._check_distilled(setting, negative)
         condition = self._condition()
         windows = denoiser.around if isinstance(denoiser, Windowed) else None
         if isinstance(condition, Composition):
             denoiser = Composed(denoiser)
-        if setting.scale != 1:
+        if setting.scale != 1 and not self._distilled:
             denoiser = setting.guide(denoiser, self._embed(negative))
         return guide(self, denoiser, setting, windows), condition
+
+    @property
+    def _distilled(self) -> bool:
+        """Whether the guidance scale is a condition of the model."""
+        return guidance_condition(self.model.conditioners) is not None
+
+    def _check_distilled(self, setting: GuidanceSetting, negative: Mapping[str, Any]) -> None:
+        """Refuse what guidance that is distilled into the model cannot do: it has no unconditional side."""
+        given = {"negative": negative, "guidance_rescale": setting.rescale, "guidance_interval": setting.interval}
+        for name, value in given.items():
+            if value:
+                problem = "guidance is distilled into this model, with its scale alone"
+                raise UserError(name, problem, "leave it out, or use the model that it was taught by")
 
     def conditions(self) -> dict[str, Any]:
         """Conditions of the request that the model is conditioned on."""
@@ -128,7 +145,9 @@ class Steering:
     def _embed(self, conditions: Mapping[str, Any]) -> Condition:
         length = min(self.frames, self.window) * self.model.stride / self.model.sample_rate
         # Without a length the model decides: a short sound is followed by silence.
-        implied = {"seconds": length} if self.fixes_length else {}
+        implied: dict[str, Any] = {"seconds": length} if self.fixes_length else {}
+        if self._distilled:
+            implied["guidance_scale"] = guidance_of(self.config, self.model).scale
         batch = self.model.parse_conditions(conditions, self.clips, implied)
         with self.context:
             return self.model.embed_condition(batch)

@@ -14,7 +14,7 @@ import lightning
 from torch import Tensor
 
 from audiodiff.audio.spectral import multi_resolution_stft
-from audiodiff.conditioners.guidance import Guidance
+from audiodiff.conditioners.guidance import Guidance, guidance_condition
 from audiodiff.diffusion.clips import clip_mean, column
 from audiodiff.models.acoustic_model import AcousticModel, Prosody
 from audiodiff.models.audio_model import AudioModel
@@ -96,7 +96,7 @@ class AudioExamples(Examples):
             x, y, scale = signals
             return multi_resolution_stft(x, y, scale=scale).unflatten(0, (len(x0), -1)).mean(1)
 
-        guided = guidance_of(model)
+        guided = guidance_condition(model.conditioners)
         if guided is None:
             return Example(x0, model.embed_condition(given), distance)
         scale = guided.draw(len(x0), random).to(x0)
@@ -192,11 +192,6 @@ def euclidean(x: Tensor, y: Tensor, scale: Tensor, samples: Tensor | None = None
     squares = clip_mean((x - y).square(), samples)
     # The root has no finite slope at 0.
     return (squares / clip_mean(scale.square(), samples).clamp(min=1e-8) + 1e-12).sqrt()
-
-
-def guidance_of(model: DiffusionModel) -> Guidance | None:
-    """The condition of the guidance scale, if the model has it."""
-    return next((one for one in model.conditioners if isinstance(one, Guidance)), None)
 
 
 def examples_of(model: DiffusionModel) -> Examples | None:

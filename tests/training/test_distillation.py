@@ -2,19 +2,24 @@
 
 import copy
 import io
+import math
 
 import pytest
 import torch
-from distilling import DEVIATION, module, steps
+from distilling import DEVIATION, gather, module, steps
 
+from audiodiff.conditioners.guidance import Guidance
 from audiodiff.diffusion.distillation import two_step_target
 from audiodiff.diffusion.objective import X0, Epsilon, V
 from audiodiff.diffusion.samplers.consistency import Consistency
 from audiodiff.diffusion.samplers.multistep import Multistep
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
+from audiodiff.training.discriminators import Discriminator
+from audiodiff.training.tasks.adversarial import AdversarialTask, relativistic_loss
 from audiodiff.training.tasks.consistency_distillation import ConsistencyDistillationTask
 from audiodiff.training.tasks.consistency_training import ConsistencyTrainingTask
+from audiodiff.training.tasks.energy_distance import EnergyDistanceTask
 from audiodiff.training.tasks.progressive import ProgressiveTask
 
 X1 = torch.randn(4, 1, 16, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
@@ -22,6 +27,8 @@ TASKS = {
     "progressive": lambda: ProgressiveTask("teacher", 8, 1, stage_steps=3),
     "consistency distillation": lambda: ConsistencyDistillationTask("teacher", doubling_steps=2, target_decay=0.9),
     "consistency training": lambda: ConsistencyTrainingTask(doubling_steps=2, target_decay=0.5),
+    "energy distance": lambda: EnergyDistanceTask(),
+    "adversarial": lambda: AdversarialTask("teacher", discriminator="stft"),
 }
 
 
@@ -148,6 +155,87 @@ def test_another_teacher_or_a_damaged_one_is_refused():
     ProgressiveTask(None, 4, 1).load_state_dict(state)  # the folder's name is not needed
 
 
+def test_the_gradients_of_the_relativistic_game_are_known():
+    """d/dD(y) of the generator's loss is -sigmoid(D(x) - D(y)), and of the discriminator's the opposite side's."""
+    real, fake = torch.tensor([0.3, -1.0, 2.0]), torch.tensor([0.1, 1.5, 2.0])
+    scores = [real.clone().requires_grad_(), fake.clone().requires_grad_()]
+    generator = torch.autograd.grad(relativistic_loss(scores[0], scores[1]).sum(), scores)
+    assert torch.allclose(generator[1], -torch.sigmoid(real - fake)) and torch.allclose(generator[0], -generator[1])
+    discriminator = torch.autograd.grad(relativistic_loss(scores[1], scores[0]).sum(), scores)
+    assert torch.allclose(discriminator[0], -torch.sigmoid(fake - real))
+    assert float(relativistic_loss(real, real).mean()) == pytest.approx(math.log(2))
+
+
+def test_the_generator_s_gradient_is_that_of_a_linear_discriminator():
+    """D(x) = w mean(x): d L / d y = -sigmoid(D(x) - D(y)) w alpha / samples, alpha of the level that D sees."""
+    training = module(AdversarialTask("teacher", steps=(1,), discriminator="stft"))
+    task, weight = training.task, 0.7
+
+    class Linear(Discriminator):
+        def score(self, x_t, t, condition):
+            self.alpha = Cosine().alpha(t, torch.float64)
+            return weight * x_t.mean((1, 2))
+
+    task._discriminator = linear = Linear(task.teacher.model)
+    seen, generate = {}, task._generate
+
+    def spy(*arguments):
+        generated, t, share = generate(*arguments)
+        seen["y"] = generated
+        generated.retain_grad()
+        return generated, t, share
+
+    task._generate = spy
+    views = linear.views
+    linear.views = lambda *arguments: seen.setdefault("scores", views(*arguments))
+    loss = training.compute_loss({"waveform": torch.zeros(6, 1, 16)}, "draw 0")["loss"]
+    loss.backward()
+    real, fake = (score.detach() for score in seen["scores"])
+    expected = -torch.sigmoid(real - fake) * weight * linear.alpha / 16 / 6
+    assert torch.allclose(seen["y"].grad[:, 0], expected[:, None].expand(-1, 16))
+
+
+def test_a_discriminator_that_sees_the_same_twice_has_no_gradient():
+    training = module(AdversarialTask("teacher", discriminator="stft", penalty=0.0))
+    task = training.task
+    task._generate = lambda model, example, random: (example.x0, None, None)
+    before = copy.deepcopy(task.discriminator.trained.state_dict())
+    task.on_step_start(training.model, {"waveform": torch.zeros(4, 1, 16)}, training._random("step", 1), gather)
+    assert all(not one.grad.abs().max() > 1e-9 for one in task.discriminator.trained.parameters())
+    assert before.keys() == task.discriminator.trained.state_dict().keys()
+
+
+def test_the_step_of_a_discriminator_separates_pairs_and_leaves_the_student_alone():
+    training = module(AdversarialTask("teacher", discriminator="stft", discriminator_lr=1e-3, penalty=0.0))
+    task, model, batch = training.task, training.model, {"waveform": torch.zeros(64, 1, 16)}
+    with torch.no_grad():
+        model.network.gain.zero_()  # v = 0: the estimate is the noisy signal, scaled
+    gains = model.network.gain.clone()
+
+    def margin() -> float:
+        return sum(training.compute_loss(batch, f"draw {number}")["margin"].item() for number in range(3)) / 3
+
+    before = margin()
+    for number in range(6):
+        task.on_step_start(model, batch, training._random(f"step {number}", 1), gather)
+    assert margin() > 0.1 > before
+    assert torch.equal(gains, model.network.gain) and model.network.gain.grad is None
+
+
+def test_the_energy_distance_finds_the_deviation_of_the_data():
+    """One step scales noise by -v(1); the distance has its minimum where the outputs are as wide as the data."""
+    training = module(EnergyDistanceTask(steps=(1,)))
+    with torch.no_grad():
+        training.model.network.gain[-1] = -0.2
+    optimizer = training.configure_optimizers()
+    steps(training, optimizer, 0, 150, clips=64, decay=lambda number: 0.05 * 0.98**number)
+    assert abs(training.model.network.gain[-1].item()) == pytest.approx(DEVIATION, abs=0.05)
+    collapsed = module(EnergyDistanceTask(steps=(1,), repulsion=0.0))
+    optimizer = collapsed.configure_optimizers()
+    steps(collapsed, optimizer, 0, 150, clips=64, decay=lambda number: 0.05 * 0.98**number)
+    assert abs(collapsed.model.network.gain[-1].item()) < 0.1  # the mean of all signals
+
+
 BAD = [
     (lambda: ProgressiveTask("t", 16, 3), "student_steps 3.*not task.teacher_steps=16 halved.*8 or 4 or 2 or 1"),
     (lambda: ProgressiveTask("t", 16, 16), "student_steps 16"),
@@ -156,6 +244,11 @@ BAD = [
     (lambda: ConsistencyTrainingTask(intervals=(20, 10)), "intervals .20, 10."),
     (lambda: ConsistencyTrainingTask(steps=()), "task.steps"),
     (lambda: ConsistencyDistillationTask("t", teacher_order=3), "teacher_order 3"),
+    (lambda: AdversarialTask("t", discriminator="gan"), "discriminator 'gan': is unknown.*features or stft"),
+    (lambda: AdversarialTask("t", steps=()), "task.steps"),
+    (lambda: EnergyDistanceTask(steps=()), "task.steps"),
+    (lambda: Guidance(4.0, 1.0), "guidance range 4 to 1: is reversed"),
+    (lambda: Guidance(2.0, 4.0), "guidance range 2 to 4: does not include 1"),
 ]
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import lightning
 from torch import Tensor, nn
 
-from audiodiff.conditioners.guidance import Guidance
+from audiodiff.conditioners.guidance import Guidance, guidance_condition
 from audiodiff.diffusion.grids.grid import uniform_t
 from audiodiff.diffusion.grids.stored import StoredGrid
 from audiodiff.diffusion.timestep_sampling import LowDiscrepancy, Uniform
@@ -19,7 +19,7 @@ from audiodiff.models.diffusion_model import DiffusionModel
 from audiodiff.models.distillation import Distillation
 from audiodiff.ranges import NonNegativeFloat, UnitInterval
 from audiodiff.training.batch_random import BatchRandom
-from audiodiff.training.examples import Example, Examples, examples_of, guidance_of
+from audiodiff.training.examples import Example, Examples, examples_of
 from audiodiff.training.tasks.task import Task
 from audiodiff.training.teacher import Teacher
 
@@ -74,7 +74,7 @@ class DistillationTask(Task):
         if self.SAMPLER is not None and model.sampler != self.SAMPLER:
             problem = f"a student of this task is sampled with {self.SAMPLER}"
             raise UserError(f"sampler.name {model.sampler}", problem, f"set sampler={self.SAMPLER}")
-        self.check_guidance(guidance_of(model))
+        self.check_guidance(guidance_condition(model.conditioners))
         self.prepare_networks(model)
         self.state(model)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audiodiff.conditioners.guidance import Guidance
+from audiodiff.conditioners.guidance import Guidance, guidance_condition
 from audiodiff.diffusion.clips import clip_mean, column
 from audiodiff.diffusion.distillation import add_noise
 from audiodiff.diffusion.timestep_sampling import Uniform
@@ -22,7 +22,6 @@ from audiodiff.errors import UserError
 from audiodiff.models.diffusion_model import DiffusionModel
 from audiodiff.ranges import NonNegativeFloat, UnitInterval
 from audiodiff.training.batch_random import BatchRandom
-from audiodiff.training.examples import guidance_of
 from audiodiff.training.tasks.distillation import DistillationTask
 from audiodiff.training.tasks.task import mean_loss
 
@@ -50,7 +49,7 @@ class GuidanceTask(DistillationTask):
 
     def trainable_parameters(self, model: DiffusionModel) -> Iterable[nn.Parameter]:  # type: ignore[override]
         """Those of the network, and of the embedding of the guidance scale."""
-        guidance = guidance_of(model)
+        guidance = guidance_condition(model.conditioners)
         return chain(super().trainable_parameters(model), () if guidance is None else guidance.parameters())
 
     def check_guidance(self, guidance: Guidance | None) -> None:
