@@ -16,6 +16,8 @@ from audiodiff.models.codec import Codec
 from audiodiff.nn.autoencoder import Autoencoder
 
 RECIPES = {
+    *("drums_adversarial", "drums_consistency", "drums_consistency_training", "drums_energy", "drums_guidance"),
+    "drums_progressive",
     *("audio_text", "autoencoder", "drums", "music_latent", "music_uncond", "noisy_classifier", "sounds"),
     *("speech_few_step", "speech_mel", "speech_mel_24k", "speech_mel_long", "speech_own_voice"),
     *("speech_text", "super_resolution"),
@@ -39,6 +41,12 @@ FAMILIES = (
     ("model=noisy_classifier", "network=classifier", "data=audio", "task=classification", "callbacks=classifier"),
     ("model=noisy_classifier", "network=latent_classifier", "data=latents", "task=classification"),
     ("task=few_step", "sampler=ddim"),
+    ("model=guided_audio", "network=music", "data=audio", "task=guidance", "callbacks=audio"),
+    ("model=audio", "network=music", "data=audio", "task=progressive", "sampler=ddim", "lr_schedule=staged_linear"),
+    ("model=audio", "network=music", "data=audio", "task=consistency_distillation", "sampler=consistency"),
+    ("model=audio", "network=music", "data=audio", "task=consistency_training", "sampler=consistency"),
+    ("model=audio", "network=music", "data=audio", "task=adversarial", "sampler=consistency"),
+    ("model=audio", "network=music", "data=audio", "task=energy_distance", "sampler=ddim"),
     ("audio=speech_16k_fine", "model=upsampler", "network=upsampler", "task=upsampling", "callbacks=upsampler"),
     ("audio=speech_16k_fine", "model=upsampler", "network=upsampler", "task=few_step_upsampling", "sampler=ddim"),
     ("audio=vocos_24k", "model=acoustic", "network=mel", "data=sentences", "task=acoustic", "callbacks=acoustic"),

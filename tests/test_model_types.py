@@ -15,6 +15,7 @@ TABLES = [
     ("audiodiff.export.onnx", "DESCRIBED"),
     ("audiodiff.evaluation.compression", "COMPARISONS"),
     ("audiodiff.fine_tuning", "RECIPES"),
+    ("audiodiff.training.examples", "EXAMPLES"),
     ("audiodiff.demo.serve", "PAGES"),
 ]
 

@@ -22,7 +22,7 @@ CARD = """{metadata}
 Trained with audiodiff {version} for {steps} optimizer steps on {data}: {audio_hours:.2f} hours of audio in
 {minutes:.1f} minutes of wall time on {hardware}.
 
-{earlier}{use}
+{distillation}{earlier}{use}
 
 Data licenses: {licenses}
 """
@@ -86,10 +86,19 @@ def export(
     licenses = data_licenses(training)
     words = {"licenses": "; ".join(licenses) or "not stated", "earlier": format_stages(stages)}
     words["metadata"] = metadata(text.tag, licenses)
+    words["distillation"] = format_distillation(module.model)
     card = CARD.format(**training | asdict(text) | words)
     module.model.save_pretrained(Path(folder) / "model", training, card)
     if history is not None and training["minutes"] >= _last_saved(Path(folder)) + history:
         module.model.save_pretrained(Path(folder) / HISTORY / f"step_{trainer.global_step:09d}", training, card)
+
+
+def format_distillation(model) -> str:
+    """What a student is distilled for, as a paragraph of its card; "" of other models."""
+    distillation = getattr(model, "distillation", None)
+    if distillation is None:
+        return ""
+    return f"Distilled: {distillation}. Other steps sound worse, and samplers that combine estimates are refused.\n\n"
 
 
 def _last_saved(folder: Path) -> float:
