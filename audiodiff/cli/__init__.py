@@ -32,6 +32,7 @@ VERBS = (
     "publish",
     "export",
     "compress",
+    "merge",
     "demo",
     "info",
     "doctor",

@@ -23,3 +23,14 @@ def output_folder(model: Path, out: Path | None) -> Path:
     if out and (out / "config.json").exists() and out.resolve() != folder.resolve():
         raise UserError(out, "holds a model already", "choose another --out")
     return out or model
+
+
+def new_folder(out: Path) -> Path:
+    """The folder of a new model.
+
+    Raises:
+        UserError: it holds a model already.
+    """
+    if (out / "config.json").exists():
+        raise UserError(out, "holds a model already", "choose another --out")
+    return out

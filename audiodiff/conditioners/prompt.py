@@ -9,6 +9,9 @@ The mean of the static embeddings is the sentence vector because nothing was gai
 sounds, each finds its paraphrase among all in 73 % of cases, and in 72 % with the universal sentence encoder, whose
 weights are another 32 MB (recall at 5: 89 and 98 %).
 
+New words, placeholders such as `<my-drum>`, have vectors that are learned (textual inversion, Gal et al. 2022, arXiv
+2208.01618): of an adapter (`learn`), or of the model itself. A text around them is tokenized part by part.
+
 An empty prompt is unconditional: it has no valid token, and its embedding is zero. Dropout in training replaces
 captions by it.
 """
@@ -17,7 +20,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,7 @@ from audiodiff.nn.condition import Condition
 from audiodiff.nn.prompt_encoder import PromptEncoder
 from audiodiff.options import Option
 from audiodiff.ranges import NonNegative, Positive
+from audiodiff.text.placeholder import find_placeholders, is_placeholder, split_placeholders
 from audiodiff.text.prompt import check_length
 from audiodiff.text.static_embedding import SOURCES, StaticEmbedding, content_words, load_embedding, normalize
 
@@ -48,9 +51,12 @@ class Prompt(Conditioner):
         source: name of the static embeddings.
         digest: SHA-256 of the static embeddings that the weights were trained with; empty: those that are installed.
         words: that training captions have, for warnings of others; empty: not known.
+        placeholders: new words whose vectors are among the weights.
+        placeholder_tokens: how many vectors each of them has.
 
     Raises:
-        ValueError: the heads do not divide the channels, or a word is not valid Unicode.
+        ValueError: the heads do not divide the channels, a word is not valid Unicode, or a placeholder is none, or
+            there twice.
     """
 
     name = "prompt"
@@ -66,6 +72,8 @@ class Prompt(Conditioner):
         source: str = "wordllama-l2-256",
         digest: str = "",
         words: Sequence[str] = (),
+        placeholders: Sequence[str] = (),
+        placeholder_tokens: Sequence[Positive] = (),
     ):
         super().__init__()
         self.token_channels, self.embedding, self.layers = token_channels, embedding, layers
@@ -78,6 +86,48 @@ class Prompt(Conditioner):
             nn.Linear(_VECTOR, embedding, bias=False), nn.SiLU(), nn.Linear(embedding, embedding, bias=False)
         )
         nn.init.zeros_(self.sentence[-1].weight)  # type: ignore[arg-type]
+        self.vectors = nn.ParameterDict()
+        if len(placeholders) != len(placeholder_tokens):
+            raise ValueError("placeholders and placeholder_tokens differ in length")
+        for word, count in zip(placeholders, placeholder_tokens, strict=True):
+            self.learn(word, torch.empty(count, _VECTOR))
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """New words that have vectors."""
+        return tuple(self.vectors)
+
+    @property
+    def placeholder_tokens(self) -> tuple[int, ...]:
+        """How many vectors each of them has."""
+        return tuple(map(len, self.vectors.values()))
+
+    def learn(self, word: str, vectors: Tensor) -> nn.Parameter:
+        """Give a new word its vectors (N, 256), entries of about unit variance; the parameter that holds them.
+
+        Raises:
+            ValueError: the word is no placeholder or has vectors already, or the vectors have another width or are too
+                many.
+        """
+        if not is_placeholder(word):
+            raise ValueError(f"{word!r:.40} is not written as small letters, digits, - and _ in < >")
+        if word in self.vectors:
+            raise ValueError("is known already")
+        if vectors.ndim != 2 or vectors.shape[1] != _VECTOR or not 1 <= len(vectors) <= self.max_tokens:
+            raise ValueError(f"has vectors {tuple(vectors.shape)}, expected 1 to {self.max_tokens} of {_VECTOR}")
+        self.vectors[word] = nn.Parameter(vectors.to(self.encoder.positions), self.encoder.positions.requires_grad)
+        return self.vectors[word]
+
+    def initial_vectors(self, text: str, count: int) -> Tensor:
+        """Vectors (count, 256) to begin a new word with: those of the tokens of a text that means the like, in turn.
+
+        Raises:
+            UserError: the text is empty, or as `table`.
+        """
+        found = torch.from_numpy(self.table.vectors(normalize(text), count))
+        if not len(found):
+            raise UserError("adapter.initial", "is empty", "name the kind of sound, such as drum")
+        return found[torch.arange(count) % len(found)]
 
     @property
     def digest(self) -> str:
@@ -127,6 +177,7 @@ class Prompt(Conditioner):
             raise UserError(f"text embedding {self.source}", problem, fix)
         if trained.digest != self.digest:
             raise _other_embedding(trained.source)
+        self.words = tuple(sorted({*self.words, *trained.words}))
 
     def parse(self, request: Mapping[str, Any]) -> str:
         """The requested prompt, normalized.
@@ -163,23 +214,42 @@ class Prompt(Conditioner):
         if "prompt" not in batch:
             return Condition()
         texts, weight = batch["prompt"], self.encoder.positions
-        vectors = np.zeros((len(texts), self.max_tokens, _VECTOR), np.float32)
+        vectors = torch.zeros(len(texts), self.max_tokens, _VECTOR)
         mask = torch.zeros(len(texts), self.max_tokens, dtype=torch.bool)
-        means = np.zeros((len(texts), _VECTOR), np.float32)
+        means = torch.zeros(len(texts), _VECTOR)
+        placeholders: dict[int, tuple[Tensor, Tensor]] = {}
         for row, text in enumerate(texts):
-            if text:
-                found = self.table.vectors(text, self.max_tokens)
-                vectors[row, : len(found)], means[row] = found, self.table.mean(text)
+            if any(word in self.vectors for word in find_placeholders(text)):
+                placeholders[row] = self._read(text)
+                mask[row, : len(placeholders[row][0])] = True
+            elif text:
+                found = torch.from_numpy(self.table.vectors(text, self.max_tokens))
+                vectors[row, : len(found)] = found
+                means[row] = torch.from_numpy(self.table.mean(text))
                 mask[row, : len(found)] = True
-        mask = mask.to(weight.device)
-        tokens = self.encoder(torch.from_numpy(vectors).to(weight), mask)
+        mask, vectors, means = mask.to(weight.device), vectors.to(weight), means.to(weight)
+        for row, (found, mean) in placeholders.items():
+            vectors[row, : len(found)], means[row] = found, mean
+        tokens = self.encoder(vectors, mask)
         return Condition(
             tokens=tokens.masked_fill(~mask[..., None], 0),
             token_mask=mask,
-            global_embedding=self.sentence(torch.from_numpy(means).to(weight)),
+            global_embedding=self.sentence(means),
         )
 
+    def _read(self, text: str) -> tuple[Tensor, Tensor]:
+        """The vectors (N, 256) of a text with placeholders, and the direction of their mean over all tokens."""
+        parts = []
+        for part in split_placeholders(text):
+            known = self.vectors[part] if part in self.vectors else torch.from_numpy(self.table.vectors(part))
+            parts.append(known.to(self.encoder.positions))
+        vectors = torch.cat(parts)
+        mean = vectors.mean(0)
+        return vectors[: self.max_tokens], mean / mean.square().mean().sqrt().clamp(min=1e-6)
+
     def _warn_of_length(self, text: str) -> None:
+        if any(word in self.vectors for word in find_placeholders(text)):
+            return
         ids, ends = self.table.encode(text)
         if len(ids) > self.max_tokens:
             rest = text[ends[self.max_tokens - 1] :].strip()
@@ -187,7 +257,12 @@ class Prompt(Conditioner):
             warnings.warn(f"prompt of {len(text)} characters: {problem}", stacklevel=2)
 
     def _warn_of_unknown_words(self, text: str) -> None:
-        unknown = [word for word in content_words([text]) if self.words and not _known(word, self.words)]
+        placeholders = find_placeholders(text)
+        if foreign := [word for word in placeholders if word not in self.vectors]:
+            problem = "no adapter has learned it; name the adapter, such as --adapter DIR"
+            warnings.warn(f"prompt word {foreign[0]}: {problem}", stacklevel=2)
+        plain = " ".join(part for part in split_placeholders(text) if part not in placeholders)
+        unknown = [word for word in content_words([plain]) if self.words and not _known(word, self.words)]
         if not unknown:
             return
         hints = [f"{word!r:.40} (nearest: {self.table.nearest(word, self.words)!r})" for word in unknown[:_SHOWN]]

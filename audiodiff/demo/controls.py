@@ -27,10 +27,11 @@ LIMITS = {
     "guidance_scale": {"minimum": 1, "maximum": 6},
 }
 STEPS = {"integer": 1, "number": 0.05}
+FOLDERS = {"adapters"}  # options that name folders of this machine, which visitors do not
 
 
 def limited(options: Mapping[str, Option], choices: Mapping[str, Sequence[str]] = {}) -> dict[str, Option]:
-    """Options within the limits of the demo.
+    """Options within the limits of the demo, without those that name folders.
 
     Args:
         options: by name.
@@ -41,7 +42,13 @@ def limited(options: Mapping[str, Option], choices: Mapping[str, Sequence[str]] 
             option, **LIMITS.get(name, {}), **({"choices": tuple(choices[name])} if name in choices else {})
         )
         for name, option in options.items()
+        if name not in FOLDERS
     }
+
+
+def defaults(config: type) -> dict[str, Any]:
+    """The defaults of a dataclass of options, without those that name folders."""
+    return {field.name: field.default for field in dataclasses.fields(config) if field.name not in FOLDERS}
 
 
 def control(option: Option, value: Any) -> Component:

@@ -1,7 +1,7 @@
 """The tab that edits a recording: a region on its waveform, options on the left, the edited recording on the right."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -10,7 +10,7 @@ import gradio as gr
 import torch
 
 from audiodiff.demo.cancellation import run_with_progress
-from audiodiff.demo.controls import MAX_SECONDS, control, limited, named, parse
+from audiodiff.demo.controls import MAX_SECONDS, control, defaults, limited, named, parse
 from audiodiff.demo.figure import spectrum_figure
 from audiodiff.demo.guide_menu import NONE, GuideMenu, without_idle_scale
 from audiodiff.demo.region_picker import EMPTY, link, outline, region_picker
@@ -23,7 +23,7 @@ from audiodiff.pipelines.audio_editor import AudioEditor
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.edit_options import EditConfig
 
-DEFAULTS = {field.name: field.default for field in fields(EditConfig)} | {"regions": ""}
+DEFAULTS = defaults(EditConfig) | {"regions": ""}
 SHOWN = ("regions", "noise_level", "extend_left", "extend_right", "fill_gaps", "band")  # above the others
 
 

@@ -1,7 +1,6 @@
 """The page of an audio generator: options on the left, the generated clip on the right; a tab that edits."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -11,7 +10,7 @@ import gradio as gr
 import torch
 
 from audiodiff.demo.cancellation import run_with_progress
-from audiodiff.demo.controls import MAX_SECONDS, control, limited, named, parse
+from audiodiff.demo.controls import MAX_SECONDS, control, defaults, limited, named, parse
 from audiodiff.demo.editor_tab import EditorTab
 from audiodiff.demo.figure import spectrum_figure
 from audiodiff.demo.guide_menu import NONE, GuideMenu, order, without_idle_scale
@@ -27,7 +26,7 @@ from audiodiff.pipelines.steering import describe_guidance
 
 INTRODUCTION = """# audiodiff
 A diffusion model generates audio from noise in a few denoising steps. Choose the options, generate, and listen."""
-DEFAULTS = {field.name: field.default for field in fields(GenerationConfig)}
+DEFAULTS = defaults(GenerationConfig)
 MORE_GUIDANCE = ("guidance_rescale", "guidance_interval")  # shown together, below the others
 FROM_CLIP = ("continue_from", "init_audio", "init_noise_level")  # shown together, below the others
 

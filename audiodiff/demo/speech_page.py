@@ -1,7 +1,6 @@
 """The page of a voice: a text on the left; its mel as it forms, its audio and the times of its words on the right."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -10,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from audiodiff.demo.cancellation import run_with_progress
-from audiodiff.demo.controls import control, limited, named, parse
+from audiodiff.demo.controls import control, defaults, limited, named, parse
 from audiodiff.demo.figure import mel_figure, speech_figure
 from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch, with_warnings
 from audiodiff.demo.uploads import MAX_SECONDS, read_upload
@@ -35,7 +34,7 @@ TEXTS = {
 DEFAULTS: dict[str, Any] = {
     "text": "The file is ready.",
     "lexicon": None,
-    **{field.name: field.default for field in fields(SpeechOptions)},
+    **defaults(SpeechOptions),
 }
 FEWER = ("energy", "guidance_scale", "temperature", "sampler")  # shown together, below the others
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from audiodiff.audio.io import Audio
 from audiodiff.demo.cancellation import run_with_progress
-from audiodiff.demo.controls import control, limited, named, parse
+from audiodiff.demo.controls import control, defaults, limited, named, parse
 from audiodiff.demo.figure import mel_figure
 from audiodiff.demo.models import LazyVocoder
 from audiodiff.demo.responses import HOUR, Player, player, show_errors, stopwatch
@@ -24,7 +24,7 @@ from audiodiff.options import options_of
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
 
-DEFAULTS = {field.name: field.default for field in fields(SynthesisOptions)}
+DEFAULTS = defaults(SynthesisOptions)
 # What controls begin with until the model is loaded.
 INITIAL = DEFAULTS | {"steps": DEFAULT_STEPS, "sampler": "recommended"}
 OF_SETTING = ("steps", "sampler", "consistency")

@@ -97,6 +97,10 @@ class PretrainedModel(nn.Module):
             raise UserError(folder, problem, "export it again") from error
         return model.eval()
 
+    def parts(self) -> dict[str, nn.Module]:
+        """All modules with weights, by the prefix of their weights in a checkpoint."""
+        return {"": self.network, **self._parts()}
+
     def _parts(self) -> dict[str, nn.Module]:
         """What is learned besides the network, by the prefix of its weights; the network's have none."""
         return {}

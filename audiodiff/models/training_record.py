@@ -1,8 +1,11 @@
 """The training record of a checkpoint: how its model was trained, and the records of what that started from."""
 
+from collections.abc import Mapping, Sequence
+
 from audiodiff.data.licenses import card_licenses, spdx
 
 STARTED_FROM = "started_from"  # key of the record of the model whose weights a run started with
+ADAPTERS = "adapters"  # key of the records of adapters that were merged into a model
 CODEC = "codec"  # key of the record of the codec that a model generates latents of
 
 
@@ -13,6 +16,12 @@ def training_stages(training: dict, part: str = "") -> list[tuple[str, dict]]:
     stages = training_stages(training.get(CODEC, {}), CODEC)
     earlier = training_stages(training.get(STARTED_FROM, {}), part)  # maybe about the same codec
     return [*stages, *(stage for stage in earlier if stage not in stages), (part, training)]
+
+
+def with_adapters(training: Mapping, adapters: Sequence[Mapping]) -> dict:
+    """The record of a model that adapters were merged into, with the licenses of their data."""
+    licenses = {text for record in (training, *adapters) for text in record.get("licenses", ())}
+    return {**training, ADAPTERS: [dict(record) for record in adapters], "licenses": sorted(licenses)}
 
 
 def data_licenses(training: dict, card: str = "") -> tuple[str, ...]:

@@ -99,12 +99,13 @@ class AudioEditor(Pipeline):
                 model does not have or take; guidance without a condition; a band of a model on latents, or above its
                 highest frequency; more channels than it can edit; or several variations of an edit without noise.
         """
-        sampling = self._sampler
+        adapted, config = self.adapted_for(config)
+        sampling = adapted._sampler
         with warnings.catch_warnings(action="ignore"):  # sampling warns
             RegionSampler(sampling, config).sampler()
-        sampling.steering(1, sampling.window, config).steer(self.model.denoiser)
+        sampling.steering(1, sampling.window, config).steer(adapted.model.denoiser)
         if config.inverts:
-            self.model.parse_conditions(config.from_conditions, 1, {"seconds": 1.0})
+            adapted.model.parse_conditions(config.from_conditions, 1, {"seconds": 1.0})
             if clips > 1:
                 fix = "leave --variations out, or change --morph, --noise-level or the condition"
                 raise UserError(f"{clips} variations", "an edit by inversion is the same for any seed", fix)
@@ -158,6 +159,10 @@ class AudioEditor(Pipeline):
         Raises:
             UserError: as `edit`.
         """
+        if config.adapters:
+            adapted, config = self.adapted_for(config)
+            yield from adapted.patches(recording, config, clip_seeds, callback, morph_seeds)
+            return
         self.check(config, recording.channels, len(clip_seeds))
         if morph_seeds is None:
             morph_seeds = seeds.clip_seeds(config.morph_seed or 0, len(clip_seeds))

@@ -99,10 +99,11 @@ class AudioGenerator(Pipeline):
             UserError: an unknown sampler, fewer steps than it needs, a condition that the model does not have or take,
                 guidance without a condition, or an `init_audio` with too many channels.
         """
+        adapted, config = self.adapted_for(config)
         with warnings.catch_warnings(action="ignore"):  # sampling warns
-            self._sampler.sampler(config)
+            adapted._sampler.sampler(config)
         frames = self.model.frames(self._samples(config))
-        self._sampler.steering(1, frames, config).steer(self.model.denoiser)
+        adapted._sampler.steering(1, frames, config).steer(adapted.model.denoiser)
 
     def settings(self, config: GenerationConfig) -> dict[str, Any]:
         """All options as JSON as they take effect, the model's own in place of None."""
@@ -125,6 +126,10 @@ class AudioGenerator(Pipeline):
 
         With a codec, a long waveform is never held as a whole. Raises as `generate`.
         """
+        if config.adapters:
+            adapted, config = self.adapted_for(config)
+            yield from adapted.chunks(config, clip_seeds, callback)
+            return
         samples = self._samples(config)
         if config.continue_from is not None:
             yield from self._continue(clip_seeds, config, samples, callback)

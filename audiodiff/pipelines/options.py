@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from audiodiff.conditioners import registry
 from audiodiff.errors import UserError
 from audiodiff.options import CheckedOptions, option, options_of
+from audiodiff.pipelines import adapter_options
 from audiodiff.pipelines.guidance_options import MAX_GUIDANCE, OWN, GuidanceOptions, GuideOptions
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
+    from audiodiff.models.adapted import AppliedAdapter
 
 MAX_SECONDS = 24 * 3600
 MIN_NOISE_LEVEL = 1e-3
@@ -30,9 +32,10 @@ class SamplingOptions(CheckedOptions):
         steps: network evaluations per sample; None for the model's own number.
         sampler: a name from `audiodiff.diffusion.samplers.presets.NAMES`; None for the model's own.
         seed: of the noise, by the rule of `pipelines.seeds`.
+        adapters: of the model, as "DIR:SCALE" (`pipelines.adapter_options`), paths, or loaded; their changes add up.
 
     Raises:
-        UserError: a value of another type or out of range.
+        UserError: a value of another type or out of range, or a folder that is no adapter.
     """
 
     steps: int | None = option(
@@ -42,6 +45,19 @@ class SamplingOptions(CheckedOptions):
     seed: int = option(
         0, kind="integer", help="Random seed. Each clip is the same for any number of clips.", label="Seed"
     )
+    adapters: "tuple[str | Path | AppliedAdapter, ...]" = option((), **adapter_options.OPTION)
+
+    def __post_init__(self):
+        """Load adapters that are given by their folders, and check every option."""
+        loaded = adapter_options.load_adapters(self.adapters)
+        object.__setattr__(self, "adapters", ())
+        super().__post_init__()
+        object.__setattr__(self, "adapters", loaded)
+
+    def record(self) -> dict[str, Any]:
+        """All options as JSON; audio, models and adapters as SHA-256 of what they consist of."""
+        values = {name: as_json(getattr(self, name)) for name in options_of(self)}
+        return values | {"adapters": values["adapters"] or None}  # None: as sidecars without the entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,10 +176,6 @@ class SpeechOptions(SamplingOptions):
             object.__setattr__(self, "reference", read(self.reference, channels=2))
         check_audio("reference", self.reference)
 
-    def record(self) -> dict[str, Any]:
-        """All options as JSON, the reference as the SHA-256 of its samples."""
-        return {name: as_json(getattr(self, name)) for name in options_of(self)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class SteeringOptions(GuideOptions, GuidanceOptions, SamplingOptions):
@@ -204,9 +216,8 @@ class SteeringOptions(GuideOptions, GuidanceOptions, SamplingOptions):
 
     def record(self) -> dict[str, Any]:
         """All options as JSON, conditions by their names; audio and models as SHA-256 of what they consist of."""
-        values = {name: getattr(self, name) for name in options_of(self)}
-        values |= {name: [] if option.multiple else None for name, option in registry.OPTIONS.items()}
-        return {name: as_json(value) for name, value in {**values, **self.conditions}.items()}
+        none: dict[str, Any] = {name: [] if option.multiple else None for name, option in registry.OPTIONS.items()}
+        return super().record() | none | {name: as_json(value) for name, value in self.conditions.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,8 +340,10 @@ def check_conditions(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_json(value: Any) -> Any:
     """The value of an option as JSON; audio as the SHA-256 of its samples, a guide as that of its checkpoint."""
+    if hasattr(value, "record"):
+        return value.record()
     if hasattr(value, "digest"):
         return value.digest
     if hasattr(value, "sample_rate"):
         return hashlib.sha256(value.samples.numpy().tobytes()).hexdigest()
-    return list(value) if isinstance(value, tuple) else value
+    return [as_json(item) for item in value] if isinstance(value, tuple) else value

@@ -1,18 +1,23 @@
 """Base class of inference pipelines."""
 
 import copy
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 import torch
 
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint, onnx_export
+from audiodiff.models.adapted import AppliedAdapter, apply
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.convolution import pack
+from audiodiff.pipelines.adapter_options import load_adapters
+from audiodiff.pipelines.options import SamplingOptions
 
+OptionsT = TypeVar("OptionsT", bound=SamplingOptions)
 BACKENDS = ("torch", "onnx")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -57,6 +62,7 @@ class Pipeline:
         on_device = all(parameter.device == here for parameter in model.parameters())
         self.model = model if on_device else copy.deepcopy(model).to(self.device)
         self.precision, self.model_hash, self.training = precision, model_hash, training or {}
+        self._adapted: tuple[tuple, Self] | None = None
 
     @classmethod
     def from_pretrained(
@@ -105,6 +111,34 @@ class Pipeline:
     def sample_rate(self) -> int:
         """Sample rate of the audio, in Hz."""
         return self.model.sample_rate  # type: ignore[return-value]
+
+    def with_adapters(self, adapters: Sequence[AppliedAdapter]) -> Self:
+        """The pipeline with adapters applied to its model; itself where none has a scale other than 0.
+
+        The last one is remembered.
+
+        Raises:
+            UserError: an adapter of another base, or the model is an exported one.
+        """
+        active = tuple(one for one in adapters if one.scale != 0)
+        if not active:
+            return self
+        if self._adapted is None or self._adapted[0] != active:
+            adapted = copy.copy(self)
+            adapted._adapted = None
+            adapted._set_model(apply(self.model, active))
+            self._adapted = active, adapted
+        return self._adapted[1]
+
+    def adapted_for(self, options: OptionsT) -> tuple[Self, OptionsT]:
+        """The pipeline with the adapters of options, and the options without them; raises as `with_adapters`."""
+        if not options.adapters:
+            return self, options
+        return self.with_adapters(load_adapters(options.adapters)), replace(options, adapters=())
+
+    def _set_model(self, model: PretrainedModel) -> None:
+        """Replace the model, and what was derived from it."""
+        self.model = model
 
     def _context(self) -> AbstractContextManager:
         """Context in which the network runs."""

@@ -31,6 +31,7 @@ from audiodiff.diffusion.noise import batch_noise, clip_seed, step_noise
 from audiodiff.diffusion.samplers.sampler import DenoiserLike, Sampler
 from audiodiff.errors import UserError
 from audiodiff.models.acoustic_model import AcousticModel, EncodedSymbols, EncodedText, Prosody
+from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.text_encoder import whole_frames
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.pauses import SYNTHESIZED_SECONDS, insert_silence, pause_seconds
@@ -147,10 +148,10 @@ class SpeechSynthesizer(Pipeline):
         Raises:
             UserError: an option that the model does not take; while it is drawn from, as `say`.
         """
-        chosen = _options(options, overrides)
-        self.check(chosen)
+        adapted, chosen = self.adapted_for(_options(options, overrides))
+        adapted.check(chosen)
         limit = FIRST_CLAUSE_CHARACTERS if early else CLAUSE_CHARACTERS
-        return self._synthesize(self._parts(text, limit), chosen, callback)
+        return adapted._synthesize(self._parts(text, limit), chosen, callback)
 
     def check(self, options: SpeechOptions) -> None:
         """Check options against the model, before any work.
@@ -159,7 +160,8 @@ class SpeechSynthesizer(Pipeline):
             UserError: an unknown speaker or sampler, a reference that is silent or that the model does not take, or
                 fewer steps than the sampler needs.
         """
-        self._speaker(options)
+        adapted, options = self.adapted_for(options)
+        adapted._speaker(options)
         options = self.complete(options)
         with warnings.catch_warnings(action="ignore"):  # sampling warns
             self._sampler(options)
@@ -179,8 +181,9 @@ class SpeechSynthesizer(Pipeline):
     @torch.inference_mode()
     def encode(self, utterance: Utterance, options: SpeechOptions | None = None) -> EncodedSymbols:
         """The symbols of an utterance as the speaker of the options says them; in float32 at any precision."""
+        adapted, options = self.adapted_for(options or SpeechOptions())
         tokens = self.model.tokens([utterance.phonemes])
-        return self.model.encode_symbols(tokens, self._speaker(options or SpeechOptions()))
+        return adapted.model.encode_symbols(tokens, adapted._speaker(options))
 
     @torch.inference_mode()
     def prosody(
@@ -196,8 +199,8 @@ class SpeechSynthesizer(Pipeline):
             options: how.
             symbols: as of `encode`, if they are known.
         """
-        options = options or SpeechOptions()
-        predicted = self.model.predict_prosody(symbols or self.encode(utterance, options))
+        adapted, options = self.adapted_for(options or SpeechOptions())
+        predicted = adapted.model.predict_prosody(symbols or adapted.encode(utterance, options))
         durations = predicted.durations.clamp(min=_MIN_FRAMES)
         for place, seconds in pause_seconds(utterance).items():
             durations[0, place] += min(seconds, SYNTHESIZED_SECONDS) * self._frame_rate * options.rate
@@ -224,11 +227,11 @@ class SpeechSynthesizer(Pipeline):
             noise_seed: of the noise, in place of clip 0 of the options' seed.
             callback: called with the progress after every step.
         """
-        options = self.complete(options or SpeechOptions())
-        symbols = symbols or self.encode(utterance, options)
-        prosody = prosody or self.prosody(utterance, options, symbols=symbols)
+        adapted, options = self.adapted_for(self.complete(options or SpeechOptions()))
+        symbols = symbols or adapted.encode(utterance, options)
+        prosody = prosody or adapted.prosody(utterance, options, symbols=symbols)
         seed = clip_seed(options.seed, "0") if noise_seed is None else noise_seed
-        model = self.model
+        model = adapted.model
         with self._context():
             encoded = model.embed_text(symbols, prosody)
             denoiser: Any = model.denoiser
@@ -289,6 +292,11 @@ class SpeechSynthesizer(Pipeline):
         durations = whole_frames(prosody.durations)[0] / self._frame_rate / options.rate
         audio, durations = insert_silence(generated, durations, part.utterance)
         return _timed(part.utterance, audio, durations)
+
+    def _set_model(self, model: PretrainedModel) -> None:
+        """Replace the model; embeddings of reference clips are those of its own encoder."""
+        super()._set_model(model)
+        self._embeddings = WeakKeyDictionary()
 
     @property
     def _frame_rate(self) -> float:

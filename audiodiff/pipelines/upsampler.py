@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import SupportsFloat
 
 import torch
@@ -15,6 +16,7 @@ from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers import presets
 from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
+from audiodiff.models.adapted import AppliedAdapter
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.pipelines import memory, seeds
 from audiodiff.pipelines.options import UpsamplingOptions, check_audio
@@ -51,13 +53,14 @@ class Upsampler(Pipeline):
         clip_seeds: Sequence[SupportsFloat] | None = None,
         sampler: str | None = None,
         cutoff: float | None = None,
+        adapters: Sequence[str | Path | AppliedAdapter] = (),
         callback: Callable[[Progress], None] | None = None,
     ) -> Audio:
         """Complete the band of a recording.
 
         Args:
             audio: (T,) or (C, T) at any rate below the model's; with a cutoff also at a higher one.
-            steps, seed, sampler, cutoff: as of `UpsamplingOptions`.
+            steps, seed, sampler, cutoff, adapters: as of `UpsamplingOptions`.
             clip_seeds: the noise of the recording, in place of `seed`; see `pipelines.seeds`.
             callback: called with the progress after every step of every chunk.
 
@@ -71,7 +74,7 @@ class Upsampler(Pipeline):
         check_audio("audio", audio)
         if audio.samples.ndim > 2:
             raise UserError("audio", "holds several recordings", "give them one by one")
-        options = UpsamplingOptions(steps=steps, seed=seed, sampler=sampler, cutoff=cutoff)
+        options = UpsamplingOptions(steps=steps, seed=seed, sampler=sampler, cutoff=cutoff, adapters=tuple(adapters))
         (noise_seed,) = seeds.resolve(options.seed, clip_seeds, 1)
         rows = audio.samples if audio.samples.ndim == 2 else audio.samples[None]
         pieces = self.stream([rows], rows.shape[-1], audio.sample_rate, options, noise_seed, callback)
@@ -107,13 +110,13 @@ class Upsampler(Pipeline):
         Raises:
             UserError: as `upsample`; of what is found in the samples, while it is drawn from.
         """
-        options = self.complete(options, sample_rate, name)
+        adapted, options = self.adapted_for(self.complete(options, sample_rate, name))
         assert options.cutoff is not None  # it is complete
         if samples < MIN_SECONDS * sample_rate:
             raise UserError(name, f"holds {samples} samples", f"give at least {MIN_SECONDS:g} s")
         source = Resampled(blocks, samples, sample_rate, self.sample_rate)
         limit = 2 * options.cutoff < sample_rate
-        return self._chunks(source, options, noise_seed, callback, chunk_seconds, limit, name)
+        return adapted._chunks(source, options, noise_seed, callback, chunk_seconds, limit, name)
 
     def complete(self, options: UpsamplingOptions, sample_rate: int, name: str = "audio") -> UpsamplingOptions:
         """Options for a recording with the model's and the recording's own values where they are None.

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import SupportsFloat
+from pathlib import Path
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,12 @@ from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
+from audiodiff.models.adapted import AppliedAdapter
+from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.options import real_number, whole_number
 from audiodiff.pipelines import low_latency, memory, seeds
+from audiodiff.pipelines.adapter_options import load_adapters
 from audiodiff.pipelines.compiled import CudaRecorder, RecordedSampling, bucket, compiled_denoiser
 from audiodiff.pipelines.inputs import Mels, mel_tensors
 from audiodiff.pipelines.mel_stream import MelStream
@@ -39,8 +43,14 @@ class Vocoder(Pipeline):
 
     def __init__(self, *arguments, compile: bool = False, **named):
         super().__init__(*arguments, **named)
-        self.compile, self._recorded = compile, None
-        if compile and self.device.type == "cuda":
+        self.compile = compile
+        self._set_model(self.model)
+
+    def _set_model(self, model: PretrainedModel) -> None:
+        """Replace the model, and how its sampling is recorded."""
+        super()._set_model(model)
+        self._recorded = None
+        if self.compile and self.device.type == "cuda":
             denoiser = compiled_denoiser(self.model.denoiser)
             self._recorded = RecordedSampling(denoiser, self._context, CudaRecorder(self.device))
 
@@ -81,13 +91,14 @@ class Vocoder(Pipeline):
         sampler: str | None = None,
         consistency: int | None = None,
         setting: str | None = None,
+        adapters: Sequence[str | Path | AppliedAdapter] = (),
         callback: Callable[[Progress], None] | None = None,
     ) -> Audio | list[Audio]:
         """Make audio of frames x hop_length samples from log-mels.
 
         Args:
             mel: (M, F), (B, M, F), or a list of (M, F_i), in this model's `spec`; tensors, NumPy arrays, nested lists.
-            steps, seed, sampler, consistency, setting: as of `SynthesisOptions`.
+            steps, seed, sampler, consistency, setting, adapters: as of `SynthesisOptions`.
             clip_seeds: the noise of each clip, in place of `seed`; see `pipelines.seeds`.
             callback: called with the progress after every step, or once at the end where the whole call is replayed
                 (`compile` on a CUDA device).
@@ -99,6 +110,10 @@ class Vocoder(Pipeline):
             UserError: a mel that is empty, not finite, of another spec, or so loud that the audio is not finite; an
                 unknown sampler or setting; steps, seeds or a consistency that are not whole numbers, or too small.
         """
+        if loaded := load_adapters(adapters):
+            chosen: dict[str, Any] = {"sampler": sampler, "consistency": consistency, "setting": setting}
+            chosen |= {"seed": seed, "clip_seeds": clip_seeds, "callback": callback}
+            return self.with_adapters(loaded).generate(mel, steps, **chosen)
         given = mel_tensors(mel, self.spec)
         batched = isinstance(given, Tensor) and given.ndim == 3
         mels = [given] if isinstance(given, Tensor) and not batched else list(given)
@@ -129,6 +144,7 @@ class Vocoder(Pipeline):
         setting: str | None = None,
         chunk: int | None = None,
         look_ahead: float | None = None,
+        adapters: Sequence[str | Path | AppliedAdapter] = (),
     ) -> MelStream:
         """Make the audio of a mel that comes in pieces, piece by piece; memory does not grow with the length.
 
@@ -142,7 +158,7 @@ class Vocoder(Pipeline):
 
         Args:
             mel_chunks: log-mels (M, F_i) of any lengths, in this model's `spec`; those without frames are skipped.
-            steps, seed, clip_seeds, sampler, consistency, setting: as of `generate`, for one clip.
+            steps, seed, clip_seeds, sampler, consistency, setting, adapters: as of `generate`, for one clip.
             chunk: frames computed at a time: more take longer to come and cost less; None: 128, or 8 with a look-ahead.
             look_ahead: seconds of mel that are known behind a sample when it becomes final, at least one frame and at
                 most 10; 0.1 is a good start. None: exact.
@@ -161,7 +177,8 @@ class Vocoder(Pipeline):
         (noise_seed,) = seeds.resolve(options.seed, clip_seeds, 1)
         assert options.steps is not None
         built = self.model.sampler_for(options.steps, options.sampler)
-        common = self.model, mel_chunks, built, noise_seed
+        model = self.with_adapters(load_adapters(adapters)).model
+        common = model, mel_chunks, built, noise_seed
         if look_ahead is None:
             chunk = whole_number(CHUNK if chunk is None else chunk, "chunk")
             return Stream(*common, options.consistency, chunk, self._context)

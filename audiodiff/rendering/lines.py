@@ -90,7 +90,7 @@ def _plain(path: Path) -> Iterator[TextLine]:
 
 
 def _table(path: Path) -> Iterator[TextLine]:
-    options = options_of(SpeechOptions)
+    options = {name: option for name, option in options_of(SpeechOptions).items() if not option.multiple}
     reader = csv.reader(_read(path).splitlines(keepends=True), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     heading = [cell.strip().lower() for cell in next(reader, [])]
     known = ("text", "name", *options)

@@ -8,7 +8,7 @@ import errno
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -74,6 +74,7 @@ def render(
     """
     options = vocoder.complete(options)
     presets.build(options.sampler, options.steps)  # raises for an unknown sampler, before any work
+    vocoder.with_adapters(options.adapters)  # raises for those of another model
     with folder_lock(out):
         sidecar.create_folder(Path(out))  # with the reason, where there is none
         writer = JobWriter(COMMAND, vocoder, Path(out), files, report)
@@ -114,7 +115,7 @@ class _Renderer:
         if path.resolve() == source.path.resolve():
             raise UserError(source.path, "would be overwritten by its own rendering", "choose another --out")
         sidecar.check_name(path)
-        values = asdict(self.options)
+        values = self.options.record()
         del values["setting"]  # other names of the same values make the same file
         settings = {
             "input_hash": source.digest(self.mel_spec),
@@ -153,6 +154,7 @@ class _Renderer:
                 clip_seeds=[job.settings["clip_seed"] for job in jobs],
                 sampler=options.sampler,
                 consistency=options.consistency,
+                adapters=options.adapters,
                 callback=advance,
             )
         except (ValueError, MemoryError, RuntimeError) as error:  # torch's lack of memory is a RuntimeError

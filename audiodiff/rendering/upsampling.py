@@ -5,7 +5,7 @@ its input has changed since; one that was upsampled with other settings is an er
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +85,7 @@ def _plan(
         settings = {
             "input_hash": source.digest(),
             "model_hash": upsampler.model_hash,
-            **asdict(options),
+            **options.record(),
             "clip_seed": clip_seed(options.seed, source.id),
         }
         found = writer.find(path, settings, renewed=["input_hash"])

@@ -1,0 +1,259 @@
+"""Models with adapters: applied to a copy that shares all other weights, merged, or injected to be trained.
+
+At inference the weights of the adapted layers are replaced, W + sum_i scale_i Delta W_i, so that an adapter costs no
+time at all. Where adapters have intervals of the noise level, the weights of the network are replaced whenever the
+set of adapters in force changes, a few times per sample; conditioners run once per sample, with all adapters.
+
+In training an update is a parametrization of its layer (`torch.nn.utils.parametrize`), and the base is frozen.
+"""
+
+import copy
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeVar, cast
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from audiodiff.models.adapter import Adapter
+from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.nn.adapters.update import UPDATES
+from audiodiff.nn.convolution import pack
+
+ModelT = TypeVar("ModelT", bound=PretrainedModel)
+_EVERYWHERE = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class AppliedAdapter:
+    """An adapter as a request applies it.
+
+    Attributes:
+        adapter: loaded.
+        scale: of its change; 0 disables it, 1 is as trained.
+        interval: lowest and highest log-SNR of the signals that it is applied to.
+    """
+
+    adapter: Adapter
+    scale: float = 1.0
+    interval: tuple[float, float] = _EVERYWHERE
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it is not applied at some noise levels."""
+        return self.interval != _EVERYWHERE
+
+    def record(self) -> dict[str, Any]:
+        """What decides its effect, as JSON."""
+        ends = [None if math.isinf(end) else end for end in self.interval]
+        return {"hash": self.adapter.digest, "scale": self.scale, "interval": ends if self.bounded else None}
+
+
+def weights_hash(model: PretrainedModel) -> str:
+    """SHA-256 over the type of a model and the names and values of all its weights, hexadecimal."""
+    digest = hashlib.sha256(model.TYPE.encode())
+    for name, weight in sorted(model.weights().items()):
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def adaptable_layers(model: PretrainedModel) -> dict[str, nn.Module]:
+    """The convolutions and linear layers that training may change, by their names in a checkpoint."""
+    trainable = {id(parameter) for parameter in model.trainable_parameters()}
+    found: dict[str, nn.Module] = {}
+    for prefix, part in model.parts().items():
+        for name, layer in part.named_modules():
+            if isinstance(layer, nn.Conv1d | nn.Linear) and id(_frozen_weight(layer)) in trainable:
+                found[(prefix + name).rstrip(".")] = layer
+    return found
+
+
+def _frozen_weight(layer: nn.Module) -> Tensor:
+    """The weight without its update."""
+    if parametrize.is_parametrized(layer, "weight"):
+        return cast(Any, layer).parametrizations["weight"].original
+    return cast(Tensor, layer.weight)
+
+
+def apply(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
+    """A model with adapters; the model itself where none has a scale other than 0.
+
+    Args:
+        model: the base, frozen; it is not changed, and shares the weights of all other layers.
+        adapters: whose changes add up.
+
+    Raises:
+        UserError: an adapter of another base, or one whose layers or words do not fit.
+    """
+    active = [one for one in adapters if one.scale != 0]
+    if not active:
+        return model
+    digest = weights_hash(model)
+    for one in active:
+        _check_base(one.adapter, model, digest)
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    adapted = copy.deepcopy(model, shared)
+    layers = adaptable_layers(model)
+    changes = [_changes(one, layers) for one in active]
+    inside = _InForce(adapted, active, changes, layers)
+    for name, layer in adaptable_layers(adapted).items():
+        if any(name in change for change in changes):
+            layer.weight = _parameter(inside.weight(name, range(len(active))))
+            pack(layer)
+    if any(one.bounded for one in active):
+        adapted.network.register_forward_pre_hook(inside)
+    _learn_words(adapted, active)
+    return adapted
+
+
+def _check_base(adapter: Adapter, model: PretrainedModel, digest: str) -> None:
+    if adapter.base_type != model.TYPE:
+        problem = f"is for a model of type {adapter.base_type!r:.40}, not {model.TYPE!r}"
+        raise adapter.error(problem, f"use it with its base, {adapter.base_name!r:.80}")
+    if adapter.base != digest:
+        name = adapter.base_name or "the model that it was trained on"
+        problem = "was trained on another model (the hash of its base differs)"
+        raise adapter.error(problem, f"use it with its base, {name!r:.80}")
+
+
+def _changes(one: AppliedAdapter, layers: dict[str, nn.Module]) -> dict[str, Tensor]:
+    """Scaled changes of weights by layer.
+
+    Raises:
+        UserError: a layer that the model does not have, or an update that does not fit it.
+    """
+    changes = {}
+    for name in one.adapter.updates:
+        if name not in layers:
+            raise one.adapter.error(f"changes {name!r:.80}, which is no layer of this model", "export it again")
+        weight = cast(Tensor, layers[name].weight).contiguous()
+        try:
+            changes[name] = one.scale * one.adapter.update(name, weight).change(weight)
+        except ValueError as error:
+            raise one.adapter.error(f"layer {name}: {error}"[:300], "export it again") from error
+    return changes
+
+
+class _InForce:
+    """Sets the weights of the network's layers by the adapters that are in force at a noise level.
+
+    A forward pre-hook of the network; weights of each set of adapters are computed once.
+    """
+
+    def __init__(
+        self,
+        model: PretrainedModel,
+        adapters: Sequence[AppliedAdapter],
+        changes: Sequence[dict[str, Tensor]],
+        layers: dict[str, nn.Module],
+    ):
+        self.adapters, self.changes = adapters, changes
+        self.base: dict[str, Tensor] = {
+            name: cast(Tensor, layer.weight).detach().contiguous()  # sums in one order, packed or not
+            for name, layer in layers.items()
+            if any(name in change for change in changes)
+        }
+        own = set(model.network.modules())
+        self.layers = {name: one for name, one in adaptable_layers(model).items() if name in self.base and one in own}
+        self.current: tuple[int, ...] = tuple(range(len(adapters)))
+        self.weights: dict[tuple[int, ...], dict[str, nn.Parameter]] = {}
+
+    def weight(self, name: str, adapters: Sequence[int]) -> Tensor:
+        """A layer's weight with some of the adapters."""
+        changes = [self.changes[number][name] for number in adapters if name in self.changes[number]]
+        return self.base[name] + sum(changes[1:], changes[0]) if changes else self.base[name]
+
+    def __call__(self, network: nn.Module, inputs: tuple) -> None:
+        """Before the network runs at log-SNRs (B,), which are equal for all clips."""
+        level = float(inputs[1].flatten()[0])
+        within = (low <= level <= high for low, high in (one.interval for one in self.adapters))
+        chosen = tuple(number for number, inside in enumerate(within) if inside)
+        if chosen == self.current:
+            return
+        if chosen not in self.weights:
+            self.weights[chosen] = {name: _parameter(self.weight(name, chosen)) for name in self.layers}
+        for name, layer in self.layers.items():
+            layer.weight = self.weights[chosen][name]
+            pack(layer)
+        self.current = chosen
+
+
+def _parameter(weight: Tensor) -> nn.Parameter:
+    return nn.Parameter(weight, requires_grad=False)
+
+
+def _learn_words(model: PretrainedModel, adapters: Sequence[AppliedAdapter]) -> None:
+    """Add the words of adapters to the model's prompts.
+
+    Raises:
+        UserError: the model takes no prompts, or a word is known already.
+    """
+    for one in adapters:
+        for word, vectors in one.adapter.words.items():
+            prompt = next((each for each in model.conditioners if each.name == "prompt"), None)
+            if prompt is None:
+                raise one.adapter.error(f"has the word {word}, and this model takes no prompts", "use another model")
+            try:
+                prompt.learn(word, vectors)
+            except ValueError as error:
+                raise one.adapter.error(f"word {word}: {error}", "leave one of the two out") from error
+
+
+def inject(model: PretrainedModel, layers: Mapping[str, nn.Module], kind: str, rank: int, alpha: float) -> None:
+    """Add trainable updates to layers of a model, as parametrizations of their weights.
+
+    Raises:
+        ValueError: a rank above that of a layer, which is named.
+    """
+    for name, layer in layers.items():
+        weight = cast(Tensor, layer.weight)
+        try:
+            update = UPDATES[kind](weight.shape, rank, alpha)
+        except ValueError as error:
+            raise ValueError(f"layer {name}: {error}") from error
+        parametrize.register_parametrization(layer, "weight", update.to(weight))
+
+
+def injected_parameters(model: PretrainedModel, words: Sequence[str] = ()) -> list[nn.Parameter]:
+    """Parameters of the updates and words that were added to a model."""
+    updates = _injected(model).values()
+    return [parameter for update in updates for parameter in update.parameters()] + [
+        one.vectors[word] for one in model.conditioners if one.name == "prompt" for word in words
+    ]
+
+
+def extract(
+    model: PretrainedModel, words: Sequence[str] = ()
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
+    """The values of `injected_parameters`: those of updates by layer, those of words by word."""
+    updates = {
+        name: {key: value.detach().cpu().float() for key, value in update.named_parameters()}
+        for name, update in _injected(model).items()
+    }
+    prompts = [one for one in model.conditioners if one.name == "prompt"]
+    return updates, {word: one.vectors[word].detach().cpu().float() for one in prompts for word in words}
+
+
+def _injected(model: PretrainedModel) -> dict[str, nn.Module]:
+    layers = adaptable_layers(model)
+    found = {name: layer for name, layer in layers.items() if parametrize.is_parametrized(layer, "weight")}
+    return {name: cast(Any, layer).parametrizations["weight"][0] for name, layer in found.items()}
+
+
+def merge(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
+    """A model of its own with adapters; it shares no weight with the base.
+
+    Raises:
+        UserError: an adapter with an interval of noise levels, or as `apply`.
+    """
+    for one in adapters:
+        if one.bounded:
+            raise one.adapter.error(
+                "is applied at some noise levels only, a merged model has one set of weights",
+                "merge it without an interval",
+            )
+    return copy.deepcopy(apply(model, adapters))

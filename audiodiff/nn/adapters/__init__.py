@@ -1,0 +1,1 @@
+"""Adapters: small learned changes of the weights of a frozen network."""

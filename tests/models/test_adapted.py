@@ -1,0 +1,169 @@
+"""Adapters applied, merged and stored: exactly the base at scale 0, the same bytes however they are used."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from adapter_models import random_adapter
+
+from audiodiff.errors import UserError
+from audiodiff.models import adapter as adapters
+from audiodiff.models.adapted import AppliedAdapter, adaptable_layers, apply, merge, weights_hash
+from audiodiff.models.audio_model import AudioModel
+from audiodiff.nn.convolution import pack
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.vocoder import Vocoder
+
+KINDS = ["lora", "dora", "loha"]
+CLIP = {"seed": 3, "steps": 3, "seconds": 0.1, "peak_level": None}
+
+
+@pytest.fixture
+def base(make_prompted):
+    return make_prompted().requires_grad_(False)
+
+
+def generate(model, **options):
+    return AudioGenerator(model).generate(prompt="rain", **CLIP | options).samples
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scale_zero_is_the_base_and_its_code_does_not_run(kind, base, monkeypatch):
+    one = AppliedAdapter(random_adapter(base, kind), 0.0)
+    expected = generate(base)
+    monkeypatch.setattr(adapters.Adapter, "update", None)
+    assert apply(base, [one]) is base
+    assert torch.equal(generate(base, adapters=[one]), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_merged_model_is_the_applied_one(kind, base, tmp_path):
+    one, other = (AppliedAdapter(random_adapter(base, kind, seed=seed), scale) for seed, scale in ((0, 0.8), (1, -0.5)))
+    before = {name: weight.clone() for name, weight in base.weights().items()}
+    applied = generate(base, adapters=[one, other])
+    merge(base, [one, other]).save_pretrained(tmp_path)
+    loaded = AudioGenerator.from_pretrained(tmp_path).generate(prompt="rain", **CLIP).samples
+    assert torch.equal(loaded, applied) and not torch.equal(applied, generate(base))
+    assert all(torch.equal(weight, before[name]) for name, weight in base.weights().items())
+
+
+def test_changes_add_up_in_any_order(base):
+    one, other = (AppliedAdapter(random_adapter(base, seed=seed), 0.5) for seed in (0, 1))
+    name, layer = next(iter(adaptable_layers(base).items()))
+    expected = layer.weight + sum(
+        0.5 * each.adapter.update(name, layer.weight).change(layer.weight) for each in (one, other)
+    )
+    for order in ([one, other], [other, one]):
+        assert torch.allclose(adaptable_layers(apply(base, order))[name].weight, expected, atol=1e-6)
+
+
+def test_packed_weights_are_adapted_as_others_are(base):
+    one = AppliedAdapter(random_adapter(base))
+    packed = copy.deepcopy(base)
+    pack(packed)
+    assert torch.equal(generate(packed, adapters=[one]), generate(base, adapters=[one]))
+
+
+def test_an_adapter_in_an_interval_is_applied_at_its_noise_levels_only(base):
+    one = AppliedAdapter(random_adapter(base), 1.0, (-2.0, 2.0))
+    everywhere = AppliedAdapter(one.adapter)
+    adapted, always = apply(base, [one]), apply(base, [everywhere])
+    signal = torch.randn(1, 1, 256, generator=torch.Generator().manual_seed(0))
+    for level, expected in ((-5.0, base), (0.0, always), (5.0, base), (2.0, always), (-2.0, always)):
+        level = torch.tensor([level])
+        assert torch.equal(adapted.network(signal, level), expected.network(signal, level))
+    assert not torch.equal(always.network(signal, level), base.network(signal, level))
+
+
+def test_two_intervals_that_overlap_compose(base):
+    low, high = (
+        AppliedAdapter(random_adapter(base, seed=0), 1.0, (-9.0, 1.0)),
+        AppliedAdapter(random_adapter(base, "dora", seed=1), 0.5, (-1.0, 9.0)),
+    )
+    signal, adapted = torch.randn(1, 1, 256), apply(base, [low, high])
+    for level, chosen in ((-3.0, [low]), (0.0, [low, high]), (3.0, [high]), (0.5, [low, high])):
+        plain = [AppliedAdapter(one.adapter, one.scale) for one in chosen]
+        found = adapted.network(signal, torch.tensor([level]))
+        assert torch.allclose(found, apply(base, plain).network(signal, torch.tensor([level])), atol=1e-6)
+
+
+def test_a_bounded_adapter_is_not_merged(base):
+    with pytest.raises(UserError, match="some noise levels only"):
+        merge(base, [AppliedAdapter(random_adapter(base), 1.0, (0.0, 1.0))])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_loaded_in_a_new_process_and_applied_it_makes_the_same_bytes(kind, base, tmp_path):
+    found = random_adapter(base, kind)
+    found.save(tmp_path / "adapter")
+    base.save_pretrained(tmp_path / "base")
+    expected = generate(base, adapters=[AppliedAdapter(found, 0.7)])
+    script = (
+        "import sys, torch; from audiodiff import AudioGenerator; base = AudioGenerator.from_pretrained(sys.argv[1]); "
+        f"clip = base.generate(prompt='rain', adapters=[sys.argv[2]], **{CLIP}); "
+        "torch.save(clip.samples, sys.argv[3])"
+    )
+    paths = [tmp_path / "base", f"{tmp_path / 'adapter'}:0.7", tmp_path / "clip.pt"]
+    subprocess.run([sys.executable, "-c", script, *map(str, paths)], check=True, timeout=120)
+    assert torch.equal(torch.load(tmp_path / "clip.pt", weights_only=True), expected)
+
+
+def test_vocoders_and_voices_take_adapters(tiny, make_voice):
+    for model in (tiny(), make_voice()):
+        model.requires_grad_(False)
+        adapted = apply(model, [AppliedAdapter(random_adapter(model))])
+        names = {name for name, weight in adapted.weights().items() if not torch.equal(weight, model.weights()[name])}
+        assert any(name.startswith("unet.") for name in names)
+    vocoder = Vocoder(tiny().requires_grad_(False))
+    mel = torch.randn(80, 12, generator=torch.Generator().manual_seed(0)) - 5
+    one = AppliedAdapter(random_adapter(vocoder.model))
+    plain, changed = vocoder.generate(mel, 2).samples, vocoder.generate(mel, 2, adapters=[one]).samples
+    assert not torch.equal(plain, changed)
+    assert torch.equal(vocoder.generate(mel, 2).samples, plain)
+    pieces = vocoder.stream([mel], 2, adapters=[one])
+    assert torch.allclose(torch.cat([piece.samples for piece in pieces]), changed, atol=1e-5)
+
+
+def test_the_codec_of_a_latent_model_is_not_adapted(make_latent_music):
+    model = make_latent_music(1).requires_grad_(False)
+    assert all(not name.startswith("codec.") for name in adaptable_layers(model))
+
+
+def test_another_base_is_refused_in_one_line(base, make_prompted, tiny):
+    other = make_prompted()
+    with torch.no_grad():
+        other.network.unet.conv_in.bias += 1e-6
+    one = AppliedAdapter(random_adapter(base))
+    for model, word in ((other, "hash of its base differs"), (tiny(), "for a model of type 'audio', not 'vocoder'")):
+        with pytest.raises(UserError, match=word) as error:
+            apply(model, [one])
+        assert "\n" not in str(error.value)
+    assert weights_hash(other) != weights_hash(base)
+
+
+def test_updates_that_do_not_fit_are_refused_in_one_line(base):
+    found = random_adapter(base)
+    layer = next(iter(found.updates))
+    shapes = {**found.updates, layer: {"down": torch.zeros(2, 3), "up": torch.zeros(4, 2)}}
+    for updates, word in ((shapes, "has parameters"), ({"codec.x": found.updates[layer]}, "no layer of this model")):
+        broken = adapters.Adapter(found.base, "audio", "base", "lora", 2, 4.0, updates)
+        with pytest.raises(UserError, match=word) as error:
+            apply(base, [AppliedAdapter(broken)])
+        assert "\n" not in str(error.value)
+
+
+def test_a_model_keeps_new_words_when_adapters_are_merged(base, tmp_path):
+    vectors = torch.randn(3, 256, generator=torch.Generator().manual_seed(0))
+    one = AppliedAdapter(random_adapter(base, "", words={"<my-drum>": vectors}))
+    spoken = {"prompt": "a <my-drum> in rain"}
+    applied = AudioGenerator(base).generate(adapters=[one], **spoken, **CLIP).samples
+    with pytest.warns(UserWarning, match="<my-drum>: no adapter has learned it"):
+        plain = AudioGenerator(base).generate(**spoken, **CLIP).samples
+    assert not torch.allclose(applied, plain, atol=1e-3)
+    merge(base, [one]).save_pretrained(tmp_path)
+    loaded = AudioModel.from_pretrained(tmp_path)
+    assert torch.equal(AudioGenerator(loaded).generate(**spoken, **CLIP).samples, applied)
+    with pytest.raises(UserError, match="word <my-drum>: is known already"):
+        apply(base, [one, one])

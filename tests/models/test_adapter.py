@@ -1,0 +1,152 @@
+"""Adapter files: what is written is read, and what is not an adapter is refused in one line without running it."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from adapter_models import random_adapter
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from audiodiff.errors import UserError
+from audiodiff.models import adapter
+
+
+@pytest.fixture
+def saved(make_prompted, tmp_path):
+    found = random_adapter(make_prompted(), "lora", words={"<my-drum>": torch.ones(2, 256)})
+    found.save(tmp_path / "adapter", "# card\n")
+    return found, tmp_path / "adapter"
+
+
+def test_what_is_saved_is_loaded(saved):
+    found, folder = saved
+    loaded = adapter.load(folder)
+    for name in ("base", "base_type", "base_name", "kind", "rank", "alpha"):
+        assert getattr(loaded, name) == getattr(found, name)
+    for layer, update in found.updates.items():
+        assert all(torch.equal(loaded.updates[layer][name], tensor) for name, tensor in update.items())
+    assert torch.equal(loaded.words["<my-drum>"], found.words["<my-drum>"])
+    assert len(loaded.digest) == 64 and loaded.numbers() == found.numbers()
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "adapter.json", "adapter.safetensors"]
+
+
+def rewrite(folder, **changes):
+    file = folder / "adapter.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def refused(folder, match):
+    with pytest.raises(UserError, match=match) as error:
+        adapter.load(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"version": 2}, "version 2 is not supported; update audiodiff"),
+        ({"format": "audiodiff"}, "is not an adapter"),
+        ({"kind": "os.system"}, "kind 'os.system' is not one of lora, dora, loha"),
+        ({"rank": 0}, "rank 0 is out of range"),
+        ({"rank": 10**9}, "rank 1000000000 is out of range"),
+        ({"rank": 2.5}, r"rank 2\.5 is out of range"),
+        ({"alpha": float("nan")}, "alpha nan is out of range"),
+        ({"alpha": "1"}, "alpha '1' is out of range"),
+        ({"base": []}, "is not an adapter"),
+        ({"base": {"type": 1, "name": "", "hash": ""}}, "is not an adapter"),
+        ({"weights_hash": "0" * 64}, "hash of the weights differs"),
+        ({"training": 7}, "is not an adapter"),
+    ],
+)
+def test_configs_that_are_none_are_refused(saved, changes, match):
+    rewrite(saved[1], **changes)
+    refused(saved[1], match)
+
+
+def write_weights(folder, weights):
+    import hashlib
+
+    save_file(weights, folder / "adapter.safetensors")
+    rewrite(folder, weights_hash=hashlib.sha256((folder / "adapter.safetensors").read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [
+        ({"unet.conv_in.down": torch.tensor([[float("nan")]])}, "not of finite float32"),
+        ({"unet.conv_in.down": torch.zeros(1, 1, dtype=torch.int8)}, "not of finite float32"),
+        ({"unet.conv_in.sideways": torch.zeros(1)}, "is not part of an adapter of kind lora"),
+        ({"words.<my drum>": torch.zeros(1, 256)}, "not a word of 1 to 8 vectors"),
+        ({"words.<my-drum>": torch.zeros(9, 256)}, "not a word of 1 to 8 vectors"),
+    ],
+)
+def test_weights_that_are_none_are_refused(saved, weights, match):
+    write_weights(saved[1], weights)
+    refused(saved[1], match)
+
+
+def test_a_pickle_is_not_unpickled(saved, tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return open, (str(tmp_path / "ran"), "w")
+
+    import hashlib
+
+    content = pickle.dumps(Hostile())
+    (saved[1] / "adapter.safetensors").write_bytes(content)
+    rewrite(saved[1], weights_hash=hashlib.sha256(content).hexdigest())
+    refused(saved[1], "pickles are not supported")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_large_files_are_refused_before_they_are_read(saved):
+    with (saved[1] / "adapter.json").open("ab") as file:
+        file.truncate(2**21)
+    refused(saved[1], "larger than 1 MiB")
+
+
+def test_other_folders_are_refused(tmp_path, model_folder):
+    refused(tmp_path / "none", "no such folder")
+    refused(tmp_path, "has no adapter.json")
+    refused(model_folder, "is a model, not an adapter")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["format", "version", "base", "kind", "rank", "alpha", "weights_hash", "hash", "type"]), inner
+    ), max_leaves=12,
+))  # fmt: skip
+def test_any_json_is_refused_in_one_line(saved, content):
+    folder = saved[1]
+    whole = json.loads((folder / "adapter.json").read_text())
+    changed = {**whole, **content} if isinstance(content, dict) else content
+    original = (folder / "adapter.json").read_text()
+    (folder / "adapter.json").write_text(json.dumps(changed))
+    try:
+        adapter.load(folder)
+    except UserError as error:
+        assert "\n" not in str(error)
+    finally:
+        (folder / "adapter.json").write_text(original)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 4000), byte=st.integers(0, 255))
+def test_damaged_weights_are_refused_in_one_line(saved, place, byte):
+    file = saved[1] / "adapter.safetensors"
+    whole = file.read_bytes()
+    place %= len(whole)
+    damaged = whole[:place] + bytes([byte]) + whole[place + 1 :]
+    file.write_bytes(damaged)
+    try:
+        adapter.load(saved[1])
+        assert damaged == whole
+    except UserError as error:
+        assert "\n" not in str(error)
+    finally:
+        file.write_bytes(whole)
