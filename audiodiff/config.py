@@ -89,7 +89,7 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             composed = hydra_compose(PRIMARY, overrides)
-            known = {*hydra_compose(PRIMARY), "prepare"}  # a group without a default
+            known = {*hydra_compose(PRIMARY), "prepare", "adapter"}  # groups without a default
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise _explained(error, overrides) from error
     if unknown := [str(key) for key in composed if key not in known]:

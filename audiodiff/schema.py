@@ -41,6 +41,7 @@ KEYS: dict[str, Any] = {
     "seed": Seed,
     "resume": str | None,
     "init_from": str | None,
+    "trainable": list[str] | None,
     "sampler.name": Literal[presets.NAMES],
     "sampler.steps": Positive,
     "sampler.consistency": NonNegative,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from audiodiff import config, runs
@@ -99,7 +99,8 @@ def _run(cfg: DictConfig) -> float:
     retain_freed_memory()
     try:
         loss = run(cfg, Path(cfg.folder), HydraConfig.get().overrides.task)
-        rank_zero_only(print)(f"model: {Path(cfg.folder, 'model')}")
+        exported = "adapter" if cfg.get("adapter") else "model"
+        rank_zero_only(print)(f"{exported}: {Path(cfg.folder, exported)}")
         return loss
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -162,15 +163,26 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     description = load_description(resume, folder) if resume else {}
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     schema.build(cfg, "prepare")
+    if OmegaConf.is_missing(cfg, "codec") and cfg.init_from:
+        cfg.codec = cfg.init_from  # a generator of latents has its codec
     data = schema.build(cfg, "data")
-    model = schema.build(cfg, "model")
+    adaptation = schema.build(cfg, "adapter")
+    started_from: dict = {}
+    if adaptation is None:
+        model = schema.build(cfg, "model")
+    else:
+        model, started_from = adapted_base(cfg, description)
+        adaptation.inject(model, str(cfg.init_from), (description.get("adapter") or {}).get("base", ""))
     data.conditioners = without_weights(model.conditioners)
     data.setup("fit")
     clips = data.prepared().with_splits("train")
-    for conditioner in model.conditioners:
-        conditioner.fit(clips.clips)
-    started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
-    module = schema.build(cfg, "training", model=model)
+    if adaptation is not None:
+        adaptation.check(clip.caption for clip in clips.clips)
+    else:
+        for conditioner in model.conditioners:
+            conditioner.fit(clips.clips)
+        started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
+    module = schema.build(cfg, "training", model=model, adaptation=adaptation)
     module.started_from = started_from
     module.training_clips = {"path": str(data.path), "clips": len(clips), "hash": clips.content_hash()}
     if resume:
@@ -185,6 +197,35 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
         limits = "raise trainer.max_steps or trainer.max_time"
         rank_zero_warn(f"nothing left to train: {folder} is at step {trainer.global_step}; {limits}")
     return trainer.validate(module, datamodule=data, verbose=False)[0]["validation/loss"]
+
+
+def adapted_base(cfg: DictConfig, description: dict) -> "tuple[DiffusionModel, dict]":
+    """The base of an adapter, and its training record: the model of `init_from`, or that of a run that is resumed.
+
+    Args:
+        cfg: the configuration.
+        description: of the run that is resumed, whose checkpoint has weights and training record of the base; empty for
+            a new one.
+
+    Raises:
+        UserError: no base is named, or it is of another type than the recipe's model.
+    """
+    from hydra.utils import get_object
+
+    from audiodiff.models import checkpoint
+    from audiodiff.models.registry import MODEL_TYPES, load_model
+
+    if description.get("adapter"):
+        arguments = {name: checkpoint.build(value) for name, value in description["model"].items()}
+        return MODEL_TYPES[description["type"]](**arguments), {}  # type: ignore[return-value]
+    if not cfg.init_from:
+        raise UserError("adapter", "has no base", "add init_from=MODEL, its folder or the name of a shipped model")
+    found = checkpoint.load(cfg.init_from)
+    wanted = get_object(cfg.model._target_).TYPE
+    if found.type != wanted:
+        problem = f"is a model of type {found.type!r:.40}, the recipe is for {wanted!r}"
+        raise UserError(cfg.init_from, problem, "choose another recipe")
+    return load_model(found, cfg.init_from), found.training | {"hash": found.digest}  # type: ignore[return-value]
 
 
 def start(model: "DiffusionModel", name: str) -> dict:

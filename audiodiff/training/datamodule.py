@@ -27,6 +27,7 @@ from audiodiff.data.preparation import default_folder, prepare
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
+from audiodiff.training.replay import parse_replay, replay_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +188,10 @@ class AudioData(ManifestData):
         scalars: that the model is conditioned on, of "seconds" and "tempo".
         include_unlabeled: whether to include clips with none of the labels.
         max_seconds: longer clips are left out.
+        caption: of every clip, in place of its own; None: its own.
+        replay: "base:0.3" or "FOLDER:0.3", share of the crops that are of what a base model knows (`training.replay`).
+        replay_prompts, replay_clips: of clips that the base generates, and how many.
+        base: the model that generates them.
         balance: "caption" to draw each word of the training captions about equally often (`data.balance`); None: clips
             by their lengths.
     """
@@ -201,12 +206,28 @@ class AudioData(ManifestData):
         include_unlabeled: bool = False,
         max_seconds: PositiveFloat | None = None,
         balance: Literal["caption"] | None = None,
+        caption: str | None = None,
+        replay: str | None = None,
+        replay_prompts: Sequence[str] = (),
+        replay_clips: Positive = 64,
+        base: str | None = None,
         **options,
     ):
         super().__init__(*arguments, **options)
         self.channels, self.from_start = channels, from_start
         self.labels, self.scalars, self.include_unlabeled = tuple(labels), tuple(scalars), include_unlabeled
-        self.max_seconds, self.balance = max_seconds, balance
+        self.max_seconds, self.balance, self.caption = max_seconds, balance, caption
+        self.replay = None if replay is None else parse_replay(replay)
+        self.replay_prompts, self.replay_clips, self.base = tuple(replay_prompts), replay_clips, base
+        self.base_held_out: CropDataset | None = None
+
+    def prepared(self) -> Manifest:
+        """As of `ManifestData`, with the caption of all clips."""
+        if self._prepared is None and self.caption is not None:
+            found = super().prepared()
+            clips = (replace(clip, caption=self.caption, caption_parts=()) for clip in found.clips)
+            self._prepared = replace(found, clips=tuple(clips))
+        return super().prepared()
 
     def _load(self, number: int) -> Manifest:
         """The manifest of one of the paths; a folder of audio without one is prepared first, below `data/`.
@@ -261,10 +282,46 @@ class AudioData(ManifestData):
         if self.clip is None and not len(manifest.with_splits("validation")):
             warnings.warn(f"{self.path} has no validation clips: training clips are used instead", stacklevel=2)
         training, held_out = self._split(manifest, "train"), self._split(manifest, "validation")
-        self.crops = self._crops(training, augmentation=self.augmentation, weights=self._weights(training))
+        weights, joined = self._weights(training), training
+        if self.replay is not None:
+            replayed = self.replayed()
+            if self.replay.share:
+                joined = Manifest.join([training, replayed.with_splits("train")])
+                weights = self._mixed(training, weights, len(joined) - len(training))
+            self.base_held_out = self._crops(replayed.with_splits("validation"))
+        self.crops = self._crops(joined, augmentation=self.augmentation, weights=weights)
         # Without parts a caption has its canonical wording.
         clips = tuple(replace(clip, caption_parts=()) for clip in held_out.clips)
         self.held_out = self._crops(replace(held_out, clips=clips))
+
+    def replayed(self) -> Manifest:
+        """The clips of the replay; generated ones are kept below the folder of the data.
+
+        Raises:
+            UserError: none are held out, or as `replay_manifest`.
+        """
+        assert self.replay is not None
+        root = self.prepared().root
+        found = replay_manifest(self.replay.source, self.base, root, self.replay_prompts, self.replay_clips)
+        if not (len(found.with_splits("train")) and len(found.with_splits("validation"))):
+            problem = "needs clips to train on and held-out ones"
+            raise UserError(f"data.replay {self.replay.source}", problem, "use more clips, data.replay_clips=64")
+        return found
+
+    def base_batch(self) -> dict | None:
+        """Crops of at most 32 held-out clips of the replay, the same every time; None without a replay."""
+        if self.base_held_out is None:
+            return None
+        draws = self.base_held_out.one_draw_per_clip(32)
+        return self.base_held_out.collate([self.base_held_out[draw] for draw in draws])
+
+    def _mixed(self, own: Manifest, weights: np.ndarray | None, others: int) -> np.ndarray:
+        """Weights of clips and of others after them, which get the share of the replay."""
+        assert self.replay is not None
+        if weights is None:
+            weights = crop_counts(own, self.sample_rate, self.crop_samples, self.from_start)
+        mine = np.asarray(weights, np.float64) / np.sum(weights) * (1 - self.replay.share)
+        return np.concatenate([mine, np.full(others, self.replay.share / others)])
 
     def _weights(self, manifest: Manifest) -> np.ndarray | None:
         """The weights of clips to train on; None if they are not balanced.

@@ -51,7 +51,7 @@ def export(
     history: float | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save the model to `<folder>/model` with its training record and card.
+    """Save the model to `<folder>/model`, or the adapter to `<folder>/adapter`, with its training record and card.
 
     Args:
         trainer, module: of the run.
@@ -78,6 +78,8 @@ def export(
         "version": __version__,
         **(record or {}),
     }
+    if module.forgetting:
+        training["forgetting"] = module.forgetting
     if module.started_from:
         training[STARTED_FROM] = module.started_from
     if trainer.datamodule.codec_training:
@@ -88,9 +90,16 @@ def export(
     words["metadata"] = metadata(text.tag, licenses)
     words["distillation"] = format_distillation(module.model)
     card = CARD.format(**training | asdict(text) | words)
-    module.model.save_pretrained(Path(folder) / "model", training, card)
-    if history is not None and training["minutes"] >= _last_saved(Path(folder)) + history:
-        module.model.save_pretrained(Path(folder) / HISTORY / f"step_{trainer.global_step:09d}", training, card)
+    target = Path(folder) / ("model" if module.adaptation is None else "adapter")
+    if module.forgetting.get("exceeded") and target.is_dir():
+        return  # the last one that does not forget too much stays
+    earlier = Path(folder) / HISTORY / f"step_{trainer.global_step:09d}"
+    keeps = history is not None and training["minutes"] >= _last_saved(Path(folder)) + history
+    for place in [target, *([earlier] if keeps else [])]:
+        if module.adaptation is None:
+            module.model.save_pretrained(place, training, card)
+        else:
+            module.adaptation.save(module.model, place, training, words["licenses"])
 
 
 def format_distillation(model) -> str:
@@ -103,7 +112,7 @@ def format_distillation(model) -> str:
 
 def _last_saved(folder: Path) -> float:
     """Minutes of training of the last export in a run's history; 0 before the first."""
-    configs = sorted((folder / HISTORY).glob("step_*/config.json"))
+    configs = sorted((folder / HISTORY).glob("step_*/*r.json")) or sorted((folder / HISTORY).glob("step_*/config.json"))
     return json.loads(configs[-1].read_text(encoding="utf-8"))["training"]["minutes"] if configs else 0.0
 
 

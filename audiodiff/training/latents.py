@@ -89,6 +89,8 @@ class LatentData(AudioData):
         self.latents = manifest.root / ".latents" / codec_hash(found)[:12]
         device = "cuda" if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
         encode(codec.to(device), manifest, self.latents, self.crop_samples)
+        if self.replay is not None:
+            encode(codec, self.replayed(), self.latents, self.crop_samples)
         super().read()
 
     def _crops(self, manifest: Manifest, **options) -> CropDataset:

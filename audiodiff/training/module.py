@@ -12,15 +12,18 @@ from collections.abc import Callable, Iterable
 import lightning
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.training.adaptation import Adaptation
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.optim import WarmupCosine
 from audiodiff.training.resume import describe_run
 from audiodiff.training.tasks.task import Task
+from audiodiff.training.tuning import Tuning
 
 
 class TrainingModule(lightning.LightningModule):
@@ -33,10 +36,13 @@ class TrainingModule(lightning.LightningModule):
         lr_schedule: factor of the optimizer's learning rate at each step.
         seed: of all random numbers of the run.
         guard: skips steps whose loss is not finite.
+        tuning: which weights are trained, and how fast; None: all of the task's.
+        adaptation: the adapter that `model` has been given and that alone is trained; None: the model is.
 
     Attributes:
         next_draw: number of crops that the run has used.
         started_from: training record of the model that the run was initialized from; empty for random weights.
+        forgetting: loss on the base's held-out clips before and after, where it is measured.
         training_clips: path, number and hash of the training clips.
     """
 
@@ -48,21 +54,29 @@ class TrainingModule(lightning.LightningModule):
         lr_schedule: WarmupCosine,
         seed: int = 0,
         guard: NonFiniteGuard | None = None,
+        tuning: Tuning | None = None,
+        adaptation: Adaptation | None = None,
     ):
         super().__init__()
         self.model, self.task, self.optimizer, self.lr_schedule = model, task, optimizer, lr_schedule
         self.seed, self.guard = seed, guard
+        self.tuning, self.adaptation = tuning or Tuning(), adaptation
         self.next_draw = 0
         self.started_from: dict = {}
+        self.forgetting: dict = {}
         self.training_clips: dict = {}
         self._skip = False  # whether the gradients of this step are dropped, on all ranks
         model.requires_grad_(False)
         for parameter in self.trainable_parameters():
             parameter.requires_grad_(True)
 
-    def trainable_parameters(self) -> Iterable[nn.Parameter]:
-        """Parameters that are optimized."""
-        return self.task.trainable_parameters(self.model)
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """Parameters that are optimized, in the order of the optimizer's."""
+        allowed = self.task.trainable_parameters(self.model)
+        if self.adaptation is not None:
+            own = {id(one) for one in self.adaptation.parameters(self.model)}
+            allowed = (one for one in allowed if id(one) in own)
+        return self.tuning.parameters(self.model, allowed)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimizer; `on_before_optimizer_step` sets its learning rate before every step.
@@ -71,17 +85,18 @@ class TrainingModule(lightning.LightningModule):
             UserError: the optimizer refuses its arguments.
         """
         try:
-            optimizer = self.optimizer(self.trainable_parameters())
+            optimizer = self.optimizer(self.tuning.groups(self.model, self.trainable_parameters()))
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError("optimizer", str(error).splitlines()[0], "set another value") from error
         for group in optimizer.param_groups:
-            group["full_lr"] = group["lr"]
+            group["full_lr"] = group["lr"] * group.get("factor", 1.0)
         return optimizer
 
     def on_fit_start(self) -> None:
         """Check data and model before the first step."""
         self.train()
         self.task.prepare(self.model, self.trainer.datamodule)
+        self.tuning.remember(self.trainable_parameters())
 
     def compute_loss(self, batch: dict, key: str, ranks: int = 1) -> dict[str, Tensor]:
         """Compute the task's loss with the random numbers of `key`.
@@ -91,7 +106,12 @@ class TrainingModule(lightning.LightningModule):
             key: of the whole batch.
             ranks: number of processes that share the batch.
         """
-        return self.task.loss(self.model, batch, self._random(key, ranks))
+        with parametrize.cached():  # of updates of weights, for all layers that read one
+            outputs = self.task.loss(self.model, batch, self._random(key, ranks))
+        if self.adaptation is not None and torch.is_grad_enabled() and not outputs["loss"].requires_grad:
+            zero = sum(one.sum() for one in self.trainable_parameters())  # of a batch without the word that is trained
+            outputs = outputs | {"loss": outputs["loss"] + 0 * zero}
+        return outputs
 
     def training_step(self, batch: dict, batch_index: int) -> dict[str, Tensor] | None:
         """Compute the loss of a batch; None to skip the step."""
@@ -136,6 +156,7 @@ class TrainingModule(lightning.LightningModule):
         done = progress(self.trainer)
         if self.trainer.world_size > 1:
             done = self.trainer.strategy.broadcast(done)  # clocks differ
+        self.tuning.change_gradients(self.trainable_parameters(), optimizer.param_groups, done)
         factor = self.lr_schedule.factor(self.trainer.global_step, done)
         for group in optimizer.param_groups:
             group["lr"] = group["full_lr"] * factor
@@ -156,12 +177,15 @@ class TrainingModule(lightning.LightningModule):
         checkpoint["started_from"] = self.started_from
         checkpoint["next_draw"] = self.next_draw
         checkpoint["task"] = self.task.state_dict()
+        checkpoint["tuning"] = self.tuning.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Restore what `on_save_checkpoint` saved."""
         self.started_from = checkpoint["started_from"]
         self.next_draw = checkpoint["next_draw"]
         self.task.load_state_dict(checkpoint["task"])
+        if "tuning" in checkpoint:
+            self.tuning.load_state_dict(checkpoint["tuning"])
 
     def _random(self, key: str, ranks: int) -> BatchRandom:
         """Random numbers of a key; each rank takes the rows of its clips."""

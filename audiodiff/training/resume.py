@@ -35,6 +35,7 @@ def describe_run(module: "TrainingModule") -> dict[str, Any]:
         "type": model.TYPE,
         "model": {name: describe(getattr(model, name)) for name in model.ARGUMENTS},
         "task": type(module.task).__name__,
+        "adapter": None if module.adaptation is None else module.adaptation.record(),
         "data": module.training_clips,
     }
 
@@ -91,7 +92,7 @@ def restore(run: dict[str, Any], module: "TrainingModule", folder: Path) -> None
 def _fixed_parts(run: dict[str, Any]) -> dict[str, Any]:
     """What may not change, without the level of nesting that is not a configuration key."""
     arguments = {name: value for name, value in run["model"].items() if name not in _RESTORED}
-    return {"model": run["type"], "task": run["task"]} | arguments
+    return {"model": run["type"], "task": run["task"], "adapter": run.get("adapter")} | arguments
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:

@@ -1,0 +1,154 @@
+"""Training of adapters: the base model is frozen, updates of its layers and a new word of its prompts are trained.
+
+A new word (textual inversion, Gal et al. 2022, arXiv 2208.01618) begins with the vectors of a word that means the like,
+and may be trained alone or with updates of layers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Le
+from torch import nn
+
+from audiodiff.errors import UserError
+from audiodiff.models.adapted import adaptable_layers, extract, inject, injected_parameters, weights_hash
+from audiodiff.models.adapter import MAX_TOKENS, Adapter
+from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.nn.adapters.layers import select
+from audiodiff.nn.adapters.update import largest_rank
+from audiodiff.ranges import Positive, PositiveFloat
+from audiodiff.text.placeholder import is_placeholder
+from audiodiff.text.static_embedding import normalize
+
+CARD = """# An adapter of {base}
+
+{what}, {numbers} numbers, trained on {data} for {steps} steps. It changes `{base}` and no other model:
+
+    audiodiff {verb} --adapter this/folder:1
+
+Data licenses: {licenses}
+"""
+# By model type, a command that samples with an adapter.
+_VERBS = {
+    "audio": "generate --model {base}",
+    "vocoder": "render clip.wav --model {base} --out rendered",
+    "acoustic": 'say "Hello." --voice {base}',
+    "upsampler": "upsample clip.wav --model {base} --out upsampled",
+}
+
+
+class Adaptation:
+    """What an adapter consists of.
+
+    Args:
+        kind: of the updates of layers: "lora", "dora" or "loha"; None: a new word alone.
+        rank: of the updates.
+        alpha: strength of the updates, which are multiplied by alpha / rank; None: rank.
+        layers: groups of layers, or beginnings of their names (`nn.adapters.layers`); None: all that have the rank.
+        word: new word of prompts in angle brackets, such as <my-drum>; None: none.
+        tokens: vectors of the word.
+        initial: text whose meaning the word begins with, such as drum; None: "sound".
+
+    Raises:
+        UserError: neither updates nor a word, or a word that is not written as one.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["lora", "dora", "loha"] | None = "lora",
+        rank: Positive = 8,
+        alpha: PositiveFloat | None = None,
+        layers: Sequence[str] | None = None,
+        word: str | None = None,
+        tokens: Annotated[Positive, Le(MAX_TOKENS)] = 4,
+        initial: str | None = None,
+    ):
+        self.kind, self.rank, self.alpha = kind, rank, float(rank if alpha is None else alpha)
+        self.layers, self.word, self.tokens, self.initial = layers, word, tokens, initial
+        self.base, self.base_name = "", ""
+        if kind is None and word is None:
+            raise UserError("adapter", "has nothing to train", 'set adapter.word="<my-drum>", or adapter=lora')
+        if word is not None and not is_placeholder(word):
+            problem = "is not a new word"
+            raise UserError(f"adapter.word {word!r:.40}", problem, 'write it in small letters and < >, as "<my-drum>"')
+
+    def record(self) -> dict[str, Any]:
+        """What may not change when a run is resumed."""
+        names = ("kind", "rank", "alpha", "layers", "word", "tokens", "base")
+        return {name: getattr(self, name) for name in names}
+
+    def inject(self, model: PretrainedModel, name: str, base: str = "") -> None:
+        """Add updates and the word to a base model, to be trained.
+
+        Args:
+            model: the base.
+            name: of the base.
+            base: hash of its weights, if the model has none yet, because a run that is resumed restores them; it has
+                the word already.
+
+        Raises:
+            UserError: a rank above a layer, a filter that no layer passes, a model without prompts, or a word that it
+                knows already.
+        """
+        self.base, self.base_name = base or weights_hash(model), name
+        if self.kind is not None:
+            layers = adaptable_layers(model)
+            try:
+                chosen = self._chosen(layers)
+                inject(model, {layer: layers[layer] for layer in chosen}, self.kind, self.rank, self.alpha)
+            except ValueError as error:
+                raise UserError("adapter", str(error), "lower adapter.rank, or set adapter.layers") from error
+        if self.word is not None and not base:
+            self._learn(model, name)
+
+    def _chosen(self, layers: Mapping[str, nn.Module]) -> list[str]:
+        """The layers of the filters; without filters, those that have the rank."""
+        if self.layers is not None:
+            passing = select(layers, self.layers)
+            return [name for name in layers if any(name in names for names in passing.values())]
+        ranks = {name: largest_rank(layer.weight.shape) for name, layer in layers.items()}
+        if self.rank > max(ranks.values()):
+            raise ValueError(f"rank {self.rank} is above that of every layer, {max(ranks.values())} at most")
+        return [name for name, rank in ranks.items() if self.rank <= rank]
+
+    def _learn(self, model: PretrainedModel, name: str) -> None:
+        assert self.word is not None
+        prompt = next((one for one in model.conditioners if one.name == "prompt"), None)
+        if prompt is None:
+            raise UserError(f"adapter.word {self.word}", f"{name} takes no prompts", "leave it out, use adapter=lora")
+        if self.word in prompt.placeholders:
+            raise UserError(f"adapter.word {self.word}", f"{name} knows it already", "choose another word")
+        try:
+            prompt.learn(self.word, prompt.initial_vectors(self.initial or "sound", self.tokens))
+        except ValueError as error:
+            raise UserError(f"adapter.word {self.word}", str(error), "change adapter.tokens") from error
+
+    def check(self, captions: Iterable[str]) -> None:
+        """Check that training captions have the word, if there is one.
+
+        Raises:
+            UserError: none has it.
+        """
+        if self.word is not None and not any(self.word in normalize(caption) for caption in captions):
+            fix = f'set data.caption="{self.word}", or write it in the captions'
+            raise UserError(f"adapter.word {self.word}", "no training caption has it", fix)
+
+    def parameters(self, model: PretrainedModel) -> list[nn.Parameter]:
+        """What is trained, of a model with this adapter."""
+        words = [] if self.word is None else [self.word]
+        return injected_parameters(model, words)
+
+    def save(self, model: PretrainedModel, folder: Path, training: dict[str, Any], licenses: str) -> None:
+        """Write the adapter of a model, with its training record and a card."""
+        words = [] if self.word is None else [self.word]
+        updates, vectors = extract(model, words)
+        kind, rank, alpha = (self.kind, self.rank, self.alpha) if self.kind else ("", 0, 0.0)
+        adapter = Adapter(self.base, model.TYPE, self.base_name, kind, rank, alpha, updates, vectors, training)
+        parts = [f"{self.kind} of rank {self.rank} on {len(updates)} layers"] if self.kind else []
+        parts += [f"the word `{self.word}` of {self.tokens} vectors"] if self.word else []
+        verb = _VERBS.get(model.TYPE, "merge {base} --out merged").format(base=self.base_name)
+        verb += f' --prompt "{self.word}"' if self.word else ""
+        what = " and ".join(parts)
+        text = {"what": what[0].upper() + what[1:], "numbers": adapter.numbers(), "base": self.base_name, "verb": verb}
+        adapter.save(folder, CARD.format(**training | text | {"licenses": licenses}))
