@@ -33,6 +33,7 @@ VERBS = (
     "export",
     "compress",
     "merge",
+    "blend",
     "demo",
     "info",
     "doctor",

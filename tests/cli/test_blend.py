@@ -1,0 +1,39 @@
+"""`audiodiff blend`: weights between those of two models."""
+
+import pytest
+import torch
+
+from audiodiff.models.checkpoint import load
+
+
+@pytest.fixture(scope="module")
+def folders(make_prompted, tmp_path_factory):
+    root, model = tmp_path_factory.mktemp("blend"), make_prompted()
+    model.save_pretrained(root / "base", {"licenses": ["CC0-1.0"]})
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter += 0.5
+    model.save_pretrained(root / "tuned", {"licenses": ["MIT"]})
+    return root
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_weights_lie_between_those_of_both(share, folders, command, tmp_path):
+    assert command("blend", folders / "base", folders / "tuned", share, "--out", tmp_path / "out")[0] == 0
+    one, other, found = (load(folder) for folder in (folders / "base", folders / "tuned", tmp_path / "out"))
+    for name, weight in found.weights.items():
+        assert torch.allclose(weight, (1 - share) * one.weights[name] + share * other.weights[name], atol=1e-6)
+        assert share not in (0.0, 1.0) or torch.equal(weight, (one, other)[int(share)].weights[name])
+    assert found.training["licenses"] == ["CC0-1.0", "MIT"]
+
+
+def test_what_cannot_be_blended_is_one_line(folders, command, model_folder, make_music, tmp_path):
+    make_music(1).save_pretrained(tmp_path / "plain")
+    for other, share, word in (
+        (folders / "tuned", "1.5", "share 1.5"),
+        (folders / "tuned", "nan", "share nan"),
+        (model_folder, "0.5", "type 'vocoder'"),
+        (tmp_path / "plain", "0.5", "other weights, such as"),
+    ):
+        status, _, lines = command("blend", folders / "base", other, share, "--out", tmp_path / "out")
+        assert status == 1 and len(lines) == 1 and word in lines[0]
