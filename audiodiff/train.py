@@ -22,6 +22,7 @@ from audiodiff.files import folder_lock
 
 if TYPE_CHECKING:
     from audiodiff.models.diffusion_model import DiffusionModel
+    from audiodiff.training.adaptation import Adaptation
 
 # Errors of a full disk ...
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -157,31 +158,25 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     from audiodiff.training.callbacks import newest_checkpoint
     from audiodiff.training.resume import load_description, restore
 
+    if OmegaConf.is_missing(cfg, "codec") and cfg.init_from:
+        cfg.codec = cfg.init_from  # a generator of latents has its codec
     schema.check(cfg)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     resume = newest_checkpoint(folder) if cfg.resume else None
     description = load_description(resume, folder) if resume else {}
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     schema.build(cfg, "prepare")
-    if OmegaConf.is_missing(cfg, "codec") and cfg.init_from:
-        cfg.codec = cfg.init_from  # a generator of latents has its codec
-    data = schema.build(cfg, "data")
-    adaptation = schema.build(cfg, "adapter")
-    started_from: dict = {}
-    if adaptation is None:
-        model = schema.build(cfg, "model")
-    else:
-        model, started_from = adapted_base(cfg, description)
-        adaptation.inject(model, str(cfg.init_from), (description.get("adapter") or {}).get("base", ""))
+    data, adaptation = schema.build(cfg, "data"), schema.build(cfg, "adapter")
+    model, started_from = adapted(cfg, adaptation, description) if adaptation else (schema.build(cfg, "model"), {})
     data.conditioners = without_weights(model.conditioners)
     data.setup("fit")
     clips = data.prepared().with_splits("train")
-    if adaptation is not None:
+    if adaptation:
         adaptation.check(clip.caption for clip in clips.clips)
-    else:
-        for conditioner in model.conditioners:
-            conditioner.fit(clips.clips)
-        started_from = start(model, cfg.init_from) if cfg.init_from and not resume else {}
+    for conditioner in [] if adaptation else model.conditioners:
+        conditioner.fit(clips.clips)
+    if cfg.init_from and not resume and not adaptation:
+        started_from = start(model, cfg.init_from)
     module = schema.build(cfg, "training", model=model, adaptation=adaptation)
     module.started_from = started_from
     module.training_clips = {"path": str(data.path), "clips": len(clips), "hash": clips.content_hash()}
@@ -199,11 +194,12 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     return trainer.validate(module, datamodule=data, verbose=False)[0]["validation/loss"]
 
 
-def adapted_base(cfg: DictConfig, description: dict) -> "tuple[DiffusionModel, dict]":
-    """The base of an adapter, and its training record: the model of `init_from`, or that of a run that is resumed.
+def adapted(cfg: DictConfig, adaptation: "Adaptation", description: dict) -> "tuple[DiffusionModel, dict]":
+    """The model of `init_from`, or that of a run that is resumed, with an adapter to be trained; its training record.
 
     Args:
         cfg: the configuration.
+        adaptation: the adapter.
         description: of the run that is resumed, whose checkpoint has weights and training record of the base; empty for
             a new one.
 
@@ -215,9 +211,11 @@ def adapted_base(cfg: DictConfig, description: dict) -> "tuple[DiffusionModel, d
     from audiodiff.models import checkpoint
     from audiodiff.models.registry import MODEL_TYPES, load_model
 
-    if description.get("adapter"):
+    if before := description.get("adapter"):
         arguments = {name: checkpoint.build(value) for name, value in description["model"].items()}
-        return MODEL_TYPES[description["type"]](**arguments), {}  # type: ignore[return-value]
+        model = MODEL_TYPES[description["type"]](**arguments)
+        adaptation.inject(model, str(cfg.init_from), before["base"])
+        return model, {}  # type: ignore[return-value]
     if not cfg.init_from:
         raise UserError("adapter", "has no base", "add init_from=MODEL, its folder or the name of a shipped model")
     found = checkpoint.load(cfg.init_from)
@@ -225,7 +223,9 @@ def adapted_base(cfg: DictConfig, description: dict) -> "tuple[DiffusionModel, d
     if found.type != wanted:
         problem = f"is a model of type {found.type!r:.40}, the recipe is for {wanted!r}"
         raise UserError(cfg.init_from, problem, "choose another recipe")
-    return load_model(found, cfg.init_from), found.training | {"hash": found.digest}  # type: ignore[return-value]
+    model = load_model(found, cfg.init_from)
+    adaptation.inject(model, str(cfg.init_from))
+    return model, found.training | {"hash": found.digest}  # type: ignore[return-value]
 
 
 def start(model: "DiffusionModel", name: str) -> dict:

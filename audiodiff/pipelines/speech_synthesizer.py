@@ -182,8 +182,7 @@ class SpeechSynthesizer(Pipeline):
     def encode(self, utterance: Utterance, options: SpeechOptions | None = None) -> EncodedSymbols:
         """The symbols of an utterance as the speaker of the options says them; in float32 at any precision."""
         adapted, options = self.adapted_for(options or SpeechOptions())
-        tokens = self.model.tokens([utterance.phonemes])
-        return adapted.model.encode_symbols(tokens, adapted._speaker(options))
+        return adapted.model.encode_symbols(self.model.tokens([utterance.phonemes]), adapted._speaker(options))
 
     @torch.inference_mode()
     def prosody(
@@ -294,9 +293,8 @@ class SpeechSynthesizer(Pipeline):
         return _timed(part.utterance, audio, durations)
 
     def _set_model(self, model: PretrainedModel) -> None:
-        """Replace the model; embeddings of reference clips are those of its own encoder."""
         super()._set_model(model)
-        self._embeddings = WeakKeyDictionary()
+        self._embeddings = WeakKeyDictionary()  # of reference clips, by the model's own encoder
 
     @property
     def _frame_rate(self) -> float:
@@ -336,8 +334,7 @@ class SpeechSynthesizer(Pipeline):
         return model.validated[0]
 
     def _check_vocoder(self) -> None:
-        own, other = self.model.mel_spec, self.vocoder.spec
-        if differences := other.differences(own):
+        if differences := self.vocoder.spec.differences(self.model.mel_spec):
             problem = f"reads other mels than the voice makes: {'; '.join(differences)}"
             fix = f"choose a vocoder of the voice's mel, such as {self.model.vocoder}"
             raise UserError("vocoder", problem, fix)

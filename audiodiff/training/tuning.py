@@ -37,14 +37,14 @@ class Tuning:
     def __init__(
         self,
         trainable: Sequence[str] | None = None,
-        rates: Mapping[str, NonNegativeFloat] = {},
-        unfreeze: Mapping[str, UnitInterval] = {},
+        rates: Mapping[str, NonNegativeFloat] | None = None,
+        unfreeze: Mapping[str, UnitInterval] | None = None,
         pull: NonNegativeFloat = 0.0,
     ):
         if trainable is not None and not trainable:
             raise UserError("trainable=[]", "trains nothing", "name groups of layers such as [attention]")
         self.trainable = trainable
-        self.rates, self.unfreeze, self.pull = dict(rates), dict(unfreeze), pull
+        self.rates, self.unfreeze, self.pull = dict(rates or {}), dict(unfreeze or {}), pull
         self.start: list[Tensor] = []  # the weights that `pull` pulls to, in the order of the parameters
 
     def parameters(self, model: PretrainedModel, allowed: Iterable[nn.Parameter]) -> list[nn.Parameter]:
