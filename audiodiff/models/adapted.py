@@ -21,7 +21,7 @@ from torch.nn.utils import parametrize
 from audiodiff.models.adapter import Adapter
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.adapters.update import UPDATES
-from audiodiff.nn.convolution import pack
+from audiodiff.nn.convolution import is_packed, pack, share_packing
 
 ModelT = TypeVar("ModelT", bound=PretrainedModel)
 _EVERYWHERE = (-math.inf, math.inf)
@@ -97,13 +97,15 @@ def apply(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
         _check_base(one.adapter, model, digest)
     shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     adapted = copy.deepcopy(model, shared)
+    share_packing(adapted, model)
     layers = adaptable_layers(model)
     changes = [_changes(one, layers) for one in active]
     inside = _InForce(adapted, active, changes, layers)
     for name, layer in adaptable_layers(adapted).items():
         if any(name in change for change in changes):
             layer.weight = _parameter(inside.weight(name, range(len(active))))
-            pack(layer)
+            if inside.packed:
+                pack(layer)
     if any(one.bounded for one in active):
         adapted.network.register_forward_pre_hook(inside)
     _learn_words(adapted, active)
@@ -151,7 +153,7 @@ class _InForce:
         changes: Sequence[dict[str, Tensor]],
         layers: dict[str, nn.Module],
     ):
-        self.adapters, self.changes = adapters, changes
+        self.adapters, self.changes, self.packed = adapters, changes, is_packed(model)
         self.base: dict[str, Tensor] = {
             name: cast(Tensor, layer.weight).detach().contiguous()  # sums in one order, packed or not
             for name, layer in layers.items()
@@ -178,7 +180,8 @@ class _InForce:
             self.weights[chosen] = {name: _parameter(self.weight(name, chosen)) for name in self.layers}
         for name, layer in self.layers.items():
             layer.weight = self.weights[chosen][name]
-            pack(layer)
+            if self.packed:
+                pack(layer)
         self.current = chosen
 
 

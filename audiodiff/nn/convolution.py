@@ -176,6 +176,18 @@ class _Taps(torch.autograd.Function):
         return padded[:, margin : margin + size], None, None
 
 
+def share_packing(copied: nn.Module, original: nn.Module) -> None:
+    """Let the convolutions of a copy that share their weights with the original's read the same layout of them."""
+    for part, source in zip(copied.modules(), original.modules(), strict=True):
+        if isinstance(part, FrameConv1d) and isinstance(source, FrameConv1d):
+            part._packed = source._packed
+
+
+def is_packed(module: nn.Module) -> bool:
+    """Whether the weights of a convolution of a module are laid out for inference."""
+    return any(isinstance(part, FrameConv1d) and part._packed is not None for part in module.modules())
+
+
 @torch.no_grad()
 def pack(module: nn.Module) -> None:
     """Lay out the weights of all convolutions for inference on a CPU, without changing them or their shape.

@@ -61,7 +61,7 @@ def test_training_commands_train(line, drums, base, tmp_path):
     words = [word.replace("adapter=lora", "adapter=lora,adapter.rank=2") for word in words]
     words = [part for word in words for part in (word.split(",") if word.startswith("adapter=") else [word])]
     overrides = [*words, *TINY, f"folder={tmp_path / 'run'}", "data.replay_clips=4"]
-    train.run(config.compose(overrides), tmp_path / "run", overrides)
+    train.run(config.compose(overrides), tmp_path / "run")
     exported = "adapter" if any(word.startswith("adapter=") for word in words) else "model"
     assert (tmp_path / "run" / exported / f"{exported.replace('model', 'config')}.json").is_file()
 
