@@ -6,8 +6,9 @@
 - *evaluation*: one evaluation of the network without gradients; *training step*: the mean square error of its output,
   the backward pass and AdamW. A step of more than `LARGEST_STEP` seconds of audio is left out.
 - *products*: the matrix products of its convolutions and linear layers alone (a convolution of K taps is one product
-  of K times the channels), each of exactly its shape, in the same round; of a training step also the two products of
-  each that are its gradients. Depthwise convolutions, attention and Fourier transforms do not count.
+  of K times the channels), each of exactly its shape, in the same round, with packed weights (`audiodiff.products`); of
+  a training step also the two products of each that are its gradients, none of them packed. Depthwise convolutions,
+  attention and Fourier transforms do not count.
 - *times the bound*: evaluation or step divided by its products.
 - shares: of an evaluation, what the convolutions and linear layers, the norms, and the front end (short-time spectra of
   a vocoder, in and out) take; the rest is modulation, activations, sums and Python.
@@ -40,6 +41,7 @@ from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.layers import ChannelNorm
 from audiodiff.pipelines import registry
+from audiodiff.products import Factor
 
 RESULTS = Path(__file__).parent / "results" / "bound.md"
 ITERATIONS = 16
@@ -124,15 +126,19 @@ def _is_convolution(module: nn.Module) -> bool:
 def products(shapes: Sequence[tuple[int, int, int]], gradients: bool) -> Callable[[], None]:
     """A function that computes all products, and with `gradients` those of their gradients."""
     operands = [(torch.randn(m, k), torch.randn(k, n), torch.randn(m, n)) for m, k, n in shapes]
+    factors = [Factor(weight) for _, weight, _ in operands]
 
-    def work() -> None:
+    def evaluate() -> None:
+        for (rows, _, _), factor in zip(operands, factors, strict=True):
+            factor(rows)
+
+    def step() -> None:
         for rows, weight, gradient in operands:
             torch.mm(rows, weight)
-            if gradients:
-                torch.mm(gradient, weight.t())
-                torch.mm(rows.t(), gradient)
+            torch.mm(gradient, weight.t())
+            torch.mm(rows.t(), gradient)
 
-    return work
+    return step if gradients else evaluate
 
 
 @contextmanager
