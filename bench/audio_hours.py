@@ -142,6 +142,7 @@ def plot(record: dict, path: Path) -> None:
         style = "--" if name.endswith("alone") else "-"
         axes.plot(hours, table.mean(1), style, marker="o", markersize=3, label=name.replace(" ", " step(s) ", 1))
     axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("hours of audio seen")
     axes.set_ylabel("PESQ-WB")
     axes.grid(alpha=0.3)
