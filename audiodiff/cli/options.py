@@ -39,9 +39,13 @@ def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
         else:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
+    signature = inspect.Signature(parameters)
+
     @functools.wraps(verb)
     def expanded(**values: Any) -> None:
-        flags, paths = {}, {}
+        bound = signature.bind(**values)
+        bound.apply_defaults()
+        values, flags, paths = dict(bound.arguments), {}, {}
         try:
             for name, config in configs.items():
                 options = command_options(config)
@@ -53,7 +57,7 @@ def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             raise _with_flag(error, flags, paths) from error
 
-    expanded.__signature__ = inspect.Signature(parameters)
+    expanded.__signature__ = signature
     return expanded
 
 

@@ -53,8 +53,7 @@ def _build_generation(app: "App") -> None:
     controls = {}
     with gr.Row():
         with gr.Column(scale=2):
-            of_guides = [name for name in app.reading if name not in app.conditions] + order(app.options)
-            more = [*of_guides, *(name for name in MORE_GUIDANCE if name in app.options)]
+            more = [*(name for name in MORE_GUIDANCE if name in app.options), *app.of_guides]
             for name, option in app.options.items():
                 if name not in FROM_CLIP and name not in more:
                     controls[name] = control(option, app.defaults.get(name))
@@ -107,8 +106,15 @@ class App:
     @cached_property
     def options(self) -> dict[str, Option]:
         """All options of the page, in order: those of `GenerationConfig`, and the conditions of model and guides."""
-        options = self.menu.options(options_of(GenerationConfig), self.conditions)
-        return limited(self.reading | options, {"sampler": NAMES})
+        options = self.reading | self.menu.options(options_of(GenerationConfig), self.conditions)
+        names = [name for name in options if name not in self.of_guides] + self.of_guides
+        return limited({name: options[name] for name in names}, {"sampler": NAMES})
+
+    @cached_property
+    def of_guides(self) -> list[str]:
+        """Names of the conditions that guides alone read, and of the options of guides: the last ones."""
+        alone = [name for name in self.reading if name not in self.conditions]
+        return alone + order(self.menu.options(options_of(GenerationConfig), self.conditions))
 
     @property
     def defaults(self) -> dict[str, Any]:

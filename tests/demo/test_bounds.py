@@ -35,6 +35,9 @@ REQUEST = {
     "init_audio": "null",
     "init_noise_level": "0.5",
     "peak_level": "0.9",
+    "prompt": '""',
+    "embedding_guidance": '"none"',
+    "embedding_weight": "null",
 }
 LABELS = {
     "guidance_scale": "Guidance scale",
