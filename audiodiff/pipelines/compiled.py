@@ -12,8 +12,8 @@ recently used graphs are kept and share one memory pool, which one call uses at 
 
 `torch.compile` fuses the operations between the network's convolutions. It compiles for dynamic lengths, once. On a CPU
 neither is worth its cost, so nothing is done there: launching is cheap, and convolutions take four fifths of a call,
-whose packed weights run at the rate of matrix products. The compiled network took 1.3 to 2.3 times as long, with frozen
-weights 1.2 to 1.6 times; ONNX Runtime 0.8 times as long for a second and 1.1 times for ten (`bench/backends.py`).
+whose packed weights run at the rate of matrix products. The compiled network took 1.3 to 1.9 times as long, with frozen
+weights 1.15 to 1.45 times; ONNX Runtime 0.8 times as long for a second and as long for ten (`bench/backends.py`).
 """
 
 import copy
