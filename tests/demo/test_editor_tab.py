@@ -67,6 +67,8 @@ def test_a_visitor_extends_by_no_more_than_a_recording_may_have():
     [
         ({}, "the edit: changes nothing"),
         ({"regions": "5:6"}, "region 5:6: starts after the end"),
+        ({"regions": "-1:0.5"}, "region -1:0.5: begins below 0 s"),
+        ({"regions": "0.5:9"}, "region 0.5:9: ends after the recording"),
         ({"regions": "0.4:0.2"}, "region 0.4:0.2: ends before it starts"),
         ({"extend_left": 1e6}, "Extend left 1e"),
         ({"noise_level": 0.5, "steps": 101}, "Steps 101"),
@@ -77,6 +79,12 @@ def test_a_visitor_extends_by_no_more_than_a_recording_may_have():
 def test_mistakes_are_one_line(page, recording, options, message):
     with pytest.raises(AppError, match=rf"^{message}[^\n]*$"):
         request(page, recording, **options)
+
+
+def test_a_silent_recording_is_one_line(page, tmp_path):
+    soundfile.write(tmp_path / "still.wav", np.zeros(22050), 22050)
+    with pytest.raises(AppError, match=r"^[^\n]*is silent[^\n]*$"):
+        request(page, tmp_path / "still.wav", regions="0.1:0.2")
 
 
 def test_a_missing_recording_is_said(page):

@@ -36,6 +36,15 @@ def test_same_prompt_and_seed_same_clip(app):
     assert rate == expected.sample_rate and (settings["prompt"], settings["negative"]) == ("rain", "wind")
 
 
+def test_an_empty_prompt_is_unconditional_also_with_the_scale_that_the_page_shows(app):
+    (_, (_, empty), settings), (_, (_, spaces), _) = request(app, guidance_scale=3.0), request(app, prompt="  ")
+    expected = AudioGenerator.from_pretrained(app.folder).generate(steps=2, seconds=0.1, sampler="ddim").samples
+    for found in (empty, spaces):
+        samples = torch.from_numpy(found.astype("float32")).flatten() / 32767
+        torch.testing.assert_close(samples, expected.flatten(), rtol=0, atol=1 / 32767)
+    assert settings["guidance_scale"] == 1
+
+
 def test_options_left_alone_are_those_of_the_api(make_prompted, tmp_path):
     """Also of a model that decides how long a sound is: an empty control is no length."""
     model = make_prompted(scalars=("seconds", "tempo"))
@@ -71,6 +80,8 @@ def test_mistakes_are_one_line(app):
     for options, message in (
         ({"prompt": "rain @1"}, "has no end"),
         ({"prompt": "rain", "negative": "wind"}, "no effect"),
+        ({"prompt": "a" * 10_001}, "prompt of 10001 characters: too long"),
+        ({"prompt": "rain", "guidance_scale": 1e9}, r"Guidance scale 1e\+09: out of range"),
         ({"guidance_scale": float("nan"), "prompt": "rain"}, "out of range"),
     ):
         with pytest.raises(gr.Error, match=message) as error:

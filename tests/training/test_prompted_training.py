@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audiodiff import config, train
-from audiodiff.audio.io import Audio, write
+from audiodiff.audio.io import Audio, read, write
 from audiodiff.conditioners.prompt import Prompt
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
@@ -89,6 +89,15 @@ def test_the_recipe_trains_a_model_that_takes_prompts(trained):
     assert len(list(samples.glob("*.wav"))) == 2
     assert r'generate(prompt="a \"low\" tone"' in (trained / "model" / "README.md").read_text()
     assert generator.generate(prompt="low tone", steps=2).samples.isfinite().all()
+
+
+def test_samples_during_training_are_audible_and_each_has_its_own_prompt(trained):
+    clips = [read(path) for path in sorted((trained / "samples" / "step_000000004").glob("*.wav"))]
+    model = AudioGenerator.from_pretrained(trained / "model").model
+    for clip in clips:
+        assert (clip.sample_rate, clip.samples.shape[-1]) == (RATE, model.samples)
+        assert clip.samples.abs().max() > 0.1 and clip.samples.std() > 0.01
+    assert not torch.allclose(clips[0].samples, clips[1].samples, atol=1e-2)
 
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(trained, tones, tmp_path):
