@@ -5,8 +5,8 @@
 clips with an English text, speed. Others are evaluated at one step. A regressor is the same network, trained by
 the same spectral distances in one evaluation and without repulsion (see `recipes/super_resolution`).
 
-With `visqol-python` installed (Apache-2.0) there is a column of ViSQOL in its speech mode, by the polynomial mapping of
-the similarity unless its extra `lattice` is installed, too.
+With `visqol-python` installed (Apache-2.0) there is a column of ViSQOL, of speech by the polynomial mapping of the
+similarity unless its extra `lattice` is installed, too; `--visqol audio` is for sounds and music.
 
 Writes `bench/results/upsampling.md` and `.json`.
 """
@@ -15,7 +15,7 @@ import argparse
 import importlib.util
 import json
 import os
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,31 +36,28 @@ STEPS = (1, 2, 4)
 
 
 @cache
-def _visqol() -> Any:
+def _visqol(mode: str) -> Any:
     from visqol import VisqolApi
 
     scorer = VisqolApi()
-    scorer.create(mode="speech")
+    scorer.create(mode=mode)
     return scorer
 
 
-def visqol(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """MOS-LQO of ViSQOL's speech mode; NaN where it finds no speech to compare."""
+def visqol(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, mode: str = "speech") -> float:
+    """MOS-LQO of one of ViSQOL's modes; NaN where it finds nothing to compare."""
+    clips = (reference.astype(float), estimate.astype(float))
     try:
-        return float(_visqol().measure_from_arrays(reference.astype(float), estimate.astype(float), sample_rate).moslqo)
-    except IndexError:  # no patch of the recording is active
+        return float(_visqol(mode).measure_from_arrays(*clips, sample_rate).moslqo)
+    except (IndexError, ValueError):  # no patch of the recording is active, or it is shorter than one
         return float("nan")
 
 
-VISQOL = Metric(
-    "visqol",
-    "ViSQOL",
-    "MOS",
-    "higher",
-    visqol,
-    2,
-    "Similarity of gammatone spectrograms (Chinen et al. 2020), mapped to a mean opinion score; speech mode, 16 kHz.",
-)
+def visqol_metric(mode: str) -> Metric:
+    """The column of ViSQOL, in its mode for speech or for other audio."""
+    rate = {"speech": "16 kHz", "audio": "48 kHz"}[mode]
+    text = "Similarity of gammatone spectrograms (Chinen et al. 2020), mapped to a mean opinion score"
+    return Metric("visqol", "ViSQOL", "MOS", "higher", partial(visqol, mode=mode), 2, f"{text}; {mode} mode, {rate}.")
 
 
 def main() -> None:
@@ -72,7 +69,8 @@ def main() -> None:
         name, _, folder = beside.partition("=")
         systems[name] = (Upsampler.from_pretrained(folder), 1)
     systems |= {f"{steps} step{'s' * (steps > 1)}": (upsampler, steps) for steps in arguments.steps}
-    more = [VISQOL] if arguments.metrics is None and importlib.util.find_spec("visqol") else []
+    wanted = arguments.visqol != "none" and importlib.util.find_spec("visqol")
+    more = [visqol_metric(arguments.visqol)] if wanted else []
     pages, content = [], {}
     for folder in arguments.data:
         manifest = Manifest.load(folder)
@@ -104,7 +102,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rates", nargs="+", type=int, default=[8000], help="Hz that recordings are resampled to")
     parser.add_argument("--steps", nargs="+", type=int, default=list(STEPS))
     parser.add_argument("--split", nargs="+", default=list(Settings.splits))
-    parser.add_argument("--metrics", nargs="+", help="besides log-spectral distance (default: all)")
+    parser.add_argument("--metrics", nargs="*", help="besides log-spectral distance (default: all)")
+    parser.add_argument("--visqol", choices=("speech", "audio", "none"), default="speech", help="mode of ViSQOL")
     parser.add_argument("--limit", type=int, default=30, help="clips of each corpus")
     parser.add_argument("--name", default="upsampling", help="of the files in bench/results")
     return parser.parse_args()
