@@ -13,7 +13,7 @@ from audiodiff.models.audio_model import AudioModel
 TINY = (
     *("debug=smoke", "network.channels=[8,8]", "network.blocks=[1,1]", "network.frontend.n_fft=256"),
     *("network.frontend.hop_length=64", "data.sample_rate=8000", "data.crop_samples=2048"),
-    *("data.labels=[low,high]", "callbacks.samples.clips=1", "callbacks.samples.steps=1"),
+    *("data.labels=[low,high]", "callbacks.samples.clips=1", "callbacks.samples.steps=2"),
     *("callbacks.progress_bar=null", "+trainer.enable_progress_bar=false"),
 )
 RECIPES = {

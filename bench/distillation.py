@@ -1,0 +1,260 @@
+"""Students of few steps beside their teacher: quality at 1, 2, 4 and 8 steps, each after the same processor time.
+
+`python bench/distillation.py train METHOD --data data/drums --runs RUNS --minutes 7` trains a student of `drums` by its
+recipe, for as many steps as take these minutes of processor time of one thread (a step's is measured first), and keeps
+the student of each number of steps. `python bench/distillation.py score --data data/drums --runs RUNS` generates clips
+with the labels of the held-out recordings in turn, and writes `bench/results/distillation.md` and `.png`:
+
+- Frechet distance to the held-out recordings in spectral features (`audiodiff/metrics/timbre.py`), with the 95 %
+  interval of its paired difference from the teacher at 16 steps (same seeds and labels);
+- accuracy: share of clips that a linear discriminant of these features, fitted to the training recordings, assigns to
+  their label;
+- variety: mean distance between two clips, relative to recordings.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from steps import paired
+
+from audiodiff import config, schema
+from audiodiff.conditioners.conditioner import without_weights
+from audiodiff.data.manifest import Manifest
+from audiodiff.evaluation import environment
+from audiodiff.evaluation.generation_evaluation import choose_segments, load_segments
+from audiodiff.evaluation.report import format_facts
+from audiodiff.files import atomic_write, write_text
+from audiodiff.metrics import timbre
+from audiodiff.metrics.distribution import LEAST_PER_DIMENSION, Axes, frechet
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.seeds import clip_seeds
+from audiodiff.train import start
+from audiodiff.training.batch_random import BatchRandom
+
+RESULTS, TRAIN = Path(__file__).parent / "results", Path(__file__).parents[1] / "train.py"
+# Recipes, and the numbers of steps that a run has a student for.
+METHODS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "progressive": ("drums_progressive", (8, 4, 2, 1)),
+    "consistency": ("drums_consistency", (1, 2, 4, 8)),
+    "consistency training": ("drums_consistency_training", (1, 2, 4, 8)),
+    "energy distance": ("drums_energy", (1, 2, 4)),
+    "adversarial": ("drums_adversarial", (1, 2, 4, 8)),
+}
+TEXT = """# Students of the drum model, at 1 to 8 steps
+
+`{command}`
+
+{facts}
+
+Each student was trained for {minutes} minutes of processor time of one thread ({costs}). {clips} clips per row, with
+the labels of the {held_out} held-out recordings in turn; distances are to these recordings, in {dimensions} dimensions.
+The interval is that of the paired difference from the teacher at 16 steps (95 %). Training recordings are at {floor};
+{accuracy} of the held-out recordings are assigned to their label. The teacher takes `ddim` below four steps, where its
+own sampler extrapolates.
+
+| | steps | Frechet distance | from the teacher at 16 | interval | accuracy | variety |
+|---|--:|--:|--:|--:|--:|--:|
+{table}
+
+![Frechet distance over steps](distillation.png)
+"""
+STEPS_TIMED = 5  # the first is left out
+
+
+def configuration(method: str, options: argparse.Namespace) -> list[str]:
+    """Overrides of a method's run that do not depend on its length."""
+    words = [f"+recipe={METHODS[method][0]}", "init_from=drums", f"data.path={options.data}", "data.workers=0"]
+    words += ["callbacks.samples.clips=2", "callbacks.progress_bar=null", "+trainer.enable_progress_bar=false"]
+    return [*words, "trainer.max_time=null", "lr_schedule.warmup_steps=20"]
+
+
+def cost(method: str, options: argparse.Namespace) -> float:
+    """Processor time of a training step in seconds, the smallest of several."""
+    words = [*configuration(method, options), f"folder={options.runs / 'cost'}", "resume=null"]
+    cfg = config.compose(words)
+    torch.manual_seed(0)
+    data, model = schema.build(cfg, "data"), schema.build(cfg, "model")
+    data.conditioners = without_weights(model.conditioners)
+    data.setup("fit")
+    data.trainer = SimpleNamespace(global_rank=0, world_size=1, lightning_module=SimpleNamespace(next_draw=0))
+    start(model, "drums")
+    module = schema.build(cfg, "training", model=model).train()
+    module.task.prepare(model, data)
+    optimizer, seconds = module.configure_optimizers(), []
+    for number, batch in zip(range(STEPS_TIMED), data.train_dataloader(), strict=False):
+        begin = time.process_time()
+        module.task.on_step_start(model, batch, BatchRandom(number), lambda rows: rows)
+        module.task.loss(model, batch, BatchRandom(number))["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.process_time() - begin)
+    return min(seconds[1:])
+
+
+def train(method: str, options: argparse.Namespace) -> None:
+    """Train a student for some minutes of processor time."""
+    counts, folder = METHODS[method][1], options.runs / method.replace(" ", "_")
+    stages = len(counts) if method == "progressive" else 1
+    seconds = cost(method, options)
+    length = int(60 * options.minutes / seconds / stages)
+    write_text(options.runs / f"{folder.name}.json", json.dumps({"cost": seconds, "steps": length * stages}))
+    shutil.rmtree(folder, ignore_errors=True)
+    for stage in range(stages):
+        words = [*configuration(method, options), f"trainer.max_steps={(stage + 1) * length}"]
+        words += [f"trainer.val_check_interval={length}", f"resume={folder}" if stage else f"hydra.run.dir={folder}"]
+        words += [f"task.stage_steps={length}"] if stages > 1 else []
+        subprocess.run([sys.executable, TRAIN, *words], check=True)
+        if stages > 1:
+            shutil.copytree(folder / "model", folder / f"steps_{counts[stage]}")
+
+
+def student(options: argparse.Namespace, method: str, steps: int) -> Path:
+    """Folder of the student of a method for so many steps."""
+    folder = options.runs / method.replace(" ", "_")
+    return folder / (f"steps_{steps}" if method == "progressive" else "model")
+
+
+class Discriminant:
+    """Linear discriminant analysis: one Gaussian a class, of one covariance.
+
+    Args:
+        points: (N, K).
+        labels: of each point.
+    """
+
+    def __init__(self, points: np.ndarray, labels: Sequence[str]):
+        self.classes = sorted(set(labels))
+        members = [points[[label == name for label in labels]] for name in self.classes]
+        self.means = np.stack([one.mean(0) for one in members])
+        within = np.concatenate([one - one.mean(0) for one in members])
+        covariance = np.cov(within.T)
+        shrunk = 0.9 * covariance + 0.1 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        self.precision = np.linalg.inv(shrunk)
+
+    def __call__(self, points: np.ndarray) -> list[str]:
+        """The class of each point (N, K)."""
+        offsets = points[:, None] - self.means
+        distances = np.einsum("nck,kj,ncj->nc", offsets, self.precision, offsets)
+        return [self.classes[index] for index in distances.argmin(1)]
+
+
+def generate(generator: AudioGenerator, labels: Sequence[str], steps: int, sampler: str | None) -> np.ndarray:
+    """Embeddings (N, K) of a clip of each label; clip i has the same seed in every row."""
+    seeds, found = clip_seeds(0, len(labels)), {}
+    for label in dict.fromkeys(labels):
+        own = [number for number, one in enumerate(labels) if one == label]
+        audio = generator.generate(
+            labels=[label], clip_seeds=[seeds[number] for number in own], steps=steps, sampler=sampler
+        )
+        for number, clip in zip(own, audio.samples, strict=True):
+            found[number] = timbre.embedding(clip.numpy(), audio.sample_rate)
+    return np.array([found[number] for number in range(len(labels))])
+
+
+def spread(points: np.ndarray) -> float:
+    """Mean distance between two points (N, K)."""
+    distances = np.linalg.norm(points[:, None] - points, axis=-1)
+    return float(distances.sum() / (len(points) * (len(points) - 1)))
+
+
+def score(options: argparse.Namespace) -> None:
+    """Generate, compare, write the table and the plot."""
+    teacher, manifest = AudioGenerator.from_pretrained("drums"), Manifest.load(options.data)
+    held_out, training = choose_segments(teacher, manifest)
+    rate = teacher.sample_rate
+    known, real = (
+        np.array([timbre.embedding(clip, rate) for clip in load_segments(manifest, some, teacher)])
+        for some in (training, held_out)
+    )
+    axes = Axes.of(known, len(real) // LEAST_PER_DIMENSION)
+    discriminant = Discriminant(axes(known), [clip.label for clip, _ in training])
+    targets = [clip.label for clip, _ in held_out]
+    labels = (targets * options.clips)[: options.clips]
+    rows = {("teacher", steps): generate(teacher, labels, steps, _sampler(steps)) for steps in (1, 2, 4, 8, 16)}
+    costs = {}
+    for method, (_, counts) in METHODS.items():
+        if not student(options, method, min(counts)).is_dir():
+            print(f"{method}: not trained, left out")
+            continue
+        costs[method] = json.loads((options.runs / f"{method.replace(' ', '_')}.json").read_text(encoding="utf-8"))
+        for steps in sorted(counts):
+            generator = AudioGenerator.from_pretrained(student(options, method, steps))
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # of steps that it is not for
+                rows[method, steps] = generate(generator, labels, steps, None)
+    reference, floor = axes(rows["teacher", 16]), frechet(axes(known)[: options.clips], axes(real))
+    base, lines = frechet(reference, axes(real)), []
+    results: dict[tuple[str, int], float] = {}
+    for (method, steps), embeddings in rows.items():
+        points = axes(embeddings)
+        results[method, steps] = frechet(points, axes(real))
+        gap = paired(frechet, points, reference, axes(real))
+        own = points is reference or (method, steps) == ("teacher", 16)
+        change = "–" if own else " to ".join(f"{100 * end / base:+.0f}" for end in (gap.low, gap.high)) + " %"
+        hits = np.mean([found == label for found, label in zip(discriminant(points), labels, strict=True)])
+        variety = spread(points) / spread(axes(real))
+        shown = f"{results[method, steps]:.2f} | {100 * (results[method, steps] / base - 1):+.0f} % | {change}"
+        lines.append(f"| {method} | {steps} | {shown} | {100 * hits:.0f} % | {variety:.2f} |")
+    recordings = np.mean([found == label for found, label in zip(discriminant(axes(real)), targets, strict=True)])
+    text = TEXT.format(
+        command=f"python bench/distillation.py score --data data/drums --runs RUNS --clips {options.clips}",
+        facts=format_facts(environment.describe("cpu") | {"teacher": teacher.model_hash[:12]}),
+        clips=options.clips, held_out=len(real), dimensions=axes.basis.shape[1], floor=f"{floor:.2f}",
+        accuracy=f"{100 * recordings:.0f} %", table="\n".join(lines), minutes=f"{options.minutes:g}",
+        costs="; ".join(f"{method} {one['steps']} steps of {one['cost']:.2f} s" for method, one in costs.items()),
+    )  # fmt: skip
+    write_text(options.out / "distillation.md", text)
+    draw(results, floor, options.out / "distillation.png")
+    print(text)
+
+
+def draw(results: dict[tuple[str, int], float], floor: float, path: Path) -> None:
+    """Frechet distance over steps, a line for each method."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for method in dict.fromkeys(method for method, _ in results):
+        points = sorted((steps, value) for (name, steps), value in results.items() if name == method)
+        axes.plot(
+            *zip(*points, strict=True), marker="o", label=method, color="#222222" if method == "teacher" else None
+        )
+    axes.axhline(floor, color="#888888", linestyle=":", label="training recordings")
+    axes.set(xscale="log", yscale="log", xlabel="steps", ylabel="Frechet distance to held-out recordings")
+    axes.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
+    axes.minorticks_off()
+    axes.legend()
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def _sampler(steps: int) -> str | None:
+    """The teacher's: its own, but of first order where that needs more steps."""
+    return "ddim" if steps < 4 else None
+
+
+def main() -> None:
+    """Train a student, or score all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("verb", choices=("train", "score"))
+    parser.add_argument("method", nargs="?", choices=METHODS)
+    parser.add_argument("--data", default="data/drums")
+    parser.add_argument("--runs", type=Path, default=Path("runs/distillation"))
+    parser.add_argument("--minutes", type=float, default=7.0)
+    parser.add_argument("--clips", type=int, default=192)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    train(options.method, options) if options.verb == "train" else score(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Scores of students: classes by a linear discriminant, and the plot."""
+
+import distillation
+import numpy as np
+import pytest
+
+
+def test_the_discriminant_is_bayes_rule_of_gaussians_of_one_covariance():
+    rng = np.random.default_rng(0)
+    shape = np.array([[1.0, 0.9], [0.9, 1.0]])
+    means = {"low": (0.0, 0.0), "high": (1.0, -1.0)}  # apart where the covariance is narrow
+    points = {name: rng.multivariate_normal(mean, shape, 400) for name, mean in means.items()}
+    labels = [name for name, some in points.items() for _ in some]
+    found = distillation.Discriminant(np.concatenate(list(points.values())), labels)
+    fresh = rng.multivariate_normal(means["low"], shape, 400)
+    assert np.mean([name == "low" for name in found(fresh)]) > 0.97
+
+
+def test_variety_is_the_mean_distance_of_pairs():
+    assert distillation.spread(np.array([[0.0], [3.0], [6.0]])) == pytest.approx(4.0)
+
+
+def test_the_plot_has_a_line_for_each_method(tmp_path):
+    results = {("teacher", 1): 9.0, ("teacher", 2): 6.0, ("progressive", 1): 7.0, ("progressive", 2): 5.0}
+    distillation.draw(results, 4.0, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_every_method_has_a_recipe():
+    from audiodiff import config
+
+    assert {recipe for recipe, _ in distillation.METHODS.values()} <= set(config.recipes())
