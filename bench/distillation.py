@@ -184,11 +184,13 @@ def score(options: argparse.Namespace) -> None:
     rows = {("teacher", steps): generate(teacher, labels, steps, _sampler(steps)) for steps in (1, 2, 4, 8, 16)}
     costs = {}
     for method, (_, counts) in METHODS.items():
-        if not student(options, method, min(counts)).is_dir():
-            print(f"{method}: not trained, left out")
-            continue
-        costs[method] = json.loads((options.runs / f"{method.replace(' ', '_')}.json").read_text(encoding="utf-8"))
-        for steps in sorted(counts):
+        trained = [steps for steps in sorted(counts) if student(options, method, steps).is_dir()]
+        if missing := sorted(set(counts) - set(trained)):
+            print(f"{method}: not trained for {', '.join(map(str, missing))} steps")
+        if trained:
+            record = options.runs / f"{method.replace(' ', '_')}.json"
+            costs[method] = json.loads(record.read_text(encoding="utf-8"))
+        for steps in trained:
             generator = AudioGenerator.from_pretrained(student(options, method, steps))
             with warnings.catch_warnings(action="ignore", category=UserWarning):  # of steps that it is not for
                 rows[method, steps] = generate(generator, labels, steps, None)
