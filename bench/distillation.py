@@ -181,6 +181,7 @@ def score(options: argparse.Namespace) -> None:
     discriminant = Discriminant(axes(known), [clip.label for clip, _ in training])
     targets = [clip.label for clip, _ in held_out]
     labels = (targets * options.clips)[: options.clips]
+    warnings.simplefilter("ignore", UserWarning)  # of steps that a model is not for
     rows = {("teacher", steps): generate(teacher, labels, steps, _sampler(steps)) for steps in (1, 2, 4, 8, 16)}
     costs = {}
     for method, (_, counts) in METHODS.items():
@@ -192,8 +193,7 @@ def score(options: argparse.Namespace) -> None:
             costs[method] = json.loads(record.read_text(encoding="utf-8"))
         for steps in trained:
             generator = AudioGenerator.from_pretrained(student(options, method, steps))
-            with warnings.catch_warnings(action="ignore", category=UserWarning):  # of steps that it is not for
-                rows[method, steps] = generate(generator, labels, steps, None)
+            rows[method, steps] = generate(generator, labels, steps, None)
     reference, floor = axes(rows["teacher", 16]), frechet(axes(known)[: options.clips], axes(real))
     base, lines = frechet(reference, axes(real)), []
     results: dict[tuple[str, int], float] = {}
