@@ -209,7 +209,8 @@ def score(options: argparse.Namespace) -> None:
         lines.append(f"| {method} | {steps} | {shown} | {100 * hits:.0f} % | {variety:.2f} |")
     recordings = np.mean([found == label for found, label in zip(discriminant(axes(real)), targets, strict=True)])
     text = TEXT.format(
-        command=f"python bench/distillation.py score --data data/drums --runs RUNS --clips {options.clips}",
+        command="python bench/distillation.py score --data data/drums --runs RUNS "
+        f"--clips {options.clips} --minutes {options.minutes:g}",
         facts=format_facts(environment.describe("cpu") | {"teacher": teacher.model_hash[:12]}),
         clips=options.clips, held_out=len(real), dimensions=axes.basis.shape[1], floor=f"{floor:.2f}",
         accuracy=f"{100 * recordings:.0f} %", table="\n".join(lines), minutes=f"{options.minutes:g}",
