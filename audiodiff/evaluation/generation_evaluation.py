@@ -30,7 +30,7 @@ from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.clip_features import ClipFeatures
-from audiodiff.evaluation.held_out import SPLITS, Settings, clip_list_hash
+from audiodiff.evaluation.held_out import SPLITS, Settings, clip_list_hash, of_labels
 from audiodiff.evaluation.prompt_evaluation import UNPROMPTED, PromptEvaluation
 from audiodiff.metrics import timbre
 from audiodiff.metrics.distribution import (
@@ -218,7 +218,7 @@ def choose_segments(
     Raises:
         UserError: too few of them.
     """
-    labeled = manifest.with_labels(*generator.model.labels)
+    labeled = of_labels(manifest, generator.model.labels)
     chosen = []
     for name, some in (("held-out", splits), ("training", ("train",))):
         clips = labeled.with_splits(*some).clips

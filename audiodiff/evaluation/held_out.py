@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -60,6 +60,15 @@ def choose(manifest: Manifest, splits: Sequence[str] = SPLITS, limit: int | None
         raise UserError(manifest.root, problem, "prepare more recordings or choose another --split")
     chosen = sorted(clips, key=lambda clip: clip_seed(0, clip.id))[:limit]
     return sorted(chosen, key=lambda clip: clip.id), len(held_out) - len(clips)
+
+
+def of_labels(manifest: Manifest, labels: Sequence[str]) -> Manifest:
+    """The clips that a generator of these labels is compared with: with one of them, or else without any.
+
+    A model that is conditioned on labels may have been trained on recordings without labels as well.
+    """
+    found = manifest.with_labels(*labels)
+    return found if found.clips else replace(manifest, clips=tuple(clip for clip in manifest.clips if not clip.labels))
 
 
 def check_limit(limit: int | None) -> None:

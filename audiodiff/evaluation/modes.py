@@ -22,6 +22,7 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.grids.fitted import Spectrum
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
+from audiodiff.evaluation.held_out import of_labels
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
 
@@ -49,7 +50,7 @@ def load_crops(manifest: Manifest, count: int, generator: AudioGenerator) -> lis
         UserError: there is no such recording.
     """
     model, from_start = generator.model, bool(generator.training.get("from_start"))
-    training = manifest.with_splits("train").with_labels(*model.labels)
+    training = of_labels(manifest, model.labels).with_splits("train")
     dataset = CropDataset(training, model.sample_rate, model.samples, channels=model.channels, from_start=from_start)
     return [dataset[index]["waveform"] for index in range(count)]
 
