@@ -83,7 +83,7 @@ def composed(tmp_path_factory):
 def test_groups_are_those_of_the_design():
     names = (
         "model network schedule objective weighting prior excitation sampler audio data optimizer lr_schedule "
-        "timestep_sampling augmentation task training trainer callbacks logger prepare debug"
+        "timestep_sampling augmentation task training trainer callbacks logger prepare debug adapter"
     )
     assert set(GROUPS) == set(names.split())
     assert all(GROUPS.values())
@@ -168,7 +168,7 @@ def test_misspelt_command_lines_are_refused_in_one_line_that_names_the_recipes(a
     assert "\n" not in line
     assert wrong in line
     assert f"recipes: {', '.join(sorted(RECIPES))}" in line
-    assert "groups: audio, augmentation, callbacks" in line
+    assert "groups: adapter, audio, augmentation, callbacks" in line
 
 
 @pytest.mark.parametrize(

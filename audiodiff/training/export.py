@@ -112,7 +112,7 @@ def format_distillation(model) -> str:
 
 def _last_saved(folder: Path) -> float:
     """Minutes of training of the last export in a run's history; 0 before the first."""
-    configs = sorted((folder / HISTORY).glob("step_*/*r.json")) or sorted((folder / HISTORY).glob("step_*/config.json"))
+    configs = sorted(file for name in ("config", "adapter") for file in (folder / HISTORY).glob(f"step_*/{name}.json"))
     return json.loads(configs[-1].read_text(encoding="utf-8"))["training"]["minutes"] if configs else 0.0
 
 

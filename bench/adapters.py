@@ -1,0 +1,140 @@
+"""What a dozen recordings teach a model, by each way to adapt it: similarity, distance, size, forgetting, variety.
+
+    python bench/adapters.py --data data/sounds-all --word footsteps --out runs/adapters --minutes 10
+
+Of the recordings whose captions have the word, which the model must not have been trained on, twelve are trained on,
+the others are held out. Every method gets the same time. Clips are generated from the caption that was trained, and
+compared with the held-out recordings.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audiodiff import config, train
+from audiodiff.audio.io import read
+from audiodiff.data.manifest import Manifest
+from audiodiff.evaluation.clip_features import ClipFeatures
+from audiodiff.files import write_text
+from audiodiff.metrics.distribution import frechet, nearest
+from audiodiff.models.checkpoint import locate
+from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
+
+TRAINED_ON = 12
+RARE, NEW = "zvk", "<my-sound>"
+COMMON = ("+recipe=sounds", "data.balance=null", "data.workers=0", "logger=null", "lr_schedule.warmup_steps=10")
+REPLAY = ("data.replay=base:0.5",)
+MEASURE = ("data.replay=base:0",)
+METHODS: dict[str, tuple[str, ...]] = {
+    "LoRA": ("adapter=lora", "optimizer.lr=1e-3", *MEASURE),
+    "new word": ("adapter=word", "adapter.tokens=4", "optimizer.lr=2e-2", *MEASURE),
+    "DreamBooth": ("optimizer.lr=2e-4", *REPLAY),
+    "attention and output": ("trainable=[attention,output]", "optimizer.lr=5e-4", *MEASURE),
+    "all weights": ("optimizer.lr=2e-4", *MEASURE),
+}
+
+
+def subset(data: Path, word: str, folder: Path, caption: str) -> Manifest:
+    """The recordings whose captions have the word, every other one trained on, as a manifest of their own."""
+    whole = Manifest.load(data)
+    chosen = sorted((clip for clip in whole.clips if word in clip.caption.split()), key=lambda clip: clip.id)
+    trained = {clip.id for clip in chosen[::2][:TRAINED_ON]}
+    clips = []
+    for number, clip in enumerate(chosen):
+        path = folder / f"{number:03d}{Path(clip.path).suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(whole.path(clip), path)
+        split = "train" if clip.id in trained else "validation" if number < 4 else "test"
+        own = {"id": path.stem, "path": path.name, "split": split, "caption": caption, "caption_parts": (), "piece": ""}
+        clips.append(replace(clip, **own))
+    found = Manifest(tuple(clips), folder)
+    found.save()
+    return found
+
+
+def recordings(manifest: Manifest, rate: int, *splits: str) -> list[np.ndarray]:
+    """Recordings (1, T) at a rate."""
+    clips = manifest.with_splits(*splits)
+    return [read(manifest.path(clip), rate, channels=1).samples.reshape(1, -1).numpy() for clip in clips.clips]
+
+
+def measure(clips: list[np.ndarray], held_out: list[np.ndarray], known: list[np.ndarray], rate: int, embedder) -> dict:
+    """Figures of generated clips: closeness to held-out recordings, variety, and the nearest trained-on one."""
+    one, other, trained = (ClipFeatures.extract(each, rate).embeddings for each in (clips, held_out, known))
+    own, target = (_embed(embedder, each, rate) for each in (clips, held_out))
+    pairs = one[:, None] - one[None]
+    return {
+        "similarity": float((own @ target.T).mean()),
+        "frechet": float(frechet(one, other)),
+        "variety": float(np.linalg.norm(pairs, axis=-1).sum() / (len(one) * (len(one) - 1))),
+        "nearest": float(nearest(one, trained)[0].mean()),
+    }
+
+
+def _embed(embedder: AudioTextEmbedder, clips: list[np.ndarray], rate: int) -> torch.Tensor:
+    """Unit vectors (N, D) of clips by the audio side of an audio-text pair."""
+    with torch.no_grad():
+        found = torch.stack([embedder.model.embed_audio(torch.from_numpy(clip)[None], rate)[0] for clip in clips])
+    return found / found.norm(dim=1, keepdim=True)
+
+
+def adapt(method: str, manifest: Manifest, out: Path, base: str, minutes: float) -> tuple[Path, dict]:
+    """Train by a method; the folder of the adapter or model, and its record."""
+    folder, words = out / method.replace(" ", "_"), METHODS[method]
+    word = ('adapter.word="<my-sound>"',) if method == "new word" else ()
+    caption = NEW if word else f"{RARE} sound"
+    limits = (f"trainer.max_time={{seconds: {round(60 * minutes)}}}", "trainer.val_check_interval=50")
+    own = (f"data.path={manifest.root}", f'data.caption="{caption}"', f"init_from={base}", f"folder={folder}")
+    started = time.process_time()
+    train.run(config.compose([*COMMON, *words, *word, *own, *limits]), folder)
+    exported = folder / ("adapter" if "adapter=" in " ".join(words) else "model")
+    record = json.loads((exported / ("adapter.json" if exported.name == "adapter" else "config.json")).read_text())
+    size = sum(file.stat().st_size for file in exported.glob("*.safetensors"))
+    forgetting = record["training"]["forgetting"]
+    change = forgetting["after"] / forgetting["before"] - 1
+    figures = {"bytes": size, "steps": record["training"]["steps"], "forgetting": change}
+    return exported, figures | {"processor_seconds": time.process_time() - started, "caption": caption}
+
+
+def main() -> None:
+    """Adapt by every method, measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--word", default="footsteps")
+    parser.add_argument("--out", type=Path, default=Path("runs/adapters"))
+    parser.add_argument("--base", default="sounds")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    chosen = parser.parse_args()
+    manifest = subset(chosen.data, chosen.word, chosen.out / "data", f"{RARE} sound")
+    generator, embedder = AudioGenerator.from_pretrained(chosen.base), AudioTextEmbedder.from_pretrained("audio-text")
+    rate = generator.sample_rate
+    held_out, known = recordings(manifest, rate, "test", "validation"), recordings(manifest, rate, "train")
+    results = {"recordings, half": measure(held_out[::2], held_out[1::2], known, rate, embedder)}
+    results["trained on"] = measure(known, held_out, known, rate, embedder)
+    size = (locate(chosen.base) / "model.safetensors").stat().st_size
+    clips = list(generator.generate(prompt=chosen.word, count=chosen.count).samples.numpy())
+    results["base"] = measure(clips, held_out, known, rate, embedder) | {"bytes": size}
+    for method in chosen.methods:
+        exported, figures = adapt(method, manifest, chosen.out, chosen.base, chosen.minutes)
+        caption, own = figures.pop("caption"), exported.name == "model"
+        maker = AudioGenerator.from_pretrained(exported) if own else generator
+        adapters = [] if own else [exported]
+        clips = list(maker.generate(prompt=caption, count=chosen.count, adapters=adapters).samples.numpy())
+        results[method] = measure(clips, held_out, known, rate, embedder) | figures
+        write_text(chosen.out / "results.json", json.dumps(results, indent=2) + "\n")
+        print(method, results[method], flush=True)
+    write_text(chosen.out / "results.json", json.dumps(results, indent=2) + "\n")
+    print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
