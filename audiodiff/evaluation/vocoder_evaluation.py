@@ -120,9 +120,9 @@ def _describe(vocoder: Vocoder, settings: Settings) -> dict:
 
 
 def _samples_hash(vocoder: Vocoder) -> str:
-    """SHA-256 of what decides the audio of given options: weights and arguments, without named settings."""
-    model = vocoder.model
-    arguments = {name: value for name, value in model.arguments().items() if name not in ("settings", "validated")}
+    """SHA-256 of what decides the audio of given options: weights and arguments, without what they only state."""
+    model, stated = vocoder.model, ("settings", "validated", "distillation")
+    arguments = {name: value for name, value in model.arguments().items() if name not in stated}
     digest = hashlib.sha256(json.dumps({name: describe(value) for name, value in arguments.items()}).encode())
     for weight in (*model.network.state_dict().values(), *model.part_weights().values()):
         digest.update(weight.cpu().numpy().tobytes())

@@ -24,6 +24,7 @@ from audiodiff.evaluation.benchmark import Settings, sweep
 from audiodiff.evaluation.language import CORPORA, language
 from audiodiff.evaluation.record import Block, Record, Row, Speed
 from audiodiff.evaluation.statistics import bootstrap
+from audiodiff.evaluation.vocoder_evaluation import describe_model
 from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
@@ -395,3 +396,12 @@ def test_the_plot_has_a_panel_for_every_metric_and_one_for_speed(swept, tmp_path
     rows = [block.rows[f"ddim/{steps}/2"] for steps in (1, 3)]
     np.testing.assert_allclose(lines["ddim"].get_ydata(), [block.interval(row, "pesq").mean for row in rows])
     assert list(lines["ddim"].get_xdata()) == [1, 3]
+
+
+@pytest.mark.parametrize("name", ["speech-16k-fine", "speech-24k"])
+def test_the_stored_rows_of_a_shipped_model_are_of_its_weights(name):
+    """A new argument of models does not make an earlier record that of another model."""
+    path = Path(audiodiff.__file__).parent / "pretrained" / name / "benchmark.json"
+    model = describe_model(Vocoder.from_pretrained(name))
+    assert json.loads(path.read_text())["model"]["samples_hash"] == model["samples_hash"]
+    assert Record.load(path, model).blocks
