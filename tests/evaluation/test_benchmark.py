@@ -302,7 +302,7 @@ def test_the_language_is_the_corpuss_or_the_default():
 
 
 def test_every_corpus_of_speech_has_a_language():
-    music = {"sonic-pi-samples", "hydrogen-drumkits", "singularity-music", "wesnoth-music", "scores"}
+    music = {"sonic-pi-samples", "hydrogen-drumkits", "singularity-music", "wesnoth-music", "scores", "tunes"}
     others = {"folder", "music", "sounds", "instruments", *music}
     assert CORPORA.keys() == {name.removesuffix(":PATH") for name in registry.CORPORA} - others
     assert all(language(Clip(f"asterisk-{code}/a", "a.flac", 1.0, RATE)) == code for code in ("en", "es", "it"))
