@@ -11,6 +11,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from audiodiff.metrics.distribution import frechet, nearest
 from audiodiff.models.checkpoint import locate
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
+from audiodiff.pipelines.seeds import clip_seeds
 
 TRAINED_ON = 12
 RARE, NEW = "zvk", "<my-sound>"
@@ -78,6 +80,17 @@ def measure(clips: list[np.ndarray], held_out: list[np.ndarray], known: list[np.
     }
 
 
+def generate(
+    generator: AudioGenerator, prompt: str, lengths: Sequence[float], adapters: Sequence[Path] = ()
+) -> list[np.ndarray]:
+    """Clips (1, T) of the lengths of held-out recordings: silence behind a sound would count as timbre."""
+    made = []
+    for seconds, seed in zip(lengths, clip_seeds(0, len(lengths)), strict=True):
+        clip = generator.generate(prompt=prompt, clip_seeds=[seed], seconds=seconds, adapters=adapters)
+        made.append(clip.samples[0].numpy())
+    return made
+
+
 def _embed(embedder: AudioTextEmbedder, clips: list[np.ndarray], rate: int) -> torch.Tensor:
     """Unit vectors (N, D) of clips by the audio side of an audio-text pair."""
     with torch.no_grad():
@@ -111,7 +124,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/adapters"))
     parser.add_argument("--base", default="sounds")
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     chosen = parser.parse_args()
     manifest = subset(chosen.data, chosen.word, chosen.out / "data", f"{RARE} sound")
@@ -121,14 +134,15 @@ def main() -> None:
     results = {"recordings, half": measure(held_out[::2], held_out[1::2], known, rate, embedder)}
     results["trained on"] = measure(known, held_out, known, rate, embedder)
     size = (locate(chosen.base) / "model.safetensors").stat().st_size
-    clips = list(generator.generate(prompt=chosen.word, count=chosen.count).samples.numpy())
+    lengths = [clip.shape[-1] / rate for clip in held_out][: chosen.count]
+    clips = generate(generator, chosen.word, lengths)
     results["base"] = measure(clips, held_out, known, rate, embedder) | {"bytes": size}
     for method in chosen.methods:
         exported, figures = adapt(method, manifest, chosen.out, chosen.base, chosen.minutes)
         caption, own = figures.pop("caption"), exported.name == "model"
         maker = AudioGenerator.from_pretrained(exported) if own else generator
         adapters = [] if own else [exported]
-        clips = list(maker.generate(prompt=caption, count=chosen.count, adapters=adapters).samples.numpy())
+        clips = generate(maker, caption, lengths, adapters)
         results[method] = measure(clips, held_out, known, rate, embedder) | figures
         write_text(chosen.out / "results.json", json.dumps(results, indent=2) + "\n")
         print(method, results[method], flush=True)
