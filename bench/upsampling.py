@@ -23,6 +23,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numpy as np
 
+from audiodiff.data.bandwidth import with_bandwidth
 from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation.held_out import Settings
 from audiodiff.evaluation.report import Report, markdown, plain
@@ -74,6 +75,8 @@ def main() -> None:
     pages, content = [], {}
     for folder in arguments.data:
         manifest = Manifest.load(folder)
+        if arguments.min_bandwidth is not None:
+            manifest = with_bandwidth(manifest, arguments.min_bandwidth)
         for rate in arguments.rates:
             settings = Settings(limit=arguments.limit, splits=tuple(arguments.split))
             evaluation = evaluate(systems, manifest, settings, rate, arguments.metrics, more)
@@ -104,6 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--split", nargs="+", default=list(Settings.splits))
     parser.add_argument("--metrics", nargs="*", help="besides log-spectral distance (default: all)")
     parser.add_argument("--visqol", choices=("speech", "audio", "none"), default="speech", help="mode of ViSQOL")
+    parser.add_argument("--min-bandwidth", type=float, help="Hz that recordings must reach, as data.min_bandwidth")
     parser.add_argument("--limit", type=int, default=30, help="clips of each corpus")
     parser.add_argument("--name", default="upsampling", help="of the files in bench/results")
     return parser.parse_args()
