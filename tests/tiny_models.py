@@ -1,5 +1,6 @@
 """Tiny models that do something: the last layer, zero at initialization, is drawn at random."""
 
+import copy
 import math
 
 import pytest
@@ -21,12 +22,14 @@ from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.noisy_classifier import NoisyClassifier
+from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.setting import Setting
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.classifier import ClassifierNetwork
+from audiodiff.nn.convolution import pack
 from audiodiff.nn.envelope import EnvelopeNetwork
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend, StridedFrontend
 from audiodiff.nn.network import Network
@@ -68,6 +71,13 @@ def sound(samples: int, sample_rate: int = 16000, seed: int = 0) -> Audio:
     tone = sum(torch.sin(k * glide) / k for k in range(1, 9)) * torch.sin(9 * t + seed).square()
     hiss = torch.randn(samples, generator=torch.Generator().manual_seed(seed))
     return Audio(0.2 * tone + 0.01 * hiss, sample_rate)
+
+
+def as_loaded(model: PretrainedModel) -> PretrainedModel:
+    """A copy with the layout that loading a checkpoint gives its weights, whose products round otherwise."""
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    pack(copied)
+    return copied
 
 
 @pytest.fixture(scope="session")

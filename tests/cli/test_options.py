@@ -90,13 +90,16 @@ def outcome(words: list[str]) -> str:
     return result.output
 
 
+ARGUMENTS = (("fit-grid", "steps"), ("blend", "share"))  # that are no options
+
+
 def options(verb: str) -> list[str]:
     """The numeric options of a verb."""
     name = verb.replace("-", "_")
     numbers = []
     for option in inspect.signature(getattr(import_module(f"audiodiff.cli.{name}"), name)).parameters.values():
         kind, *_ = get_args(option.annotation) or (option.annotation,)
-        if {int, float} & {kind, *get_args(kind)} and (verb, option.name) != ("fit-grid", "steps"):
+        if {int, float} & {kind, *get_args(kind)} and (verb, option.name) not in ARGUMENTS:
             flags = [word for item in get_args(option.annotation)[1:] for word in item.param_decls or ()]
             flags += [item.default for item in get_args(option.annotation)[1:] if isinstance(item.default, str)]
             numbers.append(flags[0] if flags else f"--{option.name.replace('_', '-')}")

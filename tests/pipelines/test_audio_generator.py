@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_models import as_loaded
 
 from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.io import Audio
@@ -109,7 +110,8 @@ def test_a_checkpoint_is_the_model(tmp_path, generator):
     again = AudioGenerator.from_pretrained(tmp_path / "m")
     assert again.training == {"steps": 3} and len(again.model_hash) == 64
     assert (again.model.labels, again.model.spectrum.decibels) == (LABELS, generator.model.spectrum.decibels)
-    assert torch.equal(again.generate(seed=7).samples, generator.generate(seed=7).samples)
+    before = AudioGenerator(as_loaded(generator.model))
+    assert torch.equal(again.generate(seed=7).samples, before.generate(seed=7).samples)
     with pytest.raises(UserError, match=r"'audio'.*'vocoder'"):
         VocoderModel.from_pretrained(tmp_path / "m")
 
@@ -237,7 +239,8 @@ def test_a_latent_model_is_kept_whole(tmp_path, make_latent_music):
     model.autoencoder.deviation.uniform_(0.5, 2)
     model.save_pretrained(tmp_path / "m")
     again = AudioGenerator.from_pretrained(tmp_path / "m")
-    assert torch.equal(again.generate(seed=1, steps=2).samples, AudioGenerator(model).generate(seed=1, steps=2).samples)
+    before = AudioGenerator(as_loaded(model))
+    assert torch.equal(again.generate(seed=1, steps=2).samples, before.generate(seed=1, steps=2).samples)
     codec, x = Codec.from_pretrained(tmp_path / "m"), torch.randn(1, 2, 800)
     assert torch.equal(codec.encode(x), model.eval().normalize(x)) and codec.channels == 2
     learned = {id(parameter) for parameter in model.trainable_parameters()}
