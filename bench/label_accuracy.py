@@ -7,13 +7,16 @@ that chance is one over their number. Beside them stand clips without a prompt, 
 themselves: where the classifier is wrong on those, its figure of generated clips is too low as well.
 
 The classifier is that of `+recipe=noisy_classifier` at its lowest noise level, on waveforms, with classes that are
-words of captions (`data.labels=[] model.classes=[...]`). Intervals are 95 %, by bootstrap over captions. It writes
+words of captions (`data.labels=[] model.classes=[...]`). It learns from clips that have one of them, which
+`--select nouns.jsonl --classes kick snare --data DATA` writes as a second manifest beside that of each folder; where
+most clips have none, it learns to predict none. Intervals are 95 %, by bootstrap over captions. The table goes to
 `bench/results/label_accuracy_NAME.md`.
 """
 
 import argparse
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,13 @@ def choose(manifest: Manifest, classes: Sequence[str], limit: int) -> dict[str, 
     return {name: list(captions.values()) for name, captions in found.items() if captions}
 
 
+def select(folder: str, name: str, classes: Sequence[str]) -> Path:
+    """Write a manifest beside that of a folder, of the clips with exactly one of the classes."""
+    manifest = Manifest.load(folder)
+    clips = tuple(clip for clip in manifest.clips if len(classes_of(clip, classes)) == 1)
+    return replace(manifest, clips=clips).save(manifest.root / name)
+
+
 def accuracy(hits: dict[str, list[np.ndarray]], names: Sequence[str] | None = None) -> Interval:
     """The mean over classes of the share of hits, each an array (repeats,) of a caption; intervals over captions."""
     chosen = {name: found for name, found in hits.items() if names is None or name in names}
@@ -117,6 +127,10 @@ def main(words: Sequence[str] | None = None) -> None:
     """Generate, classify and write the table."""
     options = parse(words)
     torch.set_num_threads(1)
+    if options.select:
+        for folder in options.data:
+            print(select(folder, options.select, options.classes))
+        return
     generator = AudioGenerator.from_pretrained(options.model)
     classifier = NoisyClassifier.from_pretrained(options.scorer)
     manifest = Manifest.join([Manifest.load(path) for path in options.data])
@@ -177,7 +191,10 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="sounds")
     parser.add_argument("--name", help="of the results (default: the model's)")
     parser.add_argument("--data", nargs="+", required=True, help="manifests that the classifier was trained on")
-    parser.add_argument("--scorer", required=True, help="the classifier")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--scorer", help="the classifier")
+    task.add_argument("--select", metavar="NAME.jsonl", help="write manifests of clips with one of --classes instead")
+    parser.add_argument("--classes", nargs="+", default=[], help="of --select")
     parser.add_argument("--captions", type=int, default=8, help="of each class, at most")
     parser.add_argument("--repeats", type=int, default=4, help="clips of each caption")
     parser.add_argument("--scales", type=float, nargs="*", default=[1.0, 2.0, 4.0, 7.0])

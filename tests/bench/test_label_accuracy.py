@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from label_accuracy import LabelScorer, accuracy, choose
+from label_accuracy import LabelScorer, accuracy, choose, main
 
 from audiodiff.data.manifest import Clip, Manifest
 
@@ -61,3 +61,11 @@ def test_hits_are_those_of_the_classifier_among_the_classes_with_captions(make_c
     assert np.array_equal(np.stack(found["snare"]), (best[:2] == 0).double().numpy())
     assert np.array_equal(np.stack(found["bell"]), (best[2:] == 1).double().numpy())
     assert set(np.concatenate([*found["snare"], *found["bell"]])) == {0.0, 1.0}
+
+
+def test_clips_with_one_class_are_written_as_a_second_manifest(tmp_path):
+    every = manifest(tmp_path, clip("a", "loud kick", "train"), clip("b", "kick and snare"), clip("c", "rain"))
+    every.save()
+    main(["--select", "nouns.jsonl", "--classes", *CLASSES, "--data", str(tmp_path)])
+    assert [one.id for one in Manifest.load(tmp_path / "nouns.jsonl").clips] == ["a"]
+    assert len(Manifest.load(tmp_path).clips) == 3
