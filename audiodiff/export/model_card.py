@@ -58,6 +58,8 @@ people. A voice that is trained on them is the voice of nobody, and what it says
 
 RENDERED = "**Synthetic clips.** {corpora}: these clips are rendered by programs, not recorded."
 
+SYNTHETIC_MARK = " (SYNTHETIC)"  # behind the name of a corpus
+
 # By teacher: what a program that makes training data was itself trained on, as its authors say.
 TEACHERS = {
     "hibari": "hibari-tts was distilled from the voice af_heart of Kokoro-82M; its pronunciations of unknown words "
@@ -250,20 +252,22 @@ def model_card(
         licenses: license statements of its training data.
         manifests: all that it was trained on.
         limitations: known limitations, Markdown.
-        stated: rows of the data table for data without a manifest; those of corpora that have one are left out.
+        stated: rows of the data table for data without a manifest; those with the source, license and
+            attribution of a corpus that has one are left out.
     """
     pipeline_tag, describe = CARDS[model.TYPE]
     pipeline_tag = pipeline_tag or model.hub_task
     corpora = [corpus for manifest in _distinct(manifests) for corpus in provenance(manifest)]
     rows = [_corpus(corpus) for corpus in corpora]
+    others = [row for row in stated if _terms(row) not in {_terms(row) for row in rows}]
     return CARD.format(
         name=name,
         metadata=metadata(pipeline_tag, licenses),
         description=describe(model, name, sum(parameter.numel() for parameter in model.parameters())),
         stages=_table(STAGE, (_stage(number, *stage) for number, stage in enumerate(stages, 1))),
         bill=_bill([record for _, record in stages]),
-        data=_table(CORPUS, [*rows, *(row for row in stated if row[0] not in {row[0] for row in rows})]),
-        synthetic=_synthetic(corpora),
+        data=_table(CORPUS, [*rows, *others]),
+        synthetic=_synthetic(corpora, others),
         limitations=limitations.strip(),
     )
 
@@ -309,12 +313,17 @@ def _distinct(manifests: Sequence[Manifest]) -> Iterator[Manifest]:
             yield replace(manifest, clips=clips)
 
 
-def _synthetic(corpora: Sequence[Provenance]) -> str:
-    """What a card says of synthetic data; empty without any."""
-    spoken, others = (
-        dict.fromkeys(corpus.corpus for corpus in corpora if corpus.synthetic and corpus.spoken == kind)
-        for kind in (True, False)
-    )
+def _terms(row: Sequence[str]) -> tuple[str, ...]:
+    """What decides whether two rows of the data table ask for the same: corpus, source, license, attribution."""
+    return (*row[:3], row[-1])
+
+
+def _synthetic(corpora: Sequence[Provenance], stated: Sequence[Sequence[str]] = ()) -> str:
+    """What a card says of synthetic data, of corpora and of stated rows; empty without any."""
+    found = [(corpus.corpus, corpus.spoken) for corpus in corpora if corpus.synthetic]
+    names = [row[0].removesuffix(SYNTHETIC_MARK) for row in stated if row[0].endswith(SYNTHETIC_MARK)]
+    found += [(name, name.partition("-")[0] in TEACHERS) for name in names]
+    spoken, others = (dict.fromkeys(name for name, kind in found if kind == wanted) for wanted in (True, False))
     parts = []
     if spoken:
         teachers = {name.partition("-")[0] for name in spoken}  # hibari-shifted is read by hibari
@@ -327,7 +336,7 @@ def _synthetic(corpora: Sequence[Provenance]) -> str:
 
 def _corpus(corpus: Provenance) -> tuple[str, ...]:
     return (
-        corpus.corpus + (" (SYNTHETIC)" if corpus.synthetic else ""),
+        corpus.corpus + (SYNTHETIC_MARK if corpus.synthetic else ""),
         corpus.source,
         corpus.license,
         f"{corpus.hours:.2f}",

@@ -68,7 +68,8 @@ class FrameConv1d(nn.Conv1d):
     def pack(self) -> None:
         """Lay out the weights for inference on a CPU; see `pack`."""
         self.weight.data = self.weight.data.permute(2, 1, 0).contiguous().permute(2, 1, 0)
-        self._packed = _Packed(self) if packs(self.weight) else None
+        countable = not self.weight.is_inference()  # writes to inference tensors are not counted
+        self._packed = _Packed(self) if packs(self.weight) and countable else None
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and other processes, which pack their own weights."""
@@ -131,7 +132,8 @@ class _Packed:
 
     def serves(self, conv: FrameConv1d, x: Tensor) -> bool:
         """Whether the weights are still those of `conv`, and can be applied to x (B, C, F)."""
-        return conv.weight is self.source and _state(conv.weight) == self.state and reads(x)
+        same = conv.weight is self.source and not conv.weight.is_inference()
+        return same and _state(conv.weight) == self.state and reads(x)
 
     def __call__(self, conv: FrameConv1d, x: Tensor) -> Tensor:
         frames, (count,), (stride,), (dilation,) = x.transpose(1, 2), conv.kernel_size, conv.stride, conv.dilation
@@ -150,9 +152,9 @@ def _taps(frames: Tensor, count: int, dilation: int) -> Tensor:
     return torch.cat([padded[:, k * dilation : k * dilation + size] for k in range(count)], -1)
 
 
-def _state(weight: Tensor) -> tuple[int, int | None]:
-    """Changes with the values of a weight: where they are, and how often they were written."""
-    return weight.data_ptr(), None if weight.is_inference() else weight._version
+def _state(weight: Tensor) -> tuple[int, int]:
+    """Changes with the values of a weight: where they are, and how often they were written (not through `.data`)."""
+    return weight.data_ptr(), weight._version
 
 
 class _Taps(torch.autograd.Function):
@@ -192,8 +194,9 @@ def is_packed(module: nn.Module) -> bool:
 def pack(module: nn.Module) -> None:
     """Lay out the weights of all convolutions for inference on a CPU, without changing them or their shape.
 
-    Weights that are written later are read as they are then, at the rate of weights that are not packed. Other devices
-    and the gradients of a model in training are better off without.
+    Weights that are written later are read as they are then, at the rate of weights that are not packed. Only what is
+    written in place through `.data` goes unnoticed, since PyTorch does not count it: pack again. Other devices and the
+    gradients of a model in training are better off without.
     """
     for part in module.modules():
         if isinstance(part, FrameConv1d) and part.weight.device.type == "cpu":

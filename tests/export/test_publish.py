@@ -306,14 +306,16 @@ def test_data_of_a_shipped_model_is_quoted_from_its_card(ships, command, tiny, d
     """Its manifest need not exist any more; that of another model has to."""
     shipped = record(data, manifest_hash="f00d", data="data/old")
     folder = ships / "base"
-    tiny().save_pretrained(
-        folder, shipped, "# base\n\n| corpus | license | hours |\n| --- | --- | --- |\n| old | MIT | 3.00 |\n"
-    )
+    rows = "| old | MIT | 3.00 |\n| a | CC0-1.0 | 1.00 |\n| notes (SYNTHETIC) | MIT | 2.00 |\n"
+    table = f"| corpus | license | hours |\n| --- | --- | --- |\n{rows}"
+    tiny().save_pretrained(folder, shipped, f"# base\n\n{table}")
     tiny().save_pretrained(tmp_path / "run", record(data, started_from=shipped), "# the run's\n")
     status, _, err = publish(command, tmp_path / "run", data, tmp_path / "shelf")
     assert (status, err) == (0, "")
     card = (tmp_path / "shelf/README.md").read_text()
     assert "| old | MIT | 3.00 |" in card and card.index("| old |") > card.index("## Data")
+    assert "| a | CC0-1.0 | 1.00 |" in card and "| a | Debian a 1.0 |" in card  # another license of the same corpus
+    assert "notes: these clips are rendered by programs" in card
     other = record(data, started_from=shipped | {"manifest_hash": "beef"})
     tiny().save_pretrained(tmp_path / "other", other, "# the run's\n")
     status, _, err = publish(command, tmp_path / "other", data, tmp_path / "more")

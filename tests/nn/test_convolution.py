@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from audiodiff.nn.convolution import FrameConv1d, pack
+from audiodiff.nn.convolution import FrameConv1d, is_packed, pack
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
 
@@ -116,8 +116,20 @@ def test_packed_weights_serve_until_they_are_written(kernel):
             torch.testing.assert_close(conv(x), reference(conv, x), rtol=0, atol=2e-6)
             pack(conv)
             torch.testing.assert_close(conv(x), reference(conv, x), rtol=0, atol=2e-6)
+        conv.weight.data.mul_(2)  # which PyTorch does not count
+        pack(conv)
+        torch.testing.assert_close(conv(x), reference(conv, x), rtol=0, atol=4e-6)
     again = pickle.loads(pickle.dumps(conv))
     assert torch.equal(again.weight, conv.weight)
+
+
+def test_weights_whose_writes_are_not_counted_are_not_packed():
+    with torch.inference_mode():
+        conv, x = FrameConv1d(4, 5, 3, padding=1), random(2, 4, 10)
+        pack(conv)
+        assert not is_packed(conv)
+        conv.weight.mul_(2)
+        torch.testing.assert_close(conv(x), reference(conv, x), rtol=0, atol=4e-6)
 
 
 def test_gradients_of_the_input_of_frozen_weights():
