@@ -55,7 +55,8 @@ class GuideMenu:
                 guide = Guide.load(name, folder)
                 if name != "embedding_guidance":  # which resamples what it embeds
                     guide.check_process(model)
-                folders[name], loaded[name, str(folder)] = {str(folder): Path(folder)}, guide
+                shown = Path(folder).absolute().name  # visitors need not know where it lies
+                folders[name], loaded[name, shown] = {shown: Path(folder)}, guide
         for name in SHIPPED:
             for one in shipped(Guide.TYPES[name].TYPE):
                 if name == "classifier":

@@ -15,6 +15,10 @@ function parsed(written) {
     .filter(([start, stop]) => start < stop && start < seconds()); // a half-typed one is not drawn
 }
 
+function unparsed(written) {
+  return (written ?? "").split(",").map((one) => one.trim()).filter((one) => one && !parsed(one).length);
+}
+
 function merged(found) {
   const result = [];
   for (const [start, stop] of found.map((one) => [...one]).sort((a, b) => a[0] - b[0])) {
@@ -22,7 +26,7 @@ function merged(found) {
     if (last && start <= last[1]) last[1] = Math.max(last[1], stop);
     else result.push([start, stop]);
   }
-  return result.filter(([start, stop]) => stop - start >= SHORTEST);
+  return result;
 }
 
 function shape(parent, name, attributes) {
@@ -62,8 +66,11 @@ function draw() {
 }
 
 function commit() {
+  const moved = focused && regions[focused[0]];
   regions = merged(regions);
-  const written = regions.map((ends) => ends.map(text).join(":")).join(", ");
+  if (moved) focused[0] = regions.findIndex(([start, stop]) => start <= moved[0] && moved[1] <= stop);
+  const drawn = regions.map((ends) => ends.map(text).join(":"));
+  const written = [...drawn, ...unparsed(props.value?.regions)].join(", "); // what is half typed stays
   if (written === (props.value?.regions ?? "")) return draw();
   props.value = { ...props.value, regions: written };
   draw();
@@ -104,6 +111,8 @@ element.addEventListener("pointermove", (event) => {
 for (const name of ["pointerup", "pointercancel"])
   element.addEventListener(name, () => {
     if (!drag) return;
+    const [start, stop] = regions[drag.number];
+    if (stop - start < SHORTEST) regions.splice(drag.number, 1); // a click
     drag = null;
     commit();
   });
