@@ -204,13 +204,18 @@ def adapted(cfg: DictConfig, adaptation: "Adaptation", description: dict) -> "tu
             a new one.
 
     Raises:
-        UserError: no base is named, or it is of another type than the recipe's model.
+        UserError: no base is named, it is of another type than the recipe's model, or the task is a distillation.
     """
     from hydra.utils import get_object
 
     from audiodiff.models import checkpoint
     from audiodiff.models.registry import MODEL_TYPES, load_model
+    from audiodiff.training.tasks.distillation import DistillationTask
 
+    task = get_object(cfg.task._target_)
+    if isinstance(task, type) and issubclass(task, DistillationTask):
+        problem = "cannot be distilled into: what a student is for stands in a model of its own"
+        raise UserError("adapter", problem, "leave adapter out, or choose another task")
     if before := description.get("adapter"):
         arguments = {name: checkpoint.build(value) for name, value in description["model"].items()}
         model = MODEL_TYPES[description["type"]](**arguments)

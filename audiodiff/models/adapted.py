@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from audiodiff.errors import UserError
 from audiodiff.models.adapter import Adapter
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.adapters.update import UPDATES
@@ -40,6 +41,18 @@ class AppliedAdapter:
     adapter: Adapter
     scale: float = 1.0
     interval: tuple[float, float] = _EVERYWHERE
+
+    def __post_init__(self):
+        """Check scale and interval.
+
+        Raises:
+            UserError: one of them is not of numbers that make sense.
+        """
+        numbers = (self.scale, *self.interval)
+        if not all(isinstance(one, int | float) for one in numbers) or not math.isfinite(self.scale):
+            raise UserError(f"adapter scale {self.scale!r:.40}", "is not a finite number", "give one such as 0.8")
+        if not self.interval[0] < self.interval[1]:
+            raise UserError(f"adapter interval {self.interval}", "is reversed or empty", "give (lowest, highest)")
 
     @property
     def bounded(self) -> bool:

@@ -129,6 +129,9 @@ def load(folder: str | Path) -> Adapter:
         texts = (base["hash"], base["type"], base["name"], kind)
         if not all(isinstance(text, str) for text in texts) or not isinstance(config.get("training", {}), dict):
             raise ValueError("an entry of another type")
+        licenses = config.get("training", {}).get("licenses", [])
+        if not isinstance(licenses, list) or not all(isinstance(one, str) for one in licenses):
+            raise ValueError("licenses that are no list of texts")
         if readable:
             _check_numbers(kind, rank, alpha)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -170,7 +173,7 @@ def _check_numbers(kind: str, rank: Any, alpha: Any) -> None:
         raise ValueError(f"kind {kind!r:.40} is not one of {', '.join(UPDATES)}")
     if type(rank) is not int or not (0 if not kind else 1) <= rank <= _LARGEST_RANK:
         raise ValueError(f"rank {rank!r:.40} is out of range")
-    if type(alpha) not in (int, float) or not math.isfinite(alpha) or abs(alpha) > _LARGEST_ALPHA:
+    if type(alpha) not in (int, float) or abs(alpha) > _LARGEST_ALPHA or not math.isfinite(alpha):
         raise ValueError(f"alpha {alpha!r:.40} is out of range")
 
 
@@ -180,7 +183,7 @@ def _weights(file: Path, content: bytes, kind: str) -> tuple[dict[str, dict[str,
     words = {}
     try:
         weights = deserialized(content)
-    except SafetensorError as error:
+    except (SafetensorError, LookupError, ValueError) as error:  # the latter two of types of numbers unknown to torch
         problem = f"is not a complete safetensors file ({error})"
         raise UserError(file, problem, "copy it again; pickles are not supported") from error
     names = UPDATES[kind].NAMES if kind else ()

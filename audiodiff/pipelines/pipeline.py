@@ -115,7 +115,8 @@ class Pipeline:
     def with_adapters(self, adapters: Sequence[AppliedAdapter]) -> Self:
         """The pipeline with adapters applied to its model; itself where none has a scale other than 0.
 
-        The last one is remembered.
+        The last one is remembered. With adapters of a noise-level interval it serves one thread at a time, since the
+        weights change from step to step.
 
         Raises:
             UserError: an adapter of another base, or the model is an exported one.
@@ -123,12 +124,14 @@ class Pipeline:
         active = tuple(one for one in adapters if one.scale != 0)
         if not active:
             return self
-        if self._adapted is None or self._adapted[0] != active:
-            adapted = copy.copy(self)
-            adapted._adapted = None
-            adapted._set_model(apply(self.model, active))
-            self._adapted = active, adapted
-        return self._adapted[1]
+        remembered = self._adapted  # which another thread may replace
+        if remembered is not None and remembered[0] == active:
+            return remembered[1]
+        adapted = copy.copy(self)
+        adapted._adapted = None
+        adapted._set_model(apply(self.model, active))
+        self._adapted = active, adapted
+        return adapted
 
     def adapted_for(self, options: OptionsT) -> tuple[Self, OptionsT]:
         """The pipeline with the adapters of options, and the options without them; raises as `with_adapters`."""

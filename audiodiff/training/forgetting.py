@@ -29,8 +29,8 @@ class Forgetting(Callback):
         self.folder, self.tolerance = Path(folder), tolerance
         self.before: float | None = None
 
-    def on_fit_start(self, trainer, module) -> None:
-        """Measure the base, in a new run."""
+    def on_train_start(self, trainer, module) -> None:
+        """Measure the base, in a new run, once its task is prepared."""
         if self.before is None and trainer.datamodule.base_batch() is not None:
             self.before = self._loss(trainer, module)
 

@@ -169,3 +169,11 @@ def test_a_model_keeps_new_words_when_adapters_are_merged(base, tmp_path):
     assert torch.equal(loaded.generate(**spoken, **CLIP).samples, applied)
     with pytest.raises(UserError, match="word <my-drum>: is known already"):
         apply(base, [one, one])
+
+
+@pytest.mark.parametrize(
+    "numbers", [(float("nan"),), (float("inf"),), ("1",), (1.0, (3.0, -3.0)), (1.0, (float("nan"), 1.0))]
+)
+def test_scales_and_intervals_that_make_no_sense_are_refused(base, numbers):
+    with pytest.raises(UserError, match=r"^adapter (scale|interval) [^\n]*$"):
+        AppliedAdapter(random_adapter(base), *numbers)

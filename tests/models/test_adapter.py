@@ -1,5 +1,6 @@
 """Adapter files: what is written is read, and what is not an adapter is refused in one line without running it."""
 
+import hashlib
 import json
 import pickle
 
@@ -55,10 +56,13 @@ def refused(folder, match):
         ({"rank": 2.5}, r"rank 2\.5 is out of range"),
         ({"alpha": float("nan")}, "alpha nan is out of range"),
         ({"alpha": "1"}, "alpha '1' is out of range"),
+        ({"alpha": 10**400}, "alpha 1000.* is out of range"),
         ({"base": []}, "is not an adapter"),
         ({"base": {"type": 1, "name": "", "hash": ""}}, "is not an adapter"),
         ({"weights_hash": "0" * 64}, "hash of the weights differs"),
         ({"training": 7}, "is not an adapter"),
+        ({"training": {"licenses": 5}}, "is not an adapter"),
+        ({"training": {"licenses": "CC0-1.0"}}, "is not an adapter"),
     ],
 )
 def test_configs_that_are_none_are_refused(saved, changes, match):
@@ -66,9 +70,16 @@ def test_configs_that_are_none_are_refused(saved, changes, match):
     refused(saved[1], match)
 
 
-def write_weights(folder, weights):
-    import hashlib
+@pytest.mark.parametrize("dtype", ["F8_E8M0", "F4", "F128"])
+def test_types_of_numbers_that_cannot_be_read_are_refused(saved, dtype):
+    header = json.dumps({"layer.down": {"dtype": dtype, "shape": [2], "data_offsets": [0, 2]}}).encode()
+    content = len(header).to_bytes(8, "little") + header + b"\0\0"
+    (saved[1] / "adapter.safetensors").write_bytes(content)
+    rewrite(saved[1], weights_hash=hashlib.sha256(content).hexdigest())
+    refused(saved[1], "is not a complete safetensors file")
 
+
+def write_weights(folder, weights):
     save_file(weights, folder / "adapter.safetensors")
     rewrite(folder, weights_hash=hashlib.sha256((folder / "adapter.safetensors").read_bytes()).hexdigest())
 
