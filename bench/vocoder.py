@@ -8,7 +8,7 @@ with Griffin-Lim, WORLD and shaped noise, asks every metric, times everything in
 
 `--speed MODEL` measures speed alone, of any of our models at its settings, see `vocoder_speed.py`.
 
-`--judge` scores on the held-out clips of other folders than those of `--data`; what is trained is not trained again.
+`--score-on` scores on the held-out clips of other folders than those of `--data`; what is trained is not trained again.
 `--clock processor` limits training by processor time, so that other work on the machine does not count.
 
 What is trained and scored is kept in `--work`: an interrupted bench goes on with what is missing, and one with other
@@ -68,7 +68,7 @@ class Bench:
         course: what they are given.
         clips: held-out clips to score.
         manifest: that the clips are of.
-        judge: its folders.
+        scored_on: its folders.
         work: the folder of what is done already.
         workers: processes that compute metrics.
         timed: clips to measure speed on.
@@ -79,7 +79,7 @@ class Bench:
     course: Course
     clips: Sequence[Clip]
     manifest: Manifest
-    judge: Sequence[str]
+    scored_on: Sequence[str]
     work: Path
     workers: int | None = None
     timed: int = 5
@@ -99,8 +99,8 @@ class Bench:
 
     def settings(self) -> dict:
         """What decides the numbers, ready for JSON."""
-        judged = {"judge": list(self.judge), "clips": len(self.clips), "clip_list_sha256": self.clip_list}
-        return self.trained_by() | judged
+        facts = {"scored_on": list(self.scored_on), "clips": len(self.clips), "clip_list_sha256": self.clip_list}
+        return self.trained_by() | facts
 
     @property
     def clip_list(self) -> str:
@@ -158,12 +158,12 @@ class Bench:
     def how(self) -> str:
         """How it was measured, in words."""
         course, seconds = self.course, sum(clip.seconds for clip in self.clips)
-        data, judge = ", ".join(course.data), ", ".join(self.judge)
+        data, scored_on = ", ".join(course.data), ", ".join(self.scored_on)
         return (
             f"Everybody was trained for {course.seconds / 60:.3g} minutes of {course.clock} time on the same crops of "
             f"{data} ({course.batch_size} of {course.crop_samples} samples a step, seed {course.seed}, "
             f"{course.threads} threads, on {course.device}), ours by `{' '.join(course.recipe)}`. Scored on "
-            f"{len(self.clips)} held-out clips of {judge} ({seconds:.0f} s; list SHA-256 "
+            f"{len(self.clips)} held-out clips of {scored_on} ({seconds:.0f} s; list SHA-256 "
             f"`{self.clip_list}`), everybody told the same mels; speed on "
             f"{min(self.timed, len(self.clips))} of them, of all lengths, median of {self.rounds} rounds."
         )
@@ -226,12 +226,13 @@ def prepare(given: argparse.Namespace, work: Path) -> Bench:
         recipe,
         given.clock,
     )
-    judge = given.judge or given.data
-    manifests = [Manifest.load(path) for path in judge]
-    chosen = [choose(manifest, limit=given.clips)[0] for manifest in manifests]
-    manifest, clips = Manifest.join(manifests), [clip for clips in chosen for clip in clips]
+    scored_on = given.score_on or given.data
+    manifests = [Manifest.load(path) for path in scored_on]
+    chosen = {clip.id for one in manifests for clip in choose(one, limit=given.clips)[0]}
+    manifest = Manifest.join(manifests)  # which has paths of its own
+    clips = [clip for clip in manifest.clips if clip.id in chosen]
     rounds = 1 if given.quick else 3
-    bench = Bench(contenders(given.peers), course, clips, manifest, judge, work, given.workers, rounds=rounds)
+    bench = Bench(contenders(given.peers), course, clips, manifest, scored_on, work, given.workers, rounds=rounds)
     check(work, bench.trained_by())
     return bench
 
@@ -242,7 +243,9 @@ def arguments() -> argparse.Namespace:
     default = "(default: %(default)s)"
     data = {"nargs": "+", "default": ["data/asterisk-en"], "metavar": "FOLDER"}
     parser.add_argument("--data", **data, help=f"folders that audiodiff prepare made, to train on {default}")
-    parser.add_argument("--judge", nargs="+", metavar="FOLDER", help="of the held-out clips (default: those of --data)")
+    parser.add_argument(
+        "--score-on", nargs="+", metavar="FOLDER", help="of the held-out clips (default: those of --data)"
+    )
     parser.add_argument("--peers", nargs="*", default=PACKAGES, choices=PACKAGES, help=f"packages to compare {default}")
     parser.add_argument("--clock", default="wall", choices=CLOCKS, help=f"that limits training {default}")
     parser.add_argument("--minutes", type=float, default=8.0, help=f"of training, for each {default}")

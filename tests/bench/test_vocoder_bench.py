@@ -336,3 +336,14 @@ def test_it_runs_from_end_to_end_and_goes_on(bench, tones, monkeypatch, tmp_path
     bench.main()
     printed = capsys.readouterr().out
     assert "training" not in printed.split("\n\n")[0] and printed.count("rendering") == 1
+
+
+def test_clips_of_other_folders_are_found(tmp_path, monkeypatch):
+    vocoder = pytest.importorskip("vocoder")
+    folders = [tmp_path / name for name in ("train", "one", "two")]
+    for seed, folder in enumerate(folders):
+        write_tones(folder, clips=6 + seed, seconds=0.8)
+    words = ["vocoder.py", "--data", folders[0], "--score-on", *folders[1:], "--clips", 1, "--peers"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    bench = vocoder.prepare(vocoder.arguments(), tmp_path / "work")
+    assert len(bench.clips) == 2 and all(bench.manifest.path(clip).is_file() for clip in bench.clips)
