@@ -8,6 +8,7 @@ AVX-512. Without, it would reorder them at every call, which takes longer than t
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 _TYPICAL_ROWS = 256  # oneDNN chooses a layout for a number of rows; it serves any
 
@@ -18,11 +19,22 @@ def packs(weight: Tensor) -> bool:
     return plain and torch.backends.mkldnn.is_available()
 
 
+def is_transformed(*tensors: Tensor | None) -> bool:
+    """Whether a tensor has a tangent, or a transform of `torch.func` is under way.
+
+    Neither asks for gradients, and operators of oneDNN know nothing of them: a derivative would be zero.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return True
+    return any(x is not None and forward_ad.unpack_dual(x).tangent is not None for x in tensors)
+
+
 def reads(x: Tensor) -> bool:
-    """Whether packed weights can be applied to x: no gradients, no other precision, and not empty."""
+    """Whether packed weights can be applied to x: no derivatives, no other precision, and not empty."""
     differentiates = torch.is_grad_enabled() and x.requires_grad
     plain = x.dtype == torch.float32 and x.device.type == "cpu" and x.numel() > 0
-    return plain and not (differentiates or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+    other = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+    return plain and not (differentiates or other or is_transformed(x))
 
 
 class Factor:
@@ -40,7 +52,7 @@ class Factor:
 
     def __call__(self, rows: Tensor, bias: Tensor | None = None) -> Tensor:
         """Rows (..., K) times the matrix, plus a bias (N,): (..., N)."""
-        if self._packed is not None and reads(rows):
+        if self._packed is not None and reads(rows) and not is_transformed(bias):
             return torch.ops.mkldnn._linear_pointwise(rows.contiguous(), self._packed, bias, "none", [], "")
         product = rows @ self.matrix
         return product if bias is None else product + bias

@@ -33,3 +33,27 @@ def limit_files():
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limited
+
+
+@pytest.fixture
+def packed_products():
+    """`packed_products(function)`: how many products with packed weights a call computes."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this PyTorch packs no weights")
+
+    class Count(TorchDispatchMode):
+        found = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.found += func is torch.ops.mkldnn._linear_pointwise.default
+            return func(*args, **kwargs or {})
+
+    def count(function) -> int:
+        with Count() as mode:
+            function()
+        return mode.found
+
+    return count

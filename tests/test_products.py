@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from audiodiff.products import Factor
 
@@ -30,6 +31,28 @@ def test_rows_get_gradients():
     matrix, rows = torch.randn(5, 7), torch.randn(3, 5, requires_grad=True)
     Factor(matrix)(rows).sum().backward()
     torch.testing.assert_close(rows.grad, matrix.sum(1).expand(3, 5))
+
+
+def test_packed_weights_are_used_where_nothing_is_differentiated(packed_products):
+    factor, rows = Factor(torch.randn(5, 7)), torch.randn(3, 5, requires_grad=True)
+    assert packed_products(lambda: factor(rows)) == 0
+    with torch.no_grad():
+        assert packed_products(lambda: factor(rows)) == 1
+        with torch.autocast("cpu", torch.bfloat16):
+            assert packed_products(lambda: factor(rows)) == 0
+
+
+@pytest.mark.parametrize("of", ["rows", "bias"])
+def test_derivatives_along_a_tangent(of):
+    torch.manual_seed(0)
+    matrix, given = torch.randn(5, 7), {"rows": torch.randn(3, 5), "bias": torch.randn(7)}
+    factor, tangent = Factor(matrix), torch.randn_like(given[of])
+    expected = tangent @ matrix if of == "rows" else tangent.expand(3, 7)
+    _, found = torch.func.jvp(lambda x: factor(**given | {of: x}), (given[of],), (tangent,))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    with torch.no_grad(), forward_ad.dual_level():
+        made = factor(**given | {of: forward_ad.make_dual(given[of], tangent)})
+        torch.testing.assert_close(forward_ad.unpack_dual(made).tangent, expected, rtol=0, atol=1e-6)
 
 
 def test_half_precision_is_that_of_the_context():

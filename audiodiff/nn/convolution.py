@@ -15,9 +15,10 @@ Weights are those of `nn.Conv1d`. `pack` lays them out for inference, without ch
 (`audiodiff.products`), and tap by tap, as the products do, which compute what oneDNN does not: other precisions, and
 everything where PyTorch comes without it.
 
-In training, on a GPU and under `torch.compile` it is `nn.Conv1d`: gradients of the convolution run near the rate of
-matrix products already, and those libraries choose their own layout. In mixed precision on a CPU, where products are so
-fast that a convolution mostly reorders memory, training computes one product of all taps side by side.
+In training, on a GPU, under `torch.compile` and in the transforms of `torch.func` it is `nn.Conv1d`: gradients of the
+convolution run near the rate of matrix products already, and those libraries choose their own layout. In mixed
+precision on a CPU, where products are so fast that a convolution mostly reorders memory, training computes one product
+of all taps side by side.
 """
 
 from typing import Any
@@ -25,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audiodiff.products import Factor, packs, reads
+from audiodiff.products import Factor, is_transformed, packs, reads
 
 
 class FrameConv1d(nn.Conv1d):
@@ -51,6 +52,8 @@ class FrameConv1d(nn.Conv1d):
         differentiates = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x.contiguous())
+        if is_transformed(x, self.weight, self.bias):  # sums in place have no derivative along a tangent
+            return super().forward(x)
         if differentiates:
             if torch.is_autocast_enabled("cpu"):
                 return self._one_product(x.transpose(1, 2))

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from audiodiff.nn.convolution import FrameConv1d, is_packed, pack
 from audiodiff.nn.frontends.frontend import StftFrontend
@@ -121,6 +122,50 @@ def test_packed_weights_serve_until_they_are_written(kernel):
         torch.testing.assert_close(conv(x), reference(conv, x), rtol=0, atol=4e-6)
     again = pickle.loads(pickle.dumps(conv))
     assert torch.equal(again.weight, conv.weight)
+
+
+def test_packed_weights_are_used_where_nothing_is_differentiated(packed_products):
+    conv, x = FrameConv1d(4, 5, 3, padding=1), random(2, 4, 10)
+    with torch.no_grad():
+        assert packed_products(lambda: conv(x)) == 0
+    pack(conv)
+    assert packed_products(lambda: conv(x)) == 0
+    with torch.no_grad():
+        assert packed_products(lambda: conv(x)) == 1
+        with torch.autocast("cpu", torch.bfloat16):
+            assert packed_products(lambda: conv(x)) == 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"kernel_size": 1}, {"kernel_size": 3, "padding": 2, "dilation": 2}, {"kernel_size": 2, "stride": 2}],
+    ids=str,
+)
+@pytest.mark.parametrize("of", ["x", "weight", "bias"])
+def test_derivatives_along_a_tangent_are_those_of_conv1d(arguments, packed, of):
+    torch.manual_seed(0)
+    conv = FrameConv1d(4, 5, **arguments).requires_grad_(False)
+    if packed:
+        pack(conv)
+    given = {"x": random(2, 4, 10), **dict(conv.named_parameters())}
+    point, tangent = given[of].detach(), random(*given[of].shape)
+
+    def call(value):
+        if of == "x":
+            return conv(value)
+        return torch.func.functional_call(conv, {of: value}, (given["x"],))
+
+    def plain(value):
+        x, weight, bias = (given | {of: value}).values()
+        return nn.functional.conv1d(x, weight, bias, conv.stride, conv.padding, conv.dilation)
+
+    _, expected = torch.func.jvp(plain, (point,), (tangent,))
+    _, found = torch.func.jvp(call, (point,), (tangent,))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    with torch.no_grad(), forward_ad.dual_level():
+        made = call(forward_ad.make_dual(point, tangent))
+        torch.testing.assert_close(forward_ad.unpack_dual(made).tangent, expected, rtol=0, atol=1e-5)
 
 
 def test_weights_whose_writes_are_not_counted_are_not_packed():
