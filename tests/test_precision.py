@@ -206,7 +206,7 @@ def test_average_spectrum():
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_harmonic_source():
+def test_harmonic_source(monkeypatch):
     spec = next(iter(PRESETS.values()))
     torch.manual_seed(0)
     source = HarmonicExcitation(PitchNetwork(spec.n_mels), spec).eval()
@@ -220,3 +220,7 @@ def test_harmonic_source():
     assert found.dtype == torch.float32
     # On a CPU the network computes in float32.
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
+    tracks = source._tracks
+    monkeypatch.setattr(source, "_tracks", lambda mel, frames, first: tracks(mel.double(), frames, first))
+    exact = stretches(source, mel, torch.tensor([12, 9]))
+    torch.testing.assert_close(found, exact, rtol=0, atol=0)
