@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from audiodiff.audio.io import read
+from audiodiff.audio.io import probe, read
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
 
@@ -31,19 +31,22 @@ def reaches(samples: Tensor, sample_rate: float, frequency: float) -> bool:
 
 
 def with_bandwidth(manifest: Manifest, frequency: float) -> Manifest:
-    """The clips of a manifest that reach a frequency in Hz; every file is read.
+    """The clips of a manifest that reach a frequency in Hz; a file is read if its sample rate allows it.
 
     Raises:
         UserError: no training clip does.
     """
     clips = tqdm(manifest.clips, desc=f"clips that reach {frequency:g} Hz", unit="clip", leave=False)
-    chosen = [clip for clip in clips if reaches(*_mono(manifest, clip), frequency)]
+    chosen = [clip for clip in clips if _reaches(manifest, clip, frequency)]
     if not any(clip.split == "train" for clip in chosen):
         problem = f"no training clip reaches it, of {len(manifest.clips)} clips"
         raise UserError(f"data.min_bandwidth {frequency:g}", problem, "set less, or null")
     return replace(manifest, clips=tuple(chosen))
 
 
-def _mono(manifest: Manifest, clip: Clip) -> tuple[Tensor, int]:
-    audio = read(manifest.path(clip))
-    return audio.samples, audio.sample_rate
+def _reaches(manifest: Manifest, clip: Clip, frequency: float) -> bool:
+    path = manifest.path(clip)
+    if frequency > probe(path).sample_rate / 2:
+        return False
+    audio = read(path)
+    return reaches(audio.samples, audio.sample_rate, frequency)

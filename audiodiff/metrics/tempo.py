@@ -23,11 +23,12 @@ _SLOWEST, _FASTEST = 40.0, 240.0
 
 
 def estimate(samples: np.ndarray, sample_rate: int) -> float:
-    """Tempo in BPM of a clip (T,) or (C, T), mixed to mono; NaN of one that is silent, too short or without onsets."""
+    """Tempo in BPM of a clip (T,) or (C, T), mixed to mono; NaN of one that is silent, too short or without
+    onsets, or of so low a sample rate that 10 ms have no sample."""
     mono = np.atleast_2d(np.asarray(samples, np.float32)).mean(0)
-    if len(mono) < MIN_SECONDS * sample_rate or not mono.any():
-        return float("nan")
     hop = round(_HOP_SECONDS * sample_rate)
+    if hop == 0 or len(mono) < MIN_SECONDS * sample_rate or not mono.any():
+        return float("nan")
     onsets = librosa.onset.onset_strength(y=mono, sr=sample_rate, hop_length=hop)
     onsets = onsets - onsets.mean()
     spectrum = np.fft.rfft(onsets, 2 * len(onsets))

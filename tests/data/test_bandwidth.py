@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiodiff.audio.band import lowpass
-from audiodiff.data.bandwidth import reaches
+from audiodiff.audio.io import Audio, read, write
+from audiodiff.data import bandwidth
+from audiodiff.data.bandwidth import reaches, with_bandwidth
+from audiodiff.data.manifest import Clip, Manifest
 
 RATE = 44100
 
@@ -33,3 +36,14 @@ def test_short_and_silent_clips_are_measured(samples):
 
 def test_nothing_reaches_beyond_half_of_the_sample_rate():
     assert reaches(noise(), RATE, 20000) and not reaches(noise(), RATE, 22100)
+
+
+def test_files_that_their_sample_rate_rules_out_are_not_read(tmp_path, monkeypatch):
+    rates = {"high": RATE, "low": 16000}
+    for name, rate in rates.items():
+        write(tmp_path / f"{name}.wav", Audio(noise(rate), rate))
+    clips = tuple(Clip(f"noise/{name}", f"{name}.wav", 1.0, rate) for name, rate in rates.items())
+    opened = []
+    monkeypatch.setattr(bandwidth, "read", lambda path: opened.append(path.name) or read(path))
+    assert [clip.id for clip in with_bandwidth(Manifest(clips, tmp_path), 16000).clips] == ["noise/high"]
+    assert opened == ["high.wav"]

@@ -45,6 +45,11 @@ def test_silence_a_constant_and_a_short_clip_have_no_tempo():
         assert np.isnan(estimate(wave, RATE)) and octave_error(estimate(wave, RATE), 100) is None
 
 
+@pytest.mark.parametrize("rate", [1, 10, 50])
+def test_a_sample_rate_without_a_sample_every_10_ms_has_no_tempo(rate):
+    assert np.isnan(estimate(np.random.default_rng(0).standard_normal(60 * rate), rate))
+
+
 @pytest.mark.parametrize("ratio", OCTAVES)
 def test_an_octave_error_is_named(ratio):
     assert octave_error(ratio * 100 * 1.039, 100) == octave_error(ratio * 100 * 0.961, 100) == ratio
