@@ -125,7 +125,7 @@ class Pipeline:
         if not active:
             return self
         remembered = self._adapted  # which another thread may replace
-        if remembered is not None and remembered[0] == active:
+        if remembered is not None and list(map(_effect, remembered[0])) == list(map(_effect, active)):
             return remembered[1]
         adapted = copy.copy(self)
         adapted._adapted = None
@@ -147,6 +147,11 @@ class Pipeline:
         """Context in which the network runs."""
         dtype = PRECISIONS[self.precision]
         return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
+
+
+def _effect(one: AppliedAdapter) -> tuple:
+    """What tells applied adapters apart: every request loads them anew; those that were never stored are themselves."""
+    return one.adapter.digest or id(one.adapter), one.scale, one.interval
 
 
 def resolve_device(name: str | torch.device) -> torch.device:

@@ -177,3 +177,26 @@ def test_a_model_keeps_new_words_when_adapters_are_merged(base, tmp_path):
 def test_scales_and_intervals_that_make_no_sense_are_refused(base, numbers):
     with pytest.raises(UserError, match=r"^adapter (scale|interval) [^\n]*$"):
         AppliedAdapter(random_adapter(base), *numbers)
+
+
+def test_the_last_adapted_pipeline_is_remembered_by_what_its_adapters_do(base, tmp_path):
+    for seed, name in enumerate(("one", "other")):
+        random_adapter(base, seed=seed).save(tmp_path / name)
+    pipeline = AudioGenerator(base)
+
+    def adapted(name, scale=1.0, interval=(-5.0, 5.0)):
+        return pipeline.with_adapters([AppliedAdapter(adapters.load(tmp_path / name), scale, interval)])
+
+    first = adapted("one")
+    assert adapted("one") is first
+    for changed in ({"name": "other"}, {"name": "one", "scale": 0.5}, {"name": "one", "interval": (-5.0, 4.0)}):
+        before = adapted("one")
+        assert adapted(**changed) is not before
+
+
+def test_adapters_that_were_not_loaded_are_told_apart(base):
+    pipeline = AudioGenerator(base)
+    one, other = (AppliedAdapter(random_adapter(base, seed=seed)) for seed in (0, 1))
+    first = pipeline.with_adapters([one])
+    assert pipeline.with_adapters([one]) is first
+    assert pipeline.with_adapters([other]) is not first
