@@ -176,6 +176,20 @@ def audio_text_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def guide_folders(make_music, make_classifier, audio_text_folder, tmp_path_factory):
+    """Checkpoints of guides of `make_music(1)` by the names of their options."""
+    folder = tmp_path_factory.mktemp("guides")
+    worse = make_music(1)
+    with torch.no_grad():
+        for parameter in worse.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    worse.save_pretrained(folder / "autoguidance")
+    make_classifier().save_pretrained(folder / "classifier")
+    own = {name: folder / name for name in ("autoguidance", "classifier")}
+    return own | {"embedding_guidance": audio_text_folder}
+
+
 def random_upsampler(**arguments) -> UpsamplerModel:
     spec = PRESETS["speech_16k_fine"]
     with torch.random.fork_rng():

@@ -30,10 +30,10 @@ function merged(found) {
 }
 
 function shape(parent, name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  parent.appendChild(made);
-  return made;
+  const child = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) child.setAttribute(key, value);
+  parent.appendChild(child);
+  return child;
 }
 
 function draw() {

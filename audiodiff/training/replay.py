@@ -73,10 +73,10 @@ def replay_manifest(source: str, base: str | None, root: Path, prompts: Sequence
     return replace(found, clips=tuple(replace(clip, id=PREFIX + clip.id) for clip in found.clips))
 
 
-def _generated(base: str, kept: Path, prompts: Sequence[str], clips: int) -> Manifest:
+def _generated(base: str, root: Path, prompts: Sequence[str], clips: int) -> Manifest:
     loaded = checkpoint.load(base)
     key = hashlib.sha256(json.dumps([loaded.digest, list(prompts), clips]).encode()).hexdigest()[:16]
-    folder = kept / key
+    folder = root / key
     with folder_lock(folder, wait=True):
         if not (folder / NAME).is_file():
             model = AudioModel.from_checkpoint(loaded, base).requires_grad_(False)

@@ -22,18 +22,11 @@ SHORT = {"steps": 2, "seconds": 0.1, "seed": 4}
 
 
 @pytest.fixture(scope="module")
-def folders(make_music, make_classifier, audio_text_folder, tmp_path_factory):
+def folders(make_music, guide_folders, tmp_path_factory):
     """The model, and its guides by the names of their options."""
-    folder = tmp_path_factory.mktemp("guided")
-    make_music(1).save_pretrained(folder / "model")
-    worse = make_music(1)
-    with torch.no_grad():
-        for parameter in worse.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    worse.save_pretrained(folder / "autoguidance")
-    make_classifier().save_pretrained(folder / "classifier")
-    own = {name: folder / name for name in ("model", "autoguidance", "classifier")}
-    return own | {"embedding_guidance": audio_text_folder}
+    folder = tmp_path_factory.mktemp("guided") / "model"
+    make_music(1).save_pretrained(folder)
+    return guide_folders | {"model": folder}
 
 
 @pytest.fixture(scope="module")

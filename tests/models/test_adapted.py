@@ -7,11 +7,12 @@ import sys
 import pytest
 import torch
 from adapter_models import random_adapter
+from tiny_models import as_loaded
 
 from audiodiff.errors import UserError
 from audiodiff.models import adapter as adapters
 from audiodiff.models.adapted import AppliedAdapter, adaptable_layers, apply, merge, weights_hash
-from audiodiff.nn.convolution import is_packed, pack
+from audiodiff.nn.convolution import is_packed
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
 
@@ -21,9 +22,7 @@ CLIP = {"seed": 3, "steps": 3, "seconds": 0.1, "peak_level": None}
 
 @pytest.fixture
 def base(make_prompted):
-    model = make_prompted().requires_grad_(False)
-    pack(model)  # as loaded models are
-    return model
+    return as_loaded(make_prompted())
 
 
 def generate(model, **options):

@@ -26,17 +26,8 @@ def generator(make_music):
 
 
 @pytest.fixture(scope="module")
-def folders(make_music, make_classifier, audio_text_folder, tmp_path_factory):
-    """Checkpoints of guides by the names of their options."""
-    folder = tmp_path_factory.mktemp("guides")
-    worse = make_music(1)
-    with torch.no_grad():
-        for parameter in worse.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    worse.save_pretrained(folder / "autoguidance")
-    make_classifier().save_pretrained(folder / "classifier")
-    own = {name: folder / name for name in ("autoguidance", "classifier")}
-    return own | {"embedding_guidance": audio_text_folder}
+def folders(guide_folders):
+    return guide_folders
 
 
 @pytest.fixture(scope="module")
