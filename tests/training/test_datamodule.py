@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from audiodiff.audio.io import Audio
 from audiodiff.data import bandwidth
 from audiodiff.data.augmentation import Augmentation, Equalization, Polarity, Speed
 from audiodiff.data.captions import compose
@@ -92,9 +93,11 @@ def test_clip_that_there_is_not_is_named(tones, options):
 
 
 def test_recordings_that_end_below_a_frequency_are_left_out(tones, monkeypatch):
-    every = ManifestData(tones, 16000, 2048, 2).prepared().clips
+    manifest = ManifestData(tones, 16000, 2048, 2).prepared()
+    every = manifest.clips
     wide = {clip.id for clip in every[::2]}
-    monkeypatch.setattr(bandwidth, "_mono", lambda manifest, clip: (torch.randn(8000) * (clip.id in wide), 16000))
+    paths = {manifest.path(clip) for clip in every if clip.id in wide}
+    monkeypatch.setattr(bandwidth, "read", lambda path: Audio(torch.randn(8000) * (path in paths), 16000))
     chosen = ManifestData(tones, 16000, 2048, 2, min_bandwidth=7000).prepared().clips
     assert [clip.id for clip in chosen] == [clip.id for clip in every if clip.id in wide]
     monkeypatch.undo()

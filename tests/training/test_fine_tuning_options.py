@@ -108,13 +108,13 @@ def test_a_run_that_forgets_too_much_ends(tmp_path):
     trainer = SimpleNamespace(
         datamodule=data, sanity_checking=False, is_global_zero=True, global_step=3, should_stop=False
     )
-    callback.on_fit_start(trainer, module)
+    callback.on_train_start(trainer, module)
     callback.on_validation_epoch_end(trainer, module)
     assert not trainer.should_stop and module.forgetting == {"before": 1.0, "after": 1.04, "exceeded": False}
     resumed = Forgetting(str(tmp_path), tolerance=0.05)
     resumed.load_state_dict(callback.state_dict())
     resumed._loss = callback._loss
-    resumed.on_fit_start(trainer, module)
+    resumed.on_train_start(trainer, module)
     resumed.on_validation_epoch_end(trainer, module)
     assert trainer.should_stop and module.forgetting["exceeded"]
     assert json.loads((tmp_path / "forgetting.json").read_text())["after"] == 1.2
