@@ -67,7 +67,7 @@ def register() -> None:
             raise UserError(file, f"is not a recipe ({str(error).splitlines()[0]})", "correct its YAML") from error
         store.store(group="recipe", name=name, node=node, package="_global_")
     OmegaConf.register_new_resolver("count", _count, replace=True)
-    OmegaConf.register_new_resolver("present", lambda part: int(part is not None), replace=True)
+    OmegaConf.register_new_resolver("present", lambda part, count=1: count * (part is not None), replace=True)
     OmegaConf.register_new_resolver("absent", lambda part: part is None, replace=True)
 
 

@@ -35,6 +35,7 @@ FAMILIES = (
     ("model=audio", "network=music", "data=audio", "task=denoising", "callbacks=audio"),
     ("model=codec", "network=autoencoder", "data=audio", "task=codec", "callbacks=codec"),
     ("model=latent_audio", "network=latent", "data=latents", "task=denoising", "callbacks=audio"),
+    ("model=rhythmic_latent_audio", "network=latent", "data=latents", "task=denoising", "callbacks=audio"),
     ("model=prompted_audio", "network=music", "data=audio", "task=denoising", "callbacks=audio"),
     ("model=prompted_latent_audio", "network=latent", "data=latents", "task=denoising", "callbacks=audio"),
     ("model=audio_text", "network=audio_encoder", "data=audio", "task=contrastive", "callbacks=audio_text"),

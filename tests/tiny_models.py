@@ -11,6 +11,7 @@ from audiodiff.audio.io import Audio, write
 from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.audio.mel.normalization import MelNormalization
 from audiodiff.audio.prior import EnergyPrior, MelPrior, RoughPrior, StandardPrior
+from audiodiff.conditioners.beats import Beats
 from audiodiff.conditioners.labels import Labels
 from audiodiff.conditioners.prompt import Prompt
 from audiodiff.conditioners.reference import Reference
@@ -106,17 +107,17 @@ def vocoder(model_folder):
 
 @pytest.fixture(scope="session")
 def make_music():
-    """`make_music(channels=2, labels=(...), scalars=(), prompt=None, ...)` -> a small random `AudioModel` at 8 kHz."""
+    """`make_music(channels=2, labels=(...), scalars=(), prompt=None, beats=False, ...)` -> a random `AudioModel`."""
 
-    def build(channels=2, labels=("kick", "snare"), scalars=(), prompt=None, **options):
+    def build(channels=2, labels=("kick", "snare"), scalars=(), prompt=None, beats=False, **options):
         torch.manual_seed(0)
         tokens = 0 if prompt is None else prompt.token_channels
         front = StftFrontend(channels, n_fft=64, hop_length=16)
-        network = Network(front, 0, 1, [16, 16], [1, 1], 3, 16, token_channels=tokens)
+        network = Network(front, 3 * beats, 1, [16, 16], [1, 1], 3, 16, token_channels=tokens)
         for parameter in network.parameters():
             if not parameter.detach().any():
                 torch.nn.init.normal_(parameter, std=0.05)
-        conditioners = [Labels(labels, 16), Scalars(scalars, 16), prompt]
+        conditioners = [Labels(labels, 16), Scalars(scalars, 16), prompt, Beats() if beats else None]
         if labels:
             torch.nn.init.normal_(conditioners[0].projection.weight)
         arguments = {"spectrum": AverageSpectrum([0.0, -10.0, -30.0], 8000), "sampler": "ddim"}
@@ -211,16 +212,18 @@ def make_upsampler():
 
 @pytest.fixture(scope="session")
 def make_latent_music():
-    """`make_latent_music(channels=2, phases=True)` -> a small `AudioModel` on the latents of a random codec, 8 kHz."""
+    """`make_latent_music(channels=2, phases=True, beats=False)` -> a small `AudioModel` on the latents of a codec."""
 
-    def build(channels=2, phases=True):
+    def build(channels=2, phases=True, beats=False):
         torch.manual_seed(1)
         autoencoder = Autoencoder(latents=4, hop_length=16, channels=[12, 12], blocks=[1, 1], phases=phases)
-        network = Network(IdentityFrontend(4 * channels), 0, 1, [16, 16], [1, 1], 3, 16, attention_levels=1)
+        front = IdentityFrontend(4 * channels)
+        network = Network(front, 3 * beats, 1, [16, 16], [1, 1], 3, 16, attention_levels=1)
         for parameter in network.parameters():
             if not parameter.detach().any():
                 torch.nn.init.normal_(parameter, std=0.05)
-        return AudioModel(network, Cosine(), V(), 8000, 1600, autoencoder=autoencoder, sampler="ddim")
+        options = {"autoencoder": autoencoder, "sampler": "ddim", "conditioners": [Beats()] if beats else []}
+        return AudioModel(network, Cosine(), V(), 8000, 1600, **options)
 
     return build
 

@@ -23,6 +23,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "reference": Option("audio", "Audio file whose timbre to take over.", "Reference clip"),
     "tempo": Option("number", "Tempo to condition on, in BPM.", "Tempo", unit="BPM", above=0, maximum=1000),
+    "first_beat": Option("number", "Time of a beat of the tempo, in seconds (default 0).", "First beat", unit="s"),
 }
 
 
@@ -37,6 +38,7 @@ def requested(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 def conditioner_types() -> dict[str, type["Conditioner"]]:
     """Conditioners by type name."""
+    from audiodiff.conditioners.beats import Beats
     from audiodiff.conditioners.excitation import HarmonicExcitation
     from audiodiff.conditioners.guidance import Guidance
     from audiodiff.conditioners.labels import Labels
@@ -49,6 +51,7 @@ def conditioner_types() -> dict[str, type["Conditioner"]]:
     from audiodiff.conditioners.speaker import Speaker
 
     return {
+        "beats": Beats,
         "guidance": Guidance,
         "harmonic_excitation": HarmonicExcitation,
         "labels": Labels,

@@ -6,6 +6,9 @@ where it has least context. Averaging at every step makes neighboring windows ag
 would not.
 
 In a loop the last window wraps around to the beginning, so the loop has no seam.
+
+A condition applies to every window, but what it has frame by frame, such as the phase of the beat, goes on from window
+to window: each gets its stretch.
 """
 
 import math
@@ -22,7 +25,9 @@ from audiodiff.diffusion.wrapper import Time, Wrapper
 
 
 class Windowed(Wrapper):
-    """Evaluate a denoiser on overlapping windows and average. The condition applies to every window.
+    """Evaluate a denoiser on overlapping windows and average.
+
+    The condition applies to every window; one with a method `windows`, such as `nn.condition.Condition`, is cut by it.
 
     Args:
         denoiser: of signals of `window` frames.
@@ -79,7 +84,7 @@ class Windowed(Wrapper):
             where = [(start + offsets) % frames for _, start in some]
             windows = torch.stack([x_t[clip][:, place] for (clip, _), place in zip(some, where, strict=True)])
             times = t[rows.to(t.device)] if isinstance(t, Tensor) and t.ndim else t
-            estimates = evaluate(windows, times, map_tensors(partial(torch.index_select, dim=0, index=rows), cond))
+            estimates = evaluate(windows, times, _of_windows(cond, rows, torch.stack(where), frames))
             for (clip, _), place, estimate in zip(some, where, estimates, strict=True):
                 total[clip].index_add_(-1, place, estimate * weight)
         for start in starts:
@@ -91,3 +96,10 @@ class Windowed(Wrapper):
         place = torch.arange(self.window, device=like.device, dtype=like.dtype) + 0.5
         rise = torch.minimum(place, self.window - place) / max(self.overlap * self.window, 1.0)
         return (rise.clamp(max=1.0) * (torch.pi / 2)).sin().square()
+
+
+def _of_windows(cond: Any, clips: Tensor, places: Tensor, length: int) -> Any:
+    """The condition of windows: of the clip (N,) of each, and of its positions (N, W) in it."""
+    if hasattr(cond, "windows"):
+        return cond.windows(clips, places, length)
+    return map_tensors(partial(torch.index_select, dim=0, index=clips), cond)

@@ -5,6 +5,7 @@ recordings have about unit variance at all frequencies, and samples are colored 
 (`models.codec`), of unit variance as well, with some hundred times fewer frames.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,15 +24,19 @@ from audiodiff.models.audio_process import AudioProcess
 from audiodiff.models.diffusion_model import CONDITIONERS, Conditioners, DiffusionModel
 from audiodiff.models.distillation import Distillation
 from audiodiff.nn.autoencoder import Autoencoder
+from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
+
+_FRAMES = re.compile(r"^unet\..*\.condition\.")  # weights that read conditioning frames
 
 
 class AudioModel(AudioProcess, DiffusionModel):
     """Network, schedule, objective, and the transform between process and audio: a whitening filter or a codec.
 
     Args:
-        network: predicts from whitened waveforms (B, C, T) or latents (B, Z, F), without conditioning frames.
+        network: predicts from whitened waveforms (B, C, T) or latents (B, Z, F); its conditioning frames, if any,
+            are on the same clock.
         schedule: how much signal and noise there is at time t.
         objective: what the network predicts.
         sample_rate: Hz.
@@ -106,11 +111,26 @@ class AudioModel(AudioProcess, DiffusionModel):
         parts = [self.network, self.conditioners, *([self.schedule] if isinstance(self.schedule, nn.Module) else [])]
         return (parameter for part in parts for parameter in part.parameters())
 
+    def times(self, frames: int, start: float = 0.0) -> Tensor:
+        """(frames,) seconds at which frames of the process begin, the first one at `start`; float64."""
+        return start + torch.arange(frames, dtype=torch.float64) * (self.stride / self.sample_rate)
+
+    def embed_condition(self, batch: Mapping[str, Any]) -> Condition:
+        """As of `DiffusionModel`; conditioning frames are at `times` (F,), by default those of the batch's signals."""
+        if not any(conditioner.frame_channels for conditioner in self.conditioners):
+            return super().embed_condition(batch)
+        if "times" not in batch:
+            signal = batch["latents"] if "latents" in batch else batch["waveform"]
+            batch = {**batch, "times": self.times(signal.shape[-1])}
+        weight = next(self.network.parameters(), None)  # an exported network has none, and runs on the CPU
+        return super().embed_condition(batch).to("cpu" if weight is None else weight.device)
+
     def load_initial_weights(self, weights: dict[str, Tensor], trained: Mapping[str, Any]) -> None:
         """Load the weights of a model that may have other conditions.
 
         Those that only this model has keep their initial weights, and so does its cross-attention where the other one
-        has none. Those that this one does not have are left out.
+        has none. Conditioning frames that only this one reads have zero weight at first. Those that this one does not
+        have are left out.
 
         Raises:
             UserError: weights of a conditioner that both have lose their meaning.
@@ -124,6 +144,9 @@ class AudioModel(AudioProcess, DiffusionModel):
         optional += ("unet.cross_attention.",) if 0 in tokens else ()
         own = {name: weight for name, weight in self.weights().items() if name.startswith(optional)}
         shared = {name: weight for name, weight in weights.items() if not name.startswith(optional)}
+        if 0 in {trained["network"].condition, self.network.condition}:
+            shared = {name: weight for name, weight in shared.items() if not _FRAMES.search(name)}
+            own |= {name: weight * 0 for name, weight in self.weights().items() if _FRAMES.search(name)}
         self.load_weights(shared | own)
 
     def restore(self, z: Tensor, samples: int | None = None) -> Tensor:

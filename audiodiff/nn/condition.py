@@ -77,6 +77,25 @@ class Condition:
         """The same condition on another device."""
         return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
+    def windows(self, clips: Tensor, places: Tensor, length: int) -> "Condition":
+        """The condition of windows of signals: their stretches of frames and signal, the rest as that of their clips.
+
+        Args:
+            clips: (N,) the clip of each window.
+            places: (N, W) its positions in the clip.
+            length: T of the signals.
+
+        Raises:
+            ValueError: frames on another clock than the signals.
+        """
+        chosen = {name: tensor.index_select(0, clips) for name, tensor in self.tensors().items()}
+        for name in ("frames", "signal"):
+            if name in chosen:
+                if (found := chosen[name].shape[-1]) != length:
+                    raise ValueError(f"cond.{name} has {found} frames, the signal {length}: windows need one clock")
+                chosen[name] = chosen[name].gather(-1, places[:, None].expand(-1, chosen[name].shape[1], -1))
+        return replace(self, **chosen)
+
 
 @dataclass(frozen=True)
 class PreparedCondition(Condition):
@@ -101,3 +120,7 @@ class PreparedCondition(Condition):
     def to(self, device: torch.device | str) -> Condition:
         """The condition itself on another device."""
         return Condition(**self.tensors()).to(device)
+
+    def windows(self, clips: Tensor, places: Tensor, length: int) -> Condition:
+        """The condition itself, of windows."""
+        return Condition(**self.tensors()).windows(clips, places, length)

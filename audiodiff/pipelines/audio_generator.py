@@ -153,12 +153,17 @@ class AudioGenerator(Pipeline):
         callback: Callable[[Progress], None] | None,
         init: Tensor | None = None,
         prefix: Tensor | None = None,
+        start_time: float = 0.0,
     ) -> Tensor:
-        """Sample the process, (B, Z, frames), from `init` (Z, frames), or after a `prefix` (Z, F <= frames)."""
+        """Sample the process, (B, Z, frames), from `init` (Z, frames), or after a `prefix` (Z, F <= frames).
+
+        The first frame is at `start_time`, in seconds.
+        """
         clips, clip_sampler = len(clip_seeds), self._sampler
         denoiser: Any = clip_sampler.denoiser(clips, frames, config.loop)
         first = 0 if prefix is None else prefix.shape[-1]
-        denoiser, condition = clip_sampler.steering(clips, frames, config, first).steer(denoiser)
+        steering = clip_sampler.steering(clips, frames, config, first, start_time, config.loop)
+        denoiser, condition = steering.steer(denoiser)
         start = clip_sampler.noise(clip_seeds, frames)
         if prefix is not None:
             known = torch.nn.functional.pad(prefix, (0, frames - prefix.shape[-1])).to(start)
@@ -182,7 +187,8 @@ class AudioGenerator(Pipeline):
             raise UserError("continue_from", "too short or silent", "use a clip with a second or more of sound")
         known, level = self._encode(context)
         frames = known.shape[-1] + model.frames(samples)
-        z = self._sample(clip_seeds, config, frames, callback, prefix=known)
+        start_time = (given.shape[-1] - context.shape[-1]) / model.sample_rate
+        z = self._sample(clip_seeds, config, frames, callback, prefix=known, start_time=start_time)
         chunks = (chunk * level for chunk in self._decode(z, context.shape[-1] + samples))
         fade = min(round(_FADE_SECONDS * model.sample_rate), context.shape[-1])
         rise, end = torch.linspace(0, 1, fade), context.shape[-1]

@@ -64,10 +64,18 @@ class ClipSampler:
         """Frames of the training crops."""
         return self.model.frames(self.model.samples)
 
-    def steering(self, clips: int, frames: int, config: SteeringOptions, first: int = 0) -> Steering:
-        """What steers so many clips; `first` is the frame at which the seconds of a prompt start to count."""
-        window, fixes_length = self.window, config.fixes_length
-        return Steering(self.model, config, self.context(), clips, frames, window, first, fixes_length)
+    def steering(
+        self,
+        clips: int,
+        frames: int,
+        config: SteeringOptions,
+        first: int = 0,
+        start: float = 0.0,
+        loop: bool = False,
+    ) -> Steering:
+        """What steers so many clips; see `Steering`."""
+        own = self.model, config, self.context(), clips, frames, self.window
+        return Steering(*own, first, config.fixes_length, start, loop)
 
     def noise(self, clip_seeds: Sequence[int], frames: int) -> Tensor:
         """Standard normal noise of clips, (B, Z, frames)."""

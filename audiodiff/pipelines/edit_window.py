@@ -147,7 +147,8 @@ class EditWindow:
             style = fit_clip(self.config.style_from, channels, rate, "style_from")
         if self.band is not None:
             band = BandRegion(samples, own, self.band, rate, band_hop(rate))
-        return Excerpt(signal, parts, first, measured, level, other, style, band)
+        start = self.start / self.recording.sample_rate
+        return Excerpt(signal, parts, first, measured, level, start, other, style, band)
 
     def _parts(self, regions: Sequence[Region], samples: int) -> list[tuple[int, int]]:
         """First and last sample, exclusive, of regions in a window of that many samples at the model's rate."""

@@ -33,8 +33,9 @@ from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.pipelines.clip_sampler import ClipSampler
 from audiodiff.pipelines.edit_options import EditConfig
+from audiodiff.pipelines.options import SteeringOptions
 from audiodiff.pipelines.pipeline import Progress
-from audiodiff.pipelines.steering import own_conditions
+from audiodiff.pipelines.steering import Steering, own_conditions
 
 _MOST_STYLE_DB = 20.0  # that a style raises or lowers a frequency by, relative to the others
 _MIN_LEVEL = 1e-6  # root mean square that a signal is divided by at least
@@ -50,6 +51,7 @@ class Excerpt:
         first: where the first part of this window starts.
         measured: (T,) where the signal's level is measured.
         level: root mean square of what is sampled; 0: that of the signal where it is measured.
+        start: of the window in the recording, in seconds.
         other: (C, T), what it is morphed into.
         style: (C', T') whose average spectrum it takes over.
         band: lowest and highest frequency that is sampled, in Hz.
@@ -60,6 +62,7 @@ class Excerpt:
     first: int
     measured: Tensor
     level: float
+    start: float = 0.0
     other: Tensor | None = None
     style: Tensor | None = None
     band: BandRegion | None = None
@@ -91,17 +94,16 @@ class RegionSampler:
         """
         clips, config, sampling = len(clip_seeds), self.config, self.clip_sampler
         known, level = self._encode(excerpt.signal, excerpt)
-        first = excerpt.first // self.model.stride
         base = sampling.denoiser(clips, known.shape[-1])
         base = Composed(base) if self._interpolates_conditions else base
-        denoiser, condition = sampling.steering(clips, known.shape[-1], config, first).steer(base)
-        condition = self._interpolated(condition, clips, known.shape[-1], first)
+        denoiser, condition = self._steering(config, clips, known.shape[-1], excerpt).steer(base)
+        condition = self._interpolated(condition, clips, known.shape[-1], excerpt)
         mask = self._mask(excerpt, known.shape[-1])
         if mask is not None:
             denoiser = Inpainting(denoiser, known.expand(clips, -1, -1), mask)
         noisy = SDEdit(denoiser, config.effective_noise_level * start_time(denoiser))
         sampler = self.sampler(noisy.t_max)
-        start = self._start(excerpt, noisy, sampler, known, first, (clip_seeds, morph_seeds))
+        start = self._start(excerpt, noisy, sampler, known, (clip_seeds, morph_seeds))
         z = sampling.run(sampler, noisy, start, condition, clip_seeds, config, callback)
         samples = excerpt.signal.shape[-1]
         return torch.cat(list(sampling.waveforms(z * level, samples)), -1)
@@ -124,18 +126,17 @@ class RegionSampler:
         denoiser: SDEdit,
         sampler: Sampler,
         known: Tensor,
-        first: int,
         noise_seeds: tuple[Sequence[int], Sequence[int]],
     ) -> Tensor:
         """The state (B, Z, F) at the sampler's first time."""
         config, frames, clips = self.config, known.shape[-1], len(noise_seeds[0])
         if config.inverts:
             assert isinstance(sampler, Multistep)  # as `sampler` checks
-            start = self._inverted(known, config.from_conditions, denoiser, sampler, first)
+            start = self._inverted(known, config.from_conditions, denoiser, sampler, excerpt)
             if excerpt.other is not None:
                 other, _ = self._encode(excerpt.other, replace(excerpt, level=0.0))
                 own = own_conditions(config, self.model)
-                start = slerp(start, self._inverted(other, own, denoiser, sampler, first), config.morph)
+                start = slerp(start, self._inverted(other, own, denoiser, sampler, excerpt), config.morph)
             return start.expand(clips, -1, -1)
         noise = self.clip_sampler.noise(noise_seeds[0], frames)
         if config.morph_seed is not None:
@@ -145,16 +146,22 @@ class RegionSampler:
         content = known if excerpt.style is None else self._encode(self._styled(excerpt), excerpt)[0]
         return denoiser.add_noise(content.expand_as(noise), noise)
 
-    def _inverted(self, z: Tensor, conditions: Any, denoiser: SDEdit, sampler: Multistep, first: int) -> Tensor:
+    def _inverted(self, z: Tensor, conditions: Any, denoiser: SDEdit, sampler: Multistep, excerpt: Excerpt) -> Tensor:
         """The state (1, Z, F) that leads to a signal under these conditions, without guidance."""
         base = self.clip_sampler.denoiser(1, z.shape[-1])
-        plain, condition = self._unguided(conditions, 1, z.shape[-1], first, base)
+        plain, condition = self._unguided(conditions, 1, z.shape[-1], excerpt, base)
         with self.clip_sampler.context():
             return invert(sampler, SDEdit(plain, denoiser.t_max), z, condition).float()
 
-    def _unguided(self, conditions: Any, clips: int, frames: int, first: int, base: Any) -> tuple[DenoiserLike, Any]:
+    def _unguided(
+        self, conditions: Any, clips: int, frames: int, excerpt: Excerpt, base: Any
+    ) -> tuple[DenoiserLike, Any]:
         config = self.config.unguided(conditions)
-        return self.clip_sampler.steering(clips, frames, config, first).steer(base)
+        return self._steering(config, clips, frames, excerpt).steer(base)
+
+    def _steering(self, config: SteeringOptions, clips: int, frames: int, excerpt: Excerpt) -> Steering:
+        first = excerpt.first // self.model.stride
+        return self.clip_sampler.steering(clips, frames, config, first, excerpt.start)
 
     @property
     def _interpolates_conditions(self) -> bool:
@@ -163,12 +170,12 @@ class RegionSampler:
         given = requested(config.from_conditions) or requested(config.conditions)
         return config.inverts and config.morph < 1 and bool(given)
 
-    def _interpolated(self, condition: Any, clips: int, frames: int, first: int) -> Any:
+    def _interpolated(self, condition: Any, clips: int, frames: int, excerpt: Excerpt) -> Any:
         """The condition of a morph: between that of the signal as it is and that of the request."""
         config = self.config
         if not self._interpolates_conditions:
             return condition
-        _, source = self._unguided(config.from_conditions, clips, frames, first, self.model.denoiser)
+        _, source = self._unguided(config.from_conditions, clips, frames, excerpt, self.model.denoiser)
         parts: list[Any] = []
         weights: list[Any] = []
         base = None

@@ -44,6 +44,8 @@ class Steering:
         window: of these that the network sees at once.
         first: frame at which the seconds of a prompt start to count.
         fixes_length: whether the sound is to last for the whole clip.
+        start: time of the first frame in seconds, which conditions on beats count from.
+        loop: whether the end of the clips leads to their beginning.
     """
 
     model: AudioModel
@@ -54,6 +56,8 @@ class Steering:
     window: int
     first: int = 0
     fixes_length: bool = True
+    start: float = 0.0
+    loop: bool = False
 
     def steer(self, denoiser: DenoiserLike) -> tuple[DenoiserLike, Condition | Composition]:
         """A denoiser with guidance, if there is any, and the condition of the clips.
@@ -146,9 +150,12 @@ class Steering:
         length = min(self.frames, self.window) * self.model.stride / self.model.sample_rate
         # Without a length the model decides: a short sound is followed by silence.
         implied: dict[str, Any] = {"seconds": length} if self.fixes_length else {}
+        if self.loop:
+            implied["loop_seconds"] = self.frames * self.model.stride / self.model.sample_rate
         if self._distilled:
             implied["guidance_scale"] = guidance_of(self.config, self.model).scale
         batch = self.model.parse_conditions(conditions, self.clips, implied)
+        batch["times"] = self.model.times(self.frames, self.start)
         with self.context:
             return self.model.embed_condition(batch)
 

@@ -15,6 +15,7 @@ from audiodiff.diffusion.oracle import GaussianOracle
 from audiodiff.diffusion.samplers import presets
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.diffusion.windowed import Windowed
+from audiodiff.nn.condition import Condition
 
 
 class Pointwise:
@@ -65,6 +66,21 @@ def test_windows_of_a_pointwise_denoiser_are_the_whole(batch, frames, window, ov
             (start + torch.arange(window)) % frames if loop else torch.arange(start, min(start + window, frames))
         ] = 1
     assert covered.all() and (loop or starts[-1] + window <= max(frames, window))
+
+
+class Scaled(Pointwise):
+    """Every frame by that of the condition."""
+
+    def __call__(self, x_t, t, cond=None):
+        return x_t * cond.frames[:, :1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 90), st.integers(1, 40), st.floats(0, 0.9), st.booleans())
+def test_frames_of_a_condition_go_on_from_window_to_window(batch, frames, window, overlap, loop):
+    x, condition = torch.randn(batch, 2, frames), Condition(frames=torch.randn(batch, 3, frames))
+    windowed = Windowed(Scaled(), window, overlap, loop, 3)
+    torch.testing.assert_close(windowed(x, 0.5, condition), Scaled()(x, 0.5, condition), rtol=1e-4, atol=1e-5)
 
 
 def test_a_clip_does_not_depend_on_its_batch():

@@ -81,15 +81,16 @@ def test_pipeline_equals_torch_alone_and_in_batches(exported, conditioned):
     assert torch.allclose(streamed, other.generate(mels[0], 3, seed=2).samples, atol=1e-4)
 
 
-@pytest.mark.parametrize("latents", [False, True])
-def test_generator_equals_torch_with_guidance_and_its_codec(exported, latents, make_music, make_latent_music):
-    folder = exported(make_latent_music() if latents else make_music())
+@pytest.mark.parametrize(("latents", "beats"), [(False, False), (True, False), (True, True)])
+def test_generator_equals_torch_with_guidance_and_its_codec(exported, latents, beats, make_music, make_latent_music):
+    folder = exported(make_latent_music(beats=beats) if latents else make_music())
     assert not (folder / "run.py").exists()
     generators = (
         AudioGenerator.from_pretrained(folder.parent / "model"),
         AudioGenerator.from_pretrained(folder, backend="onnx"),
     )
-    wishes = {} if latents else {"conditions": {"labels": ["kick"]}, "guidance_scale": 2}
+    conditions = {"tempo": 500} if beats else {} if latents else {"labels": ["kick"]}
+    wishes = {"conditions": conditions, "guidance_scale": 2} if conditions else {}
     expected, found = (
         generator.generate(GenerationConfig(steps=2, seconds=0.11, **wishes), count=2).samples
         for generator in generators

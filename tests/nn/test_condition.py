@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audiodiff.nn.condition import Condition
+from audiodiff.nn.condition import Condition, PreparedCondition
 
 
 def test_merged_parts_lie_side_by_side():
@@ -37,3 +37,17 @@ def test_every_tensor_is_repeated_and_moved():
     condition = Condition(**tensors)
     assert all(tensor.shape[0] == 6 for tensor in condition.repeated(3).tensors().values())
     assert {tensor.device.type for tensor in condition.to("meta").tensors().values()} == {"meta"}
+
+
+def test_windows_have_their_stretch_of_what_lies_along_the_signal():
+    frames, signal, tokens = torch.rand(2, 3, 10), torch.rand(2, 1, 10), torch.rand(2, 5, 6)
+    condition = Condition(frames=frames, signal=signal, tokens=tokens)
+    clips, places = torch.tensor([1, 0, 1]), torch.tensor([[0, 1, 2, 3], [6, 7, 8, 9], [8, 9, 0, 1]])
+    windows = condition.windows(clips, places, 10)
+    assert torch.equal(windows.frames[0], frames[1, :, :4]) and torch.equal(windows.signal[1], signal[0, :, 6:])
+    assert torch.equal(windows.frames[2], torch.cat([frames[1, :, 8:], frames[1, :, :2]], -1))
+    assert torch.equal(windows.tokens, tokens[clips]) and windows.global_embedding is None
+    prepared = PreparedCondition(frames=frames, blocks=(torch.rand(2, 4, 10),))
+    assert torch.equal(prepared.windows(clips, places, 10).frames, windows.frames)
+    with pytest.raises(ValueError, match=r"cond.frames has 10 frames, the signal 20"):
+        condition.windows(clips, places, 20)

@@ -230,6 +230,23 @@ def test_the_recipe_trains_a_model_on_latents(codec, tmp_path):
     assert len(hashes) == 1  # an exported model's latents are those of its codec
 
 
+def test_a_model_on_beats_begins_with_one_without_and_resumes(codec, tmp_path):
+    where = (f'data.codec="{codec / "model"}"', "data.scalars=[]")
+    data = codec / "data" / "mine"
+    run("music_latent", LATENT, data, tmp_path / "plain", *where, "trainer.max_steps=2")
+    beats = (*where, "model=rhythmic_latent_audio", f'init_from="{tmp_path / "plain" / "model"}"')
+    beats += ("trainer.max_steps=4", "callbacks.checkpoints.every_n_steps=2")
+    run("music_latent", LATENT, data, tmp_path / "whole", *beats)
+    (tmp_path / "half" / "checkpoints").mkdir(parents=True)
+    shutil.copy(tmp_path / "whole" / "checkpoints" / "step=000000002.ckpt", tmp_path / "half" / "checkpoints")
+    run("music_latent", LATENT, data, tmp_path / "half", *beats, "resume=last")
+    whole, half = (AudioGenerator.from_pretrained(tmp_path / name / "model").model for name in ("whole", "half"))
+    assert all(torch.equal(whole.weights()[name], weight) for name, weight in half.weights().items())
+    assert whole.network.condition == 3 and list(whole.condition_options()) == ["tempo", "first_beat"]
+    assert all(weight.any() for name, weight in whole.weights().items() if ".condition.weight" in name)
+    assert AudioGenerator(whole).generate(seed=1, steps=2, tempo=100.0).samples.isfinite().all()
+
+
 def test_weights_of_another_codec_or_number_of_channels_are_refused(codec, tmp_path):
     where = (f'data.codec="{codec / "model"}"', "data.scalars=[]", "trainer.max_steps=1")
     with pytest.raises(UserError, match=r"1 channel\(s\), the data has 2; set network.frontend.channels=8"):
