@@ -9,6 +9,7 @@ from audiodiff.audio.io import Audio
 from audiodiff.audio.loudness import normalize_rms
 from audiodiff.audio.spectral import multi_resolution_stft
 from audiodiff.evaluation import grid_fitting
+from audiodiff.metrics.tempo import estimate, octave_error
 from audiodiff.models.checkpoint import locate
 from audiodiff.pipelines.audio_generator import AudioGenerator
 
@@ -101,6 +102,16 @@ def test_a_batch_is_its_singles_at_any_length(music):
     assert together.shape == (2, 2, 14 * 22050)
     alone = music.generate(clip_seeds=[2], seconds=14.0, steps=2).samples[0]
     torch.testing.assert_close(alone, together[1], rtol=0, atol=1e-3)
+
+
+def test_the_tempo_that_is_asked_for_is_the_tempo_that_is_measured(music):
+    tempi = (75.0, 90.0, 105.0, 120.0, 135.0, 150.0)
+    found = []
+    for seed, wanted in enumerate(tempi):
+        for conditions in ({"tempo": wanted}, {}):
+            clip = music.generate(clip_seeds=[seed], **conditions).samples[0]
+            found.append(octave_error(estimate(clip.numpy(), music.sample_rate), wanted) == 1)
+    assert sum(found[::2]) >= 5 and sum(found[1::2]) <= 2
 
 
 @pytest.mark.parametrize("name", ["drums", "music"])
