@@ -20,6 +20,7 @@ __all__ = [
     "EditConfig",
     "GenerationConfig",
     "MelSpec",
+    "Restorer",
     "SpeechSynthesizer",
     "Upsampler",
     "Vocoder",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from audiodiff.pipelines.edit_options import EditConfig
     from audiodiff.pipelines.options import GenerationConfig
     from audiodiff.pipelines.registry import load
+    from audiodiff.pipelines.restorer import Restorer
     from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
     from audiodiff.pipelines.upsampler import Upsampler
     from audiodiff.pipelines.vocoder import Vocoder
@@ -53,6 +55,7 @@ _MODULES = {
     "AudioTextEmbedder": "audiodiff.pipelines.audio_text_embedder",
     "EditConfig": "audiodiff.pipelines.edit_options",
     "GenerationConfig": "audiodiff.pipelines.options",
+    "Restorer": "audiodiff.pipelines.restorer",
     "SpeechSynthesizer": "audiodiff.pipelines.speech_synthesizer",
     "Upsampler": "audiodiff.pipelines.upsampler",
     "Vocoder": "audiodiff.pipelines.vocoder",

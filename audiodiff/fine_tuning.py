@@ -59,6 +59,7 @@ RECIPES: dict[str, Callable[[Any], tuple[str, dict[str, Any]]] | None] = {
     "audio_text": None,
     "noisy_classifier": None,
     "upsampler": None,
+    "restorer": None,
 }
 
 

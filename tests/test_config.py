@@ -50,6 +50,7 @@ FAMILIES = (
     ("model=audio", "network=music", "data=audio", "task=energy_distance", "sampler=ddim"),
     ("audio=speech_16k_fine", "model=upsampler", "network=upsampler", "task=upsampling", "callbacks=upsampler"),
     ("audio=speech_16k_fine", "model=upsampler", "network=upsampler", "task=few_step_upsampling", "sampler=ddim"),
+    ("audio=speech_16k_fine", "model=restorer", "network=restorer", "task=restoration", "callbacks=restorer"),
     ("audio=vocos_24k", "model=acoustic", "network=mel", "data=sentences", "task=acoustic", "callbacks=acoustic"),
     ("audio=vocos_24k", "model=acoustic_reference", "network=mel", "data=sentences", "task=acoustic"),
 )

@@ -24,6 +24,7 @@ from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.setting import Setting
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
@@ -208,6 +209,24 @@ def random_upsampler(**arguments) -> UpsamplerModel:
 def make_upsampler():
     """`make_upsampler(**arguments)` -> a small random `UpsamplerModel` to 16 kHz."""
     return random_upsampler
+
+
+def random_restorer(**arguments) -> RestorationModel:
+    spec = PRESETS["speech_16k_fine"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        front = StftFrontend(n_fft=64, hop_length=16, signals=2, additive=False)
+        network = Network(front, 2 * spec.n_mels + 2, spec.hop_length, [8], [1], 3, 8)
+        envelope = EnvelopeNetwork(spec.n_mels, channels=8, blocks=1, further=2)
+        for last in (network.unet.conv_out, envelope.conv_out):
+            torch.nn.init.normal_(last.weight, std=0.03)
+    return RestorationModel(network, Cosine(), X0(), spec, MelPrior(spec), envelope, **{"steps": 1} | arguments).eval()
+
+
+@pytest.fixture(scope="session")
+def make_restorer():
+    """`make_restorer(**arguments)` -> a small random `RestorationModel` of 16 kHz."""
+    return random_restorer
 
 
 @pytest.fixture(scope="session")

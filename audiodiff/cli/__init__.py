@@ -20,6 +20,7 @@ VERBS = (
     "edit",
     "say",
     "upsample",
+    "restore",
     "evaluate",
     "benchmark",
     "listen",

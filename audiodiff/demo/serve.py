@@ -15,6 +15,7 @@ from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.models.codec import Codec
 from audiodiff.models.noisy_classifier import NoisyClassifier
+from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.options import options_of
@@ -30,6 +31,7 @@ PAGES: dict[str, Callable[..., gr.Blocks] | None] = {
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,
     UpsamplerModel.TYPE: None,
+    RestorationModel.TYPE: None,
 }
 GUIDED = {AudioModel.TYPE}
 # The visitor's own fonts: the page requests nothing from other hosts.

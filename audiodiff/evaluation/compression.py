@@ -196,6 +196,7 @@ COMPARISONS: dict[str, Callable[[Sequence[Version], Manifest, Settings], Table] 
     "audio_text": None,
     "noisy_classifier": None,
     "upsampler": None,
+    "restorer": None,
 }
 
 

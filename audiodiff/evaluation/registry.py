@@ -37,6 +37,7 @@ from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.noisy_classifier import NoisyClassifier
+from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.options import options_of
@@ -148,6 +149,7 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,
     UpsamplerModel.TYPE: _upsampler,
+    RestorationModel.TYPE: None,
 }
 
 
@@ -234,4 +236,5 @@ BENCHMARKS: dict[str, Callable[[str | Path, dict[str, Manifest], Sweep, Path], R
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,
     UpsamplerModel.TYPE: None,
+    RestorationModel.TYPE: None,
 }

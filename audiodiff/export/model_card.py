@@ -16,6 +16,7 @@ from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 
@@ -97,6 +98,13 @@ UPSAMPLER = """A diffusion model that completes the upper band of recordings of 
 {parameters:,} parameters, half precision. The band that a recording has is returned as it was.
 
     audiodiff upsample recording.wav --to {rate} --model {name} --out upsampled
+
+Denoising steps: {steps} by default."""
+
+RESTORER = """A diffusion model that restores recordings at {rate} Hz which are noisy, clipped or have gaps:
+{parameters:,} parameters, half precision. Samples that are known are returned as they were.
+
+    audiodiff restore recording.wav --declip --denoise --model {name} --out restored
 
 Denoising steps: {steps} by default."""
 
@@ -221,6 +229,10 @@ def _describe_upsampler(model: UpsamplerModel, name: str, parameters: int) -> st
     return UPSAMPLER.format(rate=model.sample_rate, name=name, parameters=parameters, steps=model.default_steps)
 
 
+def _describe_restorer(model: RestorationModel, name: str, parameters: int) -> str:
+    return RESTORER.format(rate=model.sample_rate, name=name, parameters=parameters, steps=model.default_steps)
+
+
 # By model type, the task by the hub's name (None: the model's own) and the description; None: not published by itself.
 CARDS: dict[str, tuple[str | None, Callable[[PretrainedModel, str, int], str]] | None] = {
     VocoderModel.TYPE: ("audio-to-audio", _describe_vocoder),
@@ -231,6 +243,7 @@ CARDS: dict[str, tuple[str | None, Callable[[PretrainedModel, str, int], str]] |
     AudioTextModel.TYPE: ("zero-shot-audio-classification", _describe_audio_text),
     NoisyClassifier.TYPE: None,
     UpsamplerModel.TYPE: ("audio-to-audio", _describe_upsampler),
+    RestorationModel.TYPE: ("audio-to-audio", _describe_restorer),
 }
 
 

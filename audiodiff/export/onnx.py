@@ -43,6 +43,7 @@ DESCRIBED: dict[str, Callable[[Any], dict[str, Any]] | None] = {
     "aligner": None,
     "audio_text": None,
     "noisy_classifier": None,
+    "restorer": lambda model: {"positions_per_second": model.sample_rate},
     "upsampler": lambda model: {"positions_per_second": model.sample_rate},
 }
 

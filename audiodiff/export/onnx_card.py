@@ -77,6 +77,7 @@ _PIPELINES = {
     "audio": "AudioGenerator",
     "acoustic": "SpeechSynthesizer",
     "upsampler": "Upsampler",
+    "restorer": "Restorer",
 }
 
 

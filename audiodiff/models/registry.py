@@ -11,6 +11,7 @@ from audiodiff.models.checkpoint import Checkpoint
 from audiodiff.models.codec import Codec
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 
@@ -25,6 +26,7 @@ MODEL_TYPES: dict[str, type[PretrainedModel]] = {
         AudioTextModel,
         NoisyClassifier,
         UpsamplerModel,
+        RestorationModel,
     )
 }
 

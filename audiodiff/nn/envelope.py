@@ -1,5 +1,6 @@
-"""`EnvelopeNetwork`: the spectral envelope of a full-band signal from that of its lower band."""
+"""`EnvelopeNetwork`: the spectral envelope of a signal, or of what it lacks, from that of the degraded signal."""
 
+import torch
 from torch import Tensor, nn
 
 from audiodiff.nn.convolution import FrameConv1d
@@ -10,23 +11,24 @@ _MAX_BLOCKS = 16  # the last has a half-width of 2^15 frames
 
 
 class EnvelopeNetwork(nn.Module):
-    """Normalized mel frames (B, M, F) of a band-limited signal to those of the full-band one; identity at first.
+    """Normalized mel frames (B, M, F) of a degraded signal to those of another one; identity at first.
 
     Args:
         bands: M.
         channels: width.
         blocks: number of residual blocks, at most 16; their dilations are 1, 2, 4, ...
+        further: input channels behind the mel, which say what happened to the signal.
 
     Raises:
         ValueError: more blocks.
     """
 
-    def __init__(self, bands: Positive, channels: Positive = 128, blocks: NonNegative = 3):
+    def __init__(self, bands: Positive, channels: Positive = 128, blocks: NonNegative = 3, further: NonNegative = 0):
         super().__init__()
         if blocks > _MAX_BLOCKS:
             raise ValueError(f"blocks={blocks} must be at most {_MAX_BLOCKS}")
-        self.bands, self.channels, self.blocks = bands, channels, blocks
-        self.conv_in = FrameConv1d(bands, channels, 3, padding=1)
+        self.bands, self.channels, self.blocks, self.further = bands, channels, blocks, further
+        self.conv_in = FrameConv1d(bands + further, channels, 3, padding=1)
         self.dilated = nn.ModuleList(
             FrameConv1d(channels, channels, 3, padding=2**k, dilation=2**k) for k in range(blocks)
         )
@@ -41,9 +43,9 @@ class EnvelopeNetwork(nn.Module):
         """Half-width in frames."""
         return 2**self.blocks
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """The full band's normalized mel (B, M, F)."""
-        hidden = self.conv_in(mel)
+    def forward(self, mel: Tensor, further: Tensor | None = None) -> Tensor:
+        """The predicted normalized mel (B, M, F), of a mel (B, M, F) and further channels (B, `further`, F)."""
+        hidden = self.conv_in(mel if further is None else torch.cat([mel, further], 1))
         for dilated, project in zip(self.dilated, self.project, strict=True):
             hidden = hidden + project(nn.functional.silu(dilated(self.norm(hidden))))
         return mel + self.conv_out(self.norm(hidden))

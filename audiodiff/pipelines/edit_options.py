@@ -123,8 +123,8 @@ class EditConfig(SteeringOptions):
         """Check every option and what excludes what."""
         if isinstance(self.regions, str):
             raise UserError(f"regions {self.regions!r:.60}", "expected a list", f"pass [{self.regions!r:.60}]")
-        object.__setattr__(self, "regions", tuple(_interval_text(one, "region") for one in self.regions or ()))
-        object.__setattr__(self, "band", None if self.band is None else _interval_text(self.band, "band"))
+        object.__setattr__(self, "regions", tuple(interval_text(one, "region") for one in self.regions or ()))
+        object.__setattr__(self, "band", None if self.band is None else interval_text(self.band, "band"))
         super().__post_init__()
         object.__setattr__(self, "from_conditions", check_conditions(self.from_conditions))
         for one in self.regions:
@@ -229,7 +229,7 @@ def parse_interval(text: str, name: str, unit: str) -> tuple[float, float]:
     return ends
 
 
-def _interval_text(value: Any, name: str) -> Any:
+def interval_text(value: Any, name: str) -> Any:
     """Two numbers as "LOW:HIGH"; other values as they are."""
     if not isinstance(value, list | tuple):
         return value

@@ -12,6 +12,7 @@ from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.pipeline import Pipeline, resolve_device
+from audiodiff.pipelines.restorer import Restorer
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.upsampler import Upsampler
 from audiodiff.pipelines.vocoder import Vocoder
@@ -26,6 +27,7 @@ PIPELINES: dict[str, type[Pipeline] | None] = {
     "audio_text": AudioTextEmbedder,
     "noisy_classifier": None,
     "upsampler": Upsampler,
+    "restorer": Restorer,
 }
 
 

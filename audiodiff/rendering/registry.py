@@ -80,7 +80,8 @@ def _backend(model: Path) -> str:
     return "onnx" if is_export(model) else "torch"
 
 
-# None: there is nothing to render; `audiodiff generate` is for audio models, `audiodiff upsample` for upsamplers.
+# None: there is nothing to render; `audiodiff generate` is for audio models, `audiodiff upsample` for upsamplers and
+# `audiodiff restore` for restorers.
 RENDERERS: dict[str, Callable[[Path, Request, Callable[[UserError], None]], Outcome] | None] = {
     "vocoder": _render_mels,
     "audio": None,
@@ -90,4 +91,5 @@ RENDERERS: dict[str, Callable[[Path, Request, Callable[[UserError], None]], Outc
     "audio_text": None,
     "noisy_classifier": None,
     "upsampler": None,
+    "restorer": None,
 }

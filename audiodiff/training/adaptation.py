@@ -34,6 +34,7 @@ _VERBS = {
     "audio": "generate --model {base}",
     "vocoder": "render clip.wav --model {base} --out rendered",
     "acoustic": 'say "Hello." --voice {base}',
+    "restorer": "restore clip.wav --denoise --model {base} --out restored",
     "upsampler": "upsample clip.wav --model {base} --out upsampled",
 }
 

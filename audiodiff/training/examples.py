@@ -184,6 +184,7 @@ EXAMPLES: dict[str, Examples | None] = {
     "audio_text": None,
     "noisy_classifier": None,
     "upsampler": UpsamplerExamples(),
+    "restorer": None,
 }
 
 

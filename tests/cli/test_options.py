@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import soundfile
-from tiny_models import make_acoustic, random_upsampler
+from tiny_models import make_acoustic, random_restorer, random_upsampler
 from typer.testing import CliRunner
 
 from audiodiff import __version__
@@ -49,6 +49,7 @@ def inputs(tmp_path_factory):
     AudioModel(network, Cosine(), V(), 8000, 800, sampler="dpmpp_2m", **named).save_pretrained(folder / "music")
     make_acoustic(vocoder=str(folder / "vocoder")).save_pretrained(folder / "voice")
     random_upsampler().save_pretrained(folder / "upsampler")
+    random_restorer().save_pretrained(folder / "restorer")
     soundfile.write(folder / "tone.wav", 0.3 * np.sin(np.arange(4000) / 9), 8000)
     (folder / "manifest.jsonl").write_text("")
     (folder / "notes.md").write_text("none")
@@ -75,6 +76,7 @@ def arguments(verb: str, folder) -> list[str]:
         "search": [str(folder / "absent"), "rain", "--model", str(folder / "absent")],
         "say": ["Yes.", "--voice", str(folder / "voice"), "--out", f"{out}.wav", "--steps", "2"],
         "upsample": [tone, "--model", str(folder / "upsampler"), "--out", out, "--overwrite"],
+        "restore": [tone, "--declip", "--model", str(folder / "restorer"), "--out", out, "--overwrite"],
     }  # fmt: skip
     return [verb, *needed[verb]]
 
@@ -132,6 +134,7 @@ def test_every_verb_with_numbers_is_swept():
         "demo",
         "say",
         "upsample",
+        "restore",
         "search",
     }
     assert len(CASES) > 20

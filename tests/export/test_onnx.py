@@ -30,6 +30,7 @@ from audiodiff.nn.network import Network
 from audiodiff.nn.pitch import PitchNetwork
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.options import GenerationConfig, SpeechOptions
+from audiodiff.pipelines.restorer import Restorer
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.upsampler import Upsampler
 from audiodiff.pipelines.vocoder import Vocoder
@@ -117,6 +118,14 @@ def test_upsampler_equals_torch(exported, make_upsampler):
     )
     recording = sound(3000, 8000)
     expected, found = (upsampler.upsample(recording, seed=2).samples for upsampler in upsamplers)
+    assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_restorer_equals_torch(exported, make_restorer):
+    folder = exported(make_restorer())
+    restorers = (Restorer.from_pretrained(folder.parent / "model"), Restorer.from_pretrained(folder, backend="onnx"))
+    recording = sound(4000)
+    expected, found = (one.restore(recording, denoise=True, fill=["0.1:0.11"], seed=2).samples for one in restorers)
     assert (expected - found).abs().max() < 1e-4 * expected.abs().max()
 
 

@@ -167,6 +167,32 @@ SUBJECTS = {
             lambda upsampler: upsampler.upsample(WAVEFORMS[0]),
         ),
     ),
+    "restorer": Subject(
+        lambda request: request.getfixturevalue("make_restorer")(),
+        lambda restorer, clips, seed: torch.stack(
+            [
+                restorer.restore(Audio(WAVEFORMS[i], 16000), denoise=True, clip_seeds=[number]).samples
+                for i, number in zip(clips, seeds_of(clips, seed), strict=True)
+            ]
+        ),
+        (
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000)),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS, 16000), denoise=True),
+            lambda restorer: restorer.restore(WAVEFORMS[0], denoise=True),
+            lambda restorer: restorer.restore(Audio(torch.zeros(4000), 8000), denoise=True),
+            lambda restorer: restorer.restore(Audio(torch.ones(20), 8000), denoise=True),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), 0, denoise=True),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), denoise=True, sampler="magic"),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), declip=True),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), declip=True, clip_level=99),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), denoise=True, clip_level=0.5),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), fill=["0.01:9"]),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), fill=["0.02:0.01"]),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), fill=":"),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), fill=[":"]),
+            lambda restorer: restorer.restore(Audio(WAVEFORMS[0], 16000), fill=[(0.01, "x")]),
+        ),
+    ),
 }
 
 
@@ -221,6 +247,10 @@ def test_clip_i_of_a_seed_is_the_same_for_any_count(saved):
         several = used.generate(seed=4, count=3, steps=2, seconds=0.1).samples
     elif kind == "upsampler":
         single, several = used.upsample(Audio(WAVEFORMS[0], 8000), seed=4).samples, subject.run(used, [0, 1], 4)[0]
+    elif kind == "restorer":
+        recording = Audio(WAVEFORMS[0], 16000)
+        single = used.restore(recording, denoise=True, seed=4).samples
+        several = subject.run(used, [0, 1], 4)[0]
     elif kind == "acoustic":
         single = used.mel(Utterance.from_phonemes(PHONEMES[0]), SpeechOptions(steps=2, seed=4))[:, :8]
         several = subject.run(used, [0, 1], 4)
