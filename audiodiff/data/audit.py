@@ -99,11 +99,19 @@ class CorpusSummary:
 
 @dataclass(frozen=True)
 class Audit:
-    """A summary of each corpus, and for each kind of finding a list of (clip or file, problem)."""
+    """What is known of a manifest's clips.
+
+    Attributes:
+        manifest_hash: of the manifest.
+        corpora: a summary of each corpus.
+        findings: (clip or file, problem) of each kind of finding.
+        pairs: (clip, earlier clip) that are duplicates or near-duplicates; None in audits of before version 0.2.
+    """
 
     manifest_hash: str
     corpora: dict[str, CorpusSummary]
     findings: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    pairs: list[tuple[str, str]] | None = None
 
     def save(self, folder: Path) -> Path:
         """Write audit.json into `folder`."""
@@ -127,7 +135,8 @@ class Audit:
         try:
             found = cls.load(manifest.root)
             str(found)  # raises if it is damaged
-            return found.manifest_hash == manifest.content_hash() and found.findings.keys() >= FINDINGS.keys()
+            current = found.manifest_hash == manifest.content_hash() and found.pairs is not None
+            return current and found.findings.keys() >= FINDINGS.keys()
         except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
             return False
 
@@ -207,14 +216,16 @@ def audit(
         for kind, problem in statistics[clip.id].findings():
             findings[kind].append((clip.id, problem))
     findings["text"] += [(clip.id, problem) for clip in manifest.clips if (problem := _misfit(clip))]
-    findings["duplicates"] += _duplicates(manifest.clips)
-    findings["near-duplicates"] += _near_duplicates(prints)
+    same, alike = _duplicates(manifest.clips), _near_duplicates(prints)
+    findings["duplicates"] += [(one.id, f"same as {other.id}") for one, other in same]
+    findings["near-duplicates"] += _described(alike)
     findings["text"] += poorly_aligned(manifest.clips)
     groups: dict[str, list[Clip]] = defaultdict(list)
     for clip in manifest.clips:
         groups[clip.id.split("/")[0]].append(clip)
     corpora = {name: _summary(clips, statistics) for name, clips in sorted(groups.items())}
-    return Audit(manifest.content_hash(), corpora, findings)
+    pairs = [(one.id, other.id) for one, other in (*same, *((one, like) for one, like, _ in alike))]
+    return Audit(manifest.content_hash(), corpora, findings, pairs)
 
 
 def _misfit(clip: Clip) -> str:
@@ -253,24 +264,26 @@ def poorly_aligned(clips: Iterable[Clip]) -> list[tuple[str, str]]:
     return found
 
 
-def _duplicates(clips: Iterable[Clip]) -> list[tuple[str, str]]:
-    first: dict[str, str] = {}
-    found = []
-    for clip in clips:
-        if clip.content and first.setdefault(clip.content, clip.id) != clip.id:
-            found.append((clip.id, f"same as {first[clip.content]}"))
-    return found
+def _duplicates(clips: Iterable[Clip]) -> list[tuple[Clip, Clip]]:
+    """Clips of the same samples as an earlier one, and that one."""
+    first: dict[str, Clip] = {}
+    pairs = ((clip, first.setdefault(clip.content, clip)) for clip in clips if clip.content)
+    return [(clip, like) for clip, like in pairs if clip is not like]
 
 
-def _near_duplicates(prints: dict[Clip, np.ndarray]) -> list[tuple[str, str]]:
-    """Clips that sound nearly like another one; those in two splits first."""
+def _near_duplicates(prints: dict[Clip, np.ndarray]) -> list[tuple[Clip, Clip, float]]:
+    """Clips that sound nearly like an earlier one, that one, and the cosine of their fingerprints."""
     clips = list(prints)
+    found = ((clips[place], clips[other], cosine) for place, other, cosine in near_duplicates(list(prints.values())))
+    return [(one, like, cosine) for one, like, cosine in found if one.content != like.content or not one.content]
+
+
+def _described(pairs: Iterable[tuple[Clip, Clip, float]]) -> list[tuple[str, str]]:
+    """Findings of near-duplicates, those in two splits first."""
     found = []
-    for place, other, cosine in near_duplicates(list(prints.values())):
-        one, like = clips[place], clips[other]
-        if one.content != like.content or not one.content:
-            apart = f", in {like.split} and not in {one.split}" if one.split != like.split else ""
-            found.append((one.id, f"like {like.id}, cosine {cosine:.3f}{apart}"))
+    for one, like, cosine in pairs:
+        apart = f", in {like.split} and not in {one.split}" if one.split != like.split else ""
+        found.append((one.id, f"like {like.id}, cosine {cosine:.3f}{apart}"))
     return sorted(found, key=lambda entry: " and not in " not in entry[1])
 
 

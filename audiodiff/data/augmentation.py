@@ -3,14 +3,18 @@
 A vocoder does not generate what its training data never had. Each effect stands for something that a new recording
 changes, and they are applied in the order in which sound meets them:
 
-- `Speed`: the size of the speaker. The recording is played at another rate, which scales pitch and formants alike, as
-  a longer or shorter vocal tract does (Jaitly and Hinton 2013; Ko et al. 2015, "Audio augmentation for speech
-  recognition");
+- `Speed`: the size of what sounds. The recording is played at another rate, which scales pitch and formants alike, as
+  a larger or smaller drum and a longer or shorter vocal tract do (Jaitly and Hinton 2013; Ko et al. 2015, "Audio
+  augmentation for speech recognition");
 - `Room`: late reverberation is Gaussian noise under an exponential envelope (Polack 1988; Moorer 1979, "About this
   reverberation business"), 60 dB down after the reverberation time;
 - `Noise`: background noise whose power falls with frequency;
 - `Equalization`: the response of a microphone, a random gain in dB that is smooth over the logarithm of the frequency;
-- `Level` and `Polarity`: gain and wiring.
+- `Level` and `Polarity`: gain and wiring;
+- `Delay`: where in a recording its sound begins.
+
+`Mixing` adds a second clip and joins the captions (Kim et al. 2022, "Improving text-to-audio models with synthetic
+captions", and before them mixup, Zhang et al. 2018): a model hears two sounds at once that no recording has together.
 
 They change the waveform, of which the mel is computed later, so mel and target always agree. A crop is still a pure
 function of the data set's seed and the draw. Each effect has a random stream of its own: switching one off leaves the
@@ -18,6 +22,7 @@ others as they are.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import gcd
@@ -33,6 +38,8 @@ from audiodiff.ranges import NonNegativeFloat, PositiveFloat, UnitInterval
 _LOWEST = 40.0  # Hz: gains are constant below
 _EDGE_SECONDS = 0.1  # of silence around a filtered crop: smooth gains have shorter responses
 _SPEED_STEPS = 100  # speeds of a recording are rounded to this share of the sample rate: resampling ratios stay simple
+# Random streams; those of the other effects count from `_EFFECTS` on.
+_SPEED, _EFFECTS, _PARTNER, _MIXING = 0, 1, 100, 101
 
 Range = tuple[float, float]
 
@@ -198,11 +205,66 @@ class Polarity(Effect):
         return -waveform
 
 
+class Delay(Effect):
+    """Silence before the sound; what then reaches beyond the end is cut.
+
+    Args:
+        seconds: shortest and longest silence.
+        probability: share of the crops that it changes.
+    """
+
+    def __init__(
+        self, seconds: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 0.05), probability: UnitInterval = 0.5
+    ):
+        super().__init__(probability)
+        self.seconds = _ordered("seconds", seconds)
+
+    def apply(self, waveform: Tensor, sample_rate: int, random: np.random.Generator) -> Tensor:
+        """Begin later, by whole samples."""
+        samples = waveform.shape[-1]
+        silence = min(round(random.uniform(*self.seconds) * sample_rate), samples)
+        return torch.nn.functional.pad(waveform, (silence, 0))[..., :samples]
+
+
+class Mixing:
+    """A second clip at once, of the same data and no longer than the first, with a caption that names both.
+
+    Clips without a caption are left as they are: nothing would say that there are two.
+
+    Args:
+        decibels: smallest and largest level of the second clip, relative to the first.
+        probability: share of the crops that it changes.
+    """
+
+    def __init__(self, decibels: tuple[float, float] = (-12.0, 0.0), probability: UnitInterval = 0.2):
+        self.decibels, self.probability = _ordered("decibels", decibels), probability
+
+    def partner(self, clip: Clip, clips: Sequence[Clip], random: np.random.Generator) -> Clip | None:
+        """The clip to add, one at random of those that fit; None to add none."""
+        if not clip.caption or random.random() >= self.probability:
+            return None
+        fits = [one for one in clips if one.caption not in ("", clip.caption) and one.seconds <= clip.seconds]
+        return fits[int(random.integers(len(fits)))] if fits else None
+
+    def caption(self, clip: Clip, other: Clip, random: np.random.Generator) -> Clip:
+        """The clip with a caption that names both, each in a wording at random."""
+        both = (clip.draw_caption(random), other.draw_caption(random))
+        first, second = both if random.random() < 0.5 else both[::-1]
+        return replace(clip, caption=f"{first} and {second}", caption_parts=())
+
+    def __call__(self, waveform: Tensor, other: Tensor, random: np.random.Generator) -> Tensor:
+        """Add a second waveform (..., S) to one (..., T >= S), at a level relative to the first S samples."""
+        gain = 10 ** (random.uniform(*self.decibels) / 20)
+        added = gain * _with_power_of(other, waveform[..., : other.shape[-1]])
+        return waveform + torch.nn.functional.pad(added, (0, waveform.shape[-1] - added.shape[-1]))
+
+
 class Augmentation:
     """The effects of a data set, each of which may be None.
 
     Args:
-        speed, room, noise, equalization, level, polarity: the effects, in the order in which they are applied.
+        speed, room, noise, equalization, level, polarity, delay: the effects, in the order in which they are applied.
+        mixing: before all of them but the speed.
     """
 
     def __init__(
@@ -213,24 +275,47 @@ class Augmentation:
         equalization: Equalization | None = None,
         level: Level | None = None,
         polarity: Polarity | None = None,
+        delay: Delay | None = None,
+        mixing: Mixing | None = None,
     ):
         self.speed, self.room, self.noise = speed, room, noise
         self.equalization, self.level, self.polarity = equalization, level, polarity
+        self.delay, self.mixing = delay, mixing
 
-    def played(self, clip: Clip, sample_rate: int, key: tuple[int, ...]) -> Clip:
-        """The clip at the speed of a draw.
+    def play(
+        self, clip: Clip, clips: Sequence[Clip], sample_rate: int, key: tuple[int, ...]
+    ) -> tuple[Clip, Clip | None]:
+        """What is heard in a draw: the clip at its speed, with the caption of the mixture, and the clip to mix in.
 
         Args:
             clip: as recorded.
+            clips: to mix in.
             sample_rate: Hz of the crops.
             key: of the draw's random numbers.
         """
-        return clip if self.speed is None else self.speed(clip, sample_rate, np.random.default_rng((*key, 0)))
+        other = None
+        if self.mixing is not None:
+            random = np.random.default_rng((*key, _PARTNER))
+            if (other := self.mixing.partner(clip, clips, random)) is not None:
+                clip = self.mixing.caption(clip, other, random)
+        if self.speed is not None:
+            clip = self.speed(clip, sample_rate, np.random.default_rng((*key, _SPEED)))
+        return clip, other
 
-    def __call__(self, waveform: Tensor, sample_rate: int, key: tuple[int, ...]) -> Tensor:
-        """Apply all effects but the speed to a waveform (..., T); `key` as of `played`."""
-        effects = (self.room, self.noise, self.equalization, self.level, self.polarity)
-        for stream, effect in enumerate(effects, 1):
+    def __call__(self, waveform: Tensor, sample_rate: int, key: tuple[int, ...], other: Tensor | None = None) -> Tensor:
+        """Apply all effects but the speed to a waveform (..., T).
+
+        Args:
+            waveform: of the clip that `play` returned.
+            sample_rate: Hz.
+            key: as of `play`.
+            other: waveform (..., S) of the clip to mix in.
+        """
+        if other is not None and self.mixing is not None:
+            other = other[..., : waveform.shape[-1]]
+            waveform = self.mixing(waveform, other, np.random.default_rng((*key, _MIXING)))
+        effects = (self.room, self.noise, self.equalization, self.level, self.polarity, self.delay)
+        for stream, effect in enumerate(effects, _EFFECTS):
             if effect is not None:
                 waveform = effect(waveform, sample_rate, np.random.default_rng((*key, stream)))
         return waveform

@@ -69,7 +69,7 @@ class CropDataset(Dataset):
         self._entries = np.repeat(np.arange(len(manifest)), crop_counts(manifest, sample_rate, samples, from_start))
         self.weights = None if weights is None else np.asarray(weights, np.float64)
         self._pass, self._order = -1, self._entries
-        self._played: tuple[int, Clip] | None = None
+        self._played: tuple[int, tuple[Clip, Clip | None]] | None = None
 
     @property
     def draws_per_pass(self) -> int:
@@ -77,21 +77,29 @@ class CropDataset(Dataset):
         return len(self._entries)
 
     def clip(self, draw: int) -> Clip:
-        """The clip of a draw, at its augmented speed."""
+        """The clip of a draw, at its augmented speed, and with the caption of what is mixed in."""
+        return self._heard(draw)[0]
+
+    def _heard(self, draw: int) -> tuple[Clip, Clip | None]:
+        """The clip of a draw, and the one that is mixed in."""
         if self._played is None or self._played[0] != draw:  # a cache of the last one, nothing else depends on it
             self._played = draw, self._play(draw)
         return self._played[1]
 
-    def _play(self, draw: int) -> Clip:
+    def _play(self, draw: int) -> tuple[Clip, Clip | None]:
+        clip = self.recorded(draw)
+        if self.augmentation is None:
+            return clip, None
+        return self.augmentation.play(clip, self.manifest.clips, self.sample_rate, self._augmentation_key(draw))
+
+    def recorded(self, draw: int) -> Clip:
+        """The clip of a draw as it was recorded."""
         number, place = divmod(draw, self.draws_per_pass)
         if number != self._pass:  # a cache of the last pass' order
             rng = np.random.default_rng((self.seed, _ORDER, number))
             chosen = self._entries if self.weights is None else _systematic(self.weights, len(self._entries), rng)
             self._pass, self._order = number, rng.permutation(chosen)
-        clip = self.manifest.clips[self._order[place]]
-        if self.augmentation is None:
-            return clip
-        return self.augmentation.played(clip, self.sample_rate, self._augmentation_key(draw))
+        return self.manifest.clips[self._order[place]]
 
     def one_draw_per_clip(self, clips: int) -> list[int]:
         """One draw of each of at most `clips` clips, chosen regardless of their lengths."""
@@ -117,12 +125,15 @@ class CropDataset(Dataset):
 
     def crop(self, draw: int) -> tuple[Tensor, int]:
         """The waveform of a draw (..., samples), and how many of its samples are not padding."""
-        read = read_crop(
-            self.manifest, self.clip(draw), self.sample_rate, self.start(draw), self.samples, self.channels
-        )
+        (clip, other), samples = self._heard(draw), self.samples
+        read = read_crop(self.manifest, clip, self.sample_rate, self.start(draw), samples, self.channels)
         if self.augmentation is not None and read.shape[-1]:
-            read = self.augmentation(read, self.sample_rate, self._augmentation_key(draw))
-        return torch.nn.functional.pad(read, (0, self.samples - read.shape[-1])), read.shape[-1]
+            second = None if other is None else self._beginning(other)
+            read = self.augmentation(read, self.sample_rate, self._augmentation_key(draw), second)
+        return torch.nn.functional.pad(read, (0, samples - read.shape[-1])), read.shape[-1]
+
+    def _beginning(self, clip: Clip) -> Tensor:
+        return read_crop(self.manifest, clip, self.sample_rate, 0, self.samples, self.channels)
 
     def _augmentation_key(self, draw: int) -> tuple[int, ...]:
         return self.seed, _AUGMENTATION, draw

@@ -24,7 +24,7 @@ from audiodiff.data.corpora.registry import CORPORA
 from audiodiff.data.dataset import ClipDataset, CropDataset, DrawSampler, crop_counts
 from audiodiff.data.manifest import NAME, Clip, Manifest
 from audiodiff.data.preparation import default_folder, prepare
-from audiodiff.diffusion.noise import clip_seed
+from audiodiff.data.selection import first_minutes, without_duplicates
 from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 from audiodiff.training.replay import parse_replay, replay_manifest
@@ -121,7 +121,13 @@ class ManifestData(lightning.LightningDataModule):
             self.read()
 
     def read(self) -> None:
-        """Build `crops` to train on and `held_out` to validate on."""
+        """Build `crops` to train on and `held_out` to validate on.
+
+        Raises:
+            UserError: clips are to be mixed, which only captions can name.
+        """
+        if self.augmentation is not None and self.augmentation.mixing is not None:
+            raise UserError("data.augmentation.mixing", "needs captions, which name both sounds", "set it to null")
         manifest = self.manifest()
         crop = (self.sample_rate, self.crop_samples, self.seed)
         changes = {"conditioners": self.conditioners, "augmentation": self.augmentation}
@@ -194,6 +200,8 @@ class AudioData(ManifestData):
         base: the model that generates them.
         balance: "caption" to draw each word of the training captions about equally often (`data.balance`); None: clips
             by their lengths.
+        unique: whether training clips that the audit lists as duplicates or near-duplicates are left out; of such
+            clips the first is kept, or those that are held out.
     """
 
     def __init__(
@@ -211,9 +219,11 @@ class AudioData(ManifestData):
         replay_prompts: Sequence[str] = (),
         replay_clips: Positive = 64,
         base: str | None = None,
+        unique: bool = False,
         **options,
     ):
         super().__init__(*arguments, **options)
+        self.unique = unique
         self.channels, self.from_start = channels, from_start
         self.labels, self.scalars, self.include_unlabeled = tuple(labels), tuple(scalars), include_unlabeled
         self.max_seconds, self.balance, self.caption = max_seconds, balance, caption
@@ -233,8 +243,18 @@ class AudioData(ManifestData):
         """The manifest of one of the paths; a folder of audio without one is prepared first, below `data/`.
 
         Raises:
-            UserError: as `ManifestData.prepared`, or no file of the folder is usable.
+            UserError: as `ManifestData.prepared`, no file of the folder is usable, or as `without_duplicates`.
         """
+        manifest = self._load_or_prepare(number)
+        if not self.unique:
+            return manifest
+        found = without_duplicates(manifest)
+        logger.info(
+            "%s: %d duplicates left out of %d clips", self.paths[number], len(manifest) - len(found), len(manifest)
+        )
+        return found
+
+    def _load_or_prepare(self, number: int) -> Manifest:
         folder = Path(self.paths[number])
         if not folder.is_dir() or (folder / NAME).exists():
             return super()._load(number)
@@ -271,6 +291,7 @@ class AudioData(ManifestData):
         Warns:
             UserWarning: recordings are shorter than a crop, or none are held out.
         """
+        self._check_mixing()
         manifest = self.manifest()
         if self.clip is None and not len(manifest.with_splits("train")):
             raise UserError(self.path, "has no clip to train on", "prepare more recordings, or set more data.labels")
@@ -293,6 +314,16 @@ class AudioData(ManifestData):
         # Without parts a caption has its canonical wording.
         clips = tuple(replace(clip, caption_parts=()) for clip in held_out.clips)
         self.held_out = self._crops(replace(held_out, clips=clips))
+
+    def _check_mixing(self) -> None:
+        """Refuse to mix clips where conditions speak of one of them."""
+        if self.augmentation is None or self.augmentation.mixing is None:
+            return
+        others = [one.name for one in self.conditioners if one.name not in ("prompt", "scalars") and not one.empty]
+        others += [name for name in self.scalars if name != "seconds"]
+        if others:
+            problem = f"would have {', '.join(others)} of one of two sounds"
+            raise UserError("data.augmentation.mixing", problem, "set it to null")
 
     def replayed(self) -> Manifest:
         """The clips of the replay; generated ones are kept below the folder of the data.
@@ -353,19 +384,3 @@ class AudioData(ManifestData):
 def single_thread(worker: int) -> None:
     """Initialize a worker process: training already uses all cores."""
     torch.set_num_threads(1)
-
-
-def first_minutes(manifest: Manifest, minutes: float) -> Manifest:
-    """Leave out training clips beyond so many minutes, in an order that depends on their ids alone.
-
-    More minutes contain fewer. The clip that would exceed them is left out, and all after it.
-
-    Raises:
-        UserError: the first one is longer already.
-    """
-    training = sorted((clip for clip in manifest.clips if clip.split == "train"), key=lambda one: clip_seed(0, one.id))
-    ends = np.cumsum([clip.seconds for clip in training])
-    chosen = {clip.id for clip, end in zip(training, ends, strict=True) if end <= 60 * minutes}
-    if training and not chosen:
-        raise UserError(f"data.minutes {minutes:g}", f"is shorter than the clip {training[0].id}", "set more")
-    return replace(manifest, clips=tuple(clip for clip in manifest.clips if clip.split != "train" or clip.id in chosen))

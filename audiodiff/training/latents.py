@@ -3,23 +3,30 @@
 Encoding costs as much as a training step of a small network. The latents of a recording are a thirtieth of its size, so
 all recordings are encoded before training, and their latents stored beside the manifest, below `.latents`, under the
 hash of the codec: another run with the same codec reuses them.
+
+Augmentation changes waveforms, so that a recording is encoded several times, each time changed at random, and a draw
+takes one of these copies. They are reused, too, by runs with the same augmentation.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from audiodiff.data.dataset import CropDataset, read_crop
 from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write, folder_lock, short_name
 from audiodiff.models import checkpoint
 from audiodiff.models.codec import Codec, codec_checkpoint
+from audiodiff.ranges import Positive
 from audiodiff.training.datamodule import AudioData
 
 _CHUNK_SECONDS = 60.0  # of a recording that are read at once
@@ -30,22 +37,60 @@ class LatentCrops(CropDataset):
 
     Args:
         arguments, options: those of `CropDataset`.
-        latents: folder of the files that `encode` wrote.
+        latents: folder of the files that `encode` wrote, and of copies below it.
         stride: samples of a latent frame; crops start and end with whole frames.
+        copies: of each recording, with an augmentation.
     """
 
-    def __init__(self, *arguments, latents: Path, stride: int, **options):
+    def __init__(self, *arguments, latents: Path, stride: int, copies: int, **options):
         super().__init__(*arguments, **options)
-        self.latents, self.stride = latents, stride
+        self.latents, self.stride, self.copies = latents, stride, copies
 
     def __getitem__(self, draw: int) -> dict:
         """A crop of latents with its metadata."""
         clip, frames = self.clip(draw), self.samples // self.stride
-        whole = np.load(latent_file(self.latents, self.manifest, clip, self.sample_rate, self.samples), mmap_mode="r")
+        whole = np.load(self._file(clip, self._copy(draw)), mmap_mode="r")
         start = min(self.start(draw) // self.stride, whole.shape[-1] - frames)
         valid = min(self.samples, self.length(clip) - start * self.stride)
         crop = torch.from_numpy(np.array(whole[:, start : start + frames], np.float32))
         return {"latents": crop} | self.metadata(draw, start * self.stride, valid)
+
+    def encode_copies(self, codec: Codec) -> None:
+        """Save the latents of every copy of a recording that has none, in half precision."""
+        if self.augmentation is None:
+            return
+        with folder_lock(self._copies_folder, wait=True):
+            copies = [(clip, copy) for clip in self.manifest.clips for copy in range(self.copies)]
+            for clip, copy in tqdm(copies, desc="encoding changed copies", unit="copy"):
+                key = _copy_key(clip, copy)
+                played, other = self.augmentation.play(clip, self.manifest.clips, self.sample_rate, key)
+                if (file := self._file(played, copy)).exists():
+                    continue
+                second = None if other is None else _whole(codec, self.manifest, other)
+                waveform = self.augmentation(_whole(codec, self.manifest, played), self.sample_rate, key, second)
+                _save_latents(codec, waveform, self.samples, file)
+
+    def _copy(self, draw: int) -> int | None:
+        """The copy that a draw takes; None where recordings have none."""
+        random = np.random.default_rng(super()._augmentation_key(draw))
+        return None if self.augmentation is None else int(random.integers(self.copies))
+
+    def _augmentation_key(self, draw: int) -> tuple[int, ...]:
+        copy = self._copy(draw)
+        assert copy is not None
+        return _copy_key(self.recorded(draw), copy)
+
+    def _file(self, clip: Clip, copy: int | None) -> Path:
+        folder = self.latents if copy is None else self._copies_folder / str(copy)
+        return latent_file(folder, self.manifest, clip, self.sample_rate, self.samples)
+
+    @cached_property
+    def _copies_folder(self) -> Path:
+        """Named by all that copies depend on: the effects, and the clips that are mixed in."""
+        effects = json.dumps(self.augmentation, default=vars, sort_keys=True)
+        mixes = self.augmentation is not None and self.augmentation.mixing is not None
+        described = f"{effects} {self.manifest.content_hash() if mixes else ''}"
+        return self.latents / f"augmented-{hashlib.sha256(described.encode()).hexdigest()[:12]}"
 
 
 class LatentData(AudioData):
@@ -56,17 +101,12 @@ class LatentData(AudioData):
             stride.
         codec: folder of a codec, or of a model that has one.
         accelerator: device to encode on, as for Lightning's trainer; anything but a CUDA device is the CPU.
-
-    Raises:
-        UserError: an augmentation is given.
+        copies: of each training recording that are changed at random and encoded, with an augmentation.
     """
 
-    def __init__(self, *arguments, codec: str, accelerator: str = "auto", **options):
+    def __init__(self, *arguments, codec: str, accelerator: str = "auto", copies: Positive = 8, **options):
         super().__init__(*arguments, **options)
-        self.codec, self.accelerator = codec, accelerator
-        if self.augmentation is not None:
-            problem = "changes waveforms, and the latents of each recording are computed once"
-            raise UserError("data.augmentation", problem, "set data.augmentation=null")
+        self.codec, self.accelerator, self.copies = codec, accelerator, copies
 
     def read(self) -> None:
         """Load the codec and encode recordings that are not encoded yet.
@@ -92,9 +132,12 @@ class LatentData(AudioData):
         if self.replay is not None:
             encode(codec, self.replayed(), self.latents, self.crop_samples)
         super().read()
+        assert isinstance(self.crops, LatentCrops)
+        self.crops.encode_copies(codec)
 
     def _crops(self, manifest: Manifest, **options) -> CropDataset:
-        return super()._crops(manifest, LatentCrops, latents=self.latents, stride=self.stride, **options)
+        folder = {"latents": self.latents, "stride": self.stride, "copies": self.copies}
+        return super()._crops(manifest, LatentCrops, **folder, **options)
 
 
 def codec_hash(found: checkpoint.Checkpoint) -> str:
@@ -121,7 +164,6 @@ def latent_file(folder: Path, manifest: Manifest, clip: Clip, sample_rate: int, 
     return path.with_name(short_name(path.name, len(".npy")) + ".npy")
 
 
-@torch.inference_mode()
 def encode(codec: Codec, manifest: Manifest, folder: Path, min_samples: int) -> None:
     """Save the latents (Z, F) of every clip without any, in half precision; short clips are padded with silence.
 
@@ -137,14 +179,28 @@ def encode(codec: Codec, manifest: Manifest, folder: Path, min_samples: int) -> 
     with folder_lock(folder, wait=True):
         missing = [clip for clip in manifest.clips if not files[clip.id].exists()]
         for clip in tqdm(missing, desc="encoding recordings", unit="clip", disable=None if missing else True):
-            waveform = torch.cat(list(_chunks(codec, manifest, clip)), dim=-1)
-            waveform = torch.nn.functional.pad(waveform, (0, max(min_samples - waveform.shape[-1], 0)))
-            latents = codec.encode(waveform[None].to(codec.network.mean.device))[0]
-            with atomic_write(files[clip.id]) as temporary, temporary.open("wb") as file:
-                np.save(file, latents.cpu().numpy().astype(np.float16))
+            _save_latents(codec, _whole(codec, manifest, clip), min_samples, files[clip.id])
 
 
-def _chunks(codec: Codec, manifest: Manifest, clip: Clip) -> Sequence[torch.Tensor]:
+def _copy_key(clip: Clip, copy: int) -> tuple[int, ...]:
+    """Of the random numbers of a copy, whatever the seed of the run: another run reuses it."""
+    return clip_seed(0, clip.id), copy
+
+
+@torch.inference_mode()
+def _save_latents(codec: Codec, waveform: Tensor, min_samples: int, path: Path) -> None:
+    padded = torch.nn.functional.pad(waveform, (0, max(min_samples - waveform.shape[-1], 0)))
+    latents = codec.encode(padded[None].to(codec.network.mean.device))[0]
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.save(file, latents.cpu().numpy().astype(np.float16))
+
+
+def _whole(codec: Codec, manifest: Manifest, clip: Clip) -> Tensor:
+    """A recording (C, T) at the codec's sample rate."""
+    return torch.cat(list(_chunks(codec, manifest, clip)), dim=-1)
+
+
+def _chunks(codec: Codec, manifest: Manifest, clip: Clip) -> Sequence[Tensor]:
     """Read a recording minute by minute: resampling an hour at once takes much memory."""
     rate, length = codec.sample_rate, -(-clip.samples * codec.sample_rate // clip.sample_rate)
     step = round(_CHUNK_SECONDS) * rate

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from audiodiff.audio.io import Audio, write
-from audiodiff.data.augmentation import Augmentation, Equalization, Level, Noise, Polarity, Room, Speed
+from audiodiff.data.augmentation import (
+    Augmentation,
+    Delay,
+    Equalization,
+    Level,
+    Mixing,
+    Noise,
+    Polarity,
+    Room,
+    Speed,
+)
 from audiodiff.data.dataset import CropDataset, DrawSampler
 from audiodiff.data.manifest import Clip, Manifest
 
@@ -22,6 +32,8 @@ ALL = {
     "equalization": Equalization(probability=0.5),
     "level": Level(probability=0.5),
     "polarity": Polarity(),
+    "delay": Delay((0.001, 0.05)),
+    "mixing": Mixing(probability=0.5),
 }
 
 
@@ -39,7 +51,7 @@ def manifest(tmp_path_factory):
         time = torch.arange(2 * rate) / rate
         samples = white(1, 2 * rate) if name == "noise" else 0.3 * torch.sin(2 * torch.pi * 500 * time)
         write(folder / f"{name}.flac", Audio(samples, rate))
-        clips.append(Clip(name, f"{name}.flac", 2.0, rate, tempo=60.0))
+        clips.append(Clip(name, f"{name}.flac", 2.0, rate, tempo=60.0, caption=f"a {name}"))
     return Manifest(tuple(clips), folder)
 
 
@@ -69,10 +81,11 @@ def test_each_effect_can_be_switched_off_and_leaves_the_others_as_they_are(manif
     changed = [not torch.equal(only[draw]["waveform"], plain[draw]["waveform"]) for draw in range(20)]
     assert any(changed) and not all(changed)
     assert all(torch.equal(none[draw]["waveform"], plain[draw]["waveform"]) for draw in range(20))
-    if name != "speed":
+    if name not in ("speed", "mixing"):
         without = Augmentation(**(ALL | {name: None}))
         clip = manifest.clips[0]
-        assert all(with_all.played(clip, RATE, (0, 4, d)) == without.played(clip, RATE, (0, 4, d)) for d in range(20))
+        heard = ([one.play(clip, manifest.clips, RATE, (0, 4, d)) for d in range(20)] for one in (with_all, without))
+        assert next(heard) == next(heard)
 
 
 def test_speed_scales_frequencies_within_its_range(manifest):
@@ -145,7 +158,7 @@ def test_level_and_polarity_have_their_statistics():
     scale=st.sampled_from([0.0, 1e-6, 1.0, 10.0]),
 )
 def test_any_waveform_keeps_its_shape_and_stays_finite(samples, channels, seed, scale):
-    always = {name: type(effect)() for name, effect in ALL.items() if name != "speed"}
+    always = {name: type(effect)() for name, effect in ALL.items() if name not in ("speed", "delay")}
     for effect in always.values():
         effect.probability = 1.0
     waveform = scale * white(seed, samples, channels)
@@ -161,3 +174,48 @@ def test_any_waveform_keeps_its_shape_and_stays_finite(samples, channels, seed, 
 def test_bounds_that_fall_are_named():
     with pytest.raises(ValueError, match=r"decibels=\[3, -3\] must not fall"):
         Level((3, -3))
+
+
+def test_delay_moves_the_sound_by_whole_samples_and_keeps_the_length():
+    signal = white(3, channels=2)
+    later = Delay((0.01, 0.01)).apply(signal, RATE, np.random.default_rng(0))
+    assert torch.equal(later[:, 160:], signal[:, :-160]) and not later[:, :160].any() and later.shape == signal.shape
+    short = signal[:, :100]
+    assert not Delay((1.0, 1.0)).apply(short, RATE, np.random.default_rng(0)).any()
+
+
+def test_mixing_adds_another_clip_at_its_level_and_names_both(manifest):
+    mixing = Mixing((-6.0, -6.0), 1.0)
+    dataset = CropDataset(manifest, RATE, 4000, from_start=True, augmentation=Augmentation(mixing=mixing))
+    plain = CropDataset(manifest, RATE, 4000, from_start=True)
+    recorded = {clip.caption: plain[draw]["waveform"] for draw in range(6) for clip in [plain.clip(draw)]}
+    seen = set()
+    for draw in range(40):
+        names = set(dataset.clip(draw).caption.split(" and "))
+        host = dataset.recorded(draw).caption
+        (other,) = names - {host}
+        added = dataset[draw]["waveform"].double() - recorded[host].double()
+        ratio = 10 * (added.square().mean() / recorded[host].double().square().mean()).log10()
+        assert float(ratio) == pytest.approx(-6, abs=1e-3)
+        assert torch.corrcoef(torch.stack([added, recorded[other].double()]))[0, 1] > 0.9999
+        seen.add((host, other))
+    assert len(seen) == 6  # either of each pair
+
+
+def test_mixing_leaves_clips_alone_that_have_no_caption_or_no_partner():
+    clips = [Clip("short", "s", 1.0, RATE, caption="tick"), Clip("long", "l", 2.0, RATE, caption="tock")]
+    mixing, random = Mixing(probability=1.0), np.random.default_rng(0)
+    assert mixing.partner(clips[0], clips, random) is None  # the other one is longer
+    assert mixing.partner(clips[1], clips, random) is clips[0]
+    assert mixing.partner(Clip("mute", "m", 9.0, RATE), clips, random) is None
+    assert mixing.partner(clips[1], [Clip("mute", "m", 1.0, RATE)], random) is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 9))
+def test_mixtures_of_any_lengths_are_finite_and_as_long_as_the_first(samples, other, seed):
+    effects = Augmentation(delay=Delay(), mixing=Mixing(probability=1.0))
+    found = effects(white(seed, samples), RATE, (seed,), white(seed + 1, other))
+    assert found.shape == (samples,) and bool(found.isfinite().all())
+    silent = effects(torch.zeros(samples), RATE, (seed,), torch.zeros(other))
+    assert not silent.any()

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from audiodiff.audio.io import Audio
+from audiodiff.conditioners.labels import Labels
 from audiodiff.data import bandwidth
-from audiodiff.data.augmentation import Augmentation, Equalization, Polarity, Speed
+from audiodiff.data.augmentation import Augmentation, Equalization, Mixing, Polarity, Speed
 from audiodiff.data.captions import compose
 from audiodiff.data.corpora.tones import write_tones
 from audiodiff.data.manifest import SPLITS
 from audiodiff.errors import UserError
 from audiodiff.training import smoke
 from audiodiff.training.datamodule import AudioData, ManifestData
-from audiodiff.training.latents import LatentData
 from audiodiff.training.smoke import prepare_tones
 from audiodiff.training.tasks.denoising import DenoisingTask
 
@@ -208,9 +208,16 @@ def test_captions_that_there_are_not_cannot_be_balanced(tmp_path):
         AudioData(tmp_path, 16000, 2048, 4, balance="caption").setup("fit")
 
 
-def test_latents_cannot_be_augmented(tones):
-    with pytest.raises(UserError, match=r"data\.augmentation: changes waveforms"):
-        LatentData(tones, 16000, 2048, 4, codec="codec", augmentation=Augmentation())
+def test_mixing_is_refused_where_a_condition_speaks_of_one_sound(tones):
+    mixing = Augmentation(mixing=Mixing())
+    with pytest.raises(UserError, match=r"data\.augmentation\.mixing: needs captions"):
+        ManifestData(tones, 16000, 2048, 4, augmentation=mixing).setup("fit")
+    labeled = AudioData(tones, 16000, 2048, 4, augmentation=mixing)
+    labeled.conditioners = [Labels(["kick"])]
+    with pytest.raises(UserError, match=r"would have labels of one of two sounds"):
+        labeled.setup("fit")
+    with pytest.raises(UserError, match=r"would have tempo of one of two sounds"):
+        AudioData(tones, 16000, 2048, 4, augmentation=mixing, scalars=["seconds", "tempo"]).setup("fit")
 
 
 def test_the_average_spectrum_is_that_of_the_augmented_crops(tones):

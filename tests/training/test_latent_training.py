@@ -13,6 +13,8 @@ import torch
 from audiodiff import config, train
 from audiodiff.audio import io
 from audiodiff.conditioners.scalars import Scalars
+from audiodiff.data.augmentation import Augmentation, Delay, Level, Mixing, Polarity, Speed
+from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.data.preparation import prepare
 from audiodiff.errors import UserError
@@ -21,7 +23,7 @@ from audiodiff.models.codec import Codec, codec_checkpoint
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.training.codec_samples import predictability
 from audiodiff.training.datamodule import AudioData
-from audiodiff.training.latents import LatentData, codec_hash, encode, latent_file
+from audiodiff.training.latents import LatentData, _copy_key, codec_hash, encode, latent_file
 
 RATE, CROP = 8000, 2048
 CODEC = (
@@ -305,3 +307,59 @@ def test_a_codec_can_begin_with_that_of_a_model_of_music(codec, songs, tmp_path,
     assert record["steps"] == 4 == checkpoint.load(codec / "model").training["steps"]
     mine, theirs = fresh.network.state_dict(), trained.network.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_each_copy_is_the_augmented_recording_encoded(codec, network):
+    """What a draw takes from a file is what its codec makes of the waveform that augmentation makes."""
+    augmentation = Augmentation(Speed((0.8, 1.2), 0.5), level=Level(probability=0.5), delay=Delay(probability=0.5))
+    path, options = str(codec / "data" / "mine"), {"channels": 2, "codec": str(codec / "model")}
+    data = LatentData(path, RATE, CROP, 2, augmentation=augmentation, copies=2, **options)
+    data.setup("fit")
+    crops = data.crops
+    files = list(crops._copies_folder.rglob("*.npy"))
+    assert len(files) == 2 * len(crops.manifest)
+    seen = set()
+    for draw in range(12):
+        copy, clip = crops._copy(draw), crops.recorded(draw)
+        key = _copy_key(clip, copy)
+        played, _ = augmentation.play(clip, (), RATE, key)
+        waveform = augmentation(read_crop(crops.manifest, played, RATE, 0, 10**6, 2), RATE, key)
+        expected = network.encode(waveform[None])[0].detach()
+        start = min(crops.start(draw) // crops.stride, expected.shape[-1] - CROP // crops.stride)
+        cut = expected[:, start : start + CROP // crops.stride]
+        assert torch.allclose(crops[draw]["latents"], cut, atol=2e-3, rtol=1e-3)  # stored in half precision
+        seen.add((clip.id, copy))
+    assert len(seen) > len({clip for clip, _ in seen})
+    plain = LatentData(path, RATE, CROP, 2, **options)
+    plain.setup("fit")
+    assert any(not torch.equal(plain.crops[draw]["latents"], crops[draw]["latents"]) for draw in range(4))
+    assert all(
+        torch.equal(plain.held_out[d]["latents"], data.held_out[d]["latents"]) for d in range(len(data.held_out))
+    )
+
+
+def test_copies_are_reused_by_another_seed_and_made_anew_for_another_effect(codec, monkeypatch):
+    path, options = str(codec / "data" / "mine"), {"channels": 2, "codec": str(codec / "model"), "copies": 2}
+
+    def folder(seed, effect):
+        data = LatentData(path, RATE, CROP, 2, seed=seed, augmentation=Augmentation(polarity=effect), **options)
+        data.setup("fit")
+        return data.crops._copies_folder
+
+    one = folder(0, Polarity(0.5))
+    assert folder(0, Polarity(0.6)) != one
+    monkeypatch.setattr(Codec, "encode", None)  # nothing is encoded again
+    assert folder(1, Polarity(0.5)) == one
+
+
+def test_captions_of_mixed_latents_name_both(codec, tmp_path):
+    shutil.copytree(codec / "data" / "mine", tmp_path / "mine")
+    manifest = Manifest.load(tmp_path / "mine")
+    clips = (replace(clip, caption=f"chord {number}") for number, clip in enumerate(manifest.clips))
+    replace(manifest, clips=tuple(clips)).save()
+    augmentation = Augmentation(mixing=Mixing(probability=1.0))
+    options = {"channels": 2, "codec": str(codec / "model"), "copies": 1}
+    data = LatentData(str(tmp_path / "mine"), RATE, CROP, 2, augmentation=augmentation, **options)
+    data.setup("fit")
+    captions = {data.crops.clip(draw).caption for draw in range(20)}
+    assert sum(" and " in caption for caption in captions) > 3
