@@ -4,7 +4,9 @@
 minute, at guidance 1, at the model's default and at other scales, and estimates the tempo of each (`metrics.tempo`):
 the share within 4 % of the tempo that was asked for, and octave errors by their ratio. Beside them stand clips of the
 same model without a tempo, to which the same tempi are assigned (chance), and held-out recordings of known tempo (what
-the estimate can tell). Intervals are 95 %, by bootstrap over clips. It writes `bench/results/tempo_NAME.md`.
+the estimate can tell). How far off the beat clips are is the median distance of their onsets from the beats of that
+tempo, the first of which is at 0 s. Intervals are 95 %, by bootstrap over clips. It writes
+`bench/results/tempo_NAME.md`.
 """
 
 import argparse
@@ -51,16 +53,21 @@ class Row:
         wanted: BPM (N,).
         estimated: BPM (N,), NaN where there is none.
         pulse_clarity: as of `metrics.rhythm`, (N,).
+        offset: seconds from the beats of the wanted tempo to those of the clips (N,).
     """
 
     wanted: np.ndarray
     estimated: np.ndarray
     pulse_clarity: np.ndarray
+    offset: np.ndarray
 
     @classmethod
     def measure(cls, wanted: Sequence[float], clips: Iterable[np.ndarray], sample_rate: int) -> "Row":
         """Measure clips (C, T) that ought to have these tempi."""
-        found = [(tempo.estimate(clip, sample_rate), beat(clip, sample_rate)[1]) for clip in clips]
+        found = [
+            (tempo.estimate(clip, sample_rate), beat(clip, sample_rate)[1], tempo.offset(clip, sample_rate, one))
+            for one, clip in zip(wanted, clips, strict=True)
+        ]
         return cls(np.array(wanted), *np.array(found).T)
 
     @property
@@ -77,6 +84,7 @@ class Row:
             *(f"{100 * one.mean:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f})" for one in (exact, octaves)),
             *map(str, counts),
             f"{np.median(self.pulse_clarity):.2f}",
+            f"{1000 * np.nanmedian(np.abs(self.offset)):.0f} ms",
         ]
 
 
@@ -112,15 +120,15 @@ def main(words: Sequence[str] | None = None) -> None:
     if default is not None and default.scale != 1:
         sets[f"**guidance {default.scale:g}, the default**"] = {}
     sets |= {f"guidance {scale:g}": {"guidance_scale": scale} for scale in options.scales}
-    own = (options.labels, options.seed)
-    unasked = generate(generator, [None] * len(tempi), *own, steps=options.steps, guidance_scale=1.0)
+    own, length = (options.labels, options.seed), {"steps": options.steps, "seconds": options.seconds}
+    unasked = generate(generator, [None] * len(tempi), *own, **length, guidance_scale=1.0)
     rows = {"no tempo asked for": Row.measure(tempi, unasked, rate)}
     for row, more in sets.items():
-        rows[row] = Row.measure(tempi, generate(generator, tempi, *own, steps=options.steps, **more), rate)
+        rows[row] = Row.measure(tempi, generate(generator, tempi, *own, **length, **more), rate)
         print(row, rows[row].format(), flush=True)
     known, real = recordings(generator, Manifest.load(options.data), options.clips)
     rows[f"held-out recordings ({len(known)})"] = Row.measure(known, real, rate)
-    header = ["", "within 4 %", "or a multiple", "double", "half", "triple", "third", "pulse clarity"]
+    header = ["", "within 4 %", "or a multiple", "double", "half", "triple", "third", "pulse clarity", "off the beat"]
     lines = [f"| {' | '.join(header)} |", f"|---|{'--:|' * (len(header) - 1)}"]
     lines += [f"| {row} | {' | '.join(found.format())} |" for row, found in rows.items()]
     given = [f"--{key} {' '.join(map(str, v)) if isinstance(v, list) else v}" for key, v in vars(options).items() if v]
@@ -129,7 +137,7 @@ def main(words: Sequence[str] | None = None) -> None:
         command=f"python bench/tempo.py {' '.join(given)}",
         facts=format_facts(environment.describe("cpu") | {"model": generator.model_hash[:12]}),
         clips=options.clips,
-        seconds=generator.model.samples / rate,
+        seconds=options.seconds or generator.model.samples / rate,
         steps=options.steps or generator.model.default_steps,
         slowest=SLOWEST,
         fastest=FASTEST,
@@ -150,6 +158,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scales", type=float, nargs="*", default=[], help="other guidance scales")
     parser.add_argument("--labels", nargs="*", default=[], help="of the clips, in turn")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--seconds", type=float, help="of the clips (default: the model's); longer ones take windows")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--notes", default="", help="what the table shows")
     return parser.parse_args(words)

@@ -25,12 +25,10 @@ _SLOWEST, _FASTEST = 40.0, 240.0
 def estimate(samples: np.ndarray, sample_rate: int) -> float:
     """Tempo in BPM of a clip (T,) or (C, T), mixed to mono; NaN of one that is silent, too short or without
     onsets, or of so low a sample rate that 10 ms have no sample."""
-    mono = np.atleast_2d(np.asarray(samples, np.float32)).mean(0)
-    hop = round(_HOP_SECONDS * sample_rate)
-    if hop == 0 or len(mono) < MIN_SECONDS * sample_rate or not mono.any():
+    found = _onsets(samples, sample_rate)
+    if found is None:
         return float("nan")
-    onsets = librosa.onset.onset_strength(y=mono, sr=sample_rate, hop_length=hop)
-    onsets = onsets - onsets.mean()
+    onsets, hop = found
     spectrum = np.fft.rfft(onsets, 2 * len(onsets))
     correlation = np.fft.irfft(np.abs(spectrum) ** 2)[: len(onsets)] / np.arange(len(onsets), 0, -1)
     frames_per_minute = 60 * sample_rate / hop
@@ -44,6 +42,29 @@ def estimate(samples: np.ndarray, sample_rate: int) -> float:
     curvature = before - 2 * peak + after
     shift = 0.5 * (before - after) / curvature if curvature < 0 else 0.0
     return frames_per_minute / (lag + float(np.clip(shift, -0.5, 0.5)))
+
+
+def offset(samples: np.ndarray, sample_rate: int, tempo: float) -> float:
+    """Seconds from the beats of a tempo, the first of which is at 0, to those of a clip (T,) or (C, T).
+
+    The phase of the onset strength at the tempo's frequency: from minus half a beat to half a beat. NaN as `estimate`.
+    """
+    found = _onsets(samples, sample_rate)
+    if found is None:
+        return float("nan")
+    onsets, hop = found
+    turns = np.arange(len(onsets)) * hop / sample_rate * tempo / 60
+    return float(-np.angle(np.sum(onsets * np.exp(-2j * np.pi * turns))) / (2 * np.pi) * 60 / tempo)
+
+
+def _onsets(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, int] | None:
+    """Onset strength of a clip around its mean, and samples from value to value; None of one without a tempo."""
+    mono = np.atleast_2d(np.asarray(samples, np.float32)).mean(0)
+    hop = round(_HOP_SECONDS * sample_rate)
+    if hop == 0 or len(mono) < MIN_SECONDS * sample_rate or not mono.any():
+        return None
+    onsets = librosa.onset.onset_strength(y=mono, sr=sample_rate, hop_length=hop)
+    return onsets - onsets.mean(), hop
 
 
 def octave_error(estimated: float, wanted: float) -> float | None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodiff.metrics.tempo import OCTAVES, estimate, octave_error
+from audiodiff.metrics.tempo import OCTAVES, estimate, octave_error, offset
 
 RATE = 16000
 
@@ -34,6 +34,15 @@ def test_usual_tempi_are_no_octave_errors(tempo):
     assert octave_error(estimate(clicks(tempo, accents=4), RATE), tempo) == 1
 
 
+@pytest.mark.parametrize(("tempo", "share"), [(70, 0.0), (97.3, 0.2), (160, 0.4)])
+def test_clicks_that_begin_later_are_off_the_beat_by_as_much(tempo, share):
+    late = share * 60 / tempo
+    wave = np.pad(clicks(tempo), (round(late * RATE), 0))
+    assert abs(offset(wave, RATE, tempo) - late) < 0.025
+    early = wave[round((late + 0.75 * 60 / tempo) * RATE) :]  # the next click is a quarter of a beat later
+    assert abs(offset(early, RATE, tempo) - 0.25 * 60 / tempo) < 0.025
+
+
 def test_level_and_channels_do_not_matter():
     wave = clicks(97.0)
     assert estimate(0.01 * wave, RATE) == pytest.approx(estimate(wave, RATE), rel=0.01)
@@ -42,6 +51,7 @@ def test_level_and_channels_do_not_matter():
 
 def test_silence_a_constant_and_a_short_clip_have_no_tempo():
     for wave in (np.zeros(8 * RATE), clicks(100, 2.0)):
+        assert np.isnan(offset(wave, RATE, 100.0))
         assert np.isnan(estimate(wave, RATE)) and octave_error(estimate(wave, RATE), 100) is None
 
 
