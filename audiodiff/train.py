@@ -172,7 +172,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     data.setup("fit")
     clips = data.prepared().with_splits("train")
     if adaptation:
-        adaptation.check(clip.caption for clip in clips.clips)
+        adaptation.check(clips.clips)
     for conditioner in [] if adaptation else model.conditioners:
         conditioner.fit(clips.clips)
     if cfg.init_from and not resume and not adaptation:

@@ -23,11 +23,19 @@ def demo(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 opens it to the network.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860 on).")] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Adapter of the model, as DIR or DIR:SCALE: the page has a slider from 0 to 1.5 for it, which begins "
+            "there. Repeat for several.",
+            metavar="<str>",
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Start the Gradio demo: resynthesis for a vocoder, generation and editing for an audio generator.
 
-    Guides that are named here can be chosen on the page, beside those that are shipped.
+    Guides that are named here can be chosen on the page, beside those that are shipped; of adapters, only these.
     """
     require("demo")
     # Gradio reads this when it is imported: it sends nothing anywhere.
@@ -39,4 +47,4 @@ def demo(
     folder = None if model is None else locate(model)
     if folder is not None and not (folder / "config.json").is_file():
         raise UserError(folder, "is not a model folder (no config.json)", "give the `model` folder of a training run")
-    launch(folder, host, port, device, guides)
+    launch(folder, host, port, device, guides, adapter or ())

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import torch
 
+from audiodiff.demo.adapter_menu import AdapterMenu
 from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import MAX_SECONDS, control, defaults, limited, named, parse
 from audiodiff.demo.figure import spectrum_figure
@@ -35,6 +36,7 @@ class EditorTab:
         conditions: of the model.
         lock: of the model.
         menu: of guides.
+        adapters: of the model.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class EditorTab:
         conditions: dict[str, Option],
         lock: Lock,
         menu: GuideMenu | None = None,
+        adapters: AdapterMenu | None = None,
     ):
         self.generator, self.conditions, self.lock = generator, conditions, lock
-        self.menu = menu or GuideMenu()
+        self.menu, self.adapters = menu or GuideMenu(), adapters or AdapterMenu()
 
     @cached_property
     def editor(self) -> AudioEditor:
@@ -65,12 +68,17 @@ class EditorTab:
         ordered = {name: options.pop(name) for name in SHOWN}
         now = {f"from_{name}": _current(option) for name, option in self.conditions.items()}
         ordered["regions"] = replace(ordered["regions"], multiple=False, help="START:END in seconds, after commas.")
-        return limited(ordered | self.reading | now | options, {"sampler": NAMES})
+        return limited(ordered | self.reading | now | self.adapters.options | options, {"sampler": NAMES})
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of all options."""
+        return DEFAULTS | self.adapters.defaults
 
     def build(self) -> None:
         """Lay out the tab."""
         model, controls = self.generator().model, {}
-        begin = DEFAULTS | {"steps": model.default_steps, "sampler": model.sampler}
+        begin = self.defaults | {"steps": model.default_steps, "sampler": model.sampler}
         begin |= dict.fromkeys(self.menu.folders, NONE)
         with gr.Row():
             with gr.Column(scale=2):
@@ -78,7 +86,7 @@ class EditorTab:
                     type="filepath", label="Recording (WAV, FLAC, OGG or MP3)", elem_id="edit-recording"
                 )
                 for name, option in self.options.items():
-                    if name in SHOWN or name.removeprefix("from_") in self.conditions:
+                    if name in (*SHOWN, *self.adapters.adapters) or name.removeprefix("from_") in self.conditions:
                         controls[name] = control(option, begin.get(name))
                 controls["regions"].elem_id = "edit-regions"
                 with gr.Accordion("More options", open=False):
@@ -96,7 +104,7 @@ class EditorTab:
         private = {"api_visibility": "private", "show_progress": "hidden"}
         recording.change(self.show, recording, [picker, controls["regions"]], **private)
         queue = {"concurrency_limit": 1, "show_progress_on": result}
-        endpoint = named(self.edit, ["recording"], {name: DEFAULTS.get(name) for name in self.options})
+        endpoint = named(self.edit, ["recording"], {name: self.defaults.get(name) for name in self.options})
         inputs = [recording, *(controls[name] for name in self.options)]
         running = button.click(endpoint, inputs, [picture, result, settings], api_name="edit", **queue)
         cancel.click(None, cancels=running, api_visibility="private")
@@ -114,7 +122,7 @@ class EditorTab:
         with show_errors():
             if not path:
                 raise UserError("recording", "is missing", "upload a file or record one")
-            config = self._config(parse(self.options, DEFAULTS, values))
+            config = self._config(parse(self.options, self.defaults, values))
             audio = read_upload(path, MAX_SECONDS, channels=2)
             (edited, elapsed), messages = yield from run_with_progress(
                 lambda callback: with_warnings(
@@ -133,7 +141,7 @@ class EditorTab:
         for name, option in self.options.items():
             if option.kind == "audio" and values[name] is not None:
                 values[name] = read_upload(values[name], MAX_SECONDS, channels=2)
-        values = self.menu.load(values)
+        values = self.adapters.load(self.menu.load(values))
         given = {name: values.pop(name) for name in self.reading}
         now = {name: values.pop(f"from_{name}") for name in self.conditions}
         conditions = {name: value for name, value in given.items() if value}

@@ -1,6 +1,6 @@
 """The page of an audio generator: options on the left, the generated clip on the right; a tab that edits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import torch
 
+from audiodiff.demo.adapter_menu import AdapterMenu
 from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import MAX_SECONDS, control, defaults, limited, named, parse
 from audiodiff.demo.editor_tab import EditorTab
@@ -31,20 +32,22 @@ MORE_GUIDANCE = ("guidance_rescale", "guidance_interval")  # shown together, bel
 FROM_CLIP = ("continue_from", "init_audio", "init_noise_level")  # shown together, below the others
 
 
-def build(folder: Path, device: str = "cpu", guides: GuideModels | None = None) -> gr.Blocks:
+def build(
+    folder: Path, device: str = "cpu", guides: GuideModels | None = None, adapters: Sequence[str] = ()
+) -> gr.Blocks:
     """Lay out the page of a generator's checkpoint `folder`; endpoints for `gradio_client`: `/generate` and `/edit`.
 
     Raises:
-        UserError: as `GuideMenu.for_model`.
+        UserError: as `GuideMenu.for_model` and `AdapterMenu.for_model`.
     """
-    app = App(folder, device, guides)
+    app = App(folder, device, guides, adapters)
     with gr.Blocks(title="audiodiff", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         gr.Markdown(INTRODUCTION)
         gr.Markdown(f"Model: `{folder}`")
         with gr.Tab("Generate clips"):
             _build_generation(app)
         with gr.Tab("Edit a recording"):
-            EditorTab(lambda: app.generator, app.conditions, app.lock, app.menu).build()
+            EditorTab(lambda: app.generator, app.conditions, app.lock, app.menu, app.adapters).build()
     return page
 
 
@@ -71,7 +74,7 @@ def _build_generation(app: "App") -> None:
             result = gr.Audio(label="Generated", interactive=False, elem_id="result", buttons=["download"])
             settings = gr.JSON(label="Settings", open=True, max_height=280, elem_id="settings")
     queue = {"concurrency_limit": 1, "show_progress_on": result}
-    api_defaults = {name: DEFAULTS.get(name) for name in app.options}
+    api_defaults = {name: (DEFAULTS | app.adapters.defaults).get(name) for name in app.options}
     endpoint, inputs = named(app.generate, [], api_defaults), [controls[name] for name in app.options]
     running = button.click(endpoint, inputs, [picture, result, settings], api_name="generate", **queue)
     cancel.click(None, cancels=running, api_visibility="private")
@@ -80,8 +83,9 @@ def _build_generation(app: "App") -> None:
 class App:
     """The endpoint of the page."""
 
-    def __init__(self, folder: Path, device: str, guides: GuideModels | None = None):
+    def __init__(self, folder: Path, device: str, guides: GuideModels | None = None, adapters: Sequence[str] = ()):
         self.folder, self.device, self.guides, self.lock = folder, device, guides, Lock()
+        self._adapters = adapters
 
     @cached_property
     def generator(self) -> AudioGenerator:
@@ -99,14 +103,21 @@ class App:
         return GuideMenu.for_model(self.generator.model, self.guides)
 
     @cached_property
+    def adapters(self) -> AdapterMenu:
+        """Adapters of the model."""
+        return AdapterMenu.for_model(self.generator.model, self._adapters)
+
+    @cached_property
     def reading(self) -> dict[str, Option]:
         """The conditions that the model or a guide reads."""
         return self.menu.conditions(self.conditions)
 
     @cached_property
     def options(self) -> dict[str, Option]:
-        """All options of the page, in order: those of `GenerationConfig`, and the conditions of model and guides."""
-        options = self.reading | self.menu.options(options_of(GenerationConfig), self.conditions)
+        """All options of the page, in order: conditions, adapters, and those of `GenerationConfig`; guides are last."""
+        options = (
+            self.reading | self.adapters.options | self.menu.options(options_of(GenerationConfig), self.conditions)
+        )
         names = [name for name in options if name not in self.of_guides] + self.of_guides
         return limited({name: options[name] for name in names}, {"sampler": NAMES})
 
@@ -126,13 +137,14 @@ class App:
         own = {"steps": model.default_steps, "sampler": model.sampler}
         guidance = model.guidance or GuidanceSetting()
         own |= dict.fromkeys(self.menu.folders, NONE)
+        own |= self.adapters.defaults
         return DEFAULTS | own | describe_guidance(guidance, model) | {"guidance_rescale": guidance.rescale}
 
     def generate(self, *values: Any) -> Iterator[Any]:
         """Generate one clip: its spectrogram, its audio, and the settings used."""
         *values, progress = values
         with show_errors():
-            config = self._config(parse(self.options, DEFAULTS, values))
+            config = self._config(parse(self.options, DEFAULTS | self.adapters.defaults, values))
             (audio, elapsed), messages = yield from run_with_progress(
                 lambda callback: with_warnings(
                     lambda: stopwatch(lambda: self.generator.generate(config, callback=callback))
@@ -155,7 +167,7 @@ class App:
         for name, option in self.options.items():
             if option.kind == "audio" and values[name] is not None:
                 values[name] = read_upload(values[name], MAX_SECONDS, channels=2)
-        values = self.menu.load(values)
+        values = self.adapters.load(self.menu.load(values))
         requested = {name: values.pop(name) for name in self.reading}
         conditions = {name: value for name, value in requested.items() if value}
         if values["init_audio"] is not None:

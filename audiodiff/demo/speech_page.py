@@ -1,6 +1,6 @@
 """The page of a voice: a text on the left; its mel as it forms, its audio and the times of its words on the right."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from audiodiff.demo.adapter_menu import AdapterMenu
 from audiodiff.demo.cancellation import run_with_progress
 from audiodiff.demo.controls import control, defaults, limited, named, parse
 from audiodiff.demo.figure import mel_figure, speech_figure
@@ -39,9 +40,13 @@ DEFAULTS: dict[str, Any] = {
 FEWER = ("energy", "guidance_scale", "temperature", "sampler")  # shown together, below the others
 
 
-def build(folder: Path, device: str = "cpu") -> gr.Blocks:
-    """Lay out the page of a voice's checkpoint `folder`; endpoint for `gradio_client`: `/speak`."""
-    app = App(folder, device)
+def build(folder: Path, device: str = "cpu", adapters: Sequence[str] = ()) -> gr.Blocks:
+    """Lay out the page of a voice's checkpoint `folder`; endpoint for `gradio_client`: `/speak`.
+
+    Raises:
+        UserError: as `AdapterMenu.for_model`.
+    """
+    app = App(folder, device, adapters)
     controls = {}
     with gr.Blocks(title="audiodiff", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         gr.Markdown(INTRODUCTION)
@@ -65,7 +70,7 @@ def build(folder: Path, device: str = "cpu") -> gr.Blocks:
                 times = gr.Plot(show_label=False, elem_id="times")
                 settings = gr.JSON(label="Settings and times", open=False, max_height=280, elem_id="settings")
         queue = {"concurrency_limit": 1, "show_progress_on": result}
-        endpoint = named(app.speak, [], {name: DEFAULTS[name] for name in app.options})
+        endpoint = named(app.speak, [], {name: app.known[name] for name in app.options})
         inputs, outputs = [controls[name] for name in app.options], [picture, result, times, settings]
         running = button.click(endpoint, inputs, outputs, api_name="speak", **queue)
         cancel.click(None, cancels=running, api_visibility="private")
@@ -75,8 +80,8 @@ def build(folder: Path, device: str = "cpu") -> gr.Blocks:
 class App:
     """The endpoint of the page."""
 
-    def __init__(self, folder: Path, device: str):
-        self.folder, self.device, self.lock = folder, device, Lock()
+    def __init__(self, folder: Path, device: str, adapters: Sequence[str] = ()):
+        self.folder, self.device, self.lock, self._adapters = folder, device, Lock(), adapters
 
     @cached_property
     def synthesizer(self) -> SpeechSynthesizer:
@@ -84,18 +89,30 @@ class App:
         return SpeechSynthesizer.from_pretrained(self.folder, self.device)
 
     @cached_property
+    def adapters(self) -> AdapterMenu:
+        """Adapters of the voice."""
+        return AdapterMenu.for_model(self.synthesizer.model, self._adapters)
+
+    @cached_property
     def options(self) -> dict[str, Option]:
         """All options of the page, in order; a reference clip for voices that take one."""
-        options = limited(options_of(SpeechOptions), {"sampler": NAMES, "speaker": self.synthesizer.speakers})
+        speakers = (*self.synthesizer.speakers, *self.adapters.speakers)
+        options = limited(options_of(SpeechOptions), {"sampler": NAMES, "speaker": speakers})
         if self.synthesizer.model.reference is None:
             del options["reference"]
-        first = [name for name in ("speaker", "reference", "rate", "pitch", "steps", "seed") if name in options]
-        return TEXTS | {name: options[name] for name in first} | options
+        voice = {name: options[name] for name in ("speaker", "reference") if name in options}
+        first = {name: options[name] for name in ("rate", "pitch", "steps", "seed")}
+        return TEXTS | voice | self.adapters.options | first | options
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The defaults of all options."""
+        return DEFAULTS | self.adapters.defaults
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The values that controls begin with: the model's own, where the option's default is None."""
-        return DEFAULTS | vars(self.synthesizer.complete(SpeechOptions()))
+        return self.known | vars(self.synthesizer.complete(SpeechOptions()))
 
     def speak(self, *values: Any) -> Iterator[Any]:
         """Speak a text: its mel, its audio, its waveform with words and phonemes, and the settings with all times.
@@ -105,7 +122,7 @@ class App:
         """
         *values, progress = values
         with show_errors():
-            chosen = parse(self.options, DEFAULTS, values)
+            chosen = self.adapters.load(parse(self.options, self.known, values))
             text, synthesizer = chosen.pop("text"), self._with_lexicon(chosen.pop("lexicon"))
             if len(text) > MAX_CHARACTERS:
                 fix = f"shorten it to {MAX_CHARACTERS}, or use `audiodiff say`"

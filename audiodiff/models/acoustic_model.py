@@ -182,7 +182,7 @@ class AcousticModel(DiffusionModel):
     @property
     def speakers(self) -> tuple[str, ...]:
         """Names of the speakers."""
-        return self.speaker.speakers
+        return self.speaker.names
 
     @property
     def sample_rate(self) -> int:
@@ -331,9 +331,12 @@ class AcousticModel(DiffusionModel):
             weights: of the trained model.
             trained: its constructor's arguments.
         """
-        name = f"{CONDITIONERS}{self.speaker.name}.projection.weight"
-        if isinstance(speaker := trained.get("speaker"), Speaker) and name in weights:
-            weights = weights | {name: self.speaker.carry_over(speaker, weights[name])}
+        prefix = f"{CONDITIONERS}{self.speaker.name}."
+        own = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
+        if isinstance(speaker := trained.get("speaker"), Speaker) and own:
+            weights = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
+            carried = self.speaker.carry_over(speaker, own)
+            weights |= {prefix + name: weight for name, weight in carried.items()}
         prefix, reference = f"{CONDITIONERS}{Reference.name}.", self.reference
         if reference is None:
             weights = {key: value for key, value in weights.items() if not key.startswith(prefix)}

@@ -121,7 +121,7 @@ def apply(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
                 pack(layer)
     if any(one.bounded for one in active):
         adapted.network.register_forward_pre_hook(inside)
-    _learn_words(adapted, active)
+    _learn_names(adapted, active)
     return adapted
 
 
@@ -202,21 +202,31 @@ def _parameter(weight: Tensor) -> nn.Parameter:
     return nn.Parameter(weight, requires_grad=False)
 
 
-def _learn_words(model: PretrainedModel, adapters: Sequence[AppliedAdapter]) -> None:
-    """Add the words of adapters to the model's prompts.
+def _learn_names(model: PretrainedModel, adapters: Sequence[AppliedAdapter]) -> None:
+    """Add the words and speakers of adapters to the model's conditioners.
+
+    A name is not a change of the model: it is added whole at any scale but 0.
 
     Raises:
-        UserError: the model takes no prompts, or a word is known already.
+        UserError: the model takes no prompts or has no speakers, or a name is known already.
     """
     for one in adapters:
-        for word, vectors in one.adapter.words.items():
-            prompt = next((each for each in model.conditioners if each.name == "prompt"), None)
-            if prompt is None:
-                raise one.adapter.error(f"has the word {word}, and this model takes no prompts", "use another model")
-            try:
-                prompt.learn(word, vectors)
-            except ValueError as error:
-                raise one.adapter.error(f"word {word}: {error}", "leave one of the two out") from error
+        for kind, conditioner, what, learned in (
+            ("word", "prompt", "takes no prompts", one.adapter.words),
+            ("speaker", "speaker", "has no speakers", one.adapter.speakers),
+        ):
+            for name, vectors in learned.items():
+                learner = _conditioner(model, conditioner)
+                if learner is None:
+                    raise one.adapter.error(f"has the {kind} {name}, and this model {what}", "use another model")
+                try:
+                    learner.learn(name, vectors)
+                except ValueError as error:
+                    raise one.adapter.error(f"{kind} {name}: {error}", "leave one of the two out") from error
+
+
+def _conditioner(model: PretrainedModel, name: str) -> Any:
+    return next((one for one in model.conditioners if one.name == name), None)
 
 
 def inject(model: PretrainedModel, layers: Mapping[str, nn.Module], kind: str, rank: int, alpha: float) -> None:
@@ -234,24 +244,30 @@ def inject(model: PretrainedModel, layers: Mapping[str, nn.Module], kind: str, r
         parametrize.register_parametrization(layer, "weight", update.to(weight))
 
 
-def injected_parameters(model: PretrainedModel, words: Sequence[str] = ()) -> list[nn.Parameter]:
-    """Parameters of the updates and words that were added to a model."""
-    updates = _injected(model).values()
-    return [parameter for update in updates for parameter in update.parameters()] + [
-        one.vectors[word] for one in model.conditioners if one.name == "prompt" for word in words
-    ]
+def injected_parameters(
+    model: PretrainedModel, words: Sequence[str] = (), speakers: Sequence[str] = ()
+) -> list[nn.Parameter]:
+    """Parameters of the updates, words and speakers that were added to a model."""
+    updates = [parameter for update in _injected(model).values() for parameter in update.parameters()]
+    names = [_conditioner(model, "prompt").vectors[word] for word in words]
+    return updates + names + [_conditioner(model, "speaker").vector(name) for name in speakers]
 
 
-def extract(
-    model: PretrainedModel, words: Sequence[str] = ()
-) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-    """The values of `injected_parameters`: those of updates by layer, those of words by word."""
+def extract(model: PretrainedModel, words: Sequence[str] = (), speakers: Sequence[str] = ()) -> dict[str, Any]:
+    """The values of `injected_parameters`, as the fields `updates`, `words` and `speakers` of an `Adapter`."""
     updates = {
-        name: {key: value.detach().cpu().float() for key, value in update.named_parameters()}
+        name: {key: _value(value) for key, value in update.named_parameters()}
         for name, update in _injected(model).items()
     }
-    prompts = [one for one in model.conditioners if one.name == "prompt"]
-    return updates, {word: one.vectors[word].detach().cpu().float() for one in prompts for word in words}
+    return {
+        "updates": updates,
+        "words": {word: _value(_conditioner(model, "prompt").vectors[word]) for word in words},
+        "speakers": {name: _value(_conditioner(model, "speaker").vector(name)) for name in speakers},
+    }
+
+
+def _value(parameter: Tensor) -> Tensor:
+    return parameter.detach().cpu().float()
 
 
 def _injected(model: PretrainedModel) -> dict[str, nn.Module]:

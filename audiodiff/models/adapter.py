@@ -1,7 +1,8 @@
 """Adapters on disk: a folder with `adapter.json`, `adapter.safetensors` and `README.md`, nothing that can run code.
 
 An adapter changes one model, its base, which it names by a hash over the base's weights; on any other it is refused.
-It holds updates of layers (`nn.adapters.update`), new words of prompts (`conditioners.prompt`), or both.
+It holds updates of layers (`nn.adapters.update`), new words of prompts (`conditioners.prompt`), new speakers of a voice
+(`conditioners.speaker`), or several of these.
 """
 
 import hashlib
@@ -22,12 +23,12 @@ from torch import Tensor
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
 from audiodiff.nn.adapters.update import UPDATES, WeightUpdate
-from audiodiff.text.placeholder import is_placeholder
+from audiodiff.text.placeholder import is_placeholder, is_speaker
 
 FORMAT, FORMAT_VERSION = "audiodiff adapter", 1
 CONFIG, WEIGHTS = "adapter.json", "adapter.safetensors"
 MAX_TOKENS = 8  # vectors of a new word
-_WORDS = "words."  # prefix of their names among the weights
+_WORDS, _SPEAKERS = "words.", "speakers."  # prefixes of their names among the weights
 _LARGEST_CONFIG, _LARGEST_WEIGHTS = 2**20, 2**30  # bytes
 _LARGEST_RANK, _LARGEST_ALPHA = 2**16, 2.0**20
 _NOT_OURS = "choose a folder that a run with adapter= exported (runs/<recipe>/<date_time>/adapter)"
@@ -45,6 +46,7 @@ class Adapter:
         rank, alpha: of the updates.
         updates: parameters of the update of each layer, by name.
         words: vectors (N, D) of new words of prompts, such as "<my-drum>".
+        speakers: vectors (E,) of new speakers by name.
         training: training record.
         folder: that it was loaded from.
         digest: SHA-256 over both files; "" of one that was not loaded.
@@ -61,11 +63,12 @@ class Adapter:
     training: Mapping[str, Any] = field(default_factory=dict)
     folder: str = ""
     digest: str = ""
+    speakers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def numbers(self) -> int:
         """How many numbers were learned."""
         tensors = [tensor for update in self.updates.values() for tensor in update.values()]
-        return sum(tensor.numel() for tensor in (*tensors, *self.words.values()))
+        return sum(tensor.numel() for tensor in (*tensors, *self.words.values(), *self.speakers.values()))
 
     def update(self, layer: str, weight: Tensor) -> WeightUpdate:
         """The update of a layer with this weight.
@@ -88,6 +91,7 @@ class Adapter:
         """
         weights = {f"{layer}.{name}": value for layer, update in self.updates.items() for name, value in update.items()}
         weights |= {_WORDS + word: vectors for word, vectors in self.words.items()}
+        weights |= {_SPEAKERS + name: vector for name, vector in self.speakers.items()}
         encoded = serialized({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
         config = {
             "format": FORMAT,
@@ -142,12 +146,12 @@ def load(folder: str | Path) -> Adapter:
     if not belongs:
         problem = f"does not match {CONFIG} (hash of the weights differs)"
         raise UserError(folder / WEIGHTS, problem, "copy the whole folder again")
-    updates, words = _weights(folder / WEIGHTS, weight_bytes, kind)
+    updates, words, speakers = _weights(folder / WEIGHTS, weight_bytes, kind)
     digest = hashlib.sha256(config_bytes)
     digest.update(weight_bytes)
     return Adapter(
         *(base["hash"], base["type"], base["name"], kind, rank, float(alpha)),
-        *(updates, words, config.get("training", {}), str(folder), digest.hexdigest()),
+        *(updates, words, config.get("training", {}), str(folder), digest.hexdigest(), speakers),
     )
 
 
@@ -177,10 +181,12 @@ def _check_numbers(kind: str, rank: Any, alpha: Any) -> None:
         raise ValueError(f"alpha {alpha!r:.40} is out of range")
 
 
-def _weights(file: Path, content: bytes, kind: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-    """Parameters of the updates by layer, and vectors of the words."""
+def _weights(
+    file: Path, content: bytes, kind: str
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor], dict[str, Tensor]]:
+    """Parameters of the updates by layer, vectors of the words, and those of the speakers."""
     updates: dict[str, dict[str, Tensor]] = {}
-    words = {}
+    words, speakers = {}, {}
     try:
         weights = deserialized(content)
     except (SafetensorError, LookupError, ValueError) as error:  # the latter two of types of numbers unknown to torch
@@ -197,8 +203,13 @@ def _weights(file: Path, content: bytes, kind: str) -> tuple[dict[str, dict[str,
             if not is_placeholder(word) or weight.ndim != 2 or not 1 <= len(weight) <= MAX_TOKENS:
                 raise UserError(file, f"{name!r:.60} is not a word of 1 to {MAX_TOKENS} vectors", _NOT_OURS)
             words[word] = weight
+        elif name.startswith(_SPEAKERS):
+            speaker = name.removeprefix(_SPEAKERS)
+            if not is_speaker(speaker) or weight.ndim != 1:
+                raise UserError(file, f"{name!r:.60} is not a speaker with a vector", _NOT_OURS)
+            speakers[speaker] = weight
         elif layer and parameter in names:
             updates.setdefault(layer, {})[parameter] = weight
         else:
-            raise UserError(file, f"{name!r:.60} is not part of an adapter of kind {kind or 'words'}", _NOT_OURS)
-    return updates, words
+            raise UserError(file, f"{name!r:.60} is not part of an adapter of kind {kind or 'names'}", _NOT_OURS)
+    return updates, words, speakers

@@ -1,13 +1,19 @@
-"""Placeholders: new words of prompts in angle brackets, such as `<my-drum>`, which training gives a meaning."""
+"""Names that training gives a meaning: placeholders, new words of prompts such as `<my-drum>`; and new speakers."""
 
 import re
 
 PATTERN = re.compile(r"<[a-z0-9][a-z0-9_-]{0,30}>")
+_LONGEST_NAME = 80
 
 
 def is_placeholder(word: str) -> bool:
     """Whether a word is a placeholder: small letters of ASCII, digits, - and _ in angle brackets."""
     return PATTERN.fullmatch(word) is not None
+
+
+def is_speaker(name: str) -> bool:
+    """Whether a name can be a speaker's: up to 80 printable characters, without those of mixtures, "A:0.7,B:0.3"."""
+    return 0 < len(name) <= _LONGEST_NAME and name.isprintable() and name == name.strip() and not set(":,") & set(name)
 
 
 def find_placeholders(text: str) -> list[str]:

@@ -1,16 +1,18 @@
-"""Training of adapters: the base model is frozen, updates of its layers and a new word of its prompts are trained.
+"""Training of adapters: the base model is frozen; updates of its layers, a new word or a new speaker are trained.
 
-A new word (textual inversion, Gal et al. 2022, arXiv 2208.01618) begins with the vectors of a word that means the like,
-and may be trained alone or with updates of layers.
+A new word of prompts (textual inversion, Gal et al. 2022, arXiv 2208.01618) begins with the vectors of a word that
+means the like, a new speaker with the vector of another or the mean of all. Either may be trained alone, or with
+updates of layers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Le
 from torch import nn
 
+from audiodiff.data.manifest import Clip
 from audiodiff.errors import UserError
 from audiodiff.models.adapted import adaptable_layers, extract, inject, injected_parameters, weights_hash
 from audiodiff.models.adapter import MAX_TOKENS, Adapter
@@ -18,7 +20,7 @@ from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.adapters.layers import select
 from audiodiff.nn.adapters.update import largest_rank
 from audiodiff.ranges import Positive, PositiveFloat
-from audiodiff.text.placeholder import is_placeholder
+from audiodiff.text.placeholder import is_placeholder, is_speaker
 from audiodiff.text.static_embedding import normalize
 
 CARD = """# An adapter of {base}
@@ -43,16 +45,18 @@ class Adaptation:
     """What an adapter consists of.
 
     Args:
-        kind: of the updates of layers: "lora", "dora" or "loha"; None: a new word alone.
+        kind: of the updates of layers: "lora", "dora" or "loha"; None: a new word or speaker alone.
         rank: of the updates.
         alpha: strength of the updates, which are multiplied by alpha / rank; None: rank.
         layers: groups of layers, or beginnings of their names (`nn.adapters.layers`); None: all that have the rank.
         word: new word of prompts in angle brackets, such as <my-drum>; None: none.
         tokens: vectors of the word.
-        initial: text whose meaning the word begins with, such as drum; None: "sound".
+        initial: text whose meaning the word begins with, such as drum (None: "sound"); or the speaker or mixture that
+            the new speaker begins with (None: the mean of all).
+        speaker: name of a new speaker, as the data has it; None: none.
 
     Raises:
-        UserError: neither updates nor a word, or a word that is not written as one.
+        UserError: nothing to train, or a word or name that is not written as one.
     """
 
     def __init__(
@@ -64,33 +68,38 @@ class Adaptation:
         word: str | None = None,
         tokens: Annotated[Positive, Le(MAX_TOKENS)] = 4,
         initial: str | None = None,
+        speaker: str | None = None,
     ):
         self.kind, self.rank, self.alpha = kind, rank, float(rank if alpha is None else alpha)
         self.layers, self.word, self.tokens, self.initial = layers, word, tokens, initial
-        self.base, self.base_name = "", ""
-        if kind is None and word is None:
+        self.speaker, self.base, self.base_name = speaker, "", ""
+        if kind is None and word is None and speaker is None:
             raise UserError("adapter", "has nothing to train", 'set adapter.word="<my-drum>", or adapter=lora')
         if word is not None and not is_placeholder(word):
             problem = "is not a new word"
             raise UserError(f"adapter.word {word!r:.40}", problem, 'write it in small letters and < >, as "<my-drum>"')
+        if speaker is not None and not is_speaker(speaker):
+            raise UserError(
+                f"adapter.speaker {speaker!r:.40}", "is not a name", "write one such as anna, without : or ,"
+            )
 
     def record(self) -> dict[str, Any]:
         """What may not change when a run is resumed."""
-        names = ("kind", "rank", "alpha", "layers", "word", "tokens", "base")
+        names = ("kind", "rank", "alpha", "layers", "word", "tokens", "speaker", "base")
         return {name: getattr(self, name) for name in names}
 
     def inject(self, model: PretrainedModel, name: str, base: str = "") -> None:
-        """Add updates and the word to a base model, to be trained.
+        """Add updates, the word and the speaker to a base model, to be trained.
 
         Args:
             model: the base.
             name: of the base.
             base: hash of its weights, if the model has none yet, because a run that is resumed restores them; it has
-                the word already.
+                word and speaker already.
 
         Raises:
-            UserError: a rank above a layer, a filter that no layer passes, a model without prompts, or a word that it
-                knows already.
+            UserError: a rank above a layer, a filter that no layer passes, a model without prompts or speakers, or a
+                name that it knows already.
         """
         self.base, self.base_name = base or weights_hash(model), name
         if self.kind is not None:
@@ -102,6 +111,8 @@ class Adaptation:
                 raise UserError("adapter", str(error), "lower adapter.rank, or set adapter.layers") from error
         if self.word is not None and not base:
             self._learn(model, name)
+        if self.speaker is not None and not base:
+            self._add_speaker(model, name)
 
     def _chosen(self, layers: Mapping[str, nn.Module]) -> list[str]:
         """The layers of the filters; without filters, those that have the rank."""
@@ -125,31 +136,52 @@ class Adaptation:
         except ValueError as error:
             raise UserError(f"adapter.word {self.word}", str(error), "change adapter.tokens") from error
 
-    def check(self, captions: Iterable[str]) -> None:
-        """Check that training captions have the word, if there is one.
+    def _add_speaker(self, model: PretrainedModel, name: str) -> None:
+        assert self.speaker is not None
+        speakers = next((one for one in model.conditioners if one.name == "speaker"), None)
+        if speakers is None:
+            problem = f"{name} has no speakers"
+            raise UserError(f"adapter.speaker {self.speaker}", problem, "leave it out, use adapter=lora")
+        try:
+            speakers.learn(self.speaker, speakers.initial_vector(self.initial))
+        except ValueError as error:
+            fix = "leave adapter.speaker out to train updates for it, or rename yours"
+            raise UserError(f"adapter.speaker {self.speaker}", str(error), fix) from error
+
+    def check(self, clips: Sequence[Clip]) -> None:
+        """Check that training captions have the word and clips the speaker, if there is one.
 
         Raises:
             UserError: none has it.
         """
-        if self.word is not None and not any(self.word in normalize(caption) for caption in captions):
+        known = sorted({clip.speaker for clip in clips})
+        if self.speaker is not None and self.speaker not in known:
+            fix = f"set it to one of {', '.join(known)}"[:200]
+            raise UserError(f"adapter.speaker {self.speaker}", "no training clip has it", fix)
+        if self.word is not None and not any(self.word in normalize(clip.caption) for clip in clips):
             fix = f'set data.caption="{self.word}", or write it in the captions'
             raise UserError(f"adapter.word {self.word}", "no training caption has it", fix)
 
     def parameters(self, model: PretrainedModel) -> list[nn.Parameter]:
         """What is trained, of a model with this adapter."""
-        words = [] if self.word is None else [self.word]
-        return injected_parameters(model, words)
+        return injected_parameters(model, *self._names)
+
+    @property
+    def _names(self) -> tuple[list[str], list[str]]:
+        """The new words and the new speakers."""
+        return [self.word] if self.word else [], [self.speaker] if self.speaker else []
 
     def save(self, model: PretrainedModel, folder: Path, training: dict[str, Any], licenses: str) -> None:
         """Write the adapter of a model, with its training record and a card."""
-        words = [] if self.word is None else [self.word]
-        updates, vectors = extract(model, words)
         kind, rank, alpha = (self.kind, self.rank, self.alpha) if self.kind else ("", 0, 0.0)
-        adapter = Adapter(self.base, model.TYPE, self.base_name, kind, rank, alpha, updates, vectors, training)
-        parts = [f"{self.kind} of rank {self.rank} on {len(updates)} layers"] if self.kind else []
+        learned = extract(model, *self._names)
+        adapter = Adapter(self.base, model.TYPE, self.base_name, kind, rank, alpha, training=training, **learned)
+        parts = [f"{self.kind} of rank {self.rank} on {len(adapter.updates)} layers"] if self.kind else []
         parts += [f"the word `{self.word}` of {self.tokens} vectors"] if self.word else []
+        parts += [f"the speaker `{self.speaker}`"] if self.speaker else []
         verb = _VERBS.get(model.TYPE, "merge {base} --out merged").format(base=self.base_name)
         verb += f' --prompt "{self.word}"' if self.word else ""
+        verb += f' --speaker "{self.speaker}"' if self.speaker else ""
         what = " and ".join(parts)
         text = {"what": what[0].upper() + what[1:], "numbers": adapter.numbers(), "base": self.base_name, "verb": verb}
         adapter.save(folder, CARD.format(**training | text | {"licenses": licenses}))

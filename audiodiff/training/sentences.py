@@ -81,7 +81,7 @@ class SentenceData(ManifestData):
         """
         for clip in self.crops.manifest.clips:
             if clip.speaker not in speakers:
-                fix = "add it to model.speaker.speakers"
+                fix = "add it to model.speaker.speakers, or set adapter.speaker"
                 raise UserError(clip.id, f"has the speaker {clip.speaker!r}, which the model does not have", fix)
             if unknown := symbols.unknown(clip.phonemes):
                 fix = f"use the symbols {symbols.symbols}"

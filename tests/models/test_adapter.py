@@ -92,6 +92,9 @@ def write_weights(folder, weights):
         ({"unet.conv_in.sideways": torch.zeros(1)}, "is not part of an adapter of kind lora"),
         ({"words.<my drum>": torch.zeros(1, 256)}, "not a word of 1 to 8 vectors"),
         ({"words.<my-drum>": torch.zeros(9, 256)}, "not a word of 1 to 8 vectors"),
+        ({"speakers.anna": torch.zeros(2, 16)}, "not a speaker with a vector"),
+        ({"speakers.a:b": torch.zeros(16)}, "not a speaker with a vector"),
+        ({"speakers.": torch.zeros(16)}, "not a speaker with a vector"),
     ],
 )
 def test_weights_that_are_none_are_refused(saved, weights, match):

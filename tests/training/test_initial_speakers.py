@@ -12,8 +12,17 @@ from audiodiff.errors import UserError
 def test_vectors_are_carried_over_by_name():
     trained, new = Speaker(["ann", "bob"], 4), Speaker(["me", "bob"], 4)
     weight = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
-    carried = new.carry_over(trained, weight)
-    torch.testing.assert_close(carried, torch.stack([weight.mean(1), weight[:, 1]], 1))
+    carried = new.carry_over(trained, {"projection.weight": weight})
+    torch.testing.assert_close(carried["projection.weight"], torch.stack([weight.mean(1), weight[:, 1]], 1))
+
+
+def test_added_speakers_are_carried_over_too():
+    trained, new = Speaker(["ann", "bob"], 4, added=["eve"]), Speaker(["eve", "me"], 4, added=["bob"])
+    weight, eve = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).split([2, 1], 1)
+    carried = new.carry_over(trained, {"projection.weight": weight, "vectors.0": eve[:, 0]})
+    mean = torch.cat([weight, eve], 1).mean(1)
+    torch.testing.assert_close(carried["projection.weight"], torch.stack([eve[:, 0], mean], 1))
+    torch.testing.assert_close(carried["vectors.0"], weight[:, 1])
 
 
 def test_training_starts_from_a_voice_with_other_speakers(make_voice, tmp_path):
