@@ -191,7 +191,12 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     if resume and resume.stem == f"step={trainer.global_step:09d}":
         limits = "raise trainer.max_steps or trainer.max_time"
         rank_zero_warn(f"nothing left to train: {folder} is at step {trainer.global_step}; {limits}")
-    return trainer.validate(module, datamodule=data, verbose=False)[0]["validation/loss"]
+    loss = trainer.validate(module, datamodule=data, verbose=False)[0]["validation/loss"]
+    if module.forgetting.get("exceeded") and not (folder / ("adapter" if adaptation else "model")).is_dir():
+        before, after = module.forgetting["before"], module.forgetting["after"]
+        problem = f"was exceeded before anything was exported (base/loss {before:.3g}, then {after:.3g})"
+        raise UserError("callbacks.forgetting.tolerance", problem, "lower optimizer.lr or trainer.val_check_interval")
+    return loss
 
 
 def adapted(cfg: DictConfig, adaptation: "Adaptation", description: dict) -> "tuple[DiffusionModel, dict]":

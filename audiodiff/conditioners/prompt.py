@@ -89,6 +89,8 @@ class Prompt(Conditioner):
         self.vectors = nn.ParameterDict()
         if len(placeholders) != len(placeholder_tokens):
             raise ValueError("placeholders and placeholder_tokens differ in length")
+        if max(placeholder_tokens, default=0) > max_tokens:
+            raise ValueError(f"placeholder_tokens {max(placeholder_tokens)} is above max_tokens, {max_tokens}")
         for word, count in zip(placeholders, placeholder_tokens, strict=True):
             self.learn(word, torch.empty(count, _VECTOR))
 

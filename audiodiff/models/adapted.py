@@ -20,12 +20,14 @@ from torch.nn.utils import parametrize
 
 from audiodiff.errors import UserError
 from audiodiff.models.adapter import Adapter
+from audiodiff.models.onnx_network import OnnxNetwork
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.adapters.update import UPDATES
 from audiodiff.nn.convolution import is_packed, pack, share_packing
 
 ModelT = TypeVar("ModelT", bound=PretrainedModel)
 _EVERYWHERE = (-math.inf, math.inf)
+_LARGEST_CHANGE = 1000.0  # of a weight, relative to its root mean square
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,15 @@ def apply(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
         adapters: whose changes add up.
 
     Raises:
-        UserError: an adapter of another base, or one whose layers or words do not fit.
+        UserError: an exported model, an adapter of another base, or one whose layers or names do not fit, or whose
+            changes are beyond what training makes.
     """
     active = [one for one in adapters if one.scale != 0]
     if not active:
         return model
+    if isinstance(model.network, OnnxNetwork):
+        fix = "merge them first: audiodiff merge MODEL --adapter DIR --out DIR, then export that"
+        raise active[0].adapter.error("cannot be applied to an exported model, whose weights are fixed", fix)
     digest = weights_hash(model)
     for one in active:
         _check_base(one.adapter, model, digest)
@@ -139,7 +145,8 @@ def _changes(one: AppliedAdapter, layers: dict[str, nn.Module]) -> dict[str, Ten
     """Scaled changes of weights by layer.
 
     Raises:
-        UserError: a layer that the model does not have, or an update that does not fit it.
+        UserError: a layer that the model does not have, an update that does not fit it, or one so large that it would
+            be taken for an error of the model.
     """
     changes = {}
     for name in one.adapter.updates:
@@ -150,7 +157,20 @@ def _changes(one: AppliedAdapter, layers: dict[str, nn.Module]) -> dict[str, Ten
             changes[name] = one.scale * one.adapter.update(name, weight).change(weight)
         except ValueError as error:
             raise one.adapter.error(f"layer {name}: {error}"[:300], "export it again") from error
+        change, own = _rms(changes[name]), _rms(weight)
+        if not change <= _LARGEST_CHANGE * own + 1:
+            problem = f"changes weights of {own:.2g} in {name} by {change:.2g} at scale {one.scale:g}"
+            raise one.adapter.error(problem, "lower its scale, or train it with a lower optimizer.lr")
     return changes
+
+
+def _rms(weight: Tensor) -> float:
+    return float(weight.double().square().mean().sqrt())
+
+
+def changes_with_noise_level(model: PretrainedModel) -> bool:
+    """Whether the weights of a model change while it samples, since it has adapters of an interval."""
+    return any(isinstance(hook, _InForce) for hook in model.network._forward_pre_hooks.values())
 
 
 class _InForce:

@@ -9,7 +9,13 @@ from pathlib import Path
 import torch
 
 from audiodiff.errors import UserError
-from audiodiff.models.checkpoint import Checkpoint
+from audiodiff.models.checkpoint import Checkpoint, describe
+
+# Arguments of a model that its weights depend on, beside its architecture: what goes in and comes out, and the process.
+_PROCESS = (
+    *("schedule", "objective", "mel_spec", "prior", "bridge", "input_consistency", "sample_rate", "spectrum"),
+    *("symbols", "prior_mean", "normalization", "distillation"),
+)
 
 
 def blend(one: Checkpoint, other: Checkpoint, share: float, name: str | Path) -> Checkpoint:
@@ -21,12 +27,16 @@ def blend(one: Checkpoint, other: Checkpoint, share: float, name: str | Path) ->
         name: of the second, for errors.
 
     Raises:
-        UserError: a share out of range, or another type or architecture.
+        UserError: a share out of range, or another type, process or architecture.
     """
     if not 0 <= share <= 1:
         raise UserError(f"share {share:g}", "is out of range", "use 0 (the first model) to 1 (the second)")
     if one.type != other.type:
         raise UserError(name, f"is a model of type {other.type!r:.40}, not {one.type!r:.40}", "choose two of one type")
+    arguments, theirs = ({key: describe(each.arguments.get(key)) for key in _PROCESS} for each in (one, other))
+    if unlike := [key for key in _PROCESS if arguments[key] != theirs[key]]:
+        problem = f"has another {', '.join(unlike)}"
+        raise UserError(name, problem, "blend a model with what was fine-tuned from it")
     shapes, others = ({key: weight.shape for key, weight in each.weights.items()} for each in (one, other))
     if different := sorted(key for key in shapes.keys() | others.keys() if shapes.get(key) != others.get(key)):
         problem = f"has other weights, such as {different[0]}"

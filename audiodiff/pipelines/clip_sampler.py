@@ -21,8 +21,8 @@ from audiodiff.pipelines.options import SteeringOptions
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.steering import Steering, guidance_of
 
-LOWER_GUIDANCE = (
-    "lower the guidance scale (2 to 4 are usual) or weights, or use float32"  # where a guided clip is not finite
+LOWER_GUIDANCE = (  # where a guided clip is not finite
+    "lower the guidance scale (2 to 4 are usual) or weights, or the scales of adapters, or use float32"
 )
 
 

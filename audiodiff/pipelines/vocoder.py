@@ -13,7 +13,7 @@ from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
-from audiodiff.models.adapted import AppliedAdapter
+from audiodiff.models.adapted import AppliedAdapter, changes_with_noise_level
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.options import real_number, whole_number
@@ -34,7 +34,8 @@ class Vocoder(Pipeline):
 
     Args:
         compile: on a CUDA device, compile the network and replay whole sampling calls (`pipelines.compiled`): the first
-            clips of each length wait for it. Changes nothing on a CPU.
+            clips of each length wait for it. Changes nothing on a CPU, or with an adapter of an interval of noise
+            levels, since a replayed call has one set of weights.
         arguments: those of `Pipeline`, with a `VocoderModel`.
     """
 
@@ -50,7 +51,7 @@ class Vocoder(Pipeline):
         """Replace the model, and how its sampling is recorded."""
         super()._set_model(model)
         self._recorded = None
-        if self.compile and self.device.type == "cuda":
+        if self.compile and self.device.type == "cuda" and not changes_with_noise_level(self.model):
             denoiser = compiled_denoiser(self.model.denoiser)
             self._recorded = RecordedSampling(denoiser, self._context, CudaRecorder(self.device))
 

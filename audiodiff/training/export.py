@@ -91,7 +91,7 @@ def export(
     words["distillation"] = format_distillation(module.model)
     card = CARD.format(**training | asdict(text) | words)
     target = Path(folder) / ("model" if module.adaptation is None else "adapter")
-    if module.forgetting.get("exceeded") and target.is_dir():
+    if module.forgetting.get("exceeded"):
         return  # the last one that does not forget too much stays
     earlier = Path(folder) / HISTORY / f"step_{trainer.global_step:09d}"
     keeps = history is not None and training["minutes"] >= _last_saved(Path(folder)) + history

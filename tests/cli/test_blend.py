@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from audiodiff.diffusion.objective import X0
+from audiodiff.diffusion.schedules.schedule import LinearBeta
+from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.checkpoint import load
 
 
@@ -29,11 +32,16 @@ def test_weights_lie_between_those_of_both(share, folders, command, tmp_path):
 
 def test_what_cannot_be_blended_is_one_line(folders, command, model_folder, make_music, tmp_path):
     make_music(1).save_pretrained(tmp_path / "plain")
+    base = AudioModel.from_pretrained(folders / "base")
+    base.with_arguments(objective=X0()).save_pretrained(tmp_path / "x0")
+    base.with_arguments(schedule=LinearBeta(), objective=X0()).save_pretrained(tmp_path / "schedule")
     for other, share, word in (
         (folders / "tuned", "1.5", "share 1.5"),
         (folders / "tuned", "nan", "share nan"),
         (model_folder, "0.5", "type 'vocoder'"),
         (tmp_path / "plain", "0.5", "other weights, such as"),
+        (tmp_path / "x0", "0.5", "has another objective; blend a model with what was fine-tuned from it"),
+        (tmp_path / "schedule", "0.5", "has another schedule, objective;"),
     ):
         status, _, lines = command("blend", folders / "base", other, share, "--out", tmp_path / "out")
         assert status == 1 and len(lines) == 1 and word in lines[0]

@@ -135,3 +135,9 @@ def test_training_draws_a_caption_of_the_clip(prompt):
 def test_words_of_a_checkpoint_are_valid_unicode():
     with pytest.raises(ValueError, match="surrogates"):
         Prompt(16, 8, words=["low", "\ud800"])
+
+
+def test_vectors_of_placeholders_are_counted_before_memory_is_taken(monkeypatch):
+    monkeypatch.setattr(Prompt, "learn", None)
+    with pytest.raises(ValueError, match="placeholder_tokens 1000000000000 is above max_tokens, 8"):
+        Prompt(16, 16, layers=1, heads=2, max_tokens=8, placeholders=["<a>"], placeholder_tokens=[10**12])

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tiny_models import as_loaded
 from audiodiff.errors import UserError
 from audiodiff.models import adapter as adapters
 from audiodiff.models.adapted import AppliedAdapter, adaptable_layers, apply, merge, weights_hash
+from audiodiff.models.onnx_network import OnnxNetwork
 from audiodiff.nn.convolution import is_packed
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
@@ -155,6 +157,15 @@ def test_updates_that_do_not_fit_are_refused_in_one_line(base):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("scale", [0.1, 1.5])
+def test_words_are_whole_at_any_scale(scale, base):
+    """A word is a name and no change of the model: a prompt weakens it, a scale does not."""
+    vectors = torch.randn(3, 256, generator=torch.Generator().manual_seed(0))
+    one = AppliedAdapter(random_adapter(base, "", words={"<my-drum>": vectors}), scale)
+    (prompt,) = (each for each in apply(base, [one]).conditioners if each.name == "prompt")
+    assert torch.equal(prompt.vectors["<my-drum>"], vectors)
+
+
 def test_a_model_keeps_new_words_when_adapters_are_merged(base, tmp_path):
     vectors = torch.randn(3, 256, generator=torch.Generator().manual_seed(0))
     one = AppliedAdapter(random_adapter(base, "", words={"<my-drum>": vectors}))
@@ -199,3 +210,34 @@ def test_adapters_that_were_not_loaded_are_told_apart(base):
     first = pipeline.with_adapters([one])
     assert pipeline.with_adapters([one]) is first
     assert pipeline.with_adapters([other]) is not first
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_huge_changes_name_their_adapter(kind, base):
+    for size in (1e4, 1e30):
+        with pytest.raises(UserError, match=r"^adapter hostile: changes weights of .* lower its scale") as error:
+            found = random_adapter(base, kind, deviation=size)
+            apply(base, [AppliedAdapter(replace(found, folder="hostile"), 0.5)])
+        assert "\n" not in str(error.value)
+
+
+def test_an_exported_model_says_that_it_takes_no_adapters(base):
+    one = AppliedAdapter(random_adapter(base))
+    exported = copy.copy(base)
+    exported._modules = {**base._modules, "denoiser": copy.copy(base.denoiser)}
+    exported.denoiser.network = object.__new__(OnnxNetwork)
+    with pytest.raises(UserError, match=r"cannot be applied to an exported model.* audiodiff merge"):
+        apply(exported, [one])
+
+
+def test_calls_are_replayed_only_with_one_set_of_weights(tiny, monkeypatch):
+    """With an adapter of an interval weights change during a call, which a captured graph would not do."""
+    recorded = []
+    monkeypatch.setattr("audiodiff.pipelines.vocoder.CudaRecorder", recorded.append)
+    pipeline = Vocoder(tiny().requires_grad_(False), compile=True)
+    pipeline.device = torch.device("cuda")
+    found = random_adapter(pipeline.model)
+    everywhere = pipeline.with_adapters([AppliedAdapter(found)])
+    assert everywhere._recorded is not None and recorded == [torch.device("cuda")]
+    assert pipeline.with_adapters([AppliedAdapter(found, 1.0, (-5.0, 3.0))])._recorded is None
+    assert len(recorded) == 1

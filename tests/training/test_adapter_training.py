@@ -16,6 +16,7 @@ from audiodiff.models.adapted import AppliedAdapter, weights_hash
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.training.datamodule import AudioData
+from audiodiff.training.forgetting import Forgetting
 
 RATE, SAMPLES = 8000, 1600
 QUICK = (
@@ -154,12 +155,31 @@ def test_clips_of_the_base_are_mixed_in_and_show_what_is_forgotten(base, taps, t
     made = Manifest.load(kept)
     assert [clip.split for clip in made.clips] == ["train"] * 3 + ["validation"] and made.clips[0].caption == "tap"
     before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
-    words += ("trainer.val_check_interval=1", "callbacks.forgetting.tolerance=0")
-    strict = run(tmp_path / "strict", taps, 4, *words)
+    run(tmp_path / "again", taps, 1, *words)
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
-    report = json.loads((strict / "forgetting.json").read_text())
-    if report["exceeded"]:
-        assert adapter.load(strict / "adapter").training["steps"] <= report["steps"]
+
+
+FORGETFUL = ("adapter=lora", "adapter.rank=1", "data.replay=base:0", "data.replay_prompts=[tap]", "data.replay_clips=4")
+
+
+def test_the_last_export_within_the_tolerance_stays(base, taps, tmp_path, monkeypatch):
+    """The loss on clips of the base rises in the third validation: the export of the second stays, the run ends."""
+    losses = iter((1.0, 1.0, 1.04, 1.06, 1.06))
+    monkeypatch.setattr(Forgetting, "_loss", lambda *_: next(losses))
+    words = (*FORGETFUL, f"init_from={base}", "trainer.val_check_interval=1", "callbacks.forgetting.tolerance=0.05")
+    folder = run(tmp_path, taps, 9, *words)
+    report = json.loads((folder / "forgetting.json").read_text())
+    assert report == {"steps": 3, "before": 1.0, "after": 1.06, "exceeded": True}
+    training = adapter.load(folder / "adapter").training
+    assert training["steps"] == 2 and training["forgetting"] == {"before": 1.0, "after": 1.04, "exceeded": False}
+
+
+def test_nothing_beyond_the_tolerance_is_exported(base, taps, tmp_path):
+    words = (*FORGETFUL, f"init_from={base}", "optimizer.lr=1", "callbacks.forgetting.tolerance=0")
+    with pytest.raises(UserError, match="tolerance: was exceeded before anything was exported") as error:
+        run(tmp_path, taps, 3, *words)
+    assert not (tmp_path / "adapter").exists() and "\n" not in str(error.value)
+    assert json.loads((tmp_path / "forgetting.json").read_text())["exceeded"]
 
 
 def test_half_of_the_crops_are_of_the_replay(base, taps):

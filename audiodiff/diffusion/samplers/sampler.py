@@ -255,4 +255,6 @@ class NotFinite(UserError):
 def not_finite(step: str) -> NotFinite:
     """The error of a state that is not finite after a step."""
     problem = f"not finite after {step}: the network returned NaN or infinity"
-    return NotFinite("the sampled signal", problem, "use float32, or export the model again")
+    return NotFinite(
+        "the sampled signal", problem, "use float32, lower the scales of adapters, or export the model again"
+    )

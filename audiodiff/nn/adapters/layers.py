@@ -36,11 +36,13 @@ def select(names: Iterable[str], filters: Sequence[str]) -> dict[str, list[str]]
         For each filter its names, in order.
 
     Raises:
-        ValueError: a filter that nothing passes; names those that something does.
+        ValueError: a filter that nothing passes; names those that something does, if there are names at all.
     """
     names = list(names)
     found = {one: [name for name in names if _passes(name, one)] for one in filters}
     for one, passing in found.items():
+        if not passing and not names:
+            raise ValueError(f"{one!r:.60} names no layer; there is none to choose")
         if not passing:
             known = [group for group in GROUPS if any(_passes(name, group) for name in names)]
             raise ValueError(

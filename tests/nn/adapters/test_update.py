@@ -102,3 +102,5 @@ def test_layers_are_chosen_by_groups_and_by_names():
         select(names, ["levels"])
     with pytest.raises(ValueError, match=r"'unet\.u' names no layer"):
         select(names, ["unet.u"])
+    with pytest.raises(ValueError, match="'attention' names no layer; there is none to choose"):
+        select([], ["attention"])
