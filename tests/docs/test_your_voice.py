@@ -5,8 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from audiodiff import config, train
+from audiodiff.cli import build
 from audiodiff.models import adapter, checkpoint
 
 PAGE = (Path(__file__).parents[2] / "docs" / "your_voice.md").read_text()
@@ -16,7 +18,7 @@ TRAININGS = [line.removeprefix("python train.py ") for line in LINES if line.sta
 SAID = [line.removeprefix("audiodiff ") for line in LINES if line.startswith("audiodiff say")]
 NEW = "hibari/heart"  # whose sentences `debug=smoke` makes
 TINY = ("debug=smoke", "audio=speech_16k", "network.frontend.channels=160", "network.channels=[16,16]", "logger=null")
-TINY += ("network.blocks=[1,1]", "network.embedding=16", "model.encoder.channels=16", "model.encoder.text_blocks=1")
+TINY += ("network.blocks=[1,1]", "+network.embedding=16", "model.encoder.channels=16", "model.encoder.text_blocks=1")
 TINY += ("model.encoder.prosody_blocks=1", "model.encoder.frame_blocks=1", "data.corpora=hibari")
 TINY += ("trainer.max_steps=1", "trainer.max_time=null", "callbacks.samples.clips=1")
 
@@ -47,15 +49,16 @@ def test_training_commands_train(line, base, tmp_path):
         assert speakers == ("kokoro/af_heart", NEW)
 
 
-def test_what_is_trained_speaks(base, model_folder, command, tmp_path):
+def test_what_is_trained_speaks(base, model_folder, tmp_path):
     trained = run(TRAININGS[0], base, tmp_path / "run") / "adapter"
     for line in SAID:
         words = [word.replace("runs/speech_own_voice/RUN/adapter", "anna-adapter") for word in shlex.split(line)]
-        words = [word.replace("anna-adapter", str(trained)) for word in words]
+        words = [word.replace("anna-adapter", "ADAPTER") for word in words]
         words = [word.replace("anna", NEW) for word in words[:-1]] + [str(tmp_path / words[-1])]
-        status, output, lines = command(*words, "--voice", base, "--vocoder", model_folder)
-        assert status == 0, (output, lines)
-        assert (tmp_path / Path(words[-1]).name).is_file()
+        words = [word.replace("ADAPTER", str(trained)) for word in words]
+        words += ["--voice", str(base), "--vocoder", str(model_folder), "--device", "cpu"]
+        answer = CliRunner().invoke(build(), words)
+        assert answer.exit_code == 0 and Path(words[words.index("--out") + 1]).is_file(), answer.output
 
 
 def test_the_numbers_of_the_page_are_those_of_the_shipped_voice():
