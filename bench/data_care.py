@@ -34,7 +34,6 @@ EFFECTS = {
     "filters": "equalization",
     "pitch": "speed",
     "time shift": "delay",
-    "mixing": "mixing",
 }
 ROOM = "data.augmentation.room={_target_: audiodiff.data.augmentation.Room, probability: 0.5}"
 ADAPT: dict[str, tuple[str, ...]] = {
@@ -58,6 +57,7 @@ TRAIN: dict[str, tuple[str, ...]] = {
     "without duplicates": ("data.unique=true",),
     "without dropout of conditions": ("task.condition_dropout=0",),
     "augmentation=sound": ("augmentation=sound", "data.copies=4"),
+    "mixing": ("augmentation=sound", "data.copies=4", *(word for name, word in OFF.items() if name != "mixing")),
 }
 
 
