@@ -8,7 +8,7 @@ such as 1e3 for a count, is converted; other values are refused by their key.
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_type_hints
@@ -124,14 +124,22 @@ def _parameters(node: DictConfig, at: str) -> dict[str, Any]:
     return taken
 
 
+def defaults(target: Callable) -> dict[str, Any]:
+    """Default values by argument, including those passed on to parent classes; arguments without one are left out."""
+    found: dict[str, Any] = {}
+    for function in _constructors(target):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.default is not parameter.empty:
+                found.setdefault(name, parameter.default)
+    return found
+
+
 @cache
 def _signature(target: Callable) -> tuple[dict[str, Any], bool]:
     """Annotations by argument, including those passed on to parent classes; whether it takes any others."""
     taken: dict[str, Any] = {}
-    functions = [target]
-    if inspect.isclass(target):
-        functions = [vars(kind)["__init__"] for kind in target.__mro__ if "__init__" in vars(kind)]
-    for function in functions:
+    rest = False
+    for function in _constructors(target):
         parameters = inspect.signature(function).parameters
         try:
             hints = get_type_hints(function, include_extras=True)
@@ -140,9 +148,24 @@ def _signature(target: Callable) -> tuple[dict[str, Any], bool]:
         for name, parameter in parameters.items():
             if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 taken.setdefault(name, hints.get(name, Any))
-        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
-            return taken, False
-    return taken, True
+        rest = _passes_on(function)
+    return taken, rest
+
+
+def _constructors(target: Callable) -> Iterator[Callable]:
+    """A function, or the constructor of a class and those of its parents that it passes arguments on to."""
+    functions = [target]
+    if inspect.isclass(target):
+        functions = [vars(kind)["__init__"] for kind in target.__mro__ if "__init__" in vars(kind)]
+    for function in functions:
+        yield function
+        if not _passes_on(function):
+            return
+
+
+def _passes_on(function: Callable) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _check_value(node: DictConfig, name: str, key: str, kind: Any) -> None:

@@ -76,7 +76,7 @@ def main() -> None:
     for folder in arguments.data:
         manifest = Manifest.load(folder)
         if arguments.min_bandwidth is not None:
-            manifest = with_bandwidth(manifest, arguments.min_bandwidth)
+            (manifest,) = with_bandwidth([manifest], arguments.min_bandwidth)
         for rate in arguments.rates:
             settings = Settings(limit=arguments.limit, splits=tuple(arguments.split))
             evaluation = evaluate(systems, manifest, settings, rate, arguments.metrics, more)

@@ -2,7 +2,7 @@
 
 A guided denoiser takes two evaluations a step. A student learns its result as one, with the scale as one more condition
 (Meng et al., "On Distillation of Guided Diffusion Models", arXiv 2210.03142, section 3.1). A projection that starts at
-zero makes the student begin as the model that it is taught by.
+zero makes the student begin as its teacher.
 """
 
 from collections.abc import Iterable, Mapping

@@ -17,13 +17,12 @@ from audiodiff.demo.figure import spectrum_figure
 from audiodiff.demo.guide_menu import NONE, GuideMenu, order, without_idle_scale
 from audiodiff.demo.responses import HOUR, player, show_errors, stopwatch, with_warnings
 from audiodiff.demo.uploads import read_upload
-from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.options import Option, options_of
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.guidance_options import GuideModels
 from audiodiff.pipelines.options import GenerationConfig
-from audiodiff.pipelines.steering import describe_guidance
+from audiodiff.pipelines.steering import default_guidance, describe_guidance
 
 INTRODUCTION = """# audiodiff
 A diffusion model generates audio from noise in a few denoising steps. Choose the options, generate, and listen."""
@@ -135,7 +134,7 @@ class App:
         """
         model = self.generator.model
         own = {"steps": model.default_steps, "sampler": model.sampler}
-        guidance = model.guidance or GuidanceSetting()
+        guidance = default_guidance(model)
         own |= dict.fromkeys(self.menu.folders, NONE)
         own |= self.adapters.defaults
         return DEFAULTS | own | describe_guidance(guidance, model) | {"guidance_rescale": guidance.rescale}

@@ -70,7 +70,7 @@ class Distillation:
         """
         if sampler not in FIRST_ORDER:
             problem = f"combines estimates, which this model, distilled for {self.sampler}, does not allow"
-            raise UserError(f"sampler {sampler}", problem, f"choose {self.sampler}, or the model that it was taught by")
+            raise UserError(f"sampler {sampler}", problem, f"choose {self.sampler}, or use its teacher")
         counts = " or ".join(map(str, self.steps))
         if steps not in self.steps:
             warnings.warn(f"steps {steps}: the model is distilled for {counts}, quality may be worse", stacklevel=4)

@@ -87,7 +87,7 @@ class Steering:
         for name, value in given.items():
             if value:
                 problem = "guidance is distilled into this model, with its scale alone"
-                raise UserError(name, problem, "leave it out, or use the model that it was taught by")
+                raise UserError(name, problem, "leave it out, or use its teacher")
 
     def conditions(self) -> dict[str, Any]:
         """Conditions of the request that the model is conditioned on."""
@@ -180,7 +180,7 @@ def guidance_of(config: SteeringOptions, model: AudioModel) -> GuidanceSetting:
     Raises:
         UserError: a guidance scale without a condition.
     """
-    own, scale = model.guidance or GuidanceSetting(), config.guidance_scale
+    own, scale = default_guidance(model), config.guidance_scale
     if not own_conditions(config, model) and not (config.negative or "").strip():
         if scale not in (None, 1):
             flags = [option.flag_for(name) for name, option in model.condition_options().items()]
@@ -190,6 +190,12 @@ def guidance_of(config: SteeringOptions, model: AudioModel) -> GuidanceSetting:
     if (scale := own.scale if scale is None else scale) == 1 and not config.guides():
         return GuidanceSetting()
     return replace(combined(config, own), scale=scale)
+
+
+def default_guidance(model: AudioModel) -> GuidanceSetting:
+    """The guidance of a model where a request has none; the scale alone where guidance is distilled into the model."""
+    own = model.guidance or GuidanceSetting()
+    return own if guidance_condition(model.conditioners) is None else GuidanceSetting(own.scale)
 
 
 def combined(config: GuidanceOptions, own: GuidanceSetting | None) -> GuidanceSetting:

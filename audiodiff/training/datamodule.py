@@ -92,9 +92,10 @@ class ManifestData(lightning.LightningDataModule):
             UserError: nothing is prepared; names the command that prepares it.
         """
         if self._prepared is None:
-            joined = Manifest.join([self._load(number) for number in range(len(self.paths))])
-            wide = joined if self.min_bandwidth is None else with_bandwidth(joined, self.min_bandwidth)
-            self._prepared = wide if self.minutes is None else first_minutes(wide, self.minutes)
+            parts = [self._load(number) for number in range(len(self.paths))]
+            wide = parts if self.min_bandwidth is None else with_bandwidth(parts, self.min_bandwidth)
+            joined = Manifest.join(wide)
+            self._prepared = joined if self.minutes is None else first_minutes(joined, self.minutes)
         return self._prepared
 
     def _load(self, number: int) -> Manifest:

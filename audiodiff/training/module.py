@@ -44,6 +44,7 @@ class TrainingModule(lightning.LightningModule):
         started_from: training record of the model that the run was initialized from; empty for random weights.
         forgetting: loss on the base's held-out clips before and after, where it is measured.
         training_clips: path, number and hash of the training clips.
+        arguments: of task and tuning (`resume.describe_arguments`).
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class TrainingModule(lightning.LightningModule):
         self.started_from: dict = {}
         self.forgetting: dict = {}
         self.training_clips: dict = {}
+        self.arguments: dict = {}
         self._skip = False  # whether the gradients of this step are dropped, on all ranks
         model.requires_grad_(False)
         for parameter in self.trainable_parameters():

@@ -1,7 +1,8 @@
 """Check that a resumed run trains what it trained before.
 
-The meaning of weights depends on the model around them and on the data. Every checkpoint of a run records both, and
-resuming is refused where they have changed. What a run measures, or takes over from the model that it starts from, is
+The meaning of weights depends on the model around them, on the task and on the data. Every checkpoint of a run records
+all of them, and resuming is refused where they have changed; how long a run or a stage of it takes may change. What a
+run measures, or takes over from the model that it starts from, is
 restored: the average spectrum, the normalization of mels, and the time grids.
 """
 
@@ -11,21 +12,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
 
+from audiodiff import schema
 from audiodiff.errors import UserError
 from audiodiff.models.checkpoint import build, describe
 
 if TYPE_CHECKING:
     from audiodiff.training.module import TrainingModule
 
-# Arguments of a model that may change during training: its weights do not depend on them ...
+# Arguments that may change during training: the weights do not depend on them ...
 _FREE = {
     *("sampler", "guidance", "consistency", "settings", "validated", "samples"),
     *("network.gradient_checkpointing", "conditioners.prompt.words"),
+    # lengths of stages, and what is measured before the first step
+    *("task.stage_steps", "task.doubling_steps", "task.spectrum_crops", "task.normalization_clips"),
+    "task.teacher",  # `Teacher.load_state_dict` compares it
 }
 # ... or the run determines them.
 _RESTORED = {"spectrum", "normalization", "grids", "distillation"}
 _MAX_CHANGES = 5
+
+
+def describe_arguments(cfg: DictConfig) -> dict[str, Any]:
+    """Arguments of task and tuning as configured, those left out by their defaults, as JSON."""
+    task, tuning = (_plain(OmegaConf.to_container(cfg[group], resolve=True)) for group in ("task", "tuning"))
+    del task["type"], tuning["type"]
+    return {"task": task, "trainable": tuning.pop("trainable"), "tuning": tuning}
+
+
+def _plain(node: Any) -> Any:
+    """A node of a configuration, with the name of its target as its type."""
+    if isinstance(node, list | tuple):
+        return [_plain(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    values = {name: _plain(value) for name, value in node.items() if name != "_target_"}
+    if "_target_" not in node:
+        return values
+    target = get_object(node["_target_"])
+    defaults = {name: _plain(value) for name, value in schema.defaults(target).items()}
+    return {"type": target.__name__} | defaults | values
 
 
 def describe_run(module: "TrainingModule") -> dict[str, Any]:
@@ -35,6 +63,7 @@ def describe_run(module: "TrainingModule") -> dict[str, Any]:
         "type": model.TYPE,
         "model": {name: describe(getattr(model, name)) for name in model.ARGUMENTS},
         "task": type(module.task).__name__,
+        "arguments": module.arguments,
         "adapter": None if module.adaptation is None else module.adaptation.record(),
         "data": module.training_clips,
     }
@@ -71,11 +100,14 @@ def restore(run: dict[str, Any], module: "TrainingModule", folder: Path) -> None
         folder: of the run.
 
     Raises:
-        UserError: model, task or clips differ; names the differences.
+        UserError: model, task, their arguments or clips differ; names the differences.
     """
     now, model = describe_run(module), module.model
     new_run = f"or start a new run with init_from={folder / 'model'}"
-    if changes := list(_changes(_fixed_parts(run), _fixed_parts(now))):
+    changes = list(_changes(_fixed_parts(run), _fixed_parts(now)))
+    if run["task"] == now["task"]:
+        changes += _changes(run.get("arguments", {}), now["arguments"])
+    if changes:
         more = f" and {len(changes) - _MAX_CHANGES} more" if len(changes) > _MAX_CHANGES else ""
         problem = f"differs from the run (run -> now: {'; '.join(changes[:_MAX_CHANGES])}{more})"
         raise UserError(folder, problem, f"leave these unchanged, {new_run}")
@@ -118,6 +150,6 @@ def _types(value: Any) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    value = value.get("type") if isinstance(value, dict) else _types(value) or value
+    value = value.get("type", value) if isinstance(value, dict) else _types(value) or value
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -9,9 +9,11 @@ from audiodiff.conditioners.guidance import Guidance, guidance_condition
 from audiodiff.conditioners.labels import Labels
 from audiodiff.conditioners.scalars import Scalars
 from audiodiff.diffusion.guidance import ClassifierFree
+from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.pipelines.audio_generator import AudioGenerator
+from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.examples import AudioExamples
 from audiodiff.training.module import TrainingModule
@@ -40,7 +42,7 @@ BATCH = {
 }
 
 
-def test_it_begins_as_the_model_that_it_is_taught_by(make_music):
+def test_it_begins_as_its_teacher(make_music):
     model = guided(make_music)
     raw = {"labels": BATCH["labels"]}
     plain = model.embed_condition(raw).global_embedding
@@ -166,6 +168,19 @@ def test_what_it_cannot_do_is_refused_in_one_line(make_music, options, subject):
     with pytest.raises(UserError, match=subject) as caught:
         generator.generate(labels=["kick"], steps=2, **{"guidance_scale": 2} | options)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_stored_beside_the_scale_is_not_refused(make_music):
+    """Rescaling and an interval are the teacher's, which the student has learned; its sidecar can be used again."""
+    model = guided(make_music).eval()
+    torch.nn.init.normal_(guidance_condition(model.conditioners).embed.project.weight)
+    options = {"labels": ["kick"], "steps": 2, "sampler": "ddim", "seed": 1}
+    expected = AudioGenerator(model).generate(**options, guidance_scale=3)
+    stored = AudioGenerator(model.with_arguments(guidance=GuidanceSetting(3.0, 0.7, -4.0, 4.0)))
+    assert torch.equal(stored.generate(**options).samples, expected.samples)
+    record = stored.settings(GenerationConfig(steps=2, conditions={"labels": ("kick",)}))
+    given = {name: record[name] for name in ("guidance_scale", "guidance_rescale", "guidance_interval")}
+    assert torch.equal(stored.generate(**options, **given).samples, expected.samples)
 
 
 def test_it_is_saved_and_loaded(make_music, tmp_path):

@@ -60,6 +60,13 @@ def test_init_from_resume_and_objective(first, objective, tmp_path):
             ["task=few_step", "sampler=ddim"],
             "task VocoderTask -> FewStepTask",
         ),
+        (["task.stft_weight=2"], r"task.stft_weight 1.0 -> 2"),
+        (["timestep_sampling=uniform"], "task.timestep_sampling LowDiscrepancy -> Uniform"),
+        (["trainable=[norms]"], r'trainable null -> \["norms"\]'),
+        (
+            ["tuning.pull=0.1", "tuning.rates={norms: 0.5}"],
+            r'tuning.rates null -> {"norms": 0.5}; tuning.pull 0 -> 0.1',
+        ),
         (["audio=hifigan_22k", "data.sample_rate=16000"], "mel_spec.sample_rate 16000 -> 22050"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

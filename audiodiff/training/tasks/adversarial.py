@@ -154,13 +154,21 @@ class AdversarialTask(DistillationTask):
         state = self._restored
         if self._discriminator is not None and self._optimizer is not None:
             weights = {name: one.cpu().clone() for name, one in self._discriminator.trained.state_dict().items()}
-            state = {"weights": weights, "optimizer": self._optimizer.state_dict()}
+            state = {"kind": self.kind, "weights": weights, "optimizer": self._optimizer.state_dict()}
         return super().state_dict() | {"discriminator": state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the result of `state_dict`."""
+        """Restore the result of `state_dict`.
+
+        Raises:
+            UserError: the run has another discriminator, or as `Teacher.load_state_dict`.
+        """
         super().load_state_dict(state)
         self._restored = state["discriminator"]
+        kind = (self._restored or {}).get("kind", self.kind)
+        if kind != self.kind:
+            subject, problem = f"task.discriminator {self.kind}", f"the run to resume trains against {kind}"
+            raise UserError(subject, problem, f"set it to {kind}, or start a new run")
 
 
 def relativistic_loss(worse: Tensor, better: Tensor) -> Tensor:

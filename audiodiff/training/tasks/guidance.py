@@ -63,7 +63,7 @@ class GuidanceTask(DistillationTask):
             raise UserError("the model", "has no condition for the guidance scale", fix)
         if guidance.trained and not self.step:
             problem = "is distilled already into the model that the run starts from"
-            raise UserError("the guidance scale", problem, "start from the model that it was taught by")
+            raise UserError("the guidance scale", problem, "start from its teacher")
 
     def state(self, model: DiffusionModel) -> None:
         """Nothing to state: the student is a denoiser for any sampler."""

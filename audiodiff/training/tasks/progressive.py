@@ -80,7 +80,7 @@ class ProgressiveTask(DistillationTask):
         self, model: DiffusionModel, batch: dict, random: BatchRandom, gather: Callable[[Tensor], Tensor]
     ) -> None:  # type: ignore[override]
         """At the start of a stage, the student becomes the teacher."""
-        if self.stage < len(self.stage_steps) - 1 and self.step == sum(self.stage_steps[: self.stage + 1]):
+        if self.stage < len(self.stage_steps) - 1 and self.step >= sum(self.stage_steps[: self.stage + 1]):
             self.stage += 1
             self.teacher.replace(model)
             self.state(model)
