@@ -20,7 +20,7 @@ RECIPES = {
     "drums_progressive",
     *("audio_text", "autoencoder", "drums", "music_latent", "music_uncond", "noisy_classifier", "sounds"),
     *("speech_few_step", "speech_mel", "speech_mel_24k", "speech_mel_long", "speech_own_voice"),
-    *("speech_text", "super_resolution", "restoration"),
+    *("speech_text", "super_resolution", "restoration", "voice_progressive"),
 }
 GROUPS = {
     folder.name: sorted(file.stem for file in folder.glob("*.yaml"))

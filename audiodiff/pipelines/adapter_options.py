@@ -51,9 +51,7 @@ def parse_adapter(text: str) -> AdapterChoice:
         folder = found[1]
         interval = float(found[2] or "-inf"), float(found[3] or "inf")
         if not interval[0] <= interval[1]:
-            raise UserError(
-                f"adapter {text!r:.80}", "has no interval after @", "write the lower end first: DIR@-5:3"
-            )
+            raise UserError(f"adapter {text!r:.80}", "has no interval after @", "write the lower end first: DIR@-5:3")
     if found := _SCALE.fullmatch(folder):
         folder, scale = found[1], float(found[2])
         if not abs(scale) <= MAX_SCALE:
