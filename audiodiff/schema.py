@@ -124,6 +124,24 @@ def _parameters(node: DictConfig, at: str) -> dict[str, Any]:
     return taken
 
 
+def describe(cfg: DictConfig, key: str) -> Any:
+    """A component of a configuration as JSON: type names and arguments, those left out by their defaults."""
+    return _described(OmegaConf.to_container(cfg[key], resolve=True))
+
+
+def _described(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return [_described(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    values = {name: _described(value) for name, value in node.items() if name != "_target_"}
+    if "_target_" not in node:
+        return values
+    target = get_object(node["_target_"])
+    left_out = {name: _described(value) for name, value in defaults(target).items()}
+    return {"type": target.__name__} | left_out | values
+
+
 def defaults(target: Callable) -> dict[str, Any]:
     """Default values by argument, including those passed on to parent classes; arguments without one are left out."""
     found: dict[str, Any] = {}

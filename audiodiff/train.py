@@ -156,7 +156,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     from audiodiff import schema
     from audiodiff.conditioners.conditioner import without_weights
     from audiodiff.training.callbacks import newest_checkpoint
-    from audiodiff.training.resume import describe_arguments, load_description, restore
+    from audiodiff.training.resume import load_description, restore
 
     if OmegaConf.is_missing(cfg, "codec") and cfg.init_from:
         cfg.codec = cfg.init_from  # a generator of latents has its codec
@@ -180,7 +180,8 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     module = schema.build(cfg, "training", model=model, adaptation=adaptation)
     module.started_from = started_from
     module.training_clips = {"path": str(data.path), "clips": len(clips), "hash": clips.content_hash()}
-    module.arguments = describe_arguments(cfg)
+    tuning = schema.describe(cfg, "tuning")
+    module.arguments = {"task": schema.describe(cfg, "task"), "trainable": tuning.pop("trainable"), "tuning": tuning}
     if resume:
         restore(description, module, folder)
     callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]

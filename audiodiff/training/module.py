@@ -44,7 +44,7 @@ class TrainingModule(lightning.LightningModule):
         started_from: training record of the model that the run was initialized from; empty for random weights.
         forgetting: loss on the base's held-out clips before and after, where it is measured.
         training_clips: path, number and hash of the training clips.
-        arguments: of task and tuning (`resume.describe_arguments`).
+        arguments: of task and tuning as configured (`schema.describe`).
     """
 
     def __init__(

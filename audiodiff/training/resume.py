@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
 
-from audiodiff import schema
 from audiodiff.errors import UserError
 from audiodiff.models.checkpoint import build, describe
 
@@ -33,27 +30,6 @@ _FREE = {
 # ... or the run determines them.
 _RESTORED = {"spectrum", "normalization", "grids", "distillation"}
 _MAX_CHANGES = 5
-
-
-def describe_arguments(cfg: DictConfig) -> dict[str, Any]:
-    """Arguments of task and tuning as configured, those left out by their defaults, as JSON."""
-    task, tuning = (_plain(OmegaConf.to_container(cfg[group], resolve=True)) for group in ("task", "tuning"))
-    del task["type"], tuning["type"]
-    return {"task": task, "trainable": tuning.pop("trainable"), "tuning": tuning}
-
-
-def _plain(node: Any) -> Any:
-    """A node of a configuration, with the name of its target as its type."""
-    if isinstance(node, list | tuple):
-        return [_plain(one) for one in node]
-    if not isinstance(node, dict):
-        return node
-    values = {name: _plain(value) for name, value in node.items() if name != "_target_"}
-    if "_target_" not in node:
-        return values
-    target = get_object(node["_target_"])
-    defaults = {name: _plain(value) for name, value in schema.defaults(target).items()}
-    return {"type": target.__name__} | defaults | values
 
 
 def describe_run(module: "TrainingModule") -> dict[str, Any]:
