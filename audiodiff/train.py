@@ -180,8 +180,7 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     module = schema.build(cfg, "training", model=model, adaptation=adaptation)
     module.started_from = started_from
     module.training_clips = {"path": str(data.path), "clips": len(clips), "hash": clips.content_hash()}
-    tuning = schema.describe(cfg, "tuning")
-    module.arguments = {"task": schema.describe(cfg, "task"), "trainable": tuning.pop("trainable"), "tuning": tuning}
+    module.arguments = {key: schema.describe(cfg, key) for key in ("task", "tuning")}
     if resume:
         restore(description, module, folder)
     callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]

@@ -62,7 +62,7 @@ def test_init_from_resume_and_objective(first, objective, tmp_path):
         ),
         (["task.stft_weight=2"], r"task.stft_weight 1.0 -> 2"),
         (["timestep_sampling=uniform"], "task.timestep_sampling LowDiscrepancy -> Uniform"),
-        (["trainable=[norms]"], r'trainable null -> \["norms"\]'),
+        (["trainable=[norms]"], r'tuning.trainable null -> \["norms"\]'),
         (
             ["tuning.pull=0.1", "tuning.rates={norms: 0.5}"],
             r'tuning.rates null -> {"norms": 0.5}; tuning.pull 0 -> 0.1',
