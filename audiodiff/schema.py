@@ -124,9 +124,9 @@ def _parameters(node: DictConfig, at: str) -> dict[str, Any]:
     return taken
 
 
-def describe(cfg: DictConfig, key: str) -> Any:
-    """A component of a configuration as JSON: type names and arguments, those left out by their defaults."""
-    return _described(OmegaConf.to_container(cfg[key], resolve=True))
+def describe(cfg: DictConfig, *keys: str) -> dict[str, Any]:
+    """Groups of a configuration as JSON: type names and arguments, those left out by their defaults."""
+    return {key: _described(OmegaConf.to_container(cfg[key], resolve=True)) for key in keys}
 
 
 def _described(node: Any) -> Any:

@@ -178,9 +178,8 @@ def _train(cfg: DictConfig, folder: Path, overrides: Sequence[str] | None) -> fl
     if cfg.init_from and not resume and not adaptation:
         started_from = start(model, cfg.init_from)
     module = schema.build(cfg, "training", model=model, adaptation=adaptation)
-    module.started_from = started_from
+    module.started_from, module.arguments = started_from, schema.describe(cfg, "task", "tuning")
     module.training_clips = {"path": str(data.path), "clips": len(clips), "hash": clips.content_hash()}
-    module.arguments = {key: schema.describe(cfg, key) for key in ("task", "tuning")}
     if resume:
         restore(description, module, folder)
     callbacks = [callback for callback in schema.build(cfg, "callbacks").values() if callback is not None]
