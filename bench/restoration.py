@@ -71,7 +71,8 @@ def main() -> None:
                     write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     recordings = "recordings"
     if recordings not in record["rows"]:
-        record["rows"][recordings] = _score("noise", clips, [Case(clip) for clip, _ in clips], lambda c: c.signal, True)
+        row = _score("noise", clips, [Case(clip) for clip, _ in clips], lambda case: case.signal, True)
+        record["rows"][recordings] = {name: value for name, value in row.items() if "sdr" not in name}
     write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     write_text(path.with_suffix(".md"), _page(record, len(clips), arguments, restorer))
 
@@ -132,7 +133,7 @@ def _page(record: dict, clips: int, arguments: argparse.Namespace, restorer: Res
             lines += [f"## {title}", "", "| | " + " | ".join(COLUMNS[name] for name in columns) + " |"]
             lines.append("|---|" + "--:|" * len(columns))
             for name, row in rows.items():
-                cells = [_cell(name, column, row) for column in columns]
+                cells = [_cell(column, row) for column in columns]
                 shown = f"**{arguments.title}**" if name.startswith("network") else name
                 lines.append(f"| {shown} | " + " | ".join(cells) + " |")
             lines.append("")
@@ -140,8 +141,8 @@ def _page(record: dict, clips: int, arguments: argparse.Namespace, restorer: Res
     return "\n".join(lines) + "\n"
 
 
-def _cell(name: str, column: str, row: dict[str, list[float]]) -> str:
-    if column not in row or (name == "recordings" and column in ("sdr", "si_sdr")):
+def _cell(column: str, row: dict[str, list[float]]) -> str:
+    if column not in row:
         return "–"
     interval = Interval(*row[column][:3], int(row[column][3]))
     decimals = 1 if column in ("wer", "sdr", "si_sdr") else 2
