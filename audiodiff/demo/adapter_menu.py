@@ -78,9 +78,9 @@ class AdapterMenu:
 
     def _option(self, name: str) -> Option:
         one = self.adapters[name]
-        names = [f'"{word}"' for word in (*one.adapter.words, *one.adapter.speakers)]
-        knows = f" It knows {' and '.join(names)} at any other scale." if names else ""
-        text = f"Scale of the adapter, 0 disables it.{knows}"
+        adds = [f"the word {word}" for word in one.adapter.words]
+        adds += [f"the speaker {name}" for name in one.adapter.speakers]
+        text = "Scale of the adapter, 0 disables it." + (f" It adds {' and '.join(adds)}." if adds else "")
         return Option("number", text, self.titles[name], minimum=0.0, maximum=MAX_SCALE)
 
 

@@ -27,6 +27,7 @@ from audiodiff.nn.convolution import is_packed, pack, share_packing
 
 ModelT = TypeVar("ModelT", bound=PretrainedModel)
 _EVERYWHERE = (-math.inf, math.inf)
+_LARGEST_SHARE = 4  # numbers of an adapter for each of its base: those of LoHa of full rank of square layers
 _LARGEST_CHANGE = 1000.0  # of a weight, relative to its root mean square
 
 
@@ -114,6 +115,7 @@ def apply(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
     digest = weights_hash(model)
     for one in active:
         _check_base(one.adapter, model, digest)
+        _check_size(one.adapter, model)
     shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     adapted = copy.deepcopy(model, shared)
     share_packing(adapted, model)
@@ -139,6 +141,14 @@ def _check_base(adapter: Adapter, model: PretrainedModel, digest: str) -> None:
         name = adapter.base_name or "the model that it was trained on"
         problem = "was trained on another model (the hash of its base differs)"
         raise adapter.error(problem, f"use it with its base, {name!r:.80}")
+
+
+def _check_size(adapter: Adapter, model: PretrainedModel) -> None:
+    """Refuse an adapter of more numbers than updates of full rank of all layers have, whatever their kind."""
+    found, own = adapter.numbers(), sum(weight.numel() for weight in model.parameters())
+    if found > _LARGEST_SHARE * own:
+        problem = f"has {found:,} numbers, more than {_LARGEST_SHARE} for each of the {own:,} of its base"
+        raise adapter.error(problem, "train it with a lower adapter.rank")
 
 
 def _changes(one: AppliedAdapter, layers: dict[str, nn.Module]) -> dict[str, Tensor]:

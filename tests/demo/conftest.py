@@ -13,6 +13,8 @@ import torch
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
+from adapter_models import random_adapter
+
 from audiodiff.audio.io import Audio, write
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
@@ -85,6 +87,16 @@ def editor_url(uploads, make_music, tmp_path_factory):
     make_music(channels=1).save_pretrained(folder)
     with served(folder=folder) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def adapted_url(uploads, make_music, tmp_path_factory):
+    """Address of the page of a tiny untrained generator with the adapter `my-drum`, and the folder of both."""
+    root, model = tmp_path_factory.mktemp("adapted"), make_music(channels=1)
+    model.save_pretrained(root / "model")
+    random_adapter(model).save(root / "my-drum")
+    with served(folder=root / "model", adapters=[f"{root / 'my-drum'}:0.5"]) as address:
+        yield address, root
 
 
 @pytest.fixture(scope="session")

@@ -129,6 +129,27 @@ def test_music_is_chosen_made_and_heard(browser, music_url, tmp_path):
     browser.save_screenshot(str(tmp_path / "music.png"))
 
 
+def test_the_scale_of_an_adapter_is_set(browser, adapted_url, tmp_path):
+    from audiodiff.pipelines.audio_generator import AudioGenerator
+
+    url, root = adapted_url
+    browser.get(url)
+    wait(browser, lambda _: browser.find_elements("css selector", "#generate"))
+    number = browser.find_element("css selector", "input[type=number][aria-label*='my-drum']")
+    assert number.get_attribute("value") == "0.5"
+    browser.execute_script("arguments[0].scrollIntoView()", number)
+    number.clear()
+    number.send_keys("1.25\t")
+    click(browser, "Generate")
+    link = wait(browser, lambda _: browser.find_elements("css selector", "#result a[download]"))[0]
+    with urlopen(link.get_attribute("href")) as answer:
+        made, _ = soundfile.read(io.BytesIO(answer.read()))
+    expected = AudioGenerator.from_pretrained(root / "model").generate(adapters=[f"{root / 'my-drum'}:1.25"])
+    assert np.abs(made - expected.samples.numpy().ravel()).max() < 2 / 32767
+    assert "1.25" in browser.find_element("css selector", "#settings").text
+    browser.save_screenshot(str(tmp_path / "adapters.png"))
+
+
 def test_a_text_is_written_spoken_and_seen(browser, voice_url, tmp_path):
     browser.get(voice_url)
     field = wait(browser, lambda _: browser.find_elements("css selector", "#text textarea"))[0]

@@ -241,3 +241,13 @@ def test_calls_are_replayed_only_with_one_set_of_weights(tiny, monkeypatch):
     assert everywhere._recorded is not None and recorded == [torch.device("cuda")]
     assert pipeline.with_adapters([AppliedAdapter(found, 1.0, (-5.0, 3.0))])._recorded is None
     assert len(recorded) == 1
+
+
+def test_an_adapter_of_more_numbers_than_its_base_can_use_is_refused(base):
+    numbers = sum(weight.numel() for weight in base.parameters())
+    layer = "unet.conv_in"
+    for more, match in ((1, "more than 4 for each of the"), (0, "has parameters")):
+        wide = {layer: {"down": torch.zeros(1, 4 * numbers - 1 + more), "up": torch.zeros(1, 1)}}
+        with pytest.raises(UserError, match=match) as error:
+            apply(base, [AppliedAdapter(replace(random_adapter(base), updates=wide, rank=1))])
+        assert "\n" not in str(error.value)
