@@ -64,7 +64,7 @@ def drums() -> dict[str, torch.Tensor]:
 
 
 def music() -> dict[str, torch.Tensor]:
-    """Clips by `music`: one window, several windows, a loop, a variation."""
+    """Clips by `music`: one window, several windows, a loop, a tempo in several windows, a variation."""
     generator = AudioGenerator.from_pretrained("music")
     given = gliding_voice(2.0, generator.sample_rate, 110)
     given = Audio(given.samples.expand(2, -1), given.sample_rate)
@@ -72,6 +72,7 @@ def music() -> dict[str, torch.Tensor]:
         "music": clip(generator, 0),
         "music, 20 s": clip(generator, 1, seconds=20),
         "music, loop": clip(generator, 2, seconds=4, loop=True),
+        "music, 120 BPM": clip(generator, 4, seconds=14, tempo=120.0),
         "music, variation": clip(generator, 3, init_audio=given, init_noise_level=0.4),
     }
 
