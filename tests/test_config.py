@@ -76,10 +76,16 @@ def composed(tmp_path_factory):
     codec, tokens = f"data.codec={folder / 'codec'}", "+network.token_channels=192"
     guided = ["generator=drums", "data.labels=[kick]"]
     latent = ["generator=music", "data.codec=music", "data.labels=[kick]"]
-    more = {FAMILIES[2]: [codec], FAMILIES[3]: [tokens], FAMILIES[4]: [codec, tokens]}
-    more[FAMILIES[5]] = ["data.sample_rate=22050"]
-    more |= {FAMILIES[6]: [*guided, "data.sample_rate=22050", "data.channels=1"], FAMILIES[7]: latent}
-    return [config.compose([*choice, f"folder={folder}", *more.get(choice, [])]) for choice in CHOICES]
+    more = {
+        ("model=latent_audio", "network=latent"): [codec],
+        ("model=rhythmic_latent_audio", "network=latent"): [codec],
+        ("model=prompted_audio", "network=music"): [tokens],
+        ("model=prompted_latent_audio", "network=latent"): [codec, tokens],
+        ("model=audio_text", "network=audio_encoder"): ["data.sample_rate=22050"],
+        ("model=noisy_classifier", "network=classifier"): [*guided, "data.sample_rate=22050", "data.channels=1"],
+        ("model=noisy_classifier", "network=latent_classifier"): latent,
+    }
+    return [config.compose([*choice, f"folder={folder}", *more.get(choice[:2], [])]) for choice in CHOICES]
 
 
 def test_groups_are_those_of_the_design():
