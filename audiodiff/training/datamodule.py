@@ -292,7 +292,7 @@ class AudioData(ManifestData):
         Warns:
             UserWarning: recordings are shorter than a crop, or none are held out.
         """
-        self._check_mixing()
+        self._check_augmentation()
         manifest = self.manifest()
         if self.clip is None and not len(manifest.with_splits("train")):
             raise UserError(self.path, "has no clip to train on", "prepare more recordings, or set more data.labels")
@@ -316,15 +316,20 @@ class AudioData(ManifestData):
         clips = tuple(replace(clip, caption_parts=()) for clip in held_out.clips)
         self.held_out = self._crops(replace(held_out, clips=clips))
 
-    def _check_mixing(self) -> None:
-        """Refuse to mix clips where conditions speak of one of them."""
-        if self.augmentation is None or self.augmentation.mixing is None:
+    def _check_augmentation(self) -> None:
+        """Refuse to mix clips where conditions speak of one of them, and to move beats that are a condition."""
+        if self.augmentation is None:
             return
-        others = [one.name for one in self.conditioners if one.name not in ("prompt", "scalars") and not one.empty]
+        names = [one.name for one in self.conditioners if not one.empty]
+        others = [name for name in names if name not in ("prompt", "scalars")]
         others += [name for name in self.scalars if name != "seconds"]
-        if others:
+        if self.augmentation.mixing is not None and others:
             problem = f"would have {', '.join(others)} of one of two sounds"
             raise UserError("data.augmentation.mixing", problem, "set it to null")
+        if self.augmentation.delay is not None and "beats" in names:
+            raise UserError(
+                "data.augmentation.delay", "would move the beats from where they are said", "set it to null"
+            )
 
     def replayed(self) -> Manifest:
         """The clips of the replay; generated ones are kept below the folder of the data.

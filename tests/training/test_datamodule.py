@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from audiodiff.audio.io import Audio
+from audiodiff.conditioners.beats import Beats
 from audiodiff.conditioners.labels import Labels
 from audiodiff.data import bandwidth
-from audiodiff.data.augmentation import Augmentation, Equalization, Mixing, Polarity, Speed
+from audiodiff.data.augmentation import Augmentation, Delay, Equalization, Mixing, Polarity, Speed
 from audiodiff.data.captions import compose
 from audiodiff.data.corpora.tones import write_tones
 from audiodiff.data.manifest import SPLITS
@@ -218,6 +219,13 @@ def test_mixing_is_refused_where_a_condition_speaks_of_one_sound(tones):
         labeled.setup("fit")
     with pytest.raises(UserError, match=r"would have tempo of one of two sounds"):
         AudioData(tones, 16000, 2048, 4, augmentation=mixing, scalars=["seconds", "tempo"]).setup("fit")
+
+
+def test_beats_that_are_a_condition_are_not_moved(tones):
+    rhythmic = AudioData(tones, 16000, 2048, 4, augmentation=Augmentation(delay=Delay()))
+    rhythmic.conditioners = [Beats()]
+    with pytest.raises(UserError, match=r"data\.augmentation\.delay: would move the beats"):
+        rhythmic.setup("fit")
 
 
 def test_the_average_spectrum_is_that_of_the_augmented_crops(tones):
