@@ -58,6 +58,7 @@ RECIPES: dict[str, Callable[[Any], tuple[str, dict[str, Any]]] | None] = {
     "aligner": None,
     "audio_text": None,
     "noisy_classifier": None,
+    "hypernetwork": None,
     "upsampler": None,
     "restorer": None,
 }

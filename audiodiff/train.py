@@ -215,6 +215,7 @@ def adapted(cfg: DictConfig, adaptation: "Adaptation", description: dict) -> "tu
 
     from audiodiff.models import checkpoint
     from audiodiff.models.registry import MODEL_TYPES, load_model
+    from audiodiff.models.training_record import STARTED_FROM
     from audiodiff.training.tasks.distillation import DistillationTask
 
     task = get_object(cfg.task._target_)
@@ -224,6 +225,7 @@ def adapted(cfg: DictConfig, adaptation: "Adaptation", description: dict) -> "tu
     if before := description.get("adapter"):
         arguments = {name: checkpoint.build(value) for name, value in description["model"].items()}
         model = MODEL_TYPES[description["type"]](**arguments)
+        adaptation.follow(before)
         adaptation.inject(model, str(cfg.init_from), before["base"])
         return model, {}  # type: ignore[return-value]
     if not cfg.init_from:
@@ -235,7 +237,10 @@ def adapted(cfg: DictConfig, adaptation: "Adaptation", description: dict) -> "tu
         raise UserError(cfg.init_from, problem, "choose another recipe")
     model = load_model(found, cfg.init_from)
     adaptation.inject(model, str(cfg.init_from))
-    return model, found.training | {"hash": found.digest}  # type: ignore[return-value]
+    record = found.training | {"hash": found.digest}
+    if (first := adaptation.started) is not None:
+        record = {STARTED_FROM: record} | first.training | {"hash": first.digest}
+    return model, record  # type: ignore[return-value]
 
 
 def start(model: "DiffusionModel", name: str) -> dict:

@@ -18,7 +18,16 @@ from audiodiff.nn.autoencoder import Autoencoder
 RECIPES = {
     *("drums_adversarial", "drums_consistency", "drums_consistency_training", "drums_energy", "drums_guidance"),
     "drums_progressive",
-    *("audio_text", "autoencoder", "drums", "music_latent", "music_uncond", "noisy_classifier", "sounds"),
+    *(
+        "audio_text",
+        "autoencoder",
+        "drums",
+        "music_latent",
+        "music_uncond",
+        "noisy_classifier",
+        "sounds",
+        "sounds_hypernetwork",
+    ),
     *("speech_few_step", "speech_mel", "speech_mel_24k", "speech_mel_long", "speech_own_voice"),
     *("speech_text", "super_resolution", "restoration", "voice_progressive"),
 }
@@ -41,6 +50,8 @@ FAMILIES = (
     ("model=audio_text", "network=audio_encoder", "data=audio", "task=contrastive", "callbacks=audio_text"),
     ("model=noisy_classifier", "network=classifier", "data=audio", "task=classification", "callbacks=classifier"),
     ("model=noisy_classifier", "network=latent_classifier", "data=latents", "task=classification"),
+    ("model=hypernetwork", "network=hypernetwork", "data=subjects", "task=hypernetwork", "callbacks=hypernetwork"),
+    ("model=hypernetwork", "network=hypernetwork", "data=latent_subjects", "task=hypernetwork"),
     ("task=few_step", "sampler=ddim"),
     ("model=guided_audio", "network=music", "data=audio", "task=guidance", "callbacks=audio"),
     ("model=audio", "network=music", "data=audio", "task=progressive", "sampler=ddim", "lr_schedule=staged_linear"),
@@ -84,8 +95,10 @@ def composed(tmp_path_factory):
         ("model=audio_text", "network=audio_encoder"): ["data.sample_rate=22050"],
         ("model=noisy_classifier", "network=classifier"): [*guided, "data.sample_rate=22050", "data.channels=1"],
         ("model=noisy_classifier", "network=latent_classifier"): latent,
+        ("data=subjects", "task=hypernetwork"): ["generator=drums"],
+        ("data=latent_subjects", "task=hypernetwork"): ["generator=sounds"],
     }
-    return [config.compose([*choice, f"folder={folder}", *more.get(choice[:2], [])]) for choice in CHOICES]
+    return [config.compose([*choice, f"folder={folder}", *more.get(choice[:2], more.get(choice[2:4], []))]) for choice in CHOICES]
 
 
 def test_groups_are_those_of_the_design():

@@ -22,12 +22,14 @@ from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
+from audiodiff.models.hypernetwork import Hypernetwork, hash_of, layers_of, shapes_of, width_of
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.setting import Setting
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
+from audiodiff.nn.adapters.hypernetwork import HypernetworkNetwork
 from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.classifier import ClassifierNetwork
@@ -190,6 +192,32 @@ def guide_folders(make_music, make_classifier, audio_text_folder, tmp_path_facto
     make_classifier().save_pretrained(folder / "classifier")
     own = {name: folder / name for name in ("autoguidance", "classifier")}
     return own | {"embedding_guidance": audio_text_folder}
+
+
+def make_hypernetwork(base, embedder, rank: int = 2) -> Hypernetwork:
+    """A small random `Hypernetwork` of a base and an audio-text pair, by their folders."""
+    names = (base, ["network"], rank)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        width = width_of(embedder)
+        network = HypernetworkNetwork(layers_of(*names), shapes_of(*names), rank, width, 8)
+        torch.nn.init.normal_(network.head.weight, std=0.1)
+    rate = AudioModel.from_pretrained(base).sample_rate
+    return Hypernetwork(network, str(base), "audio", hash_of(base), rate, str(embedder), hash_of(embedder)).eval()
+
+
+@pytest.fixture(scope="session")
+def hypernetwork_base(make_prompted, tmp_path_factory):
+    """Checkpoint of a small base of hypernetworks, which takes prompts."""
+    folder = tmp_path_factory.mktemp("hypernetwork-base") / "base"
+    make_prompted(labels=()).save_pretrained(folder, {"licenses": ["CC0-1.0"]})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hypernetwork(hypernetwork_base, audio_text_folder):
+    """A small random `Hypernetwork` of `hypernetwork_base`."""
+    return make_hypernetwork(hypernetwork_base, audio_text_folder)
 
 
 def random_upsampler(**arguments) -> UpsamplerModel:

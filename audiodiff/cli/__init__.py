@@ -33,6 +33,7 @@ VERBS = (
     "publish",
     "export",
     "compress",
+    "adapt",
     "merge",
     "blend",
     "demo",

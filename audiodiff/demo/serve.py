@@ -15,6 +15,7 @@ from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.models.codec import Codec
+from audiodiff.models.hypernetwork import Hypernetwork
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.upsampler_model import UpsamplerModel
@@ -32,6 +33,7 @@ PAGES: dict[str, Callable[..., gr.Blocks] | None] = {
     Aligner.TYPE: None,
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,
+    Hypernetwork.TYPE: None,
     UpsamplerModel.TYPE: None,
     RestorationModel.TYPE: None,
 }

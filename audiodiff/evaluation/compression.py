@@ -195,6 +195,7 @@ COMPARISONS: dict[str, Callable[[Sequence[Version], Manifest, Settings], Table] 
     "aligner": None,
     "audio_text": None,
     "noisy_classifier": None,
+    "hypernetwork": None,
     "upsampler": None,
     "restorer": None,
 }

@@ -36,6 +36,7 @@ from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
+from audiodiff.models.hypernetwork import Hypernetwork
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.upsampler_model import UpsamplerModel
@@ -148,6 +149,7 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     Aligner.TYPE: None,
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,
+    Hypernetwork.TYPE: None,
     UpsamplerModel.TYPE: _upsampler,
     RestorationModel.TYPE: None,
 }
@@ -235,6 +237,7 @@ BENCHMARKS: dict[str, Callable[[str | Path, dict[str, Manifest], Sweep, Path], R
     Aligner.TYPE: None,
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,
+    Hypernetwork.TYPE: None,
     UpsamplerModel.TYPE: None,
     RestorationModel.TYPE: None,
 }

@@ -14,6 +14,7 @@ from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
+from audiodiff.models.hypernetwork import Hypernetwork
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.restoration_model import RestorationModel
@@ -93,6 +94,14 @@ works at {rate} Hz.
 
 Texts start from the frozen embeddings {source} (extra `prompts`), which are not part of these weights. Training
 captions have {words:,} different words."""
+
+HYPERNETWORK = """A hypernetwork: it predicts an adapter of rank {rank} of `{base}` from one or several clips of a
+sound, in one pass and without training; {parameters:,} parameters. Clips are embedded by `{embedder}`.
+
+    audiodiff adapt clip.wav more.wav --model {name} --out my-adapter
+    audiodiff generate --model {base} --prompt "a sound" --adapter my-adapter
+
+Its adapters change `{base}` with the hash {hash} and no other model."""
 
 UPSAMPLER = """A diffusion model that completes the upper band of recordings of lower sample rates, to {rate} Hz:
 {parameters:,} parameters, half precision. The band that a recording has is returned as it was.
@@ -225,6 +234,11 @@ def _describe_audio_text(model: AudioTextModel, name: str, parameters: int) -> s
     )
 
 
+def _describe_hypernetwork(model: Hypernetwork, name: str, parameters: int) -> str:
+    texts = {"base": model.base, "embedder": model.embedder, "hash": model.base_hash[:12]}
+    return HYPERNETWORK.format(name=name, parameters=parameters, rank=model.network.rank, **texts)
+
+
 def _describe_upsampler(model: UpsamplerModel, name: str, parameters: int) -> str:
     return UPSAMPLER.format(rate=model.sample_rate, name=name, parameters=parameters, steps=model.default_steps)
 
@@ -242,6 +256,7 @@ CARDS: dict[str, tuple[str | None, Callable[[PretrainedModel, str, int], str]] |
     Aligner.TYPE: None,
     AudioTextModel.TYPE: ("zero-shot-audio-classification", _describe_audio_text),
     NoisyClassifier.TYPE: None,
+    Hypernetwork.TYPE: ("text-to-audio", _describe_hypernetwork),
     UpsamplerModel.TYPE: ("audio-to-audio", _describe_upsampler),
     RestorationModel.TYPE: ("audio-to-audio", _describe_restorer),
 }

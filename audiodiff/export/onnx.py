@@ -44,6 +44,7 @@ DESCRIBED: dict[str, Callable[[Any], dict[str, Any]] | None] = {
     "audio_text": None,
     "noisy_classifier": None,
     "restorer": lambda model: {"positions_per_second": model.sample_rate},
+    "hypernetwork": None,
     "upsampler": lambda model: {"positions_per_second": model.sample_rate},
 }
 

@@ -114,7 +114,7 @@ def apply(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
         raise active[0].adapter.error("cannot be applied to an exported model, whose weights are fixed", fix)
     digest = weights_hash(model)
     for one in active:
-        _check_base(one.adapter, model, digest)
+        check_base(one.adapter, model, digest)
         _check_size(one.adapter, model)
     shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     adapted = copy.deepcopy(model, shared)
@@ -133,7 +133,12 @@ def apply(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
     return adapted
 
 
-def _check_base(adapter: Adapter, model: PretrainedModel, digest: str) -> None:
+def check_base(adapter: Adapter, model: PretrainedModel, digest: str) -> None:
+    """Check that a model, whose weights have the hash `digest`, is the base of an adapter.
+
+    Raises:
+        UserError: it is not.
+    """
     if adapter.base_type != model.TYPE:
         problem = f"is for a model of type {adapter.base_type!r:.40}, not {model.TYPE!r}"
         raise adapter.error(problem, f"use it with its base, {adapter.base_name!r:.80}")
@@ -272,6 +277,16 @@ def inject(model: PretrainedModel, layers: Mapping[str, nn.Module], kind: str, r
         except ValueError as error:
             raise ValueError(f"layer {name}: {error}") from error
         parametrize.register_parametrization(layer, "weight", update.to(weight))
+
+
+def load_injected(model: PretrainedModel, updates: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Set the parameters of the updates that were added to layers of a model.
+
+    Raises:
+        RuntimeError: names or shapes do not match.
+    """
+    for name, update in _injected(model).items():
+        update.load_state_dict(dict(updates[name]))
 
 
 def injected_parameters(

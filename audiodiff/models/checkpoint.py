@@ -53,6 +53,7 @@ from audiodiff.models.construction import construct, within
 from audiodiff.models.distillation import Distillation
 from audiodiff.models.old_names import MODELS, update_model, update_weights
 from audiodiff.models.setting import Setting
+from audiodiff.nn.adapters.hypernetwork import HypernetworkNetwork
 from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.classifier import ClassifierNetwork
@@ -80,6 +81,7 @@ TYPES: dict[str, type] = {
     "gaussian_mixtures": GaussianMixtures,
     "audio_encoder": AudioEncoder,
     "text_head": TextHead,
+    "hypernetwork_network": HypernetworkNetwork,
     "cosine": Cosine,
     "offset_cosine": OffsetCosine,
     "linear_beta": LinearBeta,

@@ -9,6 +9,7 @@ from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.checkpoint import Checkpoint
 from audiodiff.models.codec import Codec
+from audiodiff.models.hypernetwork import Hypernetwork
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.restoration_model import RestorationModel
@@ -27,6 +28,7 @@ MODEL_TYPES: dict[str, type[PretrainedModel]] = {
         NoisyClassifier,
         UpsamplerModel,
         RestorationModel,
+        Hypernetwork,
     )
 }
 

@@ -20,7 +20,8 @@ def training_stages(training: dict, part: str = "") -> list[tuple[str, dict]]:
 
 def with_adapters(training: Mapping, adapters: Sequence[Mapping]) -> dict:
     """The record of a model that adapters were merged into, with the licenses of their data."""
-    licenses = {text for record in (training, *adapters) for text in record.get("licenses", ())}
+    stages = [stage for record in (training, *adapters) for _, stage in training_stages(dict(record))]
+    licenses = {text for stage in stages for text in stage.get("licenses", ())}
     return {**training, ADAPTERS: [dict(record) for record in adapters], "licenses": sorted(licenses)}
 
 

@@ -9,6 +9,7 @@ from audiodiff.models import checkpoint
 from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.models.registry import MODEL_TYPES
+from audiodiff.pipelines.adapter_predictor import AdapterPredictor
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.pipeline import Pipeline, resolve_device
@@ -26,6 +27,7 @@ PIPELINES: dict[str, type[Pipeline] | None] = {
     "aligner": None,
     "audio_text": AudioTextEmbedder,
     "noisy_classifier": None,
+    "hypernetwork": AdapterPredictor,
     "upsampler": Upsampler,
     "restorer": Restorer,
 }

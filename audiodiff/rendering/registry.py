@@ -90,6 +90,7 @@ RENDERERS: dict[str, Callable[[Path, Request, Callable[[UserError], None]], Outc
     "aligner": None,
     "audio_text": None,
     "noisy_classifier": None,
+    "hypernetwork": None,
     "upsampler": None,
     "restorer": None,
 }

@@ -14,7 +14,16 @@ from torch import nn
 
 from audiodiff.data.manifest import Clip
 from audiodiff.errors import UserError
-from audiodiff.models.adapted import adaptable_layers, extract, inject, injected_parameters, weights_hash
+from audiodiff.models import adapter
+from audiodiff.models.adapted import (
+    adaptable_layers,
+    check_base,
+    extract,
+    inject,
+    injected_parameters,
+    load_injected,
+    weights_hash,
+)
 from audiodiff.models.adapter import MAX_TOKENS, Adapter
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.adapters.layers import select
@@ -31,6 +40,14 @@ CARD = """# An adapter of {base}
 
 Data licenses: {licenses}
 """
+_TAKEN = (
+    "kind",
+    "rank",
+    "alpha",
+    "layers",
+    "word",
+    "tokens",
+)  # of what may not change; a run that starts from an adapter has them of it
 # By model type, a command that samples with an adapter.
 _VERBS = {
     "audio": "generate --model {base}",
@@ -54,6 +71,8 @@ class Adaptation:
         initial: text whose meaning the word begins with, such as drum (None: "sound"); or the speaker or mixture that
             the new speaker begins with (None: the mean of all).
         speaker: name of a new speaker, as the data has it; None: none.
+        init_from: folder of an adapter of the same base to train further, such as one that a hypernetwork predicted;
+            kind, rank, alpha, layers, word and speaker are then those of it. None: a new one.
 
     Raises:
         UserError: nothing to train, or a word or name that is not written as one.
@@ -69,7 +88,10 @@ class Adaptation:
         tokens: Annotated[Positive, Le(MAX_TOKENS)] = 4,
         initial: str | None = None,
         speaker: str | None = None,
+        init_from: str | None = None,
     ):
+        self.init_from = init_from
+        self.started: Adapter | None = None  # the adapter of `init_from`
         self.kind, self.rank, self.alpha = kind, rank, float(rank if alpha is None else alpha)
         self.layers, self.word, self.tokens, self.initial = layers, word, tokens, initial
         self.speaker, self.base, self.base_name = speaker, "", ""
@@ -85,8 +107,7 @@ class Adaptation:
 
     def record(self) -> dict[str, Any]:
         """What may not change when a run is resumed."""
-        names = ("kind", "rank", "alpha", "layers", "word", "tokens", "speaker", "base")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*_TAKEN, "base")}
 
     def inject(self, model: PretrainedModel, name: str, base: str = "") -> None:
         """Add updates, the word and the speaker to a base model, to be trained.
@@ -98,10 +119,12 @@ class Adaptation:
                 word and speaker already.
 
         Raises:
-            UserError: a rank above a layer, a filter that no layer passes, a model without prompts or speakers, or a
-                name that it knows already.
+            UserError: a rank above a layer, a filter that no layer passes, a model without prompts or speakers, a name
+                that it knows already, or an adapter to start from that is of another base.
         """
         self.base, self.base_name = base or weights_hash(model), name
+        if self.init_from is not None and not base:
+            self._start_from(adapter.load(self.init_from), model)
         if self.kind is not None:
             layers = adaptable_layers(model)
             try:
@@ -109,10 +132,29 @@ class Adaptation:
                 inject(model, {layer: layers[layer] for layer in chosen}, self.kind, self.rank, self.alpha)
             except ValueError as error:
                 raise UserError("adapter", str(error), "lower adapter.rank, or set adapter.layers") from error
+        if self.started is not None and self.started.updates:
+            load_injected(model, self.started.updates)
         if self.word is not None and not base:
             self._learn(model, name)
         if self.speaker is not None and not base:
             self._add_speaker(model, name)
+
+    def follow(self, record: Mapping[str, Any]) -> None:
+        """Take over what a run that is resumed, and that started from an adapter, took from it (`record`)."""
+        if self.init_from is not None:
+            for name in _TAKEN:
+                setattr(self, name, record[name])
+
+    def _start_from(self, found: Adapter, model: PretrainedModel) -> None:
+        check_base(found, model, self.base)
+        if len(found.words) > 1 or len(found.speakers) > 1:
+            raise found.error("has several words or speakers", "train each of them by itself")
+        self.started = found
+        if found.kind:
+            self.kind, self.rank, self.alpha, self.layers = found.kind, found.rank, found.alpha, list(found.updates)
+        for word, vectors in found.words.items():
+            self.word, self.tokens = word, len(vectors)
+        self.speaker = next(iter(found.speakers), self.speaker)
 
     def _chosen(self, layers: Mapping[str, nn.Module]) -> list[str]:
         """The layers of the filters; without filters, those that have the rank."""
@@ -131,8 +173,12 @@ class Adaptation:
             raise UserError(f"adapter.word {self.word}", f"{name} takes no prompts", "leave it out, use adapter=lora")
         if self.word in prompt.placeholders:
             raise UserError(f"adapter.word {self.word}", f"{name} knows it already", "choose another word")
+        known = {} if self.started is None else self.started.words
         try:
-            prompt.learn(self.word, prompt.initial_vectors(self.initial or "sound", self.tokens))
+            vectors = known.get(self.word)
+            if vectors is None:
+                vectors = prompt.initial_vectors(self.initial or "sound", self.tokens)
+            prompt.learn(self.word, vectors)
         except ValueError as error:
             raise UserError(f"adapter.word {self.word}", str(error), "change adapter.tokens") from error
 
@@ -143,7 +189,8 @@ class Adaptation:
             problem = f"{name} has no speakers"
             raise UserError(f"adapter.speaker {self.speaker}", problem, "leave it out, use adapter=lora")
         try:
-            speakers.learn(self.speaker, speakers.initial_vector(self.initial))
+            vector = None if self.started is None else self.started.speakers.get(self.speaker)
+            speakers.learn(self.speaker, speakers.initial_vector(self.initial) if vector is None else vector)
         except ValueError as error:
             fix = "leave adapter.speaker out to train updates for it, or rename yours"
             raise UserError(f"adapter.speaker {self.speaker}", str(error), fix) from error
@@ -175,13 +222,13 @@ class Adaptation:
         """Write the adapter of a model, with its training record and a card."""
         kind, rank, alpha = (self.kind, self.rank, self.alpha) if self.kind else ("", 0, 0.0)
         learned = extract(model, *self._names)
-        adapter = Adapter(self.base, model.TYPE, self.base_name, kind, rank, alpha, training=training, **learned)
-        parts = [f"{self.kind} of rank {self.rank} on {len(adapter.updates)} layers"] if self.kind else []
+        trained = Adapter(self.base, model.TYPE, self.base_name, kind, rank, alpha, training=training, **learned)
+        parts = [f"{self.kind} of rank {self.rank} on {len(trained.updates)} layers"] if self.kind else []
         parts += [f"the word `{self.word}` of {self.tokens} vectors"] if self.word else []
         parts += [f"the speaker `{self.speaker}`"] if self.speaker else []
         verb = _VERBS.get(model.TYPE, "merge {base} --out merged").format(base=self.base_name)
         verb += f' --prompt "{self.word}"' if self.word else ""
         verb += f' --speaker "{self.speaker}"' if self.speaker else ""
         what = " and ".join(parts)
-        text = {"what": what[0].upper() + what[1:], "numbers": adapter.numbers(), "base": self.base_name, "verb": verb}
-        adapter.save(folder, CARD.format(**training | text | {"licenses": licenses}))
+        text = {"what": what[0].upper() + what[1:], "numbers": trained.numbers(), "base": self.base_name, "verb": verb}
+        trained.save(folder, CARD.format(**training | text | {"licenses": licenses}))

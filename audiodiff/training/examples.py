@@ -183,6 +183,7 @@ EXAMPLES: dict[str, Examples | None] = {
     "aligner": None,
     "audio_text": None,
     "noisy_classifier": None,
+    "hypernetwork": None,
     "upsampler": UpsamplerExamples(),
     "restorer": None,
 }

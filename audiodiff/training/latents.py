@@ -135,9 +135,9 @@ class LatentData(AudioData):
         assert isinstance(self.crops, LatentCrops)
         self.crops.encode_copies(codec)
 
-    def _crops(self, manifest: Manifest, **options) -> CropDataset:
+    def _crops(self, manifest: Manifest, dataset: type[CropDataset] = LatentCrops, **options) -> CropDataset:
         folder = {"latents": self.latents, "stride": self.stride, "copies": self.copies}
-        return super()._crops(manifest, LatentCrops, **folder, **options)
+        return super()._crops(manifest, dataset, **folder, **options)
 
 
 def codec_hash(found: checkpoint.Checkpoint) -> str:

@@ -122,6 +122,13 @@ def test_the_card_of_an_audio_text_embedding_tells_rendered_clips_from_synthetic
     assert "**Synthetic clips.** instruments: " in card and "voice" not in card.lower()
 
 
+def test_the_card_of_a_hypernetwork_says_what_it_adapts(tmp_path, hypernetwork):
+    clips = (Clip("sounds/0", "a.flac", 3600.0, 8000, license="MIT", caption="kick"),)
+    card = model_card(hypernetwork, "mine", [("", record())], ["MIT"], [Manifest(clips, tmp_path)], "- Young.")
+    assert "audiodiff adapt clip.wav more.wav --model mine" in card and hypernetwork.base_hash[:12] in card
+    assert "pipeline_tag: text-to-audio" in card and "rank 2" in card
+
+
 def test_the_card_of_a_prompted_generator_says_how_it_is_prompted(tmp_path, make_prompted, make_music):
     manifests = [Manifest((Clip("sounds/0", "a.flac", 3600.0, 8000, license="MIT", caption="kick"),), tmp_path)]
     card = model_card(make_prompted(labels=()), "sounds", [("", record())], ["MIT"], manifests, "- Young.")

@@ -190,3 +190,50 @@ def test_half_of_the_crops_are_of_the_replay(base, taps):
     assert sum(drawn) == pytest.approx(100, abs=12)
     assert not any(clip.id.startswith("replay/") for clip in data.held_out.manifest.clips)
     assert len(data.base_batch()["waveform"]) == 1
+
+
+def test_training_goes_on_from_an_adapter(trained, base, taps, tmp_path):
+    """Kind, rank and layers are those of the adapter; with a learning rate of zero so are its numbers."""
+    words = ("adapter=dora", f"adapter.init_from={trained / 'adapter'}", f"init_from={base}")
+    still = run(tmp_path / "still", taps, 2, *words, "optimizer.lr=1e-30")
+    before, after = (adapter.load(folder / "adapter") for folder in (trained, still))
+    assert (after.kind, after.rank, after.updates.keys()) == ("lora", 2, before.updates.keys())
+    for name, update in before.updates.items():
+        assert all(torch.equal(update[key], after.updates[name][key]) for key in update)
+    started = after.training["started_from"]
+    assert started["hash"] == before.digest and started["started_from"]["hash"] == checkpoint.load(base).digest
+
+
+def test_a_run_that_started_from_an_adapter_is_resumed_without_it(trained, base, taps, tmp_path):
+    first = tmp_path / "first"
+    shutil.copytree(trained / "adapter", first)
+    words = ("adapter=lora", f"adapter.init_from={first}", f"init_from={base}")
+    whole = run(tmp_path / "whole", taps, 4, *words)
+    shutil.copytree(whole / "checkpoints", tmp_path / "broken" / "checkpoints")
+    (tmp_path / "broken" / "checkpoints" / "step=000000004.ckpt").unlink()
+    shutil.rmtree(first)
+    broken = run(tmp_path / "broken", taps, 4, *words, "resume=last")
+    one, other = ((folder / "adapter" / "adapter.safetensors").read_bytes() for folder in (whole, broken))
+    assert one == other
+
+
+def test_a_word_is_trained_further(base, taps, tmp_path):
+    words = ("adapter=word", 'adapter.word="<my-tap>"', "adapter.tokens=2", 'data.caption="<my-tap>"')
+    first = run(tmp_path / "first", taps, 2, *words, f"init_from={base}") / "adapter"
+    words = ("adapter=lora", "adapter.rank=1", 'data.caption="<my-tap>"', f"adapter.init_from={first}")
+    second = run(tmp_path / "second", taps, 2, *words, f"init_from={base}", "optimizer.lr=1e-30") / "adapter"
+    one, other = adapter.load(first), adapter.load(second)
+    assert torch.equal(one.words["<my-tap>"], other.words["<my-tap>"])
+    assert other.updates and not one.updates
+
+
+def test_an_adapter_of_another_base_is_not_trained_further(trained, make_prompted, taps, tmp_path):
+    other = make_prompted()
+    torch.nn.init.normal_(other.network.unet.conv_out.weight)
+    other.save_pretrained(tmp_path / "other")
+    words = ("adapter=lora", f"adapter.init_from={trained / 'adapter'}", f"init_from={tmp_path / 'other'}")
+    with pytest.raises(UserError, match="was trained on another model") as error:
+        run(tmp_path / "run", taps, 2, *words)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="no such folder"):
+        run(tmp_path / "run", taps, 2, "adapter=lora", f"adapter.init_from={tmp_path / 'none'}", words[-1])

@@ -1,0 +1,100 @@
+"""`AdapterPredictor`: an adapter from reference clips in one pass, without training."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiodiff.audio.io import Audio, read
+from audiodiff.errors import UserError
+from audiodiff.models.adapter import Adapter
+from audiodiff.models.hypernetwork import Hypernetwork
+from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
+from audiodiff.pipelines.pipeline import Pipeline
+
+MIN_SECONDS = 0.05
+MAX_SECONDS = 10.0  # of a clip that are embedded, as in training
+_SILENCE_PEAK = 1e-4  # of full scale
+CARD = """# An adapter of {base}
+
+Of rank {rank}, predicted from {clips} by a hypernetwork, without training. It changes `{base}` and no other model:
+
+    audiodiff generate --model {base} --prompt "a sound" --adapter this/folder:1
+    python train.py +recipe=sounds init_from={base} adapter=lora adapter.init_from=this/folder data.path=FOLDER
+
+Data licenses of the hypernetwork: {licenses}
+"""
+
+
+class AdapterPredictor(Pipeline):
+    """Predicts adapters.
+
+    Args:
+        arguments: those of `Pipeline`, with a `Hypernetwork`.
+    """
+
+    MODEL = Hypernetwork
+    model: Hypernetwork
+
+    @cached_property
+    def embedder(self) -> AudioTextEmbedder:
+        """The audio-text pair that the hypernetwork reads.
+
+        Raises:
+            UserError: it is missing, or another one by now.
+        """
+        return AudioTextEmbedder(self.model.load_embedder(), self.device)
+
+    def predict(self, clips: Audio | str | Path | Sequence[Audio | str | Path]) -> Adapter:
+        """The adapter of what clips have in common.
+
+        Args:
+            clips: of one subject, as audio or files; of longer ones the first ten seconds count.
+
+        Raises:
+            UserError: no clips, or one that cannot be read, is silent, or shorter than `MIN_SECONDS`.
+        """
+        given = [clips] if isinstance(clips, Audio | str | os.PathLike) else list(clips)
+        if not given:
+            raise UserError("clips", "none are given", "pass at least one recording of what to sound like")
+        found = [_checked(clip, number) for number, clip in enumerate(given, 1)]
+        embedded = self.embedder.embed_audio(found).mean(0)
+        training: dict[str, Any] = {
+            "hypernetwork": self.model_hash,
+            "references": len(found),
+            "steps": 0,
+            "data": f"{len(found)} reference clip(s), by a hypernetwork",
+            **{name: self.training[name] for name in ("licenses", "synthetic") if name in self.training},
+        }
+        return self.model.adapter(torch.nn.functional.normalize(embedded, dim=0).to(self.device), training)
+
+
+def card(adapter: Adapter) -> str:
+    """The card of a predicted adapter."""
+    count = int(adapter.training["references"])
+    texts = {
+        "base": adapter.base_name,
+        "rank": adapter.rank,
+        "clips": f"{count} reference clip{'s' if count > 1 else ''}",
+        "licenses": "; ".join(adapter.training.get("licenses", ())) or "not stated",
+    }
+    return CARD.format(**texts)
+
+
+def _checked(clip: Audio | str | Path, number: int) -> Audio:
+    """A clip that can be embedded, cut to `MAX_SECONDS`."""
+    name = str(clip) if isinstance(clip, str | os.PathLike) else f"clip {number}"
+    audio = read(clip) if isinstance(clip, str | os.PathLike) else clip
+    if not isinstance(audio, Audio):
+        raise UserError(name, f"is {type(audio).__name__}", "pass Audio(samples, sample_rate), or a file")
+    samples = audio.samples[..., : round(MAX_SECONDS * audio.sample_rate)]
+    if samples.shape[-1] < MIN_SECONDS * audio.sample_rate:
+        problem = f"lasts {samples.shape[-1] / audio.sample_rate:.3f} s, at least {MIN_SECONDS} s are needed"
+        raise UserError(name, problem, "choose a longer clip")
+    if samples.abs().max() < _SILENCE_PEAK:
+        raise UserError(name, "is silent", "choose a clip with sound, or cut the silence before it")
+    return replace(audio, samples=samples)
