@@ -91,13 +91,17 @@ def _check_manifests(
 
 
 def _stated_data(record: dict) -> list[list[str]] | None:
-    """Rows of the data table of a shipped model that has this stage; None if there is none."""
+    """Rows of the data table of a shipped model that has this stage; None if there is none.
+
+    Of several the one with the fewest rows, which says the least of other stages.
+    """
+    found = []
     for name in checkpoint.shipped():
         folder = checkpoint.SHIPPED / name
         known = [one.get("manifest_hash") for _, one in training_stages(checkpoint.load(folder).training)]
         if record.get("manifest_hash") in known:
-            return data_table((folder / "README.md").read_text(encoding="utf-8"))[1]
-    return None
+            found.append(data_table((folder / "README.md").read_text(encoding="utf-8"))[1])
+    return min(found, key=len, default=None)
 
 
 def _has_data(record: dict, manifests: Sequence[Manifest]) -> bool:

@@ -18,6 +18,7 @@ import torch
 from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
+from audiodiff.models.hypernetwork import Hypernetwork
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.vocoder import Vocoder
@@ -108,6 +109,10 @@ def use(folder: Path, kind: str) -> None:
         tone = Audio(0.1 * torch.sin(torch.arange(1500) * 0.3), 16000)
         similarity = AudioTextEmbedder.from_pretrained(folder).similarity(tone, ["a kick drum", "rain"])
         assert similarity.shape == (1, 2) and similarity.isfinite().all(), "similarity"
+        return
+    elif kind == "hypernetwork":
+        model = Hypernetwork.from_pretrained(folder)
+        assert model.adapter(torch.ones(256) / 16).updates, "adapter"
         return
     else:
         generator = AudioGenerator.from_pretrained(folder)

@@ -20,12 +20,16 @@ from audiodiff.models.construction import construct
 from audiodiff.models.old_names import update_model
 from audiodiff.nn.frontends.frontend import IdentityFrontend
 from audiodiff.nn.network import Network
+from audiodiff.pipelines.adapter_predictor import AdapterPredictor
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.vocoder import Vocoder
 
 SCRIPT = Path(__file__).with_name("mutated_configs.py")
-KINDS = {"speech-16k": Vocoder, "drums": AudioGenerator, "music": AudioGenerator, "audio-text": AudioTextEmbedder}
+KINDS = {
+    **{"speech-16k": Vocoder, "drums": AudioGenerator, "music": AudioGenerator, "audio-text": AudioTextEmbedder},
+    "sounds-hypernetwork": AdapterPredictor,
+}
 MODELS = [name for name in KINDS if name in checkpoint.shipped()]
 
 
