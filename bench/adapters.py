@@ -1,10 +1,11 @@
 """What a dozen recordings teach a model, by each way to adapt it: similarity, distance, size, forgetting, variety.
 
-    python bench/adapters.py --data data/sounds-all --word footsteps --out runs/adapters --minutes 10
+    python bench/adapters.py --data data/sounds-all --word footsteps --out runs/adapters --minutes 5
 
-Of the recordings whose captions have the word, which the model must not have been trained on, twelve are trained on,
-the others are held out. Every method gets the same time. Clips are generated from the caption that was trained, and
-compared with the held-out recordings.
+Of the recordings whose captions have the word, or whose names have the text of `--pack`, twelve are trained on, the
+others are held out; the model must not have been trained on any of them. Every method gets the same processor time, so
+that what else the machine does is no part of the comparison. Clips are generated from the caption that was trained, and
+compared with the held-out recordings. Methods of a results.json that exists are kept.
 """
 
 import argparse
@@ -14,9 +15,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import timer
 
 from audiodiff import config, train
 from audiodiff.audio.io import read
@@ -25,16 +28,20 @@ from audiodiff.evaluation.clip_features import ClipFeatures
 from audiodiff.files import write_text
 from audiodiff.metrics.distribution import frechet, nearest
 from audiodiff.models.checkpoint import locate
+from audiodiff.pipelines.adapter_predictor import AdapterPredictor, card
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.seeds import clip_seeds
 
 TRAINED_ON = 12
-RARE, NEW = "zvk", "<my-sound>"
+RARE, NEW, GENERIC = "zvk", "<my-sound>", "a sound"  # the last is the caption that hypernetworks are trained with
 COMMON = ("+recipe=sounds", "data.balance=null", "data.workers=0", "logger=null", "lr_schedule.warmup_steps=10")
 REPLAY = ("data.replay=base:0.5",)
 MEASURE = ("data.replay=base:0",)
+PREDICTED = "hypernetwork"  # predicted without training
 METHODS: dict[str, tuple[str, ...]] = {
+    PREDICTED: (),
+    f"{PREDICTED} and LoRA": ("adapter=lora", "optimizer.lr=1e-3", *MEASURE),
     "LoRA": ("adapter=lora", "optimizer.lr=1e-3", *MEASURE),
     "new word": ("adapter=word", "adapter.tokens=4", "optimizer.lr=2e-2", *MEASURE),
     "DreamBooth": ("optimizer.lr=2e-4", *REPLAY),
@@ -43,10 +50,11 @@ METHODS: dict[str, tuple[str, ...]] = {
 }
 
 
-def subset(data: Path, word: str, folder: Path, caption: str) -> Manifest:
-    """The recordings whose captions have the word, every other one trained on, as a manifest of their own."""
+def subset(data: Path, word: str, folder: Path, caption: str, pack: str = "") -> Manifest:
+    """The recordings of a word or pack, every other one trained on, as a manifest of their own."""
     whole = Manifest.load(data)
-    chosen = sorted((clip for clip in whole.clips if word in clip.caption.split()), key=lambda clip: clip.id)
+    belongs = (lambda clip: pack in clip.id) if pack else (lambda clip: word in clip.caption.split())
+    chosen = sorted(filter(belongs, whole.clips), key=lambda clip: clip.id)
     trained = {clip.id for clip in chosen[::2][:TRAINED_ON]}
     clips = []
     for number, clip in enumerate(chosen):
@@ -98,21 +106,41 @@ def _embed(embedder: AudioTextEmbedder, clips: list[np.ndarray], rate: int) -> t
     return found / found.norm(dim=1, keepdim=True)
 
 
+def predict(hypernetwork: str, manifest: Manifest, folder: Path) -> dict:
+    """Predict an adapter of the recordings that are trained on; its size and time."""
+    started = time.process_time()
+    predictor = AdapterPredictor.from_pretrained(hypernetwork)
+    adapter = predictor.predict([manifest.path(clip) for clip in manifest.with_splits("train").clips])
+    adapter.save(folder, card(adapter))
+    size = (folder / "adapter.safetensors").stat().st_size
+    return {"bytes": size, "steps": 0, "processor_seconds": time.process_time() - started}
+
+
+def base_loss(manifest: Manifest, out: Path, base: str, adapter: Path | None = None) -> float:
+    """Loss on held-out clips that the base generates, of the base or with an adapter."""
+    words = ("adapter=lora", *MEASURE, f"data.path={manifest.root}", f"init_from={base}", "trainer.max_steps=1")
+    words += ("trainer.max_time=null", "callbacks.samples.clips=1", f"folder={out}", "optimizer.lr=1e-30")
+    words += () if adapter is None else (f"adapter.init_from={adapter}",)
+    train.run(config.compose([*COMMON, *words]), out)
+    return json.loads((out / "forgetting.json").read_text())["before"]
+
+
 def adapt(method: str, manifest: Manifest, out: Path, base: str, minutes: float) -> tuple[Path, dict]:
     """Train by a method; the folder of the adapter or model, and its record."""
     folder, words = out / method.replace(" ", "_"), METHODS[method]
+    if method.startswith(PREDICTED):
+        words += (f"adapter.init_from={out / PREDICTED}",)
     word = ('adapter.word="<my-sound>"',) if method == "new word" else ()
-    caption = NEW if word else f"{RARE} sound"
-    limits = (f"trainer.max_time={{seconds: {round(60 * minutes)}}}", "trainer.val_check_interval=50")
+    caption = NEW if word else GENERIC if method.startswith(PREDICTED) else f"{RARE} sound"
+    limits = (f"trainer.max_time={{seconds: {round(60 * minutes)}}}", "trainer.val_check_interval=200")
     own = (f"data.path={manifest.root}", f'data.caption="{caption}"', f"init_from={base}", f"folder={folder}")
     started = time.process_time()
     train.run(config.compose([*COMMON, *words, *word, *own, *limits]), folder)
     exported = folder / ("adapter" if "adapter=" in " ".join(words) else "model")
     record = json.loads((exported / ("adapter.json" if exported.name == "adapter" else "config.json")).read_text())
     size = sum(file.stat().st_size for file in exported.glob("*.safetensors"))
-    forgetting = record["training"]["forgetting"]
-    change = forgetting["after"] / forgetting["before"] - 1
-    figures = {"bytes": size, "steps": record["training"]["steps"], "forgetting": change}
+    loss = record["training"]["forgetting"]["after"]
+    figures = {"bytes": size, "steps": record["training"]["steps"], "base_loss": loss}
     return exported, figures | {"processor_seconds": time.process_time() - started, "caption": caption}
 
 
@@ -120,33 +148,50 @@ def main() -> None:
     """Adapt by every method, measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--word", default="footsteps")
+    parser.add_argument("--word", default="footsteps", help="of captions, and the prompt for the base")
+    parser.add_argument("--pack", default="", help="part of the names of recordings, instead of the word")
     parser.add_argument("--out", type=Path, default=Path("runs/adapters"))
     parser.add_argument("--base", default="sounds")
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--hypernetwork", help="folder of one, for the methods of it")
+    parser.add_argument("--minutes", type=float, default=5.0, help="processor time of each method")
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--suffix", default="", help="of the names of the rows, such as the minutes")
     chosen = parser.parse_args()
-    manifest = subset(chosen.data, chosen.word, chosen.out / "data", f"{RARE} sound")
+    timer.time = SimpleNamespace(monotonic=time.process_time)  # trainer.max_time is of processor time
+    manifest = subset(chosen.data, chosen.word, chosen.out / "data", f"{RARE} sound", chosen.pack)
     generator, embedder = AudioGenerator.from_pretrained(chosen.base), AudioTextEmbedder.from_pretrained("audio-text")
     rate = generator.sample_rate
     held_out, known = recordings(manifest, rate, "test", "validation"), recordings(manifest, rate, "train")
-    results = {"recordings, half": measure(held_out[::2], held_out[1::2], known, rate, embedder)}
-    results["trained on"] = measure(known, held_out, known, rate, embedder)
+    file = chosen.out / "results.json"
+    results = json.loads(file.read_text()) if file.exists() else {}
+    if "trained on" not in results:
+        results["recordings, half"] = measure(held_out[::2], held_out[1::2], known, rate, embedder)
+        results["trained on"] = measure(known, held_out, known, rate, embedder)
     size = (locate(chosen.base) / "model.safetensors").stat().st_size
     lengths = [clip.shape[-1] / rate for clip in held_out][: chosen.count]
-    clips = generate(generator, chosen.word, lengths)
-    results["base"] = measure(clips, held_out, known, rate, embedder) | {"bytes": size}
+    if "base" not in results:
+        clips = generate(generator, chosen.word, lengths)
+        loss = base_loss(manifest, chosen.out / "base", chosen.base)
+        results["base"] = measure(clips, held_out, known, rate, embedder) | {"bytes": size, "base_loss": loss}
+    if f"base, {GENERIC}" not in results:  # what the caption of hypernetworks says by itself
+        results[f"base, {GENERIC}"] = measure(generate(generator, GENERIC, lengths), held_out, known, rate, embedder)
     for method in chosen.methods:
-        exported, figures = adapt(method, manifest, chosen.out, chosen.base, chosen.minutes)
-        caption, own = figures.pop("caption"), exported.name == "model"
+        if method == PREDICTED:
+            exported, caption = chosen.out / PREDICTED, GENERIC
+            figures = predict(chosen.hypernetwork, manifest, exported)
+            figures["base_loss"] = base_loss(manifest, chosen.out / "predicted", chosen.base, exported)
+        else:
+            exported, figures = adapt(method, manifest, chosen.out, chosen.base, chosen.minutes)
+            caption = figures.pop("caption")
+        own = exported.name == "model"
         maker = AudioGenerator.from_pretrained(exported) if own else generator
-        adapters = [] if own else [exported]
-        clips = generate(maker, caption, lengths, adapters)
-        results[method] = measure(clips, held_out, known, rate, embedder) | figures
-        write_text(chosen.out / "results.json", json.dumps(results, indent=2) + "\n")
-        print(method, results[method], flush=True)
-    write_text(chosen.out / "results.json", json.dumps(results, indent=2) + "\n")
+        clips = generate(maker, caption, lengths, [] if own else [exported])
+        figures["forgetting"] = figures.pop("base_loss") / results["base"]["base_loss"] - 1
+        row = method + chosen.suffix
+        results[row] = measure(clips, held_out, known, rate, embedder) | figures
+        write_text(file, json.dumps(results, indent=2) + "\n")
+        print(row, results[row], flush=True)
     print(json.dumps(results, indent=2))
 
 
