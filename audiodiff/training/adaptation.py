@@ -40,14 +40,8 @@ CARD = """# An adapter of {base}
 
 Data licenses: {licenses}
 """
-_TAKEN = (
-    "kind",
-    "rank",
-    "alpha",
-    "layers",
-    "word",
-    "tokens",
-)  # of what may not change; a run that starts from an adapter has them of it
+# What may not change when a run is resumed, and what a run that starts from an adapter has of that.
+_TAKEN = ("kind", "rank", "alpha", "layers", "word", "tokens", "speaker")
 # By model type, a command that samples with an adapter.
 _VERBS = {
     "audio": "generate --model {base}",

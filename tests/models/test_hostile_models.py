@@ -27,7 +27,10 @@ from audiodiff.pipelines.vocoder import Vocoder
 
 SCRIPT = Path(__file__).with_name("mutated_configs.py")
 KINDS = {
-    **{"speech-16k": Vocoder, "drums": AudioGenerator, "music": AudioGenerator, "audio-text": AudioTextEmbedder},
+    "speech-16k": Vocoder,
+    "drums": AudioGenerator,
+    "music": AudioGenerator,
+    "audio-text": AudioTextEmbedder,
     "sounds-hypernetwork": AdapterPredictor,
 }
 MODELS = [name for name in KINDS if name in checkpoint.shipped()]
