@@ -98,7 +98,10 @@ def composed(tmp_path_factory):
         ("data=subjects", "task=hypernetwork"): ["generator=drums"],
         ("data=latent_subjects", "task=hypernetwork"): ["generator=sounds"],
     }
-    return [config.compose([*choice, f"folder={folder}", *more.get(choice[:2], more.get(choice[2:4], []))]) for choice in CHOICES]
+    return [
+        config.compose([*choice, f"folder={folder}", *more.get(choice[:2], more.get(choice[2:4], []))])
+        for choice in CHOICES
+    ]
 
 
 def test_groups_are_those_of_the_design():
