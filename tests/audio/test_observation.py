@@ -145,3 +145,14 @@ def test_clipping_that_was_filtered_is_found():
     clipped = 0.5 * noise(20000).clamp(-1, 1) + 1e-4 * noise(20000, seed=1)
     above, below = clip_levels(clipped)
     assert 0.49 < above < 0.5 and 0.49 < below < 0.5
+
+
+def test_tops_of_one_or_two_samples_have_the_exact_level():
+    """At a low rate no top holds three samples, so that only their number tells; the level is that of the largest."""
+    original = torch.sin(1.9 * torch.arange(4000)) * (1 + 0.1 * torch.sin(0.01 * torch.arange(4000)))
+    clipped = original.clamp(max=0.9)
+    tops = clipped == 0.9
+    assert not (tops[2:] & tops[1:-1] & tops[:-2]).any()
+    level, _ = clip_levels(clipped)
+    assert level == pytest.approx(0.9, abs=4e-5)
+    assert bool((clipped >= level)[tops].all())

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from adapter_models import random_adapter
 
 from audiodiff import config, train
 from audiodiff.audio.io import Audio, write
 from audiodiff.data.preparation import prepare
+from audiodiff.models.audio_model import AudioModel
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adapting.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
@@ -53,11 +55,20 @@ def base(drums, tmp_path_factory):
     return folder / "model"
 
 
+@pytest.fixture(scope="module")
+def adapter(base, tmp_path_factory):
+    """An adapter of the model, as one is predicted from clips."""
+    folder = tmp_path_factory.mktemp("adapter") / "my-adapter"
+    random_adapter(AudioModel.from_pretrained(base)).save(folder)
+    return folder
+
+
 @pytest.mark.parametrize("line", TRAININGS)
-def test_training_commands_train(line, drums, base, tmp_path):
+def test_training_commands_train(line, drums, base, adapter, tmp_path):
     words = [word for word in shlex.split(line) if not word.startswith("trainer.")]
     words = [word.replace("init_from=sounds", f"init_from={base}") for word in words]
     words = [re.sub(r"^data\.path=.*", f"data.path={drums}", word) for word in words]
+    words = [word.replace("init_from=my-adapter", f"init_from={adapter}") for word in words]
     words = [word.replace("adapter=lora", "adapter=lora,adapter.rank=2") for word in words]
     words = [part for word in words for part in (word.split(",") if word.startswith("adapter=") else [word])]
     overrides = [*words, *TINY, f"folder={tmp_path / 'run'}", "data.replay_clips=4"]

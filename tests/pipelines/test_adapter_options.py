@@ -41,7 +41,7 @@ def test_adapters_are_written_with_scale_and_interval(text, choice):
         ("drum:11", "use -10 to 10"),
         (":0.5", "names no folder"),
         ("", "names no folder"),
-        ("drum@3:-5", "lower log-SNR first"),
+        ("drum@3:-5", "lower end first"),
         ("drum@nan:3", "interval"),
     ],
 )

@@ -235,6 +235,7 @@ def test_weights_of_a_model_without_prompts_go_on_with_them(make_music, make_pro
 def test_guidance_of_a_request():
     class Model:
         guidance = GuidanceSetting(3.0, 0.5, -4.0)
+        conditioners = ()
 
         @staticmethod
         def condition_options():

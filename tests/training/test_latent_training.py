@@ -333,9 +333,7 @@ def test_each_copy_is_the_augmented_recording_encoded(codec, network):
     plain = LatentData(path, RATE, CROP, 2, **options)
     plain.setup("fit")
     assert any(not torch.equal(plain.crops[draw]["latents"], crops[draw]["latents"]) for draw in range(4))
-    assert all(
-        torch.equal(plain.held_out[d]["latents"], data.held_out[d]["latents"]) for d in range(len(data.held_out))
-    )
+    assert all(torch.equal(plain.held_out[draw]["latents"], data.held_out[draw]["latents"]) for draw in range(4))
 
 
 def test_copies_are_reused_by_another_seed_and_made_anew_for_another_effect(codec, monkeypatch):
