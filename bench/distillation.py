@@ -50,14 +50,17 @@ METHODS: dict[str, tuple[str, tuple[int, ...]]] = {
     "consistency training": ("drums_consistency_training", (1, 2, 4, 8)),
     "energy distance": ("drums_energy", (1, 2, 4)),
     "adversarial": ("drums_adversarial", (1, 2, 4, 8)),
+    "energy distance after progressive": ("drums_energy", (2,)),
 }
+# Methods that start from the student of so many steps of another, which is trained before.
+AFTER = {"energy distance after progressive": ("progressive", 2)}
 TEXT = """# Students of the drum model, at 1 to 8 steps
 
 `{command}`
 
 {facts}
 
-Each student was trained for {minutes} minutes of processor time of one thread ({costs}). {clips} clips per row, with
+Processor time of one thread for each student: {costs}. {clips} clips per row, with
 the labels of the {held_out} held-out recordings in turn; distances are to these recordings, in {dimensions} dimensions.
 The interval is that of the paired difference from the teacher at 16 steps (95 %). Training recordings are at {floor};
 {accuracy} of the held-out recordings are assigned to their label. The teacher takes `ddim` below four steps, where its
@@ -75,7 +78,9 @@ QUIET = ("callbacks.progress_bar=null", "+trainer.enable_progress_bar=false", "t
 
 def configuration(method: str, options: argparse.Namespace) -> list[str]:
     """Overrides of a method's run that do not depend on its length."""
-    words = [f"+recipe={METHODS[method][0]}", "init_from=drums", f"data.path={options.data}", "data.workers=0"]
+    start = student(options, *AFTER[method]) if method in AFTER else "drums"
+    words = [f"+recipe={METHODS[method][0]}", f"init_from={start}", f"data.path={options.data}", "data.workers=0"]
+    words += [f"task.steps=[{METHODS[method][1][0]}]"] if method in AFTER else []
     return [*words, "callbacks.samples.clips=2", *QUIET]
 
 
@@ -132,9 +137,10 @@ def student(options: argparse.Namespace, name: str, steps: int) -> Path:
 
 
 def cost_of(options: argparse.Namespace, name: str, method: str) -> str:
-    """What a run cost, such as "progressive 560 steps of 0.21 s"."""
+    """What a run cost, such as "progressive 560 steps of 0.21 s, 2.0 minutes"."""
     record = json.loads((options.runs / f"{name.replace(' ', '_')}.json").read_text(encoding="utf-8"))
-    return f"{method} {record['steps']} steps of {record['cost']:.2f} s"
+    minutes = record["steps"] * record["cost"] / 60
+    return f"{method} {record['steps']} steps of {record['cost']:.2f} s, {minutes:.1f} minutes"
 
 
 class Discriminant:
@@ -223,7 +229,7 @@ def score(options: argparse.Namespace) -> None:
         f"--clips {options.clips} --minutes {options.minutes:g}",
         facts=format_facts(environment.describe("cpu") | {"teacher": teacher.model_hash[:12]}),
         clips=options.clips, held_out=len(real), dimensions=axes.basis.shape[1], floor=f"{floor:.2f}",
-        accuracy=f"{100 * recordings:.0f} %", table="\n".join(lines), minutes=f"{options.minutes:g}",
+        accuracy=f"{100 * recordings:.0f} %", table="\n".join(lines),
         costs="; ".join(costs),
     )  # fmt: skip
     write_text(options.out / "distillation.md", text)
@@ -233,7 +239,7 @@ def score(options: argparse.Namespace) -> None:
 
 def draw(results: dict[tuple[str, int], float], floor: float, path: Path) -> None:
     """Frechet distance over steps, a line for each method."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(8.5, 4), layout="constrained")
     axes = figure.add_subplot()
     for method in dict.fromkeys(method for method, _ in results):
         points = sorted((steps, value) for (name, steps), value in results.items() if name == method)
@@ -244,7 +250,7 @@ def draw(results: dict[tuple[str, int], float], floor: float, path: Path) -> Non
     axes.set(xscale="log", yscale="log", xlabel="steps", ylabel="Frechet distance to held-out recordings")
     axes.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
     axes.minorticks_off()
-    axes.legend()
+    figure.legend(loc="outside right upper")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 

@@ -36,6 +36,7 @@ def test_the_commands_for_drums_train_one_after_the_other_and_generate(tmp_path)
     for number, line in enumerate(DRUMS):
         words = [word for word in shlex.split(line) if not re.match(r"trainer\.|task\.stage_steps", word)]
         resumed = "resume=last" in words
+        words += ["task.stage_steps=1"] * ("task.student_steps=2" in words)
         folder = folder if resumed else tmp_path / f"run_{number}"
         models = {"init_from=drums": tmp_path / "model", "init_from=MODEL": student}
         words = [f"init_from={models[word]}" if word in models else word for word in words]
