@@ -46,15 +46,13 @@ def test_the_commands_for_drums_train_one_after_the_other_and_generate(tmp_path)
         assert (student / "config.json").is_file()
     generations = [shlex.split(line) for line in LINES if line.startswith("audiodiff generate")]
     assert generations
-    for words in generations:
+    for number, words in enumerate(generations):
         found = "guidance" in " ".join(words)
-        guided = next(
-            tmp_path / f"run_{number}" for number, line in enumerate(DRUMS) if ("drums_guidance" in line) == found
-        )
-        changes = {"MODEL": str(guided / "model"), "kick": "low", "kicks": str(tmp_path / "kicks"), "8": "2"}
+        guided = next(tmp_path / f"run_{run}" for run, line in enumerate(DRUMS) if ("drums_guidance" in line) == found)
+        changes = {"MODEL": str(guided / "model"), "kick": "low", "kicks": str(tmp_path / f"kicks_{number}"), "8": "2"}
         done = CliRunner().invoke(build(), [changes.get(word, word) for word in words[1:]])
         assert done.exit_code == 0, done.output
-        assert len(list((tmp_path / "kicks").glob("*.wav"))) == 2
+        assert len(list((tmp_path / f"kicks_{number}").glob("*.wav"))) == 2
 
 
 @pytest.mark.slow
