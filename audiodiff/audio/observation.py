@@ -65,14 +65,12 @@ class Observation:
             sample_rate: Hz.
         """
         guess, weight = recording.clone(), torch.zeros_like(recording)
-        for row, own in enumerate(gaps):
-            for start, stop in own:
-                weight[row, start:stop] = _fade(start, stop, recording.shape[-1], sample_rate)
-            guess[row] = interpolate(recording[row], own, sample_rate)
         missing = torch.zeros_like(recording, dtype=torch.bool)
         for row, own in enumerate(gaps):
             for start, stop in own:
+                weight[row, start:stop] = _fade(start, stop, recording.shape[-1], sample_rate)
                 missing[row, start:stop] = True
+            guess[row] = interpolate(recording[row], own, sample_rate)
         lower, upper = (torch.where(missing, sign * math.inf, recording) for sign in (-1, 1))
         return cls(guess, weight, lower, upper)
 

@@ -18,6 +18,18 @@ def report_error(error: UserError) -> None:
     tqdm.write(f"error: {error}", file=sys.stderr)
 
 
+class ErrorReport:
+    """Prints the error of each file that fails, and counts them."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, error: UserError) -> None:
+        """Print and count."""
+        self.count += 1
+        report_error(error)
+
+
 @contextmanager
 def warnings_above_progress() -> Iterator[None]:
     """Print warnings as one line each."""

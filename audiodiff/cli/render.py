@@ -51,16 +51,11 @@ def render(
     ] = False,
 ) -> None:
     """Render recordings, saved mels or texts to audio. Existing files are skipped: rerun the same command to resume."""
-    from audiodiff.cli.output import print_outcome, report_error, warnings_above_progress
+    from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
     from audiodiff.models.checkpoint import locate, type_of
     from audiodiff.rendering.registry import RENDERERS, Request
 
-    failed = []
-
-    def report(error: UserError) -> None:
-        failed.append(error)
-        report_error(error)
-
+    report = ErrorReport()
     kind = type_of(locate(model))
     renderer = RENDERERS.get(kind, RENDERERS["vocoder"])  # which says what is wrong with a folder of an unknown type
     if renderer is None:
@@ -80,5 +75,5 @@ def render(
     )
     with warnings_above_progress():
         outcome = renderer(model, request, report)
-    outcome.failed = len(failed)  # with the inputs that are none
+    outcome.failed = report.count  # with the inputs that are none
     print_outcome("rendered", outcome, out)

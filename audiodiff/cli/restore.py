@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from audiodiff.cli.options import Device, Model, Precision, expand_options
-from audiodiff.errors import UserError
 from audiodiff.pipelines.restoration_options import RestorationOptions
 from audiodiff.rendering.options import WriteOptions
 
@@ -25,20 +24,15 @@ def restore(
 
     Samples that are known stay as they are. Existing files are skipped: rerun the same command to resume.
     """
-    from audiodiff.cli.output import print_outcome, report_error, warnings_above_progress
+    from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
     from audiodiff.models.onnx_export import is_export
     from audiodiff.pipelines.restorer import Restorer
     from audiodiff.rendering.inputs import find_inputs
     from audiodiff.rendering.restoration import restore
 
-    failed = []
-
-    def report(error: UserError) -> None:
-        failed.append(error)
-        report_error(error)
-
+    report = ErrorReport()
     restorer = Restorer.from_pretrained(model, device, precision, "onnx" if is_export(model) else "torch")
     with warnings_above_progress():
         outcome = restore(restorer, find_inputs(inputs, out, report), out, options, report, files)
-    outcome.failed = len(failed)  # with the inputs that are none
+    outcome.failed = report.count  # with the inputs that are none
     print_outcome("restored", outcome, out)

@@ -28,23 +28,18 @@ def upsample(
 
     Existing files are skipped: rerun the same command to resume.
     """
-    from audiodiff.cli.output import print_outcome, report_error, warnings_above_progress
+    from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
     from audiodiff.models.onnx_export import is_export
     from audiodiff.pipelines.upsampler import Upsampler
     from audiodiff.rendering.inputs import find_inputs
     from audiodiff.rendering.upsampling import upsample
 
-    failed = []
-
-    def report(error: UserError) -> None:
-        failed.append(error)
-        report_error(error)
-
+    report = ErrorReport()
     upsampler = Upsampler.from_pretrained(model, device, precision, "onnx" if is_export(model) else "torch")
     if to is not None and to != upsampler.sample_rate:
         problem = f"this model upsamples to {upsampler.sample_rate} Hz"
         raise UserError(f"--to {to}", problem, f"use --to {upsampler.sample_rate}, or another --model")
     with warnings_above_progress():
         outcome = upsample(upsampler, find_inputs(inputs, out, report), out, options, report, files)
-    outcome.failed = len(failed)  # with the inputs that are none
+    outcome.failed = report.count  # with the inputs that are none
     print_outcome("upsampled", outcome, out)

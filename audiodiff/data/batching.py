@@ -30,6 +30,11 @@ class Padded(NamedTuple):
     mask: Tensor
 
 
+def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """A batch with its tensors on a device."""
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+
+
 def pad(tensors: Sequence[Tensor]) -> Padded:
     """Pad tensors (..., T_i) with zeros to the longest."""
     lengths = torch.tensor([tensor.shape[-1] for tensor in tensors])

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from audiodiff.data.licenses import license_names, license_terms
 from audiodiff.data.manifest import Manifest
@@ -17,6 +18,7 @@ from audiodiff.models.codec import Codec
 from audiodiff.models.hypernetwork import Hypernetwork
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.pretrained_model import PretrainedModel
+from audiodiff.models.residual_model import ResidualModel
 from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
@@ -239,12 +241,8 @@ def _describe_hypernetwork(model: Hypernetwork, name: str, parameters: int) -> s
     return HYPERNETWORK.format(name=name, parameters=parameters, rank=model.network.rank, **texts)
 
 
-def _describe_upsampler(model: UpsamplerModel, name: str, parameters: int) -> str:
-    return UPSAMPLER.format(rate=model.sample_rate, name=name, parameters=parameters, steps=model.default_steps)
-
-
-def _describe_restorer(model: RestorationModel, name: str, parameters: int) -> str:
-    return RESTORER.format(rate=model.sample_rate, name=name, parameters=parameters, steps=model.default_steps)
+def _describe_residual(text: str, model: ResidualModel, name: str, parameters: int) -> str:
+    return text.format(rate=model.sample_rate, name=name, parameters=parameters, steps=model.default_steps)
 
 
 # By model type, the task by the hub's name (None: the model's own) and the description; None: not published by itself.
@@ -257,8 +255,8 @@ CARDS: dict[str, tuple[str | None, Callable[[PretrainedModel, str, int], str]] |
     AudioTextModel.TYPE: ("zero-shot-audio-classification", _describe_audio_text),
     NoisyClassifier.TYPE: None,
     Hypernetwork.TYPE: ("text-to-audio", _describe_hypernetwork),
-    UpsamplerModel.TYPE: ("audio-to-audio", _describe_upsampler),
-    RestorationModel.TYPE: ("audio-to-audio", _describe_restorer),
+    UpsamplerModel.TYPE: ("audio-to-audio", partial(_describe_residual, UPSAMPLER)),
+    RestorationModel.TYPE: ("audio-to-audio", partial(_describe_residual, RESTORER)),
 }
 
 

@@ -24,6 +24,8 @@ from audiodiff.nn.adapters.layers import select
 from audiodiff.nn.adapters.update import largest_rank
 from audiodiff.ranges import Positive
 
+MAX_SECONDS = 10  # of a reference clip that are embedded
+
 
 class Hypernetwork(PretrainedModel):
     """Embeddings of clips to adapters.
@@ -100,6 +102,11 @@ class Hypernetwork(PretrainedModel):
         return Adapter(*names, "lora", rank, float(rank), updates, training=training or {})
 
 
+def mean_embedding(embeddings: Tensor) -> Tensor:
+    """The unit vector (E,) of what clips have in common, of the unit vectors (N, E) of each."""
+    return torch.nn.functional.normalize(embeddings.mean(0), dim=0)
+
+
 @cache
 def _loaded(folder: str) -> tuple[PretrainedModel, str]:
     """A model and the hash of its weights, for a configuration that reads several things of it."""
@@ -147,12 +154,15 @@ def _chosen(folder: str, groups: tuple[str, ...], rank: int) -> dict[str, list[i
     model, _ = _loaded(folder)
     if not isinstance(model, AudioModel):
         raise UserError(folder, f"is a model of type {model.TYPE}", "set generator to an audio generator")
-    layers = {name: list(cast(Tensor, layer.weight).shape) for name, layer in adaptable_layers(model).items()}
     own = {id(module) for module in model.network.modules()}
-    inside = [name for name, layer in adaptable_layers(model).items() if id(layer) in own]
+    inside = {
+        name: list(cast(Tensor, layer.weight).shape)
+        for name, layer in adaptable_layers(model).items()
+        if id(layer) in own
+    }
     try:
         passing = select(inside, groups)
     except ValueError as error:
         raise UserError("the layers of a hypernetwork", str(error), "set network.layers.groups=[network]") from error
     wanted = {name for names in passing.values() for name in names}
-    return {name: layers[name] for name in inside if name in wanted and largest_rank(layers[name]) >= rank}
+    return {name: shape for name, shape in inside.items() if name in wanted and largest_rank(shape) >= rank}

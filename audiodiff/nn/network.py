@@ -55,11 +55,8 @@ class Network(nn.Module):
             raise ValueError(f"a network predicts at least one signal, got num_outputs = {num_outputs}")
         self.frontend, self.condition, self.condition_hop = frontend, condition, condition_hop
         self.channels, self.blocks, self.dilation_cycle = list(channels), list(blocks), dilation_cycle
-        self.embedding, self.num_outputs, self.gradient_checkpointing = (
-            embedding,
-            int(num_outputs),
-            gradient_checkpointing,
-        )
+        self.embedding, self.num_outputs = embedding, int(num_outputs)
+        self.gradient_checkpointing = gradient_checkpointing
         self.attention_levels, self.attention_heads = attention_levels, attention_heads
         self.token_channels, self.block, self.fold = token_channels, block, fold
         self.unet = UNet1d(

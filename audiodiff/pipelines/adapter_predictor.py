@@ -7,17 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from audiodiff.audio.io import Audio, read
 from audiodiff.errors import UserError
 from audiodiff.models.adapter import Adapter
-from audiodiff.models.hypernetwork import Hypernetwork
+from audiodiff.models.hypernetwork import MAX_SECONDS, Hypernetwork, mean_embedding
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.pipeline import Pipeline
 
 MIN_SECONDS = 0.05
-MAX_SECONDS = 10.0  # of a clip that are embedded, as in training
 _SILENCE_PEAK = 1e-4  # of full scale
 CARD = """# An adapter of {base}
 
@@ -62,7 +59,7 @@ class AdapterPredictor(Pipeline):
         if not given:
             raise UserError("clips", "none are given", "pass at least one recording of what to sound like")
         found = [_checked(clip, number) for number, clip in enumerate(given, 1)]
-        embedded = self.embedder.embed_audio(found).mean(0)
+        embedding = mean_embedding(self.embedder.embed_audio(found)).to(self.device)
         training: dict[str, Any] = {
             "hypernetwork": self.model_hash,
             "references": len(found),
@@ -70,7 +67,7 @@ class AdapterPredictor(Pipeline):
             "data": f"{len(found)} reference clip(s), by a hypernetwork",
             **{name: self.training[name] for name in ("licenses", "synthetic") if name in self.training},
         }
-        return self.model.adapter(torch.nn.functional.normalize(embedded, dim=0).to(self.device), training)
+        return self.model.adapter(embedding, training)
 
 
 def card(adapter: Adapter) -> str:

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -13,26 +12,23 @@ from torch import Tensor
 from audiodiff.audio.clipping import clip_levels
 from audiodiff.audio.io import Audio, resample
 from audiodiff.audio.observation import Observation
-from audiodiff.diffusion.noise import batch_noise, stable_hash, step_noise
-from audiodiff.diffusion.samplers import presets
-from audiodiff.diffusion.samplers.sampler import NotFinite
+from audiodiff.diffusion.noise import stable_hash
 from audiodiff.errors import UserError
 from audiodiff.models.adapted import AppliedAdapter
 from audiodiff.models.restoration_model import RestorationModel
-from audiodiff.pipelines import memory, seeds
+from audiodiff.pipelines import seeds
 from audiodiff.pipelines.edit_options import parse_interval
 from audiodiff.pipelines.options import check_audio
-from audiodiff.pipelines.pipeline import Pipeline, Progress
+from audiodiff.pipelines.pipeline import Progress
+from audiodiff.pipelines.residual_pipeline import CHUNK_SECONDS, MIN_SECONDS, ResidualPipeline, check_finite
 from audiodiff.pipelines.restoration_options import RestorationOptions
 
-CHUNK_SECONDS = 10.0
-MIN_SECONDS = 0.02
 LONGEST_GAP = "longest_gap"  # key of the training record: seconds
 PEAK = 0.7  # that the model's input is scaled to
 _GAIN_SECONDS = 0.02  # time constant of the gain above the model's band
 
 
-class Restorer(Pipeline):
+class Restorer(ResidualPipeline):
     """Recordings in, restored recordings at their own sample rate out.
 
     First clipped peaks are restored, then gaps are filled, then noise is removed, each where it is asked for.
@@ -44,7 +40,7 @@ class Restorer(Pipeline):
     all samples around them that matter, so the output does not depend on them, up to rounding.
 
     Args:
-        arguments: those of `Pipeline`, with a `RestorationModel`.
+        arguments: those of `ResidualPipeline`, with a `RestorationModel`.
     """
 
     MODEL = RestorationModel
@@ -139,17 +135,6 @@ class Restorer(Pipeline):
             rows = adapted._attenuate_above(rows, restored, rate) if stage == "denoise" else restored
         return Audio(rows.reshape(audio.samples.shape), rate)
 
-    def with_defaults(self, options: RestorationOptions) -> RestorationOptions:
-        """Options with the model's steps and sampler where they are None.
-
-        Raises:
-            UserError: the sampler is unknown or needs more steps.
-        """
-        steps = self.model.default_steps if options.steps is None else options.steps
-        sampler = options.sampler or self.model.sampler
-        presets.build(sampler, steps)
-        return replace(options, steps=steps, sampler=sampler)
-
     def _gaps(self, options: RestorationOptions, samples: int, rate: int, name: str) -> list[tuple[int, int]]:
         """Gaps in samples, in order, overlapping ones joined."""
         found: list[tuple[int, int]] = []
@@ -193,11 +178,7 @@ class Restorer(Pipeline):
         place = torch.arange(guess.shape[-1]).mul(rate / own).round().long().clamp(max=samples - 1)
         inputs = torch.stack([guess * scale, observation.free[:, place], observation.saturation[:, place]])
         needed = observation.weight.any(0)[place]
-        grid, around = self.model.network.grid, self.model.receptive_field
-        chunk, margin = guess.shape[-1], 0
-        if around is not None:
-            chunk = max(round(chunk_seconds * own / grid), 1) * grid
-            margin = -(-around // grid) * grid
+        chunk, margin = self._chunking(guess.shape[-1], chunk_seconds)
         correction, starts = torch.zeros_like(guess), range(0, guess.shape[-1], chunk)
         for number, start in enumerate(starts):
             stop = min(start + chunk, guess.shape[-1])
@@ -216,26 +197,10 @@ class Restorer(Pipeline):
         self, inputs: Tensor, start: int, options: RestorationOptions, seed: int, progress: Callable
     ) -> Tensor:
         """The correction (C, T) of guess, free and saturation (3, C, T); `start` is the position of the noise."""
-        assert options.steps is not None  # it is complete
-        _, channels, length = inputs.shape
-        memory.check(self.model.network, channels, length, self.sample_rate, self.device)
+        self._check_memory(inputs[0])
         lack = self.model.examine(*inputs)
-        sampler = self.model.sampler_for(options.steps, options.sampler)
-        where = ([seed], 1, length, start, self.device)
-        x1 = sampler.noise_scale(self.model.denoiser) * batch_noise(*where)
-        fresh = step_noise(*where)
-        with self._context():
-            z = sampler(
-                self.model.denoiser,
-                x1.expand(channels, -1, -1),
-                lack.condition,
-                lambda step: fresh(step).expand(channels, -1, -1),
-                progress,
-            )
-        correction = self.model.correction(z[:, 0].float(), lack)
-        if not correction.isfinite().all():
-            raise NotFinite("audio", "became samples that are not finite", "is the recording within full scale?")
-        return correction
+        z = self._sample(lack.condition, inputs[0].shape, start, options, seed, progress)
+        return check_finite(self.model.correction(z, lack))
 
     def _attenuate_above(self, noisy: Tensor, restored: Tensor, rate: int) -> Tensor:
         """Attenuate the band (C, T) above the model's by the gain that the upper half of the model's band has got."""

@@ -12,22 +12,18 @@ from torch import Tensor
 from audiodiff.audio.band import lowpass
 from audiodiff.audio.io import Audio
 from audiodiff.audio.resampled import Resampled
-from audiodiff.diffusion.noise import batch_noise, step_noise
-from audiodiff.diffusion.samplers import presets
-from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError
 from audiodiff.models.adapted import AppliedAdapter
 from audiodiff.models.upsampler_model import UpsamplerModel
-from audiodiff.pipelines import memory, seeds
+from audiodiff.pipelines import seeds
 from audiodiff.pipelines.options import UpsamplingOptions, check_audio
-from audiodiff.pipelines.pipeline import Pipeline, Progress
+from audiodiff.pipelines.pipeline import Progress
+from audiodiff.pipelines.residual_pipeline import CHUNK_SECONDS, MIN_SECONDS, ResidualPipeline, check_finite
 
-CHUNK_SECONDS = 10.0
-MIN_SECONDS = 0.02
 CUTOFFS = "cutoffs"  # key of the training record: lowest and highest cutoff of the crops in Hz
 
 
-class Upsampler(Pipeline):
+class Upsampler(ResidualPipeline):
     """Recordings of a low sample rate in, recordings at the model's sample rate out.
 
     Below `audio.band.KNOWN` of the cutoff, which is half of the recording's rate, the output is the resampled
@@ -38,7 +34,7 @@ class Upsampler(Pipeline):
     and the output does not depend on the chunks, up to rounding.
 
     Args:
-        arguments: those of `Pipeline`, with an `UpsamplerModel`.
+        arguments: those of `ResidualPipeline`, with an `UpsamplerModel`.
     """
 
     MODEL = UpsamplerModel
@@ -149,17 +145,6 @@ class Upsampler(Pipeline):
             warnings.warn(text, stacklevel=2)
         return replace(self.with_defaults(options), cutoff=cutoff)
 
-    def with_defaults(self, options: UpsamplingOptions) -> UpsamplingOptions:
-        """Options with the model's steps and sampler where they are None.
-
-        Raises:
-            UserError: the sampler is unknown or needs more steps.
-        """
-        steps = self.model.default_steps if options.steps is None else options.steps
-        sampler = options.sampler or self.model.sampler
-        presets.build(sampler, steps)
-        return replace(options, steps=steps, sampler=sampler)
-
     @torch.inference_mode()
     def _chunks(
         self,
@@ -172,12 +157,7 @@ class Upsampler(Pipeline):
         name: str,
     ) -> Iterator[Tensor]:
         """Chunks of the output; `limit` says whether the recording has samples above the cutoff to be removed."""
-        grid, around = self.model.network.grid, self.model.receptive_field
-        if around is None:
-            chunk, margin = source.samples, 0
-        else:
-            chunk = max(round(chunk_seconds * self.sample_rate / grid), 1) * grid
-            margin = -(-around // grid) * grid
+        chunk, margin = self._chunking(source.samples, chunk_seconds)
         starts, audible = range(0, source.samples, chunk), False
         for number, start in enumerate(starts):
             stop = min(start + chunk, source.samples)
@@ -197,25 +177,10 @@ class Upsampler(Pipeline):
         self, signal: Tensor, start: int, options: UpsamplingOptions, seed: int, limit: bool, report: Callable
     ) -> Tensor:
         """The full band of (C, T); `start` is the position of its noise."""
-        assert options.steps is not None and options.cutoff is not None  # they are complete
-        channels, length = signal.shape
-        memory.check(self.model.network, channels, length, self.sample_rate, self.device)
-        cutoff = torch.full((channels,), options.cutoff, device=self.device)
+        assert options.cutoff is not None  # they are complete
+        self._check_memory(signal)
+        cutoff = torch.full((len(signal),), options.cutoff, device=self.device)
         signal = lowpass(signal, cutoff, self.sample_rate) if limit else signal
         band = self.model.embed_band(signal, cutoff)
-        sampler = self.model.sampler_for(options.steps, options.sampler)
-        where = ([seed], 1, length, start, self.device)
-        x1 = sampler.noise_scale(self.model.denoiser) * batch_noise(*where)
-        fresh = step_noise(*where)
-        with self._context():
-            z = sampler(
-                self.model.denoiser,
-                x1.expand(channels, -1, -1),
-                band.condition,
-                lambda step: fresh(step).expand(channels, -1, -1),
-                report,
-            )
-        whole = self.model.restore(z[:, 0].float(), band)
-        if not whole.isfinite().all():
-            raise NotFinite("audio", "became samples that are not finite", "is the recording within full scale?")
-        return whole
+        z = self._sample(band.condition, signal.shape, start, options, seed, report)
+        return check_finite(self.model.restore(z, band))

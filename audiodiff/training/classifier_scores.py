@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from audiodiff.data.batching import to_device
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.ranges import Positive
@@ -56,8 +57,7 @@ def accuracy(model: NoisyClassifier, batch: dict, task: ClassificationTask) -> d
         batch: of crops, with `classes` (B, K).
         task: that it is trained with, which normalizes and masks.
     """
-    device = next(model.network.parameters()).device
-    batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    batch = to_device(batch, next(model.network.parameters()).device)
     clean, samples = task.clean(model, batch)
     noise = BatchRandom(clip_seed(0, "accuracy")).normal(*clean.shape).to(clean)
     targets: Tensor = batch["classes"]

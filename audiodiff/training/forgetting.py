@@ -13,6 +13,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from audiodiff.data.batching import to_device
 from audiodiff.files import write_text
 from audiodiff.ranges import NonNegativeFloat
 
@@ -52,9 +53,8 @@ class Forgetting(Callback):
     def _loss(self, trainer: lightning.Trainer, module) -> float:
         training = module.training
         module.eval()
-        batch = trainer.datamodule.base_batch()
-        moved = {name: one.to(module.device) if torch.is_tensor(one) else one for name, one in batch.items()}
-        loss = float(module.compute_loss(moved, "forgetting")["loss"])
+        batch = to_device(trainer.datamodule.base_batch(), module.device)
+        loss = float(module.compute_loss(batch, "forgetting")["loss"])
         module.train(training)
         return loss
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
 
+from audiodiff.data.batching import to_device
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.models.hypernetwork import Hypernetwork
 from audiodiff.ranges import Positive
@@ -56,8 +56,7 @@ class HypernetworkScores(Callback):
 @torch.no_grad()
 def scores(model: Hypernetwork, task: HypernetworkTask, batch: dict) -> dict[str, float]:
     """Losses with predicted adapters, with those of the clip before, and of the base; all have the same noise."""
-    device = next(model.parameters()).device
-    batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    batch = to_device(batch, next(model.parameters()).device)
     other = batch | {"reference": batch["reference"].roll(1, 0)}
     losses = {"loss": (task.loss, batch), "other": (task.loss, other), "base": (task.base_loss, batch)}
     seed = clip_seed(0, "hypernetwork")

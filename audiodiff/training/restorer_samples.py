@@ -2,18 +2,15 @@
 
 from pathlib import Path
 
-import lightning
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from audiodiff.audio.io import Audio
-from audiodiff.errors import UserError
 from audiodiff.pipelines.restorer import LONGEST_GAP, Restorer
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.export import CardText, export
-from audiodiff.training.sample_pair import save_pair
+from audiodiff.training.sample_pair import Pair, save_pairs
 
 USE = """    from audiodiff import Restorer
     audio = Restorer.from_pretrained("this/folder").restore(recording, declip=True, denoise=True)
@@ -39,19 +36,15 @@ class RestorerSamples(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         restorer = Restorer(module.model, module.device)
-        for i in range(min(self.clips, len(trainer.datamodule.held_out))):
-            item = trainer.datamodule.held_out[i]
-            try:
-                self._render(trainer, restorer, module.task.degradation, item, i)
-            except UserError as error:  # such as a silent clip, or one that is too short
-                rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not restored: {error.problem}")
-        text = CardText("audio-to-audio", "A diffusion restorer", USE.format(rate=restorer.sample_rate))
-        export(trainer, module, self.folder, text, self.history, {LONGEST_GAP: module.task.degradation.gap[1]})
+        rate, degradation = restorer.sample_rate, module.task.degradation
+        analysis, device = module.model.analysis, trainer.strategy.root_device
 
-    def _render(self, trainer: lightning.Trainer, restorer: Restorer, degradation, item: dict, index: int) -> None:
-        waveform: Tensor = item["waveform"]
-        noisy = degradation.add_noise(waveform[None], restorer.sample_rate, BatchRandom(index))[0]
-        output = restorer.restore(Audio(noisy, restorer.sample_rate), self.steps, denoise=True, clip_seeds=[index])
-        analysis, device = restorer.model.analysis, trainer.strategy.root_device
-        mels = [analysis(one.to(device)).cpu() for one in (noisy, output.samples)]
-        save_pair(trainer, self.folder, item["clip"], Audio(noisy, restorer.sample_rate), output, (mels[0], mels[1]))
+        def render(waveform: Tensor, number: int) -> Pair:
+            noisy = degradation.add_noise(waveform[None], rate, BatchRandom(number))[0]
+            output = restorer.restore(Audio(noisy, rate), self.steps, denoise=True, clip_seeds=[number])
+            original, result = (analysis(one.to(device)).cpu() for one in (noisy, output.samples))
+            return Pair(Audio(noisy, rate), output, (original, result))
+
+        save_pairs(trainer, self.folder, self.clips, render, "restored")
+        text = CardText("audio-to-audio", "A diffusion restorer", USE.format(rate=rate))
+        export(trainer, module, self.folder, text, self.history, {LONGEST_GAP: degradation.gap[1]})

@@ -6,7 +6,7 @@ good if it serves subjects that it was never trained on.
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,12 @@ from audiodiff.files import atomic_write, folder_lock
 from audiodiff.models.adapted import weights_hash
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
+from audiodiff.models.hypernetwork import MAX_SECONDS, mean_embedding
 from audiodiff.ranges import Positive, UnitInterval
 from audiodiff.training.datamodule import AudioData, ManifestData
 from audiodiff.training.latents import LatentCrops, LatentData
 
 _REFERENCES = 5  # random stream of the reference clips, after those of `data.dataset`
-_MAX_SECONDS = 10  # of a clip that are embedded
 _HELD_OUT_OF = 2**32
 
 
@@ -80,9 +80,8 @@ class SubjectCrops(CropDataset):
         random = np.random.default_rng((self.seed, _REFERENCES, draw))
         count = int(random.integers(1, min(self.references, len(others)) + 1))
         chosen = [others[place] for place in random.choice(len(others), count, replace=False)]
-        return super().metadata(draw, start, valid) | {
-            "reference": mean_embedding([self.embeddings[i] for i in chosen])
-        }
+        reference = mean_embedding(torch.stack([self.embeddings[one] for one in chosen]))
+        return super().metadata(draw, start, valid) | {"reference": reference}
 
 
 class SubjectLatentCrops(SubjectCrops, LatentCrops):
@@ -170,7 +169,7 @@ class SubjectAudio(AudioData):
     def _weights(self, manifest: Manifest) -> np.ndarray:
         """Weights of clips by which every subject is drawn equally often."""
         subjects = [self.subjects[clip.id] for clip in manifest.clips]
-        counts = {subject: subjects.count(subject) for subject in set(subjects)}
+        counts = Counter(subjects)
         return np.array([1 / counts[subject] for subject in subjects])
 
     def _crops(self, manifest: Manifest, dataset: type[CropDataset] = CropDataset, **options) -> CropDataset:
@@ -182,11 +181,6 @@ class SubjectLatents(SubjectAudio, LatentData):
     """Crops of latents for a hypernetwork, with references; arguments are those of `SubjectAudio` and `LatentData`."""
 
     CROPS = SubjectLatentCrops
-
-
-def mean_embedding(embeddings: Sequence[Tensor]) -> Tensor:
-    """The unit vector (E,) of the mean of unit vectors."""
-    return torch.nn.functional.normalize(torch.stack(list(embeddings)).mean(0), dim=0)
 
 
 @torch.no_grad()
@@ -209,7 +203,7 @@ def embed(model: AudioTextModel, manifest: Manifest) -> dict[str, Tensor]:
 
 
 def _embed(model: AudioTextModel, manifest: Manifest, clip: Clip) -> np.ndarray:
-    waveform = read_crop(manifest, clip, model.sample_rate, 0, _MAX_SECONDS * model.sample_rate)
+    waveform = read_crop(manifest, clip, model.sample_rate, 0, MAX_SECONDS * model.sample_rate)
     return model.embed_audio(waveform[None, None], model.sample_rate)[0].numpy()
 
 

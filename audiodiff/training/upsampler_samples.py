@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-import lightning
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from audiodiff.audio.io import Audio
-from audiodiff.errors import UserError
 from audiodiff.pipelines.upsampler import CUTOFFS, Upsampler
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 from audiodiff.training.export import CardText, export
-from audiodiff.training.sample_pair import save_pair
+from audiodiff.training.sample_pair import Pair, save_pairs
 
 USE = """    from audiodiff import Upsampler
     audio = Upsampler.from_pretrained("this/folder").upsample(recording)
@@ -46,23 +43,17 @@ class UpsamplerSamples(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         upsampler = Upsampler(module.model, module.device)
-        for i in range(min(self.clips, len(trainer.datamodule.held_out))):
-            item = trainer.datamodule.held_out[i]
-            try:
-                self._render(trainer, upsampler, item["clip"], item["waveform"], i)
-            except UserError as error:  # such as a silent clip, or one that is too short
-                rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not upsampled: {error.problem}")
+        analysis, device = module.model.analysis, trainer.strategy.root_device
+
+        def render(waveform: Tensor, number: int) -> Pair:
+            recording = Audio(waveform, upsampler.sample_rate)
+            output = upsampler.upsample(recording, self.steps, clip_seeds=[number], cutoff=self.cutoff)
+            original, result = (analysis(one.to(device)).cpu() for one in (waveform, output.samples))
+            return Pair(recording, output, (original, result))
+
+        save_pairs(trainer, self.folder, self.clips, render, "upsampled")
         rate = upsampler.sample_rate
         low, high = module.task.band_limit.bounds
         use = USE.format(rate=rate, lowest=2 * low, highest=2 * high)
         text, record = CardText("audio-to-audio", "A diffusion upsampler", use), {CUTOFFS: [low, high]}
         export(trainer, module, self.folder, text, self.history, record)
-
-    def _render(
-        self, trainer: lightning.Trainer, upsampler: Upsampler, name: str, waveform: Tensor, index: int
-    ) -> None:
-        recording = Audio(waveform, upsampler.sample_rate)
-        output = upsampler.upsample(recording, self.steps, clip_seeds=[index], cutoff=self.cutoff)
-        analysis = upsampler.model.analysis
-        original, result = (analysis(one.to(trainer.strategy.root_device)).cpu() for one in (waveform, output.samples))
-        save_pair(trainer, self.folder, name, recording, output, (original, result))

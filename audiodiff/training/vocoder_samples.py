@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import lightning
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from audiodiff.audio.io import Audio
@@ -12,7 +10,7 @@ from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.ranges import NonNegative, Positive, PositiveFloat
 from audiodiff.training.export import CardText, export
-from audiodiff.training.sample_pair import save_pair
+from audiodiff.training.sample_pair import Pair, save_pairs
 
 USE = """    from audiodiff import Vocoder
     audio = Vocoder.from_pretrained("this/folder").generate(mel)
@@ -38,17 +36,13 @@ class VocoderSamples(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         vocoder = Vocoder(module.model, module.device)
-        for i in range(min(self.clips, len(trainer.datamodule.held_out))):
-            item = trainer.datamodule.held_out[i]
-            try:
-                self._render(trainer, vocoder, item["clip"], item["waveform"], i)
-            except NotFinite as error:
-                rank_zero_warn(f"step {trainer.global_step}: {item['clip']} is not resynthesized: {error.problem}")
+
+        def render(waveform: Tensor, number: int) -> Pair:
+            recording = Audio(waveform, vocoder.sample_rate)
+            output = vocoder.resynthesize(recording, steps=self.steps, clip_seeds=[number])
+            return Pair(recording, output, (vocoder.mel(recording), vocoder.mel(output)))
+
+        save_pairs(trainer, self.folder, self.clips, render, "resynthesized", NotFinite)
         use = USE.format(spec=module.model.mel_spec)
         text = CardText("audio-to-audio", "A mel-conditioned diffusion vocoder", use)
         export(trainer, module, self.folder, text, self.history)
-
-    def _render(self, trainer: lightning.Trainer, vocoder: Vocoder, name: str, waveform: Tensor, index: int) -> None:
-        recording = Audio(waveform, vocoder.sample_rate)
-        output = vocoder.resynthesize(recording, steps=self.steps, clip_seeds=[index])
-        save_pair(trainer, self.folder, name, recording, output, (vocoder.mel(recording), vocoder.mel(output)))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audiodiff.audio.spectral import multi_resolution_mel, multi_resolution_stft
 from audiodiff.errors import UserError
+from audiodiff.models.diffusion_model import DiffusionModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.condition import Condition
 from audiodiff.ranges import NonNegative, NonNegativeFloat, Positive
@@ -98,7 +99,11 @@ class FewStepTask(Task):
         """Sample waveforms (N, T) from noise (N, 1, T), repeating mels and condition."""
         repeats = len(noise) // len(mel)
         mel, condition = mel.repeat(repeats, 1, 1), condition.repeated(repeats)
+        return model.project(model.restore(self._sample(model, noise, condition, steps), mel), mel, self.consistency)
+
+    def _sample(self, model: DiffusionModel, noise: Tensor, condition: Condition, steps: int) -> Tensor:
+        """Samples of the process (N, T) from noise (N, 1, T), with gradients."""
         sampler = model.sampler_for(steps, self.sampler)
         x1 = sampler.noise_scale(model.denoiser) * noise
-        white, _ = sampler.integrate(model.denoiser, x1, condition, None, None)
-        return model.project(model.restore(white[:, 0], mel), mel, self.consistency)
+        sample, _ = sampler.integrate(model.denoiser, x1, condition, None, None)
+        return sample[:, 0]

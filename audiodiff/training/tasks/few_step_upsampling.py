@@ -52,7 +52,4 @@ class FewStepUpsamplingTask(FewStepTask):
 
     def _complete(self, model: UpsamplerModel, noise: Tensor, band: Band, steps: int) -> Tensor:
         """Sample full-band signals (N, T) from noise (N, 1, T)."""
-        sampler = model.sampler_for(steps, self.sampler)
-        x1 = sampler.noise_scale(model.denoiser) * noise
-        z, _ = sampler.integrate(model.denoiser, x1, band.condition, None, None)
-        return model.restore(z[:, 0].float(), band)
+        return model.restore(self._sample(model, noise, band.condition, steps).float(), band)

@@ -82,7 +82,5 @@ class RestorationTask(FewStepTask):
         self, model: RestorationModel, noise: Tensor, observation: Observation, lack: Lack, steps: int
     ) -> Tensor:
         """Sample restored signals (N, T) from noise (N, 1, T)."""
-        sampler = model.sampler_for(steps, self.sampler)
-        x1 = sampler.noise_scale(model.denoiser) * noise
-        z, _ = sampler.integrate(model.denoiser, x1, lack.condition, None, None)
-        return observation.complete(model.correction(z[:, 0].float(), lack))
+        z = self._sample(model, noise, lack.condition, steps).float()
+        return observation.complete(model.correction(z, lack))
