@@ -33,7 +33,7 @@ COVERAGE ?=
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
 NEWEST_VOICE = $$(ls -td runs/speech_text/*/model | head -n 1)
 
-.PHONY: help install speech voice vocoder-train vocoder-benchmark vocoder-voice acceptance test test-slow mutate lint docs clean
+.PHONY: help install speech voice vocoder-train vocoder-benchmark vocoder-voice acceptance test test-slow mutate lint docs wheels clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -114,6 +114,9 @@ lint: $(STAMP)  ## ruff (rules and format), import layers, types
 
 docs: $(STAMP)  ## build the documentation as a site in site/; a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+wheels: $(STAMP)  ## build the wheel of the package and those of its models into dist/; nothing is uploaded
+	$(BIN)/python wheels.py --out dist
 
 clean:  ## remove caches and builds; keeps data, runs and .venv
 	rm -rf build dist site .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis htmlcov .coverage outputs multirun

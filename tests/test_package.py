@@ -1,5 +1,6 @@
 """The package as it is installed and imported."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -23,6 +24,9 @@ from audiodiff.audio.prior import MelPrior
 from audiodiff.data.licenses import card_licenses, license_names, license_terms
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
+from audiodiff.errors import UserError
+from audiodiff.models import checkpoint, model_folders
+from audiodiff.models.model_folders import COMPANIONS
 from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
@@ -30,6 +34,7 @@ from audiodiff.nn.network import Network
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HATCH = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
 # By model.
 NOTICE = dict(
     re.findall(
@@ -138,6 +143,38 @@ def test_notice_names_the_licenses_of_the_training_data(model):
         assert license == "CC0" or holder.removesuffix(")") in " ".join(section.split())
 
 
+def test_the_wheel_has_the_models_that_are_no_companions():
+    patterns = HATCH["exclude"]
+    folder = "/audiodiff/pretrained/"
+    inside = {one.removeprefix(f"!{folder}") for one in patterns if one.startswith("!")}
+    assert patterns[0] == f"{folder}*" and {"voice-en", "speech-24k"} <= inside
+    assert sorted(inside | set(COMPANIONS)) == SHIPPED and not inside & set(COMPANIONS)
+    voice = json.loads((ROOT / "audiodiff/pretrained/voice-en/config.json").read_text())
+    assert voice["model"]["vocoder"] in inside
+
+
+def test_models_of_companion_wheels_are_found_behind_those_of_the_package(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(model_folders, "SHIPPED", tmp_path / "package")
+    for path in ("one/audiodiff_models/drums", "two/audiodiff_models/sounds", "package/sounds"):
+        shutil.copytree(tiny, tmp_path / path)
+    (tmp_path / "two/audiodiff_models/no-model").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "one")
+    monkeypatch.syspath_prepend(tmp_path / "two")
+    assert checkpoint.shipped() == checkpoint.shipped("vocoder") == ["drums", "sounds"]
+    assert checkpoint.locate("drums") == tmp_path / "one/audiodiff_models/drums"
+    assert checkpoint.locate("sounds") == tmp_path / "package/sounds"
+
+
+def test_a_model_whose_wheel_is_not_installed_is_one_line_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_folders, "SHIPPED", tmp_path)
+    for model in COMPANIONS:
+        with pytest.raises(UserError, match=f"^{model}: .*not installed; .*audiodiff-models-{model} "):
+            checkpoint.load(model)
+    with pytest.raises(UserError, match="none installed"):
+        checkpoint.load("no-such-model")
+
+
 def test_notice_has_no_model_that_is_not_shipped():
     assert list(NOTICE) == SHIPPED
 
@@ -163,8 +200,42 @@ def built(source: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    return built(ROOT, tmp_path_factory.mktemp("wheel"))
+def wheels(tmp_path_factory):
+    """A folder with all wheels, as `make wheels` builds them."""
+    folder = tmp_path_factory.mktemp("wheels")
+    subprocess.run([sys.executable, ROOT / "wheels.py", "--out", folder], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(wheels):
+    (path,) = wheels.glob("audiodiff_synthesis-*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_the_wheel_stays_below_60_mb(wheel):
+    assert 20e6 < wheel.stat().st_size < 60e6
+
+
+@pytest.mark.slow
+def test_each_companion_wheel_has_one_model_its_card_and_its_notice(wheels):
+    paths = {path.name.split("-")[0]: path for path in wheels.glob("audiodiff_models_*.whl")}
+    assert set(paths) == {f"audiodiff_models_{model.replace('-', '_')}" for model in COMPANIONS}
+    for model in COMPANIONS:
+        archive = zipfile.ZipFile(paths[f"audiodiff_models_{model.replace('-', '_')}"])
+        (info,) = {name.split("/")[0] for name in archive.namelist()} - {"audiodiff_models"}
+        folder = ROOT / "audiodiff/pretrained" / model
+        assert {name for name in archive.namelist() if not name.startswith(info)} == {
+            f"audiodiff_models/{model}/{file.name}" for file in folder.iterdir()
+        }
+        for file in folder.iterdir():
+            assert archive.read(f"audiodiff_models/{model}/{file.name}") == file.read_bytes()
+        notice = archive.read(f"{info}/licenses/NOTICE").decode()
+        assert re.findall(r"^audiodiff/pretrained/(\S+)$", notice, re.MULTILINE) == [model]
+        metadata = archive.read(f"{info}/METADATA").decode()
+        assert f"Version: {audiodiff.__version__}\n" in metadata and f"# {model}\n" in metadata
+        assert f"Requires-Dist: audiodiff-synthesis>={audiodiff.__version__}\n" in metadata
 
 
 @pytest.mark.slow
@@ -172,12 +243,13 @@ def test_wheel_has_package_configuration_models_and_licenses(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for folder in ("audiodiff", "conf", "recipes"):
         paths = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file()]
-        shipped = {path.as_posix() for path in paths if "__pycache__" not in path.parts}
+        shipped = {path.as_posix() for path in paths if not {"__pycache__", *COMPANIONS} & set(path.parts)}
         prefix = "" if folder == "audiodiff" else "audiodiff/"
         assert shipped and {prefix + name for name in shipped} <= set(names)
     info = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
     assert {"audiodiff/py.typed", f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= set(names)
     assert {name.split("/")[0] for name in names} == {"audiodiff", info}
+    assert not [name for name in names if set(COMPANIONS) & set(name.split("/")) and "pretrained" in name]
 
 
 def closure(requirements):
@@ -218,13 +290,35 @@ def test_core_install_renders_with_a_shipped_model(core_venv, tmp_path):
         code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is not None)"
         subprocess.run([core_venv / "bin/python", "-c", code], check=True)
     soundfile.write(tmp_path / "tone.wav", 0.1 * np.sin(np.arange(4000) * 0.1), 16000)
-    verbs = (["render", "tone.wav", "--model", "speech-16k", "--out", "out"], ["generate", "--model", "drums"])
-    for words in (*verbs, ["info", "speech-16k"], ["doctor"]):
+    verbs = (["render", "tone.wav", "--model", "speech-24k", "--out", "out"], ["info", "voice-en"], ["doctor"])
+    for words in verbs:
         done = subprocess.run([core_venv / "bin/audiodiff", *words], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    assert soundfile.info(tmp_path / "out" / "tone.wav").frames == 4000
+    assert soundfile.info(tmp_path / "out" / "tone.wav").frames == 6000
     done = subprocess.run([core_venv / "bin/audiodiff", "train"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and "pip install lightning" in done.stderr
+
+
+@pytest.mark.slow
+def test_companion_wheels_are_installed_from_a_folder_and_found(core_venv, wheels, tmp_path):
+    def run(*words):
+        return subprocess.run([core_venv / "bin/audiodiff", *words], cwd=tmp_path, capture_output=True, text=True)
+
+    words = ("generate", "--model", "drums", "--steps", "2", "--seconds", "0.2", "--out", "out")
+    absent = run(*words)
+    assert absent.returncode == 1 and absent.stderr.count("\n") == 1
+    assert absent.stderr.startswith("error: drums: ") and "audiodiff-models-drums" in absent.stderr
+    pip = [sys.executable, "-m", "pip", "--python", core_venv / "bin/python"]
+    install = [*pip, "install", "--quiet", "--no-index", "--find-links", wheels]
+    subprocess.run([*install, "audiodiff-models-drums", "audiodiff-models-sounds-hypernetwork"], check=True)
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").glob("*.wav"))) == 1
+    shown = run("info", "sounds-hypernetwork")  # whose wheel requires that of its base
+    assert shown.returncode == 0 and "audiodiff_models" in shown.stdout
+    assert run("info", "sounds").returncode == 0
+    subprocess.run([*pip, "uninstall", "--quiet", "--yes", "audiodiff-models-drums"], check=True)
+    assert run("info", "drums").returncode == 1 and run("info", "sounds").returncode == 0
 
 
 @pytest.mark.slow
@@ -235,6 +329,9 @@ def test_wheel_loads_a_shipped_model_without_a_network(tiny, tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source)
     shutil.copytree(tiny, source / "audiodiff/pretrained/tiny")
+    settings = (source / "pyproject.toml").read_text()
+    kept = '"!/audiodiff/pretrained/voice-en"'
+    (source / "pyproject.toml").write_text(settings.replace(kept, f'{kept}, "!/audiodiff/pretrained/tiny"'))
     zipfile.ZipFile(built(source, tmp_path)).extractall(tmp_path / "site")
     code = f"""
 import socket, sys

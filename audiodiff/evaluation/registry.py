@@ -37,6 +37,7 @@ from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.codec import Codec
 from audiodiff.models.hypernetwork import Hypernetwork
+from audiodiff.models.model_folders import installation
 from audiodiff.models.noisy_classifier import NoisyClassifier
 from audiodiff.models.restoration_model import RestorationModel
 from audiodiff.models.upsampler_model import UpsamplerModel
@@ -111,7 +112,7 @@ def _prompt_embedder(generator: AudioGenerator, settings: Settings, device: str)
     for scale in settings.guidance_scales:  # of which each has its turn much later
         options_of(GenerationConfig)["guidance_scale"].check("--guidance-scales", scale)
     if not settings.embedding and EMBEDDING not in checkpoint.shipped():
-        fix = "add --embedding MODEL, which `python train.py +recipe=audio_text` trains"
+        fix = f"{installation(EMBEDDING)}, or add --embedding MODEL, which `python train.py +recipe=audio_text` trains"
         raise UserError("evaluate", "an audio-text model is needed, to score prompts", fix)
     return AudioTextEmbedder.from_pretrained(settings.embedding or EMBEDDING, device)
 

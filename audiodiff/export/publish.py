@@ -1,4 +1,4 @@
-"""Publishing: write the model of a training run as one that is shipped with the package (`checkpoint.SHIPPED`).
+"""Publishing: write the model of a training run as one that is shipped with the package (`models.model_folders`).
 
 Shipped models are small, since the repository's history keeps every copy: weights in half precision, at most
 `MAX_PARAMETERS` and `MAX_BYTES`. The card (`export.model_card`) is written from what checkpoint and manifests record,
@@ -17,6 +17,7 @@ from audiodiff.errors import UserError
 from audiodiff.export.model_card import CARDS, model_card
 from audiodiff.models import checkpoint
 from audiodiff.models.checkpoint import Checkpoint
+from audiodiff.models.model_folders import shipped_folders
 from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.models.training_record import CODEC, data_licenses, training_stages
 
@@ -96,8 +97,7 @@ def _stated_data(record: dict) -> list[list[str]] | None:
     Of several the one with the fewest rows, which says the least of other stages.
     """
     found = []
-    for name in checkpoint.shipped():
-        folder = checkpoint.SHIPPED / name
+    for folder in shipped_folders().values():
         known = [one.get("manifest_hash") for _, one in training_stages(checkpoint.load(folder).training)]
         if record.get("manifest_hash") in known:
             found.append(data_table((folder / "README.md").read_text(encoding="utf-8"))[1])

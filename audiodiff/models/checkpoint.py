@@ -5,8 +5,8 @@
 calling the constructors again: a config is a serialized constructor call. It has the hash of its weights, so that
 config and weights of two exports are not mistaken for one model.
 
-Models that come with the package (`SHIPPED`) are located by name alone. Weights may be stored in half precision, as the
-config states; they are loaded in single precision.
+Models that come with the package (`model_folders`) are located by name alone. Weights may be stored in half precision,
+as the config states; they are loaded in single precision.
 """
 
 import hashlib
@@ -51,6 +51,7 @@ from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
 from audiodiff.models.construction import construct, within
 from audiodiff.models.distillation import Distillation
+from audiodiff.models.model_folders import installation, shipped_folders
 from audiodiff.models.old_names import MODELS, update_model, update_weights
 from audiodiff.models.setting import Setting
 from audiodiff.nn.adapters.hypernetwork import HypernetworkNetwork
@@ -68,7 +69,6 @@ from audiodiff.text.symbols import SymbolTable
 
 FORMAT_VERSION = 1
 EXPORTED = "export.json"  # in place of `config.json`, in the folder of an exported model (`onnx_export`)
-SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 SINGLE, HALF = "float32", "float16"
 TYPES: dict[str, type] = {
     "network": Network,
@@ -183,9 +183,8 @@ def build(described: Any) -> Any:
 
 
 def shipped(kind: str = "") -> list[str]:
-    """Names of the models that come with the package, of all types or of one."""
-    folders = (config.parent for config in SHIPPED.glob("*/config.json"))
-    return sorted(folder.name for folder in folders if not kind or type_of(folder) == kind)
+    """Names of the models that come with the package or its companion wheels, of all types or of one."""
+    return [name for name, folder in shipped_folders().items() if not kind or type_of(folder) == kind]
 
 
 def locate(model: str | Path) -> Path:
@@ -198,19 +197,21 @@ def locate(model: str | Path) -> Path:
         UserWarning: a local checkpoint has the name of a shipped model.
 
     Raises:
-        UserError: there is neither; names the shipped models.
+        UserError: there is neither; names the shipped models, or the wheel of one that is not installed.
     """
-    folder, names = Path(model), shipped()
+    folder, known = Path(model), shipped_folders()
     if any((folder / name).is_file() for name in ("config.json", "model.safetensors")):
-        if str(model) in names:
+        if str(model) in known:
             warnings.warn(f"{model}: using the local folder {folder.absolute()}, not the shipped model", stacklevel=2)
         return folder
-    if str(model) in names:
-        return SHIPPED / str(model)
+    if str(model) in known:
+        return known[str(model)]
     if folder.is_dir():
         return folder
-    known = f"a shipped model ({', '.join(names)})" if names else "a shipped model (none installed)"
-    raise UserError(folder, "no such model folder", f"{_NOT_OURS} or {known}")
+    if wheel := installation(str(model)):
+        raise UserError(model, "this shipped model is not installed", wheel)
+    names = f"a shipped model ({', '.join(known) or 'none installed'})"
+    raise UserError(folder, "no such model folder", f"{_NOT_OURS} or {names}")
 
 
 def type_of(folder: Path) -> str:

@@ -21,7 +21,7 @@ from audiodiff.conditioners.scalars import Scalars
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.schedule import Cosine
 from audiodiff.errors import UserError
-from audiodiff.models import checkpoint
+from audiodiff.models import checkpoint, model_folders
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
@@ -180,12 +180,12 @@ def test_the_version_is_told():
 
 def test_a_folder_without_a_checkpoint_does_not_hide_a_shipped_model(monkeypatch, tmp_path, inputs):
     monkeypatch.chdir(tmp_path)
-    shipped = checkpoint.SHIPPED / "drums"
+    shipped = model_folders.SHIPPED / "drums"
     (tmp_path / "drums").mkdir()
     (tmp_path / "drums" / "0000.wav").touch()
     (tmp_path / "music").touch()
     assert checkpoint.locate("drums") == shipped
-    assert checkpoint.locate("music") == checkpoint.SHIPPED / "music"
+    assert checkpoint.locate("music") == model_folders.SHIPPED / "music"
     (tmp_path / "songs").mkdir()
     with pytest.raises(UserError, match=r"config.json: is missing"):
         checkpoint.load("songs")

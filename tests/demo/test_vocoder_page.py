@@ -18,7 +18,7 @@ from audiodiff.demo.models import LazyVocoder, newest
 from audiodiff.demo.responses import player
 from audiodiff.demo.vocoder_page import App
 from audiodiff.errors import UserError
-from audiodiff.models import checkpoint
+from audiodiff.models import model_folders
 from audiodiff.models.setting import Setting
 from audiodiff.models.vocoder_model import VocoderModel
 
@@ -50,12 +50,12 @@ def test_newest_is_by_time_of_export(tmp_path):
 
 
 def test_without_runs_a_shipped_model_plays(tmp_path, model_folder, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SHIPPED", model_folder.parent)
+    monkeypatch.setattr(model_folders, "SHIPPED", model_folder.parent)
     assert LazyVocoder(None, tmp_path, "cpu").folder == model_folder
 
 
 def test_build_loads_nothing_and_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
+    monkeypatch.setattr(model_folders, "SHIPPED", tmp_path)
     build(runs=tmp_path)
     with pytest.raises(UserError, match="make speech"):
         LazyVocoder(None, tmp_path, "cpu")()

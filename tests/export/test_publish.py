@@ -15,7 +15,7 @@ from audiodiff.diffusion.schedules.learned import LearnedSchedule
 from audiodiff.errors import UserError
 from audiodiff.export import publish as publishing
 from audiodiff.models import card as curve_card
-from audiodiff.models import checkpoint
+from audiodiff.models import checkpoint, model_folders
 
 GRID = StoredGrid("ddim", 2, [0.9, 0.4, 0.0])
 
@@ -28,7 +28,7 @@ def ships(tmp_path, monkeypatch, model_folder):
     checkpoint.save(shelf / "tiny", replace(found, stored=checkpoint.HALF), "# tiny\n")
     here.mkdir()
     monkeypatch.chdir(here)
-    monkeypatch.setattr(checkpoint, "SHIPPED", shelf)
+    monkeypatch.setattr(model_folders, "SHIPPED", shelf)
     return shelf
 
 

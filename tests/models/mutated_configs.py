@@ -17,7 +17,7 @@ import torch
 
 from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
-from audiodiff.models import checkpoint
+from audiodiff.models import model_folders
 from audiodiff.models.hypernetwork import Hypernetwork
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
@@ -150,7 +150,7 @@ def main(name: str, first: int, count: int, folder: Path) -> list[str]:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, overtime)
-    shipped = checkpoint.SHIPPED / name
+    shipped = model_folders.SHIPPED / name
     config = json.loads((shipped / "config.json").read_text())
     (folder / "model.safetensors").symlink_to(shipped / "model.safetensors")
     (folder / "config.json").write_text(written(config))

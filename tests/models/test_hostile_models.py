@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from audiodiff.audio.mel import PRESETS, MelSpec
 from audiodiff.cli import main
 from audiodiff.errors import UserError
-from audiodiff.models import checkpoint
+from audiodiff.models import checkpoint, model_folders
 from audiodiff.models.codec import Codec
 from audiodiff.models.construction import construct
 from audiodiff.models.old_names import update_model
@@ -61,7 +61,7 @@ def shipped(request, tmp_path):
     """A copy of a shipped model, and how it is loaded."""
     folder = tmp_path / "model"
     folder.mkdir()
-    for file in checkpoint.SHIPPED.joinpath(request.param).iterdir():
+    for file in model_folders.SHIPPED.joinpath(request.param).iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     return folder, KINDS[request.param]
 
