@@ -1,4 +1,4 @@
-"""Audio files: reads the formats in `reading.formats`, writes WAV and FLAC.
+"""Audio files: reads the formats in `reading.formats`; `writing` writes them, and its functions are here, too.
 
 Samples are float32 with full scale +-1, mixed to mono by default. Parts of WAV, FLAC and other formats with exact
 positions are read by seeking: a second from the middle of an hour costs a second. In MP3, Ogg and formats decoded by
@@ -6,32 +6,27 @@ FFmpeg, everything before the part has to be decoded.
 """
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO, FileIO
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import librosa
 import numpy as np
-import soundfile
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from audiodiff import files
 from audiodiff.audio.arrays import real_tensor
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.reading.formats import EXTENSIONS as EXTENSIONS
+from audiodiff.audio.writing import FORMATS as FORMATS
+from audiodiff.audio.writing import check_writable as check_writable
+from audiodiff.audio.writing import write as write
+from audiodiff.audio.writing import write_chunks as write_chunks
 from audiodiff.errors import UserError
-from audiodiff.files import atomic_write
 from audiodiff.options import whole_number
 
 MAX_SAMPLES = 1 << 31  # of all channels, read at once: 8 GiB
 CANCELED = 1e-4  # fraction of the channels' energy that is left in their mono mix
-_ENCODINGS = {"wav": "WAV", "flac": "FLAC"}
-FORMATS = tuple(_ENCODINGS)
 _FEW_CHANNELS = 8  # a last axis of so many or fewer is one of channels, unless the other axis is as short
 _FULL_SCALE = {torch.uint8: 2**7, torch.int16: 2**15, torch.int32: 2**31}  # the integer types of WAV files
 
@@ -218,106 +213,3 @@ def resample_for_flac(audio: Audio) -> Audio:
     rate = audio.sample_rate
     storable = rate if rate < 1 << 16 else min(rate, 655350) // 10 * 10
     return audio if storable == rate else Audio(resample(audio.samples, rate, storable), storable)
-
-
-def write(path: str | Path, audio: Audio, format: str | None = None) -> None:
-    """Write one signal as 16-bit WAV or FLAC, atomically; peaks above 1 are clipped, with a warning.
-
-    Args:
-        path: of the file.
-        audio: (T,) or (C, T) with one or two channels, or a batch of one.
-        format: "wav" or "flac"; None: by the suffix.
-
-    Raises:
-        UserError: another format, several signals or channels, an unsupported sample rate, or a full or read-only disk.
-    """
-    path = Path(path)
-    encoding = _encoding(path, format)
-    samples = audio.samples[0] if audio.samples.ndim == 3 and len(audio.samples) == 1 else audio.samples
-    if samples.ndim != 1 and not (samples.ndim == 2 and len(samples) in (1, 2)):
-        problem = f"cannot hold samples of shape {tuple(samples.shape)}, only one signal (T,) or (C, T) with C <= 2"
-        raise UserError(path, problem, "write each clip to a file of its own")
-    # Encoded in memory, since libsndfile does not report why writing failed.
-    encoded = BytesIO()
-    try:
-        soundfile.write(encoded, _to_int16(path, samples), audio.sample_rate, "PCM_16", format=encoding)
-    except soundfile.LibsndfileError as error:
-        raise unwritable(path, audio.sample_rate, error) from error
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(encoded.getvalue())
-
-
-def check_writable(path: str | Path) -> None:
-    """Check that audio can be written to a path, before the work that makes it; creates its folder.
-
-    Raises:
-        UserError: another format, the path is a folder, or its folder cannot be created or written to.
-    """
-    _encoding(Path(path))
-    files.check_writable(path)
-
-
-def write_chunks(path: str | Path, pieces: Iterable[Tensor], sample_rate: int) -> None:
-    """Write one signal that arrives in chunks (C, T), as `write` does; only one chunk is held in memory.
-
-    Raises:
-        UserError: as `write`.
-    """
-    path = Path(path)
-    encoding, pieces = _encoding(path), iter(pieces)
-    first = next(pieces)
-    with atomic_write(path) as temporary, Disk(temporary, "w+") as disk:
-        try:
-            with soundfile.SoundFile(disk, "w", sample_rate, len(first), "PCM_16", format=encoding) as file:
-                for piece in chain([first], pieces):
-                    file.write(_to_int16(path, piece))
-                    if disk.error:
-                        break
-        except soundfile.LibsndfileError as error:
-            raise unwritable(path, sample_rate, error) from error
-        if disk.error:
-            raise disk.error
-
-
-def _encoding(path: Path, format: str | None = None) -> str:
-    """libsndfile's name of a format, or of that of the suffix."""
-    name = (format or path.suffix.lstrip(".")).lower()
-    if name not in _ENCODINGS:
-        raise UserError(path, f"{name!r} is not a format that audio is written in", "use .wav or .flac")
-    return _ENCODINGS[name]
-
-
-def unwritable(path: Path, sample_rate: int, error: soundfile.LibsndfileError) -> UserError:
-    """Error for a file that libsndfile does not write."""
-    problem = f"cannot be written at {sample_rate} Hz ({error.error_string})"
-    return UserError(path, problem, "resample it, take fewer channels (FLAC holds 8), or use .wav")
-
-
-class Disk(FileIO):
-    """A file for libsndfile to write to that stores the error of the disk.
-
-    libsndfile does not report which error it was, and of the last block of a FLAC not even that there was one.
-    """
-
-    error: OSError | None = None
-
-    def write(self, content: Any) -> int:
-        """Write all of `content`, or store the error and drop it."""
-        rest = memoryview(content)
-        try:
-            while rest and self.error is None:
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            self.error = error
-        return len(content)
-
-
-def _to_int16(path: Path, samples: Tensor) -> np.ndarray:
-    """Quantize samples (T,) or (C, T) to 16 bits, (T,) or (T, C)."""
-    samples = samples.detach().cpu().float()
-    if not samples.isfinite().all():
-        raise UserError(path, "NaN or infinite samples cannot be written", "check the model's output")
-    if samples.numel() and (peak := samples.abs().max().item()) > 1:
-        warnings.warn(f"{path}: peak {peak:.2f} is above full scale and is clipped", stacklevel=3)
-    # Rounded here: libsndfile rounds for FLAC but floors for WAV, half a step too low on average.
-    return (samples.clamp(-1, 1) * 32768).round().clamp(max=32767).to(torch.int16).numpy().T

@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 from torch import Tensor
 
-from audiodiff.audio.io import Disk, unwritable
 from audiodiff.audio.reading.audio_file import AudioFile
+from audiodiff.audio.writing import Disk, unwritable
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
 

@@ -43,14 +43,14 @@ class WriteOptions:
     """How audio files are written.
 
     Attributes:
-        format: "wav" or "flac".
+        format: "wav", "flac" or "ogg".
         overwrite: replace existing files, also those of others.
 
     Raises:
         UserError: a value that is out of range.
     """
 
-    format: str = option("wav", kind="choice", help="Audio file format.", choices=("wav", "flac"))
+    format: str = option("wav", kind="choice", help="Audio file format.", choices=("wav", "flac", "ogg"))
     overwrite: bool = option(False, kind="flag", help="Replace existing files.")
 
     def __post_init__(self):

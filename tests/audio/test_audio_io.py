@@ -1,7 +1,6 @@
 import errno
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiodiff.audio import writing
 from audiodiff.audio.io import EXTENSIONS, Audio, probe, read, resample, write
 from audiodiff.errors import UserError
 
@@ -181,7 +181,7 @@ def test_format_overrides_suffix_and_unknown_formats_are_refused(tmp_path):
     write(tmp_path / "a.bin", Audio(torch.zeros(10), 16000), format="flac")
     assert soundfile.info(tmp_path / "a.bin").format == "FLAC"
     for name in ("a.mp3", "a", "a.txt"):
-        with pytest.raises(UserError, match=r"use \.wav or \.flac"):
+        with pytest.raises(UserError, match=r"use \.wav, \.flac or \.ogg"):
             write(tmp_path / name, Audio(torch.zeros(10), 16000))
     with pytest.raises(ValueError, match="one signal"):
         write(tmp_path / "a.wav", Audio(torch.zeros(3, 10), 16000))
@@ -192,12 +192,13 @@ def test_a_full_disk_and_a_path_below_a_file(tmp_path, monkeypatch):
     write(path, Audio(torch.ones(10) / 2, 16000))
     before = path.read_bytes()
 
-    def full(self, data):
-        self.touch()
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class Full(writing.Disk):
+        def write(self, content):
+            self.error = OSError(errno.ENOSPC, "No space left on device")
+            return len(content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr(writing, "Disk", Full)
         with pytest.raises(UserError, match="No space left"):
             write(path, Audio(torch.zeros(10), 16000))
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1

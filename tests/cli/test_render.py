@@ -16,6 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audiodiff.audio import writing
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.mel.file import save_mel
 from audiodiff.audio.prior import MelPrior
@@ -239,20 +240,20 @@ def test_an_output_below_a_file_is_one_line(render, tmp_path):
 def test_no_space_left_is_one_line_and_the_same_command_goes_on(render, tmp_path, monkeypatch):
     for i in range(3):
         sound(tmp_path / "in" / f"{i}.wav", 2000 + 500 * i)
-    write_bytes, written = Path.write_bytes, []
+    written = []
 
-    def full(path, content):
-        if path.suffix == ".wav":
+    class Full(writing.Disk):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
             if written:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            written.append(path)
-        return write_bytes(path, content)
+                self.error = OSError(errno.ENOSPC, "No space left on device")
+            written.append(arguments)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(writing, "Disk", Full)
     status, out, told = render(tmp_path / "in", "--batch-size", "1")
     assert status == 1 and out == "" and len(told) == 1 and "No space left on device" in told[0]
     assert len(renderings(tmp_path / "out")) == 1 and len(list((tmp_path / "out").iterdir())) == 2
-    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.setattr(writing, "Disk", Full.__base__)
     assert render(tmp_path / "in")[1].startswith("2 rendered, 1 skipped")
 
 

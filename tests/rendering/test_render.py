@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiodiff.audio import io
+from audiodiff.audio import io, writing
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.mel.file import save_mel
 from audiodiff.diffusion.noise import clip_seed
@@ -276,17 +276,20 @@ def test_a_model_that_answers_nan_is_one_line_a_clip(go, tiny, inputs, tmp_path)
 
 def fill_disk(monkeypatch, after: int):
     """No space left for the audio after so many files."""
-    write_bytes, left = Path.write_bytes, [after]
+    left = [after]
 
-    def refuse(path, content):
-        if path.suffix == ".wav":
+    class Full(writing.Disk):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
             left[0] -= 1
-            if left[0] < 0:
-                write_bytes(path, content[:10])
-                raise OSError(errno.ENOSPC, "No space left on device")
-        return write_bytes(path, content)
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+        def write(self, content):
+            if left[0] < 0:
+                super().write(content[:10])
+                self.error = OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content)
+
+    monkeypatch.setattr(writing, "Disk", Full)
 
 
 def test_a_full_disk_stops_and_keeps_what_is_done(go, tmp_path, monkeypatch):
