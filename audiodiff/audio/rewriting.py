@@ -6,14 +6,15 @@ which holds it exactly.
 """
 
 import warnings
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
 from torch import Tensor
 
+from audiodiff.audio.metadata import append_comment, store_comment, to_comment
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.writing import Disk, unwritable
 from audiodiff.errors import UserError
@@ -83,7 +84,13 @@ def default_suffix(source: AudioFile) -> str:
     return ".wav" if _native(source) is None else source.path.suffix
 
 
-def rewrite(source: AudioFile, target: Path, replacements: Sequence[Replacement], encoding: Encoding) -> int:
+def rewrite(
+    source: AudioFile,
+    target: Path,
+    replacements: Sequence[Replacement],
+    encoding: Encoding,
+    metadata: Mapping[str, Any] | None = None,
+) -> int:
     """Write a file with parts replaced, atomically; returns its samples per channel.
 
     Args:
@@ -91,6 +98,7 @@ def rewrite(source: AudioFile, target: Path, replacements: Sequence[Replacement]
         target: to write.
         replacements: in order, apart from each other.
         encoding: of `encoding_for`.
+        metadata: as of `audio.writing.write`, for WAV and FLAC.
 
     Raises:
         UserError: the target cannot be written, or the source cannot be read.
@@ -99,9 +107,11 @@ def rewrite(source: AudioFile, target: Path, replacements: Sequence[Replacement]
         UserWarning: replaced samples are above full scale and clipped.
     """
     rate, channels, samples = source.sample_rate, source.channels, 0
+    comment = to_comment(metadata or {})
     with atomic_write(target) as temporary, Disk(temporary, "w+") as disk:
         try:
             with soundfile.SoundFile(disk, "w", rate, channels, encoding.subtype, format=encoding.format) as file:
+                store_comment(file, comment)
                 for block in _spliced(source, target, replacements, encoding):
                     file.write(block)
                     samples += len(block)
@@ -109,6 +119,7 @@ def rewrite(source: AudioFile, target: Path, replacements: Sequence[Replacement]
                         break
         except soundfile.LibsndfileError as error:
             raise unwritable(target, rate, error) from error
+        append_comment(disk, encoding.format, comment)
         if disk.error:
             raise disk.error
     return samples

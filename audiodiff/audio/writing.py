@@ -6,7 +6,7 @@ R. A. Wannamaker, J. Vanderkooy, "Quantization and Dither: A Theoretical Survey"
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from itertools import chain
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from audiodiff import files
+from audiodiff.audio.metadata import append_comment, store_comment, to_comment
 from audiodiff.audio.ogg import fix_serial
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
@@ -56,6 +57,7 @@ def write(
     audio: "Audio",
     format: str | None = None,
     encoding: Encoding = Encoding(),
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one signal, atomically; peaks above 1 are clipped, with a warning, where integers are written.
 
@@ -64,6 +66,7 @@ def write(
         audio: (T,) or (C, T) with one or two channels, or a batch of one.
         format: one of `FORMATS`; None: by the suffix.
         encoding: how samples are stored.
+        metadata: JSON that `audio.metadata.read_metadata` reads from the file.
 
     Raises:
         UserError: another format, one that lacks the bit depth, several signals or channels, an unsupported sample
@@ -74,7 +77,7 @@ def write(
     if samples.ndim != 1 and not (samples.ndim == 2 and len(samples) in (1, 2)):
         problem = f"cannot hold samples of shape {tuple(samples.shape)}, only one signal (T,) or (C, T) with C <= 2"
         raise UserError(path, problem, "write each clip to a file of its own")
-    _write(path, [torch.atleast_2d(samples)], audio.sample_rate, format, encoding)
+    _write(path, [torch.atleast_2d(samples)], audio.sample_rate, format, encoding, metadata)
 
 
 def write_chunks(
@@ -82,30 +85,41 @@ def write_chunks(
     pieces: Iterable[Tensor],
     sample_rate: int,
     encoding: Encoding = Encoding(),
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one signal that arrives in chunks (C, T), as `write` does; only one chunk is held in memory.
 
     Raises:
         UserError: as `write`.
     """
-    _write(Path(path), pieces, sample_rate, None, encoding)
+    _write(Path(path), pieces, sample_rate, None, encoding, metadata)
 
 
-def _write(path: Path, pieces: Iterable[Tensor], sample_rate: int, format: str | None, encoding: Encoding) -> None:
+def _write(
+    path: Path,
+    pieces: Iterable[Tensor],
+    sample_rate: int,
+    format: str | None,
+    encoding: Encoding,
+    metadata: Mapping[str, Any] | None,
+) -> None:
     name = check_format(path, format, encoding)
     pieces, quantize = iter(pieces), _Quantizer(path, name, encoding)
-    first = next(pieces)
+    first, comment = next(pieces), to_comment(metadata or {})
     kind, subtype = _FORMATS[name], _SUBTYPES[name][encoding.bit_depth]
     with atomic_write(path) as temporary:
         with Disk(temporary, "w+") as disk:
             try:
                 with soundfile.SoundFile(disk, "w", sample_rate, len(first), subtype, format=kind) as file:
-                    for block in _blocks(map(quantize, chain([first], pieces))):
+                    store_comment(file, comment)
+                    blocks = map(quantize, chain([first], pieces))
+                    for block in _blocks(blocks) if name == "ogg" else blocks:
                         file.write(block.numpy())
                         if disk.error:
                             break
             except soundfile.LibsndfileError as error:
                 raise unwritable(path, sample_rate, error) from error
+            append_comment(disk, kind, comment)
             if disk.error:
                 raise disk.error
         if name == "ogg":

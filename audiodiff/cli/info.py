@@ -1,23 +1,68 @@
-"""`audiodiff info`: what a checkpoint folder holds."""
+"""`audiodiff info`: what a checkpoint folder holds, or how an audio file was made."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+_MAX_TEXT = 1000  # characters of an entry of a file's metadata that are shown
+
 
 def info(
     model: Annotated[
         Path,
         typer.Argument(
-            help="Model folder, such as runs/speech_mel/<date_time>/model, exported folder, or name of a shipped model."
+            help="Model folder, such as runs/speech_mel/<date_time>/model, exported folder, name of a shipped model, "
+            "or audio file."
         ),
     ],
 ) -> None:
-    """Show a model's components, mel spec, sampler, training, licenses, size and hash. Checks that its weights load."""
-    for name, value in facts(model):
+    """Show a model's components, mel spec, sampler, training, licenses, size and hash. Checks that its weights load.
+
+    Of an audio file: its format, and the settings that it was rendered with, if it holds them.
+    """
+    for name, value in audio_facts(model) if model.is_file() else facts(model):
         typer.echo(f"{name:12}  {value}")
+
+
+def audio_facts(path: Path) -> Iterator[tuple[str, str]]:
+    """(name, value) of an audio file: its format, and what its metadata says of how it was made, on one line each.
+
+    Raises:
+        UserError: as `audio.io.probe`.
+    """
+    from audiodiff.audio.io import probe
+    from audiodiff.audio.metadata import read_metadata
+
+    audio, metadata = probe(path), read_metadata(path)
+    yield "file", str(path)
+    yield "audio", f"{audio.seconds:.3f} s, {audio.sample_rate} Hz, channels: {audio.channels}"
+    if not metadata:
+        yield "settings", "none in its metadata"
+    names = _shipped_models() if any(name.endswith("model_hash") for name in metadata) else {}
+    for name, value in metadata.items():
+        text = value if isinstance(value, str) else format_component(value)
+        known = f" ({names[text]})" if text in names else ""
+        yield _printable(name), _printable(text) + known
+
+
+def _shipped_models() -> dict[str, str]:
+    """Names of the shipped models by their hashes, which metadata state."""
+    from audiodiff.models import checkpoint
+
+    folders = {name: checkpoint.locate(name) for name in checkpoint.shipped()}
+    contents = {name: [folder / "config.json", folder / "model.safetensors"] for name, folder in folders.items()}
+    return {
+        hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(): name
+        for name, files in contents.items()
+    }
+
+
+def _printable(text: str) -> str:
+    """A text of a file for a terminal: one line, without control characters."""
+    return "".join(character if character.isprintable() else " " for character in text)[:_MAX_TEXT]
 
 
 def facts(folder: Path) -> Iterator[tuple[str, str]]:

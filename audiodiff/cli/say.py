@@ -1,5 +1,6 @@
 """`audiodiff say`: speak a text."""
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ def say(
     text: Annotated[str, typer.Argument(help="Text to speak, a text file, or - for standard input.")],
     options: SpeechOptions,
     voice: Annotated[Path, typer.Option(help="Model folder, or the name of a shipped voice.")] = Path("voice-en"),
-    out: Annotated[Path, typer.Option(help="Audio file to write, WAV or FLAC.")] = Path("speech.wav"),
+    out: Annotated[Path, typer.Option(help="Audio file to write, WAV, FLAC or OGG.")] = Path("speech.wav"),
     vocoder: Annotated[
         Path | None, typer.Option(help="Vocoder folder or name (default: the one that the voice names).")
     ] = None,
@@ -39,6 +40,8 @@ def say(
     from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
     from audiodiff.pipelines.transcript_formats import json_pieces, srt_pieces, textgrid_pieces
     from audiodiff.pipelines.transcript_spool import TranscriptSpool
+    from audiodiff.rendering.sidecar import describe
+    from audiodiff.rendering.speech import describe_speech
     from audiodiff.text.front_end import Utterance
 
     content = read_text(text)
@@ -54,7 +57,10 @@ def say(
                 transcript.add(speech)
                 yield speech.audio.samples[None]
 
-        io.write_chunks(out, pieces(), synthesizer.sample_rate)
+        record = synthesizer.complete(options).record() | ({"phonemes": True} if phonemes else {})
+        digest = None if lexicon is None else hashlib.sha256(lexicon.read_bytes()).hexdigest()
+        metadata = describe("audiodiff say", describe_speech(synthesizer, content, record, digest))
+        io.write_chunks(out, pieces(), synthesizer.sample_rate, metadata=metadata)
         for path, pieces_of in ((srt, srt_pieces), (textgrid, textgrid_pieces), (json, json_pieces)):
             if path is not None:
                 write_pieces(path, pieces_of(transcript))

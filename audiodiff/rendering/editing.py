@@ -160,10 +160,13 @@ def _edit(
     for number, job in enumerate(jobs):
         if job.missing:
             parts = [Replacement(patch.start, patch.stop, patch.samples[number]) for patch in patches]
+            metadata = sidecar.describe(COMMAND, job.settings)
             with folder_lock(job.path.parent, wait=True):  # another process may write the same file
                 sidecar.write_with_sidecar(
                     job.path,
-                    lambda path, parts=parts: rewrite(recording.file, path, parts, encoding),
+                    lambda path, parts=parts, metadata=metadata: rewrite(
+                        recording.file, path, parts, encoding, metadata
+                    ),
                     COMMAND,
                     job.settings | entries,
                 )

@@ -13,6 +13,7 @@ run.
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -140,19 +141,21 @@ class JobWriter:
                     samples += piece.shape[-1]
                     yield piece
 
-            write_chunks(path, counted(), self.pipeline.sample_rate)
+            write_chunks(
+                path, counted(), self.pipeline.sample_rate, metadata=sidecar.describe(self.command, job.settings)
+            )
             speed = samples / self.pipeline.sample_rate / (time.perf_counter() - started)
             record.update(self._execution(samples, speed) | dict(entries))
 
         sidecar.write_with_sidecar(job.path, write, self.command, record)
         self._count(record["samples"])
 
-    def write(self, job: Job, write: Callable[[Path], None], samples: int, speed: float, **entries: object) -> None:
+    def write(self, job: Job, write: Callable[..., None], samples: int, speed: float, **entries: object) -> None:
         """Write the audio file of a job by `write`, and its sidecar.
 
         Args:
             job: that is finished.
-            write: writes the audio to a path.
+            write: writes the audio to a path; called with the path and a keyword `metadata`.
             samples: of the audio.
             speed: seconds of audio per second of work, over the batch.
             entries: of the sidecar, besides the job's settings.
@@ -161,6 +164,7 @@ class JobWriter:
             UserError: as `write`.
         """
         record = job.settings | self._execution(samples, speed) | entries
+        write = partial(write, metadata=sidecar.describe(self.command, job.settings))
         sidecar.write_with_sidecar(job.path, write, self.command, record)
         self._count(samples)
 

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -189,7 +190,7 @@ class _Renderer:
             "seconds": audio.seconds,
         }
         try:
-            self.writer.write(job, lambda path: io.write(path, audio), audio.samples.shape[-1], speed, **entries)
+            self.writer.write(job, partial(io.write, audio=audio), audio.samples.shape[-1], speed, **entries)
         except UserError as error:
             if getattr(error.__cause__, "errno", None) not in _NAME_ERRORS:
                 raise  # of the disk, which takes no other clip either

@@ -8,6 +8,7 @@ recorded in its sidecar.
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -72,7 +73,7 @@ class _Worker(RecordingWorker[RestorationOptions]):
         seconds = length / recording.sample_rate
         self.writer.write(
             job,
-            lambda target: write(target, restored),
+            partial(write, audio=restored),
             length,
             seconds / (time.perf_counter() - started),
             id=job.source.id,

@@ -8,9 +8,11 @@ a sidecar is therefore somebody else's and is left alone.
 import errno
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+from audiodiff import __version__
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
 
@@ -69,6 +71,17 @@ def check_name(audio: Path) -> None:
         if error.errno == errno.ENAMETOOLONG:
             problem = f"a name of {len(os.fsencode(audio.name))} bytes leaves no room for its sidecar's (.json)"
             raise UserError(audio, problem, "shorten the input's name, or its folder's") from error
+
+
+def describe(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a file: what wrote it, and those settings that decide what it holds which are set.
+
+    Args:
+        command: such as "audiodiff render".
+        settings: as JSON.
+    """
+    given = {name: value for name, value in settings.items() if value not in (None, "", [], ())}
+    return {"software": f"audiodiff {__version__}", "command": command, **given}
 
 
 def read_sidecar(audio: Path, command: str) -> dict:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -60,17 +61,33 @@ def render_speech(
     with folder_lock(out):
         sidecar.create_folder(Path(out))  # with the reason, where there is none
         writer = JobWriter(COMMAND, synthesizer, Path(out), replace(files, batch_size=1), report)
-        shared = {
-            "model_hash": synthesizer.model_hash,
-            "vocoder_hash": synthesizer.vocoder.model_hash,
-            "lexicon_hash": lexicon_hash,
-        }
         jobs = []
         for line, own in zip(lines, records, strict=True):
-            path, settings = writer.out / f"{line.name}.{files.format}", {"text": line.text, **shared, **own}
+            path = writer.out / f"{line.name}.{files.format}"
+            settings = describe_speech(synthesizer, line.text, own, lexicon_hash)
             sidecar.check_name(path)
             jobs.append(SpeechJob(path, settings, writer.find(path, settings, ["text", "lexicon_hash"]), line))
         return writer.run(jobs, partial(_speak, writer, synthesizer, options), 1, "speaking", quiet)
+
+
+def describe_speech(
+    synthesizer: SpeechSynthesizer, text: str, options: dict[str, Any], lexicon_hash: str | None
+) -> dict[str, Any]:
+    """Sidecar entries of all that decides what a spoken text sounds like.
+
+    Args:
+        synthesizer: the voice.
+        text: what it speaks.
+        options: record of complete options.
+        lexicon_hash: SHA-256 of a lexicon.
+    """
+    return {
+        "text": text,
+        "model_hash": synthesizer.model_hash,
+        "vocoder_hash": synthesizer.vocoder.model_hash,
+        "lexicon_hash": lexicon_hash,
+        **options,
+    }
 
 
 def _complete(synthesizer: SpeechSynthesizer, line: TextLine, options: SpeechOptions) -> SpeechOptions:

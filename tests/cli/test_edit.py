@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from audiodiff.audio.io import Audio
+from audiodiff.audio.metadata import read_metadata
 from audiodiff.pipelines import memory
 from audiodiff.pipelines.audio_editor import AudioEditor
 
@@ -47,6 +48,8 @@ def test_the_edit_is_that_of_python_and_the_rest_is_copied(command, model, take)
     entries = json.loads((take.parent / "take-edited.wav.json").read_text())
     assert entries["sidecar"] == "audiodiff edit" and entries["edited"] == [[0.1, 0.2]]
     assert entries["labels"] == ["snare"] and entries["regions"] == ["0.1:0.2"] and entries["sample_rate"] == RATE
+    found = read_metadata("take-edited.wav")
+    assert found["command"] == "audiodiff edit" and found["seed"] == 3 and found["model_hash"] == entries["model_hash"]
     assert "0 edited, 1 skipped" in command(*words)[1][0]
     status, _, lines = command(*words, "--guidance", 2)
     assert status == 1 and "was made with another guidance scale" in lines[-1]
@@ -57,6 +60,8 @@ def test_variations_are_numbered(command, model, take):
     assert command(*words)[0] == 0
     clips = [integers(f"v-000{number}.flac") for number in range(3)]
     assert all(len(clip) == len(integers(take)) + RATE // 10 for clip in clips)
+    seeds = {read_metadata(f"v-000{number}.flac")["clip_seed"] for number in range(3)}
+    assert len(seeds) == 3
     assert not np.array_equal(clips[0], clips[1])
     (take.parent / "v-0001.flac").unlink()
     assert "1 edited, 2 skipped" in command(*words)[1][0]

@@ -4,6 +4,7 @@ import sys
 import pytest
 import torch
 
+from audiodiff.audio import io
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import main
@@ -16,6 +17,7 @@ from audiodiff.models.training_record import data_licenses
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.nn.frontends.frontend import StftFrontend
 from audiodiff.nn.network import Network
+from audiodiff.rendering.sidecar import describe
 
 
 @pytest.fixture
@@ -40,6 +42,30 @@ def info(monkeypatch, capsys):
         return ended.value.code, *capsys.readouterr()
 
     return run
+
+
+def test_says_how_an_audio_file_was_made(info, tmp_path):
+    path, plain = tmp_path / "a.flac", tmp_path / "b.flac"
+    metadata = describe("audiodiff say", {"text": "two\nlines \x1b[31m", "seed": 3, "edited": [[0, 1]]})
+    io.write(path, io.Audio(torch.zeros(2, 800), 16000), metadata=metadata)
+    io.write(plain, io.Audio(torch.zeros(800), 16000))
+    status, out, err = info(path)
+    facts = dict(line.split("  ", 1) for line in out.splitlines())
+    facts = {name: value.strip() for name, value in facts.items()}
+    assert (status, err) == (0, "") and "\x1b" not in out
+    assert facts["audio"] == "0.050 s, 16000 Hz, channels: 2" and facts["command"] == "audiodiff say"
+    assert (facts["text"], facts["seed"], facts["edited"]) == ("two lines  [31m", "3", "[[0, 1]]")
+    assert "none in its metadata" in info(plain)[1]
+    (tmp_path / "c.wav").write_text("no audio")
+    assert info(tmp_path / "c.wav")[0] == 1
+
+
+def test_names_the_shipped_model_of_an_audio_file(info, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "shipped", lambda: ["a-voice"])
+    monkeypatch.setattr(checkpoint, "locate", lambda name: folder)
+    digest = checkpoint.load(folder).digest
+    io.write(tmp_path / "a.wav", io.Audio(torch.zeros(800), 16000), metadata=describe("", {"model_hash": digest}))
+    assert f"{digest} (a-voice)" in info(tmp_path / "a.wav")[1]
 
 
 def test_says_what_the_folder_is(info, folder, model):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from audiodiff.audio import io
+from audiodiff.audio.metadata import read_metadata
 from audiodiff.cli import main
 from audiodiff.pipelines.speech import Speech, Transcript
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
@@ -99,8 +100,11 @@ def test_phonemes_and_lexicons(say, tmp_path):
     (tmp_path / "words.csv").write_text("hello,tˈu\n")
     say("hello", "--lexicon", tmp_path / "words.csv", out=tmp_path / "b.wav")
     say("tˈu", "--phonemes", out=tmp_path / "c.wav")
-    a, b, c = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
-    assert a != b and b == c
+    a, b, c = (io.read(tmp_path / f"{name}.wav").samples for name in "abc")
+    assert a.shape != b.shape and torch.equal(b, c)
+    for name, entry in (("a", {"text": "hello"}), ("c", {"text": "tˈu", "phonemes": True})):
+        assert entry.items() <= read_metadata(tmp_path / f"{name}.wav").items()
+    assert "lexicon_hash" in read_metadata(tmp_path / "b.wav")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from audiodiff.audio import io
+from audiodiff.audio.metadata import read_metadata
 from audiodiff.cli import main
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import SpeechOptions
@@ -55,6 +56,9 @@ def test_files_are_what_the_pipeline_says(speak, synthesizer, tmp_path):
     told = json.loads(sidecar_path(tmp_path / "out/intro.wav").read_text())
     assert (told["text"], told["speaker"], told["rate"], told["seed"]) == ("The file is ready.", "bob", 2, 7)
     assert [word[0] for word in told["words"]] == [word.text for word in expected.words]
+    metadata = read_metadata(tmp_path / "out/intro.wav")
+    assert metadata.pop("software").startswith("audiodiff ") and metadata.pop("command") == "audiodiff render"
+    assert metadata.items() <= told.items() and metadata["speaker"] == "bob" and "device" not in metadata
     assert told["words"][-1][2] <= told["samples"] / told["sample_rate"] + 1e-3
 
 
