@@ -105,13 +105,13 @@ class Audit:
         manifest_hash: of the manifest.
         corpora: a summary of each corpus.
         findings: (clip or file, problem) of each kind of finding.
-        pairs: (clip, earlier clip) that are duplicates or near-duplicates; None in audits of before version 0.2.
+        similar: (clip, earlier clip), all pairs of near-duplicates; None in audits of earlier versions.
     """
 
     manifest_hash: str
     corpora: dict[str, CorpusSummary]
     findings: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    pairs: list[tuple[str, str]] | None = None
+    similar: list[tuple[str, str]] | None = None
 
     def save(self, folder: Path) -> Path:
         """Write audit.json into `folder`."""
@@ -126,6 +126,7 @@ class Audit:
             summary["sample_rates"] = {int(rate): count for rate, count in summary["sample_rates"].items()}
             if "licences" in summary:  # the name of version 0.1
                 summary["licenses"] = summary.pop("licences")
+        content.pop("pairs", None)  # of earlier audits: each clip's most similar one only
         content["corpora"] = {name: CorpusSummary(**summary) for name, summary in content["corpora"].items()}
         return cls(**content)
 
@@ -135,7 +136,7 @@ class Audit:
         try:
             found = cls.load(manifest.root)
             str(found)  # raises if it is damaged
-            current = found.manifest_hash == manifest.content_hash() and found.pairs is not None
+            current = found.manifest_hash == manifest.content_hash() and found.similar is not None
             return current and found.findings.keys() >= FINDINGS.keys()
         except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
             return False
@@ -224,8 +225,8 @@ def audit(
     for clip in manifest.clips:
         groups[clip.id.split("/")[0]].append(clip)
     corpora = {name: _summary(clips, statistics) for name, clips in sorted(groups.items())}
-    pairs = [(one.id, other.id) for one, other in (*same, *((one, like) for one, like, _ in alike))]
-    return Audit(manifest.content_hash(), corpora, findings, pairs)
+    similar = [(one.id, like.id) for one, like, _ in alike]
+    return Audit(manifest.content_hash(), corpora, findings, similar)
 
 
 def _misfit(clip: Clip) -> str:
@@ -265,23 +266,28 @@ def poorly_aligned(clips: Iterable[Clip]) -> list[tuple[str, str]]:
 
 
 def _duplicates(clips: Iterable[Clip]) -> list[tuple[Clip, Clip]]:
-    """Clips of the same samples as an earlier one, and that one."""
+    """Clips of the same samples as an earlier one, and the first of these."""
     first: dict[str, Clip] = {}
     pairs = ((clip, first.setdefault(clip.content, clip)) for clip in clips if clip.content)
     return [(clip, like) for clip, like in pairs if clip is not like]
 
 
 def _near_duplicates(prints: dict[Clip, np.ndarray]) -> list[tuple[Clip, Clip, float]]:
-    """Clips that sound nearly like an earlier one, that one, and the cosine of their fingerprints."""
+    """All pairs of clips that are nearly the same sound, the later one first, and the cosine of their fingerprints."""
     clips = list(prints)
     found = ((clips[place], clips[other], cosine) for place, other, cosine in near_duplicates(list(prints.values())))
     return [(one, like, cosine) for one, like, cosine in found if one.content != like.content or not one.content]
 
 
 def _described(pairs: Iterable[tuple[Clip, Clip, float]]) -> list[tuple[str, str]]:
-    """Findings of near-duplicates, those in two splits first."""
-    found = []
+    """A finding for each clip with near-duplicates before it: the most similar, of another split if any is."""
+    closest: dict[str, tuple[Clip, Clip, float]] = {}
     for one, like, cosine in pairs:
+        known = closest.get(one.id)
+        if known is None or (one.split != like.split, cosine) > (one.split != known[1].split, known[2]):
+            closest[one.id] = one, like, cosine
+    found = []
+    for one, like, cosine in closest.values():
         apart = f", in {like.split} and not in {one.split}" if one.split != like.split else ""
         found.append((one.id, f"like {like.id}, cosine {cosine:.3f}{apart}"))
     return sorted(found, key=lambda entry: " and not in " not in entry[1])

@@ -2,7 +2,7 @@
 
 A fingerprint is the spectrogram of the first second from the onset on, in bands of equal ratio and steps of equal time,
 in decibels down to a floor below the peak; without its mean, and of length 1. The cosine of two of them is 1 for the
-same sound at any level, and does not see what follows or precedes. It is a list of what to listen to, no proof.
+same sound at any level, and does not depend on what follows or precedes. Similarity is a reason to listen, no proof.
 """
 
 from collections.abc import Sequence
@@ -40,14 +40,13 @@ def fingerprint(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def near_duplicates(prints: Sequence[np.ndarray]) -> list[tuple[int, int, float]]:
-    """For each fingerprint that is similar to an earlier one: its place, that of the most similar, and the cosine."""
+    """All pairs of similar fingerprints: the place of the later and of the earlier one, and the cosine."""
     if len(prints) < 2:
         return []
     table, found = np.stack(prints), []
     for start in range(0, len(table), _CHUNK):
         rows = table[start : start + _CHUNK]
         cosines = np.tril(rows @ table[: start + len(rows)].T, start - 1)
-        for place, best in enumerate(cosines.argmax(1)):
-            if cosines[place, best] > SIMILAR:
-                found.append((start + place, int(best), float(cosines[place, best])))
+        for place, other in np.argwhere(cosines > SIMILAR):
+            found.append((start + int(place), int(other), float(cosines[place, other])))
     return found

@@ -1,5 +1,6 @@
-"""Which clips of a manifest are trained on: so many minutes of them, or none that are alike."""
+"""Which clips of a manifest are trained on: so many minutes of them, or no near-duplicates."""
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -27,16 +28,26 @@ def first_minutes(manifest: Manifest, minutes: float) -> Manifest:
 
 
 def without_duplicates(manifest: Manifest) -> Manifest:
-    """The clips without the training clips that the audit found to be like an earlier, or a held-out one.
+    """Leave out training clips that are duplicates or near-duplicates of a held-out or of an earlier training clip.
+
+    Duplicates have the same samples. Near-duplicates are those of the audit, which compares clips with a caption or
+    label. A clip that is similar only to clips that are left out stays.
 
     Raises:
-        UserError: the audit beside the manifest is missing or of other clips.
+        UserError: the audit beside the manifest is missing, of other clips, or of an earlier version.
     """
     if not Audit.matches(manifest):
-        fix = "run `audiodiff prepare` with this folder as --out again"
-        raise UserError(manifest.root / NAME, "is missing, or not of this manifest", fix)
-    splits = {clip.id: clip.split for clip in manifest.clips}
-    left_out = set()
-    for later, earlier in Audit.load(manifest.root).pairs or ():
-        left_out |= {next((one for one in (later, earlier) if splits.get(one) == "train"), "")}
-    return replace(manifest, clips=tuple(clip for clip in manifest.clips if clip.id not in left_out))
+        problem, fix = "is missing, outdated or of another manifest", "run `audiodiff prepare` with this --out again"
+        raise UserError(manifest.root / NAME, problem, fix)
+    neighbors: dict[str, set[str]] = defaultdict(set)
+    for one, other in Audit.load(manifest.root).similar or ():
+        neighbors[one].add(other)
+        neighbors[other].add(one)
+    held_out = [clip for clip in manifest.clips if clip.split != "train"]
+    chosen, contents = {clip.id for clip in held_out}, {clip.content for clip in held_out}
+    for clip in manifest.clips:
+        known = bool(clip.content) and clip.content in contents
+        if clip.split == "train" and not known and chosen.isdisjoint(neighbors[clip.id]):
+            chosen.add(clip.id)
+            contents.add(clip.content)
+    return replace(manifest, clips=tuple(clip for clip in manifest.clips if clip.id in chosen))

@@ -125,7 +125,7 @@ class ManifestData(lightning.LightningDataModule):
         """Build `crops` to train on and `held_out` to validate on.
 
         Raises:
-            UserError: clips are to be mixed, which only captions can name.
+            UserError: `mixing` is on, which needs captions.
         """
         if self.augmentation is not None and self.augmentation.mixing is not None:
             raise UserError("data.augmentation.mixing", "needs captions, which name both sounds", "set it to null")
@@ -201,8 +201,8 @@ class AudioData(ManifestData):
         base: the model that generates them.
         balance: "caption" to draw each word of the training captions about equally often (`data.balance`); None: clips
             by their lengths.
-        unique: whether training clips that the audit lists as duplicates or near-duplicates are left out; of such
-            clips the first is kept, or those that are held out.
+        unique: whether to leave out training clips that are duplicates or near-duplicates of a held-out or of an
+            earlier training clip (`data.selection.without_duplicates`).
     """
 
     def __init__(
@@ -317,19 +317,17 @@ class AudioData(ManifestData):
         self.held_out = self._crops(replace(held_out, clips=clips))
 
     def _check_augmentation(self) -> None:
-        """Refuse to mix clips where conditions speak of one of them, and to move beats that are a condition."""
+        """Refuse mixing where a condition describes one of the clips, and delay where beats are a condition."""
         if self.augmentation is None:
             return
         names = [one.name for one in self.conditioners if not one.empty]
         others = [name for name in names if name not in ("prompt", "scalars")]
         others += [name for name in self.scalars if name != "seconds"]
         if self.augmentation.mixing is not None and others:
-            problem = f"would have {', '.join(others)} of one of two sounds"
+            problem = f"would leave {', '.join(others)} of one of the two sounds"
             raise UserError("data.augmentation.mixing", problem, "set it to null")
         if self.augmentation.delay is not None and "beats" in names:
-            raise UserError(
-                "data.augmentation.delay", "would move the beats from where they are said", "set it to null"
-            )
+            raise UserError("data.augmentation.delay", "would move the sound and not its beat times", "set it to null")
 
     def replayed(self) -> Manifest:
         """The clips of the replay; generated ones are kept below the folder of the data.

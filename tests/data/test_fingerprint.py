@@ -39,8 +39,10 @@ def test_silence_and_clicks_have_fingerprints(samples):
     assert np.isfinite(found).all() and np.linalg.norm(found) < 1.001
 
 
-def test_each_near_duplicate_is_found_once_with_the_most_similar_earlier_one():
+def test_all_pairs_of_near_duplicates_are_found_once():
     prints = [fingerprint(hit(seed, pitch=200.0 + 150 * seed), RATE) for seed in range(5)]
     found = near_duplicates([*prints, prints[3], np.zeros_like(prints[0])])
     assert [(place, other) for place, other, _ in found] == [(5, 3)]
+    found = near_duplicates([prints[1], prints[0], prints[1], prints[0], prints[1]])
+    assert [(place, other) for place, other, _ in found] == [(2, 0), (3, 1), (4, 0), (4, 2)]
     assert near_duplicates([]) == near_duplicates(prints[:1]) == []

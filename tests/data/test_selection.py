@@ -1,4 +1,4 @@
-"""What is trained on: minutes of clips, and none that are alike."""
+"""Selection of training clips: without duplicates and near-duplicates."""
 
 import json
 from dataclasses import replace
@@ -44,27 +44,56 @@ def names(manifest):
     return "".join(sorted(clip.id[-1] for clip in manifest.clips))
 
 
-def test_the_first_of_clips_that_are_alike_is_kept(prepared):
+def test_of_similar_training_clips_the_first_stays(prepared):
     assert names(without_duplicates(split(prepared))) == "abcf"
 
 
-def test_held_out_clips_are_kept_and_training_clips_like_them_left_out(prepared):
+def test_held_out_clips_stay_and_training_clips_that_are_similar_are_left_out(prepared):
     assert names(without_duplicates(split(prepared, d="validation", e="test"))) == "cdef"
     assert names(without_duplicates(split(prepared, a="test", d="validation"))) == "abcdf"
 
 
-def test_training_takes_the_audit_at_its_word(prepared):
+def similar(folder, manifest, *pairs):
+    """State in the audit that these pairs of clips are near-duplicates, and no others."""
+    ids = {clip.id[-1]: clip.id for clip in manifest.clips}
+    replace(Audit.load(folder), similar=[(ids[one], ids[other]) for one, other in pairs]).save(folder)
+    return manifest
+
+
+def test_no_training_clip_is_similar_to_any_held_out_clip(prepared):
+    # d is most similar to a, less to the held-out clips b and f.
+    manifest = similar(prepared, split(prepared, b="test", f="validation"), "da", "db", "fd")
+    assert names(without_duplicates(manifest)) == "abcf"
+    everything = similar(prepared, split(prepared, f="test"), "fa", "fb", "fc", "fd", "fe")
+    assert names(without_duplicates(everything)) == "f"
+
+
+def test_a_clip_that_is_similar_only_to_one_that_is_left_out_stays(prepared):
+    manifest = similar(prepared, split(prepared), "ca", "dc")
+    assert names(without_duplicates(manifest)) == "abdf"  # e has the samples of b
+
+
+def test_copies_of_a_held_out_clip_are_left_out_wherever_it_stands(prepared):
+    root = prepared.parent / "mine"
+    for name in "xyz":
+        soundfile.write(root / f"snare {name}.wav", soundfile.read(root / "snare b.wav")[0], RATE)
+    prepare([f"folder:{root}"], prepared, captions=True)
+    for held_out in "bey":
+        assert names(without_duplicates(split(prepared, **{held_out: "test"}))) == "".join(sorted(f"acf{held_out}"))
+
+
+def test_unique_data_has_no_duplicates(prepared):
     split(prepared)
     common = {"corpora": "", "from_start": True, "channels": 1}
     assert names(AudioData(str(prepared), RATE, RATE, 2, **common).manifest()) == "abcdef"
     assert names(AudioData(str(prepared), RATE, RATE, 2, unique=True, **common).manifest()) == "abcf"
 
 
-def test_a_missing_or_old_audit_is_one_line_that_says_how_to_make_it(prepared):
+def test_a_missing_or_outdated_audit_is_an_error_that_names_the_command(prepared):
     content = json.loads((prepared / NAME).read_text())
-    del content["pairs"]
+    content["pairs"] = content.pop("similar")
     (prepared / NAME).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"audit\.json: is missing, or not of this manifest.*audiodiff prepare"):
+    with pytest.raises(UserError, match=r"audit\.json: is missing, outdated or of another manifest.*audiodiff prepare"):
         without_duplicates(Manifest.load(prepared))
     root = prepared.parent / "mine"
     prepare([f"folder:{root}"], prepared, captions=True)

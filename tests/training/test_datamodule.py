@@ -215,16 +215,16 @@ def test_mixing_is_refused_where_a_condition_speaks_of_one_sound(tones):
         ManifestData(tones, 16000, 2048, 4, augmentation=mixing).setup("fit")
     labeled = AudioData(tones, 16000, 2048, 4, augmentation=mixing)
     labeled.conditioners = [Labels(["kick"])]
-    with pytest.raises(UserError, match=r"would have labels of one of two sounds"):
+    with pytest.raises(UserError, match=r"would leave labels of one of the two sounds"):
         labeled.setup("fit")
-    with pytest.raises(UserError, match=r"would have tempo of one of two sounds"):
+    with pytest.raises(UserError, match=r"would leave tempo of one of the two sounds"):
         AudioData(tones, 16000, 2048, 4, augmentation=mixing, scalars=["seconds", "tempo"]).setup("fit")
 
 
 def test_beats_that_are_a_condition_are_not_moved(tones):
     rhythmic = AudioData(tones, 16000, 2048, 4, augmentation=Augmentation(delay=Delay()))
     rhythmic.conditioners = [Beats()]
-    with pytest.raises(UserError, match=r"data\.augmentation\.delay: would move the beats"):
+    with pytest.raises(UserError, match=r"data\.augmentation\.delay: would move the sound and not its beat times"):
         rhythmic.setup("fit")
 
 
