@@ -1,20 +1,21 @@
 """Augmentation of training crops: other voices, rooms, microphones and levels than the recorded ones.
 
-A vocoder does not generate what its training data never had. Each effect stands for something that a new recording
-changes, and they are applied in the order in which sound meets them:
+A vocoder does not generate what its training data lacks. Each effect models one difference between recordings, and
+they are applied in the order of the signal path:
 
-- `Speed`: the size of what sounds. The recording is played at another rate, which scales pitch and formants alike, as
-  a larger or smaller drum and a longer or shorter vocal tract do (Jaitly and Hinton 2013; Ko et al. 2015, "Audio
+- `Speed`: the size of the sound source. Playing a recording at another rate scales pitch and formants alike, as a
+  larger or smaller drum and a longer or shorter vocal tract do (Jaitly and Hinton 2013; Ko et al. 2015, "Audio
   augmentation for speech recognition");
 - `Room`: late reverberation is Gaussian noise under an exponential envelope (Polack 1988; Moorer 1979, "About this
   reverberation business"), 60 dB down after the reverberation time;
 - `Noise`: background noise whose power falls with frequency;
 - `Equalization`: the response of a microphone, a random gain in dB that is smooth over the logarithm of the frequency;
 - `Level` and `Polarity`: gain and wiring;
-- `Delay`: where in a recording its sound begins.
+- `Delay`: silence before the onset.
 
 `Mixing` adds a second clip and joins the captions (Kim et al. 2022, "Improving text-to-audio models with synthetic
-captions", and before them mixup, Zhang et al. 2018): a model hears two sounds at once that no recording has together.
+captions", and before them mixup, Zhang et al. 2018), so that training has mixtures that no recording has. Which clip is
+added depends on the set of clips and not on their order, since latents of mixtures are stored under a hash of the set.
 
 They change the waveform, of which the mel is computed later, so mel and target always agree. A crop is still a pure
 function of the data set's seed and the draw. Each effect has a random stream of its own: switching one off leaves the
@@ -22,7 +23,7 @@ others as they are.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from math import gcd
@@ -226,10 +227,42 @@ class Delay(Effect):
         return torch.nn.functional.pad(waveform, (silence, 0))[..., :samples]
 
 
+class MixingPool:
+    """Clips with captions by length, to draw one at random that is no longer than another and has another caption.
+
+    A draw takes logarithmic time, and is the same for any order of the clips.
+
+    Args:
+        clips: those without a caption are left out.
+    """
+
+    def __init__(self, clips: Iterable[Clip]):
+        captioned = (clip for clip in clips if clip.caption)
+        self.clips = sorted(captioned, key=lambda clip: (clip.seconds, clip.id))
+        self._seconds = np.array([clip.seconds for clip in self.clips])
+        places: dict[str, list[int]] = {}
+        for place, clip in enumerate(self.clips):
+            places.setdefault(clip.caption, []).append(place)
+        # Before the clip at places[i] there are places[i] - i clips with other captions.
+        self._others_before = {caption: np.array(own) - np.arange(len(own)) for caption, own in places.items()}
+        self._places = {caption: np.array(own) for caption, own in places.items()}
+
+    def draw(self, clip: Clip, random: np.random.Generator) -> Clip | None:
+        """One of the clips that are no longer than this one and have another caption; None if there are none."""
+        fitting = int(np.searchsorted(self._seconds, clip.seconds, side="right"))
+        none = np.empty(0, int)
+        others = fitting - int(np.searchsorted(self._places.get(clip.caption, none), fitting))
+        if not others:
+            return None
+        number = int(random.integers(others))
+        skipped = int(np.searchsorted(self._others_before.get(clip.caption, none), number, side="right"))
+        return self.clips[number + skipped]
+
+
 class Mixing:
     """A second clip at once, of the same data and no longer than the first, with a caption that names both.
 
-    Clips without a caption are left as they are: nothing would say that there are two.
+    Clips without a caption are left as they are, since no caption would name both sounds.
 
     Args:
         decibels: smallest and largest level of the second clip, relative to the first.
@@ -239,12 +272,11 @@ class Mixing:
     def __init__(self, decibels: tuple[float, float] = (-12.0, 0.0), probability: UnitInterval = 0.2):
         self.decibels, self.probability = _ordered("decibels", decibels), probability
 
-    def partner(self, clip: Clip, clips: Sequence[Clip], random: np.random.Generator) -> Clip | None:
-        """The clip to add, one at random of those that fit; None to add none."""
+    def partner(self, clip: Clip, pool: MixingPool, random: np.random.Generator) -> Clip | None:
+        """The clip to add, drawn from the pool; None to add none."""
         if not clip.caption or random.random() >= self.probability:
             return None
-        fits = [one for one in clips if one.caption not in ("", clip.caption) and one.seconds <= clip.seconds]
-        return fits[int(random.integers(len(fits)))] if fits else None
+        return pool.draw(clip, random)
 
     def caption(self, clip: Clip, other: Clip, random: np.random.Generator) -> Clip:
         """The clip with a caption that names both, each in a wording at random."""
@@ -282,21 +314,21 @@ class Augmentation:
         self.equalization, self.level, self.polarity = equalization, level, polarity
         self.delay, self.mixing = delay, mixing
 
-    def play(
-        self, clip: Clip, clips: Sequence[Clip], sample_rate: int, key: tuple[int, ...]
+    def augment_clip(
+        self, clip: Clip, pool: MixingPool, sample_rate: int, key: tuple[int, ...]
     ) -> tuple[Clip, Clip | None]:
-        """What is heard in a draw: the clip at its speed, with the caption of the mixture, and the clip to mix in.
+        """The clip of a draw at its augmented speed and with the caption of the mixture, and the clip to mix in.
 
         Args:
             clip: as recorded.
-            clips: to mix in.
+            pool: of clips to mix in.
             sample_rate: Hz of the crops.
             key: of the draw's random numbers.
         """
         other = None
         if self.mixing is not None:
             random = np.random.default_rng((*key, _PARTNER))
-            if (other := self.mixing.partner(clip, clips, random)) is not None:
+            if (other := self.mixing.partner(clip, pool, random)) is not None:
                 clip = self.mixing.caption(clip, other, random)
         if self.speed is not None:
             clip = self.speed(clip, sample_rate, np.random.default_rng((*key, _SPEED)))
@@ -306,9 +338,9 @@ class Augmentation:
         """Apply all effects but the speed to a waveform (..., T).
 
         Args:
-            waveform: of the clip that `play` returned.
+            waveform: of the clip that `augment_clip` returned.
             sample_rate: Hz.
-            key: as of `play`.
+            key: as of `augment_clip`.
             other: waveform (..., S) of the clip to mix in.
         """
         if other is not None and self.mixing is not None:

@@ -11,7 +11,7 @@ same segment of the whole resampled clip. For that it starts on a common grid of
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from math import ceil, gcd
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, Sampler
 
 from audiodiff.audio.io import read, resample
 from audiodiff.conditioners.conditioner import Conditioner, Crop, raw_values
-from audiodiff.data.augmentation import Augmentation
+from audiodiff.data.augmentation import Augmentation, MixingPool
 from audiodiff.data.batching import collate
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.errors import UserError
@@ -69,7 +69,7 @@ class CropDataset(Dataset):
         self._entries = np.repeat(np.arange(len(manifest)), crop_counts(manifest, sample_rate, samples, from_start))
         self.weights = None if weights is None else np.asarray(weights, np.float64)
         self._pass, self._order = -1, self._entries
-        self._played: tuple[int, tuple[Clip, Clip | None]] | None = None
+        self._last: tuple[int, tuple[Clip, Clip | None]] | None = None
 
     @property
     def draws_per_pass(self) -> int:
@@ -78,19 +78,23 @@ class CropDataset(Dataset):
 
     def clip(self, draw: int) -> Clip:
         """The clip of a draw, at its augmented speed, and with the caption of what is mixed in."""
-        return self._heard(draw)[0]
+        return self.augmented_clip(draw)[0]
 
-    def _heard(self, draw: int) -> tuple[Clip, Clip | None]:
-        """The clip of a draw, and the one that is mixed in."""
-        if self._played is None or self._played[0] != draw:  # a cache of the last one, nothing else depends on it
-            self._played = draw, self._play(draw)
-        return self._played[1]
+    def augmented_clip(self, draw: int) -> tuple[Clip, Clip | None]:
+        """The clip of a draw (`clip`), and the clip that is mixed in."""
+        if self._last is None or self._last[0] != draw:  # a cache of the last draw, nothing else depends on it
+            clip, found = self.recorded(draw), None
+            if self.augmentation is not None:
+                key = self._augmentation_key(draw)
+                clip, found = self.augmentation.augment_clip(clip, self.mixing_pool, self.sample_rate, key)
+            self._last = draw, (clip, found)
+        return self._last[1]
 
-    def _play(self, draw: int) -> tuple[Clip, Clip | None]:
-        clip = self.recorded(draw)
-        if self.augmentation is None:
-            return clip, None
-        return self.augmentation.play(clip, self.manifest.clips, self.sample_rate, self._augmentation_key(draw))
+    @cached_property
+    def mixing_pool(self) -> MixingPool:
+        """The clips that may be mixed in; none without mixing."""
+        mixes = self.augmentation is not None and self.augmentation.mixing is not None
+        return MixingPool(self.manifest.clips if mixes else ())
 
     def recorded(self, draw: int) -> Clip:
         """The clip of a draw as it was recorded."""
@@ -125,7 +129,7 @@ class CropDataset(Dataset):
 
     def crop(self, draw: int) -> tuple[Tensor, int]:
         """The waveform of a draw (..., samples), and how many of its samples are not padding."""
-        (clip, other), samples = self._heard(draw), self.samples
+        (clip, other), samples = self.augmented_clip(draw), self.samples
         read = read_crop(self.manifest, clip, self.sample_rate, self.start(draw), samples, self.channels)
         if self.augmentation is not None and read.shape[-1]:
             second = None if other is None else self._beginning(other)

@@ -4,8 +4,8 @@ Encoding costs as much as a training step of a small network. The latents of a r
 all recordings are encoded before training, and their latents stored beside the manifest, below `.latents`, under the
 hash of the codec: another run with the same codec reuses them.
 
-Augmentation changes waveforms, so that a recording is encoded several times, each time changed at random, and a draw
-takes one of these copies. They are reused, too, by runs with the same augmentation.
+Augmentation changes waveforms, so that a training recording is encoded several times, each time changed at random, and
+a draw takes one of these copies instead of the recording. They are reused, too, by runs with the same augmentation.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from audiodiff.data.augmentation import Augmentation
 from audiodiff.data.dataset import CropDataset, read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.diffusion.noise import clip_seed
@@ -30,6 +31,7 @@ from audiodiff.ranges import Positive
 from audiodiff.training.datamodule import AudioData
 
 _CHUNK_SECONDS = 60.0  # of a recording that are read at once
+_MIXTURES = "partners by length and id"  # how mixtures are drawn: copies of another rule are not reused
 
 
 class LatentCrops(CropDataset):
@@ -37,7 +39,7 @@ class LatentCrops(CropDataset):
 
     Args:
         arguments, options: those of `CropDataset`.
-        latents: folder of the files that `encode` wrote, and of copies below it.
+        latents: folder of the files that `encode` writes, and of copies below it.
         stride: samples of a latent frame; crops start and end with whole frames.
         copies: of each recording, with an augmentation.
     """
@@ -55,19 +57,23 @@ class LatentCrops(CropDataset):
         crop = torch.from_numpy(np.array(whole[:, start : start + frames], np.float32))
         return {"latents": crop} | self.metadata(draw, start * self.stride, valid)
 
-    def encode_copies(self, codec: Codec) -> None:
-        """Save the latents of every copy of a recording that has none, in half precision."""
+    def encode(self, codec: Codec) -> None:
+        """Save the latents that draws take and that are missing: of the recordings, or of their changed copies."""
         if self.augmentation is None:
-            return
+            encode(codec, self.manifest, self.latents, self.samples)
+        else:
+            self._encode_copies(codec, self.augmentation)
+
+    def _encode_copies(self, codec: Codec, augmentation: Augmentation) -> None:
         with folder_lock(self._copies_folder, wait=True):
             copies = [(clip, copy) for clip in self.manifest.clips for copy in range(self.copies)]
             for clip, copy in tqdm(copies, desc="encoding changed copies", unit="copy"):
                 key = _copy_key(clip, copy)
-                played, other = self.augmentation.play(clip, self.manifest.clips, self.sample_rate, key)
-                if (file := self._file(played, copy)).exists():
+                changed, other = augmentation.augment_clip(clip, self.mixing_pool, self.sample_rate, key)
+                if (file := self._file(changed, copy)).exists():
                     continue
                 second = None if other is None else _whole(codec, self.manifest, other)
-                waveform = self.augmentation(_whole(codec, self.manifest, played), self.sample_rate, key, second)
+                waveform = augmentation(_whole(codec, self.manifest, changed), self.sample_rate, key, second)
                 _save_latents(codec, waveform, self.samples, file)
 
     def _copy(self, draw: int) -> int | None:
@@ -89,7 +95,7 @@ class LatentCrops(CropDataset):
         """Named by all that copies depend on: the effects, and the clips that are mixed in."""
         effects = json.dumps(self.augmentation, default=vars, sort_keys=True)
         mixes = self.augmentation is not None and self.augmentation.mixing is not None
-        described = f"{effects} {self.manifest.content_hash() if mixes else ''}"
+        described = f"{effects} {f'{_MIXTURES} {self.manifest.content_hash()}' if mixes else ''}"
         return self.latents / f"augmented-{hashlib.sha256(described.encode()).hexdigest()[:12]}"
 
 
@@ -125,15 +131,14 @@ class LatentData(AudioData):
             problem = f"is not a multiple of {codec.stride}, the samples of a latent frame"
             samples = max(round(self.crop_samples / codec.stride), 1) * codec.stride
             raise UserError(f"data.crop_samples {self.crop_samples}", problem, f"set data.crop_samples={samples}")
-        manifest = self.manifest()
-        self.latents = manifest.root / ".latents" / codec_hash(found)[:12]
-        device = "cuda" if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
-        encode(codec.to(device), manifest, self.latents, self.crop_samples)
-        if self.replay is not None:
-            encode(codec, self.replayed(), self.latents, self.crop_samples)
+        self.latents = self.manifest().root / ".latents" / codec_hash(found)[:12]
         super().read()
-        assert isinstance(self.crops, LatentCrops)
-        self.crops.encode_copies(codec)
+        device = "cuda" if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+        codec = codec.to(device)
+        for crops in (self.crops, self.held_out, self.base_held_out):
+            if crops is not None:
+                assert isinstance(crops, LatentCrops)
+                crops.encode(codec)
 
     def _crops(self, manifest: Manifest, dataset: type[CropDataset] = LatentCrops, **options) -> CropDataset:
         folder = {"latents": self.latents, "stride": self.stride, "copies": self.copies}

@@ -1,6 +1,8 @@
 """Each effect does what it states, and a crop stays a function of seed and draw."""
 
+import time
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from audiodiff.data.augmentation import (
     Equalization,
     Level,
     Mixing,
+    MixingPool,
     Noise,
     Polarity,
     Room,
@@ -84,8 +87,11 @@ def test_each_effect_can_be_switched_off_and_leaves_the_others_as_they_are(manif
     if name not in ("speed", "mixing"):
         without = Augmentation(**(ALL | {name: None}))
         clip = manifest.clips[0]
-        heard = ([one.play(clip, manifest.clips, RATE, (0, 4, d)) for d in range(20)] for one in (with_all, without))
-        assert next(heard) == next(heard)
+        pool = MixingPool(manifest.clips)
+        one, other = (
+            [each.augment_clip(clip, pool, RATE, (0, 4, draw)) for draw in range(20)] for each in (with_all, without)
+        )
+        assert one == other
 
 
 def test_speed_scales_frequencies_within_its_range(manifest):
@@ -204,11 +210,39 @@ def test_mixing_adds_another_clip_at_its_level_and_names_both(manifest):
 
 def test_mixing_leaves_clips_alone_that_have_no_caption_or_no_partner():
     clips = [Clip("short", "s", 1.0, RATE, caption="tick"), Clip("long", "l", 2.0, RATE, caption="tock")]
-    mixing, random = Mixing(probability=1.0), np.random.default_rng(0)
-    assert mixing.partner(clips[0], clips, random) is None  # the other one is longer
-    assert mixing.partner(clips[1], clips, random) is clips[0]
-    assert mixing.partner(Clip("mute", "m", 9.0, RATE), clips, random) is None
-    assert mixing.partner(clips[1], [Clip("mute", "m", 1.0, RATE)], random) is None
+    mixing, pool, random = Mixing(probability=1.0), MixingPool(clips), np.random.default_rng(0)
+    assert mixing.partner(clips[0], pool, random) is None  # the other one is longer
+    assert mixing.partner(clips[1], pool, random) is clips[0]
+    assert mixing.partner(Clip("mute", "m", 9.0, RATE), pool, random) is None
+    assert mixing.partner(clips[1], MixingPool([Clip("mute", "m", 1.0, RATE)]), random) is None
+
+
+clip_lists = st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["", "tick", "tock", "boom"])), max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(clip_lists, st.integers(1, 5), st.sampled_from(["tick", "tock", "hiss"]), st.randoms())
+def test_any_fitting_clip_is_mixed_in_equally_often_in_any_order_of_the_clips(described, seconds, caption, shuffle):
+    clips = [Clip(f"clip {n}", "p", float(length), RATE, caption=text) for n, (length, text) in enumerate(described)]
+    clip = Clip("host", "h", float(seconds), RATE, caption=caption)
+    fitting = {one.id for one in clips if one.caption not in ("", caption) and one.seconds <= seconds}
+    shuffled = shuffle.sample(clips, len(clips))
+    pools = MixingPool(clips), MixingPool(shuffled)
+    one, other = ([pool.draw(clip, np.random.default_rng(seed)) for seed in range(8)] for pool in pools)
+    assert one == other
+    assert all(found is None if not fitting else found.id in fitting for found in one)
+    numbers = iter(range(len(fitting)))  # each of the numbers that the generator may draw
+    counter = SimpleNamespace(integers=lambda count: next(numbers))
+    assert {pools[0].draw(clip, counter).id for _ in fitting} == fitting
+
+
+def test_drawing_a_partner_does_not_search_all_clips():
+    """Twice a hundred draws from 20,000 clips: a search of all of them takes seconds."""
+    clips = [Clip(f"{n}", "p", 1 + n % 7, RATE, caption=f"sound {n % 50}") for n in range(20000)]
+    pool, random = MixingPool(clips), np.random.default_rng(0)
+    started = time.process_time()
+    assert all(pool.draw(clips[n], random).caption != clips[n].caption for n in range(200))
+    assert time.process_time() - started < 0.3
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,7 +13,7 @@ import torch
 from audiodiff import config, train
 from audiodiff.audio import io
 from audiodiff.conditioners.scalars import Scalars
-from audiodiff.data.augmentation import Augmentation, Delay, Level, Mixing, Polarity, Speed
+from audiodiff.data.augmentation import Augmentation, Delay, Level, Mixing, MixingPool, Polarity, Speed
 from audiodiff.data.dataset import read_crop
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.data.preparation import prepare
@@ -322,8 +322,8 @@ def test_each_copy_is_the_augmented_recording_encoded(codec, network):
     for draw in range(12):
         copy, clip = crops._copy(draw), crops.recorded(draw)
         key = _copy_key(clip, copy)
-        played, _ = augmentation.play(clip, (), RATE, key)
-        waveform = augmentation(read_crop(crops.manifest, played, RATE, 0, 10**6, 2), RATE, key)
+        changed, _ = augmentation.augment_clip(clip, MixingPool(()), RATE, key)
+        waveform = augmentation(read_crop(crops.manifest, changed, RATE, 0, 10**6, 2), RATE, key)
         expected = network.encode(waveform[None])[0].detach()
         start = min(crops.start(draw) // crops.stride, expected.shape[-1] - CROP // crops.stride)
         cut = expected[:, start : start + CROP // crops.stride]
@@ -350,14 +350,52 @@ def test_copies_are_reused_by_another_seed_and_made_anew_for_another_effect(code
     assert folder(1, Polarity(0.5)) == one
 
 
+def captioned(source, folder, order=1):
+    """A copy of prepared data with a caption for each clip, in this or the opposite order."""
+    shutil.copytree(source, folder)
+    manifest = Manifest.load(folder)
+    clips = [replace(clip, caption=f"chord {number}") for number, clip in enumerate(manifest.clips)]
+    replace(manifest, clips=tuple(clips[::order])).save()
+    return folder
+
+
 def test_captions_of_mixed_latents_name_both(codec, tmp_path):
-    shutil.copytree(codec / "data" / "mine", tmp_path / "mine")
-    manifest = Manifest.load(tmp_path / "mine")
-    clips = (replace(clip, caption=f"chord {number}") for number, clip in enumerate(manifest.clips))
-    replace(manifest, clips=tuple(clips)).save()
     augmentation = Augmentation(mixing=Mixing(probability=1.0))
     options = {"channels": 2, "codec": str(codec / "model"), "copies": 1}
-    data = LatentData(str(tmp_path / "mine"), RATE, CROP, 2, augmentation=augmentation, **options)
+    path = captioned(codec / "data" / "mine", tmp_path / "mine")
+    data = LatentData(str(path), RATE, CROP, 2, augmentation=augmentation, **options)
     data.setup("fit")
     captions = {data.crops.clip(draw).caption for draw in range(20)}
     assert sum(" and " in caption for caption in captions) > 3
+
+
+def test_mixed_copies_of_data_in_another_order_have_the_same_captions(codec, tmp_path, monkeypatch):
+    augmentation = Augmentation(mixing=Mixing(probability=1.0))
+    options = {"channels": 2, "codec": str(codec / "model"), "copies": 2}
+    found = []
+    for order in (1, -1):
+        path = captioned(codec / "data" / "mine", tmp_path / f"mine{order}", order)
+        data = LatentData(str(path), RATE, CROP, 2, augmentation=augmentation, **options)
+        data.setup("fit")
+        captions = {
+            (clip.id, copy): augmentation.augment_clip(clip, data.crops.mixing_pool, RATE, _copy_key(clip, copy))[
+                0
+            ].caption
+            for clip in data.crops.manifest.clips
+            for copy in range(2)
+        }
+        found.append((data.crops._copies_folder.name, captions))
+    assert found[0] == found[1]
+
+
+def test_with_copies_only_held_out_recordings_are_encoded_as_they_are(codec, tmp_path):
+    shutil.copytree(codec / "data" / "mine", tmp_path / "mine", ignore=shutil.ignore_patterns(".latents"))
+    options = {"channels": 2, "codec": str(codec / "model"), "copies": 2}
+    data = LatentData(
+        str(tmp_path / "mine"), RATE, CROP, 2, augmentation=Augmentation(polarity=Polarity(0.5)), **options
+    )
+    data.setup("fit")
+    copies = set(data.crops._copies_folder.rglob("*.npy"))
+    assert len(copies) == 2 * len(data.crops.manifest)
+    assert len(set(data.latents.rglob("*.npy")) - copies) == len(data.held_out.manifest) < len(data.crops.manifest)
+    assert data.held_out[0]["latents"].isfinite().all()
