@@ -1,7 +1,7 @@
-"""Which recordings reach a frequency: a sample rate does not tell, since many were upsampled or filtered.
+"""Selection of recordings by bandwidth: many have less than half of their sample rate, after upsampling or filtering.
 
-What is measured is kept in a file beside the manifest, by the hash of the samples, so that a run that is started again
-or resumed reads no recording for it.
+Measurements are cached in a file beside the manifest, by the hash of the samples, so that a run that is started again
+or resumed reads no recording for them.
 """
 
 import json

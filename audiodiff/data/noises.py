@@ -42,13 +42,15 @@ class Noises:
         minutes: PositiveFloat = 20.0,
         permissive: bool = False,
     ):
-        found = [
-            (manifest, clip) for manifest in map(Manifest.load, data) for clip in manifest.with_splits(*splits).clips
+        candidates = [
+            (manifest, clip)
+            for manifest in map(Manifest.load, data)
+            for clip in manifest.with_splits(*splits).clips
+            if not (permissive and license_terms(clip.license).restricted)
         ]
-        kept = [one for one in found if not (permissive and license_terms(one[1].license).restricted)]
         pieces, left = [], 60 * minutes
-        for number in np.random.default_rng(0).permutation(len(kept)):
-            manifest, clip = kept[number]
+        for number in np.random.default_rng(0).permutation(len(candidates)):
+            manifest, clip = candidates[number]
             if left <= 0:
                 break
             samples = ceil(min(clip.seconds, left) * sample_rate)

@@ -41,7 +41,7 @@ CARD = """# An adapter of {base}
 Data licenses: {licenses}
 """
 # What may not change when a run is resumed, and what a run that starts from an adapter has of that.
-_TAKEN = ("kind", "rank", "alpha", "layers", "word", "tokens", "speaker")
+_ADAPTER_FIELDS = ("kind", "rank", "alpha", "layers", "word", "tokens", "speaker")
 # By model type, a command that samples with an adapter.
 _VERBS = {
     "audio": "generate --model {base}",
@@ -101,7 +101,7 @@ class Adaptation:
 
     def record(self) -> dict[str, Any]:
         """What may not change when a run is resumed."""
-        return {name: getattr(self, name) for name in (*_TAKEN, "base")}
+        return {name: getattr(self, name) for name in (*_ADAPTER_FIELDS, "base")}
 
     def inject(self, model: PretrainedModel, name: str, base: str = "") -> None:
         """Add updates, the word and the speaker to a base model, to be trained.
@@ -134,9 +134,9 @@ class Adaptation:
             self._add_speaker(model, name)
 
     def follow(self, record: Mapping[str, Any]) -> None:
-        """Take over what a run that is resumed, and that started from an adapter, took from it (`record`)."""
+        """Restore the fields of the adapter that a resumed run started from, as in its `record`."""
         if self.init_from is not None:
-            for name in _TAKEN:
+            for name in _ADAPTER_FIELDS:
                 setattr(self, name, record[name])
 
     def _start_from(self, found: Adapter, model: PretrainedModel) -> None:
