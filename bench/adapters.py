@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -169,7 +170,7 @@ def main() -> None:
         results["recordings, half"] = measure(held_out[::2], held_out[1::2], known, rate, embedder)
         results["trained on"] = measure(known, held_out, known, rate, embedder)
     size = (locate(chosen.base) / "model.safetensors").stat().st_size
-    lengths = [clip.shape[-1] / rate for clip in held_out][: chosen.count]
+    lengths = list(islice(cycle(clip.shape[-1] / rate for clip in held_out), chosen.count))
     if "base" not in results:
         clips = generate(generator, chosen.word, lengths)
         loss = base_loss(manifest, chosen.out / "base", chosen.base)

@@ -200,9 +200,11 @@ def score(options: argparse.Namespace) -> None:
     targets = [clip.label for clip, _ in held_out]
     labels = (targets * options.clips)[: options.clips]
     warnings.simplefilter("ignore", UserWarning)  # of steps that a model is not for
-    rows = {("teacher", steps): generate(teacher, labels, steps, _sampler(steps)) for steps in (1, 2, 4, 8, 16)}
+    counts = (1, 2, 4, 8, 16) if options.methods == list(METHODS) else (16,)
+    rows = {("teacher", steps): generate(teacher, labels, steps, _sampler(steps)) for steps in counts}
     costs = []
-    for method, (_, counts) in METHODS.items():
+    for method in options.methods:
+        counts = METHODS[method][1]
         trained = [steps for steps in sorted(counts) if student(options, method, steps).is_dir()]
         if missing := sorted(set(counts) - set(trained)):
             print(f"{method}: not trained for {', '.join(map(str, missing))} steps")
@@ -269,6 +271,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--minutes", type=float, default=7.0)
     parser.add_argument("--clips", type=int, default=192)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="that are scored")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -59,16 +59,27 @@ class Subject:
 KOKORO = ("af_heart", "am_michael", "bf_emma", "bm_george", "af_bella", "am_fenrir")
 SPEAKERS = ("hibari/heart", *(f"kokoro/{name}" for name in KOKORO))
 VOICE = ("+recipe=speech_text", "model=acoustic_reference", f"data.speakers=[{','.join(SPEAKERS)}]", "model.guidance=1",
-         "data.batch_seconds=20", "optimizer.lr=3e-4", "callbacks.ema.decay=0.99", "sampler=ddim")  # fmt: skip
-UNROLLED = ("task=energy_distance", "task.steps=[1,2]", "sampler.steps=2", "lr_schedule=warmup_cosine",
-            "lr_schedule.warmup_steps=20")  # fmt: skip
-VOCODER = ("+recipe=speech_mel", "sampler=ddim", "sampler.consistency=16", "optimizer.lr=3e-4", "data.batch_size=4",
-           "callbacks.ema.decay=0.99")  # fmt: skip
+         "data.batch_seconds=20", "optimizer.lr=3e-4", "callbacks.ema.decay=0.99")  # fmt: skip
+VOCODER = ("+recipe=speech_mel", "optimizer.lr=3e-4", "data.batch_size=4", "callbacks.ema.decay=0.99")
+DECAY = ("sampler.steps=2", "lr_schedule=warmup_cosine", "lr_schedule.warmup_steps=20")
+ADAM = ("optimizer.lr=1e-4", "optimizer.betas=[0.0,0.99]")
+# Tasks with the settings of the recipes for drums, and the numbers of steps that a run has a student for.
+TASKS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+    "energy distance": (("sampler=ddim", "task=energy_distance", "task.steps=[1,2]"), (1, 2, 4)),
+    "consistency": (
+        ("sampler=consistency", "task=consistency_distillation", "task.intervals=[4,16]", "task.target_decay=0.9"),
+        STEPS,
+    ),
+    "adversarial": (
+        ("sampler=consistency", "task=adversarial", "task.steps=[1,2]", *ADAM),
+        STEPS,
+    ),
+}
 SUBJECTS = {
     "voice-en": Subject(
         {
             "progressive": (("+recipe=voice_progressive",), (4, 2, 1)),
-            "energy distance": ((*VOICE, *UNROLLED), (1, 2, 4)),
+            **{name: ((*VOICE, *DECAY, *words), counts) for name, (words, counts) in TASKS.items()},
         },
         "data/hibari",
         STEPS,
@@ -77,10 +88,21 @@ SUBJECTS = {
     "speech-16k": Subject(
         {
             "progressive": (
-                (*VOCODER, "task=progressive", "task.teacher_steps=4", "lr_schedule=staged_linear", "sampler.steps=1"),
+                (
+                    *VOCODER,
+                    "sampler=ddim",
+                    "task=progressive",
+                    "task.teacher_steps=4",
+                    "lr_schedule=staged_linear",
+                    "sampler.steps=1",
+                    "sampler.consistency=16",
+                ),
                 (2, 1),
             ),
-            "energy distance": ((*VOCODER, *UNROLLED), (1, 2, 4)),
+            **{
+                name: ((*VOCODER, *DECAY, *words, "sampler.consistency=16"), counts)
+                for name, (words, counts) in TASKS.items()
+            },
         },
         "data/asterisk-en",
         (1, 2, 4),
@@ -101,13 +123,15 @@ Each student was trained for {minutes:g} minutes of processor time of one thread
 """
 
 
-def speak(folder: str | Path, steps: int, manifest: Manifest, options: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Word errors, words and DNSMOS (clips,) of a voice."""
+def speak(
+    folder: str | Path, steps: int, manifest: Manifest, options: argparse.Namespace, guidance: float | None = None
+) -> dict[str, np.ndarray]:
+    """Word errors, words and DNSMOS (clips,) of a voice; guidance None is its own."""
     voice = SpeechSynthesizer.from_pretrained(folder)
     settings = Settings(limit=options.clips, seed=0, steps=steps)
     clips, _ = choose_texts(voice, manifest, settings)
-    scores = [score_speech(spoken_clip(say_clip(voice, clip, settings), "en")) for clip in clips]
-    return _speech(scores)
+    spoken = [spoken_clip(say_clip(voice, clip, settings, guidance_scale=guidance), "en") for clip in clips]
+    return _speech([score_speech(one) for one in spoken])
 
 
 def _speech(scores: Sequence) -> dict[str, np.ndarray]:
@@ -135,6 +159,9 @@ def score(model: str, options: argparse.Namespace) -> None:
     measure, is_voice = (speak, True) if model.startswith("voice") else (resynthesize, False)
     warnings.simplefilter("ignore", UserWarning)  # of steps that a model is not for
     rows = {("teacher", steps): measure(model, steps, manifest, options) for steps in subject.teacher}
+    if is_voice:  # as many evaluations as its students need
+        unguided = {steps: speak(model, steps, manifest, options, guidance=1.0) for steps in subject.teacher}
+        rows |= {("teacher, guidance 1", steps): found for steps, found in unguided.items()}
     costs = []
     for method, (_, counts) in subject.methods.items():
         name = _name(method, model)
@@ -179,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("verb", choices=("train", "score"))
     parser.add_argument("model", choices=SUBJECTS)
-    parser.add_argument("method", nargs="?", choices=("progressive", "energy distance"))
+    parser.add_argument("method", nargs="?", choices=("progressive", *TASKS))
     parser.add_argument("--data", help="prepared data; by default as the recipe says")
     parser.add_argument("--runs", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--minutes", type=float, default=2.0)
