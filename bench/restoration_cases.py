@@ -24,7 +24,7 @@ SPECTRUM: dict = {"n_fft": 512, "hop_length": 128, "window": torch.hann_window(5
 
 @dataclass(frozen=True)
 class Case:
-    """A degraded clip (T,) and what a restorer is told; `level` and `gaps` are those of its kind."""
+    """A degraded clip (T,) and what is known of its degradation; `level` and `gaps` are those of its kind."""
 
     signal: Tensor
     level: float = 0.0
@@ -120,7 +120,7 @@ def wiener(case: Case) -> Tensor:
 
 
 def network(restorer: Restorer, kind: str) -> Callable[[Case], Tensor]:
-    """A restorer, told what is wrong and where."""
+    """A restorer, with the kind of degradation and the places of its gaps."""
 
     def restore(case: Case) -> Tensor:
         options: dict = {"denoise": True}

@@ -3,6 +3,9 @@
 Burg's method (Burg 1975) fits an all-pole model to what lies before the gap and, reversed in time, to what lies behind.
 Both are continued into the gap without excitation and cross-faded (Kauppinen and Roth 2002). Its models are stable, so
 what they continue decays. An order of 12.5 ms covers a period of most voices: voiced sounds go on at their pitch.
+
+A side that is shorter than three orders, as between two gaps or before the end of a recording, is fitted by a lower
+order, which hardly extrapolates: in the cross-fade it counts by the cube of its length.
 """
 
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ from torch import Tensor
 
 ORDER_SECONDS = 0.0125
 CONTEXT_SECONDS = 0.1
+_SAMPLES_PER_COEFFICIENT = 3  # of a context, at least
 
 
 def burg(signal: np.ndarray, order: int) -> np.ndarray:
@@ -33,7 +37,7 @@ def burg(signal: np.ndarray, order: int) -> np.ndarray:
 
 def extrapolate(context: np.ndarray, samples: int, order: int) -> np.ndarray:
     """The samples (samples,) that follow a context (T,) by its own prediction; zeros where it is too short."""
-    order = min(order, len(context) // 3)
+    order = min(order, len(context) // _SAMPLES_PER_COEFFICIENT)
     if order < 1:
         return np.zeros(samples)
     coefficients = burg(context, order)
@@ -57,10 +61,14 @@ def interpolate(signal: Tensor, gaps: Sequence[tuple[int, int]], sample_rate: fl
         forward = extrapolate(before, stop - start, order)
         backward = extrapolate(after[::-1], stop - start, order)[::-1]
         turn = np.sin(np.pi / 2 * (np.arange(stop - start) + 0.5) / (stop - start)) ** 2
-        if not len(before) or not len(after):
-            turn = np.full(stop - start, float(len(after) > 0))
-        filled[start:stop] = (1 - turn) * forward + turn * backward
+        weights = (1 - turn) * _reliability(before, order), turn * _reliability(after, order)
+        filled[start:stop] = (weights[0] * forward + weights[1] * backward) / np.maximum(sum(weights), 1e-30)
     result = signal.clone()
     for start, stop in gaps:
         result[start:stop] = torch.from_numpy(filled[start:stop]).to(signal)
     return result
+
+
+def _reliability(context: np.ndarray, order: int) -> float:
+    """How much a context (T,) counts: 1 where it determines a model of the order, 0 where it is empty."""
+    return min(len(context) / (_SAMPLES_PER_COEFFICIENT * max(order, 1)), 1.0) ** 3

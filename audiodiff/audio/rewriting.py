@@ -5,13 +5,17 @@ their own encoding, block by block. What other files (MP3, Ogg, MPEG-4) decode t
 which holds it exactly.
 """
 
+import math
 import warnings
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
+import torch
 from torch import Tensor
 
 from audiodiff.audio.metadata import append_comment, store_comment, to_comment
@@ -42,6 +46,15 @@ class Encoding(NamedTuple):
     format: str
     subtype: str
     copied: bool
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest sample that it holds, where full scale is 1."""
+        if (bits := _INTEGERS.get(self.subtype)) is None:
+            return -math.inf, math.inf
+        step = 2.0 ** (1 - bits)
+        # libsndfile takes the negative of the lowest sample of a companded file.
+        return step - 1 if self.subtype.endswith("LAW") else -1.0, 1 - step
 
 
 def encoding_for(source: AudioFile, target: Path) -> Encoding:
@@ -82,6 +95,13 @@ def _subtype(wanted: str, available: Container[str]) -> str | None:
 def default_suffix(source: AudioFile) -> str:
     """The suffix of a file that keeps every sample of another one: its own, or .wav."""
     return ".wav" if _native(source) is None else source.path.suffix
+
+
+def changes(before: Tensor, after: Tensor) -> list[Replacement]:
+    """The runs of samples of signals (C, T) that differ in any channel, as the second signal has them."""
+    changed = torch.nn.functional.pad((before != after).any(0).int(), (1, 1)).diff()
+    starts, stops = (changed == 1).nonzero()[:, 0].tolist(), (changed == -1).nonzero()[:, 0].tolist()
+    return [Replacement(start, stop, after[:, start:stop]) for start, stop in zip(starts, stops, strict=True)]
 
 
 def rewrite(
@@ -138,26 +158,28 @@ def _native(source: AudioFile) -> Encoding | None:
 def _spliced(
     source: AudioFile, target: Path, replacements: Sequence[Replacement], encoding: Encoding
 ) -> Iterator[np.ndarray]:
-    at = 0
-    for replacement in replacements:
-        yield from _blocks(source, at, max(replacement.start, 0), encoding)
-        yield _encoded(replacement.samples, target, encoding)
-        at = max(min(replacement.stop, source.samples), 0)
-    yield from _blocks(source, at, source.samples, encoding)
+    with soundfile.SoundFile(source.path) if encoding.copied else nullcontext() as file:
+        blocks = partial(_decoded_blocks, source) if file is None else partial(_blocks, file, encoding)
+        at = 0
+        for replacement in replacements:
+            yield from blocks(at, max(replacement.start, 0))
+            yield _encoded(replacement.samples, target, encoding)
+            at = max(min(replacement.stop, source.samples), 0)
+        yield from blocks(at, source.samples)
 
 
-def _blocks(source: AudioFile, start: int, stop: int, encoding: Encoding) -> Iterator[np.ndarray]:
-    """The samples [start, stop) of a file as they are encoded, in blocks (T, C)."""
-    if stop <= start:
-        return
-    if not encoding.copied:
-        yield from source.blocks(start, stop - start)
-        return
+def _decoded_blocks(source: AudioFile, start: int, stop: int) -> Iterator[np.ndarray]:
+    """The samples [start, stop) of a file as they are decoded, in blocks (T, C)."""
+    return source.blocks(start, stop - start) if stop > start else iter(())
+
+
+def _blocks(file: soundfile.SoundFile, encoding: Encoding, start: int, stop: int) -> Iterator[np.ndarray]:
+    """The samples [start, stop) of an open file as they are encoded, in blocks (T, C)."""
     dtype = "int32" if encoding.subtype in _INTEGERS else "float64"
-    with soundfile.SoundFile(source.path) as file:
-        file.seek(start)
-        for position in range(start, stop, _BLOCK):
-            yield file.read(min(_BLOCK, stop - position), dtype, always_2d=True)
+    if start < stop and (skipped := start - file.tell()):
+        file.read(skipped, dtype) if 0 < skipped <= _BLOCK else file.seek(start)  # seeking is slow in FLAC
+    for position in range(start, stop, _BLOCK):
+        yield file.read(min(_BLOCK, stop - position), dtype, always_2d=True)
 
 
 def _encoded(samples: Tensor, target: Path, encoding: Encoding) -> np.ndarray:
@@ -168,6 +190,6 @@ def _encoded(samples: Tensor, target: Path, encoding: Encoding) -> np.ndarray:
         return values if encoding.copied else values.astype(np.float32)
     if values.size and (peak := np.abs(values).max()) > 1:
         warnings.warn(f"{target}: peak {peak:.2f} is above full scale and is clipped", stacklevel=3)
-    full = 1 << (bits - 1)
-    lowest = 1 - full if encoding.subtype.endswith("LAW") else -full  # of which libsndfile takes the negative
-    return (np.clip(np.round(values * full), lowest, full - 1).astype(np.int64) << (32 - bits)).astype(np.int32)
+    full = 2.0 ** (bits - 1)
+    low, high = encoding.bounds
+    return (np.clip(np.round(values * full), low * full, high * full).astype(np.int64) << (32 - bits)).astype(np.int32)

@@ -22,7 +22,8 @@ def restore(
 ) -> None:
     """Restore clipped peaks, fill gaps and remove noise, at the recordings' own sample rate.
 
-    Samples that are known stay as they are. Existing files are skipped: rerun the same command to resume.
+    Samples that are known stay as they are, in the encoding of their file. Where restored peaks exceed full scale, the
+    whole file is attenuated. Existing files are skipped: rerun the same command to resume.
     """
     from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
     from audiodiff.models.onnx_export import is_export

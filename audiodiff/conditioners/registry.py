@@ -23,7 +23,14 @@ OPTIONS: dict[str, Option] = {
     ),
     "reference": Option("audio", "Audio file whose timbre to take over.", "Reference clip"),
     "tempo": Option("number", "Tempo to condition on, in BPM.", "Tempo", unit="BPM", above=0, maximum=1000),
-    "first_beat": Option("number", "Time of a beat of the tempo, in seconds (default 0).", "First beat", unit="s"),
+    "first_beat": Option(
+        "number",
+        "Time of a beat of the tempo, in seconds (default 0).",
+        "First beat",
+        unit="s",
+        minimum=-600,
+        maximum=600,
+    ),
 }
 
 

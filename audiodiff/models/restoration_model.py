@@ -31,8 +31,8 @@ _LOUDEST = math.log(4)  # of the whitened recording, in nepers above what its ow
 
 
 @dataclass(frozen=True)
-class Lack:
-    """What follows from a degraded signal, once per clip.
+class EmbeddedObservation:
+    """What the network knows of a degraded signal, computed once per clip.
 
     Attributes:
         envelope: (B, M, F) the log-mel that the residual is predicted to have.
@@ -42,9 +42,9 @@ class Lack:
     envelope: Tensor
     condition: Condition
 
-    def repeated(self, times: int) -> "Lack":
+    def repeated(self, times: int) -> "EmbeddedObservation":
         """The batch repeated `times` times, one after the other."""
-        return Lack(torch.cat([self.envelope] * times), self.condition.repeated(times))
+        return EmbeddedObservation(torch.cat([self.envelope] * times), self.condition.repeated(times))
 
 
 class RestorationModel(ResidualModel):
@@ -58,8 +58,8 @@ class RestorationModel(ResidualModel):
     TYPE = "restorer"
     CONDITIONER = Degraded
 
-    def examine(self, guess: Tensor, free: Tensor, saturation: Tensor) -> Lack:
-        """What the network is conditioned on.
+    def embed(self, guess: Tensor, free: Tensor, saturation: Tensor) -> EmbeddedObservation:
+        """Predict the envelope of the residual, and embed it with what is known as the condition of the network.
 
         Args:
             guess: (B, T) first guess of the original.
@@ -73,20 +73,20 @@ class RestorationModel(ResidualModel):
         excitation = self.prior.whiten(guess, shape)
         batch: dict[str, Any] = {"mel": mel, "envelope": envelope.detach(), "shares": known}
         batch |= {"excitation": excitation, "saturation": saturation}
-        return Lack(envelope, self.embed_condition(batch))
+        return EmbeddedObservation(envelope, self.embed_condition(batch))
 
-    def normalize(self, residual: Tensor, lack: Lack) -> Tensor:
+    def normalize(self, residual: Tensor, embedded: EmbeddedObservation) -> Tensor:
         """What the process runs on (B, T), of a residual (B, T)."""
-        return self.prior.whiten(residual, lack.envelope.detach())
+        return self.prior.whiten(residual, embedded.envelope.detach())
 
-    def correction(self, z: Tensor, lack: Lack) -> Tensor:
+    def correction(self, z: Tensor, embedded: EmbeddedObservation) -> Tensor:
         """The residual (B, T) of a sample of the process (B, T)."""
-        return self.prior.color(z, lack.envelope.detach())
+        return self.prior.color(z, embedded.envelope.detach())
 
-    def envelope_loss(self, lack: Lack, residual: Tensor) -> Tensor:
+    def envelope_loss(self, embedded: EmbeddedObservation, residual: Tensor) -> Tensor:
         """(B,) loss of the predicted log-mel against that of the residual (B, T)."""
-        return self.quantile_loss(lack.envelope, residual)
+        return self.quantile_loss(embedded.envelope, residual)
 
-    def lack_of(self, observation: Observation) -> Lack:
-        """`examine` of an observation at the model's sample rate."""
-        return self.examine(observation.guess, observation.free, observation.saturation)
+    def embed_observation(self, observation: Observation) -> EmbeddedObservation:
+        """`embed` of an observation at the model's sample rate."""
+        return self.embed(observation.guess, observation.free, observation.saturation)

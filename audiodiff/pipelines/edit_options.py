@@ -1,7 +1,7 @@
 """Options of editing, declared once for the Python API, the command line, sidecars and the demo."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +121,7 @@ class EditConfig(SteeringOptions):
 
     def __post_init__(self):
         """Check every option and what excludes what."""
-        if isinstance(self.regions, str):
-            raise UserError(f"regions {self.regions!r:.60}", "expected a list", f"pass [{self.regions!r:.60}]")
-        object.__setattr__(self, "regions", tuple(interval_text(one, "region") for one in self.regions or ()))
+        object.__setattr__(self, "regions", interval_texts(self.regions, "regions", "region"))
         object.__setattr__(self, "band", None if self.band is None else interval_text(self.band, "band"))
         super().__post_init__()
         object.__setattr__(self, "from_conditions", check_conditions(self.from_conditions))
@@ -229,10 +227,34 @@ def parse_interval(text: str, name: str, unit: str) -> tuple[float, float]:
     return ends
 
 
-def interval_text(value: Any, name: str) -> Any:
-    """Two numbers as "LOW:HIGH"; other values as they are."""
-    if not isinstance(value, list | tuple):
+def interval_texts(values: Any, option: str, name: str) -> tuple[str, ...]:
+    """The intervals of an option as text.
+
+    Args:
+        values: a list, array or tensor of what `interval_text` takes; None: no intervals.
+        option: its name.
+        name: that errors call an interval.
+
+    Raises:
+        UserError: not a list, or as `interval_text`.
+    """
+    values = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(values, str) or not isinstance(values, Iterable | None):
+        raise UserError(f"{option} {values!r:.60}", "expected a list", f"pass [{values!r:.60}]")
+    return tuple(interval_text(value, name) for value in values or ())
+
+
+def interval_text(value: Any, name: str) -> str:
+    """ "LOW:HIGH" as it is, or of two numbers.
+
+    Raises:
+        UserError: anything else.
+    """
+    if isinstance(value, str):
         return value
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, list | tuple):
+        raise UserError(f"{name} {value!r:.60}", "is no interval", 'write "LOW:HIGH" or (low, high)')
     if len(value) != 2:
         raise UserError(f"{name} {value!r:.60}", f"has {len(value)} ends", "give two")
     return ":".join(format(real_number(end, name), ".12g") for end in value)

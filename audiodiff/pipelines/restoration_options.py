@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from audiodiff.errors import UserError
 from audiodiff.options import option
-from audiodiff.pipelines.edit_options import interval_text, parse_interval
+from audiodiff.pipelines.edit_options import interval_texts, parse_interval
 from audiodiff.pipelines.options import SamplingOptions
 
 
@@ -43,9 +43,7 @@ class RestorationOptions(SamplingOptions):
 
     def __post_init__(self):
         """Check every option."""
-        if isinstance(self.fill, str):
-            raise UserError(f"fill {self.fill!r:.60}", "expected a list", f"pass [{self.fill!r:.60}]")
-        object.__setattr__(self, "fill", tuple(interval_text(one, "gap") for one in self.fill or ()))
+        object.__setattr__(self, "fill", interval_texts(self.fill, "fill", "gap"))
         super().__post_init__()
         for gap in self.fill:
             parse_interval(str(gap), "gap", "s")

@@ -108,12 +108,13 @@ class Restorer(ResidualPipeline):
             UserError: as `restore`.
         """
         adapted, options = self.adapted_for(self.with_defaults(options))
-        rows, rate = audio.samples.reshape(-1, audio.samples.shape[-1]), audio.sample_rate
-        if rows.shape[-1] < MIN_SECONDS * rate:
-            raise UserError(name, f"holds {rows.shape[-1]} samples", f"give at least {MIN_SECONDS:g} s")
+        length, rate = audio.samples.shape[-1], audio.sample_rate
+        if length < MIN_SECONDS * rate:
+            raise UserError(name, f"holds {length} samples", f"give at least {MIN_SECONDS:g} s")
+        gaps = self._gaps(options, length, rate, name)
+        rows = _without(audio.samples.reshape(-1, length), gaps)
         if not rows.any():
-            raise UserError(name, "is silent", "give a recording with sound")
-        gaps = self._gaps(options, rows.shape[-1], rate, name)
+            raise UserError(name, f"is silent{' outside of its gaps' if gaps else ''}", "give a recording with sound")
         observe: dict[str, Callable[[Tensor], Observation]] = {}
         if options.declip:
             observe["declip"] = lambda signal: _clipped(signal, options.clip_level, name)
@@ -140,12 +141,13 @@ class Restorer(ResidualPipeline):
         found: list[tuple[int, int]] = []
         for text in options.fill:
             start, stop = parse_interval(str(text), "gap", "s")
-            first, last = round(start * rate), samples if stop == inf else round(stop * rate)
-            if not 0 <= first < last <= samples:
+            end = samples / rate if stop == inf else stop
+            if start >= samples / rate or round(end * rate) > samples:
                 problem = f"is not within {name}, which ends at {samples / rate:.6g} s"
                 raise UserError(f"gap {text}", problem, "give START:END in seconds")
-            if last - first == samples:
-                raise UserError(f"gap {text}", "is the whole recording", "leave something to fill it from")
+            first, last = round(start * rate), round(end * rate)
+            if first >= last:
+                raise UserError(f"gap {text}", f"holds no sample at {rate} Hz", "give a longer one")
             found.append((first, last))
         joined: list[tuple[int, int]] = []
         for first, last in sorted(found):
@@ -153,12 +155,13 @@ class Restorer(ResidualPipeline):
                 joined[-1] = joined[-1][0], max(last, joined[-1][1])
             else:
                 joined.append((first, last))
+        if joined == [(0, samples)]:
+            wanted = ", ".join(map(str, options.fill))
+            raise UserError(f"gap {wanted}", "is the whole recording", "leave something to fill it from")
         longest = max(((last - first) / rate for first, last in joined), default=0.0)
         if longest > (limit := self.training.get(LONGEST_GAP, inf)):
-            text = (
-                f"{name}: a gap of {longest:.3g} s, this model was trained with up to {limit:g} s and invents no words"
-            )
-            warnings.warn(text, stacklevel=3)
+            text = f"{name}: a gap of {longest:.3g} s, this model was trained with up to {limit:g} s"
+            warnings.warn(f"{text}: what was said in it is unknown", stacklevel=3)
         return joined
 
     @torch.inference_mode()
@@ -175,9 +178,9 @@ class Restorer(ResidualPipeline):
         samples, own = observation.guess.shape[-1], self.sample_rate
         guess = resample(observation.guess, rate, own)
         scale = PEAK / max(float(guess.abs().max()), 1e-6)
-        place = torch.arange(guess.shape[-1]).mul(rate / own).round().long().clamp(max=samples - 1)
-        inputs = torch.stack([guess * scale, observation.free[:, place], observation.saturation[:, place]])
-        needed = observation.weight.any(0)[place]
+        flags = (observation.free, observation.saturation, observation.weight.any(0, keepdim=True).float())
+        free, saturation, (needed,) = (_at_rate(flag, rate, own, guess.shape[-1]) for flag in flags)
+        inputs = torch.stack([guess * scale, free, saturation])
         chunk, margin = self._chunking(guess.shape[-1], chunk_seconds)
         correction, starts = torch.zeros_like(guess), range(0, guess.shape[-1], chunk)
         for number, start in enumerate(starts):
@@ -198,9 +201,9 @@ class Restorer(ResidualPipeline):
     ) -> Tensor:
         """The correction (C, T) of guess, free and saturation (3, C, T); `start` is the position of the noise."""
         self._check_memory(inputs[0])
-        lack = self.model.examine(*inputs)
-        z = self._sample(lack.condition, inputs[0].shape, start, options, seed, progress)
-        return check_finite(self.model.correction(z, lack))
+        embedded = self.model.embed(*inputs)
+        z = self._sample(embedded.condition, inputs[0].shape, start, options, seed, progress)
+        return check_finite(self.model.correction(z, embedded))
 
     def _attenuate_above(self, noisy: Tensor, restored: Tensor, rate: int) -> Tensor:
         """Attenuate the band (C, T) above the model's by the gain that the upper half of the model's band has got."""
@@ -231,6 +234,33 @@ def _clipped(signal: Tensor, level: float | None, name: str) -> Observation:
         found = "no clipping was found" if level is None else f"no sample reaches the clip level {level:g}"
         raise UserError(name, found, f"state {'the' if level is None else 'another'} level (--clip-level)")
     return observation
+
+
+def _without(signal: Tensor, gaps: Sequence[tuple[int, int]]) -> Tensor:
+    """A signal (C, T) that is zero in gaps, so that what they hold decides nothing."""
+    kept = signal.clone() if gaps else signal
+    for start, stop in gaps:
+        kept[:, start:stop] = 0
+    return kept
+
+
+def _at_rate(flags: Tensor, rate: int, target: int, samples: int) -> Tensor:
+    """Flags of samples (C, T) between -1 and 1 at another rate, (C, samples), each where its time is nearest.
+
+    Of several that fall on one sample the one of the largest magnitude counts: none is lost at a lower rate.
+    """
+    if rate <= target:
+        place = _nearest(samples, target, rate, flags.device).clamp(max=flags.shape[-1] - 1)
+        return flags[:, place]
+    place = _nearest(flags.shape[-1], rate, target, flags.device).clamp(max=samples - 1).expand_as(flags)
+    empty = flags.new_zeros(len(flags), samples)
+    high, low = (empty.scatter_reduce(-1, place, one.clamp(min=0), "amax") for one in (flags, -flags))
+    return high - low
+
+
+def _nearest(samples: int, rate: int, target: int, device: torch.device) -> Tensor:
+    """(samples,) positions at another rate, nearest in time to each sample; integers, which any length bears."""
+    return (2 * target * torch.arange(samples, device=device) + rate) // (2 * rate)
 
 
 def _stretch(signals: Tensor, start: int, stop: int) -> Tensor:

@@ -1,30 +1,32 @@
 """Restoration of files: recordings to restored audio files at their own sample rate, one by one.
 
 A file is restored when it is missing, or when its input has changed since; one that was restored with other settings is
-an error (`rendering.jobs`). Where restored peaks exceed full scale, the whole file is attenuated, which is said and
-recorded in its sidecar.
+an error (`rendering.jobs`). It keeps the encoding of its input, so samples that do not change are copied as they are
+encoded (`audio.rewriting`). Where restored peaks exceed what integers hold, the whole file is attenuated, which is said
+and recorded in its sidecar.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
+from torch import Tensor
 
-from audiodiff.audio.io import Audio, write
+from audiodiff.audio.io import Audio
 from audiodiff.audio.reading.audio_file import AudioFile
+from audiodiff.audio.rewriting import Replacement, changes, encoding_for, rewrite
 from audiodiff.errors import UserError
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.restoration_options import RestorationOptions
 from audiodiff.pipelines.restorer import Restorer
+from audiodiff.rendering.file_recording import FileRecording
 from audiodiff.rendering.inputs import RenderInput
 from audiodiff.rendering.jobs import Outcome
 from audiodiff.rendering.options import WriteOptions
-from audiodiff.rendering.recordings import RecordingJob, RecordingWorker, blocks_of, work_through
-
-_FULL_SCALE = 1 - 2.0**-15
+from audiodiff.rendering.recordings import RecordingJob, RecordingWorker, work_through
 
 
 def restore(
@@ -62,22 +64,29 @@ class _Worker(RecordingWorker[RestorationOptions]):
         restorer: Restorer = self.writer.pipeline  # type: ignore[assignment]
         started, path = time.perf_counter(), job.source.path
         with AudioFile(path) as file:
-            recording = Audio(torch.cat(list(blocks_of(file)), -1), file.sample_rate)
-        seed, report = job.settings["clip_seed"], self.share_of_steps(advance)
-        samples = restorer.restore_recording(recording, self.options, seed, report, name=str(path)).samples
-        gain = min(_FULL_SCALE / max(float(samples.abs().max()), _FULL_SCALE), 1.0)
-        if gain < 1:
-            peak = -20 * torch.tensor(gain).log10().item()
-            warnings.warn(f"{path}: restored peaks exceed full scale, the output is {peak:.1f} dB softer", stacklevel=2)
-        restored, length = Audio(samples * gain if gain < 1 else samples, recording.sample_rate), samples.shape[-1]
-        seconds = length / recording.sample_rate
-        self.writer.write(
-            job,
-            partial(write, audio=restored),
-            length,
-            seconds / (time.perf_counter() - started),
-            id=job.source.id,
-            input=str(path),
-            sample_rate=recording.sample_rate,
-            gain=gain,
-        )
+            encoding, recording = encoding_for(file, job.path), FileRecording(file)
+            audio = Audio(recording.read(0, recording.samples), file.sample_rate)
+            seed, report = job.settings["clip_seed"], self.share_of_steps(advance)
+            restored = restorer.restore_recording(audio, self.options, seed, report, name=str(path)).samples
+            parts, gain = changes(audio.samples, restored), _gain_within(encoding.bounds, restored)
+            if gain < 1:
+                peak = -20 * math.log10(gain)
+                text = f"{path}: restored peaks exceed full scale, the output is {peak:.1f} dB softer"
+                warnings.warn(text, stacklevel=2)
+                parts = [Replacement(0, file.samples, restored * gain)]
+            self.writer.write(
+                job,
+                partial(rewrite, file, replacements=parts, encoding=encoding),
+                file.samples,
+                audio.samples.shape[-1] / audio.sample_rate / (time.perf_counter() - started),
+                id=job.source.id,
+                input=str(path),
+                sample_rate=file.sample_rate,
+                gain=gain,
+            )
+
+
+def _gain_within(bounds: tuple[float, float], signal: Tensor) -> float:
+    """The gain, at most 1, that brings a signal within bounds."""
+    excess = [float(peak) / bound for bound, peak in zip(bounds, signal.aminmax(), strict=True)]  # 0 of infinite bounds
+    return 1 / max(1.0, *excess)

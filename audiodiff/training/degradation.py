@@ -13,7 +13,7 @@ from audiodiff.training.batch_random import BatchRandom
 
 KINDS = ("noise", "clipping", "gaps")
 _VOICES = (2, 6)  # of a babble
-_NUMBERS = 16  # random numbers of a row
+_NUMBERS = 16  # random numbers of a row, at least
 
 
 class Degradation:
@@ -67,7 +67,7 @@ class Degradation:
     def __call__(self, waveform: Tensor, sample_rate: int, random: BatchRandom) -> Observation:
         """Degrade signals (B, T)."""
         count, samples = waveform.shape
-        numbers = random.uniform(count, _NUMBERS).double()
+        numbers = random.uniform(count, max(_NUMBERS, 2 + 2 * self.gaps)).double()
         white = random.normal(count, 2, samples).to(waveform)
         shares = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)
         rows = []

@@ -110,6 +110,21 @@ def test_what_can_hardly_be_extrapolated_is_finite(context):
     assert np.isfinite(extrapolate(context, 50, 100)).all() and len(extrapolate(context, 50, 100)) == 50
 
 
+@pytest.mark.parametrize("between", [8, 20, 40, 80, 160])
+def test_a_side_of_a_few_samples_does_not_spoil_what_the_other_one_tells(between):
+    """Two gaps close to each other, and one just before the end."""
+    recording, length = tone(), RATE // 50
+    end = len(recording) - between - length
+    for gaps in (
+        [(4000, 4000 + length), (4000 + length + between, 4000 + 2 * length + between)],
+        [(end, end + length)],
+    ):
+        filled = interpolate(recording, gaps, RATE)
+        for start, stop in gaps:
+            error = (filled - recording)[start:stop].square().sum()
+            assert 10 * torch.log10(recording[start:stop].square().sum() / error) > 18
+
+
 def test_gaps_at_the_ends_are_filled_from_one_side():
     recording = tone()
     for start, stop in ((0, 100), (len(recording) - 100, len(recording))):

@@ -79,6 +79,7 @@ def test_requests():
     for request, problem in (
         ({"first_beat": 1.0}, r"first_beat 1: .*without a tempo; add --tempo"),
         ({"tempo": 0}, r"tempo 0: .*above 0"),
+        ({"tempo": 120, "first_beat": 1e40}, r"first_beat 1e\+40: .*at least -600 and at most 600 s"),
         ({"tempo": "fast"}, r"tempo 'fast'"),
     ):
         with pytest.raises(UserError, match=problem):

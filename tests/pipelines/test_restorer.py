@@ -2,7 +2,9 @@
 
 import math
 import warnings
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,11 +12,11 @@ from hypothesis import strategies as st
 
 import audiodiff
 from audiodiff.audio.band import highpass
-from audiodiff.audio.io import Audio
+from audiodiff.audio.io import Audio, resample
 from audiodiff.errors import UserError
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.restoration_options import RestorationOptions
-from audiodiff.pipelines.restorer import Restorer
+from audiodiff.pipelines.restorer import Restorer, _at_rate
 
 RATES = [8000, 11025, 16000, 22050, 44100]
 
@@ -72,10 +74,17 @@ def test_noise_is_removed_in_all_bands_alike(restorer, rate):
     recording = speechlike(rate // 2, rate)
     restored = restorer.restore(Audio(recording, rate), denoise=True).samples
     assert restored.shape == recording.shape and not torch.equal(restored, recording)
-    if rate > 16000:
-        band = torch.tensor([9000.0])
-        before, after = (highpass(one, band, rate).square().sum() for one in (recording, restored))
-        assert after <= before * 1.01
+
+
+@pytest.mark.parametrize("gain", [0.25, 1.0, 3.0])
+def test_above_the_band_noise_is_attenuated_as_its_upper_half_is_and_never_amplified(make_restorer, gain):
+    """A model that multiplies its whole band by a gain: what it does not see is multiplied by the same, at most 1."""
+    restorer = Restorer(make_restorer())
+    noisy = torch.randn(1, 44100, generator=torch.Generator().manual_seed(0))
+    inside = resample(resample(noisy, 44100, 16000), 16000, 44100)[..., : noisy.shape[-1]]
+    found = restorer._attenuate_above(noisy, noisy + (gain - 1) * inside, 44100)
+    before, after = (highpass(one, torch.tensor([9000.0]), 44100)[..., 2000:-2000] for one in (noisy, found))
+    torch.testing.assert_close(after, min(gain, 1.0) * before, rtol=0, atol=0.1)
 
 
 def test_chunks_are_those_of_the_whole(restorer):
@@ -108,6 +117,7 @@ def test_the_level_of_a_recording_does_not_matter(restorer, gain):
 
 def test_all_at_once_is_one_after_the_other(restorer):
     recording = speechlike(6000).clamp(-0.15, 0.15)
+    recording[:, 1600:1760] = 0
     together = restorer.restore(Audio(recording, 16000), declip=True, fill=[(0.1, 0.11)], denoise=True)
     declipped = restorer.restore(Audio(recording, 16000), declip=True)
     filled = restorer.restore(declipped, fill=["0.1:0.11"])
@@ -145,7 +155,13 @@ def test_progress_covers_all_stages_and_chunks(restorer):
         ({"fill": ["-1:0.1"]}, "gap -1:0.1", "begins below 0"),
         ({"fill": ["soon"]}, "gap soon", "is no interval"),
         ({"fill": [":"]}, "gap :", "is the whole recording"),
-        ({"fill": ["0.1:0.10001"]}, "gap 0.1:0.10001", "is not within"),
+        ({"fill": ["0.1:0.10001"]}, "gap 0.1:0.10001", "holds no sample at 16000 Hz"),
+        ({"fill": [":0.2", "0.1:"]}, "gap :0.2, 0.1:", "is the whole recording"),
+        ({"fill": 0.3}, "fill 0.3", "expected a list"),
+        ({"fill": (0.1, 0.2)}, "gap 0.1", "is no interval"),
+        ({"fill": np.array(0.2)}, "fill 0.2", "expected a list"),
+        ({"fill": [None]}, "gap None", "is no interval"),
+        ({"fill": [[0.1, 0.2, 0.3]]}, "gap [0.1, 0.2, 0.3]", "has 3 ends"),
         ({"denoise": True, "steps": 0}, "steps 0", ""),
         ({"denoise": True, "sampler": "magic"}, "sampler", "unknown"),
     ],
@@ -156,6 +172,74 @@ def test_mistakes_are_one_line(restorer, options, subject, problem):
     line = str(caught.value)
     assert caught.value.subject.startswith(subject) and problem in line and "\n" not in line
     assert caught.value.fix or not problem
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 0), (1, 319)])
+def test_what_holds_too_little_is_one_line(restorer, shape):
+    with pytest.raises(UserError, match=f"audio: holds {shape[-1]} samples; give at least 0.02 s"):
+        restorer.restore(Audio(torch.ones(shape), 16000), denoise=True)
+
+
+def test_gaps_may_be_arrays(restorer):
+    recording = Audio(speechlike(4000), 16000)
+    expected = restorer.restore(recording, fill=["0.1:0.11", "0.2:0.21"]).samples
+    gaps = np.array([[0.1, 0.11], [0.2, 0.21]])
+    assert torch.equal(restorer.restore(recording, fill=gaps).samples, expected)
+    assert torch.equal(restorer.restore(recording, fill=list(gaps)).samples, expected)
+
+
+def test_what_is_in_a_gap_decides_nothing(restorer):
+    clipped = speechlike(6000).clamp(-0.15, 0.15)
+    loud, quiet = clipped.clone(), clipped.clone()
+    loud[:, 1600:1760], quiet[:, 1600:1760] = 0.9, 0.0
+    options: dict = {"declip": True, "fill": ["0.1:0.11"], "denoise": True}
+    found = [restorer.restore(Audio(one, 16000), **options).samples for one in (loud, quiet)]
+    assert torch.equal(*found)
+    declipped = restorer.restore(Audio(loud, 16000), declip=True, fill=["0.1:0.11"]).samples
+    assert (declipped[:, 2000:].abs() > 0.151).any()
+    with pytest.raises(UserError, match="is silent outside of its gaps"):
+        restorer.restore(Audio(torch.cat([torch.ones(1, 400), torch.zeros(1, 4000)], -1), 16000), fill=[":0.025"])
+
+
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+def test_places_far_from_the_start_are_exact(rate):
+    """Above 2^24 single precision has no odd integers: a flag half an hour into a file is at its own sample."""
+    samples = 25 * 60 * rate + 12345
+    flags = torch.zeros(1, samples)
+    places = torch.tensor([10, samples // 2 + 7, samples - 20])
+    flags[:, places] = torch.tensor([1.0, -1.0, 1.0])
+    target = 16000
+    found = _at_rate(flags, rate, target, math.ceil(samples * target / rate))
+    expected = [round(Fraction(int(place) * target, rate)) for place in places]
+    assert found.nonzero()[:, 1].tolist() == expected
+    assert found[0, expected].tolist() == [1.0, -1.0, 1.0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([*RATES, 48000, 96000]), st.lists(st.integers(0, 999), min_size=1, max_size=5, unique=True))
+def test_no_flag_is_lost_at_another_rate(rate, places):
+    """Neither at a lower rate, where several samples become one, nor at a higher one, where each is repeated."""
+    flags = torch.zeros(2, 1000)
+    flags[0, places] = 1
+    flags[1, places] = -1
+    found = _at_rate(flags, rate, 16000, math.ceil(1000 * 16000 / rate))
+    assert torch.equal(found[0], -found[1]) and set(found.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    for place in places:
+        nearest = min(round(place * 16000 / rate), found.shape[-1] - 1)
+        assert found[0, max(nearest - 1, 0) : nearest + 2].any()
+
+
+def test_short_tops_above_the_rate_of_the_model_are_restored(make_restorer):
+    """Tops of one sample at 48 kHz, of which each third falls on a sample of the model: it is shown all of them."""
+    model = make_restorer()
+    seen: list[torch.Tensor] = []
+    embed = model.embed
+    model.embed = lambda guess, free, saturation: (seen.append(saturation), embed(guess, free, saturation))[1]
+    recording = 0.1 * speechlike(4800, 48000)
+    tops = torch.arange(101, 4700, 100)  # of every residue modulo 3
+    recording[:, tops] = 0.5
+    Restorer(model).restore(Audio(recording, 48000), declip=True)
+    assert int(torch.cat(seen, -1)[0].sum()) == len(tops)
 
 
 def test_gaps_of_no_training_are_said(make_restorer):

@@ -79,15 +79,61 @@ def test_peaks_above_full_scale_attenuate_the_file(restorer, tmp_path):
     assert 0 < gain < 1 and np.abs(after[known] - gain * before[known]).max() <= 0.51 / 32768
 
 
+@pytest.mark.parametrize(
+    ("subtype", "format", "channels"),
+    [("PCM_24", "wav", 2), ("PCM_24", "flac", 1), ("FLOAT", "wav", 4), ("PCM_16", "wav", 5)],
+)
+def test_files_keep_their_encoding_and_every_known_sample(restorer, tmp_path, recording, subtype, format, channels):
+    signal = torch.stack([recording(3000, 16000, seed).samples for seed in range(channels)]).double().clamp(-0.1, 0.1)
+    signal = signal + 0.3 * 2.0**-20  # which 16 bits do not hold
+    source = tmp_path / "in" / "one.wav"
+    source.parent.mkdir()
+    soundfile.write(source, signal.numpy().T, 16000, subtype)
+    sources, files = find_inputs([source], tmp_path / "out", pytest.fail), WriteOptions(format=format)
+    options = RestorationOptions(fill=("0.05:0.06",))
+    outcome = restore(
+        restorer, sources, tmp_path / "out", options, lambda error: pytest.fail(str(error)), files, quiet=True
+    )
+    target = tmp_path / "out" / f"one.{format}"
+    assert outcome.written == 1 and soundfile.info(target).subtype == subtype
+    before, after = (soundfile.read(path, always_2d=True)[0] for path in (source, target))
+    gap = slice(round(0.05 * 16000), round(0.06 * 16000))
+    assert (before[: gap.start] == after[: gap.start]).all() and (before[gap.stop :] == after[gap.stop :]).all()
+    assert (before[gap] != after[gap]).any()
+
+
+@pytest.mark.parametrize("lowest", [-1.0, -0.5])
+def test_full_scale_alone_attenuates_nothing(restorer, tmp_path, recording, lowest):
+    """A sample of -1 is within 16 bits, and integers of 24 bits come closer to 1 than those of 16."""
+    signal = recording(3000, 16000, 0).samples.clone()
+    signal[100], signal[200] = lowest, 1 - 2.0**-23
+    source = tmp_path / "in" / "one.wav"
+    source.parent.mkdir()
+    soundfile.write(source, signal.numpy(), 16000, "PCM_24")
+    sources, options = find_inputs([source], tmp_path / "out", pytest.fail), RestorationOptions(fill=("0.05:0.051",))
+    restore(restorer, sources, tmp_path / "out", options, lambda error: pytest.fail(str(error)), quiet=True)
+    assert json.loads((tmp_path / "out" / "one.wav.json").read_text())["gain"] == 1
+    before, after = (soundfile.read(path)[0] for path in (source, tmp_path / "out" / "one.wav"))
+    assert (before[[100, 200]] == after[[100, 200]]).all()
+
+
 def test_what_cannot_be_restored_is_one_line_and_the_others_are(restorer, inputs, tmp_path):
     write(inputs / "fine.wav", Audio(torch.randn(4000) / 9, 16000))
     write(inputs / "silent.wav", Audio(torch.zeros(4000), 8000))
     write(inputs / "short.wav", Audio(torch.ones(20) / 2, 8000))
+    soundfile.write(inputs / "empty.wav", np.zeros(0), 8000)
     soundfile.write(inputs / "broken.wav", np.array([0.1, np.nan, 0.1] * 900, np.float32), 8000, "FLOAT")
     (inputs / "text.wav").write_text("no audio")
     outcome, lines = run(restorer, inputs, tmp_path / "out", declip=True)
-    assert outcome.written == 2 and len(lines) == 5
-    words = {"fine": "no clipping", "silent": "is silent", "short": "holds 20", "broken": "NaN", "text": "is not"}
+    assert outcome.written == 2 and len(lines) == 6
+    words = {
+        "fine": "no clipping",
+        "silent": "is silent",
+        "short": "holds 20",
+        "broken": "NaN",
+        "text": "is not",
+        "empty": "holds no samples",
+    }
     for name, word in words.items():
         (line,) = (line for line in lines if f"{name}." in line)
         assert word in line and "\n" not in line and line.startswith(str(inputs))

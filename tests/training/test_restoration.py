@@ -80,6 +80,8 @@ def test_gaps_have_the_lengths_that_are_asked_for():
 
 
 def test_kinds_are_as_frequent_as_their_weights():
+    many = Degradation((0, 0, 1), gap=(0.001, 0.002), gaps=40)(clips(30, 4000), RATE, BatchRandom(0))
+    assert max(int((row.diff() == 1).sum()) for row in many.free) > 20  # of any number there are random numbers enough
     observation = Degradation((2, 1, 1))(clips(1).expand(200, -1), RATE, BatchRandom(0))
     noisy, clipped = observation.free.all(-1), observation.saturation.any(-1)
     assert 80 < noisy.sum() < 120 and 35 < clipped.sum() < 65 and not (noisy & clipped).any()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from audiodiff.audio.observation import Observation
 from audiodiff.audio.spectral import multi_resolution_mel, multi_resolution_stft
-from audiodiff.models.restoration_model import Lack, RestorationModel
+from audiodiff.models.restoration_model import EmbeddedObservation, RestorationModel
 from audiodiff.ranges import NonNegativeFloat
 from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.degradation import Degradation
@@ -54,15 +54,15 @@ class RestorationTask(FewStepTask):
         steps, outputs = random.choice(self.steps), 2 if self.repulsion else 1
         noise = random.normal(count, 1, samples, repeats=outputs).flatten(0, 1).to(waveform)
         observation = self.degradation(waveform, model.sample_rate, random)
-        lack = model.lack_of(observation)
-        output = self._restore(model, noise, observation.repeated(outputs), lack.repeated(outputs), steps)
+        embedded = model.embed_observation(observation)
+        output = self._restore(model, noise, observation.repeated(outputs), embedded.repeated(outputs), steps)
         output = output.unflatten(0, (outputs, count))
         with torch.no_grad():
             units = [one.clamp(min=_LEAST) for one in self._distances(model, observation.guess, waveform, waveform)]
         losses = torch.stack([self._relative(model, one, waveform, waveform, units) for one in output]).mean(0)
         if self.repulsion:
             losses = losses - 0.5 * self.repulsion * self._relative(model, output[0], output[1], waveform, units)
-        envelope = model.envelope_loss(lack, waveform - observation.guess).mean()
+        envelope = model.envelope_loss(embedded, waveform - observation.guess).mean()
         loss = limit_losses(losses).mean() + self.envelope_weight * envelope
         return {"loss": loss, "envelope": envelope.detach(), "clip_loss": losses.detach()}
 
@@ -79,8 +79,13 @@ class RestorationTask(FewStepTask):
         return sum((weight * one / unit for weight, one, unit in found), torch.zeros_like(units[0]))
 
     def _restore(
-        self, model: RestorationModel, noise: Tensor, observation: Observation, lack: Lack, steps: int
+        self,
+        model: RestorationModel,
+        noise: Tensor,
+        observation: Observation,
+        embedded: EmbeddedObservation,
+        steps: int,
     ) -> Tensor:
         """Sample restored signals (N, T) from noise (N, 1, T)."""
-        z = self._sample(model, noise, lack.condition, steps).float()
-        return observation.complete(model.correction(z, lack))
+        z = self._sample(model, noise, embedded.condition, steps).float()
+        return observation.complete(model.correction(z, embedded))
