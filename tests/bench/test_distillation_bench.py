@@ -3,6 +3,11 @@
 import distillation
 import numpy as np
 import pytest
+import sound_distillation
+import speech_distillation
+from hydra.utils import get_class
+
+from audiodiff import config
 
 
 def test_the_discriminant_is_bayes_rule_of_gaussians_of_one_covariance():
@@ -27,6 +32,21 @@ def test_the_plot_has_a_line_for_each_method(tmp_path):
 
 
 def test_every_method_has_a_recipe():
-    from audiodiff import config
-
     assert {recipe for recipe, _ in distillation.METHODS.values()} <= set(config.recipes())
+
+
+RUNS = {
+    f"{subject}, {method}": words
+    for subject, methods in {
+        **{name: subject.methods for name, subject in speech_distillation.SUBJECTS.items()},
+        "sounds": sound_distillation.METHODS,
+    }.items()
+    for method, (words, _) in methods.items()
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_runs_of_voices_vocoders_and_sounds_have_the_sampler_of_their_task(name):
+    cfg = config.compose([*RUNS[name], "folder=runs", "resume=null", "init_from=teacher", "data.workers=0"])
+    assert get_class(cfg.task._target_).SAMPLER in (cfg.sampler.name, None)
+    assert cfg.task.get("steps", cfg.sampler.steps) and cfg.lr_schedule.warmup_steps == 20
