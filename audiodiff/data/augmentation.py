@@ -1,4 +1,4 @@
-"""Augmentation of training crops: other voices, rooms, microphones and levels than the recorded ones.
+"""Augmentation of training crops: random changes of voice, room, microphone and level.
 
 A vocoder does not generate what its training data lacks. Each effect models one difference between recordings, and
 they are applied in the order of the signal path:

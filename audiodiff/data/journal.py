@@ -1,4 +1,4 @@
-"""What synthesizing each clip of a corpus found out: durations and pitch of its symbols, and the time it took.
+"""Journal of a synthesized corpus: durations and pitch of the symbols of each clip, and its synthesis time.
 
 One line of JSON a clip, appended before its file is written, so that an interrupted preparation goes on where it
 stopped. A line that was cut off is ignored, and its clip is synthesized again.

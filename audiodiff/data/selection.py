@@ -1,4 +1,4 @@
-"""Which clips of a manifest are trained on: so many minutes of them, or no near-duplicates."""
+"""Selection of training clips: up to a total length, or without duplicates."""
 
 from collections import defaultdict
 from dataclasses import replace
