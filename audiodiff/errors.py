@@ -24,6 +24,10 @@ class UserError(ValueError):
         line = f"{subject}: {problem}" + (f"; {fix}" if fix else "")
         super().__init__(line.replace("\n", "\\n").replace("\r", "\\r"))  # a file's name may hold them
 
+    def __reduce__(self) -> tuple:
+        """Rebuilt from its parts in another process."""
+        return type(self), (self.subject, self.problem, self.fix)
+
 
 def first_line(error: BaseException) -> str:
     """First line of an exception's message, or its type if it has none."""

@@ -10,7 +10,7 @@ import typer
 from tqdm import tqdm
 
 from audiodiff.errors import UserError
-from audiodiff.rendering.jobs import Outcome
+from audiodiff.rendering.monitor import Outcome
 
 
 def report_error(error: UserError) -> None:

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from audiodiff.cli.options import Device, Model, Precision, expand_options
-from audiodiff.errors import UserError
-from audiodiff.rendering.options import FileOptions, RenderOptions
+from audiodiff.rendering.options import ExecutionOptions, FileOptions, RenderOptions
 
 
 @expand_options
@@ -29,6 +28,7 @@ def render(
     ],
     options: RenderOptions,
     files: FileOptions,
+    execution: ExecutionOptions,
     mel_spec: Annotated[
         str | None, typer.Option(help="Mel spec of saved mels that carry none, such as hifigan_22k.")
     ] = None,
@@ -52,19 +52,15 @@ def render(
 ) -> None:
     """Render recordings, saved mels or texts to audio. Existing files are skipped: rerun the same command to resume."""
     from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
-    from audiodiff.models.checkpoint import locate, type_of
-    from audiodiff.rendering.registry import RENDERERS, Request
+    from audiodiff.rendering.registry import Request, render_request
 
     report = ErrorReport()
-    kind = type_of(locate(model))
-    renderer = RENDERERS.get(kind, RENDERERS["vocoder"])  # which says what is wrong with a folder of an unknown type
-    if renderer is None:
-        raise UserError(model, f"is a model of type {kind}, which renders nothing", "choose a vocoder or a voice")
     request = Request(
         inputs=inputs,
         out=out,
         options=options,
         files=files,
+        execution=execution,
         mel_spec=mel_spec,
         convert_mel=convert_mel,
         vocoder=vocoder,
@@ -74,6 +70,6 @@ def render(
         compile=compile,
     )
     with warnings_above_progress():
-        outcome = renderer(model, request, report)
+        outcome = render_request(model, request, report)
     outcome.failed = report.count  # with the inputs that are none
     print_outcome("rendered", outcome, out)

@@ -23,7 +23,8 @@ from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.file_recording import FileRecording
-from audiodiff.rendering.jobs import Job, Outcome, unfinished_batches
+from audiodiff.rendering.jobs import Job, unfinished_batches
+from audiodiff.rendering.monitor import Outcome
 
 COMMAND = "audiodiff edit"
 BATCH_SIZE = 8  # variations at once

@@ -17,7 +17,8 @@ from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.rendering import sidecar
-from audiodiff.rendering.jobs import Job, JobWriter, Outcome
+from audiodiff.rendering.jobs import Job, JobWriter
+from audiodiff.rendering.monitor import Monitor, Outcome
 from audiodiff.rendering.options import FileOptions
 from audiodiff.rendering.spool import Spool
 
@@ -58,12 +59,14 @@ def generate(
     generator.check(config)
     with folder_lock(out):
         sidecar.create_folder(Path(out))  # with the reason, where there is none
-        writer, shared = JobWriter(COMMAND, generator, Path(out), files, report), _settings(generator, config)
-        jobs = []
-        for number, seed in enumerate(clip_seeds(config.seed, count)):
-            path, own = writer.out / f"{number:04d}.{files.format}", shared | {"clip_seed": seed}
-            jobs.append(Job(path, own, writer.find(path, own)))
-        return writer.run(jobs, partial(_generate, writer, config), shared["steps"], "generating", quiet)
+        with Monitor("generating", count, report, quiet) as monitor:
+            writer, shared = JobWriter(COMMAND, generator, Path(out), files, monitor), _settings(generator, config)
+            jobs = []
+            for number, seed in enumerate(clip_seeds(config.seed, count)):
+                path, own = writer.out / f"{number:04d}.{files.format}", shared | {"clip_seed": seed}
+                jobs.append(Job(path, own, writer.find(path, own)))
+            writer.run(jobs, partial(_generate, writer, config))
+        return monitor.outcome
 
 
 def _settings(generator: AudioGenerator, config: GenerationConfig) -> dict:

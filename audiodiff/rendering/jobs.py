@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
-from tqdm import tqdm
 
 from audiodiff.audio.io import write_chunks
 from audiodiff.errors import UserError
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.rendering import sidecar
+from audiodiff.rendering.monitor import ClipResult, Observer
 from audiodiff.rendering.options import FileOptions
 
 JobT = TypeVar("JobT", bound="Job")
@@ -49,16 +49,6 @@ class Job:
         return not self.found
 
 
-@dataclass
-class Outcome:
-    """How many files were written, skipped because they exist, and failed with a report; seconds of the last one."""
-
-    written: int = 0
-    skipped: int = 0
-    failed: int = 0
-    seconds: float | None = None
-
-
 class JobWriter:
     """Writes the files of jobs, batch by batch.
 
@@ -67,14 +57,11 @@ class JobWriter:
         pipeline: that synthesizes the clips.
         out: output folder.
         files: how files are written.
-        report: called with the error of each job that fails.
+        observer: is told what becomes of each job.
     """
 
-    def __init__(
-        self, command: str, pipeline: Pipeline, out: Path, files: FileOptions, report: Callable[[UserError], None]
-    ):
-        self.command, self.pipeline, self.out, self.files, self.report = command, pipeline, out, files, report
-        self.outcome = Outcome()
+    def __init__(self, command: str, pipeline: Pipeline, out: Path, files: FileOptions, observer: Observer):
+        self.command, self.pipeline, self.out, self.files, self.observer = command, pipeline, out, files, observer
 
     def find(self, path: Path, settings: dict, renewed: Collection[str] = ()) -> dict:
         """The sidecar of a file that is finished; arguments and errors of `sidecar.read_matching`."""
@@ -82,42 +69,28 @@ class JobWriter:
 
     def fail(self, error: UserError) -> None:
         """Report a job that fails."""
-        self.outcome.failed += 1
-        self.report(error)
+        self.observer.add(ClipResult(error.subject, "failed", error=error))
 
     def run(
-        self,
-        jobs: Sequence[JobT],
-        synthesize: Callable[[Sequence[JobT], Callable[[Progress], None]], None],
-        steps: int,
-        title: str,
-        quiet: bool,
-    ) -> Outcome:
+        self, jobs: Sequence[JobT], synthesize: Callable[[Sequence[JobT], Callable[[Progress], None]], None]
+    ) -> None:
         """Synthesize all batches with a missing file.
 
         Args:
             jobs: all jobs, in the order of their batches.
             synthesize: takes a batch and a progress callback, and writes its missing files by `write`.
-            steps: denoising steps of a clip.
-            title: of the progress bar, such as "rendering".
-            quiet: no progress bar.
         """
-        missing = sum(job.missing for job in jobs)
-        self.outcome.skipped, title = len(jobs) - missing, f"{title} {missing} clips"
+        for job in jobs:
+            if not job.missing:
+                self.observer.add(ClipResult(self._name(job), "skipped"))
         batches = unfinished_batches(jobs, self.files.batch_size)
         if batches:
             sidecar.check_writable(self.out)
-        # disable=None: no progress bar where stderr is not a terminal.
-        with tqdm(total=steps * sum(map(len, batches)), desc=title, unit="step", disable=quiet or None) as bar:
-            for batch in batches:
-                start = bar.n
-
-                def advance(progress: Progress, start: int = start, clips: int = len(batch)) -> None:
-                    bar.update(start + progress.done * clips - bar.n)
-
-                synthesize(batch, advance)
-                bar.update(start + steps * len(batch) - bar.n)
-        return self.outcome
+        for batch in batches:
+            clips = sum(job.missing for job in batch)
+            synthesize(
+                batch, lambda progress, clips=clips: self.observer.advance(clips * progress.done / progress.total)
+            )
 
     def write_streamed(self, job: Job, pieces: Iterable[Tensor], entries: Mapping[str, object]) -> None:
         """Write the audio file of a job while it is synthesized, and its sidecar.
@@ -148,7 +121,7 @@ class JobWriter:
             record.update(self._execution(samples, speed) | dict(entries))
 
         sidecar.write_with_sidecar(job.path, write, self.command, record)
-        self._count(record["samples"])
+        self._count(job, record["samples"])
 
     def write(self, job: Job, write: Callable[..., None], samples: int, speed: float, **entries: object) -> None:
         """Write the audio file of a job by `write`, and its sidecar.
@@ -166,7 +139,7 @@ class JobWriter:
         record = job.settings | self._execution(samples, speed) | entries
         write = partial(write, metadata=sidecar.describe(self.command, job.settings))
         sidecar.write_with_sidecar(job.path, write, self.command, record)
-        self._count(samples)
+        self._count(job, samples)
 
     def _execution(self, samples: int, speed: float) -> dict:
         """Sidecar entries of how a file was synthesized, which do not decide what it holds."""
@@ -179,9 +152,11 @@ class JobWriter:
             "real_time_factor": speed,
         }
 
-    def _count(self, samples: int) -> None:
-        self.outcome.written += 1
-        self.outcome.seconds = samples / self.pipeline.sample_rate
+    def _count(self, job: Job, samples: int) -> None:
+        self.observer.add(ClipResult(self._name(job), "written", samples / self.pipeline.sample_rate))
+
+    def _name(self, job: Job) -> str:
+        return job.path.relative_to(self.out).as_posix()
 
 
 def unfinished_batches(jobs: Sequence[JobT], size: int) -> list[Sequence[JobT]]:

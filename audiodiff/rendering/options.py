@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from audiodiff.errors import UserError
-from audiodiff.options import option, options_of
+from audiodiff.options import CheckedOptions, option, options_of
 from audiodiff.pipelines.options import SamplingOptions, SpeechOptions, SynthesisOptions
 
 OptionsT = TypeVar("OptionsT", bound=SamplingOptions)
@@ -69,3 +69,23 @@ class FileOptions(WriteOptions):
     """
 
     batch_size: int = option(8, kind="integer", help="Clips per batch; changes results by rounding only.", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions(CheckedOptions):
+    """Where clips are rendered (`rendering.executors`).
+
+    Attributes:
+        executor: its name.
+        workers: processes of one thread each; None: this process, with all threads.
+    """
+
+    executor: str = option("local", kind="choice", help="Where to render.", choices=("local",))
+    workers: int | None = option(
+        None,
+        kind="integer",
+        help="Processes of one thread each; the same files for any number.",
+        minimum=1,
+        maximum=1024,
+        default_help="this process, with all its threads",
+    )

@@ -15,12 +15,14 @@ from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.samplers.sampler import NotFinite
 from audiodiff.errors import UserError, first_line
 from audiodiff.files import folder_lock
+from audiodiff.options import options_of
 from audiodiff.pipelines.memory import DoesNotFit
 from audiodiff.pipelines.options import SamplingOptions
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.inputs import RenderInput
-from audiodiff.rendering.jobs import Job, JobWriter, Outcome
+from audiodiff.rendering.jobs import Job, JobWriter
+from audiodiff.rendering.monitor import Monitor, Outcome
 from audiodiff.rendering.options import FileOptions, WriteOptions
 
 OptionsT = TypeVar("OptionsT", bound=SamplingOptions)
@@ -103,11 +105,12 @@ def work_through(
     """
     with folder_lock(out):
         sidecar.create_folder(Path(out))
-        single = FileOptions(batch_size=1, format=files.format, overwrite=files.overwrite)
-        writer = JobWriter(worker.command, pipeline, Path(out), single, report)
-        jobs = [job for source in inputs if (job := _plan(pipeline, writer, source, options))]
-        assert options.steps is not None
-        return writer.run(jobs, worker(writer, options), options.steps, f"{worker.verb}ing", quiet)
+        single = FileOptions(batch_size=1, **{name: getattr(files, name) for name in options_of(WriteOptions)})
+        with Monitor(f"{worker.verb}ing", len(inputs), report, quiet) as monitor:
+            writer = JobWriter(worker.command, pipeline, Path(out), single, monitor)
+            jobs = [job for source in inputs if (job := _plan(pipeline, writer, source, options))]
+            writer.run(jobs, worker(writer, options))
+        return monitor.outcome
 
 
 def _plan(pipeline: Pipeline, writer: JobWriter, source: RenderInput, options: SamplingOptions) -> RecordingJob | None:

@@ -4,19 +4,23 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from audiodiff.audio.mel import MelSpec
 from audiodiff.errors import UserError
+from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.models.onnx_export import is_export
 from audiodiff.pipelines.options import SpeechOptions, SynthesisOptions
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
-from audiodiff.rendering.inputs import find_inputs
-from audiodiff.rendering.jobs import Outcome
-from audiodiff.rendering.lines import read_lines
-from audiodiff.rendering.options import FileOptions, RenderOptions
-from audiodiff.rendering.render import render
-from audiodiff.rendering.speech import render_speech
+from audiodiff.rendering.executors import EXECUTORS
+from audiodiff.rendering.inputs import RenderInput, find_inputs
+from audiodiff.rendering.lines import TextLine, read_lines
+from audiodiff.rendering.monitor import LOG, Outcome
+from audiodiff.rendering.options import ExecutionOptions, FileOptions, RenderOptions
+from audiodiff.rendering.render import MelRenderer
+from audiodiff.rendering.renderer import Renderer, render_all
+from audiodiff.rendering.speech import SpeechRenderer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,7 @@ class Request:
         out: output folder.
         options: of the model.
         files: how files are written.
+        execution: where they are rendered.
         mel_spec: name of the spec of saved mels that carry none.
         convert_mel: whether to convert saved mels of other filters or another transform.
         vocoder: of a voice, in place of its own.
@@ -39,6 +44,7 @@ class Request:
     out: Path
     options: RenderOptions
     files: FileOptions
+    execution: ExecutionOptions = ExecutionOptions()  # noqa: RUF009, frozen
     mel_spec: str | None = None
     convert_mel: bool = False
     vocoder: Path | None = None
@@ -54,26 +60,83 @@ class Request:
                 raise UserError(f"{name} {getattr(self, name)}", f"{model} has no such option", "leave it out")
 
 
-def _render_mels(model: Path, request: Request, report: Callable[[UserError], None]) -> Outcome:
+class RendererType(NamedTuple):
+    """How models of a type render.
+
+    Attributes:
+        rows: those of the inputs of a request, which is checked; takes a function that reports what is none.
+        load: the renderer of a model folder.
+    """
+
+    rows: Callable[[Request, Callable[[UserError], None]], Sequence[Any]]
+    load: Callable[[Path, Request], Renderer]
+
+
+def render_request(model: Path, request: Request, report: Callable[[UserError], None], quiet: bool = False) -> Outcome:
+    """Render all that is requested.
+
+    Args:
+        model: folder or name.
+        request: what to render, and where.
+        report: called with the error of each input that cannot be rendered; the others are.
+        quiet: no progress bar.
+
+    Raises:
+        UserError: the model renders nothing, an option is not one of it, or as `renderer.render_all`.
+    """
+    load = _Load(model, request)
+    renderer = load()
+    rows = load.type.rows(request, report)
+    executor = EXECUTORS[request.execution.executor](request.execution, load)
+    return render_all(renderer, rows, report, executor, log=LOG, quiet=quiet)
+
+
+@dataclass(frozen=True)
+class _Load:
+    """Loads the renderer of a request, in whichever process."""
+
+    model: Path
+    request: Request
+
+    @property
+    def type(self) -> RendererType:
+        kind = type_of(locate(self.model))
+        found = RENDERERS.get(kind, RENDERERS["vocoder"])  # which says what is wrong with a folder of an unknown type
+        if found is None:
+            problem = f"is a model of type {kind}, which renders nothing"
+            raise UserError(self.model, problem, "choose a vocoder or a voice")
+        return found
+
+    def __call__(self) -> Renderer:
+        return self.type.load(self.model, self.request)
+
+
+def _mel_rows(request: Request, report: Callable[[UserError], None]) -> Sequence[RenderInput]:
+    return find_inputs(request.inputs, request.out, report)
+
+
+def _mel_renderer(model: Path, request: Request) -> MelRenderer:
     request.refuse("a vocoder", "vocoder", "lexicon")
     options = request.options.of(SynthesisOptions, "a vocoder")
     spec = None if request.mel_spec is None else MelSpec.preset(request.mel_spec)
     vocoder = Vocoder.from_pretrained(
         model, request.device, request.precision, _backend(model), compile=request.compile
     )
-    inputs = find_inputs(request.inputs, request.out, report)
-    return render(vocoder, inputs, request.out, options, report, request.files, spec, request.convert_mel)
+    return MelRenderer(vocoder, request.out, options, request.files, spec, request.convert_mel)
 
 
-def _render_texts(model: Path, request: Request, report: Callable[[UserError], None]) -> Outcome:
+def _text_rows(request: Request, _: Callable[[UserError], None]) -> Sequence[TextLine]:
+    return read_lines(request.inputs)
+
+
+def _speech_renderer(model: Path, request: Request) -> SpeechRenderer:
     request.refuse("a voice", "mel_spec", "convert_mel", "compile")
     options = request.options.of(SpeechOptions, "a voice")
-    lines = read_lines(request.inputs)
     synthesizer = SpeechSynthesizer.from_pretrained(
         model, request.device, request.precision, _backend(model), vocoder=request.vocoder, lexicon=request.lexicon
     )
     digest = None if request.lexicon is None else hashlib.sha256(request.lexicon.read_bytes()).hexdigest()
-    return render_speech(synthesizer, lines, request.out, options, report, request.files, digest)
+    return SpeechRenderer(synthesizer, request.out, options, request.files, digest)
 
 
 def _backend(model: Path) -> str:
@@ -82,11 +145,11 @@ def _backend(model: Path) -> str:
 
 # None: there is nothing to render; `audiodiff generate` is for audio models, `audiodiff upsample` for upsamplers and
 # `audiodiff restore` for restorers.
-RENDERERS: dict[str, Callable[[Path, Request, Callable[[UserError], None]], Outcome] | None] = {
-    "vocoder": _render_mels,
+RENDERERS: dict[str, RendererType | None] = {
+    "vocoder": RendererType(_mel_rows, _mel_renderer),
     "audio": None,
     "codec": None,
-    "acoustic": _render_texts,
+    "acoustic": RendererType(_text_rows, _speech_renderer),
     "aligner": None,
     "audio_text": None,
     "noisy_classifier": None,

@@ -19,17 +19,17 @@ from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError, first_line
-from audiodiff.files import folder_lock
 from audiodiff.pipelines.memory import DoesNotFit
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.inputs import RenderInput
-from audiodiff.rendering.jobs import Job, JobWriter, Outcome
+from audiodiff.rendering.jobs import Job, JobWriter
+from audiodiff.rendering.monitor import Outcome
 from audiodiff.rendering.options import FileOptions
+from audiodiff.rendering.renderer import Renderer, render_all
 
-COMMAND = "audiodiff render"
 # Errors of a file system that refuses one name and accepts others.
 _NAME_ERRORS = {
     *(errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL),
@@ -73,31 +73,47 @@ def render(
         UserError: the folder or a file in it cannot be written, another process writes to it, a file exists that was
             rendered with other settings, or the sampler is unknown or needs more steps.
     """
-    options = vocoder.complete(options)
-    presets.build(options.sampler, options.steps)  # raises for an unknown sampler, before any work
-    vocoder.with_adapters(options.adapters)  # raises for those of another model
-    with folder_lock(out):
-        sidecar.create_folder(Path(out))  # with the reason, where there is none
-        writer = JobWriter(COMMAND, vocoder, Path(out), files, report)
-        return _Renderer(vocoder, writer, options, mel_spec, convert_mel)(inputs, quiet)
+    renderer = MelRenderer(vocoder, Path(out), options, files, mel_spec, convert_mel)
+    return render_all(renderer, inputs, report, quiet=quiet)
 
 
-class _Renderer:
+class MelRenderer(Renderer[RenderInput]):
+    """Renders recordings and mels with a vocoder; arguments as of `render`."""
+
     def __init__(
         self,
         vocoder: Vocoder,
-        writer: JobWriter,
+        out: Path,
         options: SynthesisOptions,
-        mel_spec: MelSpec | None,
-        convert_mel: bool,
+        files: FileOptions = FileOptions(),  # noqa: B008, frozen
+        mel_spec: MelSpec | None = None,
+        convert_mel: bool = False,
     ):
-        self.vocoder, self.writer, self.options = vocoder, writer, options
+        super().__init__(vocoder, out, files)
+        self.vocoder, self.options = vocoder, vocoder.complete(options)
         self.mel_spec, self.convert_mel = mel_spec, convert_mel
 
-    def __call__(self, inputs: Sequence[RenderInput], quiet: bool) -> Outcome:
+    def check(self, rows: Sequence[RenderInput]) -> None:
+        """Check the sampler and the adapters."""
+        presets.build(self.options.sampler, self.options.steps)  # raises for an unknown sampler
+        self.vocoder.with_adapters(self.options.adapters)  # raises for those of another model
+
+    def render(self, rows: Sequence[RenderInput], writer: JobWriter) -> None:
+        """Render a shard, in batches of similar length."""
+        _Shard(self, writer)(rows)
+
+
+class _Shard:
+    """A shard at work."""
+
+    def __init__(self, renderer: MelRenderer, writer: JobWriter):
+        self.writer, self.vocoder, self.options = writer, renderer.vocoder, renderer.options
+        self.mel_spec, self.convert_mel = renderer.mel_spec, renderer.convert_mel
+
+    def __call__(self, inputs: Sequence[RenderInput]) -> None:
         jobs = [job for source in inputs if (job := self._attempt(self._plan, source))]
         jobs.sort(key=lambda job: (-job.frames, job.source.name))
-        return self.writer.run(jobs, self._batch, self.options.steps, "rendering", quiet)
+        self.writer.run(jobs, self._batch)
 
     def _attempt(self, work: Callable, source: RenderInput) -> object | None:
         """The result of `work` on an input; None where it cannot be read, which is reported."""

@@ -24,7 +24,7 @@ from audiodiff.pipelines.restoration_options import RestorationOptions
 from audiodiff.pipelines.restorer import Restorer
 from audiodiff.rendering.file_recording import FileRecording
 from audiodiff.rendering.inputs import RenderInput
-from audiodiff.rendering.jobs import Outcome
+from audiodiff.rendering.monitor import Outcome
 from audiodiff.rendering.options import WriteOptions
 from audiodiff.rendering.recordings import RecordingJob, RecordingWorker, work_through
 

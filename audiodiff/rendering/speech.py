@@ -14,14 +14,14 @@ from typing import Any
 from torch import Tensor
 
 from audiodiff.errors import UserError
-from audiodiff.files import folder_lock
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.rendering import sidecar
-from audiodiff.rendering.jobs import Job, JobWriter, Outcome
+from audiodiff.rendering.jobs import Job, JobWriter
 from audiodiff.rendering.lines import TextLine
+from audiodiff.rendering.monitor import Outcome
 from audiodiff.rendering.options import FileOptions
-from audiodiff.rendering.render import COMMAND
+from audiodiff.rendering.renderer import Renderer, render_all
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,38 @@ def render_speech(
         UserError: an option or speaker that the model does not take, of whichever line; the folder or a file in it
             cannot be written, another process writes to it, or a file exists that was spoken with other options.
     """
-    records = [_complete(synthesizer, line, options).record() for line in lines]  # all of them before any work
-    with folder_lock(out):
-        sidecar.create_folder(Path(out))  # with the reason, where there is none
-        writer = JobWriter(COMMAND, synthesizer, Path(out), replace(files, batch_size=1), report)
+    renderer = SpeechRenderer(synthesizer, Path(out), options, files, lexicon_hash)
+    return render_all(renderer, lines, report, title="speaking", quiet=quiet)
+
+
+class SpeechRenderer(Renderer[TextLine]):
+    """Speaks lines with a voice; arguments as of `render_speech`."""
+
+    def __init__(
+        self,
+        synthesizer: SpeechSynthesizer,
+        out: Path,
+        options: SpeechOptions,
+        files: FileOptions = FileOptions(),  # noqa: B008, frozen
+        lexicon_hash: str | None = None,
+    ):
+        super().__init__(synthesizer, out, replace(files, batch_size=1))
+        self.synthesizer, self.options, self.lexicon_hash = synthesizer, options, lexicon_hash
+
+    def check(self, rows: Sequence[TextLine]) -> None:
+        """Check the options and speakers of all lines."""
+        for line in rows:
+            _complete(self.synthesizer, line, self.options)
+
+    def render(self, rows: Sequence[TextLine], writer: JobWriter) -> None:
+        """Speak a shard, line by line."""
         jobs = []
-        for line, own in zip(lines, records, strict=True):
-            path = writer.out / f"{line.name}.{files.format}"
-            settings = describe_speech(synthesizer, line.text, own, lexicon_hash)
+        for line in rows:
+            path, own = writer.out / f"{line.name}.{self.files.format}", _complete(self.synthesizer, line, self.options)
+            settings = describe_speech(self.synthesizer, line.text, own.record(), self.lexicon_hash)
             sidecar.check_name(path)
             jobs.append(SpeechJob(path, settings, writer.find(path, settings, ["text", "lexicon_hash"]), line))
-        return writer.run(jobs, partial(_speak, writer, synthesizer, options), 1, "speaking", quiet)
+        writer.run(jobs, partial(_speak, writer, self.synthesizer, self.options))
 
 
 def describe_speech(

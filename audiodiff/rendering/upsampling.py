@@ -13,7 +13,7 @@ from audiodiff.pipelines.options import UpsamplingOptions
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.upsampler import Upsampler
 from audiodiff.rendering.inputs import RenderInput
-from audiodiff.rendering.jobs import Outcome
+from audiodiff.rendering.monitor import Outcome
 from audiodiff.rendering.options import WriteOptions
 from audiodiff.rendering.recordings import RecordingJob, RecordingWorker, blocks_of, work_through
 

@@ -74,7 +74,9 @@ def seconds(path: Path) -> tuple[int, int]:
 
 def renderings(folder: Path) -> list[str]:
     return sorted(
-        str(file.relative_to(folder)) for file in folder.rglob("*") if file.suffix != ".json" and file.is_file()
+        str(file.relative_to(folder))
+        for file in folder.rglob("*")
+        if file.suffix not in (".json", ".jsonl") and file.is_file()
     )
 
 
@@ -252,7 +254,7 @@ def test_no_space_left_is_one_line_and_the_same_command_goes_on(render, tmp_path
     monkeypatch.setattr(writing, "Disk", Full)
     status, out, told = render(tmp_path / "in", "--batch-size", "1")
     assert status == 1 and out == "" and len(told) == 1 and "No space left on device" in told[0]
-    assert len(renderings(tmp_path / "out")) == 1 and len(list((tmp_path / "out").iterdir())) == 2
+    assert len(renderings(tmp_path / "out")) == 1 and len(list((tmp_path / "out").iterdir())) == 3
     monkeypatch.setattr(writing, "Disk", Full.__base__)
     assert render(tmp_path / "in")[1].startswith("2 rendered, 1 skipped")
 

@@ -141,6 +141,7 @@ def test_a_second_command_says_who_is_at_work(words, run, tmp_path):
             proceed.touch()
         _, errors = first.communicate(timeout=120)
     assert first.returncode == 0, errors
+    (out / "render.log.jsonl").unlink(missing_ok=True)
     assert sorted(path.suffix for path in out.iterdir()) == [".json"] * CLIPS + [".wav"] * CLIPS
     status, printed, lines = run([*words, "--out", out])
     assert (status, lines) == (0, []) and f", {CLIPS} skipped" in printed

@@ -1,0 +1,158 @@
+"""What becomes of each clip of a run: counts, one progress bar, a line for each error, and a log.
+
+The log, `render.log.jsonl` in the output folder, has a line when a run begins, one for each file that is written or
+fails, and one when the run ends. It is appended to; the sidecars alone decide what a later run skips.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, Protocol, Self
+
+from tqdm import tqdm
+
+from audiodiff.errors import UserError
+
+LOG = "render.log.jsonl"
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """What became of one clip.
+
+    Attributes:
+        file: to be written, or the subject of the error.
+        status: what happened.
+        seconds: of its audio, if written.
+        error: if failed.
+    """
+
+    file: str
+    status: Literal["written", "skipped", "failed"]
+    seconds: float = 0.0
+    error: UserError | None = None
+
+
+@dataclass
+class Outcome:
+    """How many files were written, skipped because they exist, and failed with a report; seconds of the last one."""
+
+    written: int = 0
+    skipped: int = 0
+    failed: int = 0
+    seconds: float | None = None
+
+
+class Observer(Protocol):
+    """Is told what becomes of clips."""
+
+    def add(self, result: ClipResult) -> None:
+        """A clip is done with."""
+
+    def advance(self, clips: float) -> None:
+        """So much of the clips that are being worked on is done, in clips."""
+
+
+class Collector:
+    """An `Observer` that keeps the results of a shard, in another process than the run's."""
+
+    def __init__(self):
+        self.results: list[ClipResult] = []
+
+    def add(self, result: ClipResult) -> None:
+        """Keep a result."""
+        self.results.append(result)
+
+    def advance(self, clips: float) -> None:
+        """Parts of clips are not counted."""
+
+
+class Monitor:
+    """Observes a whole run; a context manager.
+
+    Args:
+        title: of the progress bar, such as "rendering".
+        clips: of the run.
+        report: called with the error of each clip that fails.
+        quiet: no progress bar.
+        log: file to append to; None: no log.
+
+    Attributes:
+        outcome: so far.
+    """
+
+    def __init__(
+        self, title: str, clips: int, report: Callable[[UserError], None], quiet: bool = False, log: Path | None = None
+    ):
+        self.title, self.clips, self.report, self.quiet, self.log = title, clips, report, quiet, log
+        self.outcome = Outcome()
+        self._audio, self._started, self._logged = 0.0, time.monotonic(), False
+
+    def __enter__(self) -> Self:
+        """Show the progress bar."""
+        # disable=None: no progress bar where stderr is not a terminal. Speed is that of the whole run.
+        options = {"unit": " clips", "smoothing": 0, "bar_format": _BAR, "disable": self.quiet or None}
+        self.bar = tqdm(total=self.clips, desc=self.title, **options)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the progress bar and the log."""
+        self.bar.close()
+        if self._logged:
+            counts = {"written": self.outcome.written, "failed": self.outcome.failed, "skipped": self.outcome.skipped}
+            seconds = round(time.monotonic() - self._started, 3)
+            self._append({"event": "stopped" if kind else "ended", **counts, "elapsed": seconds})
+
+    def add(self, result: ClipResult) -> None:
+        """Count a result, log it, and report its error."""
+        outcome = self.outcome
+        setattr(outcome, result.status, getattr(outcome, result.status) + 1)
+        if result.status == "skipped":
+            self.bar.total -= 1  # the remaining time is that of what is to be done
+            self.bar.refresh()
+            return
+        if result.status == "written":
+            outcome.seconds = result.seconds
+            self._audio += result.seconds
+        self.advance(0)
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        self.bar.set_postfix_str(f"{self._audio / elapsed:.3g}x real time", refresh=False)
+        self._write(result)
+        if result.error is not None:
+            self.report(result.error)
+
+    def advance(self, clips: float) -> None:
+        """Show that a part of the clips that are being worked on is done."""
+        self.bar.update(self.outcome.written + self.outcome.failed + clips - self.bar.n)
+
+    def _write(self, result: ClipResult) -> None:
+        if self.log is None:
+            return
+        if not self._logged:
+            self._logged = True
+            self._append({"event": "started", "clips": self.clips})
+        detail = {"error": str(result.error)} if result.error else {"seconds": round(result.seconds, 6)}
+        self._append({"event": result.status, "file": result.file, **detail})
+
+    def _append(self, entry: dict) -> None:
+        """Append a line; behind what a killed run left of one, on the next."""
+        assert self.log is not None
+        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}) + "\n"
+        try:
+            with self.log.open("ab") as file:
+                if not self._whole():
+                    line = "\n" + line
+                file.write(line.encode())
+        except OSError as error:
+            raise UserError(self.log, f"cannot be written ({error.strerror})", "free some space") from error
+
+    def _whole(self) -> bool:
+        """Whether the log ends with a whole line."""
+        assert self.log is not None
+        with self.log.open("rb") as file:
+            size = file.seek(0, 2)
+            return not size or (file.seek(size - 1), file.read(1))[1] == b"\n"
