@@ -55,6 +55,7 @@ class Renderer(ABC, Generic[RowT]):
 
     def __call__(self, rows: Sequence[RowT], observer: Observer) -> None:
         """Render a shard; raises as `render`."""
+        sidecar.create_folder(self.out)  # on this machine
         self.render(rows, JobWriter(COMMAND, self.pipeline, self.out, self.files, observer))
 
 
