@@ -5,7 +5,8 @@
 Of the recordings whose captions have the word, or whose names have the text of `--pack`, twelve are trained on, the
 others are held out; the model must not have been trained on any of them. Every method gets the same processor time, so
 that what else the machine does is no part of the comparison. Clips are generated from the caption that was trained, and
-compared with the held-out recordings. Methods of a results.json that exists are kept.
+compared with the held-out recordings. Rows of a results.json that exists stay; `--name NAME` writes all rows to
+`bench/results/adapters_NAME.md`.
 """
 
 import argparse
@@ -25,7 +26,9 @@ from lightning.pytorch.callbacks import timer
 from audiodiff import config, train
 from audiodiff.audio.io import read
 from audiodiff.data.manifest import Manifest
+from audiodiff.evaluation import environment
 from audiodiff.evaluation.clip_features import ClipFeatures
+from audiodiff.evaluation.report import format_facts
 from audiodiff.files import write_text
 from audiodiff.metrics.distribution import frechet, nearest
 from audiodiff.models.checkpoint import locate
@@ -34,6 +37,7 @@ from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.seeds import clip_seeds
 
+RESULTS = Path(__file__).parent / "results"
 TRAINED_ON = 12
 RARE, NEW, GENERIC = "zvk", "<my-sound>", "a sound"  # the last is the caption that hypernetworks are trained with
 COMMON = ("+recipe=sounds", "data.balance=null", "data.workers=0", "logger=null", "lr_schedule.warmup_steps=10")
@@ -49,6 +53,33 @@ METHODS: dict[str, tuple[str, ...]] = {
     "attention and output": ("trainable=[attention,output]", "optimizer.lr=5e-4", *MEASURE),
     "all weights": ("optimizer.lr=2e-4", *MEASURE),
 }
+
+# Headings and forms of figures in reports.
+COLUMNS = {
+    "loss": ("loss", "{:.4f}"),
+    "caption": ("similarity to the caption", "{:.3f}"),
+    "similarity": ("similarity", "{:.3f}"),
+    "frechet": ("Frechet distance", "{:.0f}"),
+    "variety": ("variety", "{:.0f}"),
+    "nearest": ("nearest training clip", "{:.0f}"),
+    "steps": ("steps", "{:.0f}"),
+    "processor_seconds": ("processor seconds", "{:.0f}"),
+    "bytes": ("bytes", "{:,}"),
+    "forgetting": ("forgetting", "{:+.1%}"),
+}
+TEXT = """# Ways to adapt {base} to {count} recordings of {subject}
+
+`{command}`
+
+{facts}
+
+{generated} clips of each row, of the lengths of the {held_out} held-out recordings in turn, which they are compared
+with. Similarity: mean cosine of generated and held-out clips by `audio-text`. Frechet distance, variety (mean distance
+between two clips) and the distance to the nearest training clip are of timbre features. Forgetting: change of the loss
+on held-out clips that the base generates. One run each, no listening test.
+
+{table}
+"""
 
 
 def subset(data: Path, word: str, folder: Path, caption: str, pack: str = "") -> Manifest:
@@ -107,6 +138,29 @@ def _embed(embedder: AudioTextEmbedder, clips: list[np.ndarray], rate: int) -> t
     return found / found.norm(dim=1, keepdim=True)
 
 
+def format_table(results: dict[str, dict[str, float]]) -> str:
+    """A table with a line for each result, of the figures that any of them has."""
+    names = [name for name in COLUMNS if any(name in figures for figures in results.values())]
+    lines = [f"| | {' | '.join(COLUMNS[name][0] for name in names)} |", f"|---{'|--:' * len(names)}|"]
+    for row, figures in results.items():
+        cells = [COLUMNS[name][1].format(figures[name]) if name in figures else "" for name in names]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write_report(results: dict, chosen: argparse.Namespace, held_out: int) -> None:
+    """Write bench/results/adapters_NAME.md."""
+    subject = chosen.pack or chosen.word
+    command = f"python bench/adapters.py --data data/{chosen.data.name} --word {chosen.word}"
+    command += f" --pack {chosen.pack}" if chosen.pack else ""
+    text = TEXT.format(
+        base=chosen.base, count=TRAINED_ON, subject=subject, command=f"{command} --minutes {chosen.minutes:g}",
+        facts=format_facts(environment.describe("cpu")), generated=chosen.count, held_out=held_out,
+        table=format_table(results),
+    )  # fmt: skip
+    write_text(RESULTS / f"adapters_{chosen.name}.md", text)
+
+
 def predict(hypernetwork: str, manifest: Manifest, folder: Path) -> dict:
     """Predict an adapter of the recordings that are trained on; its size and time."""
     started = time.process_time()
@@ -157,6 +211,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0, help="processor time of each method")
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--name", help="of a report in bench/results")
     parser.add_argument("--suffix", default="", help="of the names of the rows, such as the minutes")
     chosen = parser.parse_args()
     timer.time = SimpleNamespace(monotonic=time.process_time)  # trainer.max_time is of processor time
@@ -193,6 +248,8 @@ def main() -> None:
         results[row] = measure(clips, held_out, known, rate, embedder) | figures
         write_text(file, json.dumps(results, indent=2) + "\n")
         print(row, results[row], flush=True)
+    if chosen.name:
+        write_report(results, chosen, len(held_out))
     print(json.dumps(results, indent=2))
 
 

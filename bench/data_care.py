@@ -16,10 +16,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from adapters import RARE, _embed, generate, measure, recordings, subset
+from adapters import RARE, RESULTS, _embed, format_table, generate, measure, recordings, subset
 
 from audiodiff import config, train
 from audiodiff.data.manifest import Manifest
+from audiodiff.evaluation import environment
+from audiodiff.evaluation.report import format_facts
 from audiodiff.files import write_text
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
@@ -49,6 +51,16 @@ ADAPT: dict[str, tuple[str, ...]] = {
     "rooms": (*SOUND, *OFF.values(), ROOM),
     "augmentation=sound": SOUND,
 }
+TEXT = """# What care for the data changes: {part}
+
+`{command}`
+
+{facts}
+
+Figures as in `bench/data_care.py`; one run each, no listening test.
+
+{table}
+"""
 COMMON = ("+recipe=sounds", "data.workers=0", "logger=null", "lr_schedule.warmup_steps=10", "data.batch_size=8")
 SMALL = ("network.channels=[96,144]", "network.token_channels=96", "model.conditioners.prompt.token_channels=96")
 TRAIN: dict[str, tuple[str, ...]] = {
@@ -165,7 +177,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--seeds", type=int, default=2)
     chosen = parser.parse_args()
-    print(json.dumps({"adapt": adapt, "train": train_small}[chosen.part](chosen), indent=2))
+    results = {"adapt": adapt, "train": train_small}[chosen.part](chosen)
+    command = f"python bench/data_care.py {chosen.part} --data data/{chosen.data.name} --steps {chosen.steps}"
+    text = TEXT.format(
+        part=chosen.part, command=f"{command} --count {chosen.count}", facts=format_facts(environment.describe("cpu")),
+        table=format_table(results),
+    )  # fmt: skip
+    write_text(RESULTS / f"data_care_{chosen.part}.md", text)
+    print(text)
 
 
 if __name__ == "__main__":
