@@ -225,8 +225,8 @@ def adapted(cfg: DictConfig, adaptation: "Adaptation", description: dict) -> "tu
     if before := description.get("adapter"):
         arguments = {name: checkpoint.build(value) for name, value in description["model"].items()}
         model = MODEL_TYPES[description["type"]](**arguments)
-        adaptation.follow(before)
-        adaptation.inject(model, str(cfg.init_from), before["base"])
+        name = adaptation.follow(before, cfg.init_from)
+        adaptation.inject(model, name, before["base"])
         return model, {}  # type: ignore[return-value]
     if not cfg.init_from:
         raise UserError("adapter", "has no base", "add init_from=MODEL, its folder or the name of a shipped model")

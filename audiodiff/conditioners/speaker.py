@@ -4,6 +4,7 @@ A speaker that an adapter adds (`learn`) has a vector of its own beside those th
 it is trained alone: textual inversion (Gal et al. 2022, arXiv 2208.01618) of a voice in place of a word.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from audiodiff.conditioners.conditioner import Conditioner, Crop
 from audiodiff.errors import UserError
 from audiodiff.nn.condition import Condition
+from audiodiff.options import real_number
 from audiodiff.ranges import Positive
 
 
@@ -86,15 +88,15 @@ class Speaker(Conditioner):
             UserError: an unknown speaker, or weights that are not positive numbers.
         """
         names = self.names
-        mixture = _mixture(names[0] if speaker is None else speaker, names)
-        weights = torch.zeros(len(names))
-        for name, weight in mixture.items():
+        weights = torch.zeros(len(names), dtype=torch.float64)
+        for name, weight in _mixture(names[0] if speaker is None else speaker, names):
             if name not in names:
                 raise UserError(f"speaker {name!r:.60}", "unknown", f"choose one of {', '.join(names)}")
-            weights[names.index(name)] = weight
-        if not (weights.isfinite().all() and (weights >= 0).all() and weights.sum() > 0):
+            weights[names.index(name)] += real_number(weight, f"weight of speaker {name}")
+        total = weights.sum()
+        if not ((weights >= 0).all() and 0 < total < math.inf):
             raise UserError(f"speaker {speaker!r:.60}", "has weights that are not positive", "write A:0.7,B:0.3")
-        return weights / weights.sum()
+        return (weights / total).float()
 
     def carry_over(self, trained: "Speaker", weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Start from another model's speakers: those of the same name keep their vectors, a new one is their mean.
@@ -125,14 +127,16 @@ class Speaker(Conditioner):
         return Condition(global_embedding=embedding)
 
 
-def _mixture(speaker: str | Mapping[str, float], speakers: Sequence[str]) -> Mapping[str, float]:
-    """Weights by name."""
+def _mixture(speaker: Any, speakers: Sequence[str]) -> list[tuple[str, Any]]:
+    """Names with their weights; a name may stand there twice."""
     if isinstance(speaker, Mapping):
-        return speaker
+        return list(speaker.items())
+    if not isinstance(speaker, str):
+        raise UserError(f"speaker {speaker!r:.60}", "is neither a name nor a mixture", "write A:0.7,B:0.3")
     if speaker in speakers or ":" not in speaker:
-        return {speaker: 1.0}
+        return [(speaker, 1.0)]
     parts = [part.rpartition(":") for part in speaker.split(",")]
     try:
-        return {name.strip(): float(weight) for name, _, weight in parts}
+        return [(name.strip(), float(weight)) for name, _, weight in parts]
     except ValueError:
         raise UserError(f"speaker {speaker!r:.60}", "has a weight that is no number", "write A:0.7,B:0.3") from None

@@ -228,9 +228,16 @@ class AcousticModel(DiffusionModel):
         return EncodedSymbols(self.encoder.text(tokens, mask, speaker), mask, speaker)
 
     def predict_prosody(self, symbols: EncodedSymbols) -> Prosody:
-        """Predict durations and pitch."""
+        """Predict durations and pitch.
+
+        Raises:
+            UserError: a duration is not finite, as with a speaker of an adapter that has huge numbers.
+        """
         mask = symbols.mask
         log_duration, log_pitch, voicing = self.encoder.prosody(symbols.hidden, mask, symbols.speaker)
+        if log_duration.isnan().any():
+            fix = "lower the scales of adapters, or leave them out"
+            raise UserError("the predicted durations", "are not finite", fix)
         durations = log_duration.clamp(max=_MAX_LOG_DURATION).exp() * mask[:, 0]
         pitch = torch.where((voicing > 0) & (mask[:, 0] > 0), restore_pitch(log_pitch), 0.0)
         return Prosody(durations, pitch)

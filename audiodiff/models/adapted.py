@@ -2,7 +2,8 @@
 
 At inference the weights of the adapted layers are replaced, W + sum_i scale_i Delta W_i, so that an adapter costs no
 time at all. Where adapters have intervals of the noise level, the weights of the network are replaced whenever the
-set of adapters in force changes, a few times per sample; conditioners run once per sample, with all adapters.
+set of adapters in force changes, a few times per sample. What the network derives from a condition is then computed at
+every step, with the weights of that step; conditioners run once per sample, with all adapters.
 
 In training an update is a parametrization of its layer (`torch.nn.utils.parametrize`), and the base is frozen.
 """
@@ -24,6 +25,7 @@ from audiodiff.models.onnx_network import OnnxNetwork
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.adapters.update import UPDATES
 from audiodiff.nn.convolution import is_packed, pack, share_packing
+from audiodiff.options import real_number
 
 ModelT = TypeVar("ModelT", bound=PretrainedModel)
 _EVERYWHERE = (-math.inf, math.inf)
@@ -46,16 +48,21 @@ class AppliedAdapter:
     interval: tuple[float, float] = _EVERYWHERE
 
     def __post_init__(self):
-        """Check scale and interval.
+        """Check scale and interval, and convert their numbers.
 
         Raises:
             UserError: one of them is not of numbers that make sense.
         """
-        numbers = (self.scale, *self.interval)
-        if not all(isinstance(one, int | float) for one in numbers) or not math.isfinite(self.scale):
+        scale = real_number(self.scale, "adapter scale")
+        if not math.isfinite(scale):
             raise UserError(f"adapter scale {self.scale!r:.40}", "is not a finite number", "give one such as 0.8")
-        if not self.interval[0] < self.interval[1]:
-            raise UserError(f"adapter interval {self.interval}", "is reversed or empty", "give (lowest, highest)")
+        given = self.interval if isinstance(self.interval, tuple | list) else ()
+        ends = tuple(real_number(end, "adapter interval") for end in given)
+        if len(ends) != 2 or not ends[0] < ends[1]:
+            problem = "is not two numbers, the lower one first"
+            raise UserError(f"adapter interval {self.interval!r:.60}", problem, "give (lowest, highest)")
+        object.__setattr__(self, "scale", scale)
+        object.__setattr__(self, "interval", ends)
 
     @property
     def bounded(self) -> bool:
@@ -129,8 +136,14 @@ def apply(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
                 pack(layer)
     if any(one.bounded for one in active):
         adapted.network.register_forward_pre_hook(inside)
+        adapted.network.prepare = _unprepared
     _learn_names(adapted, active)
     return adapted
+
+
+def _unprepared(condition: Any, x: Tensor) -> Any:
+    """In place of a network's `prepare`, whose results are those of one set of weights."""
+    return condition
 
 
 def check_base(adapter: Adapter, model: PretrainedModel, digest: str) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
+from audiodiff.models.training_record import check_record
 from audiodiff.nn.adapters.update import UPDATES, WeightUpdate
 from audiodiff.text.placeholder import is_placeholder, is_speaker
 
@@ -131,11 +132,9 @@ def load(folder: str | Path) -> Adapter:
         belongs = config["weights_hash"] == hashlib.sha256(weight_bytes).hexdigest()
         base, kind, rank, alpha = config["base"], config["kind"], config["rank"], config["alpha"]
         texts = (base["hash"], base["type"], base["name"], kind)
-        if not all(isinstance(text, str) for text in texts) or not isinstance(config.get("training", {}), dict):
+        if not all(isinstance(text, str) for text in texts):
             raise ValueError("an entry of another type")
-        licenses = config.get("training", {}).get("licenses", [])
-        if not isinstance(licenses, list) or not all(isinstance(one, str) for one in licenses):
-            raise ValueError("licenses that are no list of texts")
+        training = check_record(config.get("training", {}))
         if readable:
             _check_numbers(kind, rank, alpha)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -151,7 +150,7 @@ def load(folder: str | Path) -> Adapter:
     digest.update(weight_bytes)
     return Adapter(
         *(base["hash"], base["type"], base["name"], kind, rank, float(alpha)),
-        *(updates, words, config.get("training", {}), str(folder), digest.hexdigest(), speakers),
+        *(updates, words, training, str(folder), digest.hexdigest(), speakers),
     )
 
 

@@ -5,17 +5,20 @@ Between a base and its fine-tuned version lie models that keep most of what the 
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from audiodiff.errors import UserError
 from audiodiff.models.checkpoint import Checkpoint, describe
+from audiodiff.models.training_record import data_licenses
 
-# Arguments of a model that its weights depend on, beside its architecture: what goes in and comes out, and the process.
-_PROCESS = (
-    *("schedule", "objective", "mel_spec", "prior", "bridge", "input_consistency", "sample_rate", "spectrum"),
-    *("symbols", "prior_mean", "normalization", "distillation"),
-)
+# Arguments of a model that may differ: how it is sampled, what it is called, and the lengths that it was trained on.
+_FREE = {
+    *("sampler", "steps", "guidance", "temperature", "grids", "validated", "settings", "samples"),
+    *("language", "vocoder", "base", "embedder"),
+}
+_FREE_PARTS = {"gradient_checkpointing", "words"}  # and of their components
 
 
 def blend(one: Checkpoint, other: Checkpoint, share: float, name: str | Path) -> Checkpoint:
@@ -27,14 +30,14 @@ def blend(one: Checkpoint, other: Checkpoint, share: float, name: str | Path) ->
         name: of the second, for errors.
 
     Raises:
-        UserError: a share out of range, or another type, process or architecture.
+        UserError: a share out of range, or another type, process, condition or architecture.
     """
     if not 0 <= share <= 1:
         raise UserError(f"share {share:g}", "is out of range", "use 0 (the first model) to 1 (the second)")
     if one.type != other.type:
         raise UserError(name, f"is a model of type {other.type!r:.40}, not {one.type!r:.40}", "choose two of one type")
-    arguments, theirs = ({key: describe(each.arguments.get(key)) for key in _PROCESS} for each in (one, other))
-    if unlike := [key for key in _PROCESS if arguments[key] != theirs[key]]:
+    arguments, theirs = (_meaning(each) for each in (one, other))
+    if unlike := [key for key in arguments | theirs if arguments.get(key) != theirs.get(key)]:
         problem = f"has another {', '.join(unlike)}"
         raise UserError(name, problem, "blend a model with what was fine-tuned from it")
     shapes, others = ({key: weight.shape for key, weight in each.weights.items()} for each in (one, other))
@@ -42,6 +45,19 @@ def blend(one: Checkpoint, other: Checkpoint, share: float, name: str | Path) ->
         problem = f"has other weights, such as {different[0]}"
         raise UserError(name, problem, "blend a model with what was fine-tuned from it")
     weights = {key: torch.lerp(weight, other.weights[key], share) for key, weight in one.weights.items()}
-    licenses = sorted({text for each in (one, other) for text in each.training.get("licenses", ())})
-    record = {**one.training, "licenses": licenses, "blended": {"hash": other.digest, "share": share, **other.training}}
+    licenses = sorted({text for each in (one, other) for text in data_licenses(each.training)})
+    record = {**one.training, "licenses": licenses, "blended": {**other.training, "hash": other.digest, "share": share}}
     return replace(one, weights=weights, training=record)
+
+
+def _meaning(model: Checkpoint) -> dict[str, Any]:
+    """Arguments that decide what the weights of a model mean; those that are None as if left out."""
+    described = {key: _without(describe(value)) for key, value in model.arguments.items() if key not in _FREE}
+    return {key: value for key, value in described.items() if value is not None}
+
+
+def _without(described: Any) -> Any:
+    """A description without the arguments that may differ."""
+    if isinstance(described, dict):
+        return {key: _without(value) for key, value in described.items() if key not in _FREE_PARTS}
+    return [_without(one) for one in described] if isinstance(described, list) else described

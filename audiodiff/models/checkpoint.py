@@ -54,6 +54,7 @@ from audiodiff.models.distillation import Distillation
 from audiodiff.models.model_folders import installation, shipped_folders
 from audiodiff.models.old_names import MODELS, update_model, update_weights
 from audiodiff.models.setting import Setting
+from audiodiff.models.training_record import check_record
 from audiodiff.nn.adapters.hypernetwork import HypernetworkNetwork
 from audiodiff.nn.audio_encoder import AudioEncoder
 from audiodiff.nn.autoencoder import Autoencoder
@@ -327,7 +328,7 @@ def load(folder: str | Path, initialize: bool = False) -> Checkpoint:
         kind, described = update_model(str(config["type"])[:60], config["model"] if readable else {})
         with within(weights, initialize):
             arguments = {name: build(value) for name, value in described.items()}
-        training = _record(config.get("training", {}))
+        training = check_record(config.get("training", {}))
     except _BUILD_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
         problem = f"is not a model config ({reason})"
@@ -361,19 +362,3 @@ def _weights(file: Path, content: bytes) -> tuple[dict[str, torch.Tensor], str]:
         if not weights[name].sum().isfinite() and not weights[name].isfinite().all():
             raise UserError(file, f"weight {name} has NaN or infinite values", "export an earlier checkpoint")
     return update_weights(weights), stored
-
-
-def _record(training: Any) -> dict[str, Any]:
-    """Check the parts of a training record that are read again: those of earlier runs, and licenses.
-
-    Raises:
-        TypeError: one of these is of another type.
-    """
-    if not isinstance(training, dict):
-        raise TypeError("training is not a record")
-    for name in training.keys() & {"codec", "started_from"}:
-        _record(training[name])
-    licenses = training.get("licenses", [])
-    if not isinstance(licenses, list) or not all(isinstance(license, str) for license in licenses):
-        raise TypeError("training's licenses are not a list of names")
-    return training

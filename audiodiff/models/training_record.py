@@ -1,12 +1,33 @@
 """The training record of a checkpoint: how its model was trained, and the records of what that started from."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from audiodiff.data.licenses import card_licenses, spdx
 
 STARTED_FROM = "started_from"  # key of the record of the model whose weights a run started with
 ADAPTERS = "adapters"  # key of the records of adapters that were merged into a model
 CODEC = "codec"  # key of the record of the codec that a model generates latents of
+_MAX_DEPTH = 64  # of records of earlier runs within each other
+
+
+def check_record(training: Any, depth: int = 0) -> dict[str, Any]:
+    """Check the parts of a training record that are read again: those of earlier runs, and licenses.
+
+    Returns:
+        The record.
+
+    Raises:
+        TypeError: one of these is of another type, or there are more than 64 runs within each other.
+    """
+    if not isinstance(training, dict) or depth > _MAX_DEPTH:
+        raise TypeError("training is not a record")
+    for name in training.keys() & {CODEC, STARTED_FROM}:
+        check_record(training[name], depth + 1)
+    for name in training.keys() & {"licenses", "licences"}:
+        if not isinstance(training[name], list) or not all(isinstance(license, str) for license in training[name]):
+            raise TypeError("training's licenses are not a list of names")
+    return training
 
 
 def training_stages(training: dict, part: str = "") -> list[tuple[str, dict]]:
@@ -20,8 +41,7 @@ def training_stages(training: dict, part: str = "") -> list[tuple[str, dict]]:
 
 def with_adapters(training: Mapping, adapters: Sequence[Mapping]) -> dict:
     """The record of a model that adapters were merged into, with the licenses of their data."""
-    stages = [stage for record in (training, *adapters) for _, stage in training_stages(dict(record))]
-    licenses = {text for stage in stages for text in stage.get("licenses", ())}
+    licenses = {text for record in (training, *adapters) for text in data_licenses(dict(record))}
     return {**training, ADAPTERS: [dict(record) for record in adapters], "licenses": sorted(licenses)}
 
 

@@ -1,7 +1,7 @@
 """`AdapterPredictor`: an adapter from reference clips in one pass, without training."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,12 @@ from audiodiff.audio.io import Audio, read
 from audiodiff.errors import UserError
 from audiodiff.models.adapter import Adapter
 from audiodiff.models.hypernetwork import MAX_SECONDS, Hypernetwork, mean_embedding
+from audiodiff.models.training_record import data_licenses
 from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 from audiodiff.pipelines.pipeline import Pipeline
 
 MIN_SECONDS = 0.05
-_SILENCE_PEAK = 1e-4  # of full scale
+_SILENCE_PEAK, _LOUDEST_PEAK = 1e-4, 1e6  # of full scale; squares of the latter are far below the largest float
 CARD = """# An adapter of {base}
 
 Of rank {rank}, predicted from {clips} by a hypernetwork, without training. It changes `{base}` and no other model:
@@ -55,19 +56,21 @@ class AdapterPredictor(Pipeline):
         Raises:
             UserError: no clips, or one that cannot be read, is silent, or shorter than `MIN_SECONDS`.
         """
-        given = [clips] if isinstance(clips, Audio | str | os.PathLike) else list(clips)
+        single = isinstance(clips, Audio | str | os.PathLike) or not isinstance(clips, Iterable)
+        given = [clips] if single else list(clips)  # type: ignore[arg-type]
         if not given:
             raise UserError("clips", "none are given", "pass at least one recording of what to sound like")
         found = [_checked(clip, number) for number, clip in enumerate(given, 1)]
-        embedding = mean_embedding(self.embedder.embed_audio(found)).to(self.device)
+        vectors = self.embedder.embed_audio(found)
         training: dict[str, Any] = {
             "hypernetwork": self.model_hash,
-            "references": len(found),
+            "references": len(vectors),
             "steps": 0,
-            "data": f"{len(found)} reference clip(s), by a hypernetwork",
-            **{name: self.training[name] for name in ("licenses", "synthetic") if name in self.training},
+            "data": f"{len(vectors)} reference clip(s), by a hypernetwork",
+            "licenses": list(data_licenses(self.training)),
+            **{name: self.training[name] for name in ("synthetic",) if name in self.training},
         }
-        return self.model.adapter(embedding, training)
+        return self.model.adapter(mean_embedding(vectors).to(self.device), training)
 
 
 def card(adapter: Adapter) -> str:
@@ -92,6 +95,10 @@ def _checked(clip: Audio | str | Path, number: int) -> Audio:
     if samples.shape[-1] < MIN_SECONDS * audio.sample_rate:
         problem = f"lasts {samples.shape[-1] / audio.sample_rate:.3f} s, at least {MIN_SECONDS} s are needed"
         raise UserError(name, problem, "choose a longer clip")
-    if samples.abs().max() < _SILENCE_PEAK:
+    mixed = samples if samples.ndim == 1 else samples.mean(-2)  # what is embedded
+    peaks = mixed.abs().amax(-1)
+    if peaks.min() < _SILENCE_PEAK:
         raise UserError(name, "is silent", "choose a clip with sound, or cut the silence before it")
+    if peaks.max() > _LOUDEST_PEAK:
+        raise UserError(name, f"has samples of {float(peaks.max()):.3g}, full scale is 1", "scale it down")
     return replace(audio, samples=samples)

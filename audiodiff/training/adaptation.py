@@ -5,7 +5,7 @@ means the like, a new speaker with the vector of another or the mean of all. Eit
 updates of layers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,7 +69,7 @@ class Adaptation:
             kind, rank, alpha, layers, word and speaker are then those of it. None: a new one.
 
     Raises:
-        UserError: nothing to train, or a word or name that is not written as one.
+        UserError: nothing to train, no layers, or a word or name that is not written as one.
     """
 
     def __init__(
@@ -91,6 +91,9 @@ class Adaptation:
         self.speaker, self.base, self.base_name = speaker, "", ""
         if kind is None and word is None and speaker is None:
             raise UserError("adapter", "has nothing to train", 'set adapter.word="<my-drum>", or adapter=lora')
+        if layers is not None and not layers:
+            fix = "name groups such as [attention], or set adapter.kind=null to train a word or speaker alone"
+            raise UserError("adapter.layers=[]", "chooses no layer", fix)
         if word is not None and not is_placeholder(word):
             problem = "is not a new word"
             raise UserError(f"adapter.word {word!r:.40}", problem, 'write it in small letters and < >, as "<my-drum>"')
@@ -101,7 +104,7 @@ class Adaptation:
 
     def record(self) -> dict[str, Any]:
         """What may not change when a run is resumed."""
-        return {name: getattr(self, name) for name in (*_ADAPTER_FIELDS, "base")}
+        return {name: getattr(self, name) for name in (*_ADAPTER_FIELDS, "base", "base_name", "init_from")}
 
     def inject(self, model: PretrainedModel, name: str, base: str = "") -> None:
         """Add updates, the word and the speaker to a base model, to be trained.
@@ -133,11 +136,30 @@ class Adaptation:
         if self.speaker is not None and not base:
             self._add_speaker(model, name)
 
-    def follow(self, record: Mapping[str, Any]) -> None:
-        """Restore the fields of the adapter that a resumed run started from, as in its `record`."""
+    def follow(self, record: MutableMapping[str, Any], base_name: str | None) -> str:
+        """Take over what a run that is resumed started from.
+
+        Args:
+            record: of the run (`record`); what a run of an earlier version did not record is added.
+            base_name: as configured now; None: not at all.
+
+        Returns:
+            The name of the base.
+
+        Raises:
+            UserError: another base, adapter to start from, word or speaker is configured than the run has.
+        """
+        record.setdefault("base_name", str(base_name))
+        record.setdefault("init_from", self.init_from)
+        _check_same("init_from", base_name, record["base_name"])
+        _check_same("adapter.init_from", self.init_from, record["init_from"])
+        self.init_from = record["init_from"]
         if self.init_from is not None:
             for name in _ADAPTER_FIELDS:
                 setattr(self, name, record[name])
+        for name in ("word", "speaker"):  # which the model of the run has
+            _check_same(f"adapter.{name}", getattr(self, name), record.get(name))
+        return record["base_name"]
 
     def _start_from(self, found: Adapter, model: PretrainedModel) -> None:
         check_base(found, model, self.base)
@@ -226,3 +248,10 @@ class Adaptation:
         what = " and ".join(parts)
         text = {"what": what[0].upper() + what[1:], "numbers": trained.numbers(), "base": self.base_name, "verb": verb}
         trained.save(folder, CARD.format(**training | text | {"licenses": licenses}))
+
+
+def _check_same(option: str, now: Any, before: Any) -> None:
+    """Refuse another value of an option than that of the run that is resumed; None is none."""
+    if now not in (None, before):
+        fix = "leave it unchanged, or start a new run"
+        raise UserError(f"{option} {now}", f"the run to resume has {before or 'none'}", fix)

@@ -79,7 +79,7 @@ def restore(run: dict[str, Any], module: "TrainingModule", folder: Path) -> None
         UserError: model, task, their arguments or clips differ; names the differences.
     """
     now, model = describe_run(module), module.model
-    new_run = f"or start a new run with init_from={folder / 'model'}"
+    new_run = f"or start a new run with {_start(module, folder)}"
     changes = list(_changes(_fixed_parts(run), _fixed_parts(now)))
     if run["task"] == now["task"]:
         changes += _changes(run.get("arguments", {}), now["arguments"])
@@ -97,6 +97,13 @@ def restore(run: dict[str, Any], module: "TrainingModule", folder: Path) -> None
         setattr(model, name, tuple(value) if isinstance(value, list) else value)
 
 
+def _start(module: "TrainingModule", folder: Path) -> str:
+    """What a new run that goes on with the weights of this one is started with."""
+    if module.adaptation is None:
+        return f"init_from={folder / 'model'}"
+    return f"init_from={module.adaptation.base_name} adapter.init_from={folder / 'adapter'}"
+
+
 def _fixed_parts(run: dict[str, Any]) -> dict[str, Any]:
     """What may not change, without the level of nesting that is not a configuration key."""
     arguments = {name: value for name, value in run["model"].items() if name not in _RESTORED}
@@ -104,8 +111,12 @@ def _fixed_parts(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:
-    """Format each fixed value that differs as `name before -> now`."""
-    for name, value in before.items():
+    """Format each fixed value that differs as `name before -> now`.
+
+    An argument that only `now` has is one that the run's version did not have yet; a mapping has all its names.
+    """
+    others = {} if "type" in now or not within else dict.fromkeys(now)
+    for name, value in (others | before).items():
         other = now.get(name)
         if f"{within}{name}" in _FREE:
             continue

@@ -6,6 +6,7 @@ good if it serves subjects that it was never trained on.
 """
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -99,6 +100,9 @@ class SubjectAudio(AudioData):
         min_clips: least clips of a subject; those with fewer are left out.
         held_out: share of the subjects that are validated on.
         references: most clips of a reference.
+
+    Raises:
+        UserError: a replay, a single clip or labels, which leave clips without others of their subject.
     """
 
     CROPS: type[SubjectCrops] = SubjectCrops
@@ -114,6 +118,10 @@ class SubjectAudio(AudioData):
         **options,
     ):
         super().__init__(*arguments, **options)
+        for name, given in (("replay", self.replay), ("clip", self.clip), ("labels", self.labels or None)):
+            if given is not None:
+                problem = "is not for data with references, which are other clips of a subject"
+                raise UserError(f"data.{name}", problem, f"set data.{name}=null")
         self.generator, self.embedder = generator, embedder
         self.min_clips, self.held_out_share, self.references = max(min_clips, 2), held_out, references
         self.subjects: dict[str, str] = {}
@@ -133,8 +141,9 @@ class SubjectAudio(AudioData):
     def _by_subject(self, clips: Sequence[Clip]) -> list[Clip]:
         """Clips of subjects with enough of them: those that are held out, and those of the others to train on."""
         members: dict[str, list[Clip]] = defaultdict(list)
+        longest = math.inf if self.max_seconds is None else self.max_seconds
         for clip in clips:
-            if subject := subject_of(clip):
+            if clip.seconds <= longest and (subject := subject_of(clip)):
                 members[subject].append(clip)
         chosen, counts = [], {"train": 0, "validation": 0}
         for subject, own in members.items():
@@ -192,14 +201,15 @@ def embed(model: AudioTextModel, manifest: Manifest) -> dict[str, Tensor]:
         manifest: of the clips.
     """
     key = hashlib.sha256(f"{weights_hash(model)} {manifest.content_hash()}".encode()).hexdigest()[:16]
-    file = manifest.root / ".embeddings" / f"{key}.npy"
+    file = manifest.root / ".embeddings" / f"{key}-by-id.npy"
+    clips = sorted(manifest.clips, key=lambda clip: clip.id)  # the hash does not depend on their order
     with folder_lock(file.parent, wait=True):
         if not file.is_file():
-            rows = [_embed(model, manifest, clip) for clip in tqdm(manifest.clips, desc="embedding", disable=None)]
+            rows = [_embed(model, manifest, clip) for clip in tqdm(clips, desc="embedding", disable=None)]
             with atomic_write(file) as temporary, Path(temporary).open("wb") as opened:
                 np.save(opened, np.stack(rows))
         rows = np.load(file)
-    return {clip.id: torch.from_numpy(row) for clip, row in zip(manifest.clips, rows, strict=True)}
+    return {clip.id: torch.from_numpy(row) for clip, row in zip(clips, rows, strict=True)}
 
 
 def _embed(model: AudioTextModel, manifest: Manifest, clip: Clip) -> np.ndarray:

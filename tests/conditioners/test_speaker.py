@@ -1,5 +1,6 @@
 """Speakers: their vectors, mixtures of them, and speakers that are added."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -32,6 +33,21 @@ def test_a_new_speaker_begins_with_the_mean_or_with_a_mixture():
     torch.testing.assert_close(speaker.initial_vector(None), vectors.mean(0))
     torch.testing.assert_close(speaker.initial_vector("bob"), vectors[1])
     torch.testing.assert_close(speaker.initial_vector("ann:1,eve:1"), vectors[[0, 2]].mean(0))
+
+
+def test_weights_of_any_size_add_up():
+    """Also those whose sum is beyond float32, and those of a name that stands there twice."""
+    speaker = Speaker(["ann", "bob"], 4)
+    for mixture in ("ann:3e38,bob:9e38", {"ann": 1, "bob": np.float32(3)}, "ann:0.25,bob:0.5,bob:0.25"):
+        assert torch.equal(speaker.weights(mixture), torch.tensor([0.25, 0.75]))
+
+
+@pytest.mark.parametrize(
+    "mixture", ["ann:1e308,bob:1e308", {"ann": "x"}, {"ann": None}, {"ann": 10**400}, {}, 3, [("ann", 1)], "ann:nan"]
+)
+def test_what_is_no_mixture_is_refused_in_one_line(mixture):
+    with pytest.raises(UserError, match=r"^(weight of )?speaker [^\n]*$"):
+        Speaker(["ann", "bob"], 4).weights(mixture)
 
 
 @pytest.mark.parametrize(("name", "size", "match"), [("ann", 4, "is known already"), ("anna", 3, r"a vector \(3,\)")])

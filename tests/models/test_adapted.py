@@ -1,10 +1,12 @@
 """Adapters applied, merged and stored: exactly the base at scale 0, the same bytes however they are used."""
 
 import copy
+import json
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from adapter_models import random_adapter
@@ -14,6 +16,7 @@ from audiodiff.errors import UserError
 from audiodiff.models import adapter as adapters
 from audiodiff.models.adapted import AppliedAdapter, adaptable_layers, apply, merge, weights_hash
 from audiodiff.models.onnx_network import OnnxNetwork
+from audiodiff.nn.condition import Condition
 from audiodiff.nn.convolution import is_packed
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.vocoder import Vocoder
@@ -78,6 +81,22 @@ def test_an_adapter_in_an_interval_is_applied_at_its_noise_levels_only(base):
         level = torch.tensor([level])
         assert torch.equal(adapted.network(signal, level), expected.network(signal, level))
     assert not torch.equal(always.network(signal, level), base.network(signal, level))
+
+
+def test_what_is_derived_from_a_condition_is_of_the_weights_in_force(base):
+    """Keys of cross-attention are those of every step's own weights, whatever was sampled before."""
+    one = random_adapter(base)
+    adapted, always = apply(base, [AppliedAdapter(one, 1.0, (-2.0, 2.0))]), apply(base, [AppliedAdapter(one)])
+    tokens = torch.randn(1, 5, base.network.token_channels, generator=torch.Generator().manual_seed(1))
+    signal, condition = torch.randn(1, 1, 256), Condition(tokens=tokens)
+    prepared = adapted.network.prepare(condition, signal)
+    for level, expected in ((-5.0, base), (0.0, always), (5.0, base)):
+        level = torch.tensor([level])
+        assert torch.equal(adapted.network(signal, level, prepared), expected.network(signal, level, condition))
+    bounded = AppliedAdapter(one, 1.0, (-100.0, 0.0))
+    pipeline = AudioGenerator(base)
+    first, second = (pipeline.generate(prompt="rain", adapters=[bounded], **CLIP).samples for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_two_intervals_that_overlap_compose(base):
@@ -182,11 +201,21 @@ def test_a_model_keeps_new_words_when_adapters_are_merged(base, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "numbers", [(float("nan"),), (float("inf"),), ("1",), (1.0, (3.0, -3.0)), (1.0, (float("nan"), 1.0))]
+    "numbers",
+    [
+        *((float("nan"),), (float("inf"),), ("1",), (None,), (10**400,)),
+        *((1.0, (3.0, -3.0)), (1.0, (float("nan"), 1.0)), (1.0, (1.0,)), (1.0, (1.0, 2.0, 3.0)), (1.0, None)),
+        *((1.0, 3.0), (1.0, ("a", 2.0)), (1.0, {0: 1.0})),
+    ],
 )
 def test_scales_and_intervals_that_make_no_sense_are_refused(base, numbers):
     with pytest.raises(UserError, match=r"^adapter (scale|interval) [^\n]*$"):
         AppliedAdapter(random_adapter(base), *numbers)
+
+
+def test_numbers_of_other_libraries_are_taken(base):
+    one = AppliedAdapter(random_adapter(base), np.float32(0.5), [-1, np.float64(2)])
+    assert one == AppliedAdapter(one.adapter, 0.5, (-1.0, 2.0)) and json.dumps(one.record())
 
 
 def test_the_last_adapted_pipeline_is_remembered_by_what_its_adapters_do(base, tmp_path):

@@ -63,6 +63,11 @@ def refused(folder, match):
         ({"training": 7}, "is not an adapter"),
         ({"training": {"licenses": 5}}, "is not an adapter"),
         ({"training": {"licenses": "CC0-1.0"}}, "is not an adapter"),
+        ({"training": {"licences": 5}}, "is not an adapter"),
+        ({"training": {"started_from": "x"}}, "is not an adapter"),
+        ({"training": {"started_from": {"licenses": [1, "MIT"]}}}, "is not an adapter"),
+        ({"training": {"codec": 3}}, "is not an adapter"),
+        ({"training": json.loads('{"started_from": ' * 100 + "{}" + "}" * 100)}, "is not an adapter"),
     ],
 )
 def test_configs_that_are_none_are_refused(saved, changes, match):

@@ -55,6 +55,12 @@ def test_a_merged_voice_keeps_the_speaker(voice, say, tmp_path):
         apply(loaded, [AppliedAdapter(random_adapter(loaded, "", speakers={"anna": VECTOR}))])
 
 
+def test_a_speaker_of_huge_numbers_is_refused_in_one_line(voice, say):
+    one = AppliedAdapter(random_adapter(voice, "", speakers={"anna": torch.full((16,), 3e38)}))
+    with pytest.raises(UserError, match=r"^the predicted durations: are not finite; [^\n]*adapters"):
+        say(voice, "anna", adapters=[one])
+
+
 def test_speakers_of_several_adapters_mix(voice, say):
     pair = [AppliedAdapter(random_adapter(voice, "", speakers={name: VECTOR * k})) for k, name in ((1, "x"), (2, "y"))]
     embedding = apply(voice, pair).speaker_embedding(["x:1,y:1"])[0]

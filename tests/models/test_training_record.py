@@ -2,7 +2,7 @@
 
 import pytest
 
-from audiodiff.models.training_record import CODEC, STARTED_FROM, data_licenses, training_stages
+from audiodiff.models.training_record import CODEC, STARTED_FROM, data_licenses, training_stages, with_adapters
 
 CARD = "## Data\n\n| corpus | licence |\n| --- | --- |\n| a | GPL-2 |\n"
 
@@ -21,6 +21,11 @@ def test_stages_are_in_the_order_of_training():
 def test_licenses_are_those_of_all_stages(key):
     training = {key: ["MIT", "CC0"], CODEC: {key: ["GPL-2"]}, STARTED_FROM: {key: ["CC0"]}}
     assert data_licenses(training, CARD) == ("CC0", "GPL-2", "MIT")
+
+
+def test_a_merged_model_has_the_licenses_of_all_stages_of_its_adapters():
+    adapter = {"licences": ["MIT"], STARTED_FROM: {"licenses": ["CC0"]}}
+    assert with_adapters({"licenses": ["GPL-2"]}, [adapter])["licenses"] == ["CC0", "GPL-2", "MIT"]
 
 
 def test_a_license_that_two_corpora_spell_differently_is_listed_once():

@@ -52,6 +52,8 @@ def test_only_the_first_ten_seconds_count(predictor):
 
 def test_card_and_record_say_what_it_is_of(predictor):
     found = predictor.predict([clip(0), clip(1)])
+    batch = Audio(torch.stack([clip(number).samples.reshape(1, -1) for number in range(2)]), RATE)
+    assert same(found, predictor.predict(batch)) and predictor.predict(batch).training["references"] == 2
     assert found.training["references"] == 2 and found.training["licenses"] == ["CC0-1.0"]
     assert "2 reference clips" in card(found) and "CC0-1.0" in card(found)
 
@@ -64,6 +66,10 @@ def test_card_and_record_say_what_it_is_of(predictor):
         ([clip(), Audio(1e-6 * clip().samples, RATE)], "clip 2: is silent"),
         (clip(0, 0.04), "at least 0.05 s"),
         ([clip(), 3], "clip 2: is int"),
+        (None, "clip 1: is NoneType"),
+        (Audio(clip().samples * torch.tensor([[1.0], [-1.0]]), RATE), "clip 1: is silent"),  # once it is mixed
+        (Audio(clip().samples.reshape(1, 1, -1) * torch.tensor([1.0, 0.0])[:, None, None], RATE), "clip 1: is silent"),
+        (Audio(1e30 * clip().samples, RATE), "clip 1: has samples of .*scale it down"),
     ],
 )
 def test_clips_that_say_nothing_are_refused_in_one_line(predictor, clips, match):

@@ -103,11 +103,34 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(kind, base, taps, tmp_path):
     assert list(adapter.load(whole / "adapter").words) == ["<my-tap>"]
 
 
-def test_a_resume_with_another_adapter_is_refused(trained, base, taps, tmp_path):
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("adapter.rank=1",), r"adapter\.rank 2 -> 1.*adapter\.init_from=\S+/adapter"),
+        (("init_from=sounds",), r"^init_from sounds: the run to resume has \S+/base"),
+        (("adapter.init_from=another",), r"^adapter\.init_from another: the run to resume has none"),
+        (('adapter.word="<my-tap>"',), r"^adapter\.word <my-tap>: the run to resume has none"),
+    ],
+)
+def test_a_resume_with_another_adapter_is_refused(words, match, trained, base, taps, tmp_path):
     shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
-    with pytest.raises(UserError, match="adapter") as error:
-        run(tmp_path, taps, 5, "adapter=lora", "adapter.rank=1", f"init_from={base}", "resume=last")
+    with pytest.raises(UserError, match=match) as error:
+        run(tmp_path, taps, 5, "adapter=lora", "adapter.rank=2", f"init_from={base}", "resume=last", *words)
     assert "\n" not in str(error.value)
+
+
+def test_a_group_may_not_be_added_when_a_run_is_resumed(base, taps, tmp_path):
+    words = ("adapter=lora", "adapter.rank=2", f"init_from={base}")
+    run(tmp_path, taps, 2, *words, "tuning.rates={network:0.5}")
+    with pytest.raises(UserError, match=r"tuning\.rates\.conditioners null -> 0\.1") as error:
+        run(tmp_path, taps, 4, *words, "tuning.rates={network:0.5,conditioners:0.1}", "resume=last")
+    assert "\n" not in str(error.value)
+
+
+def test_a_resume_without_the_name_of_the_base_keeps_it(trained, base, taps, tmp_path):
+    shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
+    folder = run(tmp_path, taps, 5, "adapter=lora", "adapter.rank=2", "resume=last")
+    assert adapter.load(folder / "adapter").base_name == str(base)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +140,7 @@ def test_a_resume_with_another_adapter_is_refused(trained, base, taps, tmp_path)
         (("adapter.rank=400",), "rank 400 is above that of every layer"),
         (("adapter.rank=400", "adapter.layers=[input]"), "layer unet.conv_in: rank 400 is not in 1 to 16"),
         (("adapter.layers=[brain]",), "'brain' names no layer"),
+        (("adapter.layers=[]",), r"adapter\.layers=\[\]: chooses no layer"),
         (('adapter.word="my tap"',), "is not a new word"),
         (("adapter.tokens=9", 'adapter.word="<a>"'), "adapter.tokens"),
         (("adapter.kind=null",), "nothing to train"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,23 @@ def test_references_are_other_clips_of_the_subject(data):
         assert torch.equal(data.crops[draw]["reference"], reference)
 
 
+def test_embeddings_are_those_of_their_clips_in_a_manifest_of_another_order(
+    sounds, hypernetwork_base, audio_text_folder, tmp_path
+):
+    shutil.copytree(sounds, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / ".embeddings", ignore_errors=True)
+    options = {"generator": str(hypernetwork_base), "embedder": str(audio_text_folder), "held_out": 0.4}
+    found = []
+    for order in (1, -1):
+        manifest = Manifest.load(tmp_path)
+        replace(manifest, clips=manifest.clips[::order]).save()
+        made = SubjectAudio(str(tmp_path), RATE, SAMPLES, 4, **options)
+        made.setup("fit")
+        found.append(made.embeddings)
+    assert len(list((tmp_path / ".embeddings").glob("*.npy"))) == 1
+    assert all(torch.equal(vector, found[1][name]) for name, vector in found[0].items())
+
+
 def test_subjects_are_split_whole_and_drawn_equally(data):
     train, held_out = data.crops.manifest.clips, data.held_out.manifest.clips
     one, other = ({data.subjects[clip.id] for clip in clips} for clips in (train, held_out))
@@ -166,6 +184,11 @@ def test_steps_lower_the_loss_below_that_of_the_base(hypernetwork_base, audio_te
         (("data.held_out=0",), "no subject held out"),
         (("data.held_out=1",), "no subject to train on"),
         (("data.min_clips=5",), "no subject"),
+        (("data.max_seconds=0.1",), "no subject"),
+        (("data.clip=''",), "^data.clip: is not for data with references"),
+        (("data.replay=base:0.5",), "^data.replay: is not for data with references"),
+        (("data.labels=[kick]",), "^data.labels: is not for data with references"),
+        (("trainable=[network]",), "'network' names no layer; choose a name such as trunk"),
         (("data.sample_rate=16000",), "data.sample_rate 16000: the base has 8000"),
     ],
 )

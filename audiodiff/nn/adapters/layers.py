@@ -45,9 +45,8 @@ def select(names: Iterable[str], filters: Sequence[str]) -> dict[str, list[str]]
             raise ValueError(f"{one!r:.60} names no layer; there is none to choose")
         if not passing:
             known = [group for group in GROUPS if any(_passes(name, group) for name in names)]
-            raise ValueError(
-                f"{one!r:.60} names no layer; choose among {', '.join(known)}, or a name such as {names[0]}"
-            )
+            choice = f"among {', '.join(known)}, or a name" if known else "a name"
+            raise ValueError(f"{one!r:.60} names no layer; choose {choice} such as {names[0]}")
     return found
 
 
