@@ -57,7 +57,7 @@ class AdapterPredictor(Pipeline):
             UserError: no clips, or one that cannot be read, is silent, or shorter than `MIN_SECONDS`.
         """
         single = isinstance(clips, Audio | str | os.PathLike) or not isinstance(clips, Iterable)
-        given = [clips] if single else list(clips)  # type: ignore[arg-type]
+        given: list[Any] = [clips] if single else list(clips)  # type: ignore[arg-type]
         if not given:
             raise UserError("clips", "none are given", "pass at least one recording of what to sound like")
         found = [_checked(clip, number) for number, clip in enumerate(given, 1)]
