@@ -26,11 +26,13 @@ __all__ = [
     "Vocoder",
     "__version__",
     "load",
+    "push_to_hub",
 ]
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
     from audiodiff.audio.mel import MelSpec
+    from audiodiff.export.push import push_to_hub
     from audiodiff.pipelines.audio_editor import AudioEditor
     from audiodiff.pipelines.audio_generator import AudioGenerator
     from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
@@ -60,6 +62,7 @@ _MODULES = {
     "Upsampler": "audiodiff.pipelines.upsampler",
     "Vocoder": "audiodiff.pipelines.vocoder",
     "load": "audiodiff.pipelines.registry",
+    "push_to_hub": "audiodiff.export.push",
 }
 
 

@@ -39,6 +39,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "speech": {"hibari": "hibari-tts"},
     "prompts": {"wordllama": "wordllama", "tokenizers": "wordllama"},
     "corpora": {"av": "av", "tinytag": "tinytag", "hibari": "hibari-tts"},
+    "hub": {"huggingface_hub": "huggingface_hub"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
 }
 

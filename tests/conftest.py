@@ -11,6 +11,8 @@ import pytest
 
 pytest_plugins = ["tiny_models", "exported_models", "headless"]
 
+# No test asks a hub on the network; tests of one have their own.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 

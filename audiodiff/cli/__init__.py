@@ -31,6 +31,7 @@ VERBS = (
     "prepare",
     "align",
     "publish",
+    "push",
     "export",
     "compress",
     "adapt",

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from audiodiff.data.licenses import license_names, license_terms
 from audiodiff.data.manifest import Manifest
@@ -143,21 +144,38 @@ these licenses, including attribution and share-alike.
 """
 
 
-def metadata(pipeline_tag: str, licenses: Sequence[str]) -> str:
-    """The front matter of a card, which says by license and tags what the training data asks for.
+def hub_entries(
+    pipeline_tag: str, licenses: Sequence[str], kind: str = "", language: str = "", tags: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What a card's front matter says to a hub: library, task, language, and by license and tags the training data.
 
     Args:
-        pipeline_tag: task of the model, as the Hugging Face hub names it.
+        pipeline_tag: task of the model, as the Hugging Face hub names it; empty: none of the hub's.
         licenses: license statements of the training data.
+        kind: model type.
+        language: that it speaks, such as "en-us".
+        tags: further ones.
     """
-    lines = ["library_name: audiodiff", f"pipeline_tag: {pipeline_tag}"]
-    terms = license_terms(*licenses)
-    if terms.restricted:
-        lines.append("license: other")
-        if names := license_names(*licenses):
-            lines.append(f"license_name: {json.dumps('; '.join(names))}")
-        lines.append(f"tags: [{', '.join(tag for term, tag in TERM_TAGS.items() if getattr(terms, term))}]")
-    return "\n".join(["---", *lines, "---"])
+    terms, names = license_terms(*licenses), license_names(*licenses)
+    of_terms = [tag for term, tag in TERM_TAGS.items() if getattr(terms, term)]
+    entries = {
+        "library_name": "audiodiff",
+        "pipeline_tag": pipeline_tag,
+        "language": language.partition("-")[0],
+        "license": "other",
+        "license_name": "; ".join(names),
+        "tags": list(dict.fromkeys(filter(None, ["audio", kind.replace("_", "-"), *tags, *of_terms]))),
+    }
+    return {name: value for name, value in entries.items() if value}
+
+
+def metadata(pipeline_tag: str, licenses: Sequence[str], kind: str = "", language: str = "") -> str:
+    """The front matter of a card, in YAML; its arguments are those of `hub_entries`."""
+    lines = ["---"]
+    for name, value in hub_entries(pipeline_tag, licenses, kind, language).items():
+        texts = f"[{', '.join(value)}]" if isinstance(value, list) else value
+        lines.append(f"{name}: {json.dumps(texts) if name == 'license_name' else texts}")
+    return "\n".join([*lines, "---"])
 
 
 def _describe_vocoder(model: VocoderModel, name: str, parameters: int) -> str:
@@ -245,14 +263,14 @@ def _describe_residual(text: str, model: ResidualModel, name: str, parameters: i
     return text.format(rate=model.sample_rate, name=name, parameters=parameters, steps=model.default_steps)
 
 
-# By model type, the task by the hub's name (None: the model's own) and the description; None: not published by itself.
-CARDS: dict[str, tuple[str | None, Callable[[PretrainedModel, str, int], str]] | None] = {
+# By model type, the task by the hub's name and the description; None: not published by itself.
+CARDS: dict[str, tuple[str, Callable[[PretrainedModel, str, int], str]] | None] = {
     VocoderModel.TYPE: ("audio-to-audio", _describe_vocoder),
-    AudioModel.TYPE: (None, _describe_generator),
+    AudioModel.TYPE: ("text-to-audio", _describe_generator),
     Codec.TYPE: None,
     AcousticModel.TYPE: ("text-to-speech", _describe_voice),
     Aligner.TYPE: None,
-    AudioTextModel.TYPE: ("zero-shot-audio-classification", _describe_audio_text),
+    AudioTextModel.TYPE: ("feature-extraction", _describe_audio_text),
     NoisyClassifier.TYPE: None,
     Hypernetwork.TYPE: ("text-to-audio", _describe_hypernetwork),
     UpsamplerModel.TYPE: ("audio-to-audio", partial(_describe_residual, UPSAMPLER)),
@@ -282,13 +300,12 @@ def model_card(
             attribution of a corpus that has one are left out.
     """
     pipeline_tag, describe = CARDS[model.TYPE]
-    pipeline_tag = pipeline_tag or model.hub_task
     corpora = [corpus for manifest in _distinct(manifests) for corpus in provenance(manifest)]
     rows = [_corpus(corpus) for corpus in corpora]
     others = [row for row in stated if _terms(row) not in {_terms(row) for row in rows}]
     return CARD.format(
         name=name,
-        metadata=metadata(pipeline_tag, licenses),
+        metadata=metadata(pipeline_tag, licenses, model.TYPE, getattr(model, "language", "")),
         description=describe(model, name, sum(parameter.numel() for parameter in model.parameters())),
         stages=_table(STAGE, (_stage(number, *stage) for number, stage in enumerate(stages, 1))),
         bill=_bill([record for _, record in stages]),

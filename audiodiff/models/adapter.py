@@ -22,6 +22,7 @@ from torch import Tensor
 
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
+from audiodiff.models import hub
 from audiodiff.models.training_record import check_record
 from audiodiff.nn.adapters.update import UPDATES, WeightUpdate
 from audiodiff.text.placeholder import is_placeholder, is_speaker
@@ -115,12 +116,12 @@ class Adapter:
 
 
 def load(folder: str | Path) -> Adapter:
-    """Read an adapter.
+    """Read an adapter, by its folder or by a repository of the hub.
 
     Raises:
         UserError: a file is missing, too large, damaged, of a newer version, or not an adapter of ours.
     """
-    folder = Path(folder)
+    folder = hub.local_folder(folder)
     config_bytes, weight_bytes = (
         _read(folder, *each) for each in ((CONFIG, _LARGEST_CONFIG), (WEIGHTS, _LARGEST_WEIGHTS))
     )

@@ -97,11 +97,6 @@ class AudioModel(AudioProcess, DiffusionModel):
         return "prompt" in self.condition_options()
 
     @property
-    def hub_task(self) -> str:
-        """What it does, by the name of the model hub."""
-        return "text-to-audio" if self.takes_prompts else "unconditional-audio-generation"
-
-    @property
     def labels(self) -> tuple[str, ...]:
         """Class labels that it may be conditioned on."""
         return next((option.choices for name, option in self.condition_options().items() if name == "labels"), ())

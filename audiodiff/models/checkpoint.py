@@ -49,6 +49,7 @@ from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.diffusion.weighting import P2, SNR, MinSNR, SigmoidWeighting, TruncatedSNR, VariationalBound
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
+from audiodiff.models import hub
 from audiodiff.models.construction import construct, within
 from audiodiff.models.distillation import Distillation
 from audiodiff.models.model_folders import installation, shipped_folders
@@ -189,16 +190,18 @@ def shipped(kind: str = "") -> list[str]:
 
 
 def locate(model: str | Path) -> Path:
-    """Find the folder of a model by its path, or by the name of a shipped model.
+    """Find the folder of a model by its path, or by the name of a shipped model or of a repository of the hub.
 
     A local folder with a checkpoint, `config.json` or `model.safetensors`, precedes a shipped model of the same name; a
-    folder without one does not.
+    folder without one does not. `OWNER/NAME` is a repository where there is no folder OWNER; it is downloaded
+    (`models.hub`).
 
     Warns:
         UserWarning: a local checkpoint has the name of a shipped model.
 
     Raises:
-        UserError: there is neither; names the shipped models, or the wheel of one that is not installed.
+        UserError: there is none; names the shipped models, or the wheel of one that is not installed. Or as
+            `hub.download`.
     """
     folder, known = Path(model), shipped_folders()
     if any((folder / name).is_file() for name in ("config.json", "model.safetensors")):
@@ -211,8 +214,11 @@ def locate(model: str | Path) -> Path:
         return folder
     if wheel := installation(str(model)):
         raise UserError(model, "this shipped model is not installed", wheel)
-    names = f"a shipped model ({', '.join(known) or 'none installed'})"
-    raise UserError(folder, "no such model folder", f"{_NOT_OURS} or {names}")
+    if hub.is_repository(model) and hub.is_available():
+        return hub.download(model)
+    names = f"{_NOT_OURS} or a shipped model ({', '.join(known) or 'none installed'})"
+    names += "; or install huggingface_hub, if it is on the hub" if hub.is_repository(model) else ""
+    raise UserError(folder, "no such model folder", names)
 
 
 def type_of(folder: Path) -> str:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as deserialized
 
 from audiodiff.errors import UserError
-from audiodiff.models import checkpoint
+from audiodiff.models import checkpoint, hub
 from audiodiff.models.construction import construct, limited
 from audiodiff.models.diffusion_model import DiffusionModel
 from audiodiff.models.onnx_network import OnnxNetwork
@@ -87,12 +87,12 @@ def is_export(folder: str | Path) -> bool:
 
 
 def read(folder: str | Path) -> Export:
-    """Read an export folder.
+    """Read an export folder, or a repository of the hub that holds one.
 
     Raises:
         UserError: not an export, of another version of the format, or its files are damaged or of several exports.
     """
-    folder = Path(folder)
+    folder = hub.local_folder(folder)
     if not is_export(folder):
         raise UserError(folder, "is not an exported model" if folder.is_dir() else "no such folder", _HOW)
     encoded = _content(folder / CONFIG, _LARGEST_CONFIG)

@@ -73,7 +73,7 @@ class AudioSamples(Callback):
         example = json.dumps(prompts[0] if prompts else "a sound", ensure_ascii=False)  # a literal of Python as well
         arguments = f"prompt={example}, guidance_scale=3" if model.takes_prompts else "count=3"
         use = USE.format(model=model, seconds=seconds, labels=labels, arguments=arguments)
-        text = CardText(model.hub_task, "A diffusion model of sound", use)
+        text = CardText("text-to-audio", "A diffusion model of sound", use)
         export(trainer, module, self.folder, text, self.history)
 
     def _prompts(self, trainer: lightning.Trainer, model: AudioModel) -> list[str]:

@@ -87,7 +87,7 @@ def export(
     stages = training_stages(training)
     licenses = data_licenses(training)
     words = {"licenses": "; ".join(licenses) or "not stated", "earlier": format_stages(stages)}
-    words["metadata"] = metadata(text.tag, licenses)
+    words["metadata"] = metadata(text.tag, licenses, module.model.TYPE, getattr(module.model, "language", ""))
     words["distillation"] = format_distillation(module.model)
     card = CARD.format(**training | asdict(text) | words)
     target = Path(folder) / ("model" if module.adaptation is None else "adapter")

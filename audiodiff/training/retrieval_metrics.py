@@ -51,7 +51,7 @@ class RetrievalMetrics(Callback):
         facts = figures["audio_to_text"] | {"captions": relevant.shape[1], "chance": retrieval.chance(relevant)}
         use = USE.format(seconds=seconds, **facts)
         title = "An audio-text embedding"
-        export(trainer, module, self.folder, CardText("zero-shot-audio-classification", title, use))
+        export(trainer, module, self.folder, CardText("feature-extraction", title, use))
 
 
 @torch.inference_mode()

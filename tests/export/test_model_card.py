@@ -10,7 +10,6 @@ from audiodiff.audio.mel import PRESETS
 from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.export.model_card import CARDS, core_hours, metadata, model_card
 from audiodiff.models import checkpoint
-from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.models.setting import Setting
 from audiodiff.models.training_record import data_licenses
@@ -21,15 +20,18 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("licenses", "lines"),
     [
-        (["CC0", "MIT (someone)"], []),
-        (["GPL-2 (someone)"], ["license: other", 'license_name: "GPL-2"', "tags: [gpl]"]),
-        (["CC-BY-SA-3.0", "MIT"], ["license: other", 'license_name: "CC-BY-SA-3.0; MIT"', "tags: [share-alike]"]),
-        ([], ["license: other", "tags: [unknown-license]"]),
+        (["CC0", "MIT (someone)"], ['license_name: "CC0; MIT"', "tags: [audio, vocoder]"]),
+        (["GPL-2 (someone)"], ['license_name: "GPL-2"', "tags: [audio, vocoder, gpl]"]),
+        (
+            ["CC-BY-SA-3.0", "MIT"],
+            ['license_name: "CC-BY-SA-3.0; MIT"', "tags: [audio, vocoder, share-alike]"],
+        ),
+        ([], ["tags: [audio, vocoder, unknown-license]"]),
     ],
 )
-def test_the_metadata_names_terms_beyond_attribution(licenses, lines):
-    head = ["---", "library_name: audiodiff", "pipeline_tag: audio-to-audio"]
-    assert metadata("audio-to-audio", licenses).split("\n") == [*head, *lines, "---"]
+def test_the_metadata_names_the_licenses_and_terms_beyond_attribution(licenses, lines):
+    head = ["---", "library_name: audiodiff", "pipeline_tag: audio-to-audio", "license: other"]
+    assert metadata("audio-to-audio", licenses, "vocoder").split("\n") == [*head, *lines, "---"]
 
 
 def test_every_model_type_has_a_card_or_says_that_it_has_none():
@@ -41,9 +43,9 @@ def test_a_shipped_models_card_names_its_licenses(name):
     folder = checkpoint.locate(name)
     found, card = checkpoint.load(folder), (folder / "README.md").read_text(encoding="utf-8")
     licenses = data_licenses(found.training, card)
-    task = CARDS[found.type][0] or AudioModel.from_pretrained(folder).hub_task
-    assert card.startswith(metadata(task, licenses) + "\n")
-    assert ("tags: [share-alike, gpl]" in card) == any("GPL" in license for license in licenses)
+    language = found.arguments.get("language", "")
+    assert card.startswith(metadata(CARDS[found.type][0], licenses, found.type, language) + "\n")
+    assert (", share-alike, gpl]\n" in card) == any("GPL" in license for license in licenses)
 
 
 def record(**others) -> dict:
@@ -118,7 +120,7 @@ def test_the_card_of_an_audio_text_embedding_tells_rendered_clips_from_synthetic
         for number in range(2)
     )
     card = model_card(model, "audio-text", [("", record())], ["MIT"], [Manifest(clips, tmp_path)], "- Young.")
-    assert "audiodiff search FOLDER" in card and "pipeline_tag: zero-shot-audio-classification" in card
+    assert "audiodiff search FOLDER" in card and "pipeline_tag: feature-extraction" in card
     assert "**Synthetic clips.** instruments: " in card and "voice" not in card.lower()
 
 
@@ -135,4 +137,4 @@ def test_the_card_of_a_prompted_generator_says_how_it_is_prompted(tmp_path, make
     assert "pipeline_tag: text-to-audio" in card and "--model sounds --prompt " in card and "wordllama" in card
     assert "Labels" not in card and "Labels: kick, snare" in CARDS["audio"][1](make_prompted(), "sounds", 1)
     card = model_card(make_music(), "music", [("", record())], ["MIT"], manifests, "- Young.")
-    assert "pipeline_tag: unconditional-audio-generation" in card and "prompt" not in card
+    assert "pipeline_tag: text-to-audio" in card and "prompt" not in card
