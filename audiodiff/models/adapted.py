@@ -12,7 +12,7 @@ import copy
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, TypeVar, cast
 
@@ -122,7 +122,7 @@ def apply(model: ModelT, adapters: Sequence[AppliedAdapter]) -> ModelT:
     digest = weights_hash(model)
     for one in active:
         check_base(one.adapter, model, digest)
-        _check_size(one.adapter, model)
+    active = [replace(one, adapter=one.adapter.loaded()) for one in active]
     shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     adapted = copy.deepcopy(model, shared)
     share_packing(adapted, model)
@@ -150,7 +150,8 @@ def check_base(adapter: Adapter, model: PretrainedModel, digest: str) -> None:
     """Check that a model, whose weights have the hash `digest`, is the base of an adapter.
 
     Raises:
-        UserError: it is not.
+        UserError: it is not, or the adapter has more numbers than updates of full rank of all layers, whatever their
+            kind; they need not be read yet.
     """
     if adapter.base_type != model.TYPE:
         problem = f"is for a model of type {adapter.base_type!r:.40}, not {model.TYPE!r}"
@@ -159,10 +160,6 @@ def check_base(adapter: Adapter, model: PretrainedModel, digest: str) -> None:
         name = adapter.base_name or "the model that it was trained on"
         problem = "was trained on another model (the hash of its base differs)"
         raise adapter.error(problem, f"use it with its base, {name!r:.80}")
-
-
-def _check_size(adapter: Adapter, model: PretrainedModel) -> None:
-    """Refuse an adapter of more numbers than updates of full rank of all layers have, whatever their kind."""
     found, own = adapter.numbers(), sum(weight.numel() for weight in model.parameters())
     if found > _LARGEST_SHARE * own:
         problem = f"has {found:,} numbers, more than {_LARGEST_SHARE} for each of the {own:,} of its base"

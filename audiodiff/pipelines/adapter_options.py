@@ -63,7 +63,7 @@ def parse_adapter(text: str) -> AdapterChoice:
 
 
 def load_adapters(given: Any) -> "tuple[AppliedAdapter, ...]":
-    """The adapters of a request: texts and paths are loaded, loaded ones are taken as they are.
+    """The adapters of a request: of texts and paths without their numbers, which are read once the base is known.
 
     Raises:
         UserError: not a list of these, too many, as `parse_adapter`, or a folder that is no adapter.
@@ -87,5 +87,5 @@ def load_adapters(given: Any) -> "tuple[AppliedAdapter, ...]":
             raise UserError(f"adapter {one!r:.60}", "expected a folder", 'write "DIR:0.8"')
         text = Option("text", "").check("adapter", str(one))
         choice = parse_adapter(text) if isinstance(one, str) else AdapterChoice(text)
-        found.append(AppliedAdapter(adapter.load(choice.folder), choice.scale, choice.interval))
+        found.append(AppliedAdapter(adapter.inspect(choice.folder), choice.scale, choice.interval))
     return tuple(found)

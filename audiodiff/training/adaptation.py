@@ -121,7 +121,7 @@ class Adaptation:
         """
         self.base, self.base_name = base or weights_hash(model), name
         if self.init_from is not None and not base:
-            self._start_from(adapter.load(self.init_from), model)
+            self._start_from(adapter.inspect(self.init_from), model)
         if self.kind is not None:
             layers = adaptable_layers(model)
             try:
@@ -165,7 +165,7 @@ class Adaptation:
         check_base(found, model, self.base)
         if len(found.words) > 1 or len(found.speakers) > 1:
             raise found.error("has several words or speakers", "train each of them by itself")
-        self.started = found
+        self.started = found = found.loaded()
         if found.kind:
             self.kind, self.rank, self.alpha, self.layers = found.kind, found.rank, found.alpha, list(found.updates)
         for word, vectors in found.words.items():

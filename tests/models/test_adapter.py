@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from safetensors.torch import save_file
 
 from audiodiff.errors import UserError
 from audiodiff.models import adapter
+from audiodiff.models.adapted import apply
+from audiodiff.pipelines.adapter_options import load_adapters
 
 
 @pytest.fixture
@@ -42,7 +45,9 @@ def rewrite(folder, **changes):
 def refused(folder, match):
     with pytest.raises(UserError, match=match) as error:
         adapter.load(folder)
-    assert "\n" not in str(error.value)
+    with pytest.raises(UserError) as other:
+        adapter.inspect(folder).loaded()
+    assert "\n" not in str(error.value) + str(other.value)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +117,6 @@ def test_a_pickle_is_not_unpickled(saved, tmp_path):
         def __reduce__(self):
             return open, (str(tmp_path / "ran"), "w")
 
-    import hashlib
-
     content = pickle.dumps(Hostile())
     (saved[1] / "adapter.safetensors").write_bytes(content)
     rewrite(saved[1], weights_hash=hashlib.sha256(content).hexdigest())
@@ -121,10 +124,39 @@ def test_a_pickle_is_not_unpickled(saved, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_large_files_are_refused_before_they_are_read(saved):
-    with (saved[1] / "adapter.json").open("ab") as file:
-        file.truncate(2**21)
-    refused(saved[1], "larger than 1 MiB")
+@pytest.mark.parametrize(("name", "size", "match"), [("json", 2**21, "1 MiB"), ("safetensors", 2**30 + 1, "1024 MiB")])
+def test_large_files_are_refused_before_they_are_read(saved, name, size, match):
+    with (saved[1] / f"adapter.{name}").open("ab") as file:
+        file.truncate(size)
+    refused(saved[1], f"larger than {match}")
+
+
+def test_an_adapter_is_inspected_without_its_numbers(saved):
+    seen, whole = adapter.inspect(saved[1]), adapter.load(saved[1])
+    assert seen.digest == whole.digest and seen.numbers() == whole.numbers() and seen.training == whole.training
+    assert all(tensor.is_meta for update in seen.updates.values() for tensor in update.values())
+    assert seen.words["<my-drum>"].is_meta and whole.loaded() is whole
+    assert torch.equal(seen.loaded().words["<my-drum>"], torch.ones(2, 256))
+
+
+def test_numbers_are_read_once_the_base_is_known(saved, make_prompted, monkeypatch):
+    """Those of another base, and more of them than a base can have updates, are never read."""
+    base = make_prompted()
+    one, other = saved[0], make_prompted()
+    torch.nn.init.normal_(other.network.unet.conv_out.weight)
+    replace(one, words={f"<w{k}>": torch.zeros(8, 2**15) for k in range(8)}).save(saved[1].parent / "large")
+    monkeypatch.setattr(adapter, "load", None)
+    for model, folder, match in ((other, "adapter", "another model"), (base, "large", "numbers, more than 4 for each")):
+        (applied,) = load_adapters([saved[1].parent / folder])
+        with pytest.raises(UserError, match=match):
+            apply(model, [applied])
+
+
+def test_an_adapter_that_is_replaced_after_it_was_chosen_is_refused(saved):
+    seen = adapter.inspect(saved[1])
+    replace(saved[0], alpha=1.0).save(saved[1])
+    with pytest.raises(UserError, match="was replaced while it was in use"):
+        seen.loaded()
 
 
 def test_other_folders_are_refused(tmp_path, model_folder):
@@ -147,7 +179,7 @@ def test_any_json_is_refused_in_one_line(saved, content):
     original = (folder / "adapter.json").read_text()
     (folder / "adapter.json").write_text(json.dumps(changed))
     try:
-        adapter.load(folder)
+        adapter.inspect(folder).loaded()
     except UserError as error:
         assert "\n" not in str(error)
     finally:
@@ -163,7 +195,7 @@ def test_damaged_weights_are_refused_in_one_line(saved, place, byte):
     damaged = whole[:place] + bytes([byte]) + whole[place + 1 :]
     file.write_bytes(damaged)
     try:
-        adapter.load(saved[1])
+        adapter.inspect(saved[1]).loaded()
         assert damaged == whole
     except UserError as error:
         assert "\n" not in str(error)
