@@ -11,7 +11,7 @@ value in the environment is kept.
 import os
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Audio",
     "AudioEditor",

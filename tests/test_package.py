@@ -119,7 +119,8 @@ def test_help_answers_within_a_second_of_importing_torch():
 def test_version_is_single_sourced_and_semantic():
     assert re.fullmatch(r"\d+\.\d+\.\d+", audiodiff.__version__)
     assert version("audiodiff-synthesis") == audiodiff.__version__
-    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert "## [Unreleased]" in changes and f"## [{audiodiff.__version__}] - " in changes
 
 
 def test_constraints_are_exact_and_cover_the_dependencies():
