@@ -21,24 +21,31 @@ def info(
 ) -> None:
     """Show a model's components, mel spec, sampler, training, licenses, size and hash. Checks that its weights load.
 
-    Of an audio file: its format, and the settings that it was rendered with, if it holds them.
+    Of an audio file: its format, whether it holds a watermark, and the settings that it was made with.
     """
     for name, value in audio_facts(model) if model.is_file() else facts(model):
         typer.echo(f"{name:12}  {value}")
 
 
 def audio_facts(path: Path) -> Iterator[tuple[str, str]]:
-    """(name, value) of an audio file: its format, and what its metadata says of how it was made, on one line each.
+    """(name, value) of an audio file: its format, and whether it holds a watermark, and what its metadata says.
 
     Raises:
-        UserError: as `audio.io.probe`.
+        UserError: it cannot be read.
     """
-    from audiodiff.audio.io import probe
-    from audiodiff.audio.metadata import read_metadata
+    import torch
 
-    audio, metadata = probe(path), read_metadata(path)
+    from audiodiff.audio.metadata import read_metadata
+    from audiodiff.audio.reading.audio_file import AudioFile
+    from audiodiff.audio.watermark import detect_chunks
+
+    with AudioFile(path) as file:
+        found = detect_chunks((torch.from_numpy(block.T) for block in file.blocks()), file.sample_rate)
+        seconds = file.samples / file.sample_rate
+    metadata = read_metadata(path)
     yield "file", str(path)
-    yield "audio", f"{audio.seconds:.3f} s, {audio.sample_rate} Hz, channels: {audio.channels}"
+    yield "audio", f"{seconds:.3f} s, {file.sample_rate} Hz, channels: {file.channels}"
+    yield "watermark", f"{found}{'; its metadata state one' if metadata.pop('watermark', None) is True else ''}"
     if not metadata:
         yield "settings", "none in its metadata"
     names = _shipped_models() if any(name.endswith("model_hash") for name in metadata) else {}

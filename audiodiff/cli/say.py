@@ -30,11 +30,13 @@ def say(
     srt: Annotated[Path | None, typer.Option(help="Subtitles to write, a sentence each.")] = None,
     textgrid: Annotated[Path | None, typer.Option(help="Praat TextGrid to write, of words and phonemes.")] = None,
     json: Annotated[Path | None, typer.Option(help="JSON file to write, with all times.")] = None,
+    watermark: Annotated[bool, typer.Option(help="Embed an inaudible watermark, which audiodiff info finds.")] = False,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
     """Speak a text: [[həlˈoʊ]] in it is pronounced as written, [pause 0.5] is silence of half a second."""
     from audiodiff.audio import io
+    from audiodiff.audio.watermark import embed_chunks
     from audiodiff.cli.output import warnings_above_progress
     from audiodiff.files import check_writable, write_pieces
     from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
@@ -57,10 +59,11 @@ def say(
                 transcript.add(speech)
                 yield speech.audio.samples[None]
 
-        record = synthesizer.complete(options).record() | ({"phonemes": True} if phonemes else {})
+        record = synthesizer.complete(options).record() | {"phonemes": phonemes or None, "watermark": watermark or None}
         digest = None if lexicon is None else hashlib.sha256(lexicon.read_bytes()).hexdigest()
         metadata = describe("audiodiff say", describe_speech(synthesizer, content, record, digest))
-        io.write_chunks(out, pieces(), synthesizer.sample_rate, metadata=metadata)
+        samples = embed_chunks(pieces(), synthesizer.sample_rate) if watermark else pieces()
+        io.write_chunks(out, samples, synthesizer.sample_rate, metadata=metadata)
         for path, pieces_of in ((srt, srt_pieces), (textgrid, textgrid_pieces), (json, json_pieces)):
             if path is not None:
                 write_pieces(path, pieces_of(transcript))

@@ -7,6 +7,7 @@ import torch
 from audiodiff.audio import io
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
+from audiodiff.audio.watermark import embed
 from audiodiff.cli import main
 from audiodiff.data.licenses import license_names, license_terms
 from audiodiff.diffusion.objective import V
@@ -55,9 +56,17 @@ def test_says_how_an_audio_file_was_made(info, tmp_path):
     assert (status, err) == (0, "") and "\x1b" not in out
     assert facts["audio"] == "0.050 s, 16000 Hz, channels: 2" and facts["command"] == "audiodiff say"
     assert (facts["text"], facts["seed"], facts["edited"]) == ("two lines  [31m", "3", "[[0, 1]]")
-    assert "none in its metadata" in info(plain)[1]
+    assert "none in its metadata" in info(plain)[1] and "watermark     not found (p-value 1)" in info(plain)[1]
     (tmp_path / "c.wav").write_text("no audio")
     assert info(tmp_path / "c.wav")[0] == 1
+
+
+def test_finds_a_watermark(info, tmp_path):
+    noise = 0.1 * torch.randn(2, 4 * 16000, generator=torch.Generator().manual_seed(0))
+    audio = io.Audio(embed(noise, 16000), 16000)
+    io.write(tmp_path / "a.ogg", audio, metadata=describe("", {"watermark": True, "seed": 1}))
+    facts = dict(line.split("  ", 1) for line in info(tmp_path / "a.ogg")[1].splitlines())
+    assert facts["watermark"].strip().startswith("found (p-value ") and "its metadata state one" in facts["watermark"]
 
 
 def test_names_the_shipped_model_of_an_audio_file(info, folder, tmp_path, monkeypatch):

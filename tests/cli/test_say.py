@@ -9,6 +9,7 @@ import torch
 
 from audiodiff.audio import io
 from audiodiff.audio.metadata import read_metadata
+from audiodiff.audio.watermark import embed
 from audiodiff.cli import main
 from audiodiff.pipelines.speech import Speech, Transcript
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
@@ -80,6 +81,15 @@ def test_samples_are_written_as_they_come(say, monkeypatch, tmp_path):
     assert len(sizes) == 4 and sizes == sorted(set(sizes))
     last = (tmp_path / "out.wav").stat().st_size - sizes[-1]
     assert 0 < last < sizes[-1]
+
+
+def test_a_watermark_on_request(say, tmp_path):
+    assert say(TEXT, "--watermark", out=tmp_path / "a.wav")[0] == say(TEXT, out=tmp_path / "b.wav")[0] == 0
+    marked, plain = (io.read(tmp_path / f"{name}.wav") for name in "ab")
+    expected = embed(plain.samples, plain.sample_rate)
+    torch.testing.assert_close(marked.samples, expected, rtol=0, atol=2 / 32768)
+    assert read_metadata(tmp_path / "a.wav")["watermark"] is True
+    assert "watermark" not in read_metadata(tmp_path / "b.wav")
 
 
 def test_a_reference_clip_is_imitated(say, reference_voice_folder, model_folder, reference_clips, tmp_path):
