@@ -11,7 +11,6 @@ compared with the held-out recordings. Rows of a results.json that exists stay; 
 
 import argparse
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,11 +20,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from clip_copies import copy_clips
 from lightning.pytorch.callbacks import timer
 
 from audiodiff import config, train
 from audiodiff.audio.io import read
-from audiodiff.data.manifest import Manifest
+from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.clip_features import ClipFeatures
 from audiodiff.evaluation.report import format_facts
@@ -88,17 +88,12 @@ def subset(data: Path, word: str, folder: Path, caption: str, pack: str = "") ->
     belongs = (lambda clip: pack in clip.id) if pack else (lambda clip: word in clip.caption.split())
     chosen = sorted(filter(belongs, whole.clips), key=lambda clip: clip.id)
     trained = {clip.id for clip in chosen[::2][:TRAINED_ON]}
-    clips = []
-    for number, clip in enumerate(chosen):
-        path = folder / f"{number:03d}{Path(clip.path).suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(whole.path(clip), path)
+
+    def copy(number: int, clip: Clip) -> Clip:
         split = "train" if clip.id in trained else "validation" if number < 4 else "test"
-        own = {"id": path.stem, "path": path.name, "split": split, "caption": caption, "caption_parts": (), "piece": ""}
-        clips.append(replace(clip, **own))
-    found = Manifest(tuple(clips), folder)
-    found.save()
-    return found
+        return replace(clip, id=f"{number:03d}", split=split, caption=caption, caption_parts=(), piece="")
+
+    return copy_clips(((whole.path(clip), copy(number, clip)) for number, clip in enumerate(chosen)), folder)
 
 
 def recordings(manifest: Manifest, rate: int, *splits: str) -> list[np.ndarray]:

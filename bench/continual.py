@@ -11,7 +11,6 @@ adapter for each subject, used for that subject alone. Every stage gets the same
 
 import argparse
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from types import SimpleNamespace
 
 import torch
 from adapters import COMMON, subset
+from clip_copies import copy_clips
 from lightning.pytorch.callbacks import timer
 
 from audiodiff import config, train
@@ -56,16 +56,12 @@ def recordings(data: Path, wanted: str, folder: Path, number: int) -> Manifest:
 
 def joined(manifests: list[Manifest], folder: Path) -> Manifest:
     """Copies of the clips of several manifests in one folder."""
-    clips: list[Clip] = []
-    for number, manifest in enumerate(manifests):
-        for clip in manifest.clips:
-            name = f"{number}-{Path(clip.path).name}"
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy(manifest.path(clip), folder / name)
-            clips.append(replace(clip, id=name, path=name, content=f"{number}-{clip.content}"))
-    made = Manifest(tuple(clips), folder)
-    made.save()
-    return made
+
+    def copy(number: int, clip: Clip) -> Clip:
+        return replace(clip, id=f"{number}-{Path(clip.path).stem}", content=f"{number}-{clip.content}")
+
+    pairs = ((number, manifest, clip) for number, manifest in enumerate(manifests) for clip in manifest.clips)
+    return copy_clips(((manifest.path(clip), copy(number, clip)) for number, manifest, clip in pairs), folder)
 
 
 def loss(model: AudioModel, manifest: Manifest, base: str) -> float:

@@ -11,15 +11,15 @@ with the same noise for all runs; similarity and Frechet distance are of generat
 
 import argparse
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from adapters import RARE, RESULTS, _embed, format_table, generate, measure, recordings, subset
+from clip_copies import copy_clips
 
 from audiodiff import config, train
-from audiodiff.data.manifest import Manifest
+from audiodiff.data.manifest import Clip, Manifest
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.report import format_facts
 from audiodiff.files import write_text
@@ -75,14 +75,13 @@ TRAIN: dict[str, tuple[str, ...]] = {
 
 def held_out_folder(manifest: Manifest, folder: Path) -> Path:
     """Held-out recordings as a manifest of their own; a run with `data.replay=FOLDER:0` measures half of them."""
-    clips = []
-    for number, clip in enumerate(manifest.with_splits("validation", "test").clips):
-        path = folder / f"{number:04d}{Path(clip.path).suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(manifest.path(clip), path)
-        own = {"id": f"held-out/{number:04d}", "path": path.name, "split": ("validation", "train")[number % 2]}
-        clips.append(replace(clip, content="", piece="", **own))
-    Manifest(tuple(clips), folder).save()
+
+    def copy(number: int, clip: Clip) -> Clip:
+        split = ("validation", "train")[number % 2]
+        return replace(clip, id=f"held-out/{number:04d}", split=split, content="", piece="")
+
+    clips = enumerate(manifest.with_splits("validation", "test").clips)
+    copy_clips(((manifest.path(clip), copy(number, clip)) for number, clip in clips), folder)
     return folder
 
 
