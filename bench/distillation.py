@@ -212,6 +212,8 @@ def score(options: argparse.Namespace) -> None:
         for steps in trained:
             generator = AudioGenerator.from_pretrained(student(options, method, steps))
             rows[method, steps] = generate(generator, labels, steps, None)
+    for name, steps, folder in map(_beside, options.beside):
+        rows[name, steps] = generate(AudioGenerator.from_pretrained(folder), labels, steps, None)
     reference, floor = axes(rows["teacher", 16]), frechet(axes(known)[: options.clips], axes(real))
     base, lines = frechet(reference, axes(real)), []
     results: dict[tuple[str, int], float] = {}
@@ -226,9 +228,10 @@ def score(options: argparse.Namespace) -> None:
         shown = f"{results[method, steps]:.2f} | {100 * (results[method, steps] / base - 1):+.0f} % | {change}"
         lines.append(f"| {method} | {steps} | {shown} | {100 * hits:.0f} % | {variety:.2f} |")
     recordings = np.mean([found == label for found, label in zip(discriminant(axes(real)), targets, strict=True)])
+    beside = "".join(f' --beside "{name}:{steps}=FOLDER"' for name, steps, _ in map(_beside, options.beside))
     text = TEXT.format(
         command="python bench/distillation.py score --data data/drums --runs RUNS "
-        f"--clips {options.clips} --minutes {options.minutes:g}",
+        f"--clips {options.clips} --minutes {options.minutes:g}{beside}",
         facts=format_facts(environment.describe("cpu") | {"teacher": teacher.model_hash[:12]}),
         clips=options.clips, held_out=len(real), dimensions=axes.basis.shape[1], floor=f"{floor:.2f}",
         accuracy=f"{100 * recordings:.0f} %", table="\n".join(lines),
@@ -257,6 +260,13 @@ def draw(results: dict[tuple[str, int], float], floor: float, path: Path) -> Non
         figure.savefig(temporary, format="png", dpi=110)
 
 
+def _beside(text: str) -> tuple[str, int, str]:
+    """Name, steps and folder of another student."""
+    described, _, folder = text.partition("=")
+    name, _, steps = described.rpartition(":")
+    return name, int(steps), folder
+
+
 def _sampler(steps: int) -> str | None:
     """The teacher's: its own, but of first order where that needs more steps."""
     return "ddim" if steps < 4 else None
@@ -271,6 +281,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--minutes", type=float, default=7.0)
     parser.add_argument("--clips", type=int, default=192)
+    parser.add_argument("--beside", nargs="+", default=[], metavar="NAME:STEPS=FOLDER", help="other students")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="that are scored")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -116,7 +116,7 @@ TEXT = """# Students of {model}
 
 {facts}
 
-Each student was trained for {minutes:g} minutes of processor time of one thread ({costs}). {clips} held-out clips of
+Each student was trained for {minutes} of processor time of one thread ({costs}). {clips} held-out clips of
 {data}. {note} Differences are from the teacher with {best} steps, clip by clip, with their 95 % intervals.
 
 {table}
@@ -187,10 +187,11 @@ def score(model: str, options: argparse.Namespace) -> None:
         own = method in ("recordings",) or (method, steps) == ("teacher", best)
         cells.append("–" if own else f"{gap.mean:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})")
         lines.append(f"| {' | '.join(cells)} |")
+    minutes = f"{options.minutes:g} minute{'s' * (options.minutes != 1)}"
     text = TEXT.format(
         model=model, command=f"python bench/speech_distillation.py score {model} --data {subject.data} --runs RUNS "
         f"--clips {options.clips} --minutes {options.minutes:g}", facts=format_facts(environment.describe("cpu")),
-        minutes=options.minutes, costs="; ".join(costs), clips=len(rows["teacher", best]["score"]), data=subject.data,
+        minutes=minutes, costs="; ".join(costs), clips=len(rows["teacher", best]["score"]), data=subject.data,
         note=subject.note, best=best, table="\n".join(lines),
     )  # fmt: skip
     write_text(options.out / f"distillation_{model}.md", text)

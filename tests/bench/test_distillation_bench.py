@@ -31,6 +31,10 @@ def test_the_plot_has_a_line_for_each_method(tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+def test_another_student_has_a_name_and_steps():
+    assert distillation._beside("progressive, 7 minutes:2=runs/a=b") == ("progressive, 7 minutes", 2, "runs/a=b")
+
+
 def test_every_method_has_a_recipe():
     assert {recipe for recipe, _ in distillation.METHODS.values()} <= set(config.recipes())
 
