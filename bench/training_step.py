@@ -26,8 +26,8 @@ COMMON = (
     *("network.fold=1", "network.block=residual", "task.stft_weight=1"),
 )
 NETWORKS = {
-    "[256, 384] [2, 4]": ("network.channels=[256,384]", "network.blocks=[2,4]"),
-    "[160, 192] [1, 4]": ("network.channels=[160,192]", "network.blocks=[1,4]"),
+    "channels 256, 384; blocks 2, 4": ("network.channels=[256,384]", "network.blocks=[2,4]"),
+    "channels 160, 192; blocks 1, 4": ("network.channels=[160,192]", "network.blocks=[1,4]"),
 }
 PRECISIONS = ("float32", "bfloat16")
 PARTS = ("crops", "forward", "backward", "update")

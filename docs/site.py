@@ -22,7 +22,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for file in list(files):
         if file.abs_src_path and Path(file.abs_src_path).is_relative_to(ROOT / "docs"):
             files.remove(file)
-    for path in linked_files([*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]):
+    for path in linked_files([*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 

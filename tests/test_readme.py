@@ -22,7 +22,11 @@ from audiodiff.cli import build
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-    + [page for pattern in ("recipes/*/README.md", "docs/*.md", "demo/*.md") for page in ROOT.glob(pattern)]
+    + [
+        page
+        for pattern in ("recipes/*/README.md", "docs/*.md", "docs/tutorials/*.md", "demo/*.md")
+        for page in ROOT.glob(pattern)
+    ]
 )
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # Other programs, whose arguments are not checked.
