@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from audiodiff.audio.arrays import real_tensor
+from audiodiff.audio.encoding import FORMATS as FORMATS
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.reading.formats import EXTENSIONS as EXTENSIONS
-from audiodiff.audio.writing import FORMATS as FORMATS
 from audiodiff.audio.writing import check_writable as check_writable
 from audiodiff.audio.writing import write as write
 from audiodiff.audio.writing import write_chunks as write_chunks

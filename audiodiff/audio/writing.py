@@ -5,9 +5,11 @@ same mean and variance at every level, and quiet tones do not become harmonics o
 R. A. Wannamaker, J. Vanderkooy, "Quantization and Dither: A Theoretical Survey", JAES 40(5), 1992.
 """
 
+import signal
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from io import FileIO
 from itertools import chain
 from pathlib import Path
@@ -19,6 +21,8 @@ import torch
 from torch import Tensor
 
 from audiodiff import files
+from audiodiff.audio.encoding import BIT_DEPTHS as BIT_DEPTHS
+from audiodiff.audio.encoding import CONTAINERS, FORMATS, SUBTYPES, Encoding
 from audiodiff.audio.metadata import append_comment, store_comment, to_comment
 from audiodiff.audio.ogg import fix_serial
 from audiodiff.errors import UserError
@@ -27,36 +31,14 @@ from audiodiff.files import atomic_write
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
 
-# libsndfile's names: of formats by suffix, and of their encodings by bit depth.
-_FORMATS = {"wav": "WAV", "flac": "FLAC", "ogg": "OGG"}
-_SUBTYPES = {
-    "wav": {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"},
-    "flac": {"16": "PCM_16", "24": "PCM_24"},
-    "ogg": {"16": "VORBIS"},  # which has no bit depth: the default stands for it
-}
-FORMATS = tuple(_FORMATS)
-BIT_DEPTHS = tuple(_SUBTYPES["wav"])
 _BLOCK = 1 << 16  # samples at a time: libsndfile's Vorbis encoder takes its input on the stack
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How samples are stored.
-
-    Attributes:
-        bit_depth: "16", "24", or "32f" for floating point, which holds peaks above full scale; Ogg has none.
-        dither: add triangular dither before samples are rounded to integers.
-    """
-
-    bit_depth: str = "16"
-    dither: bool = False
 
 
 def write(
     path: str | Path,
     audio: "Audio",
     format: str | None = None,
-    encoding: Encoding = Encoding(),
+    encoding: Encoding = Encoding(),  # noqa: B008, frozen
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one signal, atomically; peaks above 1 are clipped, with a warning, where integers are written.
@@ -84,7 +66,7 @@ def write_chunks(
     path: str | Path,
     pieces: Iterable[Tensor],
     sample_rate: int,
-    encoding: Encoding = Encoding(),
+    encoding: Encoding = Encoding(),  # noqa: B008, frozen
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one signal that arrives in chunks (C, T), as `write` does; only one chunk is held in memory.
@@ -106,17 +88,23 @@ def _write(
     name = check_format(path, format, encoding)
     pieces, quantize = iter(pieces), _Quantizer(path, name, encoding)
     first, comment = next(pieces), to_comment(metadata or {})
-    kind, subtype = _FORMATS[name], _SUBTYPES[name][encoding.bit_depth]
+    kind, subtype = CONTAINERS[name], SUBTYPES[name][encoding.bit_depth]
     with atomic_write(path) as temporary:
         with Disk(temporary, "w+") as disk:
             try:
-                with soundfile.SoundFile(disk, "w", sample_rate, len(first), subtype, format=kind) as file:
+                with _uninterrupted():
+                    file = soundfile.SoundFile(disk, "w", sample_rate, len(first), subtype, format=kind)
                     store_comment(file, comment)
+                try:
                     blocks = map(quantize, chain([first], pieces))
                     for block in _blocks(blocks) if name == "ogg" else blocks:
-                        file.write(block.numpy())
+                        with _uninterrupted():
+                            file.write(block.numpy())
                         if disk.error:
                             break
+                finally:
+                    with _uninterrupted():
+                        file.close()
             except soundfile.LibsndfileError as error:
                 raise unwritable(path, sample_rate, error) from error
             append_comment(disk, kind, comment)
@@ -124,6 +112,26 @@ def _write(
                 raise disk.error
         if name == "ogg":
             fix_serial(temporary)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Have Ctrl-C wait for the end of the block: what is raised while libsndfile calls back would be lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):  # ignored, or none of Python's
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if caught:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _blocks(pieces: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -147,20 +155,17 @@ def check_writable(path: str | Path) -> None:
     files.check_writable(path)
 
 
-def check_format(path: Path, format: str | None = None, encoding: Encoding = Encoding()) -> str:
+def check_format(path: Path, format: str | None = None, encoding: Encoding = Encoding()) -> str:  # noqa: B008, frozen
     """The name of a format, or of that of the suffix.
 
     Raises:
         UserError: no such format, or one that lacks the bit depth.
     """
     name = (format or path.suffix.lstrip(".")).lower()
-    if name not in _FORMATS:
+    if name not in CONTAINERS:
         problem = f"{name!r} is not a format that audio is written in"
         raise UserError(path, problem, f"use {', '.join(f'.{known}' for known in FORMATS[:-1])} or .{FORMATS[-1]}")
-    depths = _SUBTYPES[name]
-    if encoding.bit_depth not in depths:
-        fix = f"use {' or '.join(depths)}, or wav" if len(depths) > 1 else "leave it out, or use wav"
-        raise UserError(f"bit_depth {encoding.bit_depth}", f"is none of {name}", fix)
+    encoding.check(name)
     return name
 
 
@@ -171,13 +176,12 @@ def unwritable(path: Path, sample_rate: int, error: soundfile.LibsndfileError) -
 
 
 class Disk(FileIO):
-    """A file for libsndfile to write to that stores the error of the disk, or an interruption.
+    """A file for libsndfile to write to that stores the error of the disk.
 
-    libsndfile does not report which error it was, and of the last block of a FLAC not even that there was one. Nothing
-    that is raised while it calls back arrives, Ctrl-C neither.
+    libsndfile does not report which error it was, and of the last block of a FLAC not even that there was one.
     """
 
-    error: BaseException | None = None
+    error: OSError | None = None
 
     def write(self, content: Any) -> int:
         """Write all of `content`, or store the error and drop it."""
@@ -185,7 +189,7 @@ class Disk(FileIO):
         try:
             while rest and self.error is None:
                 rest = rest[super().write(rest) :]
-        except BaseException as error:
+        except OSError as error:
             self.error = error
         return len(content)
 

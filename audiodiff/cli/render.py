@@ -1,4 +1,4 @@
-"""`audiodiff render`: recordings, saved mels and texts to audio files."""
+"""`audiodiff render`: recordings, saved mels, texts and prompts to audio files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +11,6 @@ from audiodiff.rendering.options import ExecutionOptions, FileOptions, RenderOpt
 
 @expand_options
 def render(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            help="For a vocoder: recordings (copy synthesis), saved mels (.npy, .safetensors), folders of these, or "
-            "manifest.jsonl. For a voice: texts with a clip a line (.txt), or tables (.csv, .tsv) with a column text "
-            "and, if wanted, name, speaker, reference, rate, pitch, energy, seed, steps and other options."
-        ),
-    ],
     model: Model,
     out: Annotated[
         Path,
@@ -29,6 +21,18 @@ def render(
     options: RenderOptions,
     files: FileOptions,
     execution: ExecutionOptions,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="For a vocoder: recordings (copy synthesis), saved mels (.npy, .safetensors), folders of these, "
+            "manifest.jsonl, or tables with a column input. For a voice: texts with a clip a line (.txt), tables with "
+            "a column text, or a manifest. For an audio generator: prompts a line, tables, a manifest of captions, "
+            "or nothing. Tables are .csv, .tsv or .jsonl; their other columns are name and the options below."
+        ),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="Clips of each row, or without inputs, of an audio generator (default: 1).")
+    ] = None,
     mel_spec: Annotated[
         str | None, typer.Option(help="Mel spec of saved mels that carry none, such as hifigan_22k.")
     ] = None,
@@ -50,17 +54,18 @@ def render(
         bool, typer.Option("--compile", help="Capture sampling in a CUDA graph (CUDA only); pays off for many clips.")
     ] = False,
 ) -> None:
-    """Render recordings, saved mels or texts to audio. Existing files are skipped: rerun the same command to resume."""
+    """Render recordings, mels, texts or prompts to audio. Existing files are skipped: run it again to resume."""
     from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
     from audiodiff.rendering.registry import Request, render_request
 
     report = ErrorReport()
     request = Request(
-        inputs=inputs,
+        inputs=inputs or [],
         out=out,
         options=options,
         files=files,
         execution=execution,
+        count=count,
         mel_spec=mel_spec,
         convert_mel=convert_mel,
         vocoder=vocoder,

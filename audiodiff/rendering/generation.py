@@ -3,12 +3,13 @@
 Clip i of a seed does not depend on how many clips there are, so that a larger count adds files to a folder.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from audiodiff.audio.io import write_chunks
 from audiodiff.errors import UserError
 from audiodiff.files import folder_lock
 from audiodiff.pipelines.audio_generator import AudioGenerator
@@ -20,9 +21,20 @@ from audiodiff.rendering import sidecar
 from audiodiff.rendering.jobs import Job, JobWriter
 from audiodiff.rendering.monitor import Monitor, Outcome
 from audiodiff.rendering.options import FileOptions
+from audiodiff.rendering.prompts import PromptRow
+from audiodiff.rendering.renderer import Renderer
 from audiodiff.rendering.spool import Spool
 
 COMMAND = "audiodiff generate"
+# Options whose values any model takes that has them: what is checked for one row is checked for all.
+_OWN = ("prompt", "negative", "seed", "seconds", "tempo", "first_beat")
+
+
+@dataclass(frozen=True)
+class ClipJob(Job):
+    """A clip to generate of a row."""
+
+    config: GenerationConfig
 
 
 def _raise(error: UserError) -> None:
@@ -60,7 +72,8 @@ def generate(
     with folder_lock(out):
         sidecar.create_folder(Path(out))  # with the reason, where there is none
         with Monitor("generating", count, report, quiet) as monitor:
-            writer, shared = JobWriter(COMMAND, generator, Path(out), files, monitor), _settings(generator, config)
+            writer = JobWriter(COMMAND, generator, Path(out), files, monitor)
+            shared = _settings(generator, config) | files.record()
             jobs = []
             for number, seed in enumerate(clip_seeds(config.seed, count)):
                 path, own = writer.out / f"{number:04d}.{files.format}", shared | {"clip_seed": seed}
@@ -69,20 +82,86 @@ def generate(
         return monitor.outcome
 
 
+class ClipRenderer(Renderer[PromptRow]):
+    """Generates rows of a table, in batches of clips that are sampled alike.
+
+    Args:
+        generator: the model.
+        out: output folder.
+        config: of the rows that state nothing else.
+        files: how files are written.
+    """
+
+    def __init__(self, generator: AudioGenerator, out: Path, config: GenerationConfig, files: FileOptions):
+        super().__init__(generator, out, files)
+        self.generator, self.config = generator, config
+
+    def check(self, rows: Sequence[PromptRow]) -> None:
+        """Check the options of all rows by themselves, and one of each kind of row against the model."""
+        kinds = set()
+        for row in rows:
+            config, _ = row.merge(self.config)
+            kind = tuple((name, str(value)) for name, value in row.options.items() if name not in _OWN)
+            if (kind, len(row.options)) not in kinds:
+                kinds.add((kind, len(row.options)))
+                try:
+                    self.generator.check(config)
+                except UserError as error:
+                    raise UserError(f"{row.place}, {error.subject}", error.problem, error.fix) from error
+
+    def render(self, rows: Sequence[PromptRow], writer: JobWriter) -> None:
+        """Generate a shard."""
+        jobs = []
+        for row in rows:
+            config, seed = row.merge(self.config)
+            path = writer.out / f"{row.file}.{self.files.format}"
+            sidecar.check_name(path)
+            settings = {**_settings(self.generator, config), **self.files.record(), "clip_seed": seed}
+            jobs.append(ClipJob(path, settings, writer.find(path, settings), config))
+        alike = {id(job): json.dumps({**job.settings, "clip_seed": None, "seed": None}) for job in jobs}
+        jobs.sort(key=lambda job: alike[id(job)])
+        writer.run(jobs, partial(_generate_jobs, writer), together=lambda job: alike[id(job)])
+
+
+def _generate_jobs(writer: JobWriter, batch: Sequence[ClipJob], advance: Callable[[Progress], None]) -> None:
+    """Generate a batch; one that fails is reported, and the others go on."""
+    _generate(writer, batch[0].config, batch, advance, report=True)
+
+
 def _settings(generator: AudioGenerator, config: GenerationConfig) -> dict:
     """Sidecar entries of what decides how the clips sound, besides their seeds."""
     return {"model_hash": generator.model_hash, **generator.settings(config)}
 
 
 def _generate(
-    writer: JobWriter, config: GenerationConfig, batch: Sequence[Job], advance: Callable[[Progress], None]
+    writer: JobWriter,
+    config: GenerationConfig,
+    batch: Sequence[Job],
+    advance: Callable[[Progress], None],
+    report: bool = False,
 ) -> None:
-    """Generate a batch and write its missing clips."""
+    """Generate a batch and write its missing clips.
+
+    Args:
+        writer: of the files.
+        config: of all clips.
+        batch: of the clips.
+        advance: called with the progress.
+        report: report an error of sampling for each clip, rather than raise it.
+    """
     generator, started = writer.pipeline, time.perf_counter()
     peak_level = config.peak_level if config.continue_from is None else None
     with Spool() as spool:
-        for chunk in generator.chunks(config, [job.settings["clip_seed"] for job in batch], advance):
-            spool.add(chunk)
+        try:
+            for chunk in generator.chunks(config, [job.settings["clip_seed"] for job in batch], advance):
+                spool.add(chunk)
+        except UserError as error:
+            if not report:
+                raise
+            for job in batch:
+                if job.missing:
+                    writer.fail(UserError(job.path, f"{error.subject} {error.problem}", error.fix))
+            return
         speed = len(batch) * spool.samples / generator.sample_rate / (time.perf_counter() - started)
         for number, job in enumerate(batch):
             if not job.missing:
@@ -92,5 +171,4 @@ def _generate(
                 fix = LOWER_GUIDANCE if guided else "use --precision float32"
                 writer.fail(UserError(job.path, "has samples that are not finite", fix))
                 continue
-            write = partial(write_chunks, pieces=spool.clip(number, peak_level), sample_rate=generator.sample_rate)
-            writer.write(job, write, spool.samples, speed, channels=spool.channels)
+            writer.write_pieces(job, spool.clip(number, peak_level), {"channels": spool.channels}, speed)

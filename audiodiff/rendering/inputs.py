@@ -1,6 +1,7 @@
 """Inputs of rendering: from the paths on a command line to clips with a name, an id and a mel.
 
-An input is a recording, a saved mel, a folder of these (searched recursively, links included) or a manifest. A clip's
+An input is a recording, a saved mel, a folder of these (searched recursively, links included), a manifest, or a table
+with a column `input` (`rendering.tables`). A clip's
 *name* is its path below that folder or manifest, without suffix; the rendering has the same name below the output
 folder. Its *id*, which its seed depends on, is that name, or its id in the manifest: neither the other inputs nor their
 order matter.
@@ -10,8 +11,8 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from torch import Tensor
@@ -24,7 +25,9 @@ from audiodiff.audio.reading.folder import files_below, obstacle
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError, first_line
 from audiodiff.pipelines.inputs import mel_tensor
+from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
+from audiodiff.rendering.tables import Columns, check_name, is_manifest, read_table
 
 _EXTENSIONS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
 
@@ -37,11 +40,13 @@ class RenderInput:
         path: of the recording or saved mel.
         id: that its seed depends on.
         name: of the rendering, relative to the output folder, without suffix.
+        options: of a table's row, in place of those of all clips.
     """
 
     path: Path
     id: str
     name: PurePosixPath
+    options: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
     def is_mel(self) -> bool:
@@ -109,7 +114,7 @@ def find_inputs(
     """All clips of these inputs, sorted by name.
 
     Args:
-        inputs: recordings, saved mels, folders, manifests (`.jsonl`).
+        inputs: recordings, saved mels, folders, manifests (`.jsonl`), tables.
         out: output folder; files below it are no inputs of a folder around it.
         report: called with the error of every input that is skipped.
     """
@@ -137,6 +142,8 @@ def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Itera
         yield from _below(path, out, report)
     elif not path.exists():
         raise UserError(path, "no such file or folder", "check the path")
+    elif path.suffix.lower() in (".csv", ".tsv", ".jsonl") and not is_manifest(path):
+        yield from _rows(path)
     elif path.suffix.lower() == ".jsonl":
         manifest = Manifest.load(path)
         for clip in manifest.clips:
@@ -146,9 +153,18 @@ def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Itera
     elif path.suffix.lower() in _EXTENSIONS:
         yield RenderInput(path, path.stem, PurePosixPath(path.stem))
     else:
-        raise UserError(
-            path, "is neither a recording, a mel nor a manifest", f"give one of {' '.join(_EXTENSIONS)} .jsonl"
-        )
+        fix = f"give one of {' '.join(_EXTENSIONS)} .jsonl .csv .tsv"
+        raise UserError(path, "is neither a recording, a mel, a table nor a manifest", fix)
+
+
+def _rows(path: Path) -> Iterator[RenderInput]:
+    """The rows of a table with a column `input`, a path relative to the table."""
+    for row in read_table(path, Columns(SynthesisOptions, "input", "name", line="input", required="input")):
+        if "input" not in row.words:
+            raise UserError(row.place, "has no input", "write the path of a recording or a mel")
+        source = path.parent / row.words["input"]
+        name = check_name(row.words.get("name", ""), row.place) or source.stem
+        yield RenderInput(source, name, PurePosixPath(name), row.options)
 
 
 def _below(folder: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:

@@ -23,6 +23,7 @@ from audiodiff.audio.io import write_chunks
 from audiodiff.errors import UserError
 from audiodiff.pipelines.pipeline import Pipeline, Progress
 from audiodiff.rendering import sidecar
+from audiodiff.rendering.finishing import finish
 from audiodiff.rendering.monitor import ClipResult, Observer
 from audiodiff.rendering.options import FileOptions
 
@@ -72,18 +73,26 @@ class JobWriter:
         self.observer.add(ClipResult(error.subject, "failed", error=error))
 
     def run(
-        self, jobs: Sequence[JobT], synthesize: Callable[[Sequence[JobT], Callable[[Progress], None]], None]
+        self,
+        jobs: Sequence[JobT],
+        synthesize: Callable[[Sequence[JobT], Callable[[Progress], None]], None],
+        together: Callable[[JobT], object] = lambda job: None,
+        memory: Callable[[JobT], int] = lambda job: 0,
     ) -> None:
         """Synthesize all batches with a missing file.
 
         Args:
             jobs: all jobs, in the order of their batches.
             synthesize: takes a batch and a progress callback, and writes its missing files by `write`.
+            together: what clips of one batch have in common.
+            memory: bytes that a job takes in a batch, where that is known.
         """
         for job in jobs:
             if not job.missing:
                 self.observer.add(ClipResult(self._name(job), "skipped"))
-        batches = unfinished_batches(jobs, self.files.batch_size)
+        batches = unfinished_batches(
+            jobs, self.files.batch_size, together, memory, round(self.files.batch_memory * 1e9)
+        )
         if batches:
             sidecar.check_writable(self.out)
         for batch in batches:
@@ -92,36 +101,37 @@ class JobWriter:
                 batch, lambda progress, clips=clips: self.observer.advance(clips * progress.done / progress.total)
             )
 
-    def write_streamed(self, job: Job, pieces: Iterable[Tensor], entries: Mapping[str, object]) -> None:
-        """Write the audio file of a job while it is synthesized, and its sidecar.
+    def write_pieces(
+        self, job: Job, pieces: Iterable[Tensor], entries: Mapping[str, object], speed: float | None = None
+    ) -> None:
+        """Write the audio file of a job, finished as requested (`rendering.finishing`), and its sidecar.
 
         Args:
             job: that is being worked on.
-            pieces: (C, T') of the audio, in order.
+            pieces: (C, T') of the audio, in order; may be synthesized on the way.
             entries: of the sidecar, besides the job's settings; read after the last piece.
+            speed: seconds of audio per second of work; None: of this call.
 
         Raises:
             UserError: as `audio.io.write_chunks`, and what `pieces` raises.
         """
         started, record = time.perf_counter(), dict(job.settings)
+        finished, rate = finish(pieces, self.pipeline.sample_rate, self.files)
+        samples = 0
+
+        def counted() -> Iterator[Tensor]:
+            nonlocal samples
+            for piece in finished:
+                samples += piece.shape[-1]
+                yield piece
 
         def write(path: Path) -> None:
-            samples = 0
-
-            def counted() -> Iterator[Tensor]:
-                nonlocal samples
-                for piece in pieces:
-                    samples += piece.shape[-1]
-                    yield piece
-
-            write_chunks(
-                path, counted(), self.pipeline.sample_rate, metadata=sidecar.describe(self.command, job.settings)
-            )
-            speed = samples / self.pipeline.sample_rate / (time.perf_counter() - started)
-            record.update(self._execution(samples, speed) | dict(entries))
+            write_chunks(path, counted(), rate, self.files.encoding, sidecar.describe(self.command, job.settings))
+            own = samples / rate / (time.perf_counter() - started) if speed is None else speed
+            record.update(self._execution(samples, own) | {"sample_rate": rate} | dict(entries))
 
         sidecar.write_with_sidecar(job.path, write, self.command, record)
-        self._count(job, record["samples"])
+        self._count(job, samples / rate)
 
     def write(self, job: Job, write: Callable[..., None], samples: int, speed: float, **entries: object) -> None:
         """Write the audio file of a job by `write`, and its sidecar.
@@ -139,7 +149,7 @@ class JobWriter:
         record = job.settings | self._execution(samples, speed) | entries
         write = partial(write, metadata=sidecar.describe(self.command, job.settings))
         sidecar.write_with_sidecar(job.path, write, self.command, record)
-        self._count(job, samples)
+        self._count(job, samples / self.pipeline.sample_rate)
 
     def _execution(self, samples: int, speed: float) -> dict:
         """Sidecar entries of how a file was synthesized, which do not decide what it holds."""
@@ -152,14 +162,35 @@ class JobWriter:
             "real_time_factor": speed,
         }
 
-    def _count(self, job: Job, samples: int) -> None:
-        self.observer.add(ClipResult(self._name(job), "written", samples / self.pipeline.sample_rate))
+    def _count(self, job: Job, seconds: float) -> None:
+        self.observer.add(ClipResult(self._name(job), "written", seconds))
 
     def _name(self, job: Job) -> str:
         return job.path.relative_to(self.out).as_posix()
 
 
-def unfinished_batches(jobs: Sequence[JobT], size: int) -> list[Sequence[JobT]]:
-    """The batches of at most `size` of the whole list, in order, that have a missing file."""
-    batches = (jobs[start : start + size] for start in range(0, len(jobs), size))
+def unfinished_batches(
+    jobs: Sequence[JobT],
+    size: int,
+    together: Callable[[JobT], object] = lambda job: None,
+    memory: Callable[[JobT], int] = lambda job: 0,
+    most: int = 0,
+) -> list[Sequence[JobT]]:
+    """The batches of the whole list that have a missing file, in order.
+
+    Args:
+        jobs: the longest of each batch first.
+        size: jobs of a batch, at most.
+        together: equal for all jobs of a batch.
+        memory: bytes that a job takes; each of a batch takes as much as the first.
+        most: bytes of a batch, unless a single job takes more.
+    """
+    batches: list[list[JobT]] = []
+    for job in jobs:
+        batch = batches[-1] if batches else []
+        full = not batch or len(batch) == size or (len(batch) + 1) * memory(batch[0]) > most
+        if full or together(batch[0]) != together(job):
+            batches.append([job])
+        else:
+            batch.append(job)
     return [batch for batch in batches if any(job.missing for job in batch)]

@@ -8,9 +8,8 @@ import errno
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from audiodiff.audio.mel import MelSpec
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError, first_line
+from audiodiff.pipelines import memory
 from audiodiff.pipelines.memory import DoesNotFit
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.pipeline import Progress
@@ -43,6 +43,7 @@ class RenderJob(Job):
 
     source: RenderInput
     frames: int
+    options: SynthesisOptions
 
 
 def render(
@@ -90,13 +91,25 @@ class MelRenderer(Renderer[RenderInput]):
         convert_mel: bool = False,
     ):
         super().__init__(vocoder, out, files)
-        self.vocoder, self.options = vocoder, vocoder.complete(options)
+        self.vocoder, self.options = vocoder, options
         self.mel_spec, self.convert_mel = mel_spec, convert_mel
 
     def check(self, rows: Sequence[RenderInput]) -> None:
-        """Check the sampler and the adapters."""
-        presets.build(self.options.sampler, self.options.steps)  # raises for an unknown sampler
-        self.vocoder.with_adapters(self.options.adapters)  # raises for those of another model
+        """Check the samplers and adapters."""
+        kinds = {tuple(row.options.items()): row for row in [*rows, RenderInput(Path(), "", PurePosixPath("_"))]}
+        for row in kinds.values():
+            options = self.options_of(row)
+            presets.build(options.sampler, options.steps)  # raises for an unknown sampler
+            self.vocoder.with_adapters(options.adapters)  # raises for those of another model
+
+    def options_of(self, row: RenderInput) -> SynthesisOptions:
+        """The options of a clip, with the model's own in place of None."""
+        try:
+            return self.vocoder.complete(replace(self.options, **row.options))
+        except UserError as error:
+            if not row.options:
+                raise
+            raise UserError(f"{row.path}, {error.subject}", error.problem, error.fix) from error
 
     def render(self, rows: Sequence[RenderInput], writer: JobWriter) -> None:
         """Render a shard, in batches of similar length."""
@@ -107,13 +120,18 @@ class _Shard:
     """A shard at work."""
 
     def __init__(self, renderer: MelRenderer, writer: JobWriter):
-        self.writer, self.vocoder, self.options = writer, renderer.vocoder, renderer.options
+        self.writer, self.vocoder, self.options_of = writer, renderer.vocoder, renderer.options_of
         self.mel_spec, self.convert_mel = renderer.mel_spec, renderer.convert_mel
 
     def __call__(self, inputs: Sequence[RenderInput]) -> None:
         jobs = [job for source in inputs if (job := self._attempt(self._plan, source))]
-        jobs.sort(key=lambda job: (-job.frames, job.source.name))
-        self.writer.run(jobs, self._batch)
+        jobs.sort(key=lambda job: (str(job.options.record()), -job.frames, job.source.name))
+        self.writer.run(jobs, self._batch, lambda job: job.options, self._memory)
+
+    def _memory(self, job: RenderJob) -> int:
+        """Bytes that a clip takes in a batch."""
+        network, spec = self.vocoder.model.network, self.vocoder.spec
+        return memory.needed(network, job.frames * spec.hop_length)
 
     def _attempt(self, work: Callable, source: RenderInput) -> object | None:
         """The result of `work` on an input; None where it cannot be read, which is reported."""
@@ -132,19 +150,21 @@ class _Shard:
         if path.resolve() == source.path.resolve():
             raise UserError(source.path, "would be overwritten by its own rendering", "choose another --out")
         sidecar.check_name(path)
-        values = self.options.record()
+        options = self.options_of(source)
+        values = options.record()
         del values["setting"]  # other names of the same values make the same file
         settings = {
             "input_hash": source.digest(self.mel_spec),
             "model_hash": self.vocoder.model_hash,
             **values,
-            "clip_seed": clip_seed(self.options.seed, source.id),
+            **self.writer.files.record(),
+            "clip_seed": clip_seed(options.seed, source.id),
         }
         found = self.writer.find(path, settings, renewed=["input_hash"])
         frames = found.get("frames")
         if not isinstance(frames, int):
             frames = source.frames(self.vocoder)  # may have to decode the whole file
-        return RenderJob(path, settings, found, source, frames)
+        return RenderJob(path, settings, found, source, frames, options)
 
     def _batch(self, jobs: Sequence[RenderJob], advance: Callable[[Progress], None]) -> None:
         clips = []
@@ -163,7 +183,7 @@ class _Shard:
     ) -> None:
         """Synthesize and write; where a batch fails its clips are tried one by one, so that one does not cost all."""
         jobs, mels, lengths = zip(*clips, strict=True)
-        options, started = self.options, time.perf_counter()
+        options, started = jobs[0].options, time.perf_counter()
         try:
             rendered = self.vocoder.generate(
                 mels,
@@ -199,14 +219,14 @@ class _Shard:
         entries = {
             "id": job.source.id,
             "input": str(job.source.path),
-            "setting": self.options.setting,
+            "setting": job.options.setting,
             "mel_spec": self.vocoder.spec.to_dict(),
             "convert_mel": self.convert_mel and job.source.is_mel,
             "frames": job.frames,
             "seconds": audio.seconds,
         }
         try:
-            self.writer.write(job, partial(io.write, audio=audio), audio.samples.shape[-1], speed, **entries)
+            self.writer.write_pieces(job, [audio.samples[None]], entries, speed)
         except UserError as error:
             if getattr(error.__cause__, "errno", None) not in _NAME_ERRORS:
                 raise  # of the disk, which takes no other clip either

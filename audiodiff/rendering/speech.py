@@ -85,7 +85,9 @@ class SpeechRenderer(Renderer[TextLine]):
         jobs = []
         for line in rows:
             path, own = writer.out / f"{line.name}.{self.files.format}", _complete(self.synthesizer, line, self.options)
-            settings = describe_speech(self.synthesizer, line.text, own.record(), self.lexicon_hash)
+            settings = describe_speech(
+                self.synthesizer, line.text, own.record() | self.files.record(), self.lexicon_hash
+            )
             sidecar.check_name(path)
             jobs.append(SpeechJob(path, settings, writer.find(path, settings, ["text", "lexicon_hash"]), line))
         writer.run(jobs, partial(_speak, writer, self.synthesizer, self.options))
@@ -132,7 +134,7 @@ def _speak(
     for job in jobs:
         entries: dict = {"id": job.line.name, "input": job.line.place}
         try:
-            writer.write_streamed(job, _pieces(synthesizer, job.line, options, entries), entries)
+            writer.write_pieces(job, _pieces(synthesizer, job.line, options, entries), entries)
         except _LineError as error:
             writer.fail(error)
 

@@ -62,4 +62,4 @@ class _Worker(RecordingWorker[UpsamplingOptions]):
                 name=str(job.source.path),
             )
             entries = {"id": job.source.id, "input": str(job.source.path), "input_rate": file.sample_rate}
-            self.writer.write_streamed(job, pieces, entries)
+            self.writer.write_pieces(job, pieces, entries)
