@@ -23,6 +23,7 @@ VERBS = (
     "restore",
     "evaluate",
     "benchmark",
+    "report",
     "listen",
     "search",
     "fit-grid",

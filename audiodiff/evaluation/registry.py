@@ -1,6 +1,6 @@
 """Evaluation of every type of model: from a checkpoint and a manifest to a report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from audiodiff.evaluation import (
     upsampling_evaluation,
     vocoder_evaluation,
 )
+from audiodiff.evaluation.bias import Evaluated, bias_report
 from audiodiff.evaluation.codec_evaluation import codec_report
 from audiodiff.evaluation.generation_evaluation import MIN_CLIPS
 from audiodiff.evaluation.generation_report import generation_report
@@ -152,6 +153,61 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     NoisyClassifier.TYPE: None,
     Hypernetwork.TYPE: None,
     UpsamplerModel.TYPE: _upsampler,
+    RestorationModel.TYPE: None,
+}
+
+
+def examine_bias(
+    model: str | Path,
+    data: Sequence[str | Path],
+    folder: str | Path,
+    settings: Settings,
+    speakers: Mapping[str, Mapping[str, str]],
+    device: str = "cpu",
+) -> tuple[Report, Path]:
+    """Evaluate a model by groups of clips and write the report; return it and the path of its page.
+
+    Arguments are those of `evaluate`, with several manifests, and the attributes of speakers.
+
+    Raises:
+        UserError: as `evaluate`; no clip is of any of these speakers.
+    """
+    kind = checkpoint.type_of(checkpoint.locate(model))
+    run = GROUPED.get(kind)
+    if run is None:
+        fix = f"choose a model of type {' or '.join(name for name, one in GROUPED.items() if one)}"
+        raise UserError(model, f"is a model of type {kind!r}, which is not evaluated by groups", fix)
+    manifest = Manifest.join([Manifest.load(one) for one in data])
+    names = sorted({clip.speaker for clip in manifest.clips if clip.speaker})
+    if speakers and not speakers.keys() & names:
+        fix = f"use the names of the manifest, such as {names[0]}" if names else "leave --speakers out"
+        raise UserError(f"speaker {min(speakers)!r:.60}", f"has no clip in {manifest.root}, nor has any other", fix)
+    report.make_folder(folder)
+    result = bias_report(*run(model, manifest, settings, device), speakers)
+    return result, report.write(result, folder)
+
+
+def _grouped_vocoder(model: str | Path, manifest: Manifest, settings: Settings, device: str) -> tuple[Evaluated, str]:
+    evaluation = vocoder_evaluation.evaluate(Vocoder.from_pretrained(model, device), None, manifest, settings)
+    return evaluation, "network_consistency"
+
+
+def _grouped_voice(model: str | Path, manifest: Manifest, settings: Settings, device: str) -> tuple[Evaluated, str]:
+    evaluation = speech_evaluation.evaluate(SpeechSynthesizer.from_pretrained(model, device), manifest, settings)
+    return evaluation, speech_evaluation.VOICE
+
+
+# By type of model, its evaluation clip by clip and the system that is examined; None: there is none.
+GROUPED: dict[str, Callable[[str | Path, Manifest, Settings, str], tuple[Evaluated, str]] | None] = {
+    VocoderModel.TYPE: _grouped_vocoder,
+    AudioModel.TYPE: None,
+    Codec.TYPE: None,
+    AcousticModel.TYPE: _grouped_voice,
+    Aligner.TYPE: None,
+    AudioTextModel.TYPE: None,
+    NoisyClassifier.TYPE: None,
+    Hypernetwork.TYPE: None,
+    UpsamplerModel.TYPE: None,
     RestorationModel.TYPE: None,
 }
 
