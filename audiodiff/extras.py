@@ -40,6 +40,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "prompts": {"wordllama": "wordllama", "tokenizers": "wordllama"},
     "corpora": {"av": "av", "tinytag": "tinytag", "hibari": "hibari-tts"},
     "hub": {"huggingface_hub": "huggingface_hub"},
+    "cloud": {"upath": "universal-pathlib", "s3fs": "s3fs"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
 }
 

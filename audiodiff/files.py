@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from audiodiff.errors import UserError
+from audiodiff.remote import is_remote, upload
 
 try:
     import fcntl
@@ -39,11 +40,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     The temporary name has the same suffix, since audio libraries choose the format by it, and a hash of the rest, so
     that it is never too long. Parent folders are created. The first call in a folder also removes temporary files of
-    killed processes.
+    killed processes. A remote file (`audiodiff.remote`) is written to the folder for temporary files, then uploaded.
 
     Raises:
         UserError: the folder cannot be created or the file cannot be written (full, read-only, name too long).
     """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / f"file{path.suffix}"
+            yield local
+            upload(local, path)
+        return
     path = Path(path)
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= _MAX_SUFFIX else ""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
@@ -122,7 +129,7 @@ def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
 
     A file `.audiodiff.lock` in the folder names the process that holds the lock. The operating system releases it when
     the process ends or is killed. A folder that was created for the lock and stays empty is removed. A folder without
-    write permission is not locked; the first write raises the error.
+    write permission is not locked; the first write raises the error. Nor is a remote one, whose store has no locks.
 
     Args:
         folder: the folder.
@@ -134,6 +141,9 @@ def folder_lock(folder: str | Path, wait: bool = False) -> Iterator[None]:
     Raises:
         UserError: another process holds the lock.
     """
+    if is_remote(folder):
+        yield
+        return
     path, new = Path(folder) / LOCK, not Path(folder).exists()
     file = _open_locked(path, wait)
     if file is not None:

@@ -27,6 +27,7 @@ from audiodiff.audio.metadata import append_comment, store_comment, to_comment
 from audiodiff.audio.ogg import fix_serial
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
+from audiodiff.remote import location
 
 if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
@@ -54,7 +55,7 @@ def write(
         UserError: another format, one that lacks the bit depth, several signals or channels, an unsupported sample
             rate, or a full or read-only disk.
     """
-    path = Path(path)
+    path = location(path)
     samples = audio.samples[0] if audio.samples.ndim == 3 and len(audio.samples) == 1 else audio.samples
     if samples.ndim != 1 and not (samples.ndim == 2 and len(samples) in (1, 2)):
         problem = f"cannot hold samples of shape {tuple(samples.shape)}, only one signal (T,) or (C, T) with C <= 2"
@@ -74,7 +75,7 @@ def write_chunks(
     Raises:
         UserError: as `write`.
     """
-    _write(Path(path), pieces, sample_rate, None, encoding, metadata)
+    _write(location(path), pieces, sample_rate, None, encoding, metadata)
 
 
 def _write(

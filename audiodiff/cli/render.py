@@ -13,21 +13,23 @@ from audiodiff.rendering.options import ExecutionOptions, FileOptions, RenderOpt
 def render(
     model: Model,
     out: Annotated[
-        Path,
+        str,
         typer.Option(
-            help="Output folder; files keep their subfolders of an input folder, texts become 0001.wav and on."
+            help="Output folder, or a URL such as s3://bucket/folder; files keep their subfolders of an input folder, "
+            "texts become 0001.wav and on."
         ),
     ],
     options: RenderOptions,
     files: FileOptions,
     execution: ExecutionOptions,
     inputs: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             help="For a vocoder: recordings (copy synthesis), saved mels (.npy, .safetensors), folders of these, "
             "manifest.jsonl, or tables with a column input. For a voice: texts with a clip a line (.txt), tables with "
             "a column text, or a manifest. For an audio generator: prompts a line, tables, a manifest of captions, "
-            "or nothing. Tables are .csv, .tsv or .jsonl; their other columns are name and the options below."
+            "or nothing. Tables are .csv, .tsv or .jsonl; their other columns are name and the options below. "
+            "All may be URLs, such as s3://bucket/folder."
         ),
     ] = None,
     count: Annotated[

@@ -24,6 +24,7 @@ from audiodiff.audio.io import EXTENSIONS
 from audiodiff.data.captions import Caption
 from audiodiff.errors import UserError
 from audiodiff.files import is_safe_relative_path, write_text
+from audiodiff.remote import location
 
 NAME = "manifest.jsonl"
 VERSION = 1
@@ -146,8 +147,7 @@ class Manifest:
         Raises:
             UserError: it is missing, or a line is malformed.
         """
-        path = Path(path)
-        folder = path if path.is_dir() else None
+        folder = path if (path := location(path)).is_dir() else None
         path = folder / NAME if folder else path
         try:
             lines = path.read_text(encoding="utf-8-sig").split("\n")

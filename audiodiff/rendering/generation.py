@@ -17,6 +17,7 @@ from audiodiff.pipelines.clip_sampler import LOWER_GUIDANCE
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.seeds import clip_seeds
+from audiodiff.remote import location
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.jobs import Job, JobWriter
 from audiodiff.rendering.monitor import Monitor, Outcome
@@ -70,9 +71,9 @@ def generate(
         raise UserError(f"count {count}", "must be at least 1", "give 1 or more")
     generator.check(config)
     with folder_lock(out):
-        sidecar.create_folder(Path(out))  # with the reason, where there is none
+        sidecar.create_folder(location(out))  # with the reason, where there is none
         with Monitor("generating", count, report, quiet) as monitor:
-            writer = JobWriter(COMMAND, generator, Path(out), files, monitor)
+            writer = JobWriter(COMMAND, generator, location(out), files, monitor)
             shared = _settings(generator, config) | files.record()
             jobs = []
             for number, seed in enumerate(clip_seeds(config.seed, count)):

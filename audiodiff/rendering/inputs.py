@@ -10,9 +10,10 @@ order matter.
 import hashlib
 import json
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from torch import Tensor
@@ -27,6 +28,7 @@ from audiodiff.errors import UserError, first_line
 from audiodiff.pipelines.inputs import mel_tensor
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
+from audiodiff.remote import beside, errors_of, fetch, is_remote, location
 from audiodiff.rendering.tables import Columns, check_name, is_manifest, read_table
 
 _EXTENSIONS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
@@ -41,12 +43,34 @@ class RenderInput:
         id: that its seed depends on.
         name: of the rendering, relative to the output folder, without suffix.
         options: of a table's row, in place of those of all clips.
+        local: the copy of a remote file that is read.
     """
 
     path: Path
     id: str
     name: PurePosixPath
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    local: Path | None = None
+
+    @property
+    def file(self) -> Path:
+        """The file that is read."""
+        return self.local or self.path
+
+    def fetched(self, folder: Path) -> "RenderInput":
+        """With copies of remote files in a local folder.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        if not is_remote(self.path):
+            return self
+        own = Path(tempfile.mkdtemp(dir=folder))
+        spec_file = self.path.with_suffix(".melspec.json")
+        with errors_of(self.path):
+            if self.is_mel and spec_file.is_file():
+                fetch(spec_file, own)
+        return replace(self, local=fetch(self.path, own))
 
     @property
     def is_mel(self) -> bool:
@@ -60,9 +84,9 @@ class RenderInput:
             UserError: a file cannot be read.
         """
         try:
-            with self.path.open("rb") as file:
+            with self.file.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256")
-            spec_file = mel_file.spec_path(self.path)
+            spec_file = mel_file.spec_path(self.file)
             if self.is_mel and spec_file.is_file():
                 digest.update(spec_file.read_bytes())
         except OSError as error:
@@ -74,8 +98,8 @@ class RenderInput:
     def frames(self, vocoder: Vocoder) -> int:
         """Approximate number of frames, for batches of similar length: from the header, else by decoding."""
         if self.is_mel:
-            return mel_file.mel_frames(self.path)
-        with io.AudioFile(self.path) as file:
+            return mel_file.mel_frames(self.file)
+        with io.AudioFile(self.file) as file:
             return round(file.seconds * vocoder.sample_rate / vocoder.spec.hop_length)
 
     def load(self, vocoder: Vocoder, mel_spec: MelSpec | None = None, approximate: bool = False) -> tuple[Tensor, int]:
@@ -90,10 +114,10 @@ class RenderInput:
             UserError: the file cannot be read, is a mel of a spec that cannot be converted, or far above full scale.
         """
         if not self.is_mel:
-            recording = io.read(self.path, vocoder.sample_rate)
+            recording = io.read(self.file, vocoder.sample_rate)
             mel = mel_tensor(vocoder.mel(recording), vocoder.spec, str(self.path))
             return mel, recording.samples.shape[-1]
-        mel, spec = mel_file.load_mel(self.path, mel_spec)
+        mel, spec = mel_file.load_mel(self.file, mel_spec)
         if spec != vocoder.spec:
             mel = self._convert(mel_tensor(mel, spec, str(self.path)), spec, vocoder.spec, approximate)
         return mel_tensor(mel, vocoder.spec, str(self.path)), mel.shape[-1] * vocoder.spec.hop_length
@@ -119,9 +143,9 @@ def find_inputs(
         report: called with the error of every input that is skipped.
     """
     sources: dict[tuple[Path, PurePosixPath], RenderInput] = {}
-    for path in map(Path, inputs):
+    for path in map(location, inputs):
         try:
-            for source in _expand(path, Path(out), report):
+            for source in _expand(path, location(out), report):
                 _add(source, sources, report)
         except UserError as error:
             report(error)
@@ -139,7 +163,7 @@ def _add(source: RenderInput, sources: dict[tuple[Path, PurePosixPath], RenderIn
 
 def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:
     if path.is_dir():
-        yield from _below(path, out, report)
+        yield from _below_remote(path) if is_remote(path) else _below(path, out, report)
     elif not path.exists():
         raise UserError(path, "no such file or folder", "check the path")
     elif path.suffix.lower() in (".csv", ".tsv", ".jsonl") and not is_manifest(path):
@@ -162,9 +186,18 @@ def _rows(path: Path) -> Iterator[RenderInput]:
     for row in read_table(path, Columns(SynthesisOptions, "input", "name", line="input", required="input")):
         if "input" not in row.words:
             raise UserError(row.place, "has no input", "write the path of a recording or a mel")
-        source = path.parent / row.words["input"]
+        source = beside(path, row.words["input"])
         name = check_name(row.words.get("name", ""), row.place) or source.stem
         yield RenderInput(source, name, PurePosixPath(name), row.options)
+
+
+def _below_remote(folder: Path) -> Iterator[RenderInput]:
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _EXTENSIONS)
+    if not found:
+        raise UserError(folder, "contains no recording and no mel", f"give a folder with {' '.join(_EXTENSIONS)}")
+    for path in found:
+        name = PurePosixPath(str(path.relative_to(folder))).with_suffix("")
+        yield RenderInput(path, str(name), name)
 
 
 def _below(folder: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:

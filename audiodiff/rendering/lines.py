@@ -14,6 +14,7 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.seeds import clip_seeds
+from audiodiff.remote import is_path
 from audiodiff.rendering.tables import (
     Columns,
     TableRow,
@@ -62,7 +63,7 @@ class TextLine:
             own |= {"speaker": None, "reference": None}
         own |= self.options
         try:
-            if isinstance(path := own.get("reference"), Path):
+            if is_path(path := own.get("reference")):
                 own["reference"] = load_audio(path)
             return replace(options, **own)
         except UserError as error:

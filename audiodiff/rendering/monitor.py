@@ -15,8 +15,10 @@ from typing import Literal, Protocol, Self
 from tqdm import tqdm
 
 from audiodiff.errors import UserError
+from audiodiff.remote import errors_of, is_remote
 
 LOG = "render.log.jsonl"
+_REMOTE_SECONDS = 30.0
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
@@ -91,6 +93,8 @@ class Monitor:
         self.title, self.clips, self.report, self.quiet, self.log = title, clips, report, quiet, log
         self.outcome = Outcome()
         self._audio, self._started, self._logged = 0.0, time.monotonic(), False
+        self._lines: list[str] = []  # that are not written yet
+        self._written = self._started
 
     def __enter__(self) -> Self:
         """Show the progress bar."""
@@ -105,7 +109,7 @@ class Monitor:
         if self._logged:
             counts = {"written": self.outcome.written, "failed": self.outcome.failed, "skipped": self.outcome.skipped}
             seconds = round(time.monotonic() - self._started, 3)
-            self._append({"event": "stopped" if kind else "ended", **counts, "elapsed": seconds})
+            self._append({"event": "stopped" if kind else "ended", **counts, "elapsed": seconds}, last=True)
 
     def add(self, result: ClipResult) -> None:
         """Count a result, log it, and report its error."""
@@ -138,21 +142,23 @@ class Monitor:
         detail = {"error": str(result.error)} if result.error else {"seconds": round(result.seconds, 6)}
         self._append({"event": result.status, "file": result.file, **detail})
 
-    def _append(self, entry: dict) -> None:
-        """Append a line; behind what a killed run left of one, on the next."""
-        assert self.log is not None
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}) + "\n"
-        try:
-            with self.log.open("ab") as file:
-                if not self._whole():
-                    line = "\n" + line
-                file.write(line.encode())
-        except OSError as error:
-            raise UserError(self.log, f"cannot be written ({error.strerror})", "free some space") from error
+    def _append(self, entry: dict, last: bool = False) -> None:
+        """Append a line; to a remote log, which is then written again as a whole, with others."""
+        self._lines.append(json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}) + "\n")
+        if is_remote(self.log) and not last and time.monotonic() - self._written < _REMOTE_SECONDS:
+            return
+        self._written = time.monotonic()
+        with errors_of(self.log):
+            before = "" if self._whole() else "\n"  # behind what a killed run left of a line
+            with self.log.open("ab") as file:  # type: ignore[union-attr]
+                file.write((before + "".join(self._lines)).encode())
+        self._lines.clear()
 
     def _whole(self) -> bool:
-        """Whether the log ends with a whole line."""
-        assert self.log is not None
-        with self.log.open("rb") as file:
-            size = file.seek(0, 2)
-            return not size or (file.seek(size - 1), file.read(1))[1] == b"\n"
+        """Whether the log is missing, or ends with a whole line."""
+        try:
+            with self.log.open("rb") as file:  # type: ignore[union-attr]
+                size = file.seek(0, 2)
+                return not size or (file.seek(size - 1), file.read(1))[1] == b"\n"
+        except FileNotFoundError:
+            return True

@@ -14,6 +14,7 @@ from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import GenerationConfig, configure
 from audiodiff.pipelines.seeds import clip_seeds
+from audiodiff.remote import is_path
 from audiodiff.rendering.tables import Columns, check_name, check_unique, is_manifest, load_audio, read_table
 
 
@@ -45,7 +46,7 @@ class PromptRow:
             UserError: an option of the row is out of range, or its audio cannot be read.
         """
         try:
-            options = {name: load_audio(v) if isinstance(v, Path) else v for name, v in self.options.items()}
+            options = {name: load_audio(v) if is_path(v) else v for name, v in self.options.items()}
             if self.name and "seed" not in options:
                 options["seed"] = clip_seeds(config.seed, [self.name])[0]
             merged = configure(config, options)

@@ -15,6 +15,7 @@ from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.options import GenerationConfig, SpeechOptions, SynthesisOptions
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
 from audiodiff.pipelines.vocoder import Vocoder
+from audiodiff.remote import location
 from audiodiff.rendering.executors import EXECUTORS
 from audiodiff.rendering.generation import ClipRenderer
 from audiodiff.rendering.inputs import RenderInput, find_inputs
@@ -47,8 +48,8 @@ class Request:
         device, precision, compile: as of the pipelines.
     """
 
-    inputs: Sequence[Path]
-    out: Path
+    inputs: Sequence[Path | str]
+    out: Path | str
     options: RenderOptions
     files: FileOptions
     execution: ExecutionOptions = ExecutionOptions()  # noqa: RUF009, frozen
@@ -61,16 +62,27 @@ class Request:
     precision: str = "float32"
     compile: bool = False
 
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return location(self.out)
+
+    @property
+    def sources(self) -> list[Path]:
+        """The inputs.
+
+        Raises:
+            UserError: there are none.
+        """
+        if not self.inputs:
+            raise UserError("inputs", "none given", "name files or folders to render")
+        return [location(name) for name in self.inputs]
+
     def refuse(self, model: str, *names: str) -> None:
         """Raise a UserError if one of these is set, which a model of this type has no use for."""
         for name in names:
             if getattr(self, name):
                 raise UserError(f"{name} {getattr(self, name)}", f"{model} has no such option", "leave it out")
-
-    def check_inputs(self) -> None:
-        """Raise a UserError if there are none."""
-        if not self.inputs:
-            raise UserError("inputs", "none given", "name files or folders to render")
 
 
 class RendererType(NamedTuple):
@@ -125,8 +137,7 @@ class _Load:
 
 
 def _mel_rows(request: Request, report: Callable[[UserError], None]) -> Sequence[RenderInput]:
-    request.check_inputs()
-    rows = find_inputs(request.inputs, request.out, report)
+    rows = find_inputs(request.sources, request.folder, report)
     return name_rows(
         rows,
         request.files.name,
@@ -143,13 +154,12 @@ def _mel_renderer(model: Path, request: Request) -> MelRenderer:
     vocoder = Vocoder.from_pretrained(
         model, request.device, request.precision, _backend(model), compile=request.compile
     )
-    return MelRenderer(vocoder, request.out, options, request.files, spec, request.convert_mel)
+    return MelRenderer(vocoder, request.folder, options, request.files, spec, request.convert_mel)
 
 
 def _text_rows(request: Request, _: Callable[[UserError], None]) -> Sequence[TextLine]:
-    request.check_inputs()
     return name_rows(
-        read_lines(request.inputs),
+        read_lines(request.sources),
         request.files.name,
         lambda row: {"name": row.name, **_given(request.options, SpeechOptions), **row.options},
         lambda row, name: replace(row, file_name=name),
@@ -164,7 +174,7 @@ def _speech_renderer(model: Path, request: Request) -> SpeechRenderer:
         model, request.device, request.precision, _backend(model), vocoder=request.vocoder, lexicon=request.lexicon
     )
     digest = None if request.lexicon is None else hashlib.sha256(request.lexicon.read_bytes()).hexdigest()
-    return SpeechRenderer(synthesizer, request.out, options, request.files, digest)
+    return SpeechRenderer(synthesizer, request.folder, options, request.files, digest)
 
 
 def _prompt_rows(request: Request, _: Callable[[UserError], None]) -> Sequence[PromptRow]:
@@ -172,7 +182,7 @@ def _prompt_rows(request: Request, _: Callable[[UserError], None]) -> Sequence[P
     if count < 1:
         raise UserError(f"count {count}", "must be at least 1", "give 1 or more")
     return name_rows(
-        read_prompts(request.inputs, count),
+        read_prompts(map(location, request.inputs), count),
         request.files.name,
         lambda row: {"name": row.file, "clip": row.clip, **row.options},
         lambda row, name: replace(row, file=name),
@@ -184,7 +194,7 @@ def _clip_renderer(model: Path, request: Request) -> ClipRenderer:
     request.refuse("an audio generator", "vocoder", "lexicon", "mel_spec", "convert_mel", "compile")
     config = request.options.of(GenerationConfig, "an audio generator")
     generator = AudioGenerator.from_pretrained(model, request.device, request.precision)
-    return ClipRenderer(generator, request.out, config, request.files)
+    return ClipRenderer(generator, request.folder, config, request.files)
 
 
 def _given(options: RenderOptions, config: type) -> dict[str, Any]:

@@ -5,6 +5,7 @@ an error. A batch that does not fit into memory is rendered clip by clip, with a
 """
 
 import errno
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from audiodiff.pipelines.memory import DoesNotFit
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.vocoder import Vocoder
+from audiodiff.remote import location
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.inputs import RenderInput
 from audiodiff.rendering.jobs import Job, JobWriter
@@ -74,7 +76,7 @@ def render(
         UserError: the folder or a file in it cannot be written, another process writes to it, a file exists that was
             rendered with other settings, or the sampler is unknown or needs more steps.
     """
-    renderer = MelRenderer(vocoder, Path(out), options, files, mel_spec, convert_mel)
+    renderer = MelRenderer(vocoder, location(out), options, files, mel_spec, convert_mel)
     return render_all(renderer, inputs, report, quiet=quiet)
 
 
@@ -113,13 +115,15 @@ class MelRenderer(Renderer[RenderInput]):
 
     def render(self, rows: Sequence[RenderInput], writer: JobWriter) -> None:
         """Render a shard, in batches of similar length."""
-        _Shard(self, writer)(rows)
+        with tempfile.TemporaryDirectory() as scratch:
+            _Shard(self, writer, Path(scratch))(rows)
 
 
 class _Shard:
-    """A shard at work."""
+    """A shard at work, with a folder for copies of remote inputs."""
 
-    def __init__(self, renderer: MelRenderer, writer: JobWriter):
+    def __init__(self, renderer: MelRenderer, writer: JobWriter, scratch: Path):
+        self.scratch = scratch
         self.writer, self.vocoder, self.options_of = writer, renderer.vocoder, renderer.options_of
         self.mel_spec, self.convert_mel = renderer.mel_spec, renderer.convert_mel
 
@@ -140,7 +144,8 @@ class _Shard:
         except sidecar.SettingsMismatch:
             raise
         except UserError as error:
-            self.writer.fail(error)
+            copied = error.subject.startswith(str(self.scratch))
+            self.writer.fail(UserError(source.path, error.problem, error.fix) if copied else error)
         except Exception as error:  # readers may raise anything at a damaged or malicious file
             self.writer.fail(UserError(source.path, f"cannot be read ({first_line(error)})"))
         return None
@@ -150,6 +155,7 @@ class _Shard:
         if path.resolve() == source.path.resolve():
             raise UserError(source.path, "would be overwritten by its own rendering", "choose another --out")
         sidecar.check_name(path)
+        source = source.fetched(self.scratch)
         options = self.options_of(source)
         values = options.record()
         del values["setting"]  # other names of the same values make the same file

@@ -15,6 +15,7 @@ from typing import Any
 from audiodiff import __version__
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
+from audiodiff.remote import is_remote
 
 VERSION = 2
 # Entry names of version 1, and today's.
@@ -38,6 +39,8 @@ def create_folder(out: Path) -> None:
     Raises:
         UserError: it cannot be created.
     """
+    if is_remote(out):
+        return  # stores have no folders
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -50,7 +53,7 @@ def check_writable(out: Path) -> None:
     Raises:
         UserError: it is read-only.
     """
-    if not os.access(out, os.W_OK):
+    if not is_remote(out) and not os.access(out, os.W_OK):
         raise UserError(out, "is read-only", "choose another --out, or allow writing to it")
 
 
@@ -65,6 +68,8 @@ def check_name(audio: Path) -> None:
     Raises:
         UserError: the name is too long.
     """
+    if is_remote(audio):
+        return
     try:
         sidecar_path(audio).lstat()
     except OSError as error:

@@ -16,6 +16,7 @@ from torch import Tensor
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import SpeechOptions
 from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
+from audiodiff.remote import location
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.jobs import Job, JobWriter
 from audiodiff.rendering.lines import TextLine
@@ -57,7 +58,7 @@ def render_speech(
         UserError: an option or speaker that the model does not take, of whichever line; the folder or a file in it
             cannot be written, another process writes to it, or a file exists that was spoken with other options.
     """
-    renderer = SpeechRenderer(synthesizer, Path(out), options, files, lexicon_hash)
+    renderer = SpeechRenderer(synthesizer, location(out), options, files, lexicon_hash)
     return render_all(renderer, lines, report, title="speaking", quiet=quiet)
 
 

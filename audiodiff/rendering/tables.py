@@ -19,6 +19,7 @@ from audiodiff.data.manifest import LABEL_SEPARATOR
 from audiodiff.errors import UserError, did_you_mean
 from audiodiff.files import is_safe_relative_path
 from audiodiff.options import Option, options_of
+from audiodiff.remote import beside, errors_of, is_remote, local_copy
 
 EXTENSIONS = (".txt", ".csv", ".tsv", ".jsonl")
 _NUMBERS = {"number": float, "integer": int}
@@ -143,6 +144,9 @@ def check_unique(places: Iterable[tuple[str, str]]) -> None:
 
 def load_audio(path: Path) -> Audio:
     """An audio file of a row; rows have few of them, or one each: memory does not grow with the table."""
+    if is_remote(path):
+        with local_copy(path) as local:
+            return read(local, channels=2)
     return _load_audio(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
@@ -190,7 +194,8 @@ def _value(option: Option, name: str, cell: object, folder: Path, place: str) ->
     if option.kind in ("audio", "model"):
         if not isinstance(cell, str):
             raise UserError(f"{place}, {name} {cell!r:.60}", "expected a path", "write it in quotes")
-        return folder / cell if option.kind == "audio" or (folder / cell).exists() else cell
+        path = beside(folder / "table", cell)
+        return path if option.kind == "audio" or path.exists() else cell
     if option.kind == "flag" and isinstance(cell, str):
         if cell.lower() not in ("true", "false", "yes", "no", "1", "0"):
             raise UserError(f"{place}, {name} {cell!r:.60}", "expected true or false", "correct it, or empty the cell")
@@ -211,6 +216,9 @@ def _is_list(cell: object) -> bool:
 
 def _read(path: Path) -> str:
     try:
+        if is_remote(path):
+            with errors_of(path):
+                return path.read_bytes().decode("utf-8-sig")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(path, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error

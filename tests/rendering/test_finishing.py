@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from audiodiff.audio import io
 from audiodiff.audio.loudness import LoudnessMeter, lufs
+from audiodiff.audio.watermark import embed
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.rendering.finishing import finish, normalize_loudness, resample_pieces
@@ -80,6 +81,13 @@ def test_nothing_requested_is_nothing_done():
     pieces = [tone(0.1, 0.5)]
     assert finish(pieces, RATE, FileOptions()) == (pieces, RATE)
     assert finish(pieces, RATE, FileOptions(sample_rate=RATE)) == (pieces, RATE)
+
+
+def test_the_watermark_is_that_of_the_file(recording):
+    pieces = cut(recording(2 * RATE, seed=1).samples[None], 100, 9000)
+    marked, rate = finish(pieces, RATE, FileOptions(watermark=True, sample_rate=22050))
+    whole, _ = finish(pieces, RATE, FileOptions(sample_rate=22050))
+    torch.testing.assert_close(torch.cat(list(marked), -1), embed(torch.cat(list(whole), -1), rate), rtol=0, atol=1e-6)
 
 
 def test_files_are_as_requested_and_other_requests_are_refused(vocoder, recording, tmp_path):
