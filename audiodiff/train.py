@@ -48,8 +48,9 @@ COMPATIBILITY_FIELDS = (
     "symbols",
     "prior_mean",
 )
-# Arguments that a run measures on its data, unless it starts from weights that expect those of earlier data.
-MEASURED = ("spectrum", "normalization")
+# Arguments that a run takes from the model that it starts from, where its configuration has none: what is measured on
+# data, since the weights expect those of earlier data, and the default guidance.
+INHERITED = ("spectrum", "normalization", "guidance")
 
 
 def main() -> None:
@@ -244,7 +245,7 @@ def adapted(cfg: DictConfig, adaptation: "Adaptation", description: dict) -> "tu
 
 
 def start(model: "DiffusionModel", name: str) -> dict:
-    """Initialize a model with the weights of a checkpoint, and its time grids if the process is the same.
+    """Initialize a model with weights and guidance of a checkpoint, and its time grids if the process is the same.
 
     Returns:
         The training record of that checkpoint, with its hash.
@@ -272,7 +273,7 @@ def start(model: "DiffusionModel", name: str) -> dict:
     except (RuntimeError, LookupError) as error:
         problem = f"does not fit this configuration ({' '.join(str(error).split())[:200]})"
         raise UserError(name, problem, f"configure the network that `audiodiff info {name}` shows") from error
-    for part in MEASURED:
+    for part in INHERITED:
         if part in model.ARGUMENTS and getattr(model, part) is None:
             setattr(model, part, found.arguments.get(part))
     parts = [part for part in COMPATIBILITY_FIELDS if part in model.ARGUMENTS]

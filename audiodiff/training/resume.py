@@ -2,8 +2,8 @@
 
 The meaning of weights depends on the model around them, on the task and on the data. Every checkpoint of a run records
 all of them, and resuming is refused where they have changed; how long a run or a stage of it takes may change. What a
-run measures, or takes over from the model that it starts from, is
-restored: the average spectrum, the normalization of mels, and the time grids.
+run measures, or takes over from the model that it starts from, is restored: the average spectrum, the normalization of
+mels, the time grids, and the default guidance, unless the configuration states another.
 """
 
 import json
@@ -95,6 +95,8 @@ def restore(run: dict[str, Any], module: "TrainingModule", folder: Path) -> None
     for name in _RESTORED & set(run["model"]) & set(model.ARGUMENTS):
         value = build(run["model"][name])
         setattr(model, name, tuple(value) if isinstance(value, list) else value)
+    if "guidance" in model.ARGUMENTS and model.guidance is None:
+        model.guidance = build(run["model"].get("guidance"))
 
 
 def _start(module: "TrainingModule", folder: Path) -> str:

@@ -12,6 +12,7 @@ from audiodiff import config, train
 from audiodiff.audio.io import Audio, read, write
 from audiodiff.conditioners.prompt import Prompt
 from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint
 from audiodiff.pipelines.audio_generator import AudioGenerator
@@ -164,3 +165,13 @@ def test_pitch_answers_the_prompt(tones, tmp_path):
         "synonym": pitches("a very deep bass tone") < BORDER,
     }.items():
         assert found.double().mean() >= 0.75, name
+
+
+def test_a_run_keeps_the_default_guidance_of_the_model_that_it_starts_from(tones, tmp_path):
+    setting = GuidanceSetting(3.0, highest=2.0)
+    base = AudioGenerator.from_pretrained(run(tones, tmp_path / "base", 1)).model
+    base.with_arguments(guidance=setting).save_pretrained(tmp_path / "guided", {})
+    start = f"init_from={tmp_path / 'guided'}"
+    for steps, words in ((1, (start,)), (2, (start, "resume=last"))):
+        model = run(tones, tmp_path / "own", steps, *words)
+        assert AudioGenerator.from_pretrained(model).model.guidance == setting
