@@ -26,6 +26,7 @@ VERBS = (
     "report",
     "listen",
     "search",
+    "explain",
     "fit-grid",
     "setting",
     "guidance",

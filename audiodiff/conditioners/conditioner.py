@@ -131,9 +131,13 @@ class Conditioner(nn.Module, ABC):
         dropped = unconditional.reshape(-1, *(1,) * len(entries)) | (random.uniform(len(values), *entries) < rate)
         return values.masked_fill(dropped.to(values.device), self.null)
 
+    def nulled(self, values: Any) -> Any:
+        """Null values in place of the raw values of a batch."""
+        return self.drop(values, torch.ones(len(values), dtype=torch.bool), 0.0, _NOTHING)
+
     def unrequested(self, values: Any) -> Any:
         """Raw values of a batch with null in place of what users may request: what guidance steers away from."""
-        return self.drop(values, torch.ones(len(values), dtype=torch.bool), 0.0, _NOTHING)
+        return self.nulled(values)
 
     @abstractmethod
     def forward(self, batch: Mapping[str, Any]) -> Condition:

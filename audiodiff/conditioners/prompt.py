@@ -18,6 +18,7 @@ captions by it.
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -238,6 +239,17 @@ class Prompt(Conditioner):
             token_mask=mask,
             global_embedding=self.sentence(means),
         )
+
+    def token_texts(self, text: str) -> list[str]:
+        """What the tokens of a normalized text stand for, as many as are read word by word; raises as `table`."""
+        found: list[str] = []
+        for part in split_placeholders(text):
+            if part in self.vectors:
+                found += [part] * len(self.vectors[part])
+                continue
+            _, ends = self.table.encode(part)
+            found += [part[start:end].strip() for start, end in pairwise([0, *ends])]
+        return found[: self.max_tokens]
 
     def _read(self, text: str) -> tuple[Tensor, Tensor]:
         """The vectors (N, 256) of a text with placeholders, and the direction of their mean over all tokens."""

@@ -37,12 +37,21 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`(B, C, F)` to the same; frames beyond a clip's end are never attended to."""
+        query, key, value, allowed = self._parts(x, mask)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return x + self.project(rearrange(attended, "b heads f c -> b (heads c) f"))
+
+    def weights(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What `forward` attends with: (B, heads, F, F), a row for each frame; rows sum to 1."""
+        query, key, _, allowed = self._parts(x, mask)
+        return _weights(query, key, allowed)
+
+    def _parts(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Queries, keys and values (B, heads, F, c), and which keys are allowed."""
         query, key, value = rearrange(
             self.qkv(self.norm(x)), "b (three heads c) f -> three b heads f c", three=3, heads=self.heads
         )
-        allowed = None if mask is None else mask[:, None].to(torch.bool)
-        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        return x + self.project(rearrange(attended, "b heads f c -> b (heads c) f"))
+        return query, key, value, None if mask is None else mask[:, None].to(torch.bool)
 
 
 class CrossAttention(nn.Module):
@@ -90,14 +99,34 @@ class CrossAttention(nn.Module):
         Returns:
             (B, C, F)
         """
+        query, key, value, allowed = self._parts(x, tokens, mask, projected)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return x + self.project(rearrange(attended, "b heads f c -> b (heads c) f"))
+
+    def weights(
+        self, x: Tensor, tokens: Tensor | None, mask: Tensor | None = None, projected: Tensor | None = None
+    ) -> Tensor:
+        """What `forward` attends with: (B, heads, F, N + 1), the token of zeros last; rows sum to 1."""
+        query, key, _, allowed = self._parts(x, tokens, mask, projected)
+        return _weights(query, key, allowed)
+
+    def _parts(
+        self, x: Tensor, tokens: Tensor | None, mask: Tensor | None, projected: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Queries (B, heads, F, c), keys and values (B, heads, N + 1, c), and which keys are allowed."""
         if projected is None:
             assert tokens is not None  # one of both is given
             projected = self.project_tokens(tokens, mask)
-        mask = None if mask is None else nn.functional.pad(mask, (0, 1), value=True)[:, None, None]
+        allowed = None if mask is None else nn.functional.pad(mask, (0, 1), value=True)[:, None, None]
         query = rearrange(self.query(self.norm(x)), "b (heads c) f -> b heads f c", heads=self.heads)
         key, value = rearrange(projected, "b n (two heads c) -> two b heads n c", two=2, heads=self.heads)
-        attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return x + self.project(rearrange(attended, "b heads f c -> b (heads c) f"))
+        return query, key, value, allowed
+
+
+def _weights(query: Tensor, key: Tensor, allowed: Tensor | None) -> Tensor:
+    """softmax(query key^T / sqrt(c)) over allowed keys."""
+    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    return (scores if allowed is None else scores.masked_fill(~allowed, -torch.inf)).softmax(-1)
 
 
 def check_heads(channels: int, heads: int) -> int:

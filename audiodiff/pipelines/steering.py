@@ -146,7 +146,12 @@ class Steering:
             raise UserError(subject, "is a prompt of several parts", "write it without | : and @")
         return {"prompt": text}
 
-    def _embed(self, conditions: Mapping[str, Any]) -> Condition:
+    def raw_conditions(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
+        """The batch of raw values that conditions are embedded from, and the times of the frames.
+
+        Raises:
+            UserError: the model does not have or take one of them.
+        """
         length = min(self.frames, self.window) * self.model.stride / self.model.sample_rate
         # Without a length the model decides: a short sound is followed by silence.
         implied: dict[str, Any] = {"seconds": length} if self.fixes_length else {}
@@ -155,7 +160,10 @@ class Steering:
         if self._distilled:
             implied["guidance_scale"] = guidance_of(self.config, self.model).scale
         batch = self.model.parse_conditions(conditions, self.clips, implied)
-        batch["times"] = self.model.times(self.frames, self.start)
+        return batch | {"times": self.model.times(self.frames, self.start)}
+
+    def _embed(self, conditions: Mapping[str, Any]) -> Condition:
+        batch = self.raw_conditions(conditions)
         with self.context:
             return self.model.embed_condition(batch)
 
