@@ -1,4 +1,4 @@
-"""What a degraded recording tells of each sample of the original: an interval, and a first guess.
+"""What is known of each sample of the original from a degraded recording: an interval, and a first guess.
 
 - A sample that was recorded as it is: its interval is that one value.
 - A sample that was clipped at a level: everything from the level on, [level, inf), or (-inf, -level].

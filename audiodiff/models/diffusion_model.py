@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from audiodiff.audio.mel import MelSpec
 from audiodiff.conditioners.conditioner import Conditioner, RandomRows, as_list
 from audiodiff.conditioners.registry import requested
 from audiodiff.diffusion.denoiser import Denoiser
@@ -170,6 +171,13 @@ class DiffusionModel(PretrainedModel):
         if stored and start > stored.times[1]:
             return stored.build(start)
         return presets.build(sampler or self.sampler, steps)
+
+    def _check_hop(self, mel_spec: MelSpec) -> None:
+        """Raise a UserError unless the network takes frames as often as a mel spec has them."""
+        hop = self.network.condition_hop
+        if hop != mel_spec.hop_length:
+            problem = f"expects mel frames every {hop} samples, the mel spec has {mel_spec.hop_length}"
+            raise UserError("network", problem, f"set network.condition_hop={mel_spec.hop_length}")
 
     def _check_outputs(self) -> None:
         outputs = self.objective.outputs

@@ -78,10 +78,8 @@ class ResidualModel(DiffusionModel):
         self.analysis = MelSpectrogram(mel_spec)
 
     def _check_mels(self) -> None:
-        spec, hop = self.mel_spec, self.network.condition_hop
-        if hop != spec.hop_length:
-            problem = f"expects mel frames every {hop} samples, the mel spec has {spec.hop_length}"
-            raise UserError("network", problem, f"set network.condition_hop={spec.hop_length}")
+        spec = self.mel_spec
+        self._check_hop(spec)
         if self.envelope.bands != spec.n_mels:
             problem = f"expects {self.envelope.bands} mel bands, the mel spec has {spec.n_mels}"
             raise UserError("envelope network", problem, f"set its bands={spec.n_mels}")

@@ -119,17 +119,9 @@ class VocoderModel(DiffusionModel):
         super().__init__(denoiser, settings[0].sampler, grids, validated, conditioners, built_in, distillation)
         self.bridge, self.input_consistency = bridge, input_consistency
         self.mel_spec, self.prior = mel_spec, prior
-        self._check_network()
+        self._check_hop(mel_spec)
         self._check_mels()
         self.analysis = MelSpectrogram(mel_spec)
-
-    def _check_network(self) -> None:
-        network, mel_spec = self.network, self.mel_spec
-        if network.condition_hop != mel_spec.hop_length:
-            problem = (
-                f"expects mel frames every {network.condition_hop} samples, the mel spec has {mel_spec.hop_length}"
-            )
-            raise UserError("network", problem, f"set network.condition_hop={mel_spec.hop_length}")
 
     def _check_mels(self) -> None:
         if not 0 <= self.input_consistency <= MAX_ITERATIONS:

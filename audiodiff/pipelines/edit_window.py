@@ -106,7 +106,7 @@ class EditWindow:
 
     @cached_property
     def is_pause(self) -> bool:
-        """Whether the window holds no sound that tells the level of what is generated from noise."""
+        """Whether the window holds no sound that determines the level of what is generated from noise."""
         if not self._heard.any():
             return True
         return not self.config.starts_from_content and self.band is None and not self._is_audible(self._heard)

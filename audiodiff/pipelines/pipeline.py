@@ -150,7 +150,7 @@ class Pipeline:
 
 
 def _effect(one: AppliedAdapter) -> tuple:
-    """What tells applied adapters apart: every request loads them anew; those that were never stored are themselves."""
+    """What distinguishes applied adapters: every request loads them anew; those that were never stored are themselves."""
     return one.adapter.digest or id(one.adapter), one.scale, one.interval
 
 

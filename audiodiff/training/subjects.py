@@ -38,7 +38,7 @@ _HELD_OUT_OF = 2**32
 
 
 def subject_of(clip: Clip) -> str:
-    """The subject of a clip; "" if nothing tells it."""
+    """The subject of a clip; "" if it is unknown."""
     nouns = Caption(clip.caption, clip.caption_parts).of_role("noun")
     what = clip.label or " ".join(nouns) or clip.caption
     return f"{clip.speaker}: {what}" if what else ""

@@ -5,7 +5,7 @@ core S (r, r) that is predicted from the embedding e of a subject:
 
     Delta W = B S(e) A,    S_l(e) = H silu(g_l * h(e) + b_l),
 
-with a trunk h, and one head H for all layers, which tells them apart by a gain g_l and a shift b_l of each. So the
+with a trunk h, and one head H for all layers, which distinguishes them by a gain g_l and a shift b_l of each. So the
 network grows with r (out + in K) and not with the product of that and its width, and what it predicts of one subject
 is r^2 numbers a layer (a core between two fixed factors is that of LoRA-XS, Balazy et al. 2024, arXiv 2405.17604;
 prediction of adapters from one reference is that of HyperDreamBooth, Ruiz et al. 2023, arXiv 2307.06949). With
