@@ -150,7 +150,7 @@ class Pipeline:
 
 
 def _effect(one: AppliedAdapter) -> tuple:
-    """What distinguishes applied adapters: every request loads them anew; those that were never stored are themselves."""
+    """What distinguishes applied adapters, which every request loads anew; those that were not stored have no hash."""
     return one.adapter.digest or id(one.adapter), one.scale, one.interval
 
 

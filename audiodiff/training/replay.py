@@ -2,7 +2,7 @@
 
 `base:0.3` are clips that the base model generates, once for each base and list of prompts, kept beside the data; their
 class is the prior of DreamBooth (Ruiz et al. 2022, arXiv 2208.12242). `FOLDER:0.3` are recordings, such as those that
-the base was trained on. Of every four generated clips one is held out: the loss on those measures what the model forgets.
+the base was trained on. Of every four generated clips one is held out: the loss on those is what the model forgets.
 """
 
 import hashlib
