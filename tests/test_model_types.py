@@ -16,7 +16,7 @@ TABLES = [
     ("audiodiff.evaluation.compression", "COMPARISONS"),
     ("audiodiff.fine_tuning", "RECIPES"),
     ("audiodiff.training.examples", "EXAMPLES"),
-    ("audiodiff.demo.serve", "PAGES"),
+    ("audiodiff.demo.tasks", "TASKS"),
 ]
 
 

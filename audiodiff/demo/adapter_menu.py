@@ -76,6 +76,19 @@ class AdapterMenu:
                 raise UserError(found["speaker"], problem, "raise the scale, or choose another speaker")
         return found | {"adapters": tuple(one for one in chosen if one.scale != 0)}
 
+    def restore(self, records: Any) -> dict[str, float]:
+        """The scales of settings, which name adapters by their hashes; of adapters that they do not name, 0.
+
+        Raises:
+            UserError: a scale that is out of range.
+        """
+        listed = [one for one in records if isinstance(one, Mapping)] if isinstance(records, list | tuple) else []
+        scales = {str(one.get("hash")): one.get("scale", 0.0) for one in listed}
+        found = {name: scales.get(one.adapter.digest, 0.0) for name, one in self.adapters.items()}
+        return {
+            name: self._option(name).check(self.titles[name], scale, optional=False) for name, scale in found.items()
+        }
+
     def _option(self, name: str) -> Option:
         one = self.adapters[name]
         adds = [f"the word {word}" for word in one.adapter.words]

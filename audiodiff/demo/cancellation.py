@@ -25,26 +25,26 @@ def run_with_progress(
     work: Callable[[Callable[[Progress], None]], T],
     bar: gr.Progress,
     lock: Lock,
-    update: Callable[[Progress], Any] = lambda _: gr.skip(),
+    preview: Callable[[Progress], Any] = lambda _: None,
 ) -> Generator[Any, None, T]:
-    """Run `work` in a thread, yield an update of the page after each of its steps, and return its result.
+    """Run `work` in a thread, yield after each of its steps, and return its result.
 
     Args:
         work: takes a progress callback.
         bar: shows the progress on the page.
         lock: of the model; a canceled request holds it until its last step has ended.
-        update: what to yield after a step; by default nothing changes.
+        preview: makes what is yielded after a step, in the thread of `work`; None: nothing to show.
 
     Raises:
         Exception: what `work` raises.
     """
-    reports: SimpleQueue[Progress | None] = SimpleQueue()
+    reports: SimpleQueue[tuple[Progress, Any] | None] = SimpleQueue()
     stopped = Event()
 
     def callback(progress: Progress) -> None:
         if stopped.is_set():
             raise Stopped
-        reports.put(progress)
+        reports.put((progress, preview(progress)))
 
     def run() -> T:
         try:
@@ -58,9 +58,10 @@ def run_with_progress(
     pool = ThreadPoolExecutor(1)
     try:
         result = pool.submit(run)
-        while (progress := reports.get()) is not None:
+        while (report := reports.get()) is not None:
+            progress, shown = report
             bar((progress.done, progress.total), desc="sampling", unit="steps")
-            yield update(progress)
+            yield shown
         return result.result()
     finally:
         stopped.set()

@@ -51,8 +51,14 @@ def defaults(config: type) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(config) if field.name not in FOLDERS}
 
 
-def control(option: Option, value: Any) -> Component:
-    """The control of an option with a value to begin with; any value reaches the endpoint, which checks it."""
+def control(option: Option, value: Any, optional: bool = False) -> Component:
+    """The control of an option with a value to begin with; any value reaches the endpoint, which checks it.
+
+    Args:
+        option: declares it.
+        value: to begin with.
+        optional: a number may be left empty.
+    """
     texts = {"label": option.label, "info": option.help}
     if option.kind == "audio":
         component = gr.Audio(type="filepath", label=f"{option.label} (WAV, FLAC, OGG or MP3)")
@@ -65,16 +71,42 @@ def control(option: Option, value: Any) -> Component:
             component = gr.Dropdown(list(option.choices), value=value, **texts)
         else:
             component = gr.Textbox(value, **texts)
-    elif value is None:  # Gradio shows an empty number as 0
-        component = gr.Textbox(None, placeholder=option.default_help, **texts)
+    elif value is None or optional:  # Gradio shows an empty number as 0
+        component = gr.Textbox(_shown(value), placeholder=option.default_help, **texts)
     elif option.maximum is None:
-        component = gr.Number(value, **texts)
+        component = gr.Number(value, precision=0 if option.kind == "integer" else None, **texts)
     else:
         least = option.minimum if option.minimum is not None else STEPS[option.kind]
         component = gr.Slider(least, option.maximum, value, step=STEPS[option.kind], **texts)
     if option.kind not in ("audio", "flag"):
         component.preprocess = lambda payload: payload
     return component
+
+
+def update(option: Option | None, component: Component, value: Any) -> dict[str, Any]:
+    """An update of a control for the same option of another model; None: that model has no such option.
+
+    Args:
+        option: of the other model.
+        component: the control.
+        value: to show.
+    """
+    if option is None:
+        kept = {} if isinstance(component, gr.Slider) else {"value": _EMPTY.get(type(component))}
+        return gr.update(visible=False, **kept)
+    if isinstance(component, gr.CheckboxGroup):
+        return gr.update(visible=True, choices=list(option.choices), value=list(value or ()))
+    if isinstance(component, gr.Dropdown):
+        return gr.update(visible=True, choices=list(option.choices), value=value)
+    return gr.update(visible=True, value=_shown(value) if isinstance(component, gr.Textbox) else value)
+
+
+_EMPTY: dict[type, Any] = {gr.CheckboxGroup: [], gr.Textbox: ""}  # None of others
+
+
+def _shown(value: Any) -> Any:
+    """A value in a field of text."""
+    return f"{value:g}" if isinstance(value, float) else value if value is None else str(value)
 
 
 def parse(options: Mapping[str, Option], defaults: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:

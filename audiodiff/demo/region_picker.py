@@ -12,6 +12,9 @@ import gradio as gr
 import torch
 
 from audiodiff.audio.io import Audio
+from audiodiff.demo.controls import MAX_SECONDS
+from audiodiff.demo.responses import show_errors
+from audiodiff.demo.uploads import read_upload
 
 COLUMNS = 600  # of an outline
 EMPTY: dict[str, Any] = {"seconds": 0, "channels": [], "regions": ""}
@@ -46,6 +49,14 @@ def outline(audio: Audio) -> dict[str, Any]:
     lows, highs = (torch.stack(values, 1) for values in zip(*ends, strict=True))
     channels = [[_rounded(low), _rounded(high)] for low, high in zip(lows, highs, strict=True)]
     return {"seconds": round(audio.seconds, 6), "channels": channels, "regions": ""}
+
+
+def show(path: str | None) -> tuple[dict[str, Any], str]:
+    """A new recording of the visitor: its waveform, and no region."""
+    if not path:
+        return EMPTY, ""
+    with show_errors():
+        return outline(read_upload(path, MAX_SECONDS, channels=2)), ""
 
 
 def _rounded(values: torch.Tensor) -> list[float]:

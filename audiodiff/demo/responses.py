@@ -1,4 +1,4 @@
-"""What endpoints of every page return: audio for a player, and one line for any error."""
+"""What all requests have: warnings, the time that they take, and one line for any error."""
 
 import os
 import time
@@ -8,21 +8,12 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import gradio as gr
-import numpy as np
 import torch
 
-from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
 
 T = TypeVar("T")
-Player = tuple[int, np.ndarray]
 HOUR = 3600  # seconds after which the files of a visit are deleted
-
-
-def player(audio: Audio) -> Player:
-    """Audio (T,) or (C, T) for `gr.Audio`, as 16-bit samples: Gradio would scale floats to full scale."""
-    samples = audio.samples.detach().cpu().clamp(-1, 1).numpy()
-    return audio.sample_rate, (samples * 32767).round().astype(np.int16).T
 
 
 def with_warnings(work: Callable[[], T]) -> tuple[T, list[str]]:
@@ -47,6 +38,8 @@ def show_errors() -> Iterator[None]:
     """Show any error as one line on the page; an upload is called by its file name, not by its path here."""
     try:
         yield
+    except gr.Error:
+        raise
     except UserError as error:
         subject = os.path.basename(error.subject) if os.path.isfile(error.subject) else error.subject
         raise gr.Error(str(UserError(subject, error.problem, error.fix)), print_exception=False) from error

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from audiodiff.audio.dc_blocker import DcBlocker
+from audiodiff.audio.io import Audio
 from audiodiff.diffusion.noise import batch_noise, step_noise
 from audiodiff.diffusion.samplers.sampler import DenoiserLike, NotFinite, Sampler
 from audiodiff.diffusion.windowed import Windowed
@@ -107,9 +108,9 @@ class ClipSampler:
         """
         channels, frames = start.shape[1:]
 
-        def report(step: int, nfe: int, *_: object) -> None:
+        def report(step: int, nfe: int, _: Tensor, x0: Tensor) -> None:
             if callback is not None:
-                callback(Progress(step + 1, nfe))
+                callback(Progress(step + 1, nfe, estimate=lambda: self._audio(x0[:1].float())))
 
         noise = step_noise(clip_seeds, channels, frames, 0, self.device)
         try:
@@ -133,3 +134,7 @@ class ClipSampler:
         offset = codec is not None and not codec.network.phases
         finish = DcBlocker(self.model.sample_rate) if offset else Tensor.cpu
         yield from (finish(chunk.float()) for chunk in self.model.restore_chunks(z, samples))
+
+    def _audio(self, z: Tensor) -> Audio:
+        """The audio (C, T) of the process's signal (1, Z, F) of one clip."""
+        return Audio(torch.cat(list(self.waveforms(z)), dim=-1)[0], self.model.sample_rate)

@@ -4,6 +4,7 @@ The window is brought to the model's channels and sample rate, its parts are sam
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -232,7 +233,9 @@ def scale_progress(callback: Callback, number: int, count: int) -> Callback:
     """A callback of one piece of work of several."""
     if callback is None:
         return None
-    return lambda progress: callback(Progress(number * progress.total + progress.done, count * progress.total))
+    return lambda progress: callback(
+        replace(progress, done=number * progress.total + progress.done, total=count * progress.total)
+    )
 
 
 def _ramp(samples: int) -> Tensor:

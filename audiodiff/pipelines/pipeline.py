@@ -1,14 +1,15 @@
 """Base class of inference pipelines."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
 import torch
 
+from audiodiff.audio.io import Audio
 from audiodiff.errors import UserError
 from audiodiff.models import checkpoint, onnx_export
 from audiodiff.models.adapted import AppliedAdapter, apply
@@ -24,11 +25,20 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of sampling: steps done, and in total; of speech also the log-mel (M, F) as the model estimates it."""
+    """Progress of sampling.
+
+    Attributes:
+        done: steps.
+        total: steps.
+        mel: of speech, the log-mel (M, F) as the model estimates it after this step.
+        estimate: computes the audio of the first clip as the model estimates it after this step, before what follows
+            sampling (levels, consistency, what is kept of a recording); to be called within the callback.
+    """
 
     done: int
     total: int
     mel: torch.Tensor | None = None
+    estimate: Callable[[], Audio] | None = field(default=None, compare=False, repr=False)
 
 
 class Pipeline:

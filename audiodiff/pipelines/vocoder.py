@@ -236,13 +236,17 @@ class Vocoder(Pipeline):
         where = (seeds, 1, longest * hop, 0, self.device)
         x1, noise = sampler.noise_scale(self.model.denoiser) * batch_noise(*where), step_noise(*where)
 
-        def report(step: int, nfe: int, *_: object) -> None:
+        def audio(estimate: Tensor) -> Audio:
+            restored = self._finish([estimate[0, 0, : lengths[0]].float()], mels[:1], consistency=0)
+            return Audio(restored[0], self.sample_rate)
+
+        def report(step: int, nfe: int, _: Tensor, x0: Tensor) -> None:
             if callback is not None:
-                callback(Progress(step + 1, nfe))
+                callback(Progress(step + 1, nfe, estimate=lambda: audio(x0)))
 
         if self._recorded is not None:
             white = self._recorded(name, sampler, x1, condition, noise)
-            report(steps - 1, steps)
+            report(steps - 1, steps, white, white)
         else:
             with self._context():
                 white = sampler(self.model.denoiser, x1, condition, noise, report)

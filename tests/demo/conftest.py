@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+import soundfile
 import torch
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -68,7 +69,7 @@ def uploads(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def url(uploads, runs):
-    """Address of the page, which finds its model itself."""
+    """Address of the page, which finds its vocoder itself."""
     with served(runs=runs) as address:
         yield address
 
@@ -135,6 +136,37 @@ def upload():
             return {"path": json.load(answer)[0], "meta": {"_type": "gradio.FileData"}}
 
     return post
+
+
+@pytest.fixture(scope="session")
+def tabs():
+    """`tabs(folder, ...)` -> the tabs of tasks by the names of their endpoints; arguments of `Catalog.find`."""
+    from audiodiff.demo.catalog import Catalog
+    from audiodiff.demo.model_store import ModelStore
+    from audiodiff.demo.page import task_tabs
+    from audiodiff.demo.tasks import KINDS
+
+    def build(folder=None, runs="none", **options):
+        catalog = Catalog.find(KINDS, folder, runs, **options)
+        given = None if folder is None else catalog.offers[0]
+        return {tab.endpoint: tab for tab in task_tabs(catalog, ModelStore(catalog), given)}
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def answer():
+    """`answer(tab, **options)` -> the samples (C, T) of each clip, and the settings, of a request; no watermark."""
+
+    def ask(tab, **options):
+        values, files, settings = tab.defaults | {"watermark": False} | options, None, None
+        for _, found, last in tab.run(*values.values(), lambda *_, **__: None):
+            if isinstance(found, list):  # the files exist until the next value is drawn
+                files = [torch.from_numpy(soundfile.read(file, always_2d=True)[0]).T.float() for file in found[:-1]]
+                settings = last
+        return files, settings
+
+    return ask
 
 
 @contextmanager

@@ -20,25 +20,6 @@ from audiodiff.errors import UserError
 from audiodiff.options import Option
 
 PATIENCE = 30
-# Of the drums' page, in order: a valid request as JSON.
-REQUEST = {
-    "labels": "[]",
-    "steps": "2",
-    "sampler": '"ddim"',
-    "seed": "0",
-    "guidance_scale": "1",
-    "guidance_rescale": "0",
-    "guidance_interval": "null",
-    "seconds": "0.5",
-    "loop": "false",
-    "continue_from": "null",
-    "init_audio": "null",
-    "init_noise_level": "0.5",
-    "peak_level": "0.9",
-    "prompt": '""',
-    "embedding_guidance": '"none"',
-    "embedding_weight": "null",
-}
 LABELS = {
     "guidance_scale": "Guidance scale",
     "guidance_rescale": "Guidance rescale",
@@ -66,32 +47,48 @@ def answer(url: str, endpoint: str, data: str) -> tuple[str, dict]:
     return name.removeprefix("event: "), json.loads(content.removeprefix("data: "))
 
 
-def request(**changes: str) -> str:
-    return f"[{', '.join((REQUEST | changes).values())}]"
+@pytest.fixture(scope="module")
+def request_json(tabs, runs):
+    """A request of the first model of a tab as JSON, with changes in JSON."""
+    pages = {"generate": tabs("drums"), "resynthesize": tabs(runs=runs)}
+
+    def write(endpoint: str, **changes: str) -> str:
+        defaults = pages[endpoint][endpoint].defaults
+        valid = {name: json.dumps(value) for name, value in defaults.items()} | {"steps": "2"}
+        valid |= {"seconds": "0.5"} if endpoint == "generate" else {"consistency": "0"}
+        assert changes.keys() <= valid.keys()
+        return f"[{', '.join((valid | changes).values())}]"
+
+    return write
 
 
 @pytest.mark.parametrize(
     "name", ["guidance_scale", "guidance_rescale", "seconds", "steps", "seed", "init_noise_level", "peak_level"]
 )
-def test_every_number_of_a_generators_page(music_url, name):
+def test_every_number_of_a_generator(music_url, request_json, name):
     for value in NOT_A_SEED if name == "seed" else VALUES:
-        event, content = answer(music_url, "generate", request(**{name: value}))
+        event, content = answer(music_url, "generate", request_json("generate", **{name: value}))
         assert event == "error", (name, value, content)
         assert content["error"].startswith(LABELS[name]) and "\n" not in content["error"], content
 
 
 @pytest.mark.parametrize("name", ["steps", "seed", "consistency"])
-def test_every_number_of_the_vocoders_page(url, name):
-    valid = {"recording": "null", "steps": "2", "sampler": '"ddim"', "seed": "0", "consistency": "0", "setting": "null"}
+def test_every_number_of_a_vocoder(url, request_json, name):
     for value in NOT_A_SEED if name == "seed" else VALUES:
-        data = f"[{', '.join((valid | {name: value}).values())}]"
-        event, content = answer(url, "resynthesize", data)
+        event, content = answer(url, "resynthesize", request_json("resynthesize", **{name: value}))
         assert event == "error" and content["error"].startswith(LABELS[name]), (value, content)
 
 
-def test_the_parameters_of_the_api_are_the_options(music):
-    parameters = music.view_api(return_format="dict")["named_endpoints"]["/generate"]["parameters"]
-    assert [parameter["parameter_name"] for parameter in parameters] == list(REQUEST)
+def test_the_endpoints_have_stable_names_and_typed_parameters_with_a_description(music, tabs):
+    api = music.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    pages = tabs("drums")
+    assert set(api) == {f"/{name}" for name in (*pages, "compare", "models", "card")}
+    for name, tab in pages.items():
+        parameters = api[f"/{name}"]["parameters"]
+        assert [parameter["parameter_name"] for parameter in parameters] == list(tab.defaults)
+        assert all(parameter["python_type"]["type"] not in ("", "Any") for parameter in parameters)
+        assert [one["label"] for one in api[f"/{name}"]["returns"]] == ["Files", "Settings"]
+        assert api[f"/{name}"]["description"].startswith(tab.texts.introduction)
 
 
 def test_values_are_checked_within_the_limits_of_the_demo():
@@ -121,7 +118,7 @@ def silence(path, seconds, rate=8000):
 
 
 @pytest.mark.parametrize("use", ["continue_from", "init_audio"])
-def test_a_long_upload_to_a_generators_page_is_refused(music, tmp_path, use):
+def test_a_long_upload_to_a_generator_is_refused(music, tmp_path, use):
     file = handle_file(silence(tmp_path / "long.wav", 121))
     with pytest.raises(AppError, match=r"^long\.wav: is longer than 120 s; cut"):
         music.predict(**{use: file}, api_name="/generate")
@@ -174,11 +171,11 @@ def test_other_faults_are_a_sentence_without_our_words(error):
 
 
 @pytest.mark.parametrize("labels", ["5", f'["{300 * "x"}"]', '["x"]', "[7]", "[[]]"])
-def test_odd_labels_are_one_line(music_url, labels):
-    name, content = answer(music_url, "generate", request(labels=labels))
+def test_odd_labels_are_one_line(music_url, request_json, labels):
+    name, content = answer(music_url, "generate", request_json("generate", labels=labels))
     assert name == "error" and content["error"].startswith("Labels ") and "\n" not in content["error"]
 
 
-def test_no_labels_are_none(music_url):
-    name, (_, _, settings) = answer(music_url, "generate", request(labels="null"))
+def test_no_labels_are_none(music_url, request_json):
+    name, (*_, settings) = answer(music_url, "generate", request_json("generate", labels="null"))
     assert name == "complete" and settings["labels"] == []

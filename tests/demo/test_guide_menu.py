@@ -7,8 +7,9 @@ import torch
 from typer.testing import CliRunner
 
 from audiodiff.cli import build
-from audiodiff.demo import generator_page, serve
+from audiodiff.demo import serve
 from audiodiff.demo.guide_menu import NONE, GuideMenu
+from audiodiff.demo.uploads import read_upload
 from audiodiff.errors import UserError
 from audiodiff.models.audio_text_model import AudioTextModel
 from audiodiff.models.checkpoint import shipped
@@ -30,16 +31,20 @@ def folders(make_music, guide_folders, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def app(folders):
+def page(folders, tabs):
     guides = {name: folder for name, folder in folders.items() if name != "model"}
-    return generator_page.App(folders["model"], "cpu", GuideModels(**guides))
+    return tabs(folders["model"], guides=GuideModels(**guides))
 
 
-def request(app, **options):
-    """Samples and settings of a clip of the page."""
-    values = {**app.defaults, **SHORT, "labels": [], "prompt": "", **options}
-    answer = list(app.generate(*(values.get(name) for name in app.options), lambda *_, **__: None))[-1]
-    return torch.from_numpy(answer[1][1].astype("float32")).flatten() / 32767, answer[2]
+@pytest.fixture(scope="module")
+def request_clip(page, answer):
+    """Samples (T,) and settings of a clip of the page."""
+
+    def ask(**options):
+        (samples,), settings = answer(page["generate"], **SHORT | options)
+        return samples.flatten(), settings
+
+    return ask
 
 
 def conditions(name):
@@ -51,12 +56,12 @@ def weight(name):
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_the_clip_is_that_of_the_api_and_of_the_command_line(app, folders, tmp_path, name):
-    found, settings = request(app, **conditions(name), **{name: folders[name].name}, **weight(name))
+def test_the_clip_is_that_of_the_api_and_of_the_command_line(request_clip, folders, tmp_path, name):
+    found, settings = request_clip(**conditions(name), **{name: folders[name].name}, **weight(name))
     generator = AudioGenerator.from_pretrained(folders["model"])
     expected = generator.generate(**SHORT, **conditions(name), **{name: folders[name]}, **weight(name)).samples
     torch.testing.assert_close(found, expected.flatten(), rtol=0, atol=1 / 32767)
-    assert (found - request(app, labels=["kick"])[0]).abs().max() > 1e-2
+    assert (found - request_clip(labels=["kick"])[0]).abs().max() > 1e-2
     assert settings[name] == Guide.load(name, folders[name]).digest
 
     flags = ["--steps", "2", "--seconds", "0.1", "--seed", "4", "--label", "kick", "--device", "cpu"]
@@ -69,39 +74,36 @@ def test_the_clip_is_that_of_the_api_and_of_the_command_line(app, folders, tmp_p
     torch.testing.assert_close(found, written, rtol=0, atol=2 / 32767)
 
 
-def test_a_guide_left_at_none_changes_nothing(app):
-    plain, settings = request(app, labels=["kick"])
-    assert settings["classifier"] is None and app.defaults["classifier"] == NONE
-    unchosen, _ = request(app, labels=["kick"], classifier=NONE, classifier_weight=5.0)
+def test_a_guide_left_at_none_changes_nothing(request_clip, page):
+    plain, settings = request_clip(labels=["kick"])
+    assert (
+        settings["classifier"] is None
+        and page["generate"].task.initial(page["generate"].offers[0])["classifier"] == NONE
+    )
+    unchosen, _ = request_clip(labels=["kick"], classifier=NONE, classifier_weight=5.0)
     assert torch.equal(unchosen, plain)
 
 
-def test_labels_of_the_classifier_alone_are_offered(app, folders):
-    assert app.options["labels"].choices == ("kick", "snare", "bell")
-    guided, settings = request(app, labels=["bell"], classifier="classifier", classifier_weight=60.0)
-    assert settings["guidance_scale"] == 1 and (guided - request(app)[0]).abs().max() > 1e-2
+def test_labels_of_the_classifier_alone_are_offered(request_clip, page):
+    assert page["generate"].options["labels"].choices == ("kick", "snare", "bell")
+    guided, settings = request_clip(labels=["bell"], classifier="classifier", classifier_weight=60.0)
+    assert settings["guidance_scale"] == 1 and (guided - request_clip()[0]).abs().max() > 1e-2
     with pytest.raises(gr.Error, match="labels 'bell': unknown"):
-        request(app, labels=["bell"])
+        request_clip(labels=["bell"])
 
 
-def test_only_offered_names_are_loaded(app, tmp_path):
+def test_only_offered_names_are_loaded(request_clip, tmp_path):
     with pytest.raises(gr.Error, match=r"Classifier .*: unknown; choose among none") as error:
-        request(app, labels=["kick"], classifier=str(tmp_path))
+        request_clip(labels=["kick"], classifier=str(tmp_path))
     assert "\n" not in str(error.value)
 
 
-def test_an_edit_is_that_of_the_api(app, folders, recording):
-    from audiodiff.demo.editor_tab import DEFAULTS, EditorTab
-    from audiodiff.demo.uploads import read_upload
-
-    tab = EditorTab(lambda: app.generator, app.conditions, app.lock, app.menu)
+def test_an_edit_is_that_of_the_api(page, answer, folders, recording):
     given = {"steps": 2, "seed": 4, "labels": ["kick"], "classifier_weight": 60.0}
-    values = DEFAULTS | given | {"regions": "0.2:0.5", "classifier": "classifier"}
-    answer = list(tab.edit(str(recording), *(values.get(name) for name in tab.options), lambda *_, **__: None))[-1]
+    (found,), _ = answer(page["edit"], recording=str(recording), regions="0.2:0.5", classifier="classifier", **given)
     editor = AudioEditor.from_pretrained(folders["model"])
     audio = read_upload(str(recording), 10, channels=2)
     expected = editor.edit(audio, regions=["0.2:0.5"], classifier=folders["classifier"], **given).samples
-    found = torch.from_numpy(answer[1][1].astype("float32")).T / 32767
     torch.testing.assert_close(found.flatten(), expected.flatten(), rtol=0, atol=1 / 32767)
     plain = editor.edit(audio, regions=["0.2:0.5"], **given | {"classifier_weight": None}).samples
     assert (expected - plain).abs().max() > 1e-3

@@ -1,14 +1,17 @@
-"""Pages by model type, and what `audiodiff demo` cannot serve."""
+"""What `audiodiff demo` serves and what not, and to whom."""
 
 import socket
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
+from gradio import Blocks
+from gradio_client import Client
 
 from audiodiff.cli.demo import demo
-from audiodiff.demo.serve import PAGES, build
+from audiodiff.demo import OPTIONS, build
 from audiodiff.errors import UserError
 from audiodiff.models.codec import Codec
-from audiodiff.models.registry import MODEL_TYPES
 from audiodiff.nn.autoencoder import Autoencoder
 
 
@@ -25,8 +28,46 @@ def test_a_port_that_is_taken(model_folder):
             demo(model=model_folder, port=taken.getsockname()[1])
 
 
-def test_every_model_type_has_a_page_or_says_that_it_has_none(tmp_path):
-    assert PAGES.keys() == MODEL_TYPES.keys()
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"auth": "ann"}, "--auth: is not NAME:PASSWORD"),
+        ({"auth": ":secret"}, "--auth: is not NAME:PASSWORD"),
+        ({"memory": 0}, "--memory 0: must be above 0 GB"),
+        ({"memory": float("nan")}, "--memory nan: must be above 0 GB"),
+    ],
+)
+def test_options_of_serving_are_checked_before_anything_is_loaded(model_folder, options, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        demo(model=model_folder, **options)
+
+
+def test_options_of_serving_arrive(model_folder, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(Blocks, "launch", lambda page, **options: seen.update(options))
+    demo(model=model_folder, auth="ann:se:cret", root_path="/sound", share=True, host="0.0.0.0", port=80)
+    assert seen["auth"] == ("ann", "se:cret") and seen["root_path"] == "/sound" and seen["share"] is True
+    assert (seen["server_name"], seen["server_port"]) == ("0.0.0.0", 80)
+    demo(model=model_folder)
+    assert (seen["server_name"], seen["share"], seen["auth"], seen["root_path"]) == ("127.0.0.1", False, None, None)
+
+
+def test_a_password_is_asked_for_and_files_are_below_the_root_path(uploads, model_folder):
+    """A page behind a proxy that serves it at another path, whose visitors log in."""
+    options = {"auth": ("ann", "secret"), "root_path": "/sound"}
+    page = build(model_folder)
+    _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **OPTIONS, **options)
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"{address}config", timeout=30)
+    assert refused.value.code == 401
+    with pytest.raises(ValueError, match="Could not login"):
+        Client(address, verbose=False, auth=("ann", "wrong"))
+    client = Client(address, verbose=False, auth=("ann", "secret"))
+    assert client.config["root"].endswith("/sound")
+    page.close()
+
+
+def test_models_without_a_task_are_offered_nowhere(tmp_path):
     Codec(Autoencoder(4, 16, channels=[12], blocks=[1]), 8000, 1).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"codec.*no page; give a model of type vocoder or"):
+    with pytest.raises(UserError, match=r"is a codec, for which the demo has no tab; give a vocoder, audio or"):
         build(tmp_path)

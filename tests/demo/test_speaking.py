@@ -1,11 +1,11 @@
-"""The page of a voice, called by its API."""
+"""The tab of voices, called by its API."""
 
 import pytest
 import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from audiodiff.demo.speech_page import App
+from audiodiff.demo import preview
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +15,8 @@ def voice(voice_url):
 
 def speak(voice, text, **options):
     """(samples, sample rate, settings) of a text."""
-    _, path, times, settings = voice.predict(text=text, **{"steps": 2} | options, api_name="/speak")
-    assert times["plot"].startswith("data:image/")
-    return *soundfile.read(path, dtype="int16"), settings
+    files, settings = voice.predict(text=text, **{"steps": 2} | options, api_name="/say")
+    return *soundfile.read(files[0], dtype="int16"), settings
 
 
 def test_a_text_is_spoken_with_the_times_of_its_words(voice):
@@ -60,16 +59,29 @@ def test_a_reference_clip_takes_the_place_of_the_speaker(voice, recording):
     assert len(clip) != len(plain) or (clip != plain).any()
 
 
-def test_a_voice_without_references_has_no_control_for_them(voice_folder):
-    options = App(voice_folder, "cpu").options
+def test_a_voice_without_references_has_no_control_for_them(voice_folder, tabs):
+    tab = tabs(voice_folder)["say"]
+    options = tab.task.options(tab.offers[0])
     assert "speaker" in options and "reference" not in options
 
 
-def test_the_mel_forms_step_by_step(voice):
-    job = voice.submit(text="Hello.", steps=3, api_name="/speak")
-    job.result(timeout=60)
-    forming = [output for output in job.outputs() if output[0] and "plot" in output[0]]
-    assert len(forming) >= 3
+def test_the_mel_forms_step_by_step(tabs, voice_folder, monkeypatch):
+    monkeypatch.setattr(preview, "PAUSE", 0.0)
+    monkeypatch.setattr(preview, "SHARE", 1.0)
+    tab = tabs(voice_folder)["say"]
+    values = tab.defaults | {"text": "Hello.", "steps": 4}
+    outputs = list(tab.run(*values.values(), lambda *_, **__: None))
+    forming = [clips["forming"] for clips, *_ in outputs if clips.get("forming")]
+    assert [one["done"] for one in forming] == [1, 2, 3] and all("picture" in one for one in forming)
+    shown = outputs[-1][0]["clips"][0]
+    assert [mark[2] for mark in shown["marks"]] == ["Hello"] and shown["seconds"] > 0
+
+
+def test_several_clips_have_consecutive_seeds(voice):
+    files, settings = voice.predict(text="Hello.", steps=2, seed=5, count=2, api_name="/say")
+    alone = voice.predict(text="Hello.", steps=2, seed=6, api_name="/say")[0][0]
+    second = soundfile.read(files[1])[0]
+    assert settings["seed"] == 5 and (second == soundfile.read(alone)[0]).all()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +94,8 @@ def test_the_mel_forms_step_by_step(voice):
         ({"text": "Hi", "speaker": "eve"}, "Speaker 'eve'"),
         ({"text": "Hi", "lexicon": "gif,dʒɪf\nbad"}, "Lexicon, line 2"),
         ({"text": "Hi", "rate": 9}, "Rate 9"),
+        ({"text": 1500 * "Hi", "steps": 2}, "Text: has 3000"),
+        ({"text": 600 * "a ", "count": 4}, "4 clips of 1200 characters"),
     ],
 )
 def test_mistakes_are_one_line(voice, options, subject):

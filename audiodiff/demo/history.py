@@ -1,0 +1,46 @@
+"""The history of a visit: what was generated, with players and settings. It is kept in the browser, and nowhere else.
+
+The files behind the players are deleted an hour after they were made.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+LENGTH = 30  # entries
+EMPTY: dict[str, Any] = {"entries": [], "chosen": None}
+_PARTS = Path(__file__).with_name("history")
+_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# In the browser: a new entry, and the settings that are to be used again in a tab.
+_REMEMBER = """(clips, settings, history) => ({{...history, entries: [
+    {{tab: "{title}", endpoint: "{endpoint}", time: new Date().toLocaleTimeString(), clips: clips.clips, settings}},
+    ...history.entries].slice(0, {length})}})"""
+_CHOSEN = '(history) => (history.chosen?.endpoint === "{endpoint}" ? history.chosen.settings : null)'
+
+
+class History:
+    """The list of what was generated; the value of its component is `entries`, the newest first, and the `chosen` one.
+
+    Args:
+        elem_id: of the component, which `self.component.render()` places on the page.
+    """
+
+    def __init__(self, elem_id: str = "history"):
+        script, style = (_PARTS.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".js", ".css"))
+        template = '<div class="entries" role="group" aria-label="History"></div>'
+        parts = {"html_template": template, "css_template": style, "js_on_load": script}
+        self.component = gr.HTML(EMPTY, **parts, elem_id=elem_id, render=False)
+
+    def remember(self, running: Any, title: str, endpoint: str, clips: Component, settings: Component) -> None:
+        """Add an entry whenever the event of a tab has succeeded."""
+        script = _REMEMBER.format(title=title, endpoint=endpoint, length=LENGTH)
+        running.success(None, [clips, settings, self.component], self.component, js=script, **_PRIVATE)
+
+    def reuse(self, load: Callable, endpoint: str, outputs: Sequence[Component]) -> None:
+        """Load the settings of a chosen entry of a tab into its controls."""
+        chosen, script = gr.JSON(visible=False), _CHOSEN.format(endpoint=endpoint)
+        picked = self.component.input(None, self.component, chosen, js=script, **_PRIVATE)
+        picked.then(load, chosen, list(outputs), **_PRIVATE)
