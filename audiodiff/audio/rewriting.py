@@ -20,6 +20,7 @@ from torch import Tensor
 
 from audiodiff.audio.metadata import append_comment, store_comment, to_comment
 from audiodiff.audio.reading.audio_file import AudioFile
+from audiodiff.audio.watermark import embed
 from audiodiff.audio.writing import Disk, unwritable
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
@@ -38,6 +39,11 @@ class Replacement(NamedTuple):
     start: int
     stop: int
     samples: Tensor
+
+
+def watermarked(replacements: Sequence[Replacement], sample_rate: int) -> list[Replacement]:
+    """The same with the watermark of `audio.watermark`, at the same times as if all of the file had it."""
+    return [part._replace(samples=embed(part.samples, sample_rate, part.start)) for part in replacements]
 
 
 class Encoding(NamedTuple):

@@ -20,6 +20,9 @@ def edit(
     ] = None,
     variations: Annotated[int, typer.Option(help="Number of variations, numbered behind the name (at least 1).")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    watermark: Annotated[
+        bool, typer.Option(help="Embed an inaudible watermark in what is changed, which `audiodiff info` finds.")
+    ] = False,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -32,5 +35,5 @@ def edit(
     AudioFile(file).close()  # says what is wrong with it before the model is loaded
     with warnings_above_progress():
         editor = AudioEditor.from_pretrained(model, device, precision)
-        outcome, paths = edit_file(editor, file, config, out, variations, overwrite)
+        outcome, paths = edit_file(editor, file, config, out, variations, overwrite, watermark)
     print_outcome("edited", outcome, paths[0] if len(paths) == 1 else paths[0].parent)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from audiodiff.audio.reading.audio_file import AudioFile
-from audiodiff.audio.rewriting import Encoding, Replacement, default_suffix, encoding_for, rewrite
+from audiodiff.audio.rewriting import Encoding, Replacement, default_suffix, encoding_for, rewrite, watermarked
 from audiodiff.errors import UserError
 from audiodiff.files import check_writable, folder_lock
 from audiodiff.pipelines.audio_editor import AudioEditor
@@ -37,6 +37,7 @@ def edit_file(
     out: str | Path | None = None,
     variations: int = 1,
     overwrite: bool = False,
+    watermark: bool = False,
     quiet: bool = False,
 ) -> tuple[Outcome, list[Path]]:
     """Edit a file, and write what does not exist.
@@ -49,6 +50,7 @@ def edit_file(
             the source if that keeps every sample, else WAV.
         variations: how many; of several, the number of each is added to its name.
         overwrite: replace existing files, also those of others.
+        watermark: embed a watermark (`audio.watermark`) in what is changed.
         quiet: no progress bar.
 
     Returns:
@@ -68,7 +70,7 @@ def edit_file(
         paths = [out.with_name(f"{out.stem}-{n:04d}{out.suffix}") for n in range(variations)]
         paths = paths if variations > 1 else [out]
         encoding = encoding_for(file, out)
-        jobs = _jobs(editor, file, config, paths, overwrite)
+        jobs = _jobs(editor, file, config, paths, overwrite, watermark)
         outcome = Outcome(skipped=sum(not job.missing for job in jobs))
         with tqdm(desc="editing", unit="step", disable=quiet or None) as bar:
             batches = unfinished_batches(jobs, BATCH_SIZE)
@@ -79,12 +81,13 @@ def edit_file(
 
 
 def _jobs(
-    editor: AudioEditor, file: AudioFile, config: EditConfig, paths: Sequence[Path], overwrite: bool
+    editor: AudioEditor, file: AudioFile, config: EditConfig, paths: Sequence[Path], overwrite: bool, watermark: bool
 ) -> list[Job]:
     """What is to be written, with the sidecars of what exists."""
     with file.path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     shared = {"input_hash": digest, "model_hash": editor.model_hash, **editor.settings(config)}
+    shared["watermark"] = watermark or None
     jobs = []
     for number, path in enumerate(paths):
         if path.resolve() == file.path.resolve():
@@ -133,6 +136,8 @@ def _edit(
     for number, job in enumerate(jobs):
         if job.missing:
             parts = [Replacement(patch.start, patch.stop, patch.samples[number]) for patch in patches]
+            if job.settings["watermark"]:
+                parts = watermarked(parts, rate)
             metadata = sidecar.describe(COMMAND, job.settings)
             with folder_lock(job.path.parent, wait=True):  # another process may write the same file
                 sidecar.write_with_sidecar(

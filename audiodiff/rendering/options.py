@@ -57,6 +57,7 @@ class WriteOptions:
     Attributes:
         format: "wav", "flac" or "ogg".
         overwrite: replace existing files, also those of others.
+        watermark: embed a watermark (`audio.watermark`).
 
     Raises:
         UserError: a value that is out of range.
@@ -64,11 +65,21 @@ class WriteOptions:
 
     format: str = option("wav", kind="choice", help="Audio file format.", choices=FORMATS)
     overwrite: bool = option(False, kind="flag", help="Replace existing files.")
+    watermark: bool = option(
+        False,
+        kind="flag",
+        help="Embed an inaudible watermark, which `audiodiff info` finds in the file.",
+        flag="--watermark/--no-watermark",
+    )
 
     def __post_init__(self):
         """Check every option."""
         for name, declared in options_of(self).items():
             object.__setattr__(self, name, declared.check(name, getattr(self, name), getattr(type(self), name) is None))
+
+    def record(self) -> dict[str, Any]:
+        """Sidecar entries of what decides how samples are stored; None: as without the option."""
+        return {"watermark": self.watermark or None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +87,12 @@ class FileOptions(WriteOptions):
     """How audio files are synthesized in batches, named and written.
 
     Attributes:
-        format, overwrite: as of `WriteOptions`.
+        format, overwrite, watermark: as of `WriteOptions`.
         batch_size: clips per batch; the last bit of some samples depends on it.
         batch_memory: in GB, that a batch may take by an estimate: long clips are batched in smaller numbers.
         bit_depth, dither: as of `audio.writing.Encoding`.
         sample_rate: Hz that files are resampled to; None: the model's.
         loudness: that each clip is normalized to, in LUFS, as far as its peak stays within full scale; None: unchanged.
-        watermark: embed a watermark (`audio.watermark`).
         name: of files, without suffix (`rendering.names`).
     """
 
@@ -115,9 +125,6 @@ class FileOptions(WriteOptions):
         maximum=0,
         default_help="unchanged",
     )
-    watermark: bool = option(
-        False, kind="flag", help="Embed an inaudible watermark, which `audiodiff info` finds in the file."
-    )
     name: str = option(
         "{name}",
         kind="text",
@@ -132,12 +139,11 @@ class FileOptions(WriteOptions):
 
     def record(self) -> dict[str, Any]:
         """Sidecar entries of what decides how samples are stored; None: as without the option."""
-        return {
+        return super().record() | {
             "bit_depth": None if self.bit_depth == "16" else self.bit_depth,
             "dither": self.dither or None,
             "loudness": self.loudness,
             "output_rate": self.sample_rate,
-            "watermark": self.watermark or None,
         }
 
 

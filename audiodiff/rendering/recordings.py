@@ -126,6 +126,7 @@ def _plan(pipeline: Pipeline, writer: JobWriter, source: RenderInput, options: S
             "input_hash": source.digest(),
             "model_hash": pipeline.model_hash,
             **options.record(),
+            **writer.files.record(),
             "clip_seed": clip_seed(options.seed, source.id),
         }
         found = writer.find(path, settings, renewed=["input_hash"])

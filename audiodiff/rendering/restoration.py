@@ -17,7 +17,7 @@ from torch import Tensor
 
 from audiodiff.audio.io import Audio
 from audiodiff.audio.reading.audio_file import AudioFile
-from audiodiff.audio.rewriting import Replacement, changes, encoding_for, rewrite
+from audiodiff.audio.rewriting import Replacement, changes, encoding_for, rewrite, watermarked
 from audiodiff.errors import UserError
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.restoration_options import RestorationOptions
@@ -74,6 +74,8 @@ class _Worker(RecordingWorker[RestorationOptions]):
                 text = f"{path}: restored peaks exceed full scale, the output is {peak:.1f} dB softer"
                 warnings.warn(text, stacklevel=2)
                 parts = [Replacement(0, file.samples, restored * gain)]
+            if self.writer.files.watermark:
+                parts = watermarked(parts, file.sample_rate)
             self.writer.write(
                 job,
                 partial(rewrite, file, replacements=parts, encoding=encoding),

@@ -9,6 +9,7 @@ import torch
 
 from audiodiff.audio.io import Audio
 from audiodiff.audio.metadata import read_metadata
+from audiodiff.audio.watermark import embed
 from audiodiff.pipelines import memory
 from audiodiff.pipelines.audio_editor import AudioEditor
 
@@ -53,6 +54,18 @@ def test_the_edit_is_that_of_python_and_the_rest_is_copied(command, model, take)
     assert "0 edited, 1 skipped" in command(*words)[1][0]
     status, _, lines = command(*words, "--guidance", 2)
     assert status == 1 and "was made with another guidance scale" in lines[-1]
+
+
+def test_what_is_edited_is_watermarked_on_request(command, model, take):
+    words = ["edit", take, "--model", model, "--region", "0.1:0.4", "--label", "snare", "--steps", 1, "--watermark"]
+    assert command(*words, "--out", "a.wav")[0] == command(*words[:-1], "--out", "b.wav")[0] == 0
+    marked, plain, before = (soundfile.read(name, dtype="float32")[0] for name in ("a.wav", "b.wav", take))
+    assert np.array_equal(marked[:1600], before[:1600]) and np.array_equal(marked[6400:], before[6400:])
+    expected = embed(torch.from_numpy(plain[1600:6400].T.copy()), RATE, 1600).T
+    np.testing.assert_allclose(marked[1600:6400], expected, rtol=0, atol=1e-5)
+    assert read_metadata("a.wav")["watermark"] is True and "watermark" not in read_metadata("b.wav")
+    status, _, lines = command(*words[:-1], "--out", "a.wav")
+    assert status == 1 and "was made with another watermark" in lines[-1]
 
 
 def test_variations_are_numbered(command, model, take):

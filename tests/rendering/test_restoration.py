@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from audiodiff.audio.io import Audio, read, write
+from audiodiff.audio.watermark import embed
 from audiodiff.cli import build as application
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
@@ -38,10 +39,10 @@ def inputs(tmp_path, recording):
     return tmp_path / "in"
 
 
-def run(restorer, inputs, out, **options):
+def run(restorer, inputs, out, files=WriteOptions(), **options):  # noqa: B008, frozen
     lines: list[str] = []
     sources = find_inputs([inputs], out, lambda error: lines.append(str(error)))
-    wanted, files = RestorationOptions(**options), WriteOptions()
+    wanted = RestorationOptions(**options)
     return restore(restorer, sources, out, wanted, lambda error: lines.append(str(error)), files, quiet=True), lines
 
 
@@ -64,6 +65,20 @@ def test_files_are_those_of_the_pipeline_at_their_own_rate(restorer, inputs, tmp
     assert (outcome.written, outcome.skipped) == (0, 2)
     with pytest.raises(UserError, match="another denoise"):
         run(restorer, inputs, tmp_path / "out", declip=True, fill=("0.1:0.12",), denoise=True, seed=3)
+
+
+def test_what_is_restored_is_watermarked_on_request(restorer, inputs, tmp_path):
+    for name, files in (("plain", WriteOptions()), ("marked", WriteOptions(watermark=True))):
+        run(restorer, inputs, tmp_path / name, files, fill=("0.1:0.12",))
+    before, plain, marked = (
+        soundfile.read(folder / "a.wav", dtype="float32")[0]
+        for folder in (inputs, tmp_path / "plain", tmp_path / "marked")
+    )
+    gap = slice(1600, 1920)
+    assert np.array_equal(np.delete(marked, np.r_[gap]), np.delete(before, np.r_[gap]))
+    expected = embed(torch.from_numpy(plain[gap]), 16000, 1600)
+    np.testing.assert_allclose(marked[gap], expected, rtol=0, atol=3 / 32768)
+    assert not np.array_equal(marked, plain)
 
 
 def test_peaks_above_full_scale_attenuate_the_file(restorer, tmp_path):

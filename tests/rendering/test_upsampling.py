@@ -8,6 +8,8 @@ import soundfile
 import torch
 
 from audiodiff.audio.io import Audio, read, write
+from audiodiff.audio.metadata import read_metadata
+from audiodiff.audio.watermark import embed
 from audiodiff.cli import build as application
 from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError
@@ -45,6 +47,15 @@ def run(upsampler, inputs, out, files=WriteOptions(), **options):  # noqa: B008,
         upsampler, sources, out, UpsamplingOptions(**options), lambda error: lines.append(str(error)), files, quiet=True
     )
     return outcome, lines
+
+
+def test_a_watermark_is_embedded_on_request(upsampler, inputs, tmp_path):
+    for name, files in (("plain", WriteOptions()), ("marked", WriteOptions(watermark=True))):
+        assert run(upsampler, inputs, tmp_path / name, files)[0].written == 2
+    plain, marked = (read(tmp_path / name / "sub" / "b.wav", channels=2).samples for name in ("plain", "marked"))
+    torch.testing.assert_close(marked, embed(plain, 16000).clamp(-1, 1), rtol=0, atol=3 / 32768)
+    assert not torch.equal(marked, plain)
+    assert read_metadata(tmp_path / "marked" / "a.wav")["watermark"] is True
 
 
 def test_files_are_those_of_the_pipeline_and_a_second_run_skips_them(upsampler, inputs, tmp_path):
