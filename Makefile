@@ -33,7 +33,7 @@ COVERAGE ?=
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
 NEWEST_VOICE = $$(ls -td runs/speech_text/*/model | head -n 1)
 
-.PHONY: help install speech voice vocoder-train vocoder-benchmark vocoder-voice acceptance test test-slow mutate lint docs wheels clean
+.PHONY: help install speech voice vocoder-train vocoder-benchmark vocoder-voice acceptance test test-slow mutate fuzz lint docs wheels clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -105,6 +105,11 @@ test-slow: $(STAMP)  ## the slow tests, which `make test` skips
 
 mutate: $(STAMP)  ## mutation tests: change each number of the diffusion process, expect a failing test (ten minutes)
 	$(BIN)/python tests/mutate.py
+
+# The inputs of failures and a report are kept in fuzz/. FUZZ takes options: FUZZ="--minutes 60 --target audio".
+FUZZ ?=
+fuzz: $(STAMP)  ## mutated files and texts of every kind: each is used, or refused in one line, in bounds of time and memory (ten minutes)
+	$(BIN)/python tests/fuzz.py $(FUZZ)
 
 lint: $(STAMP)  ## ruff (rules and format), import layers, types
 	$(BIN)/ruff check .

@@ -9,6 +9,8 @@ import sys
 import warnings
 from collections.abc import Iterable
 
+_LONGEST_PART = 800  # characters of subject, problem and fix in the line that is printed
+
 
 class UserError(ValueError):
     """Bad user input: a file, a folder, an option, a configuration.
@@ -21,12 +23,17 @@ class UserError(ValueError):
 
     def __init__(self, subject: object, problem: str, fix: str = ""):
         self.subject, self.problem, self.fix = str(subject), problem, fix
-        line = f"{subject}: {problem}" + (f"; {fix}" if fix else "")
+        line = ": ".join((_shortened(self.subject), "; ".join(map(_shortened, filter(None, (problem, fix))))))
         super().__init__(line.replace("\n", "\\n").replace("\r", "\\r"))  # a file's name may hold them
 
     def __reduce__(self) -> tuple:
         """Rebuilt from its parts in another process."""
         return type(self), (self.subject, self.problem, self.fix)
+
+
+def _shortened(text: str) -> str:
+    """A part of an error, which may quote a file of any length, at a length that can be read."""
+    return text if len(text) <= _LONGEST_PART else f"{text[: _LONGEST_PART - 4]} ..."
 
 
 def first_line(error: BaseException) -> str:

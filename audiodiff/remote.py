@@ -5,6 +5,7 @@ files on a disk works on copies: `local_copy` of what is read, and `files.atomic
 whole. Object stores have no locks: only one run may write to a folder.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,21 @@ def location(name: str | PurePath | Any) -> Path:
 def is_remote(path: Any) -> bool:
     """Whether a path is one of fsspec."""
     return not isinstance(path, str | PurePath)
+
+
+def is_file(path: Any) -> bool:
+    """Whether there is a file, of any name: of one that no file can have, pathlib raises errors."""
+    return path.is_file() if is_remote(path) else os.path.isfile(path)
+
+
+def is_folder(path: Any) -> bool:
+    """Whether there is a folder, of any name."""
+    return path.is_dir() if is_remote(path) else os.path.isdir(path)
+
+
+def exists(path: Any) -> bool:
+    """Whether there is anything, of any name."""
+    return path.exists() if is_remote(path) else os.path.exists(path)
 
 
 def is_path(value: Any) -> bool:

@@ -56,7 +56,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             comment = _riff_comment(file) if file.read(4) == b"RIFF" else _other_comment(path)
         found = json.loads(comment) if len(comment) <= MAX_BYTES and comment.startswith(_SIGN) else {}
-    except (OSError, ValueError, RecursionError, soundfile.SoundFileError):
+    except (OSError, ValueError, TypeError, RecursionError, soundfile.SoundFileError):  # TypeError: a name in .raw
         return {}
     return found if isinstance(found, dict) else {}
 

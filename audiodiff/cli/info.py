@@ -1,6 +1,7 @@
 """`audiodiff info`: what a checkpoint folder holds, or how an audio file was made."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ def info(
 
     Of an audio file: its format, whether it holds a watermark, and the settings that it was made with.
     """
-    for name, value in audio_facts(model) if model.is_file() else facts(model):
+    for name, value in audio_facts(model) if os.path.isfile(model) else facts(model):
         typer.echo(f"{name:12}  {value}")
 
 

@@ -24,7 +24,7 @@ from audiodiff.audio.io import EXTENSIONS
 from audiodiff.data.captions import Caption
 from audiodiff.errors import UserError
 from audiodiff.files import is_safe_relative_path, write_text
-from audiodiff.remote import location
+from audiodiff.remote import is_folder, location
 
 NAME = "manifest.jsonl"
 VERSION = 1
@@ -147,7 +147,7 @@ class Manifest:
         Raises:
             UserError: it is missing, or a line is malformed.
         """
-        folder = path if (path := location(path)).is_dir() else None
+        folder = path if is_folder(path := location(path)) else None
         path = folder / NAME if folder else path
         try:
             lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -157,7 +157,7 @@ class Manifest:
                 words = ["audiodiff", "prepare", f"folder:{folder}", "--out", f"data/{folder.resolve().name}"]
                 fix = f"prepare its recordings: `{shlex.join(words)}`"
             raise UserError(path, "no such manifest", fix) from None
-        except (UnicodeDecodeError, OSError) as error:
+        except (ValueError, OSError) as error:
             raise UserError(path, f"cannot be read as a manifest ({error})", _FIX) from error
         header = _object(lines[0], f"{path}, line 1") if lines[0].strip() else {}
         if header.get("manifest") != "audiodiff":

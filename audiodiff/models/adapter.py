@@ -229,9 +229,9 @@ def _shapes(file: Path) -> dict[str, Tensor]:
 def _read(folder: Path, name: str, largest: int, read: Callable[[BinaryIO], Any]) -> Any:
     """The result of `read` of an opened file of at most `largest` bytes."""
     file = folder / name
-    if not file.is_file():
-        known = "is a model, not an adapter" if (folder / "config.json").is_file() else f"has no {name}"
-        raise UserError(f"adapter {folder}", known if folder.is_dir() else "no such folder", _NOT_OURS)
+    if not os.path.isfile(file):  # which answers for any name, also one that no file can have
+        known = "is a model, not an adapter" if os.path.isfile(folder / "config.json") else f"has no {name}"
+        raise UserError(f"adapter {folder}", known if os.path.isdir(folder) else "no such folder", _NOT_OURS)
     try:
         with file.open("rb") as opened:
             if os.fstat(opened.fileno()).st_size > largest:

@@ -12,6 +12,7 @@ as the config states; they are loaded in single precision.
 import hashlib
 import inspect
 import json
+import os
 import time
 import warnings
 from contextlib import ExitStack
@@ -204,13 +205,13 @@ def locate(model: str | Path) -> Path:
             `hub.download`.
     """
     folder, known = Path(model), shipped_folders()
-    if any((folder / name).is_file() for name in ("config.json", "model.safetensors")):
+    if any(os.path.isfile(folder / name) for name in ("config.json", "model.safetensors")):
         if str(model) in known:
             warnings.warn(f"{model}: using the local folder {folder.absolute()}, not the shipped model", stacklevel=2)
         return folder
     if str(model) in known:
         return known[str(model)]
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     if wheel := installation(str(model)):
         raise UserError(model, "this shipped model is not installed", wheel)

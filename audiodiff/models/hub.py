@@ -6,6 +6,7 @@ connection, or with `HF_HUB_OFFLINE=1`, the cache answers alone. `HF_ENDPOINT` n
 of cache and token.
 """
 
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,7 +42,7 @@ _REPOSITORY = re.compile(rf"({_NAME}/{_NAME})(?:@([A-Za-z0-9_][\w./-]{{0,127}}))
 
 def is_repository(model: str | Path) -> bool:
     """Whether a name is one of a repository: it has its form, and nothing here is called like its owner."""
-    return bool(_REPOSITORY.fullmatch(str(model))) and not Path(str(model).partition("/")[0]).exists()
+    return bool(_REPOSITORY.fullmatch(str(model))) and not os.path.exists(str(model).partition("/")[0])
 
 
 def is_available() -> bool:

@@ -11,6 +11,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,7 +84,7 @@ class Export:
 
 def is_export(folder: str | Path) -> bool:
     """Whether a folder holds an exported model."""
-    return (Path(folder) / CONFIG).is_file()
+    return os.path.isfile(Path(folder) / CONFIG)
 
 
 def read(folder: str | Path) -> Export:
@@ -94,7 +95,7 @@ def read(folder: str | Path) -> Export:
     """
     folder = hub.local_folder(folder)
     if not is_export(folder):
-        raise UserError(folder, "is not an exported model" if folder.is_dir() else "no such folder", _HOW)
+        raise UserError(folder, "is not an exported model" if os.path.isdir(folder) else "no such folder", _HOW)
     encoded = _content(folder / CONFIG, _LARGEST_CONFIG)
     try:
         config = json.loads(encoded)

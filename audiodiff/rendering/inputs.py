@@ -28,7 +28,7 @@ from audiodiff.errors import UserError, first_line
 from audiodiff.pipelines.inputs import mel_tensor
 from audiodiff.pipelines.options import SynthesisOptions
 from audiodiff.pipelines.vocoder import Vocoder
-from audiodiff.remote import beside, errors_of, fetch, is_remote, location
+from audiodiff.remote import beside, errors_of, exists, fetch, is_folder, is_remote, location
 from audiodiff.rendering.tables import Columns, check_name, is_manifest, read_table
 
 _EXTENSIONS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
@@ -162,9 +162,9 @@ def _add(source: RenderInput, sources: dict[tuple[Path, PurePosixPath], RenderIn
 
 
 def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:
-    if path.is_dir():
+    if is_folder(path):
         yield from _below_remote(path) if is_remote(path) else _below(path, out, report)
-    elif not path.exists():
+    elif not exists(path):
         raise UserError(path, "no such file or folder", "check the path")
     elif path.suffix.lower() in (".csv", ".tsv", ".jsonl") and not is_manifest(path):
         yield from _rows(path)

@@ -19,7 +19,7 @@ from audiodiff.data.manifest import LABEL_SEPARATOR
 from audiodiff.errors import UserError, did_you_mean
 from audiodiff.files import is_safe_relative_path
 from audiodiff.options import Option, options_of
-from audiodiff.remote import beside, errors_of, is_remote, local_copy
+from audiodiff.remote import beside, errors_of, exists, is_file, is_remote, local_copy
 
 EXTENSIONS = (".txt", ".csv", ".tsv", ".jsonl")
 _NUMBERS = {"number": float, "integer": int}
@@ -147,7 +147,7 @@ def load_audio(path: Path) -> Audio:
     if is_remote(path):
         with local_copy(path) as local:
             return read(local, channels=2)
-    return _load_audio(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _load_audio(path, path.stat().st_mtime_ns if is_file(path) else 0)
 
 
 @lru_cache(maxsize=8)
@@ -195,7 +195,7 @@ def _value(option: Option, name: str, cell: object, folder: Path, place: str) ->
         if not isinstance(cell, str):
             raise UserError(f"{place}, {name} {cell!r:.60}", "expected a path", "write it in quotes")
         path = beside(folder / "table", cell)
-        return path if option.kind == "audio" or path.exists() else cell
+        return path if option.kind == "audio" or exists(path) else cell
     if option.kind == "flag" and isinstance(cell, str):
         if cell.lower() not in ("true", "false", "yes", "no", "1", "0"):
             raise UserError(f"{place}, {name} {cell!r:.60}", "expected true or false", "correct it, or empty the cell")

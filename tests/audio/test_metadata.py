@@ -116,3 +116,9 @@ def test_what_is_no_audio_has_no_settings(tmp_path):
 def test_too_many_settings_are_a_programming_error():
     with pytest.raises(ValueError, match="at most"):
         to_comment({str(number): "a" * 10_000 for number in range(10)})
+
+
+@pytest.mark.parametrize("name", ["x.raw", "x.pcm", "x", "x.wav.raw"])
+def test_a_file_of_any_name_has_no_metadata_rather_than_an_error(tmp_path, name):
+    (tmp_path / name).write_bytes(b"neither sound nor tags" * 9)
+    assert read_metadata(tmp_path / name) == {}

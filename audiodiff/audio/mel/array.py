@@ -3,6 +3,7 @@
 They are for diagnosis; `file` loads mels for a vocoder.
 """
 
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,8 +31,8 @@ def read_array(path: str | Path) -> tuple[np.ndarray, MelSpec | None]:
         UserError: no such file, another format, damaged, a pickle of anything but tensors, no array of real numbers.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file", "check the path")
+    if not os.path.isfile(path):
+        raise UserError(path, "is a folder, not a mel" if os.path.isdir(path) else "no such file", "check the path")
     if path.suffix not in SUFFIXES:
         raise UserError(path, "is not a mel", f"expected {', '.join(SUFFIXES)}")
     try:

@@ -5,6 +5,7 @@
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,8 +64,8 @@ def load_mel(path: str | Path, spec: MelSpec | None = None) -> tuple[Tensor, Mel
             `spec`, no frames, NaN, or another number of bands than the spec's.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(path, "is a folder, not a mel" if path.is_dir() else "no such file", "check the path")
+    if not os.path.isfile(path):
+        raise UserError(path, "is a folder, not a mel" if os.path.isdir(path) else "no such file", "check the path")
     if path.stat().st_size > MAX_BYTES + _MAX_SPEC_BYTES:
         raise UserError(path, f"has {path.stat().st_size} bytes, which is too many", "split it into several files")
     if (suffix := path.suffix.lower()) not in EXTENSIONS:
