@@ -117,7 +117,8 @@ def _sensitivity(part: SubFigure, explanation: Explanation) -> None:
     places = range(1, len(explanation.steps) + 1)
     for number, name in enumerate(explanation.steps[0].sensitivity):
         values = [step.sensitivity[name] for step in explanation.steps]
-        left.plot(places, values, "o-", color=COLORS[number % len(COLORS)], label=name, markersize=3)
+        style = "o:" if "," in name else "o-"  # parts of a condition lie upon it
+        left.plot(places, values, style, color=COLORS[number % len(COLORS)], label=name, markersize=3)
     _name(left, "effect of each condition on the estimate, relative")
     if explanation.steps[0].sensitivity:
         left.legend(fontsize=8, frameon=False)

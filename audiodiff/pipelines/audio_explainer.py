@@ -1,6 +1,7 @@
 """`AudioExplainer`: how an audio generator makes a clip (`pipelines.explanation`)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,10 +13,13 @@ from audiodiff.diffusion.guidance.composition import Composition
 from audiodiff.diffusion.trajectory import Trajectory
 from audiodiff.errors import UserError
 from audiodiff.nn.attention_maps import recorded_attention
+from audiodiff.nn.condition import Condition
 from audiodiff.pipelines import seeds
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.explanation import NOTHING, Explanation, explain_states, shown_steps, text_maps
 from audiodiff.pipelines.options import GenerationConfig, configure
+
+WORDS, WHOLE = ", word by word", ", as a whole"  # after the name of a condition: its tokens, and its vector
 
 
 class AudioExplainer(AudioGenerator):
@@ -29,7 +33,7 @@ class AudioExplainer(AudioGenerator):
     def explain(self, config: GenerationConfig | None = None, **options: Any) -> Explanation:
         """Generate one clip, and explain every step.
 
-        It costs one more evaluation of the network a step, and one for each condition.
+        It costs one more evaluation of the network a step, and one for each condition and part of one.
 
         Args:
             config: what to generate.
@@ -61,13 +65,10 @@ class AudioExplainer(AudioGenerator):
         start = sampling.noise([seed], frames) * sampler.noise_scale(trajectory)
         z = sampling.run(sampler, trajectory, start, condition, [seed], config, None)
         batch = steering.raw_conditions(steering.conditions())
-        given = [one for one in self.model.conditioners if one.name in batch and one.name != "guidance"]
         tokens, columns = self._tokens(batch)
         with self._context():
-            without = {
-                one.name: self.model.embed_condition({**batch, one.name: one.nulled(batch[one.name])}) for one in given
-            }
             own = self.model.embed_condition(batch)
+            without = self._without(batch, own)
             steps = explain_states(self.model.denoiser, self.model.network, trajectory.states, own, without, columns)
         waveform = torch.cat(list(self._decode(z, samples)), dim=-1)
         audio = waveform if config.peak_level is None else normalize_peak(waveform, config.peak_level)
@@ -86,6 +87,20 @@ class AudioExplainer(AudioGenerator):
         """The waveform (T,) of an estimate, mixed to one channel."""
         waveform = torch.cat(list(self._decode(estimate[None].to(self.device), samples)), dim=-1)
         return Audio(waveform[0].mean(0), self.sample_rate)
+
+    def _without(self, batch: dict[str, Any], own: Condition) -> dict[str, Condition]:
+        """The condition without each of its parts, by name: also without tokens or vector of one with both."""
+        found: dict[str, Condition] = {}
+        for conditioner in self.model.conditioners:
+            name = conditioner.name
+            if name not in batch or name == "guidance":  # which is no part of the request that may be missing
+                continue
+            null = found[name] = self.model.embed_condition({**batch, name: conditioner.nulled(batch[name])})
+            alone = conditioner(batch)
+            if alone.tokens is not None and alone.global_embedding is not None:
+                found[name + WORDS] = replace(own, tokens=null.tokens, token_mask=null.token_mask)
+                found[name + WHOLE] = replace(own, global_embedding=null.global_embedding)
+        return found
 
     def _tokens(self, batch: dict[str, Any]) -> tuple[list[str], list[int]]:
         """Texts of the valid tokens of a condition, with "nothing", and their numbers; empty without tokens."""

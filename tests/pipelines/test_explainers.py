@@ -65,7 +65,8 @@ def test_the_clip_that_is_explained_is_the_one_that_is_generated(model, options)
     assert torch.equal(found.audio.samples, AudioGenerator(model).generate(**given).samples)
     assert len(found.steps) == 3 and list(found.estimates) == [0, 1, 2]
     for step in found.steps:
-        assert set(step.sensitivity) == {"labels", "prompt"} and min(step.sensitivity.values()) > 0
+        assert list(step.sensitivity) == ["labels", "prompt", "prompt, word by word", "prompt, as a whole"]
+        assert min(step.sensitivity.values()) > 0
         for one in (*step.words.values(), *step.frames.values()):
             torch.testing.assert_close(one.sum(-1), torch.ones(len(one)), atol=1e-5, rtol=0)
         (words,) = step.words.values()
@@ -81,6 +82,15 @@ def test_the_clip_that_is_explained_is_the_one_that_is_generated(model, options)
     )
 
 
+def test_what_is_read_word_by_word_and_as_a_whole_is_told_apart(model):
+    with torch.no_grad():
+        for layer in model.network.unet.cross_attention.values():
+            layer.project.weight.zero_()
+    for step in AudioExplainer(model).explain(**CLIP, prompt="loud rain").steps:
+        found = step.sensitivity
+        assert found["prompt, word by word"] == 0.0 < found["prompt"] == found["prompt, as a whole"]
+
+
 def test_a_condition_that_is_not_used_or_not_given_has_no_effect(model):
     with torch.no_grad():
         for layer in model.network.unet.cross_attention.values():
@@ -88,7 +98,7 @@ def test_a_condition_that_is_not_used_or_not_given_has_no_effect(model):
         (prompt,) = (one for one in model.conditioners if one.name == "prompt")
         prompt.sentence[-1].weight.zero_()
     for given, zero, above in (
-        ({"prompt": "rain", "labels": ["kick"]}, ["prompt"], ["labels"]),
+        ({"prompt": "rain", "labels": ["kick"]}, ["prompt", "prompt, word by word", "prompt, as a whole"], ["labels"]),
         ({"prompt": "rain"}, ["prompt", "labels"], []),
     ):
         for step in AudioExplainer(model).explain(**CLIP, **given).steps:
