@@ -41,6 +41,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "corpora": {"av": "av", "tinytag": "tinytag", "hibari": "hibari-tts"},
     "hub": {"huggingface_hub": "huggingface_hub"},
     "cloud": {"upath": "universal-pathlib", "s3fs": "s3fs"},
+    "ray": {"ray": "ray"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
 }
 

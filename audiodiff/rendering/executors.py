@@ -18,17 +18,20 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 
-from audiodiff.errors import UserError
+from audiodiff.errors import UserError, first_line
+from audiodiff.extras import load_module
 from audiodiff.rendering.monitor import ClipResult, Collector, Monitor
 from audiodiff.rendering.options import ExecutionOptions
 from audiodiff.rendering.renderer import Executor, Renderer, in_this_process
 
 Load = Callable[[], Renderer]  # can be pickled
 _AHEAD = 2  # shards per worker that are handed out: one in work, one waiting
+_RETRIES = 10  # of a shard on a cluster, whose nodes may go
 _MAX_DEATHS = 3  # of workers, without a shard that is finished in between
 
 
@@ -145,9 +148,67 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+@dataclass(frozen=True)
+class RayTasks:
+    """Renders in tasks of a Ray cluster, which schedules, places and retries them.
+
+    Nodes have the package, the model and, unless they are URLs, inputs and outputs under the same paths.
+
+    Args:
+        load: loads the renderer, in each process of the cluster.
+        workers: tasks at once, at most; None: as many as the cluster has processors, whenever it grows.
+        address: of the cluster, such as "auto" or ray://host:10001; None: one on this machine for the run.
+    """
+
+    load: Load
+    workers: int | None = None
+    address: str | None = None
+
+    def __call__(self, _: Renderer, shards: Iterable[Sequence[Any]], monitor: Monitor) -> None:
+        """Have all shards rendered.
+
+        Raises:
+            UserError: as `Renderer.render`, the cluster cannot be reached, or it gives up a shard.
+        """
+        ray = load_module("ray")
+        own = not ray.is_initialized()
+        try:
+            if own:
+                ray.init(self.address, log_to_driver=False, include_dashboard=False if self.address is None else None)
+            self._run(ray, iter(shards), monitor)
+        except (ray.exceptions.RayError, ConnectionError, ValueError) as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(error, UserError) or isinstance(cause, UserError):
+                raise cause or error from None
+            fix = "check --address, and run the same command again"
+            raise UserError("ray", f"cannot go on ({first_line(error)})", fix) from error
+        finally:
+            if own:
+                ray.shutdown()
+
+    def _run(self, ray: ModuleType, shards: Iterator[Sequence[Any]], monitor: Monitor) -> None:
+        # A shard may be rendered again wherever its worker, or its whole node, was lost.
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(render_shard)
+        load, at_work = ray.put(pickle.dumps(self.load)), set()
+        while True:
+            most = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            at_work |= {task.remote(load, shard) for shard in islice(shards, max(0, _AHEAD * most - len(at_work)))}
+            if not at_work:
+                return
+            done, rest = ray.wait(list(at_work))
+            at_work = set(rest)
+            for result in ray.get(done):
+                result.relay(monitor)
+
+
 def _local(options: ExecutionOptions, load: Load) -> Executor:
+    if options.address is not None:
+        raise UserError(f"address {options.address}", "is of a Ray cluster", "add --executor ray")
     return in_this_process if options.workers is None else LocalProcesses(load, options.workers)
 
 
 # By the name of the option: how an executor is made.
-EXECUTORS: dict[str, Callable[[ExecutionOptions, Load], Executor]] = {"local": _local}
+EXECUTORS: dict[str, Callable[[ExecutionOptions, Load], Executor]] = {
+    "local": _local,
+    "ray": lambda options, load: RayTasks(load, options.workers, options.address),
+}

@@ -153,15 +153,23 @@ class ExecutionOptions(CheckedOptions):
 
     Attributes:
         executor: its name.
-        workers: processes of one thread each; None: this process, with all threads.
+        workers: processes of one thread each; None: of the local one this process, with all threads, of Ray as many as
+            the cluster has processors.
+        address: of a Ray cluster; None: one on this machine.
     """
 
-    executor: str = option("local", kind="choice", help="Where to render.", choices=("local",))
+    executor: str = option("local", kind="choice", help="Where to render.", choices=("local", "ray"))
     workers: int | None = option(
         None,
         kind="integer",
         help="Processes of one thread each; the same files for any number.",
         minimum=1,
         maximum=1024,
-        default_help="this process, with all its threads",
+        default_help="this process, with all its threads; of ray, the processors of the cluster",
+    )
+    address: str | None = option(
+        None,
+        kind="text",
+        help="Address of a Ray cluster, such as auto or ray://host:10001.",
+        default_help="a cluster of this machine",
     )
