@@ -36,15 +36,16 @@ class AdapterMenu:
         """The adapters of a command line, "DIR" or "DIR:SCALE".
 
         Raises:
-            UserError: one is none, has a scale that the page cannot show, or does not fit the model.
+            UserError: one is none, has a scale that the page cannot show, or does not fit the model, or two add one
+                word or speaker.
         """
         adapters, titles = {}, {}
         for one in load_adapters(given):
             if not 0 <= one.scale <= MAX_SCALE:
                 raise one.adapter.error(f"has the scale {one.scale:g}", f"use 0 to {MAX_SCALE:g}, such as DIR:0.8")
-            apply(model, [replace(one, scale=1.0)])
             title, name = _unused(_title(one), titles.values()), _unused(_identifier(_title(one)), titles)
             adapters[name], titles[name] = one, title
+        apply(model, [replace(one, scale=1.0) for one in adapters.values()])
         return cls(adapters, titles)
 
     @property

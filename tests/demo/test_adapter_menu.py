@@ -169,3 +169,9 @@ def test_adapters_of_one_name_are_told_apart(music, tabs, tmp_path):
     both = tabs(music / "model", adapters=[f"{music}/my-drum", f"{tmp_path}/my-drum"])["generate"].offers[0]
     assert list(both.adapters.titles.values()) == ["my-drum", "my-drum_2"]
     assert list(both.adapters.options) == ["adapter_my_drum", "adapter_my_drum_2"]
+
+
+def test_two_adapters_of_one_speaker_are_refused_at_the_start(voice, tmp_path):
+    (tmp_path / "again").symlink_to(voice / "anna")
+    with pytest.raises(UserError, match="speaker anna: is known already; leave one of the two out"):
+        serve.build(voice / "model", adapters=[str(voice / "anna"), str(tmp_path / "again")])

@@ -165,7 +165,7 @@ def adapters(folder: Path) -> Case:
             files[adapter.CONFIG] = json.dumps(config).encode()
         for name, content in files.items():
             (here / name).write_bytes(content)
-        use(apply(model, [AppliedAdapter(adapter.load(here), draw.choice((0.5, -1.0, 2.0)))]))
+        use(apply(model, [AppliedAdapter(adapter.inspect(here), draw.choice((0.5, -1.0, 2.0)))]))
 
     return case
 
