@@ -70,9 +70,12 @@ function drawForming(list, clip) {
   if (clip.audio) node(figure, "audio", { controls: "", src: clip.audio, "aria-label": "Play the estimate" });
 }
 
+let drawn = ""; // a value that comes again does not stop the player
+
 function draw() {
-  const list = element.querySelector(".list"), value = props.value;
-  if (!list) return;
+  const list = element.querySelector(".list"), value = props.value, key = JSON.stringify(value);
+  if (!list || (list.children.length && key === drawn)) return;
+  drawn = key;
   list.replaceChildren();
   if (value?.error) node(list, "p", { class: "error", role: "alert" }, value.error);
   if (value?.forming) drawForming(list, value.forming);
