@@ -46,7 +46,7 @@ METHODS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
 }
 # Methods that start from the student of so many steps of another, which is trained before.
 AFTER = {"energy distance after progressive": ("progressive", 1)}
-GUIDED = (1, 2, 4, 8, 16)  # steps of the teacher with its own guidance
+TEACHER = (1, 2, 4, 8, 16)  # steps
 UNGUIDED = 1.0
 TEXT = """# Students of `{model}`, at 1 to 8 steps
 
@@ -116,9 +116,9 @@ def score(options: argparse.Namespace) -> None:
     real, texts = axes(features), embed.texts([clip.caption for clip in held_out])
     warnings.simplefilter("ignore", UserWarning)  # of steps that a model is not for
     rows: dict[tuple[str, float | None, int], Embeddings] = {}
-    for steps in GUIDED:
-        rows["teacher", None, steps] = embed(generate(MODEL, held_out, steps, None))
-    rows["teacher", UNGUIDED, 1] = embed(generate(MODEL, held_out, 1, UNGUIDED))
+    for guidance in (None, UNGUIDED):
+        for steps in TEACHER:
+            rows["teacher", guidance, steps] = embed(generate(MODEL, held_out, steps, guidance))
     costs = []
     for method, (_, counts) in METHODS.items():
         trained = [steps for steps in sorted(counts) if student(options, method, steps).is_dir()]
