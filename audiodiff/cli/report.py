@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from audiodiff.cli.options import Device, Model, Splits
+from audiodiff.cli.options import Data, Device, Model, Splits
 from audiodiff.errors import UserError
 from audiodiff.extras import require
 
@@ -16,7 +16,7 @@ _Steps = Annotated[int | None, typer.Option(help="Denoising steps (default: the 
 
 
 def report(context: typer.Context) -> None:
-    """Report what an average over clips hides: `bias`."""
+    """Report what an average over clips hides: `bias`, `uncertainty`."""
     if context.invoked_subcommand is None:
         raise UserError("report", "needs the name of a report", f"write one of {', '.join(SUBVERBS)} behind it")
 
@@ -54,4 +54,32 @@ def bias(
     print(page)
 
 
-SUBVERBS = {"bias": bias}
+def uncertainty(
+    model: Model,
+    data: Data,
+    folder: _Folder,
+    seeds: Annotated[int, typer.Option(help="Seeds of each clip (at least 2).")] = 8,
+    steps: _Steps = None,
+    limit: _Limit = 16,
+    split: Splits = None,
+    seed: Annotated[int, typer.Option(help="First random seed.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Report how much the output varies with the seed, over time, frequency and segments.
+
+    Prints the report's path last. For vocoders and voices.
+    """
+    require("metrics")
+    require("report")
+    from audiodiff.evaluation import registry
+    from audiodiff.evaluation.held_out import Settings
+    from audiodiff.evaluation.report import markdown
+    from audiodiff.pipelines.pipeline import resolve_device
+
+    settings = Settings(steps, None, seed, limit, tuple(split) if split else Settings.splits)
+    result, page = registry.examine_uncertainty(model, data, folder, settings, seeds, str(resolve_device(device)))
+    print(markdown(result))
+    print(page)
+
+
+SUBVERBS = {"bias": bias, "uncertainty": uncertainty}

@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 RANGE_DB = 80.0
-_INK = "#808080"  # readable on white and on black
+INK = "#808080"  # readable on white and on black
 
 
 def sound(samples: np.ndarray, sample_rate: int) -> str:
@@ -47,16 +47,21 @@ def spectrogram_pair(left: np.ndarray, right: np.ndarray, titles: tuple[str, str
             vmin=top - RANGE_DB,
             vmax=top,
         )
-        ax.set_title(title, color=_INK, fontsize=10, loc="left")
-        ax.set_xlabel("seconds", color=_INK, fontsize=8)
-        ax.tick_params(colors=_INK, labelsize=8, length=3)
+        ax.set_title(title, color=INK, fontsize=10, loc="left")
+        ax.set_xlabel("seconds", color=INK, fontsize=8)
+        ax.tick_params(colors=INK, labelsize=8, length=3)
         for spine in ax.spines.values():
             spine.set_visible(False)
-    axes[0].set_ylabel("kHz", color=_INK, fontsize=8)
+    axes[0].set_ylabel("kHz", color=INK, fontsize=8)
     buffer = io.BytesIO()
     with matplotlib.rc_context({"savefig.transparent": True}):
         figure.savefig(buffer, format="png", dpi=110)
-    return _uri("image/png", buffer.getvalue())
+    return png_uri(buffer.getvalue())
+
+
+def png_uri(content: bytes) -> str:
+    """A PNG as a data URI."""
+    return _uri("image/png", content)
 
 
 def _uri(kind: str, data: bytes) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from audiodiff.data.manifest import Manifest
 from audiodiff.diffusion.samplers import presets
@@ -23,13 +24,16 @@ from audiodiff.evaluation.bias import Evaluated, bias_report
 from audiodiff.evaluation.codec_evaluation import codec_report
 from audiodiff.evaluation.generation_evaluation import MIN_CLIPS
 from audiodiff.evaluation.generation_report import generation_report
-from audiodiff.evaluation.held_out import Settings
+from audiodiff.evaluation.held_out import HeldOut, Settings, choose
 from audiodiff.evaluation.prompt_evaluation import PromptEvaluation
 from audiodiff.evaluation.record import Record
 from audiodiff.evaluation.report import Report
 from audiodiff.evaluation.speech_report import speech_report
+from audiodiff.evaluation.speech_synthesis import choose_texts, sampling
 from audiodiff.evaluation.teachers import find_teacher
+from audiodiff.evaluation.uncertainty import takes_of, uncertainty_report
 from audiodiff.evaluation.upsampling_evaluation import upsampling_report
+from audiodiff.evaluation.vocoder_evaluation import describe_model as describe_vocoder
 from audiodiff.evaluation.vocoder_report import vocoder_report
 from audiodiff.models import checkpoint
 from audiodiff.models.acoustic_model import AcousticModel
@@ -203,6 +207,80 @@ GROUPED: dict[str, Callable[[str | Path, Manifest, Settings, str], tuple[Evaluat
     AudioModel.TYPE: None,
     Codec.TYPE: None,
     AcousticModel.TYPE: _grouped_voice,
+    Aligner.TYPE: None,
+    AudioTextModel.TYPE: None,
+    NoisyClassifier.TYPE: None,
+    Hypernetwork.TYPE: None,
+    UpsamplerModel.TYPE: None,
+    RestorationModel.TYPE: None,
+}
+
+
+def examine_uncertainty(
+    model: str | Path, data: str | Path, folder: str | Path, settings: Settings, seeds: int, device: str = "cpu"
+) -> tuple[Report, Path]:
+    """Report how much a model's output varies with the seed; return the report and the path of its page.
+
+    Args:
+        model, data, folder, settings, device: as of `evaluate`.
+        seeds: of each clip, 2 or more.
+
+    Raises:
+        UserError: as `evaluate`, or fewer seeds.
+    """
+    if seeds < 2:
+        raise UserError(f"seeds {seeds}", "have no spread", "give 2 or more")
+    kind = checkpoint.type_of(checkpoint.locate(model))
+    run = SPREADS.get(kind)
+    if run is None:
+        fix = f"choose a model of type {' or '.join(name for name, one in SPREADS.items() if one)}"
+        raise UserError(model, f"is a model of type {kind!r}, whose spread is not measured", fix)
+    manifest = Manifest.load(data)
+    report.make_folder(folder)
+    result = run(model, manifest, settings, seeds, device)
+    return result, report.write(result, folder)
+
+
+def _spread_of_vocoder(model: str | Path, manifest: Manifest, settings: Settings, seeds: int, device: str) -> Report:
+    vocoder = Vocoder.from_pretrained(model, device)
+    clips, _ = choose(manifest, settings.splits, settings.limit)
+    held_out = HeldOut.load(vocoder, manifest, clips, settings.seed or 0)
+    found = []
+    for clip, (recording, mel, seed) in zip(tqdm(clips, unit="clip", disable=None), held_out.inputs, strict=True):
+        takes = takes_of(
+            lambda number, mel=mel, seed=seed: vocoder.generate(
+                mel, settings.steps, clip_seeds=[seed + number], sampler=settings.sampler
+            ),
+            seeds,
+            len(recording),
+        )
+        found.append((clip, takes, recording.numpy()))
+    return uncertainty_report("Resynthesis from the mel", found, vocoder.spec, describe_vocoder(vocoder))
+
+
+def _spread_of_voice(model: str | Path, manifest: Manifest, settings: Settings, seeds: int, device: str) -> Report:
+    voice = SpeechSynthesizer.from_pretrained(model, device)
+    clips, _ = choose_texts(voice, manifest, settings)
+    found = []
+    for clip in tqdm(clips, unit="clip", disable=None):
+        speaker = clip.speaker if clip.speaker in voice.speakers else None
+        takes = takes_of(
+            lambda number, clip=clip, speaker=speaker: (
+                voice.say(clip.text, speaker=speaker, seed=(settings.seed or 0) + number, **sampling(settings)).audio
+            ),
+            seeds,
+        )
+        found.append((clip, takes, None))
+    spec = voice.vocoder.spec
+    return uncertainty_report("Texts", found, spec, speech_evaluation.describe_model(voice, settings))
+
+
+# By type of model; None: the spread over seeds is not measured.
+SPREADS: dict[str, Callable[[str | Path, Manifest, Settings, int, str], Report] | None] = {
+    VocoderModel.TYPE: _spread_of_vocoder,
+    AudioModel.TYPE: None,
+    Codec.TYPE: None,
+    AcousticModel.TYPE: _spread_of_voice,
     Aligner.TYPE: None,
     AudioTextModel.TYPE: None,
     NoisyClassifier.TYPE: None,

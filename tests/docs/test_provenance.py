@@ -32,7 +32,8 @@ def test_the_python_of_the_page_runs(tmp_path, monkeypatch, capsys):
     assert marked.startswith("found (p-value ") and plain.startswith("not found (p-value ")
 
 
-def test_the_report_of_groups_takes_the_options_of_the_page():
-    command = re.findall(r"^audiodiff (report bias .*)$", TEXT, re.MULTILINE)[0]
-    result = CliRunner().invoke(build(), shlex.split(command))
-    assert "No such option" not in result.output and "speakers.csv: cannot be read" in str(result.exception)
+def test_the_reports_take_the_options_of_the_page():
+    bias, uncertainty = re.findall(r"^audiodiff (report .*)$", TEXT, re.MULTILINE)
+    for command, error in ((bias, "speakers.csv: cannot be read"), (uncertainty, "hibari")):
+        result = CliRunner().invoke(build(), shlex.split(command))
+        assert "No such option" not in result.output and error in str(result.exception)
