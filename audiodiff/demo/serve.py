@@ -19,6 +19,7 @@ THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospac
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
 )
+SESSIONS = 64  # visits that the server remembers controls of; Gradio keeps some megabytes for each
 STYLE = Path(__file__).with_name("page.css")
 # Options of `gr.Blocks.launch`, wherever the page is served.
 OPTIONS: dict[str, Any] = {
@@ -27,6 +28,7 @@ OPTIONS: dict[str, Any] = {
     "footer_links": ["api"],
     "max_file_size": f"{MAX_MEGABYTES}mb",
     "ssr_mode": False,
+    "state_session_capacity": SESSIONS,
 }
 
 
