@@ -1,5 +1,6 @@
 """`audiodiff prepare`: convert corpora to FLAC files with a manifest and an audit."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,13 @@ def prepare(
             "names of files are captions where there are none. A captions.csv there is always read."
         ),
     ] = False,
+    shards: Annotated[
+        float | None,
+        typer.Option(
+            help="Also copy all clips into tar archives of so many megabytes in OUT/shards, a data folder to train on "
+            "from slow or distant disks (default: no)."
+        ),
+    ] = None,
 ) -> None:
     """Download or import corpora, write a manifest, audit the audio. Finished corpora and files are skipped.
 
@@ -48,19 +56,26 @@ def prepare(
     """
     import logging
     import sys
+    from dataclasses import replace
 
     from tqdm import tqdm
 
     from audiodiff.data import preparation
     from audiodiff.data.audit import Audit
+    from audiodiff.data.shards import write_shards
     from audiodiff.errors import UserError
 
+    if shards is not None and not 0 < shards < math.inf:
+        raise UserError(f"--shards {shards:g}", "is no size", "give megabytes, such as 256")
     skipped: list[UserError] = []
     log, shown = logging.getLogger("audiodiff"), logging.StreamHandler(sys.stdout)
     log.setLevel(logging.INFO)
     log.addHandler(shown)
     try:
         manifest = preparation.prepare(corpora, out, split_by, clips, language, skipped.append, tqdm, captions)
+        if shards is not None:
+            sharded = write_shards(manifest, out / "shards", shards)
+            replace(Audit.load(out), manifest_hash=sharded.content_hash()).save(sharded.root)
     finally:
         log.removeHandler(shown)
     print(Audit.load(out))
@@ -68,5 +83,7 @@ def prepare(
         print(f"error: {error}", file=sys.stderr)
     also = f", {len(skipped)} skipped" if skipped else ""
     print(f"{len(manifest)} clips in {out / 'manifest.jsonl'}{also}")
+    if shards is not None:
+        print(f"shards in {out / 'shards'}: train with data.path={out / 'shards'}")
     if skipped:
         raise typer.Exit(1)

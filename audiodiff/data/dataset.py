@@ -6,6 +6,9 @@ once per crop length that it holds (at least once), so that clips are weighted b
 permutation keyed by (seed, pass). The position of the crop within the clip is keyed by (seed, draw). With weights, a
 clip comes up in a pass as often as its weight says, rounded up or down at random, in systematic sampling.
 
+Clips in shards (`data.shards`) are permuted within groups of `SHARDS_AT_ONCE` shards, which are a permutation of all:
+so the disk reads a few large files at a time, and clips of different shards share a batch.
+
 A crop is read by seeking: only its own samples, and a margin on both sides if it is resampled, so that it equals the
 same segment of the whole resampled clip. For that it starts on a common grid of both sample rates.
 """
@@ -24,10 +27,12 @@ from audiodiff.conditioners.conditioner import Conditioner, Crop, raw_values
 from audiodiff.data.augmentation import Augmentation, MixingPool
 from audiodiff.data.batching import collate
 from audiodiff.data.manifest import Clip, Manifest
+from audiodiff.data.shards import shard_numbers
 from audiodiff.errors import UserError
 
 # Random streams: order of a pass, start of a crop, clips, conditions, augmentation.
 _ORDER, _START, _CHOICE, _CONDITION, _AUGMENTATION = range(5)
+SHARDS_AT_ONCE = 4
 _MARGIN_SECONDS = 0.05  # beyond this the resampling filter's tail is below 16-bit resolution
 
 
@@ -67,6 +72,8 @@ class CropDataset(Dataset):
         self.channels, self.from_start = channels, from_start
         self.conditioners, self.augmentation = tuple(conditioners), augmentation
         self._entries = np.repeat(np.arange(len(manifest)), crop_counts(manifest, sample_rate, samples, from_start))
+        shards = shard_numbers(manifest.clips)
+        self._shards = None if shards is None else np.asarray(shards)
         self.weights = None if weights is None else np.asarray(weights, np.float64)
         self._pass, self._order = -1, self._entries
         self._last: tuple[int, tuple[Clip, Clip | None]] | None = None
@@ -102,8 +109,16 @@ class CropDataset(Dataset):
         if number != self._pass:  # a cache of the last pass' order
             rng = np.random.default_rng((self.seed, _ORDER, number))
             chosen = self._entries if self.weights is None else _systematic(self.weights, len(self._entries), rng)
-            self._pass, self._order = number, rng.permutation(chosen)
+            self._pass, self._order = number, self._shuffled(chosen, rng)
         return self.manifest.clips[self._order[place]]
+
+    def _shuffled(self, entries: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The entries of a pass in random order, some shards at a time."""
+        order = random.permutation(entries)
+        if self._shards is None:
+            return order
+        groups = random.permutation(self._shards.max() + 1) // SHARDS_AT_ONCE
+        return order[np.argsort(groups[self._shards[order]], kind="stable")]
 
     def one_draw_per_clip(self, clips: int) -> list[int]:
         """One draw of each of at most `clips` clips, chosen regardless of their lengths."""

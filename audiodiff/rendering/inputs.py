@@ -23,6 +23,7 @@ from audiodiff.audio.mel import MelSpec, convert
 from audiodiff.audio.mel import file as mel_file
 from audiodiff.audio.mel.conversion import convert_mel
 from audiodiff.audio.reading.folder import files_below, obstacle
+from audiodiff.audio.reading.shard import open_file
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError, first_line
 from audiodiff.pipelines.inputs import mel_tensor
@@ -84,7 +85,7 @@ class RenderInput:
             UserError: a file cannot be read.
         """
         try:
-            with self.file.open("rb") as file:
+            with open_file(self.file) as file:
                 digest = hashlib.file_digest(file, "sha256")
             spec_file = mel_file.spec_path(self.file)
             if self.is_mel and spec_file.is_file():

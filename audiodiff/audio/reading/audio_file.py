@@ -12,6 +12,7 @@ import soundfile
 from audiodiff.audio.reading import pyav
 from audiodiff.audio.reading.formats import CUT_OFF, EXTENSIONS, Format, format_of
 from audiodiff.audio.reading.pyav import PyavDecoder
+from audiodiff.audio.reading.shard import find_member
 from audiodiff.audio.reading.sndfile import SndfileDecoder
 from audiodiff.errors import UserError
 from audiodiff.extras import install_command
@@ -135,6 +136,8 @@ class AudioFile:
 
 
 def _checked(path: Path) -> Path:
+    if _is_member(path):
+        return path
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -158,7 +161,7 @@ def _checked(path: Path) -> Path:
 
 def _decoder(path: Path) -> SndfileDecoder | PyavDecoder:
     try:
-        kind = format_of(path)
+        kind = None if _is_member(path) else format_of(path)
         if kind is None or kind.sndfile:
             try:
                 return SndfileDecoder(path, kind)
@@ -180,6 +183,14 @@ def _decoder(path: Path) -> SndfileDecoder | PyavDecoder:
             raise UserError(path, f"is {_described(path, kind)}{reason}") from error
     problem = f"is {_described(path, kind)}{reason or ', which needs PyAV'}"
     raise UserError(path, problem, f"install it (`{install_command('av')}`), or convert the file to WAV or FLAC")
+
+
+def _is_member(path: Path) -> bool:
+    """Whether a path names a file of a tar shard."""
+    try:
+        return find_member(path) is not None
+    except OSError as error:
+        raise UserError(path, f"cannot be read ({error.strerror or error})") from error
 
 
 def _described(path: Path, kind: Format | None) -> str:

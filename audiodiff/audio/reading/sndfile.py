@@ -8,6 +8,7 @@ import soundfile
 
 from audiodiff.audio.reading import chunks, flac, mpeg, ogg
 from audiodiff.audio.reading.formats import FLAC, MPEG, OGG, Format
+from audiodiff.audio.reading.shard import find_member
 from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError
 
@@ -107,6 +108,8 @@ def encoded(path: Path) -> str | bytes:
 
 def _sources(path: Path, kind: Format | None) -> tuple[list[Path | Window], list[int | None], str]:
     """Consecutive sources to decode, their numbers of samples (None: as libsndfile states), and a remark."""
+    if (member := find_member(path)) is not None:
+        return [Window(*member)], [None], ""
     if kind is MPEG or (kind is None and path.suffix.lower() in MPEG.suffixes):  # other bytes may precede it
         segments = mpeg.segments(path)
         if segments and not (len(segments) == 1 and segments[0].stated == segments[0].frames):
