@@ -14,6 +14,8 @@ import odd_files
 import tiny_models
 import torch
 from adapter_models import random_adapter
+from exported_models import placeholder
+from fuzzing.command_lines import commands
 from fuzzing.mutation import PIECES, mutate_bytes, mutate_json, mutate_name, mutate_text
 from safetensors.torch import save
 
@@ -182,7 +184,7 @@ def manifests(folder: Path) -> Case:
     seed = next(file for file in folder.iterdir() if file.suffix == ".jsonl").read_bytes()
 
     def case(draw: Random, here: Path) -> None:
-        from audiodiff.data.selection import first_minutes, without_duplicates
+        from audiodiff.data.selection import first_minutes
 
         lines = seed.splitlines()
         at = draw.randrange(len(lines))
@@ -192,7 +194,7 @@ def manifests(folder: Path) -> Case:
         )
         loaded = Manifest.load(here)
         loaded.content_hash()
-        without_duplicates(first_minutes(loaded, 0.02))
+        first_minutes(loaded.with_splits("train"), 1.0)
         for clip in loaded.clips:
             assert not Path(clip.path).is_absolute() and ".." not in Path(clip.path).parts, clip.path
 
@@ -381,7 +383,8 @@ def exports(folder: Path) -> Case:
 
     model = tiny_models.make_model()
     described = {name: checkpoint.describe(value) for name, value in model.arguments().items()}
-    arrays, graph = save({name: weight.contiguous() for name, weight in model.part_weights().items()}), bytes(400_000)
+    arrays = save({name: weight.contiguous() for name, weight in model.part_weights().items()})
+    graph = placeholder(model).SerializeToString()
     seed = {
         "format": onnx_export.FORMAT,
         "version": onnx_export.VERSION,
@@ -413,6 +416,6 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     function.__name__: function
     for function in (
         *(audio, mels, checkpoints, configs, adapters, exports),
-        *(names, manifests, tables, texts, lines, options, folders),
+        *(names, manifests, tables, texts, lines, options, folders, commands),
     )
 }
