@@ -7,7 +7,7 @@ whole. Object stores have no locks: only one run may write to a folder.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
@@ -39,18 +39,29 @@ def is_remote(path: Any) -> bool:
 
 
 def is_file(path: Any) -> bool:
-    """Whether there is a file, of any name: of one that no file can have, pathlib raises errors."""
-    return path.is_file() if is_remote(path) else os.path.isfile(path)
+    """Whether there is a file; unlike pathlib, it answers for names that no file can have.
+
+    Raises:
+        UserError: a remote file system cannot be reached.
+    """
+    return _answers(path, "is_file", os.path.isfile)
 
 
 def is_folder(path: Any) -> bool:
-    """Whether there is a folder, of any name."""
-    return path.is_dir() if is_remote(path) else os.path.isdir(path)
+    """Whether there is a folder; as `is_file`."""
+    return _answers(path, "is_dir", os.path.isdir)
 
 
 def exists(path: Any) -> bool:
-    """Whether there is anything, of any name."""
-    return path.exists() if is_remote(path) else os.path.exists(path)
+    """Whether there is anything; as `is_file`."""
+    return _answers(path, "exists", os.path.exists)
+
+
+def _answers(path: Any, question: str, local: Callable[[Any], bool]) -> bool:
+    if not is_remote(path):
+        return local(path)
+    with errors_of(path):
+        return getattr(path, question)()
 
 
 def is_path(value: Any) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from audiodiff import remote
 from audiodiff.audio import io
 from audiodiff.audio.mel.array import read_array
 from audiodiff.audio.mel.file import load_mel
@@ -45,6 +46,23 @@ def test_such_an_input_costs_no_other_its_rendering(tmp_path, name, recording):
     errors = []
     found = find_inputs([tmp_path / name, tmp_path / "good.wav"], tmp_path / "out", errors.append)
     assert [source.path.name for source in found] == ["good.wav"] and len(errors) == 1
+
+
+@pytest.mark.parametrize("question", [remote.is_file, remote.is_folder, remote.exists])
+def test_a_file_system_that_cannot_be_reached_is_one_line(question):
+    class Path:
+        """A remote path of a server that is gone."""
+
+        def is_file(self):
+            raise RuntimeError("Cannot connect to host\nat all")
+
+        is_dir = exists = is_file
+
+        def __str__(self):
+            return "s3://bucket/a"
+
+    with pytest.raises(UserError, match=r"s3://bucket/a: cannot be reached \(Cannot connect to host\)"):
+        question(Path())
 
 
 def test_such_a_name_is_none_of_a_repository():

@@ -17,6 +17,7 @@ from adapter_models import random_adapter
 from exported_models import placeholder
 from fuzzing.command_lines import commands
 from fuzzing.mutation import PIECES, mutate_bytes, mutate_json, mutate_name, mutate_text
+from fuzzing.settings import lexicons, overrides
 from safetensors.torch import save
 
 from audiodiff.audio import io as audio_io
@@ -416,6 +417,6 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     function.__name__: function
     for function in (
         *(audio, mels, checkpoints, configs, adapters, exports),
-        *(names, manifests, tables, texts, lines, options, folders, commands),
+        *(names, manifests, tables, texts, lines, lexicons, options, overrides, folders, commands),
     )
 }

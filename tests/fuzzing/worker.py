@@ -67,7 +67,7 @@ class Guard:
         for path in paths:
             if isinstance(path, (str, bytes, os.PathLike)):
                 place = os.path.abspath(os.fsdecode(path))
-                tools = {"__pycache__", ".hypothesis"} & set(Path(place).parts)
+                tools = {"__pycache__", ".hypothesis", "matplotlib"} & set(Path(place).parts)
                 if not place.startswith((self.folder, "/dev/", "/proc/self/")) and not tools:
                     self.found.append(f"{event} {place}")
 
