@@ -33,7 +33,7 @@ COVERAGE ?=
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
 NEWEST_VOICE = $$(ls -td runs/speech_text/*/model | head -n 1)
 
-.PHONY: help install speech voice vocoder-train vocoder-benchmark vocoder-voice acceptance test test-slow mutate fuzz lint docs wheels clean
+.PHONY: chaos help install speech voice vocoder-train vocoder-benchmark vocoder-voice acceptance test test-slow mutate fuzz lint docs wheels clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -102,6 +102,9 @@ test: lint  ## lint and the fast tests; no GPU, no network
 
 test-slow: $(STAMP)  ## the slow tests, which `make test` skips
 	$(BIN)/pytest -rs $(PARALLEL) -m "slow and not bench"
+
+chaos: $(STAMP)  ## kill commands at random moments, fill the disk, start two at once; a table of what is left (minutes)
+	$(BIN)/python tests/chaos.py
 
 mutate: $(STAMP)  ## mutation tests: change each number of the diffusion process, expect a failing test (ten minutes)
 	$(BIN)/python tests/mutate.py

@@ -22,7 +22,7 @@ from audiodiff.rendering.options import FileOptions
 
 RowT = TypeVar("RowT")
 COMMAND = "audiodiff render"
-SHARD_BATCHES = 8  # enough to sort by length, few enough to share the last ones among workers
+SHARD_BATCHES = 4  # enough to sort by length, few enough to share the last ones among workers
 
 
 class Renderer(ABC, Generic[RowT]):

@@ -88,18 +88,18 @@ def test_errors_come_through_between_processes(kind):
 
 
 def test_work_begins_after_one_shard_is_planned(request_of, model_folder, monkeypatch):
-    """Of 41 inputs in shards of 16, none after the 16th is read before the first is rendered."""
+    """Of 41 inputs in shards of 8, none after the 8th is read before the first is rendered."""
     from audiodiff.pipelines.vocoder import Vocoder
 
     planned, seen, digest, generate = [], [], RenderInput.digest, Vocoder.generate
     monkeypatch.setattr(RenderInput, "digest", lambda self, *a: planned.append(self) or digest(self, *a))
     monkeypatch.setattr(Vocoder, "generate", lambda *a, **k: seen.append(len(planned)) or generate(*a, **k))
     outcome = render_request(model_folder, request_of("out"), lambda _: None, quiet=True)
-    assert outcome.written == CLIPS and seen[0] == 16 and max(seen) == CLIPS + 1
+    assert outcome.written == CLIPS and seen[0] == 8 and max(seen) == CLIPS
 
 
 def test_shards_are_all_rows_in_order():
-    assert [list(shard) for shard in shards_of(range(20), 1)] == [list(range(8)), list(range(8, 16)), [16, 17, 18, 19]]
+    assert [list(shard) for shard in shards_of(range(20), 1)] == [list(range(i, i + 4)) for i in range(0, 20, 4)]
 
 
 @pytest.mark.slow
