@@ -22,6 +22,7 @@ import soundfile
 MAX_BYTES = 1 << 16  # of the comment
 _MAX_VALUE = 1 << 14  # characters of one value as JSON, which is otherwise written as its hash
 _MAX_CHUNKS = 1000
+_MAX_DEPTH = 32  # of containers in each other
 _SIGN = '{"software": "audiodiff '
 _RIFF, _COMMENTED = ("WAV", "WAVEX"), ("FLAC", "OGG")  # libsndfile's names
 
@@ -58,7 +59,16 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         found = json.loads(comment) if len(comment) <= MAX_BYTES and comment.startswith(_SIGN) else {}
     except (OSError, ValueError, TypeError, RecursionError, soundfile.SoundFileError):  # TypeError: a name in .raw
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and not _is_deep(found) else {}
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether containers are nested deeper than settings are: what prints them may recurse."""
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        containers = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [item for container in containers for item in container]
+    return bool(level)
 
 
 def _other_comment(path: str | Path) -> str:

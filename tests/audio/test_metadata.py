@@ -80,6 +80,7 @@ def test_a_book_is_named_by_its_hash(tmp_path, format):
 HOSTILE = {
     "no JSON": '{"software": "audiodiff 1", ',
     "deep": '{"software": "audiodiff 1", "a": ' + "[" * 20_000,
+    "nested": '{"software": "audiodiff 1", "a": ' + "[" * 400 + "]" * 400 + "}",
     "a huge number": '{"software": "audiodiff 1", "a": ' + "9" * 20_000 + "}",
     "too long": json.dumps({"software": "audiodiff 1", "a": "b" * 2 * MAX_BYTES}),
     "of another program": '{"software": "other 1"}',
