@@ -21,7 +21,7 @@ from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
 from audiodiff.models.codec import autoencoder
 from audiodiff.options import whole_number
-from audiodiff.pipelines import seeds
+from audiodiff.pipelines import memory, seeds
 from audiodiff.pipelines.clip_sampler import LOWER_GUIDANCE, ClipSampler
 from audiodiff.pipelines.inputs import fit_clip
 from audiodiff.pipelines.options import GenerationConfig, configure
@@ -109,6 +109,11 @@ class AudioGenerator(Pipeline):
         """All options as JSON as they take effect, the model's own in place of None."""
         own = {"sampler": config.sampler or self.model.sampler, "steps": self._sampler.steps(config)}
         return config.record() | own | describe_guidance(guidance_of(config, self.model), self.model)
+
+    def memory(self, config: GenerationConfig) -> int:
+        """Bytes that a clip takes at least while it is sampled, in windows where it is long."""
+        frames = min(self.model.frames(self._samples(config)), self._sampler.window)
+        return memory.needed(self.model.network, frames)
 
     @torch.inference_mode()
     def process_signal(self, audio: Audio) -> Tensor:

@@ -21,6 +21,7 @@ from audiodiff.remote import location
 from audiodiff.rendering import sidecar
 from audiodiff.rendering.jobs import Job, JobWriter
 from audiodiff.rendering.monitor import Monitor, Outcome
+from audiodiff.rendering.names import fill
 from audiodiff.rendering.options import FileOptions
 from audiodiff.rendering.prompts import PromptRow
 from audiodiff.rendering.renderer import Renderer
@@ -77,9 +78,13 @@ def generate(
             shared = _settings(generator, config) | files.record()
             jobs = []
             for number, seed in enumerate(clip_seeds(config.seed, count)):
-                path, own = writer.out / f"{number:04d}.{files.format}", shared | {"clip_seed": seed}
+                name = fill(files.name, {"name": f"{number:04d}", "number": number + 1})
+                path, own = writer.out / f"{name}.{files.format}", shared | {"clip_seed": seed}
                 jobs.append(Job(path, own, writer.find(path, own)))
-            writer.run(jobs, partial(_generate, writer, config))
+            if len({job.path for job in jobs}) < count:
+                raise UserError(f"name {files.name!r:.80}", "is the same for several clips", "add {name} or {number}")
+            size = generator.memory(config)
+            writer.run(jobs, partial(_generate, writer, config), memory=lambda job: size)
         return monitor.outcome
 
 
@@ -121,7 +126,11 @@ class ClipRenderer(Renderer[PromptRow]):
             jobs.append(ClipJob(path, settings, writer.find(path, settings), config))
         alike = {id(job): json.dumps({**job.settings, "clip_seed": None, "seed": None}) for job in jobs}
         jobs.sort(key=lambda job: alike[id(job)])
-        writer.run(jobs, partial(_generate_jobs, writer), together=lambda job: alike[id(job)])
+        writer.run(jobs, partial(_generate_jobs, writer), together=lambda job: alike[id(job)], memory=self._memory)
+
+    def _memory(self, job: ClipJob) -> int:
+        """Bytes that a clip takes in a batch."""
+        return self.generator.memory(job.config)
 
 
 def _generate_jobs(writer: JobWriter, batch: Sequence[ClipJob], advance: Callable[[Progress], None]) -> None:

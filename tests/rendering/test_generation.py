@@ -284,3 +284,14 @@ def test_the_verb_goes_on_and_varies(folder, tmp_path, capsys):
         application()(
             [*arguments, "--loop", "--continue-from", str(tmp_path / "tone.wav"), "--out", "x"], standalone_mode=False
         )
+
+
+def test_files_are_named_by_a_template_and_batches_fit_into_their_memory(generator, tmp_path, monkeypatch):
+    seen, chunks = [], AudioGenerator.chunks
+    monkeypatch.setattr(AudioGenerator, "chunks", lambda *a: seen.append(len(a[2])) or chunks(*a))
+    files = FileOptions(name="kick/{number:03d}", batch_memory=2.5 * generator.memory(TWO) / 1e9)
+    generate(generator, tmp_path, TWO, count=5, files=files, quiet=True)
+    assert sorted(path.name for path in (tmp_path / "kick").glob("*.wav")) == [f"00{i}.wav" for i in range(1, 6)]
+    assert seen == [2, 2, 1]
+    with pytest.raises(UserError, match="is the same for several clips"):
+        generate(generator, tmp_path, TWO, count=2, files=FileOptions(name="kick"), quiet=True)
