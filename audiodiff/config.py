@@ -92,6 +92,8 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
             known = {*hydra_compose(PRIMARY), "prepare", "adapter"}  # groups without a default
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise _explained(error, overrides) from error
+    except TypeError as error:  # of Hydra, which looks for options by what is no name, such as [1,2]
+        raise UserError(" ".join(overrides), "has a group whose option is no name", _vocabulary()) from error
     if unknown := [str(key) for key in composed if key not in known]:
         fix = did_you_mean(unknown[0], {"recipe", *known}, _vocabulary())
         raise UserError(", ".join(unknown), "is not a key of the configuration", fix)
@@ -117,7 +119,7 @@ def _all_keys(overrides: Sequence[str]) -> set[str]:
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         try:
             composed = hydra_compose(PRIMARY, choices)
-        except (HydraException, OmegaConfBaseException, ValueError):
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError):
             composed = hydra_compose(PRIMARY)
     return {"recipe", *groups(), *_keys(OmegaConf.to_container(composed, resolve=False))}
 

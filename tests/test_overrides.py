@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from audiodiff import config, runs
+from audiodiff.errors import UserError
 from audiodiff.overrides import is_multirun, quote, split_arguments
 
 NAMES = ["Música", "My Songs (2024)", "a=b", "it's", "2024", "1e3", "a, b", "[live] x", "{x}", "f(x)", 'say "hi"', "#1",
@@ -118,3 +119,10 @@ def test_a_run_in_a_folder_with_such_a_name_is_found_again(tmp_path, monkeypatch
     cfg = config.compose([f"resume={run}"])
     assert runs.run_folder(cfg.name, cfg.resume, "now") == str(run)
     assert runs.run_folder(config.compose(["name=Música (2024)"]).name, "last", "now") == str(run)
+
+
+@pytest.mark.parametrize("words", [["schedule=[1,2]"], ["schedule=[1,2]", "~adapter=x"], ["optimizer=[a,3]"]])
+def test_an_option_of_a_group_that_is_no_name_is_one_line(words):
+    with pytest.raises(UserError, match=words[0].split("=")[0]) as error:
+        config.compose(words)
+    assert "\n" not in str(error.value)
