@@ -61,7 +61,7 @@ def control(option: Option, value: Any, optional: bool = False) -> Component:
     """
     texts = {"label": option.label, "info": option.help}
     if option.kind == "audio":
-        component = gr.Audio(type="filepath", label=f"{option.label} (WAV, FLAC, OGG or MP3)")
+        component = gr.Audio(type="filepath", label=option.label)  # a longer one is cut on a phone
     elif option.kind == "flag":
         component = gr.Checkbox(bool(value), **texts)
     elif option.kind in ("choice", "text"):
