@@ -23,7 +23,7 @@ EXTRAS: dict[str, dict[str, str]] = {
         "tensorboard": "tensorboard",
         "matplotlib": "matplotlib",
     },
-    "demo": {"gradio": "gradio", "matplotlib": "matplotlib"},
+    "demo": {"gradio": "gradio", "matplotlib": "matplotlib", "PIL": "pillow"},
     "report": {"matplotlib": "matplotlib"},
     "metrics": {
         "pesq": "pesq",
