@@ -2,6 +2,7 @@
 
 The log, `render.log.jsonl` in the output folder, has a line when a run begins, one for each file that is written or
 fails, and one when the run ends. It is appended to; the sidecars alone decide what a later run skips.
+Results of other processes arrive a shard at a time: of a run that is killed, the log lacks files of unfinished shards.
 """
 
 import json
