@@ -18,10 +18,10 @@ import soundfile
 import torch
 from torch import Tensor
 
-from audiodiff.audio.metadata import append_comment, store_comment, to_comment
+from audiodiff.audio.metadata import append_comment, to_comment
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.watermark import embed
-from audiodiff.audio.writing import Disk, unwritable
+from audiodiff.audio.writing import Disk, SoundWriter, unwritable
 from audiodiff.errors import UserError
 from audiodiff.files import atomic_write
 
@@ -136,8 +136,7 @@ def rewrite(
     comment = to_comment(metadata or {})
     with atomic_write(target) as temporary, Disk(temporary, "w+") as disk:
         try:
-            with soundfile.SoundFile(disk, "w", rate, channels, encoding.subtype, format=encoding.format) as file:
-                store_comment(file, comment)
+            with SoundWriter(disk, rate, channels, encoding.subtype, encoding.format, comment) as file:
                 for block in _spliced(source, target, replacements, encoding):
                     file.write(block)
                     samples += len(block)

@@ -93,19 +93,12 @@ def _write(
     with atomic_write(path) as temporary:
         with Disk(temporary, "w+") as disk:
             try:
-                with _uninterrupted():
-                    file = soundfile.SoundFile(disk, "w", sample_rate, len(first), subtype, format=kind)
-                    store_comment(file, comment)
-                try:
+                with SoundWriter(disk, sample_rate, len(first), subtype, kind, comment) as file:
                     blocks = map(quantize, chain([first], pieces))
                     for block in _blocks(blocks) if name == "ogg" else blocks:
-                        with _uninterrupted():
-                            file.write(block.numpy())
+                        file.write(block.numpy())
                         if disk.error:
                             break
-                finally:
-                    with _uninterrupted():
-                        file.close()
             except soundfile.LibsndfileError as error:
                 raise unwritable(path, sample_rate, error) from error
             append_comment(disk, kind, comment)
@@ -113,6 +106,40 @@ def _write(
                 raise disk.error
         if name == "ogg":
             fix_serial(temporary)
+
+
+class SoundWriter:
+    """A sound file that libsndfile writes; Ctrl-C waits for the end of each call.
+
+    Args:
+        disk: open, to write to.
+        sample_rate: Hz.
+        channels: number of channels.
+        subtype, format: libsndfile's names.
+        comment: as of `metadata.store_comment`.
+
+    Raises:
+        soundfile.LibsndfileError: there are no such files.
+    """
+
+    def __init__(self, disk: "Disk", sample_rate: int, channels: int, subtype: str, format: str, comment: str):
+        with _uninterrupted():
+            self._file = soundfile.SoundFile(disk, "w", sample_rate, channels, subtype, format=format)
+            store_comment(self._file, comment)
+
+    def __enter__(self) -> "SoundWriter":
+        """Return the file."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        with _uninterrupted():
+            self._file.close()
+
+    def write(self, block: np.ndarray) -> None:
+        """Write samples (T, C)."""
+        with _uninterrupted():
+            self._file.write(block)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A rewritten file has every sample of its source but those that are replaced, in the same encoding."""
 
+import signal
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiodiff.audio import writing
+from audiodiff.audio.io import Audio
 from audiodiff.audio.reading.audio_file import AudioFile
 from audiodiff.audio.rewriting import Replacement, default_suffix, encoding_for, rewrite
 from audiodiff.errors import UserError
@@ -115,3 +119,25 @@ def test_a_full_disk_leaves_nothing(tmp_path, limit_files):
     with limit_files(10_000), pytest.raises(UserError, match="cannot be written"):
         rewritten(tmp_path / "a.wav", tmp_path / "b.wav")
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.parametrize("replacing", [True, False])
+def test_an_interruption_while_libsndfile_calls_back_is_not_lost(tmp_path, monkeypatch, replacing):
+    """A handler that raises within the callback does it in vain: cffi swallows it, and the file is written."""
+    source, target = tmp_path / "a.wav", tmp_path / "b.wav"
+    soundfile.write(source, noise(), RATE, "PCM_16")
+    write, calls = writing.Disk.write, []
+
+    def interrupted(disk, content):
+        calls.append(content)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return write(disk, content)
+
+    monkeypatch.setattr(writing.Disk, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        if replacing:
+            rewritten(source, target)
+        else:
+            writing.write(target, Audio(torch.zeros(9000), RATE))
+    assert not target.exists() and len(calls) >= 2
