@@ -1,6 +1,7 @@
 """The fuzzer notices what it looks for, and a few cases of each target pass."""
 
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import fuzz
 import pytest
 from fuzzing import targets
 from fuzzing.mutation import mutate_bytes, mutate_json, mutate_name, mutate_text
-from fuzzing.worker import Guard, run_case
+from fuzzing.worker import BYTES, Guard, run_case
 
 from audiodiff.errors import UserError
 
@@ -26,6 +27,8 @@ def guard():
 @pytest.fixture
 def run(guard, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()  # by other tests
+    monkeypatch.setattr("fuzzing.worker.BYTES", BYTES + held)
     return lambda case, number="0": run_case(case, number, tmp_path / "case", guard)
 
 

@@ -57,9 +57,13 @@ def test_it_counts_where_a_request_names_none(command, model, tmp_path):
 
 
 def test_the_demo_begins_with_it(command, model):
-    pages = pytest.importorskip("audiodiff.demo.generator_page")
+    pytest.importorskip("gradio")
+    from audiodiff.demo.catalog import Catalog
+    from audiodiff.demo.generation import GenerationTask
+    from audiodiff.demo.tasks import KINDS
+
     command("guidance", "--model", model, "--guidance", 3, "--guidance-rescale", 0.25, "--guidance-interval", ":6")
-    defaults = pages.App(model, "cpu").defaults
+    defaults = GenerationTask().initial(Catalog.find(KINDS, model).offers[0])
     assert [defaults[name] for name in ("guidance_scale", "guidance_rescale", "guidance_interval")] == [3, 0.25, ":6"]
 
 

@@ -58,18 +58,24 @@ def test_sidecars_record_every_option(make_music, tmp_path):
 
 
 def test_the_demo_has_a_control_for_every_option(make_prompted, make_classifier, tmp_path):
-    pages = pytest.importorskip("audiodiff.demo.generator_page")
-    vocoder_page = pytest.importorskip("audiodiff.demo.vocoder_page")
+    pytest.importorskip("gradio")
+    from audiodiff.demo.catalog import Catalog
+    from audiodiff.demo.generation import GenerationTask
+    from audiodiff.demo.resynthesis import INPUTS, ResynthesisTask
+    from audiodiff.demo.tasks import KINDS
+
     model = make_prompted(scalars=("tempo",))
     model.save_pretrained(tmp_path)
     guide = make_classifier(labels=("kick", "snare"))
     guide.save_pretrained(tmp_path / "classifier")
     guides = GuideModels(classifier=tmp_path / "classifier", autoguidance=tmp_path)
-    app = pages.App(tmp_path, "cpu", guides)
+    catalog, generation = Catalog.find(KINDS, tmp_path, guides=guides), GenerationTask()
+    offer, vocoder = catalog.offers[0], ResynthesisTask().options(catalog["speech-24k"])
     folders = {"adapters"}  # of this machine, which visitors do not name
-    assert set(app.options) == (set(options_of(GenerationConfig)) - folders) | set(model.condition_options())
-    assert set(vocoder_page.App.options) == set(options_of(SynthesisOptions)) - folders
-    assert set(pages.DEFAULTS) - {"conditions"} <= set(app.options)
+    options = set(generation.options(offer))
+    assert options == (set(options_of(GenerationConfig)) - folders) | set(model.condition_options())
+    assert set(vocoder) - set(INPUTS) == set(options_of(SynthesisOptions)) - folders
+    assert set(generation.initial(offer)) - {"conditions"} <= options
 
 
 def test_formats_are_those_that_are_written():
