@@ -65,8 +65,8 @@ class Export:
         Raises:
             UserError: it is of another type or damaged, or onnxruntime is not installed.
         """
-        if self.config["type"] != kind.TYPE:
-            problem = f"is a model of type {self.config['type']!r}, not {kind.TYPE!r}"
+        if (found := self.config.get("type")) != kind.TYPE:
+            problem = f"is a model of type {found!r}, not {kind.TYPE!r}"
             raise UserError(self.folder, problem, f"choose one of type {kind.TYPE!r}")
         weights = self.weights
         numbers = len(self.graph) + sum(weight.numel() for weight in weights.values())

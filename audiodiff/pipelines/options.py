@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
     from audiodiff.models.adapted import AppliedAdapter
 
+MAX_STEPS = 10_000
 MAX_SECONDS = 24 * 3600
 MIN_NOISE_LEVEL = 1e-3
 ConfigT = TypeVar("ConfigT", bound="SteeringOptions")
@@ -39,7 +40,7 @@ class SamplingOptions(CheckedOptions):
     """
 
     steps: int | None = option(
-        None, kind="integer", help="Denoising steps.", label="Steps", minimum=1, default_help=OWN
+        None, kind="integer", help="Denoising steps.", label="Steps", minimum=1, maximum=MAX_STEPS, default_help=OWN
     )
     sampler: str | None = option(None, kind="choice", help="Name of the sampler.", label="Sampler", default_help=OWN)
     seed: int = option(

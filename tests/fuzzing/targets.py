@@ -197,7 +197,7 @@ def manifests(folder: Path) -> Case:
         loaded.content_hash()
         first_minutes(loaded.with_splits("train"), 1.0)
         for clip in loaded.clips:
-            assert not Path(clip.path).is_absolute() and ".." not in Path(clip.path).parts, clip.path
+            assert not Path(clip.id).is_absolute() and ".." not in Path(clip.id).parts, clip.id  # a name of files
 
     return case
 

@@ -163,6 +163,7 @@ def test_progress_covers_all_stages_and_chunks(restorer):
         ({"fill": [None]}, "gap None", "is no interval"),
         ({"fill": [[0.1, 0.2, 0.3]]}, "gap [0.1, 0.2, 0.3]", "has 3 ends"),
         ({"denoise": True, "steps": 0}, "steps 0", ""),
+        ({"denoise": True, "steps": 10**30}, "steps 1000", "out of range"),
         ({"denoise": True, "sampler": "magic"}, "sampler", "unknown"),
     ],
 )
