@@ -11,6 +11,7 @@ from typing import Any, Literal, SupportsFloat
 
 from audiodiff.errors import UserError
 
+MAX_STEPS = 10_000  # of a sampler
 Kind = Literal["number", "integer", "text", "choice", "audio", "flag", "model"]
 
 

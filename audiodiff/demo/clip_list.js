@@ -1,16 +1,6 @@
 // Draws clips: waveform and spectrogram with a line where the player is, words below it, a player, a download.
 // props.value: {clips: [{title, seconds, rate, picture, audio, name, marks: [[start, end, text], ...]}, ...],
 //               forming: {done, total, picture, audio} or null, error}; audio is a data URL, or a file with its url.
-const address = (source) => (typeof source === "string" ? source : source?.url);
-
-function node(parent, name, attributes = {}, text = "") {
-  const child = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) child.setAttribute(key, value);
-  child.textContent = text;
-  parent.appendChild(child);
-  return child;
-}
-
 const number = (value) => String(Number(value.toFixed(2)));
 
 function axis(parent, seconds) {

@@ -15,12 +15,12 @@ import gradio as gr
 import soundfile
 
 from audiodiff.audio.io import Audio
+from audiodiff.demo.component_files import script_and_style
 from audiodiff.demo.picture import mel_picture, picture
 from audiodiff.demo.task import Clip
 from audiodiff.pipelines.pipeline import Progress
 
 EMPTY: dict[str, Any] = {"clips": [], "forming": None, "error": ""}
-_PARTS = Path(__file__).with_name("clip_list")
 
 
 class _WithoutStub(type(gr.HTML)):  # type: ignore[misc]
@@ -45,9 +45,8 @@ class ClipList(gr.HTML, metaclass=_WithoutStub):
 
 def clip_list(elem_id: str, hint: str = "") -> ClipList:
     """An empty list, which shows a hint."""
-    script, style = (_PARTS.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".js", ".css"))
     template = f'<div class="list" role="group" aria-label="Results" data-hint="{hint}"></div>'
-    return ClipList(EMPTY, html_template=template, css_template=style, js_on_load=script, elem_id=elem_id)
+    return ClipList(EMPTY, html_template=template, elem_id=elem_id, **script_and_style("clip_list"))
 
 
 def failed(message: str) -> dict[str, Any]:

@@ -1,15 +1,5 @@
 // Draws what was generated: players, and the settings, to be loaded again or downloaded.
 // props.value: {entries: [{tab, endpoint, time, clips, settings}, ...], chosen: {endpoint, settings} or null}
-const address = (source) => (typeof source === "string" ? source : source?.url);
-
-function node(parent, name, attributes = {}, text = "") {
-  const child = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) child.setAttribute(key, value);
-  child.textContent = text;
-  parent.appendChild(child);
-  return child;
-}
-
 function use(entry) {
   props.value = { ...props.value, chosen: { endpoint: entry.endpoint, settings: entry.settings } };
   trigger("input");

@@ -4,15 +4,15 @@ The files behind the players are deleted an hour after they were made.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
+from audiodiff.demo.component_files import script_and_style
+
 LENGTH = 30  # entries
 EMPTY: dict[str, Any] = {"entries": [], "chosen": None}
-_PARTS = Path(__file__).with_name("history")
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # In the browser: a new entry, and the settings that are to be used again in a tab.
 _REMEMBER = """(clips, settings, history) => ({{...history, entries: [
@@ -29,10 +29,9 @@ class History:
     """
 
     def __init__(self, elem_id: str = "history"):
-        script, style = (_PARTS.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".js", ".css"))
         template = '<div class="entries" role="group" aria-label="History"></div>'
-        parts = {"html_template": template, "css_template": style, "js_on_load": script}
-        self.component = gr.HTML(EMPTY, **parts, elem_id=elem_id, render=False)
+        files = script_and_style("history")
+        self.component = gr.HTML(EMPTY, html_template=template, elem_id=elem_id, render=False, **files)
 
     def remember(self, running: Any, title: str, endpoint: str, clips: Component, settings: Component) -> None:
         """Add an entry whenever the event of a tab has succeeded."""

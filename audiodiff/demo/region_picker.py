@@ -5,13 +5,13 @@ the outline of a recording, the script beside this file draws it, and both sides
 the field of regions holds.
 """
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
 
 from audiodiff.audio.io import Audio
+from audiodiff.demo.component_files import script_and_style
 from audiodiff.demo.controls import MAX_SECONDS
 from audiodiff.demo.responses import show_errors
 from audiodiff.demo.uploads import read_upload
@@ -26,8 +26,7 @@ _TEMPLATE = (
 
 def region_picker(elem_id: str) -> gr.HTML:
     """The component; its value is that of `outline`, its event `input` says that a visitor changed the regions."""
-    script, style = (Path(__file__).with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".js", ".css"))
-    return gr.HTML(EMPTY, html_template=_TEMPLATE, css_template=style, js_on_load=script, elem_id=elem_id)
+    return gr.HTML(EMPTY, html_template=_TEMPLATE, elem_id=elem_id, **script_and_style("region_picker"))
 
 
 def link(picker: gr.HTML, regions: gr.Textbox) -> None:

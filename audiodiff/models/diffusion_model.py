@@ -19,10 +19,10 @@ from audiodiff.diffusion.variance import LearnedVariance
 from audiodiff.errors import UserError
 from audiodiff.models.distillation import Distillation
 from audiodiff.models.pretrained_model import PretrainedModel
-from audiodiff.models.setting import DEFAULT_STEPS, MAX_STEPS, nearest_steps
+from audiodiff.models.setting import DEFAULT_STEPS, nearest_steps
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
-from audiodiff.options import Option
+from audiodiff.options import MAX_STEPS, Option
 
 # Prefix of the weights of a learned schedule in a checkpoint.
 SCHEDULE = "schedule."

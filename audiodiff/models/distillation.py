@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audiodiff.errors import UserError
-from audiodiff.models.setting import MAX_STEPS
+from audiodiff.options import MAX_STEPS
 from audiodiff.ranges import Positive
 
 METHODS = ("progressive", "consistency", "adversarial", "energy")

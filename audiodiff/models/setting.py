@@ -7,11 +7,11 @@ from typing import Any
 
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError, did_you_mean
+from audiodiff.options import MAX_STEPS
 from audiodiff.ranges import NonNegative, Positive
 
 DEFAULT = "default"
 DEFAULT_STEPS = 6
-MAX_STEPS = 10_000
 MAX_ITERATIONS = 1000
 _NAME = re.compile(r"[A-Za-z][\w-]{0,39}")
 

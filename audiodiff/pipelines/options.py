@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from audiodiff.conditioners import registry
 from audiodiff.errors import UserError
-from audiodiff.options import CheckedOptions, option, options_of
+from audiodiff.options import MAX_STEPS, CheckedOptions, option, options_of
 from audiodiff.pipelines import adapter_options
 from audiodiff.pipelines.guidance_options import MAX_GUIDANCE, OWN, GuidanceOptions, GuideOptions
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from audiodiff.audio.io import Audio
     from audiodiff.models.adapted import AppliedAdapter
 
-MAX_STEPS = 10_000
 MAX_SECONDS = 24 * 3600
 MIN_NOISE_LEVEL = 1e-3
 ConfigT = TypeVar("ConfigT", bound="SteeringOptions")

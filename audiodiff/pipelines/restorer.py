@@ -238,10 +238,10 @@ def _clipped(signal: Tensor, level: float | None, name: str) -> Observation:
 
 def _without(signal: Tensor, gaps: Sequence[tuple[int, int]]) -> Tensor:
     """A signal (C, T) that is zero in gaps, so that what they hold decides nothing."""
-    kept = signal.clone() if gaps else signal
+    emptied = signal.clone() if gaps else signal
     for start, stop in gaps:
-        kept[:, start:stop] = 0
-    return kept
+        emptied[:, start:stop] = 0
+    return emptied
 
 
 def _at_rate(flags: Tensor, rate: int, target: int, samples: int) -> Tensor:

@@ -58,7 +58,7 @@ class JobWriter:
         pipeline: that synthesizes the clips.
         out: output folder.
         files: how files are written.
-        observer: is told what becomes of each job.
+        observer: receives what becomes of each job.
     """
 
     def __init__(self, command: str, pipeline: Pipeline, out: Path, files: FileOptions, observer: Observer):

@@ -51,7 +51,7 @@ class Outcome:
 
 
 class Observer(Protocol):
-    """Is told what becomes of clips."""
+    """Receives what becomes of each clip."""
 
     def add(self, result: ClipResult) -> None:
         """A clip is done with."""

@@ -12,7 +12,7 @@ import soundfile
 from audiodiff.audio.reading import pyav
 from audiodiff.audio.reading.formats import CUT_OFF, EXTENSIONS, Format, format_of
 from audiodiff.audio.reading.pyav import PyavDecoder
-from audiodiff.audio.reading.shard import find_member
+from audiodiff.audio.reading.shard import Member, find_member
 from audiodiff.audio.reading.sndfile import SndfileDecoder
 from audiodiff.errors import UserError
 from audiodiff.extras import install_command
@@ -37,8 +37,11 @@ class AudioFile:
     """
 
     def __init__(self, path: str | Path):
-        self.path = _checked(Path(path))
-        self._decoder = _decoder(self.path)
+        self.path = Path(path)
+        self._member = _member(self.path)
+        if self._member is None:
+            _check(self.path)
+        self._decoder = _decoder(self.path, self._member)
         self._at = 0
         self.sample_rate, self.channels = self._decoder.sample_rate, self._decoder.channels
         self._most = max(_BLOCK // self.channels, 1)  # samples per channel that are decoded at once
@@ -102,7 +105,7 @@ class AudioFile:
                 self._at = start
         elif start < self._at:
             self._decoder.close()
-            self._decoder, self._at = _decoder(self.path), 0
+            self._decoder, self._at = _decoder(self.path, self._member), 0
         while self._at < start and len(self._read(min(start - self._at, self._most))):
             pass
 
@@ -135,9 +138,7 @@ class AudioFile:
             raise UserError(self.path, f"cannot be read ({error.strerror or error})") from error
 
 
-def _checked(path: Path) -> Path:
-    if _is_member(path):
-        return path
+def _check(path: Path) -> None:
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -156,15 +157,14 @@ def _checked(path: Path) -> Path:
         raise UserError(path, "is empty (0 bytes)", "copy it again")
     if path.suffix.lower() not in EXTENSIONS:
         raise UserError(path, "is not an audio file of a known kind", f"expected {' '.join(EXTENSIONS)}")
-    return path
 
 
-def _decoder(path: Path) -> SndfileDecoder | PyavDecoder:
+def _decoder(path: Path, member: Member | None) -> SndfileDecoder | PyavDecoder:
     try:
-        kind = None if _is_member(path) else format_of(path)
+        kind = None if member else format_of(path)
         if kind is None or kind.sndfile:
             try:
-                return SndfileDecoder(path, kind)
+                return SndfileDecoder(path, kind, member)
             except soundfile.LibsndfileError as error:
                 if kind is None:
                     problem = f"is not readable audio ({error.error_string})"
@@ -185,10 +185,10 @@ def _decoder(path: Path) -> SndfileDecoder | PyavDecoder:
     raise UserError(path, problem, f"install it (`{install_command('av')}`), or convert the file to WAV or FLAC")
 
 
-def _is_member(path: Path) -> bool:
-    """Whether a path names a file of a tar shard."""
+def _member(path: Path) -> Member | None:
+    """The file of a tar shard that a path names; raises UserError."""
     try:
-        return find_member(path) is not None
+        return find_member(path)
     except OSError as error:
         raise UserError(path, f"cannot be read ({error.strerror or error})") from error
 

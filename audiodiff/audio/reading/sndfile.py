@@ -8,7 +8,7 @@ import soundfile
 
 from audiodiff.audio.reading import chunks, flac, mpeg, ogg
 from audiodiff.audio.reading.formats import FLAC, MPEG, OGG, Format
-from audiodiff.audio.reading.shard import find_member
+from audiodiff.audio.reading.shard import Member
 from audiodiff.audio.reading.window import Window
 from audiodiff.errors import UserError
 
@@ -37,6 +37,11 @@ class _Stream(soundfile.SoundFile):
 class SndfileDecoder:
     """An audio file of one stream, or several consecutive ones of the same rate and number of channels.
 
+    Args:
+        path: the file.
+        kind: its format; None: libsndfile finds it.
+        member: of a tar shard, if the path names one.
+
     Attributes:
         sample_rate: Hz.
         channels: number of channels.
@@ -52,8 +57,8 @@ class SndfileDecoder:
 
     promised = 0.0
 
-    def __init__(self, path: Path, kind: Format | None):
-        sources, counts, self.remark = _sources(path, kind)
+    def __init__(self, path: Path, kind: Format | None, member: Member | None = None):
+        sources, counts, self.remark = _sources(path, kind, member)
         self._windows = [source for source in sources if isinstance(source, Window)]
         self._streams: list[_Stream] = []
         self._current = 0
@@ -106,9 +111,11 @@ def encoded(path: Path) -> str | bytes:
     return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
-def _sources(path: Path, kind: Format | None) -> tuple[list[Path | Window], list[int | None], str]:
+def _sources(
+    path: Path, kind: Format | None, member: Member | None
+) -> tuple[list[Path | Window], list[int | None], str]:
     """Consecutive sources to decode, their numbers of samples (None: as libsndfile states), and a remark."""
-    if (member := find_member(path)) is not None:
+    if member is not None:
         return [Window(*member)], [None], ""
     if kind is MPEG or (kind is None and path.suffix.lower() in MPEG.suffixes):  # other bytes may precede it
         segments = mpeg.segments(path)
