@@ -137,7 +137,9 @@ def test_long_recordings_are_decoded_once_however_many_parts_they_become(monkeyp
     monkeypatch.setattr(corpus_folder, "LONGEST_SECONDS", 0.5)
     opened = []
     original = audio_file._decoder
-    monkeypatch.setattr(audio_file, "_decoder", lambda path: opened.append(path.suffix) or original(path))
+    monkeypatch.setattr(
+        audio_file, "_decoder", lambda path, member: opened.append(path.suffix) or original(path, member)
+    )
     status, _ = run(monkeypatch, capsys, "prepare", f"folder:{root}", "--out", tmp_path / "data")
     assert status == 0 and opened.count(".ogg") == 2  # for its length, and for its samples
     manifest = Manifest.load(tmp_path / "data")
