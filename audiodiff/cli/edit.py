@@ -12,7 +12,8 @@ from audiodiff.pipelines.edit_options import EditConfig
 @expand_options
 def edit(
     file: Annotated[Path, typer.Argument(help="Audio file to edit; it stays as it is.")],
-    model: Model,
+    *,
+    model: Model = Path("sounds"),
     config: EditConfig,
     out: Annotated[
         Path | None,

@@ -12,7 +12,8 @@ from audiodiff.rendering.options import FileOptions
 
 @expand_options
 def generate(
-    model: Model,
+    *,
+    model: Model = Path("sounds"),
     config: GenerationConfig,
     files: FileOptions,
     out: Annotated[Path, typer.Option(help="Output folder, for 0000.wav and so on.")] = Path("clips"),

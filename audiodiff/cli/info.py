@@ -24,7 +24,10 @@ def info(
 
     Of an audio file: its format, whether it holds a watermark, and the settings that it was made with.
     """
-    for name, value in audio_facts(model) if os.path.isfile(model) else facts(model):
+    from audiodiff.audio.reading.formats import EXTENSIONS
+
+    is_audio = os.path.isfile(model) or (model.suffix.lower() in EXTENSIONS and not os.path.isdir(model))
+    for name, value in audio_facts(model) if is_audio else facts(model):
         typer.echo(f"{name:12}  {value}")
 
 

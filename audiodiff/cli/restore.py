@@ -13,8 +13,11 @@ from audiodiff.rendering.options import WriteOptions
 @expand_options
 def restore(
     inputs: Annotated[list[Path], typer.Argument(help="Recordings, folders of these, or manifest.jsonl.")],
-    model: Model,
-    out: Annotated[Path, typer.Option(help="Output folder; files keep their subfolders of an input folder.")],
+    *,
+    model: Model = Path("restore-speech"),
+    out: Annotated[Path, typer.Option(help="Output folder; files keep their subfolders of an input folder.")] = Path(
+        "restored"
+    ),
     options: RestorationOptions,
     files: WriteOptions,
     device: Device = "auto",

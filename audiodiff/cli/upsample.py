@@ -5,17 +5,28 @@ from typing import Annotated
 
 import typer
 
-from audiodiff.cli.options import Device, Model, Precision, expand_options
+from audiodiff.cli.options import Device, Precision, expand_options
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import UpsamplingOptions
 from audiodiff.rendering.options import WriteOptions
+
+MODELS = {16000: "upsample-speech", 44100: "upsample-sounds"}  # that are taken by the sample rate of the output
 
 
 @expand_options
 def upsample(
     inputs: Annotated[list[Path], typer.Argument(help="Recordings, folders of these, or manifest.jsonl.")],
-    model: Model,
-    out: Annotated[Path, typer.Option(help="Output folder; files keep their subfolders of an input folder.")],
+    *,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model folder, or the name of a shipped model (default: upsample-speech for --to 16000, "
+            "upsample-sounds for --to 44100)."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Output folder; files keep their subfolders of an input folder.")] = Path(
+        "upsampled"
+    ),
     options: UpsamplingOptions,
     files: WriteOptions,
     to: Annotated[
@@ -34,6 +45,12 @@ def upsample(
     from audiodiff.rendering.inputs import find_inputs
     from audiodiff.rendering.upsampling import upsample
 
+    if model is None:
+        if to not in MODELS:
+            subject = "--model" if to is None else f"--to {to}"
+            problem = "is needed without --to" if to is None else "no shipped model upsamples to it"
+            raise UserError(subject, problem, f"use --to {' or '.join(map(str, MODELS))}, or a --model of yours")
+        model = Path(MODELS[to])
     report = ErrorReport()
     upsampler = Upsampler.from_pretrained(model, device, precision, "onnx" if is_export(model) else "torch")
     if to is not None and to != upsampler.sample_rate:

@@ -59,6 +59,8 @@ def test_says_how_an_audio_file_was_made(info, tmp_path):
     assert "none in its metadata" in info(plain)[1] and "watermark     not found (p-value 1)" in info(plain)[1]
     (tmp_path / "c.wav").write_text("no audio")
     assert info(tmp_path / "c.wav")[0] == 1
+    status, _, err = info(tmp_path / "missing.wav")
+    assert status == 1 and "no such file" in err and "model" not in err
 
 
 def test_finds_a_watermark(info, tmp_path):
