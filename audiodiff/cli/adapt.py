@@ -11,7 +11,8 @@ from audiodiff.errors import UserError
 
 def adapt(
     clips: Annotated[list[Path], typer.Argument(help="Recordings of one sound, instrument or kind.")],
-    model: Model,
+    *,
+    model: Model = Path("sounds-hypernetwork"),
     out: Annotated[Path, typer.Option(help="Output folder of the adapter.")],
     device: Device = "auto",
 ) -> None:

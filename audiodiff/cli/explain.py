@@ -22,7 +22,9 @@ def explain(context: typer.Context) -> None:
 
 
 @expand_options
-def generate(model: Model, config: GenerationConfig, out: Out = Path("explained"), device: Device = "auto") -> None:
+def generate(
+    *, model: Model = Path("sounds"), config: GenerationConfig, out: Out = Path("explained"), device: Device = "auto"
+) -> None:
     """Explain how a clip is generated: attention over words and time, sensitivity to each condition."""
     from audiodiff.pipelines.audio_explainer import AudioExplainer
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from audiodiff.cli import edit, generate, restore, say, search, upsample
+from audiodiff.cli import adapt, edit, explain, generate, restore, say, search, upsample
 from audiodiff.models.checkpoint import locate, type_of
 from audiodiff.pipelines.upsampler import Upsampler
 
@@ -17,6 +17,8 @@ from audiodiff.pipelines.upsampler import Upsampler
     [
         (edit.edit, "audio"),
         (generate.generate, "audio"),
+        (explain.generate, "audio"),
+        (adapt.adapt, "hypernetwork"),
         (restore.restore, "restorer"),
         (search.search, "audio_text"),
         (say.say, "acoustic"),
