@@ -6,12 +6,13 @@ JSONL. Audio files and models are paths relative to the table.
 """
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from audiodiff.audio.io import Audio, read
 from audiodiff.conditioners.registry import OPTIONS as CONDITIONS
@@ -156,13 +157,15 @@ def _load_audio(path: Path, modified: int) -> Audio:
 
 
 def _cells(content: str, path: Path, columns: Columns) -> Iterator[TableRow]:
-    reader = csv.reader(content.splitlines(keepends=True), delimiter=_DELIMITERS[path.suffix.lower()])
-    heading = [columns.check(cell.strip().lower(), str(path)) for cell in next(reader, [])]
+    # Not `splitlines`, which also breaks lines at U+2028 and others that texts may contain.
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=_DELIMITERS[path.suffix.lower()])
+    rows = _read_rows(reader, path)
+    heading = [columns.check(cell.strip().lower(), str(path)) for cell in next(rows, [])]
     if columns.required not in (None, *heading) or len(set(heading)) < len(heading):
         lacks = f"has no column {columns.required}"
         problem = "has two columns of one name" if len(set(heading)) < len(heading) else lacks
         raise UserError(path, problem, f"begin it with a heading such as {','.join(columns.words)},seed")
-    for row in reader:
+    for row in rows:
         place, cells = f"{path}, line {reader.line_num}", [cell.strip() for cell in row]
         if not any(cells):
             continue
@@ -170,6 +173,16 @@ def _cells(content: str, path: Path, columns: Columns) -> Iterator[TableRow]:
             problem = f"has {len(cells)} cells, the heading {len(heading)}"
             raise UserError(place, problem, 'quote texts with commas, "a, b"')
         yield columns.row(dict(zip(heading, cells, strict=True)), path.parent, place)
+
+
+def _read_rows(reader: Any, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        subject, limit = f"{path}, line {reader.line_num}", csv.field_size_limit()
+        raise UserError(
+            subject, f"cannot be read ({error})", f"write cells above {limit} characters as JSONL"
+        ) from error
 
 
 def _objects(content: str, path: Path, columns: Columns) -> Iterator[TableRow]:

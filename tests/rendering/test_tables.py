@@ -83,6 +83,12 @@ def test_one_table_in_every_format(table):
     assert dict(found.options) == {"prompt": "rain"} and found.place.endswith("a.txt, line 2")
 
 
+@pytest.mark.parametrize("separator", "\u2028\x85\x0b\x0c\x1c")
+def test_rows_of_a_table_end_where_csv_ends_them(table, separator):
+    (found,) = read_table(table("a.csv", f"prompt,seed\nrain{separator}wind,7\r\n"), COLUMNS)
+    assert dict(found.options) == {"prompt": f"rain{separator}wind", "seed": 7}
+
+
 @pytest.mark.parametrize("config", [GenerationConfig, SpeechOptions, SynthesisOptions])
 def test_every_option_is_a_column_by_its_name_and_its_flag(config):
     columns = Columns(config, "name", line="name")
@@ -99,6 +105,7 @@ def test_every_option_is_a_column_by_its_name_and_its_flag(config):
         ("a.jsonl", '{"name": 3}', "line 1, name 3: expected text"),
         ("a.jsonl", '{"init_audio": 3}', "line 1, init_audio 3: expected a path"),
         ("a.csv", "loop\nmaybe\n", "line 2, loop 'maybe': expected true or false"),
+        ("a.csv", f"prompt\nrain\n{'rain ' * 30_000}\n", "line 3: cannot be read (field larger than"),
         ("a.csv", "seed\nfast\n", "line 2, seed 'fast': expected an integer"),
     ],
 )
