@@ -167,14 +167,15 @@ class Discriminant:
         return [self.classes[index] for index in distances.argmin(1)]
 
 
-def generate(generator: AudioGenerator, labels: Sequence[str], steps: int, sampler: str | None) -> np.ndarray:
-    """Embeddings (N, K) of a clip of each label; clip i has the same seed in every row."""
+def generate(
+    generator: AudioGenerator, labels: Sequence[str], steps: int, sampler: str | None, guidance: float | None = None
+) -> np.ndarray:
+    """Embeddings (N, K) of a clip of each label; clip i has the same seed in every row. Guidance None: the model's."""
     seeds, found = clip_seeds(0, len(labels)), {}
     for label in dict.fromkeys(labels):
         own = [number for number, one in enumerate(labels) if one == label]
-        audio = generator.generate(
-            labels=[label], clip_seeds=[seeds[number] for number in own], steps=steps, sampler=sampler
-        )
+        options = {"labels": [label], "steps": steps, "sampler": sampler, "guidance_scale": guidance}
+        audio = generator.generate(clip_seeds=[seeds[number] for number in own], **options)
         for number, clip in zip(own, audio.samples, strict=True):
             found[number] = timbre.embedding(clip.numpy(), audio.sample_rate)
     return np.array([found[number] for number in range(len(labels))])

@@ -14,6 +14,10 @@ New words, placeholders such as `<my-drum>`, have vectors that are learned (text
 
 An empty prompt is unconditional: it has no valid token, and its embedding is zero. Dropout in training replaces
 captions by it.
+
+The sentence vector tells most of a short caption, and a network takes it, added to the noise level, sooner than it
+learns to attend: what words say of each other is then not read. Dropout of the sentence vector alone
+(`sentence_dropout`), as of a part of a condition (Ho and Salimans 2022, arXiv 2207.12598), leaves the words to tell.
 """
 
 import warnings
@@ -31,13 +35,17 @@ from audiodiff.nn.attention import check_heads
 from audiodiff.nn.condition import Condition
 from audiodiff.nn.prompt_encoder import PromptEncoder
 from audiodiff.options import Option
-from audiodiff.ranges import NonNegative, Positive
+from audiodiff.ranges import NonNegative, Positive, UnitInterval
 from audiodiff.text.placeholder import find_placeholders, is_placeholder, split_placeholders
 from audiodiff.text.prompt import check_length
 from audiodiff.text.static_embedding import SOURCES, StaticEmbedding, content_words, load_embedding, normalize
 
 _VECTOR = 256  # width of the vectors of all `SOURCES`
 _SHOWN = 3  # unknown words of a warning
+
+
+class WordByWord(str):
+    """A text of which only the tokens are read, not the sentence vector."""
 
 
 class Prompt(Conditioner):
@@ -54,6 +62,7 @@ class Prompt(Conditioner):
         words: that training captions have, for warnings of others; empty: not known.
         placeholders: new words whose vectors are among the weights.
         placeholder_tokens: how many vectors each of them has.
+        sentence_dropout: share of training prompts that lose their sentence vector and keep their tokens.
 
     Raises:
         ValueError: the heads do not divide the channels, a word is not valid Unicode, or a placeholder is none, or
@@ -75,11 +84,12 @@ class Prompt(Conditioner):
         words: Sequence[str] = (),
         placeholders: Sequence[str] = (),
         placeholder_tokens: Sequence[Positive] = (),
+        sentence_dropout: UnitInterval = 0.0,
     ):
         super().__init__()
         self.token_channels, self.embedding, self.layers = token_channels, embedding, layers
         self.heads, self.max_tokens, self.source = check_heads(token_channels, heads), max_tokens, source
-        self._digest, self.words = digest, tuple(words)
+        self._digest, self.words, self.sentence_dropout = digest, tuple(words), sentence_dropout
         "".join(words).encode()  # a ValueError where it is not valid Unicode
         self.encoder = PromptEncoder(_VECTOR, token_channels, layers, heads, max_tokens)
         # Without bias, so that zeros stay zeros, and zero at first: the network starts as it is without prompts.
@@ -208,12 +218,16 @@ class Prompt(Conditioner):
         return list(values)
 
     def drop(self, values: Any, unconditional: Tensor, rate: float, random: RandomRows) -> Any:
-        """Replace texts (B,) by the empty one at random."""
+        """Replace texts (B,) by the empty one at random, and in training leave some of the others word by word."""
         dropped = unconditional | (random.uniform(len(values)) < rate)
-        return ["" if empty else text for text, empty in zip(values, dropped.tolist(), strict=True)]
+        texts = ["" if empty else text for text, empty in zip(values, dropped.tolist(), strict=True)]
+        if not (self.training and self.sentence_dropout):
+            return texts
+        alone = random.uniform(len(values)) < self.sentence_dropout
+        return [WordByWord(text) if one else text for text, one in zip(texts, alone.tolist(), strict=True)]
 
     def forward(self, batch: Mapping[str, Any]) -> Condition:
-        """Embed `prompt`, B texts."""
+        """Embed `prompt`, B texts, of which those that are `WordByWord` have no global embedding."""
         if "prompt" not in batch:
             return Condition()
         texts, weight = batch["prompt"], self.encoder.positions
@@ -233,11 +247,12 @@ class Prompt(Conditioner):
         mask, vectors, means = mask.to(weight.device), vectors.to(weight), means.to(weight)
         for row, (found, mean) in placeholders.items():
             vectors[row, : len(found)], means[row] = found, mean
+        alone = torch.tensor([isinstance(text, WordByWord) for text in texts], device=means.device)
         tokens = self.encoder(vectors, mask)
         return Condition(
             tokens=tokens.masked_fill(~mask[..., None], 0),
             token_mask=mask,
-            global_embedding=self.sentence(means),
+            global_embedding=self.sentence(means.masked_fill(alone[:, None], 0)),
         )
 
     def token_texts(self, text: str) -> list[str]:

@@ -18,7 +18,7 @@ _FREE = {
     *("sampler", "steps", "guidance", "temperature", "grids", "validated", "settings", "samples"),
     *("language", "vocoder", "base", "embedder"),
 }
-_FREE_PARTS = {"gradient_checkpointing", "words"}  # and of their components
+_FREE_PARTS = {"gradient_checkpointing", "words", "sentence_dropout"}  # and of their components
 
 
 def blend(one: Checkpoint, other: Checkpoint, share: float, name: str | Path) -> Checkpoint:

@@ -1,6 +1,7 @@
 """Scores of students: classes by a linear discriminant, and the plot."""
 
 import distillation
+import guidance_distillation
 import numpy as np
 import pytest
 import sound_distillation
@@ -54,3 +55,9 @@ def test_runs_of_voices_vocoders_and_sounds_have_the_sampler_of_their_task(name)
     cfg = config.compose([*RUNS[name], "folder=runs", "resume=null", "init_from=teacher", "data.workers=0"])
     assert get_class(cfg.task._target_).SAMPLER in (cfg.sampler.name, None)
     assert cfg.task.get("steps", cfg.sampler.steps) and cfg.lr_schedule.warmup_steps == 20
+
+
+def test_the_student_of_guidance_knows_the_scales_that_it_is_scored_at():
+    cfg = config.compose([*guidance_distillation.WORDS, "folder=runs", "resume=null"])
+    guidance = cfg.model.conditioners.guidance
+    assert all(guidance.lowest <= scale <= guidance.highest for scale in guidance_distillation.SCALES)

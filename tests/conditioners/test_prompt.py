@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiodiff.conditioners.prompt import Prompt
+from audiodiff.conditioners.prompt import Prompt, WordByWord
 from audiodiff.data.manifest import Clip
 from audiodiff.errors import UserError
 from audiodiff.models.checkpoint import build, describe
@@ -60,6 +60,37 @@ def test_dropout_is_of_whole_prompts(prompt):
     dropped = prompt.drop(["tone"] * 4000, torch.arange(4000) < 1000, 0.25, BatchRandom(0))
     assert set(dropped[:1000]) == {""} and set(dropped[1000:]) == {"", "tone"}
     assert abs(dropped[1000:].count("") / 3000 - 0.25) < 0.03
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_dropout_of_the_sentence_vector_is_of_so_many_prompts_that_are_left_in_training(rate):
+    prompt, texts, none = make(sentence_dropout=rate), ["tone"] * 4000, torch.arange(4000) < 1000
+    random, plain = BatchRandom(0), BatchRandom(0)
+    dropped = prompt.train().drop(texts, none, 0.25, random)
+    assert dropped == make().drop(texts, none, 0.25, plain)  # the same captions are lost, whatever the rate
+    kept = [text for text in dropped if text]
+    assert abs(sum(isinstance(text, WordByWord) for text in kept) / len(kept) - rate) < 0.03
+    # Without it no number is drawn, so that what follows is as it always was.
+    assert torch.equal(random.uniform(4), plain.uniform(4)) == (rate == 0)
+    assert not any(isinstance(text, WordByWord) for text in prompt.eval().drop(texts, none, 0.25, BatchRandom(0)))
+
+
+@given(st.lists(st.sampled_from(["low tone", "a high tone", ""]), min_size=1, max_size=4))
+def test_what_is_read_word_by_word_has_its_tokens_and_no_sentence_vector(prompt, texts):
+    whole, words = prompt({"prompt": texts}), prompt({"prompt": list(map(WordByWord, texts))})
+    assert torch.equal(words.tokens, whole.tokens) and torch.equal(words.token_mask, whole.token_mask)
+    assert not words.global_embedding.any()
+    mixed = prompt({"prompt": [*texts, WordByWord("low tone")]})
+    assert torch.allclose(mixed.global_embedding[:-1], whole.global_embedding) and not mixed.global_embedding[-1].any()
+
+
+def test_a_new_word_is_learned_through_its_tokens_alone_where_the_sentence_vector_is_dropped():
+    prompt = make()
+    prompt.learn("<bell>", torch.randn(2, 256))
+    found = prompt({"prompt": [WordByWord("a <bell>"), "a <bell>"]}).global_embedding
+    assert not found[0].any() and found[1].any()
+    found.sum().backward()
+    assert prompt.vectors["<bell>"].grad.any()  # of the second one
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,18 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(trained, tones, tmp_path):
     assert all(torch.equal(resumed.weights[name], unbroken.weights[name]) for name in unbroken.weights)
 
 
+def test_a_run_that_drops_sentence_vectors_resumes_exactly_and_is_another_one(trained, tones, tmp_path):
+    words = ("model.conditioners.prompt.sentence_dropout=0.5",)
+    unbroken = checkpoint.load(run(tones, tmp_path / "unbroken", 4, *words))
+    (tmp_path / "resumed" / "checkpoints").mkdir(parents=True)
+    shutil.copy(tmp_path / "unbroken" / "checkpoints" / "step=000000002.ckpt", tmp_path / "resumed" / "checkpoints")
+    resumed = checkpoint.load(run(tones, tmp_path / "resumed", 4, "resume=last", *words))
+    assert all(torch.equal(resumed.weights[name], unbroken.weights[name]) for name in unbroken.weights)
+    plain = checkpoint.load(trained / "model").weights
+    assert not all(torch.equal(plain[name], unbroken.weights[name]) for name in plain)
+    assert AudioGenerator.from_pretrained(tmp_path / "resumed" / "model").model.conditioners[-1].sentence_dropout == 0.5
+
+
 def test_a_resume_names_what_differs_in_a_prompt_and_not_its_words(trained, tones, tmp_path):
     shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
     with pytest.raises(UserError, match=r"run -> now: conditioners.prompt.max_tokens 32 -> 16\)") as error:
