@@ -33,7 +33,7 @@ COVERAGE ?=
 NEWEST_MODEL = $$(ls -td runs/speech_mel/*/model | head -n 1)
 NEWEST_VOICE = $$(ls -td runs/speech_text/*/model | head -n 1)
 
-.PHONY: chaos help install speech voice vocoder-train vocoder-benchmark vocoder-voice acceptance test test-slow mutate fuzz lint docs wheels clean
+.PHONY: chaos help install speech voice vocoder-train vocoder-benchmark vocoder-voice acceptance test test-slow mutate fuzz lint docs wheels space clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -125,6 +125,11 @@ docs: $(STAMP)  ## build the documentation as a site in site/; a link that leads
 
 wheels: $(STAMP)  ## build the wheel of the package and those of its models into dist/; nothing is uploaded
 	$(BIN)/python wheels.py --out dist
+
+# make space SPACE=OWNER/NAME
+SPACE ?=
+space: $(STAMP)  ## write the demo as the folder of a hosted space, with its wheels, to dist/space/; nothing is uploaded
+	$(BIN)/python demo/space.py --out dist/space $(SPACE)
 
 clean:  ## remove caches and builds; keeps data, runs and .venv
 	rm -rf build dist site .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis htmlcov .coverage outputs multirun

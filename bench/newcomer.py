@@ -114,9 +114,9 @@ def table(steps: list[Step]) -> str:
     lines = [
         "# A new user on a clean machine",
         "",
-        "`python3 bench/newcomer.py --work FOLDER --make`: a clone, a virtual environment and an empty home folder for each page,"
-        " nothing in a cache; each command as the page has it, seconds of wall time. *Lines* counts lines of output with the"
-        " word warning, error, exception or traceback. Blocks of Python are named by their first line.",
+        "`python3 bench/newcomer.py --work FOLDER --make`: a clone, a virtual environment and an empty home folder for"
+        " each page, nothing in a cache; each command as the page has it, seconds of wall time. *Lines* counts lines of"
+        " output with the word warning, error, exception or traceback. Blocks of Python are named by their first line.",
         "",
         "| page | command | seconds | exit status | lines |",
         "|---|---|---:|---:|---:|",

@@ -30,7 +30,7 @@ PAGES = sorted(
 )
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # Other programs, whose arguments are not checked.
-FOREIGN = {"git", "cd", "apt-get", "export", "tensorboard", "pre-commit"}
+FOREIGN = {"git", "cd", "hf", "apt-get", "export", "tensorboard", "pre-commit"}
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
