@@ -7,7 +7,7 @@ import typer
 
 from audiodiff.cli.options import Device, Model, Precision, expand_options
 from audiodiff.pipelines.options import GenerationConfig
-from audiodiff.rendering.options import FileOptions
+from audiodiff.rendering.options import ExecutionOptions, FileOptions
 
 
 @expand_options
@@ -16,18 +16,33 @@ def generate(
     model: Model = Path("sounds"),
     config: GenerationConfig,
     files: FileOptions,
-    out: Annotated[Path, typer.Option(help="Output folder, for 0000.wav and so on.")] = Path("clips"),
+    execution: ExecutionOptions,
+    out: Annotated[
+        str, typer.Option(help="Output folder, or a URL such as s3://bucket/folder, for 0000.wav and so on.")
+    ] = "clips",
     count: Annotated[int, typer.Option(help="Number of clips (at least 1).")] = 1,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
     """Generate audio clips. Existing files are skipped: rerun the same command to resume."""
-    from audiodiff.cli.output import print_outcome, report_error
-    from audiodiff.pipelines.audio_generator import AudioGenerator
-    from audiodiff.rendering import generation
+    from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
+    from audiodiff.rendering.generation import COMMAND
+    from audiodiff.rendering.registry import Request, render_request
 
-    generator = AudioGenerator.from_pretrained(model, device, precision)
-    outcome = generation.generate(generator, out, config, count, files, report=report_error)
+    request = Request(
+        inputs=[],
+        out=out,
+        options=config,
+        files=files,
+        command=COMMAND,
+        execution=execution,
+        count=count,
+        device=device,
+        precision=precision,
+    )
+    report = ErrorReport()
+    with warnings_above_progress():
+        outcome = render_request(model, request, report)
     length = "" if outcome.seconds is None else f", {outcome.seconds:.2f} s each"
     rounded = " (rounded to whole frames for a seamless loop)" if length and config.loop else ""
     print_outcome("generated", outcome, out, length + rounded)

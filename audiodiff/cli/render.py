@@ -33,7 +33,11 @@ def render(
         ),
     ] = None,
     count: Annotated[
-        int | None, typer.Option(help="Clips of each row, or without inputs, of an audio generator (default: 1).")
+        int | None,
+        typer.Option(
+            help="Clips of each row, input or text, named NAME-0, NAME-1 and so on; without inputs, of an audio "
+            "generator (default: 1)."
+        ),
     ] = None,
     mel_spec: Annotated[
         str | None, typer.Option(help="Mel spec of saved mels that carry none, such as hifigan_22k.")

@@ -7,19 +7,29 @@ import typer
 
 from audiodiff.cli.options import Device, Model, Precision, expand_options
 from audiodiff.pipelines.restoration_options import RestorationOptions
-from audiodiff.rendering.options import WriteOptions
+from audiodiff.rendering.options import ExecutionOptions, WriteOptions
 
 
 @expand_options
 def restore(
-    inputs: Annotated[list[Path], typer.Argument(help="Recordings, folders of these, or manifest.jsonl.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Recordings, folders of these, manifest.jsonl, or tables (.csv, .tsv, .jsonl) with a column input; "
+            "their other columns are name and the options below. All may be URLs, such as s3://bucket/folder."
+        ),
+    ],
     *,
     model: Model = Path("restore-speech"),
-    out: Annotated[Path, typer.Option(help="Output folder; files keep their subfolders of an input folder.")] = Path(
-        "restored"
-    ),
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Output folder, or a URL such as s3://bucket/folder; files keep their subfolders of an input folder."
+        ),
+    ] = "restored",
     options: RestorationOptions,
     files: WriteOptions,
+    execution: ExecutionOptions,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -29,14 +39,21 @@ def restore(
     whole file is attenuated. Existing files are skipped: rerun the same command to resume.
     """
     from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
-    from audiodiff.models.onnx_export import is_export
-    from audiodiff.pipelines.restorer import Restorer
-    from audiodiff.rendering.inputs import find_inputs
-    from audiodiff.rendering.restoration import restore
+    from audiodiff.rendering.registry import Request, render_request
+    from audiodiff.rendering.restoration import RestorationRenderer
 
+    request = Request(
+        inputs=inputs,
+        out=out,
+        options=options,
+        files=files,
+        command=RestorationRenderer.COMMAND,
+        execution=execution,
+        device=device,
+        precision=precision,
+    )
     report = ErrorReport()
-    restorer = Restorer.from_pretrained(model, device, precision, "onnx" if is_export(model) else "torch")
     with warnings_above_progress():
-        outcome = restore(restorer, find_inputs(inputs, out, report), out, options, report, files)
+        outcome = render_request(model, request, report)
     outcome.failed = report.count  # with the inputs that are none
     print_outcome("restored", outcome, out)

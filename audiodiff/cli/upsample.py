@@ -8,14 +8,20 @@ import typer
 from audiodiff.cli.options import Device, Precision, expand_options
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import UpsamplingOptions
-from audiodiff.rendering.options import WriteOptions
+from audiodiff.rendering.options import ExecutionOptions, FinishOptions
 
 MODELS = {16000: "upsample-speech", 44100: "upsample-sounds"}  # that are taken by the sample rate of the output
 
 
 @expand_options
 def upsample(
-    inputs: Annotated[list[Path], typer.Argument(help="Recordings, folders of these, or manifest.jsonl.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Recordings, folders of these, manifest.jsonl, or tables (.csv, .tsv, .jsonl) with a column input; "
+            "their other columns are name and the options below. All may be URLs, such as s3://bucket/folder."
+        ),
+    ],
     *,
     model: Annotated[
         Path | None,
@@ -24,11 +30,15 @@ def upsample(
             "upsample-sounds for --to 44100)."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Output folder; files keep their subfolders of an input folder.")] = Path(
-        "upsampled"
-    ),
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Output folder, or a URL such as s3://bucket/folder; files keep their subfolders of an input folder."
+        ),
+    ] = "upsampled",
     options: UpsamplingOptions,
-    files: WriteOptions,
+    files: FinishOptions,
+    execution: ExecutionOptions,
     to: Annotated[
         int | None, typer.Option(help="Sample rate of the output, in Hz, which the model must have (default: it).")
     ] = None,
@@ -40,10 +50,8 @@ def upsample(
     Existing files are skipped: rerun the same command to resume.
     """
     from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
-    from audiodiff.models.onnx_export import is_export
-    from audiodiff.pipelines.upsampler import Upsampler
-    from audiodiff.rendering.inputs import find_inputs
-    from audiodiff.rendering.upsampling import upsample
+    from audiodiff.rendering.registry import Request, render_request
+    from audiodiff.rendering.upsampling import UpsamplingRenderer
 
     if model is None:
         if to not in MODELS:
@@ -51,12 +59,19 @@ def upsample(
             problem = "is needed without --to" if to is None else "no shipped model upsamples to it"
             raise UserError(subject, problem, f"use --to {' or '.join(map(str, MODELS))}, or a --model of yours")
         model = Path(MODELS[to])
+    request = Request(
+        inputs=inputs,
+        out=out,
+        options=options,
+        files=files,
+        command=UpsamplingRenderer.COMMAND,
+        execution=execution,
+        to=to,
+        device=device,
+        precision=precision,
+    )
     report = ErrorReport()
-    upsampler = Upsampler.from_pretrained(model, device, precision, "onnx" if is_export(model) else "torch")
-    if to is not None and to != upsampler.sample_rate:
-        problem = f"this model upsamples to {upsampler.sample_rate} Hz"
-        raise UserError(f"--to {to}", problem, f"use --to {upsampler.sample_rate}, or another --model")
     with warnings_above_progress():
-        outcome = upsample(upsampler, find_inputs(inputs, out, report), out, options, report, files)
+        outcome = render_request(model, request, report)
     outcome.failed = report.count  # with the inputs that are none
     print_outcome("upsampled", outcome, out)

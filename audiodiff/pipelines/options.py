@@ -299,7 +299,8 @@ class GenerationConfig(SteeringOptions):
 
     def record(self) -> dict[str, Any]:
         """All options as JSON, conditions by their names; audio as the SHA-256 of its samples."""
-        return super().record() | ({"init_noise_level": None} if self.init_audio is None else {})
+        values = super().record() | {"peak_level": self.peak_level or 0.0}  # None of a record is an option not given
+        return values | ({"init_noise_level": None} if self.init_audio is None else {})
 
 
 def configure(config: ConfigT | type[ConfigT], options: Mapping[str, Any]) -> ConfigT:

@@ -1,6 +1,7 @@
 """Base class of inference pipelines."""
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -51,10 +52,14 @@ class Pipeline:
         model_hash: SHA-256 of the checkpoint that the model came from; empty if none.
         training: the checkpoint's training record.
 
+    Attributes:
+        folder: that it was loaded from, or the name of a shipped model; empty if none.
+
     Raises:
         UserError: an unknown precision, or the device is not available.
     """
 
+    folder = ""
     MODEL: ClassVar[type[PretrainedModel]]
 
     def __init__(
@@ -103,11 +108,15 @@ class Pipeline:
                 raise UserError(subject, "an exported model runs on the CPU in float32", "leave both out")
             export = onnx_export.read(folder)
             exported = export.model(cls.MODEL).requires_grad_(False)  # type: ignore[type-var]
-            return cls(exported, "cpu", precision, export.digest, export.config.get("training"), **options)
+            loaded = cls(exported, "cpu", precision, export.digest, export.config.get("training"), **options)
+            loaded.folder = _name(folder)
+            return loaded
         found = checkpoint.load(folder)
         model = cls.MODEL.from_checkpoint(found, folder).requires_grad_(False).to(resolve_device(device))
         pack(model)
-        return cls(model, device, precision, found.digest, found.training, **options)
+        loaded = cls(model, device, precision, found.digest, found.training, **options)
+        loaded.folder = _name(folder)
+        return loaded
 
     @classmethod
     def untrained(cls, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0) -> Self:
@@ -157,6 +166,11 @@ class Pipeline:
         """Context in which the network runs."""
         dtype = PRECISIONS[self.precision]
         return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
+
+
+def _name(folder: str | Path) -> str:
+    """A name as it is, and a folder by its absolute path."""
+    return os.path.abspath(folder) if os.path.exists(folder) else str(folder)
 
 
 def _effect(one: AppliedAdapter) -> tuple:

@@ -5,13 +5,16 @@ count, batch, device and type of model, in the API, on the command line and in t
 that are rendered from named inputs take their name in place of i, so that inputs can be added, removed and reordered
 without changing the others: `audiodiff render` names them by the manifest's id or the file's path without suffix.
 
+Several takes of one named input are takes of its seed: take 0 has the seed itself, so that it is the clip that is
+rendered without takes, and take k a seed that is derived from it (`take_seed`).
+
 Where an exact noise is wanted, pipelines take `clip_seeds`, one for each clip, in place of a seed.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import SupportsFloat
 
-from audiodiff.diffusion.noise import clip_seed
+from audiodiff.diffusion.noise import clip_seed, stable_hash
 from audiodiff.errors import UserError
 from audiodiff.options import whole_number
 
@@ -20,6 +23,11 @@ def clip_seeds(seed: int, clips: int | Iterable[str]) -> list[int]:
     """Seeds of so many clips of a seed, or of clips with these names."""
     names = map(str, range(clips)) if isinstance(clips, int) else clips
     return [clip_seed(seed, name) for name in names]
+
+
+def take_seed(seed: int, take: int) -> int:
+    """The seed of a take of an input whose seed this is."""
+    return stable_hash("take", seed, take) if take else seed
 
 
 def resolve(seed: SupportsFloat, explicit: Sequence[SupportsFloat] | None, clips: int | None) -> list[int]:

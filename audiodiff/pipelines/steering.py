@@ -220,10 +220,15 @@ def describe_guidance(setting: GuidanceSetting, model: AudioModel) -> dict[str, 
 
     None, which leaves the choice to the model, stands for no rescaling and no interval only if it has no default.
     """
-    ends = ("" if end is None else f"{end:g}" for end in (setting.lowest, setting.highest))
+    ends = ("" if end is None else _number(end) for end in (setting.lowest, setting.highest))
     rescale, interval = (None, None) if model.guidance is None else (0.0, "all")
     return {
         "guidance_scale": float(setting.scale),
         "guidance_rescale": setting.rescale or rescale,
         "guidance_interval": interval if setting.interval is None else ":".join(ends),
     }
+
+
+def _number(value: float) -> str:
+    """A number as text that is read as the same number, as short as it may be."""
+    return text if float(text := f"{value:g}") == value else repr(float(value))

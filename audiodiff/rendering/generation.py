@@ -6,25 +6,25 @@ Clip i of a seed does not depend on how many clips there are, so that a larger c
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from audiodiff.errors import UserError
-from audiodiff.files import folder_lock
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.clip_sampler import LOWER_GUIDANCE
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.pipeline import Progress
-from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.remote import location
-from audiodiff.rendering import sidecar
+from audiodiff.rendering import renderer, sidecar
+from audiodiff.rendering.batch_place import BatchPlace
 from audiodiff.rendering.jobs import Job, JobWriter
-from audiodiff.rendering.monitor import Monitor, Outcome
-from audiodiff.rendering.names import fill
+from audiodiff.rendering.monitor import Outcome
+from audiodiff.rendering.names import name_rows
 from audiodiff.rendering.options import FileOptions
-from audiodiff.rendering.prompts import PromptRow
-from audiodiff.rendering.renderer import Renderer
+from audiodiff.rendering.prompts import PromptRow, check_count, read_prompts
+from audiodiff.rendering.renderer import Renderer, render_all
+from audiodiff.rendering.sidecar import folders_of
 from audiodiff.rendering.spool import Spool
 
 COMMAND = "audiodiff generate"
@@ -34,9 +34,10 @@ _OWN = ("prompt", "negative", "seed", "seconds", "tempo", "first_beat")
 
 @dataclass(frozen=True)
 class ClipJob(Job):
-    """A clip to generate of a row."""
+    """A clip to generate of a row, and its place in a batch that it is to be sampled in again."""
 
     config: GenerationConfig
+    place: BatchPlace | None
 
 
 def _raise(error: UserError) -> None:
@@ -68,24 +69,20 @@ def generate(
         UserError: the folder or a file in it cannot be written, another process writes to it, a file exists that is
             not ours or was generated with other settings, or as `AudioGenerator.generate`.
     """
-    if count < 1:
-        raise UserError(f"count {count}", "must be at least 1", "give 1 or more")
-    generator.check(config)
-    with folder_lock(out):
-        sidecar.create_folder(location(out))  # with the reason, where there is none
-        with Monitor("generating", count, report, quiet) as monitor:
-            writer = JobWriter(COMMAND, generator, location(out), files, monitor)
-            shared = _settings(generator, config) | files.record()
-            jobs = []
-            for number, seed in enumerate(clip_seeds(config.seed, count)):
-                name = fill(files.name, {"name": f"{number:04d}", "number": number + 1})
-                path, own = writer.out / f"{name}.{files.format}", shared | {"clip_seed": seed}
-                jobs.append(Job(path, own, writer.find(path, own)))
-            if len({job.path for job in jobs}) < count:
-                raise UserError(f"name {files.name!r:.80}", "is the same for several clips", "add {name} or {number}")
-            size = generator.memory(config)
-            writer.run(jobs, partial(_generate, writer, config), memory=lambda job: size)
-        return monitor.outcome
+    rows = name_prompts(read_prompts([], check_count(count)), files.name)
+    clips = ClipRenderer(generator, location(out), config, files, COMMAND)
+    return render_all(clips, rows, report, title="generating", quiet=quiet)
+
+
+def name_prompts(rows: Sequence[PromptRow], template: str) -> list[PromptRow]:
+    """Rows with the names of their files; raises as `name_rows`."""
+    return name_rows(
+        rows,
+        template,
+        lambda row: {"name": row.file, "clip": row.clip, **row.options},
+        lambda row, name: replace(row, file=name),
+        lambda row: f"{row.place} (clip {row.clip})" if row.name and row.clip else row.place,
+    )
 
 
 class ClipRenderer(Renderer[PromptRow]):
@@ -96,10 +93,18 @@ class ClipRenderer(Renderer[PromptRow]):
         out: output folder.
         config: of the rows that state nothing else.
         files: how files are written.
+        command: that sidecars name.
     """
 
-    def __init__(self, generator: AudioGenerator, out: Path, config: GenerationConfig, files: FileOptions):
-        super().__init__(generator, out, files)
+    def __init__(
+        self,
+        generator: AudioGenerator,
+        out: Path,
+        config: GenerationConfig,
+        files: FileOptions,
+        command: str = renderer.COMMAND,
+    ):
+        super().__init__(generator, out, files, command)
         self.generator, self.config = generator, config
 
     def check(self, rows: Sequence[PromptRow]) -> None:
@@ -113,6 +118,8 @@ class ClipRenderer(Renderer[PromptRow]):
                 try:
                     self.generator.check(config)
                 except UserError as error:
+                    if not row.options:
+                        raise
                     raise UserError(f"{row.place}, {error.subject}", error.problem, error.fix) from error
 
     def render(self, rows: Sequence[PromptRow], writer: JobWriter) -> None:
@@ -123,19 +130,20 @@ class ClipRenderer(Renderer[PromptRow]):
             path = writer.out / f"{row.file}.{self.files.format}"
             sidecar.check_name(path)
             settings = {**_settings(self.generator, config), **self.files.record(), "clip_seed": seed}
-            jobs.append(ClipJob(path, settings, writer.find(path, settings), config))
-        alike = {id(job): json.dumps({**job.settings, "clip_seed": None, "seed": None}) for job in jobs}
+            jobs.append(ClipJob(path, settings, writer.find(path, settings), config, row.batch))
+        alike = {
+            id(job): json.dumps({**job.settings, "clip_seed": job.place and id(job), "seed": None}) for job in jobs
+        }
         jobs.sort(key=lambda job: alike[id(job)])
-        writer.run(jobs, partial(_generate_jobs, writer), together=lambda job: alike[id(job)], memory=self._memory)
+        writer.run(jobs, partial(self._generate, writer), together=lambda job: alike[id(job)], memory=self._memory)
+
+    def _generate(self, writer: JobWriter, batch: Sequence[ClipJob], advance: Callable[[Progress], None]) -> None:
+        """Generate a batch; of the rows of a table one that fails is reported, and the others go on."""
+        _generate(writer, batch, advance, report=self.command == renderer.COMMAND)
 
     def _memory(self, job: ClipJob) -> int:
         """Bytes that a clip takes in a batch."""
         return self.generator.memory(job.config)
-
-
-def _generate_jobs(writer: JobWriter, batch: Sequence[ClipJob], advance: Callable[[Progress], None]) -> None:
-    """Generate a batch; one that fails is reported, and the others go on."""
-    _generate(writer, batch[0].config, batch, advance, report=True)
 
 
 def _settings(generator: AudioGenerator, config: GenerationConfig) -> dict:
@@ -144,26 +152,25 @@ def _settings(generator: AudioGenerator, config: GenerationConfig) -> dict:
 
 
 def _generate(
-    writer: JobWriter,
-    config: GenerationConfig,
-    batch: Sequence[Job],
-    advance: Callable[[Progress], None],
-    report: bool = False,
+    writer: JobWriter, batch: Sequence[ClipJob], advance: Callable[[Progress], None], report: bool = False
 ) -> None:
     """Generate a batch and write its missing clips.
 
     Args:
         writer: of the files.
-        config: of all clips.
-        batch: of the clips.
+        batch: of clips of one configuration.
         advance: called with the progress.
         report: report an error of sampling for each clip, rather than raise it.
     """
-    generator, started = writer.pipeline, time.perf_counter()
+    generator, config, started = writer.pipeline, batch[0].config, time.perf_counter()
     peak_level = config.peak_level if config.continue_from is None else None
+    seeds = [job.settings["clip_seed"] for job in batch]
+    places = [BatchPlace(number, len(seeds)) for number in range(len(seeds))]
+    if (place := batch[0].place) is not None:
+        seeds, places = seeds * place.size, [place]
     with Spool() as spool:
         try:
-            for chunk in generator.chunks(config, [job.settings["clip_seed"] for job in batch], advance):
+            for chunk in generator.chunks(config, seeds, advance):
                 spool.add(chunk)
         except UserError as error:
             if not report:
@@ -173,12 +180,13 @@ def _generate(
                     writer.fail(UserError(job.path, f"{error.subject} {error.problem}", error.fix))
             return
         speed = len(batch) * spool.samples / generator.sample_rate / (time.perf_counter() - started)
-        for number, job in enumerate(batch):
+        for job, place in zip(batch, places, strict=True):
             if not job.missing:
                 continue
-            if not spool.finite[number]:
+            if not spool.finite[place.index]:
                 guided = job.settings["guidance_scale"] != 1 or config.guides()
                 fix = LOWER_GUIDANCE if guided else "use --precision float32"
                 writer.fail(UserError(job.path, "has samples that are not finite", fix))
                 continue
-            writer.write_pieces(job, spool.clip(number, peak_level), {"channels": spool.channels}, speed)
+            entries = {"channels": spool.channels, **folders_of(generator, config)}
+            writer.write_pieces(job, spool.clip(place.index, peak_level), entries, speed, place.record())

@@ -25,11 +25,14 @@ from audiodiff.audio.mel.conversion import convert_mel
 from audiodiff.audio.reading.folder import files_below, obstacle
 from audiodiff.audio.reading.shard import open_file
 from audiodiff.data.manifest import Manifest
+from audiodiff.diffusion.noise import clip_seed
 from audiodiff.errors import UserError, first_line
 from audiodiff.pipelines.inputs import mel_tensor
-from audiodiff.pipelines.options import SynthesisOptions
+from audiodiff.pipelines.options import SamplingOptions, SynthesisOptions
+from audiodiff.pipelines.seeds import take_seed
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.remote import beside, errors_of, exists, fetch, is_folder, is_remote, location
+from audiodiff.rendering.batch_place import BatchPlace
 from audiodiff.rendering.tables import Columns, check_name, is_manifest, read_table
 
 _EXTENSIONS = (*io.EXTENSIONS, *mel_file.EXTENSIONS)
@@ -45,6 +48,9 @@ class RenderInput:
         name: of the rendering, relative to the output folder, without suffix.
         options: of a table's row, in place of those of all clips.
         local: the copy of a remote file that is read.
+        take: its number among the takes of the input.
+        clip_seed: in place of that of the seed, the id and the take.
+        batch: place that it is to be sampled at again.
     """
 
     path: Path
@@ -52,6 +58,20 @@ class RenderInput:
     name: PurePosixPath
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
     local: Path | None = None
+    take: int = 0
+    clip_seed: int | None = None
+    batch: BatchPlace | None = None
+
+    def seed_of_noise(self, seed: int) -> int:
+        """The seed of its noise; `seed` is that of all clips."""
+        return take_seed(clip_seed(seed, self.id), self.take) if self.clip_seed is None else self.clip_seed
+
+    def takes(self, count: int) -> "list[RenderInput]":
+        """Several takes, named NAME-0, NAME-1 and so on; itself for one."""
+        if count == 1:
+            return [self]
+        names = [self.name.with_name(f"{self.name.name}-{take}") for take in range(count)]
+        return [replace(self, name=name, take=take) for take, name in enumerate(names)]
 
     @property
     def file(self) -> Path:
@@ -134,7 +154,10 @@ class RenderInput:
 
 
 def find_inputs(
-    inputs: Iterable[str | Path], out: str | Path, report: Callable[[UserError], None]
+    inputs: Iterable[str | Path],
+    out: str | Path,
+    report: Callable[[UserError], None],
+    options: type[SamplingOptions] = SynthesisOptions,
 ) -> list[RenderInput]:
     """All clips of these inputs, sorted by name.
 
@@ -142,11 +165,12 @@ def find_inputs(
         inputs: recordings, saved mels, folders, manifests (`.jsonl`), tables.
         out: output folder; files below it are no inputs of a folder around it.
         report: called with the error of every input that is skipped.
+        options: what the columns of a table may be.
     """
     sources: dict[tuple[Path, PurePosixPath], RenderInput] = {}
     for path in map(location, inputs):
         try:
-            for source in _expand(path, location(out), report):
+            for source in _expand(path, location(out), report, options):
                 _add(source, sources, report)
         except UserError as error:
             report(error)
@@ -162,13 +186,15 @@ def _add(source: RenderInput, sources: dict[tuple[Path, PurePosixPath], RenderIn
         report(UserError(source.path, f"cannot be read ({first_line(error)})"))
 
 
-def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Iterator[RenderInput]:
+def _expand(
+    path: Path, out: Path, report: Callable[[UserError], None], options: type[SamplingOptions]
+) -> Iterator[RenderInput]:
     if is_folder(path):
         yield from _below_remote(path) if is_remote(path) else _below(path, out, report)
     elif not exists(path):
         raise UserError(path, "no such file or folder", "check the path")
     elif path.suffix.lower() in (".csv", ".tsv", ".jsonl") and not is_manifest(path):
-        yield from _rows(path)
+        yield from _rows(path, options)
     elif path.suffix.lower() == ".jsonl":
         manifest = Manifest.load(path)
         for clip in manifest.clips:
@@ -182,9 +208,9 @@ def _expand(path: Path, out: Path, report: Callable[[UserError], None]) -> Itera
         raise UserError(path, "is neither a recording, a mel, a table nor a manifest", fix)
 
 
-def _rows(path: Path) -> Iterator[RenderInput]:
+def _rows(path: Path, options: type[SamplingOptions]) -> Iterator[RenderInput]:
     """The rows of a table with a column `input`, a path relative to the table."""
-    for row in read_table(path, Columns(SynthesisOptions, "input", "name", line="input", required="input")):
+    for row in read_table(path, Columns(options, "input", "name", line="input", required="input")):
         if "input" not in row.words:
             raise UserError(row.place, "has no input", "write the path of a recording or a mel")
         source = beside(path, row.words["input"])

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from torch import Tensor
@@ -102,7 +103,12 @@ class JobWriter:
             )
 
     def write_pieces(
-        self, job: Job, pieces: Iterable[Tensor], entries: Mapping[str, object], speed: float | None = None
+        self,
+        job: Job,
+        pieces: Iterable[Tensor],
+        entries: Mapping[str, object],
+        speed: float | None = None,
+        details: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         """Write the audio file of a job, finished as requested (`rendering.finishing`), and its sidecar.
 
@@ -111,6 +117,7 @@ class JobWriter:
             pieces: (C, T') of the audio, in order; may be synthesized on the way.
             entries: of the sidecar, besides the job's settings; read after the last piece.
             speed: seconds of audio per second of work; None: of this call.
+            details: entries that the file's own metadata state, too.
 
         Raises:
             UserError: as `audio.io.write_chunks`, and what `pieces` raises.
@@ -126,9 +133,9 @@ class JobWriter:
                 yield piece
 
         def write(path: Path) -> None:
-            write_chunks(path, counted(), rate, self.files.encoding, sidecar.describe(self.command, job.settings))
+            write_chunks(path, counted(), rate, self.files.encoding, self._metadata(job, details))
             own = samples / rate / (time.perf_counter() - started) if speed is None else speed
-            record.update(self._execution(samples, own) | {"sample_rate": rate} | dict(entries))
+            record.update(self._execution(samples, own) | {"sample_rate": rate} | dict(entries) | dict(details))
 
         sidecar.write_with_sidecar(job.path, write, self.command, record)
         self._count(job, samples / rate)
@@ -147,9 +154,12 @@ class JobWriter:
             UserError: as `write`.
         """
         record = job.settings | self._execution(samples, speed) | entries
-        write = partial(write, metadata=sidecar.describe(self.command, job.settings))
+        write = partial(write, metadata=self._metadata(job, {}))
         sidecar.write_with_sidecar(job.path, write, self.command, record)
         self._count(job, samples / self.pipeline.sample_rate)
+
+    def _metadata(self, job: Job, details: Mapping[str, object]) -> dict:
+        return sidecar.describe(self.command, {**job.settings, **sidecar.precision_of(self.pipeline), **details})
 
     def _execution(self, samples: int, speed: float) -> dict:
         """Sidecar entries of how a file was synthesized, which do not decide what it holds."""

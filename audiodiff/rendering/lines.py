@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from audiodiff.data.manifest import Manifest
 from audiodiff.errors import UserError
+from audiodiff.options import whole_number
 from audiodiff.pipelines.options import SpeechOptions
-from audiodiff.pipelines.seeds import clip_seeds
+from audiodiff.pipelines.seeds import clip_seeds, take_seed
 from audiodiff.remote import is_path
 from audiodiff.rendering.tables import (
     Columns,
@@ -35,7 +36,8 @@ class TextLine:
         name: of the clip, relative to the output folder, without suffix; empty: its number.
         options: of the line, by name, in place of those of all lines; a reference as its path.
         place: file and line number, for errors.
-        file_name: where a template gives it another than `name`.
+        file_name: where it is another than `name`.
+        take: its number among the takes of the text.
     """
 
     text: str
@@ -43,6 +45,7 @@ class TextLine:
     options: Mapping[str, object]
     place: str
     file_name: str = ""
+    take: int = 0
 
     @property
     def file(self) -> str:
@@ -58,11 +61,12 @@ class TextLine:
         Raises:
             UserError: an option of the line is out of range, or its reference cannot be read.
         """
-        own: dict[str, object] = {"seed": clip_seeds(options.seed, [self.name])[0]}
-        if "speaker" in self.options or "reference" in self.options:
-            own |= {"speaker": None, "reference": None}
-        own |= self.options
+        own = dict(self.options)
+        if "speaker" in own or "reference" in own:
+            own = {"speaker": None, "reference": None} | own
         try:
+            seed = whole_number(own.get("seed", clip_seeds(options.seed, [self.name])[0]), "seed")  # type: ignore[arg-type]
+            own["seed"] = take_seed(seed, self.take)
             if is_path(path := own.get("reference")):
                 own["reference"] = load_audio(path)
             return replace(options, **own)
@@ -70,8 +74,12 @@ class TextLine:
             raise UserError(f"{self.place}, {error.subject}", error.problem, error.fix) from error
 
 
-def read_lines(paths: Iterable[Path]) -> list[TextLine]:
-    """The texts of files, in order, named.
+def read_lines(paths: Iterable[Path], count: int = 1) -> list[TextLine]:
+    """The texts of files, in order, named; several takes of a text are named NAME-0, NAME-1 and so on.
+
+    Args:
+        paths: texts, tables and manifests.
+        count: takes of each text.
 
     Raises:
         UserError: a file cannot be read, is of another type, has a row or column that does not fit, or holds no text;
@@ -86,7 +94,9 @@ def read_lines(paths: Iterable[Path]) -> list[TextLine]:
         lines += found
     named = [line if line.name else replace(line, name=f"{number:04d}") for number, line in enumerate(lines, 1)]
     check_unique((line.name, line.place) for line in named)
-    return named
+    if count == 1:
+        return named
+    return [replace(line, file_name=f"{line.name}-{take}", take=take) for line in named for take in range(count)]
 
 
 def _table(path: Path, columns: Columns) -> Iterator[TextLine]:

@@ -58,6 +58,7 @@ class WriteOptions:
         format: "wav", "flac" or "ogg".
         overwrite: replace existing files, also those of others.
         watermark: embed a watermark (`audio.watermark`).
+        name: of files, without suffix (`rendering.names`).
 
     Raises:
         UserError: a value that is out of range.
@@ -71,6 +72,12 @@ class WriteOptions:
         help="Embed an inaudible watermark, which `audiodiff info` finds in the file.",
         flag="--watermark/--no-watermark",
     )
+    name: str = option(
+        "{name}",
+        kind="text",
+        help="File name without suffix, such as {speaker}/{number:05d}: {name} is the input's, {number} counts inputs, "
+        "others are the options of a table's row.",
+    )
 
     def __post_init__(self):
         """Check every option."""
@@ -83,28 +90,16 @@ class WriteOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileOptions(WriteOptions):
-    """How audio files are synthesized in batches, named and written.
+class FinishOptions(WriteOptions):
+    """How audio files are finished (`rendering.finishing`) and written.
 
     Attributes:
-        format, overwrite, watermark: as of `WriteOptions`.
-        batch_size: clips per batch; the last bit of some samples depends on it.
-        batch_memory: in GB, that a batch may take by an estimate: long clips are batched in smaller numbers.
+        format, overwrite, watermark, name: as of `WriteOptions`.
         bit_depth, dither: as of `audio.writing.Encoding`.
         sample_rate: Hz that files are resampled to; None: the model's.
         loudness: that each clip is normalized to, in LUFS, as far as its peak stays within full scale; None: unchanged.
-        name: of files, without suffix (`rendering.names`).
     """
 
-    batch_size: int = option(8, kind="integer", help="Clips per batch; changes results by rounding only.", minimum=1)
-    batch_memory: float = option(
-        4.0,
-        kind="number",
-        help="Memory that a batch may take; long clips go in smaller batches.",
-        unit="GB",
-        above=0,
-        maximum=1e6,
-    )
     bit_depth: str = option("16", kind="choice", help="Bits per sample; 32f is floating point.", choices=BIT_DEPTHS)
     dither: bool = option(False, kind="flag", help="Add triangular dither before rounding to integers.")
     sample_rate: int | None = option(
@@ -125,12 +120,6 @@ class FileOptions(WriteOptions):
         maximum=0,
         default_help="unchanged",
     )
-    name: str = option(
-        "{name}",
-        kind="text",
-        help="File name without suffix, such as {speaker}/{number:05d}: {name} is the input's, {number} counts inputs, "
-        "others are the options of a table's row.",
-    )
 
     @property
     def encoding(self) -> Encoding:
@@ -145,6 +134,33 @@ class FileOptions(WriteOptions):
             "loudness": self.loudness,
             "output_rate": self.sample_rate,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions(FinishOptions):
+    """How audio files are synthesized in batches, finished and written.
+
+    Attributes:
+        format, overwrite, watermark, name, bit_depth, dither, sample_rate, loudness: as of `FinishOptions`.
+        batch_size: clips per batch; the last bit of some samples depends on it.
+        batch_memory: in GB, that a batch may take by an estimate: long clips are batched in smaller numbers.
+    """
+
+    batch_size: int = option(8, kind="integer", help="Clips per batch; changes results by rounding only.", minimum=1)
+    batch_memory: float = option(
+        4.0,
+        kind="number",
+        help="Memory that a batch may take; long clips go in smaller batches.",
+        unit="GB",
+        above=0,
+        maximum=1e6,
+    )
+
+    @classmethod
+    def one_by_one(cls, files: WriteOptions) -> "FileOptions":
+        """These options for files that are worked on one after the other."""
+        own = options_of(FinishOptions).keys() & options_of(files)
+        return cls(**{name: getattr(files, name) for name in own}, batch_size=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from audiodiff.errors import UserError
 from audiodiff.pipelines.options import GenerationConfig, configure
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.remote import is_path
+from audiodiff.rendering.batch_place import BatchPlace
 from audiodiff.rendering.tables import Columns, check_name, check_unique, is_manifest, load_audio, read_table
 
 
@@ -28,6 +29,8 @@ class PromptRow:
         place: file and line number, for errors.
         file: name of the clip's file, without suffix.
         clip: its number among those of the row.
+        clip_seed: in place of that of the seed and the number.
+        batch: place that it is to be sampled at again.
     """
 
     name: str
@@ -35,6 +38,8 @@ class PromptRow:
     place: str
     file: str
     clip: int = 0
+    clip_seed: int | None = None
+    batch: BatchPlace | None = None
 
     def merge(self, config: GenerationConfig) -> tuple[GenerationConfig, int]:
         """What to generate, and the seed of the clip.
@@ -52,7 +57,19 @@ class PromptRow:
             merged = configure(config, options)
         except UserError as error:
             raise UserError(f"{self.place}, {error.subject}", error.problem, error.fix) from error
-        return merged, clip_seeds(merged.seed, [str(self.clip)])[0]
+        seed = clip_seeds(merged.seed, [str(self.clip)])[0] if self.clip_seed is None else self.clip_seed
+        return merged, seed
+
+
+def check_count(count: int | None) -> int:
+    """The number of clips of each row, 1 where it is not given.
+
+    Raises:
+        UserError: less than one.
+    """
+    if count is not None and count < 1:
+        raise UserError(f"count {count}", "must be at least 1", "give 1 or more")
+    return count or 1
 
 
 def read_prompts(paths: Iterable[Path], count: int = 1) -> list[PromptRow]:

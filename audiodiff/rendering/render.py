@@ -16,7 +16,6 @@ from torch import Tensor
 
 from audiodiff.audio import io
 from audiodiff.audio.mel import MelSpec
-from audiodiff.diffusion.noise import clip_seed
 from audiodiff.diffusion.samplers import presets
 from audiodiff.errors import UserError, first_line
 from audiodiff.pipelines import memory
@@ -26,6 +25,7 @@ from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.vocoder import Vocoder
 from audiodiff.remote import location
 from audiodiff.rendering import sidecar
+from audiodiff.rendering.batch_place import BatchPlace
 from audiodiff.rendering.inputs import RenderInput
 from audiodiff.rendering.jobs import Job, JobWriter
 from audiodiff.rendering.monitor import Outcome
@@ -130,7 +130,7 @@ class _Shard:
     def __call__(self, inputs: Sequence[RenderInput]) -> None:
         jobs = [job for source in inputs if (job := self._attempt(self._plan, source))]
         jobs.sort(key=lambda job: (str(job.options.record()), -job.frames, job.source.name))
-        self.writer.run(jobs, self._batch, lambda job: job.options, self._memory)
+        self.writer.run(jobs, self._batch, lambda job: (job.options, job.source.batch and job.source), self._memory)
 
     def _memory(self, job: RenderJob) -> int:
         """Bytes that a clip takes in a batch."""
@@ -164,7 +164,7 @@ class _Shard:
             "model_hash": self.vocoder.model_hash,
             **values,
             **self.writer.files.record(),
-            "clip_seed": clip_seed(options.seed, source.id),
+            "clip_seed": source.seed_of_noise(options.seed),
         }
         found = self.writer.find(path, settings, renewed=["input_hash"])
         frames = found.get("frames")
@@ -190,11 +190,15 @@ class _Shard:
         """Synthesize and write; where a batch fails its clips are tried one by one, so that one does not cost all."""
         jobs, mels, lengths = zip(*clips, strict=True)
         options, started = jobs[0].options, time.perf_counter()
+        seeds, longest = [job.settings["clip_seed"] for job in jobs], max(mel.shape[-1] for mel in mels)
+        places = [BatchPlace(number, len(jobs), longest) for number in range(len(jobs))]
+        if (place := jobs[0].source.batch) is not None:
+            places, mels, seeds = [place], place.mels(mels[0]), seeds * place.size
         try:
             rendered = self.vocoder.generate(
                 mels,
                 options.steps,
-                clip_seeds=[job.settings["clip_seed"] for job in jobs],
+                clip_seeds=seeds,
                 sampler=options.sampler,
                 consistency=options.consistency,
                 adapters=options.adapters,
@@ -204,9 +208,10 @@ class _Shard:
             self._one_by_one(clips, error)
             return
         speed = sum(audio.seconds for audio in rendered) / (time.perf_counter() - started)
-        for job, audio, length in zip(jobs, rendered, lengths, strict=True):
+        for job, place, length in zip(jobs, places, lengths, strict=True):
             if job.missing:
-                self._write(job, io.Audio(audio.samples[:length], audio.sample_rate), speed)
+                audio = rendered[place.index]
+                self._write(job, io.Audio(audio.samples[:length], audio.sample_rate), speed, place)
 
     def _one_by_one(self, clips: list[tuple[RenderJob, Tensor, int]], error: Exception) -> None:
         """After an error of a batch; that of a single clip is its own."""
@@ -221,18 +226,19 @@ class _Shard:
         else:
             self.writer.fail(UserError(clips[0][0].source.path, f"cannot be rendered ({first_line(error)})"))
 
-    def _write(self, job: RenderJob, audio: io.Audio, speed: float) -> None:
+    def _write(self, job: RenderJob, audio: io.Audio, speed: float, place: BatchPlace) -> None:
         entries = {
             "id": job.source.id,
             "input": str(job.source.path),
             "setting": job.options.setting,
             "mel_spec": self.vocoder.spec.to_dict(),
-            "convert_mel": self.convert_mel and job.source.is_mel,
             "frames": job.frames,
             "seconds": audio.seconds,
+            **sidecar.folders_of(self.vocoder, job.options),
         }
+        details = place.record() | ({"convert_mel": self.convert_mel} if job.source.is_mel else {})
         try:
-            self.writer.write_pieces(job, [audio.samples[None]], entries, speed)
+            self.writer.write_pieces(job, [audio.samples[None]], entries, speed, details)
         except UserError as error:
             if getattr(error.__cause__, "errno", None) not in _NAME_ERRORS:
                 raise  # of the disk, which takes no other clip either

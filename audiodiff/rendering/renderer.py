@@ -32,10 +32,11 @@ class Renderer(ABC, Generic[RowT]):
         pipeline: the model.
         out: output folder.
         files: how files are written.
+        command: that sidecars name.
     """
 
-    def __init__(self, pipeline: Pipeline, out: Path, files: FileOptions):
-        self.pipeline, self.out, self.files = pipeline, out, files
+    def __init__(self, pipeline: Pipeline, out: Path, files: FileOptions, command: str = COMMAND):
+        self.pipeline, self.out, self.files, self.command = pipeline, out, files, command
 
     @abstractmethod
     def check(self, rows: Sequence[RowT]) -> None:
@@ -56,7 +57,7 @@ class Renderer(ABC, Generic[RowT]):
     def __call__(self, rows: Sequence[RowT], observer: Observer) -> None:
         """Render a shard; raises as `render`."""
         sidecar.create_folder(self.out)  # on this machine
-        self.render(rows, JobWriter(COMMAND, self.pipeline, self.out, self.files, observer))
+        self.render(rows, JobWriter(self.command, self.pipeline, self.out, self.files, observer))
 
 
 class Executor(Protocol):

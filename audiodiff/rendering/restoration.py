@@ -1,9 +1,8 @@
 """Restoration of files: recordings to restored audio files at their own sample rate, one by one.
 
-A file is restored when it is missing, or when its input has changed since; one that was restored with other settings is
-an error (`rendering.jobs`). It keeps the encoding of its input, so samples that do not change are copied as they are
-encoded (`audio.rewriting`). Where restored peaks exceed what integers hold, the whole file is attenuated, which is said
-and recorded in its sidecar.
+A file keeps the encoding of its input, so samples that do not change are copied as they are encoded
+(`audio.rewriting`); for their sake there is neither another bit depth nor a loudness to choose. Where restored peaks
+exceed what integers hold, the whole file is attenuated, which is said and recorded in its sidecar.
 """
 
 import math
@@ -22,11 +21,15 @@ from audiodiff.errors import UserError
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.restoration_options import RestorationOptions
 from audiodiff.pipelines.restorer import Restorer
+from audiodiff.remote import location
+from audiodiff.rendering import sidecar
 from audiodiff.rendering.file_recording import FileRecording
 from audiodiff.rendering.inputs import RenderInput
+from audiodiff.rendering.jobs import JobWriter
 from audiodiff.rendering.monitor import Outcome
 from audiodiff.rendering.options import WriteOptions
-from audiodiff.rendering.recordings import RecordingJob, RecordingWorker, work_through
+from audiodiff.rendering.recordings import RecordingJob, RecordingRenderer
+from audiodiff.rendering.renderer import render_all
 
 
 def restore(
@@ -53,30 +56,37 @@ def restore(
         UserError: the folder or a file in it cannot be written, another process writes to it, a file exists that was
             restored with other settings, or the sampler is unknown or needs more steps.
     """
-    options = restorer.with_defaults(options)
-    return work_through(restorer, _Worker, inputs, out, options, report, files, quiet)
+    renderer = RestorationRenderer(restorer, location(out), options, files)
+    return render_all(renderer, inputs, report, title="restoring", quiet=quiet)
 
 
-class _Worker(RecordingWorker[RestorationOptions]):
-    command, verb = "audiodiff restore", "restor"
+class RestorationRenderer(RecordingRenderer[RestorationOptions]):
+    """Restores recordings; arguments as of `restore`."""
 
-    def write(self, job: RecordingJob, advance: Callable[[Progress], None]) -> None:
-        restorer: Restorer = self.writer.pipeline  # type: ignore[assignment]
-        started, path = time.perf_counter(), job.source.path
-        with AudioFile(path) as file:
+    COMMAND, VERB = "audiodiff restore", "restor"
+    pipeline: Restorer
+
+    def complete(self, options: RestorationOptions) -> RestorationOptions:
+        """Options with the model's own in place of None."""
+        return self.pipeline.with_defaults(options)
+
+    def write(self, job: RecordingJob, writer: JobWriter, advance: Callable[[Progress], None]) -> None:
+        """Restore one, and copy what does not change."""
+        restorer, started, path = self.pipeline, time.perf_counter(), job.source.path
+        with AudioFile(job.source.file) as file:
             encoding, recording = encoding_for(file, job.path), FileRecording(file)
             audio = Audio(recording.read(0, recording.samples), file.sample_rate)
-            seed, report = job.settings["clip_seed"], self.share_of_steps(advance)
-            restored = restorer.restore_recording(audio, self.options, seed, report, name=str(path)).samples
+            seed = job.settings["clip_seed"]
+            restored = restorer.restore_recording(audio, job.options, seed, advance, name=str(path)).samples
             parts, gain = changes(audio.samples, restored), _gain_within(encoding.bounds, restored)
             if gain < 1:
                 peak = -20 * math.log10(gain)
                 text = f"{path}: restored peaks exceed full scale, the output is {peak:.1f} dB softer"
                 warnings.warn(text, stacklevel=2)
                 parts = [Replacement(0, file.samples, restored * gain)]
-            if self.writer.files.watermark:
+            if writer.files.watermark:
                 parts = watermarked(parts, file.sample_rate)
-            self.writer.write(
+            writer.write(
                 job,
                 partial(rewrite, file, replacements=parts, encoding=encoding),
                 file.samples,
@@ -85,6 +95,7 @@ class _Worker(RecordingWorker[RestorationOptions]):
                 input=str(path),
                 sample_rate=file.sample_rate,
                 gain=gain,
+                **sidecar.folders_of(restorer, job.options),
             )
 
 

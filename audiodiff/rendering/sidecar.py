@@ -15,6 +15,9 @@ from typing import Any
 from audiodiff import __version__
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
+from audiodiff.options import options_of
+from audiodiff.pipelines.guidance_options import GuideModels
+from audiodiff.pipelines.pipeline import Pipeline
 from audiodiff.remote import is_remote
 
 VERSION = 2
@@ -89,6 +92,29 @@ def describe(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"software": f"audiodiff {__version__}", "command": command, **given}
 
 
+def precision_of(pipeline: Pipeline) -> dict[str, Any]:
+    """The precision of a pipeline for the metadata of a file, unless it is the usual one."""
+    return {} if pipeline.precision == "float32" else {"precision": pipeline.precision}
+
+
+def folders_of(pipeline: Pipeline, options: Any) -> dict[str, Any]:
+    """The sidecar's entry of where the models are that its hashes stand for.
+
+    Args:
+        pipeline: the model.
+        options: adapters and guides are among their values.
+    """
+    found = {pipeline.model_hash: pipeline.folder}
+    if isinstance(vocoder := getattr(pipeline, "vocoder", None), Pipeline):
+        found[vocoder.model_hash] = vocoder.folder
+    for one in getattr(options, "adapters", ()):
+        found[one.adapter.digest] = os.path.abspath(one.adapter.folder)
+    for name in options_of(GuideModels):
+        if (guide := getattr(options, name, None)) is not None:
+            found[guide.digest] = guide.folder
+    return {"folders": {digest: folder for digest, folder in found.items() if digest and folder}}
+
+
 def read_sidecar(audio: Path, command: str) -> dict:
     """Read the sidecar of an audio file, under today's entry names; empty if the file is missing or unfinished.
 
@@ -111,7 +137,13 @@ def read_sidecar(audio: Path, command: str) -> dict:
     for file in (audio, sidecar):
         if file.exists() and not ours:
             raise UserError(file, f"exists and is not from `{command}`", "choose another --out or add --overwrite")
-    return {RENAMED.get(name, name): value for name, value in found.items()} if ours and audio.is_file() else {}
+    return under_todays_names(found) if ours and audio.is_file() else {}
+
+
+def under_todays_names(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of any version; a peak level of None, which earlier ones wrote, is 0."""
+    found = {RENAMED.get(name, name): value for name, value in entries.items()}
+    return found | ({"peak_level": 0.0} if found.get("peak_level", 0.0) is None else {})
 
 
 def read_matching(audio: Path, command: str, settings: dict, renewed: Collection[str] = ()) -> dict:

@@ -85,7 +85,7 @@ class SpeechRenderer(Renderer[TextLine]):
         """Speak a shard, line by line."""
         jobs = []
         for line in rows:
-            path, own = writer.out / f"{line.name}.{self.files.format}", _complete(self.synthesizer, line, self.options)
+            path, own = writer.out / f"{line.file}.{self.files.format}", _complete(self.synthesizer, line, self.options)
             settings = describe_speech(
                 self.synthesizer, line.text, own.record() | self.files.record(), self.lexicon_hash
             )
@@ -133,7 +133,7 @@ def _speak(
 ) -> None:
     """Speak a batch, which is one line, and write it."""
     for job in jobs:
-        entries: dict = {"id": job.line.name, "input": job.line.place}
+        entries: dict = {"id": job.line.name, "input": job.line.place, **sidecar.folders_of(synthesizer, options)}
         try:
             writer.write_pieces(job, _pieces(synthesizer, job.line, options, entries), entries)
         except _LineError as error:

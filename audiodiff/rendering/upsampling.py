@@ -1,7 +1,7 @@
 """Upsampling of files: recordings of a low sample rate to audio files at the model's rate, one by one.
 
-A file is written while it is read, so memory does not grow with its length. It is upsampled when it is missing, or when
-its input has changed since; one that was upsampled with other settings is an error (`rendering.jobs`).
+A file is written while it is read, so memory does not grow with its length. The band that a recording has stays as it
+is, up to what is requested of its file: another sample rate, a loudness, fewer bits.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +12,14 @@ from audiodiff.errors import UserError
 from audiodiff.pipelines.options import UpsamplingOptions
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.upsampler import Upsampler
+from audiodiff.remote import location
+from audiodiff.rendering import sidecar
 from audiodiff.rendering.inputs import RenderInput
+from audiodiff.rendering.jobs import JobWriter
 from audiodiff.rendering.monitor import Outcome
 from audiodiff.rendering.options import WriteOptions
-from audiodiff.rendering.recordings import RecordingJob, RecordingWorker, blocks_of, work_through
+from audiodiff.rendering.recordings import RecordingJob, RecordingRenderer, blocks_of
+from audiodiff.rendering.renderer import render_all
 
 
 def upsample(
@@ -42,24 +46,31 @@ def upsample(
         UserError: the folder or a file in it cannot be written, another process writes to it, a file exists that was
             upsampled with other settings, or the sampler is unknown or needs more steps.
     """
-    options = upsampler.with_defaults(options)
-    return work_through(upsampler, _Worker, inputs, out, options, report, files, quiet)
+    renderer = UpsamplingRenderer(upsampler, location(out), options, files)
+    return render_all(renderer, inputs, report, title="upsampling", quiet=quiet)
 
 
-class _Worker(RecordingWorker[UpsamplingOptions]):
-    command, verb = "audiodiff upsample", "upsampl"
+class UpsamplingRenderer(RecordingRenderer[UpsamplingOptions]):
+    """Upsamples recordings; arguments as of `upsample`."""
 
-    def write(self, job: RecordingJob, advance: Callable[[Progress], None]) -> None:
-        upsampler: Upsampler = self.writer.pipeline  # type: ignore[assignment]
-        with AudioFile(job.source.path) as file:
-            pieces = upsampler.stream(
+    COMMAND, VERB = "audiodiff upsample", "upsampl"
+    pipeline: Upsampler
+
+    def complete(self, options: UpsamplingOptions) -> UpsamplingOptions:
+        """Options with the model's own in place of None."""
+        return self.pipeline.with_defaults(options)
+
+    def write(self, job: RecordingJob, writer: JobWriter, advance: Callable[[Progress], None]) -> None:
+        """Upsample one, piece by piece."""
+        with AudioFile(job.source.file) as file:
+            pieces = self.pipeline.stream(
                 blocks_of(file),
                 file.samples,
                 file.sample_rate,
-                self.options,
+                job.options,
                 job.settings["clip_seed"],
-                self.share_of_steps(advance),
+                advance,
                 name=str(job.source.path),
             )
             entries = {"id": job.source.id, "input": str(job.source.path), "input_rate": file.sample_rate}
-            self.writer.write_pieces(job, pieces, entries)
+            writer.write_pieces(job, pieces, entries | sidecar.folders_of(self.pipeline, job.options))

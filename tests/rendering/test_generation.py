@@ -293,5 +293,5 @@ def test_files_are_named_by_a_template_and_batches_fit_into_their_memory(generat
     generate(generator, tmp_path, TWO, count=5, files=files, quiet=True)
     assert sorted(path.name for path in (tmp_path / "kick").glob("*.wav")) == [f"00{i}.wav" for i in range(1, 6)]
     assert seen == [2, 2, 1]
-    with pytest.raises(UserError, match="is the same for several clips"):
+    with pytest.raises(UserError, match="makes 'kick' of clip 0 and of clip 1"):
         generate(generator, tmp_path, TWO, count=2, files=FileOptions(name="kick"), quiet=True)

@@ -245,11 +245,35 @@ def test_recordings_with_options_of_their_own(go, model_folder, recording, table
 
 
 @pytest.mark.parametrize("kind", ["model_folder", "voice_folder"])
-def test_a_vocoder_and_a_voice_need_inputs_and_take_no_count(go, request, kind):
+def test_a_vocoder_and_a_voice_need_inputs(go, request, kind):
     with pytest.raises(UserError, match="inputs: none given"):
         go(request.getfixturevalue(kind))
-    with pytest.raises(UserError, match=r"count 2: .* has no such option"):
-        go(request.getfixturevalue(kind), "a.txt", count=2)
+    with pytest.raises(UserError, match="count 0: must be at least 1"):
+        go(request.getfixturevalue(kind), __file__, count=0)
+
+
+@pytest.mark.parametrize("kind", ["model_folder", "voice_folder"])
+def test_takes_of_each_row(go, request, kind, table, recording, tmp_path):
+    """Take 0 is the clip without takes, the others sound otherwise, and names that look like takes are no matter."""
+    for seed, name in enumerate(("x", "y")):
+        io.write(tmp_path / f"{name}.wav", recording(2000, seed=seed))
+    voice = kind == "voice_folder"
+    first, rows = ("text", ("red", "blue")) if voice else ("input", ("x.wav", "y.wav"))
+    rows = table("rows.csv", f"{first},name,seed\n{rows[0]},a,\n{rows[1]},a-1,7\n")
+    model, alone = request.getfixturevalue(kind), {"batch_size": 1}
+    assert go(model, rows, out="one", files=alone)[0].written == 2
+    assert go(model, rows, count=3, files=alone)[0].written == 6
+    one, takes = audio(tmp_path / "one"), audio(tmp_path / "out")
+    assert takes.keys() == {f"{name}-{take}.wav" for name in ("a", "a-1") for take in range(3)}
+    assert takes["a-0.wav"] == one["a.wav"] and takes["a-1-0.wav"] == one["a-1.wav"]
+    assert len(set(takes.values())) == 6
+    (tmp_path / "out" / "a-1.wav").unlink()
+    outcome, _ = go(model, rows, count=4, files=alone)
+    assert (outcome.written, outcome.skipped) == (3, 5) and takes.items() <= audio(tmp_path / "out").items()
+    assert go(model, rows, out="named", count=2, files={"name": "{clip}/{number}"})[0].written == 4
+    assert audio(tmp_path / "named").keys() == {"0/1.wav", "1/2.wav", "0/3.wav", "1/4.wav"}
+    with pytest.raises(UserError, match=r"makes 'take' of .* and of .*; add {name} or {number}"):
+        go(model, rows, out="same", count=2, files={"name": "take"})
 
 
 def test_conditions_are_options_of_audio_generators_alone(go, model_folder, prompted, table):
