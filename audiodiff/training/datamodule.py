@@ -92,11 +92,15 @@ class ManifestData(lightning.LightningDataModule):
             UserError: nothing is prepared; names the command that prepares it.
         """
         if self._prepared is None:
-            parts = [self._load(number) for number in range(len(self.paths))]
+            parts = self._selected([self._load(number) for number in range(len(self.paths))])
             wide = parts if self.min_bandwidth is None else with_bandwidth(parts, self.min_bandwidth)
             joined = Manifest.join(wide)
             self._prepared = joined if self.minutes is None else first_minutes(joined, self.minutes)
         return self._prepared
+
+    def _selected(self, parts: list[Manifest]) -> list[Manifest]:
+        """The clips of the manifests of all paths that are used."""
+        return parts
 
     def _load(self, number: int) -> Manifest:
         """The manifest of one of the paths."""
@@ -244,18 +248,8 @@ class AudioData(ManifestData):
         """The manifest of one of the paths; a folder of audio without one is prepared first, below `data/`.
 
         Raises:
-            UserError: as `ManifestData.prepared`, no file of the folder is usable, or as `without_duplicates`.
+            UserError: as `ManifestData.prepared`, or no file of the folder is usable.
         """
-        manifest = self._load_or_prepare(number)
-        if not self.unique:
-            return manifest
-        found = without_duplicates(manifest)
-        logger.info(
-            "%s: %d duplicates left out of %d clips", self.paths[number], len(manifest) - len(found), len(manifest)
-        )
-        return found
-
-    def _load_or_prepare(self, number: int) -> Manifest:
         folder = Path(self.paths[number])
         if not folder.is_dir() or (folder / NAME).exists():
             return super()._load(number)
@@ -268,6 +262,14 @@ class AudioData(ManifestData):
                 summary = f"{count} recording{'s' * (count > 1)} {kind}, such as {name}: {why}"
                 warnings.warn(f"{folder}: {summary} (all in {manifest.root / AUDIT})", stacklevel=2)
         return manifest
+
+    def _selected(self, parts: list[Manifest]) -> list[Manifest]:
+        """Without duplicates, on request; raises as `without_duplicates`."""
+        if not self.unique:
+            return parts
+        found, clips = without_duplicates(parts), sum(map(len, parts))
+        logger.info("%s: %d duplicates left out of %d clips", self.path, clips - sum(map(len, found)), clips)
+        return found
 
     def manifest(self) -> Manifest:
         """Load the manifest and select the clips by label and length.
