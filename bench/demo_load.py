@@ -5,6 +5,9 @@ sentence, with one of a few seeds. The same request must always have the same an
 were sent. The server is a process of its own, whose memory is read from /proc.
 
     python bench/demo_load.py --visitors 50 --seconds 600
+
+The last line is the verdict, and the exit status: no failure, nothing mixed up, and memory that grows by less than
+`SLOPE` in the second half of the time.
 """
 
 import argparse
@@ -27,6 +30,7 @@ SEEDS = 8
 START_SECONDS = 120.0
 REQUEST_SECONDS = 300.0
 READ_SECONDS = 2.0  # between two readings of memory
+SLOPE = 1.0  # MB per minute, of memory that is flat
 
 
 class Load:
@@ -129,6 +133,17 @@ def serve(port: int, folder: str) -> subprocess.Popen:
     raise TimeoutError("the demo did not start")
 
 
+def verdict(found: dict) -> list[str]:
+    """What a report fails; empty if nothing."""
+    slope = found["memory_slope_mb_per_minute"]
+    return [
+        *(["no answer"] if not found["answers"] else []),
+        *(["failures"] if found["failures"] else []),
+        *(["mixed up"] if found["mixed_up"] else []),
+        *([f"memory grows by {slope:g} MB per minute"] if not slope <= SLOPE else []),  # nor NaN
+    ]
+
+
 def main() -> None:
     """Serve, visit and report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -145,12 +160,17 @@ def main() -> None:
                 visitor.start()
             memory = []
             while any(visitor.is_alive() for visitor in visitors):
-                memory.append(resident(server.pid))
+                if time.monotonic() < load.until:
+                    memory.append(resident(server.pid))
                 time.sleep(READ_SECONDS)
         finally:
             server.terminate()
             server.wait()
-    print(json.dumps({"visitors": arguments.visitors, "seconds": arguments.seconds} | load.report(memory), indent=2))
+    found = load.report(memory)
+    print(json.dumps({"visitors": arguments.visitors, "seconds": arguments.seconds} | found, indent=2))
+    failed = verdict(found)
+    print(f"FAIL: {', '.join(failed)}" if failed else f"PASS: memory within {SLOPE:g} MB per minute")
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Together they stay within a budget of memory: the one that was used least recent
 """
 
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from threading import Lock
 from typing import Any
@@ -30,14 +31,14 @@ class ModelStore:
             that is larger is loaded nevertheless, alone.
 
     Attributes:
-        sampling: held by who samples: one request at a time.
+        worker: samples, one request at a time.
     """
 
     def __init__(self, catalog: Catalog, device: str = "cpu", budget: int | None = None):
         self.catalog, self.device = catalog, resolve_device(device)
         free = memory.free(self.device) if budget is None else None
         self.budget = budget if budget is not None else FALLBACK if free is None else int(free * SHARE)
-        self.sampling = Lock()
+        self.worker = ThreadPoolExecutor(1, "sampling")
         self._loading = Lock()
         self._loaded: OrderedDict[str, Any] = OrderedDict()
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor
 from urllib.request import Request, urlopen
 
 import pytest
@@ -86,7 +86,7 @@ def test_the_result_comes_after_an_update_for_every_step():
         return "sound"
 
     bar = Bar()
-    run = run_with_progress(work, bar, Lock(), lambda progress: f"after {progress.done}")
+    run = run_with_progress(work, bar, ThreadPoolExecutor(1), lambda progress: f"after {progress.done}")
     updates = [next(run) for _ in range(3)]
     assert updates == ["after 1", "after 2", "after 3"] and bar.seen == [(1, 3), (2, 3), (3, 3)]
     with pytest.raises(StopIteration) as ended:
@@ -103,7 +103,7 @@ def test_a_closed_run_stops_at_its_next_step():
             time.sleep(0.02)
             callback(Progress(i + 1, 1000))
 
-    run = run_with_progress(work, Bar(), Lock())
+    run = run_with_progress(work, Bar(), ThreadPoolExecutor(1))
     next(run)
     run.close()
     time.sleep(0.2)
@@ -115,14 +115,14 @@ def test_what_the_work_raises_is_raised():
         callback(Progress(1, 2))
         raise MemoryError("too long")
 
-    run = run_with_progress(work, Bar(), Lock())
+    run = run_with_progress(work, Bar(), ThreadPoolExecutor(1))
     next(run)
     with pytest.raises(MemoryError, match="too long"):
         next(run)
 
 
 def test_the_next_run_waits_for_the_last_step_of_a_closed_one():
-    lock, seen = Lock(), []
+    worker, seen = ThreadPoolExecutor(1), []
 
     def work(name):
         def sample(callback):
@@ -134,9 +134,9 @@ def test_the_next_run_waits_for_the_last_step_of_a_closed_one():
 
         return sample
 
-    first = run_with_progress(work("first"), Bar(), lock)
+    first = run_with_progress(work("first"), Bar(), worker)
     next(first)
     until(lambda: seen)
     first.close()
-    list(run_with_progress(work("second"), Bar(), lock))
+    list(run_with_progress(work("second"), Bar(), worker))
     assert seen == ["first begins", "first ends", *3 * ["second begins", "second ends"]]
