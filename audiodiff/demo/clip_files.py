@@ -17,30 +17,44 @@ SETTINGS = "settings.json"
 @contextmanager
 def written(
     clips: Sequence[Clip], settings: Mapping[str, Any], name: str, format: str
-) -> Iterator[tuple[list[Path | None], list[Path]]]:
+) -> Iterator[tuple[list[Path], list[Path]]]:
     """Write the files of a request to a folder that exists until the context is left; Gradio copies what is returned.
 
     Args:
-        clips: those of the visitor have no settings, and no file.
+        clips: those of the visitor have no settings.
         settings: of the request.
         name: that file names begin with.
         format: "wav", "flac" or "ogg".
 
     Yields:
-        The file of each clip, None where it has none, and all files.
+        The file of each clip, and those that are offered: what was generated, and the settings.
     """
     with TemporaryDirectory() as found:  # outside of Gradio's folder, whose files it does not copy
-        files: list[Path | None] = []
-        generated = sum(clip.settings is not None for clip in clips)
+        files: list[Path] = []
+        offered: list[Path] = []
+        several = sum(clip.settings is not None for clip in clips) > 1
         for clip in clips:
             if clip.settings is None:
-                files.append(None)
-                continue
-            number = sum(file is not None for file in files) + 1
-            path = Path(found) / (f"{name}-{number:02d}.{format}" if generated > 1 else f"{name}.{format}")
-            audio = resample_for_flac(clip.audio) if format == "flac" else clip.audio
-            write(path, audio, format, metadata=describe(clip.settings["command"], clip.settings))
+                path = Path(found) / f"recording-{len(files)}.wav"
+                write(path, clip.audio, "wav")
+            else:
+                title = f"{name}-{len(offered) + 1:02d}" if several else name
+                path = _write(clip, Path(found) / title, format)
+                offered.append(path)
             files.append(path)
         record = Path(found) / SETTINGS
         record.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        yield files, [*(file for file in files if file is not None), record]
+        yield files, [*offered, record]
+
+
+def _write(clip: Clip, stem: Path, format: str) -> Path:
+    """Write a generated clip; its path."""
+    assert clip.settings is not None  # it is generated
+    metadata = describe(clip.settings["command"], clip.settings)
+    if clip.rewriting is not None:
+        path = stem.with_suffix(clip.rewriting.suffix)
+        clip.rewriting.write(path, metadata)
+        return path
+    path = stem.with_suffix(f".{format}")
+    write(path, resample_for_flac(clip.audio) if format == "flac" else clip.audio, format, metadata=metadata)
+    return path

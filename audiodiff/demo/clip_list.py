@@ -54,20 +54,19 @@ def failed(message: str) -> dict[str, Any]:
     return EMPTY | {"error": message}
 
 
-def listed(clips: Sequence[Clip], files: Sequence[Path | None]) -> dict[str, Any]:
+def listed(clips: Sequence[Clip], files: Sequence[Path]) -> dict[str, Any]:
     """The value for finished clips.
 
     Args:
         clips: what to show.
-        files: that hold them, of which the name is shown; None: it cannot be downloaded.
+        files: that hold them; recordings of the visitor are played, but not offered.
     """
     shown = []
     for clip, file in zip(clips, files, strict=True):
         rate, seconds = clip.audio.sample_rate, clip.audio.seconds
         one = {"title": clip.title, "seconds": round(seconds, 3), "rate": rate, "picture": picture(clip.audio)}
         one["marks"] = [[round(mark.start, 3), round(mark.end, 3), mark.text] for mark in clip.marks]
-        source = {"audio": _data_url(clip.audio)} if file is None else {"audio": _file(file), "name": file.name}
-        shown.append(one | source)
+        shown.append(one | {"audio": _file(file)} | ({} if clip.settings is None else {"name": file.name}))
     return EMPTY | {"clips": shown}
 
 

@@ -131,16 +131,17 @@ class ComparisonTab:
 
     def __init__(self, catalog: Catalog, store: ModelStore):
         self.catalog, self.store = catalog, store
+        self.offers = [offer for offer in catalog.offers if TASKS[offer.kind][0].COMPARED]
         self.controls: dict[str, Component] = {}
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The defaults of the endpoint's parameters."""
-        return {"model": self.catalog.offers[0].name} | DEFAULTS
+        return {"model": self.offers[0].name} | DEFAULTS
 
     def build(self, history: History) -> None:
         """Lay out the tab."""
-        offers = self.catalog.offers
+        offers = self.offers
         with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
             gr.Markdown(INTRODUCTION)
             with gr.Row():

@@ -30,6 +30,7 @@ class EditingTask(Task):
 
     COMMAND = "audiodiff edit"
     RECORDING = "recording"
+    REGIONS = "regions"
     GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Extend, fill, band": ("extend_left", "extend_right", "fill_gaps", "band", "context"),
         "Style and morph": ("style_from", "morph", "morph_with", "morph_seed"),

@@ -1,6 +1,8 @@
 """The page: its tabs, and what they offer of the models that were found."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import groupby
 from pathlib import Path
 
 import gradio as gr
@@ -8,6 +10,7 @@ import gradio as gr
 from audiodiff.demo.catalog import Catalog, Offer
 from audiodiff.demo.comparison_tab import ComparisonTab
 from audiodiff.demo.history import History
+from audiodiff.demo.memory_use import keep_numbers, limit_arenas
 from audiodiff.demo.model_store import ModelStore
 from audiodiff.demo.models_tab import ModelsTab
 from audiodiff.demo.responses import HOUR
@@ -15,6 +18,8 @@ from audiodiff.demo.task_tab import TaskTab, Texts
 from audiodiff.demo.tasks import KINDS, TASKS
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.models.restoration_model import RestorationModel
+from audiodiff.models.upsampler_model import UpsamplerModel
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.guidance_options import GuideModels
 
@@ -72,6 +77,27 @@ RESYNTHESIZE = Texts(
     ((str(_EXAMPLES / "speech.ogg"),),),
 )
 
+RESTORE = Texts(
+    "Repair",
+    "restore",
+    "Restore",
+    "Upload a recording, choose what to restore, then press Restore.",
+    "A model restores clipped peaks, fills gaps, and removes noise. Known samples stay as they are in the file.",
+    ("recording", "declip"),
+    ((str(_EXAMPLES / "clipped.flac"), True),),
+    "Restore",
+)
+UPSAMPLE = Texts(
+    "Upsample",
+    "upsample",
+    "Upsample",
+    "Upload a recording of a low sample rate, then press Upsample.",
+    "A model generates the upper band that a recording of a low sample rate lacks, and keeps the band that it has.",
+    ("recording",),
+    ((str(_EXAMPLES / "narrow.ogg"),),),
+    "Restore",
+)
+
 
 def build(
     folder: str | Path | None = None,
@@ -95,6 +121,7 @@ def build(
     Raises:
         UserError: as `Catalog.find`, or a model of a type that has no place on the page.
     """
+    limit_arenas()
     catalog = Catalog.find(KINDS, folder, runs, guides, adapters)
     store = ModelStore(catalog, device, budget)
     given = None if folder is None else catalog.offers[0]
@@ -103,14 +130,19 @@ def build(
     with gr.Blocks(title="audiodiff", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         gr.Markdown(INTRODUCTION)
         history = History()
-        with gr.Tabs(selected=first.endpoint, elem_id="tabs"):
-            for tab in tabs:
-                tab.build(history)
+        with gr.Tabs(selected=_identifier(first.texts.within) or first.endpoint, elem_id="tabs"):
+            for title, grouped in groupby(tabs, lambda tab: tab.texts.within):
+                members = list(grouped)
+                selected = first if first in members else members[0]
+                with _group(title, selected.endpoint) if title else nullcontext():
+                    for tab in members:
+                        tab.build(history)
             ComparisonTab(catalog, store).build(history)
             ModelsTab(catalog, store).build()
             with gr.Tab("History", id="history-tab", elem_id="tab-history"):
                 gr.Markdown(_HISTORY)
                 history.component.render()
+    keep_numbers(page)
     return page
 
 
@@ -121,12 +153,30 @@ def task_tabs(catalog: Catalog, store: ModelStore, given: Offer | None = None) -
     sounds.sort(key=lambda offer: (offer is not given, "prompt" not in offer.conditions))  # words say more than labels
     music = [offer for offer in generators if offer.musical]
     (speaking,), (generation, editing) = TASKS[AcousticModel.TYPE], TASKS[AudioModel.TYPE]
-    (resynthesis,) = TASKS[VocoderModel.TYPE]
+    (resynthesis,), (restoration,) = TASKS[VocoderModel.TYPE], TASKS[RestorationModel.TYPE]
+    (upsampling,) = TASKS[UpsamplerModel.TYPE]
+    upsamplers = sorted(
+        catalog.of(UpsamplerModel.TYPE), key=lambda offer: (offer is not given, offer.model.sample_rate)
+    )
     shared = store, catalog
     return [
         TaskTab(SPEAK, speaking, catalog.of(AcousticModel.TYPE), *shared),
         TaskTab(SOUND, generation, sounds, *shared),
         TaskTab(MUSIC, generation, music, *shared),
         TaskTab(EDIT, editing, generators, *shared),
+        TaskTab(RESTORE, restoration, catalog.of(RestorationModel.TYPE), *shared),
+        TaskTab(UPSAMPLE, upsampling, upsamplers, *shared),
         TaskTab(RESYNTHESIZE, resynthesis, catalog.of(VocoderModel.TYPE), *shared),
     ]
+
+
+@contextmanager
+def _group(title: str, selected: str) -> Iterator[None]:
+    """A tab with others in it, of which one is open."""
+    with gr.Tab(title, id=_identifier(title), elem_id=f"tab-{_identifier(title)}"), gr.Tabs(selected=selected):
+        yield
+
+
+def _identifier(title: str) -> str:
+    """Of a tab with others in it; empty of none."""
+    return f"{title.lower()}-tab" if title else ""

@@ -99,7 +99,7 @@ def respond(
         pipeline = store.load(offer)
         return with_warnings(lambda: stopwatch(lambda: work.run(pipeline, callback)))
 
-    (clips, elapsed), messages = yield from run_with_progress(sample, progress, store.sampling, preview)
+    (clips, elapsed), messages = yield from run_with_progress(sample, progress, store.worker, preview)
     generated = [clip for clip in clips if clip.settings is not None]
     settings = {name: value for name, value in dict(generated[0].settings or {}).items() if name not in _OF_CLIP}
     seconds = sum(clip.audio.seconds for clip in generated)
@@ -115,8 +115,11 @@ def respond(
 
 
 def _marked(clip: Clip) -> Clip:
-    audio = Audio(embed(clip.audio.samples, clip.audio.sample_rate), clip.audio.sample_rate)
-    return replace(clip, audio=audio, settings={**(clip.settings or {}), "watermark": True})
+    rate = clip.audio.sample_rate
+    settings = {**(clip.settings or {}), "watermark": True}
+    if clip.rewriting is not None:  # in what is generated alone
+        return replace(clip, rewriting=clip.rewriting.watermarked(rate), settings=settings)
+    return replace(clip, audio=Audio(embed(clip.audio.samples, rate), rate), settings=settings)
 
 
 def _empty(value: Any) -> bool:

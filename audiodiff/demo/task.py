@@ -12,6 +12,7 @@ from gradio.components import Component
 
 from audiodiff.audio.io import Audio
 from audiodiff.demo.catalog import Offer
+from audiodiff.demo.rewriting import Rewriting
 from audiodiff.errors import UserError
 from audiodiff.options import Option
 from audiodiff.pipelines.pipeline import Progress
@@ -38,12 +39,14 @@ class Clip:
         title: what the page calls it.
         settings: what decides it, as JSON; goes into the metadata of its file. None: a recording of the visitor.
         marks: what sounds when, such as words.
+        rewriting: how its file is written, where it keeps the encoding of a recording.
     """
 
     audio: Audio
     title: str
     settings: Mapping[str, Any] | None = None
     marks: tuple[Mark, ...] = ()
+    rewriting: Rewriting | None = None
 
 
 class Work(NamedTuple):
@@ -64,12 +67,18 @@ class Task(ABC):
     Attributes:
         COMMAND: that does the same on the command line; settings name it.
         RECORDING: the option that holds the visitor's recording; empty if there is none.
+        REGIONS: the option that holds parts of it, which are chosen on its waveform; empty if there is none.
+        FILES: names of the options of files (`request.OF_FILES`) that the task has.
+        COMPARED: whether a text, labels or a recording, without other options, are enough for a comparison.
         GROUPS: names of options that are shown together, folded, below the others, by their titles.
         FORMS: whether the mel, and not the audio, is what forms.
     """
 
     COMMAND: ClassVar[str]
     RECORDING: ClassVar[str] = ""
+    REGIONS: ClassVar[str] = ""
+    COMPARED: ClassVar[bool] = True
+    FILES: ClassVar[tuple[str, ...]] = ("count", "format", "watermark", "preview_sound")
     GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @abstractmethod

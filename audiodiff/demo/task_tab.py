@@ -42,6 +42,7 @@ class Texts(NamedTuple):
         verb: on its button.
         hint: in place of results, before there are any.
         introduction: one or two sentences above the controls.
+        within: title of the tab that it is in, beside others; empty: it is one of the page.
         inputs: names of the options that examples fill.
         examples: values of these options.
     """
@@ -53,6 +54,12 @@ class Texts(NamedTuple):
     introduction: str
     inputs: Sequence[str] = ()
     examples: Sequence[Sequence[Any]] = ()
+    within: str = ""
+
+    @property
+    def path(self) -> str:
+        """What the history calls the tab."""
+        return f"{self.within} \u203a {self.title}" if self.within else self.title
 
 
 class TaskTab:
@@ -69,6 +76,7 @@ class TaskTab:
     def __init__(self, texts: Texts, task: Task, offers: Sequence[Offer], store: ModelStore, catalog: Catalog):
         self.texts, self.task, self.offers, self.store, self.catalog = texts, task, list(offers), store, catalog
         self.title, self.endpoint = texts.title, texts.endpoint
+        self.of_files = {name: OF_FILES[name] for name in task.FILES}
         self.controls: dict[str, Component] = {}
 
     @cached_property
@@ -83,7 +91,11 @@ class TaskTab:
     def defaults(self) -> dict[str, Any]:
         """The defaults of the endpoint's parameters; the first model is that of the endpoint."""
         known = {name: value for offer in reversed(self.offers) for name, value in self.task.known(offer).items()}
-        return {"model": self.offers[0].name} | {name: known.get(name) for name in self.options} | DEFAULTS
+        return (
+            {"model": self.offers[0].name}
+            | {name: known.get(name) for name in self.options}
+            | {name: DEFAULTS[name] for name in self.of_files}
+        )
 
     def build(self, history: History) -> None:
         """Lay out the tab; finished requests are added to the history."""
@@ -110,7 +122,7 @@ class TaskTab:
                         loaded = gr.File(label=label, file_types=TYPES, height=120, elem_id=kinds)
             self._lay_out_examples()
             running = self._connect(button, cancel, [clips, files, settings], status)
-            history.remember(running, self.title, self.endpoint, clips, settings)
+            history.remember(running, self.texts.path, self.endpoint, clips, settings)
             shown = [self.controls["model"], *(self.controls[name] for name in self.names), self.controls["count"]]
             loaded.upload(self.load_file, loaded, shown, **PRIVATE)
             history.reuse(self.load_settings, self.endpoint, shown)
@@ -134,7 +146,7 @@ class TaskTab:
         for name in self.options:
             if name not in (*folded, "seed"):
                 self.control(name)
-                if name == self.task.RECORDING and "regions" in self.options:
+                if name == self.task.RECORDING and self.task.REGIONS in self.options:
                     picker = region_picker(f"{self.endpoint}-waveform")
         return picker
 
@@ -175,7 +187,7 @@ class TaskTab:
     def _lay_out_files(self) -> None:
         """The number and the format of clips."""
         with gr.Group():
-            for name, one in OF_FILES.items():
+            for name, one in self.of_files.items():
                 component = self.controls[name] = make_control(one, DEFAULTS[name])
                 component.elem_id = f"{self.endpoint}-{name}"
 
@@ -204,7 +216,7 @@ class TaskTab:
         return running
 
     def _connect_picker(self, picker: gr.HTML) -> None:
-        regions = self.controls["regions"]
+        regions = self.controls[self.task.REGIONS]
         assert isinstance(regions, gr.Textbox)
         link(picker, regions)
         self.controls[self.task.RECORDING].change(
@@ -219,7 +231,8 @@ class TaskTab:
 
     def _respond(self, given: dict[str, Any], progress: Any) -> Generator[Any, None, tuple[Result, str]]:
         offer = self._offer(given.pop("model"))
-        files = {name: option.check(option.label, given.pop(name), optional=False) for name, option in OF_FILES.items()}
+        files = {name: one.check(one.label, given.pop(name), optional=False) for name, one in self.of_files.items()}
+        files = DEFAULTS | files
         values = checked(self.task, offer, given, self.options, self.defaults)
         preview = preview_of(files["preview_sound"])
         result = yield from respond(self.store, self.task, offer, values, files["count"], progress, preview)

@@ -2,9 +2,11 @@
 
 from audiodiff.demo.editing import EditingTask
 from audiodiff.demo.generation import GenerationTask
+from audiodiff.demo.restoration import RestorationTask
 from audiodiff.demo.resynthesis import ResynthesisTask
 from audiodiff.demo.speaking import SpeakingTask
 from audiodiff.demo.task import Task
+from audiodiff.demo.upsampling import UpsamplingTask
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.aligner import Aligner
 from audiodiff.models.audio_model import AudioModel
@@ -26,7 +28,7 @@ TASKS: dict[str, tuple[Task, ...]] = {
     AudioTextModel.TYPE: (),
     NoisyClassifier.TYPE: (),
     Hypernetwork.TYPE: (),
-    UpsamplerModel.TYPE: (),
-    RestorationModel.TYPE: (),
+    UpsamplerModel.TYPE: (UpsamplingTask(),),
+    RestorationModel.TYPE: (RestorationTask(),),
 }
 KINDS = tuple(kind for kind, tasks in TASKS.items() if tasks)

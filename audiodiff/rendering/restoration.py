@@ -16,7 +16,7 @@ from torch import Tensor
 
 from audiodiff.audio.io import Audio
 from audiodiff.audio.reading.audio_file import AudioFile
-from audiodiff.audio.rewriting import Replacement, changes, encoding_for, rewrite, watermarked
+from audiodiff.audio.rewriting import Encoding, Replacement, changes, encoding_for, rewrite, watermarked
 from audiodiff.errors import UserError
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.restoration_options import RestorationOptions
@@ -78,12 +78,7 @@ class RestorationRenderer(RecordingRenderer[RestorationOptions]):
             audio = Audio(recording.read(0, recording.samples), file.sample_rate)
             seed = job.settings["clip_seed"]
             restored = restorer.restore_recording(audio, job.options, seed, advance, name=str(path)).samples
-            parts, gain = changes(audio.samples, restored), _gain_within(encoding.bounds, restored)
-            if gain < 1:
-                peak = -20 * math.log10(gain)
-                text = f"{path}: restored peaks exceed full scale, the output is {peak:.1f} dB softer"
-                warnings.warn(text, stacklevel=2)
-                parts = [Replacement(0, file.samples, restored * gain)]
+            parts, gain = replacements(audio.samples, restored, encoding, str(path))
             if writer.files.watermark:
                 parts = watermarked(parts, file.sample_rate)
             writer.write(
@@ -97,6 +92,29 @@ class RestorationRenderer(RecordingRenderer[RestorationOptions]):
                 gain=gain,
                 **sidecar.folders_of(restorer, job.options),
             )
+
+
+def replacements(before: Tensor, after: Tensor, encoding: Encoding, name: str) -> tuple[list[Replacement], float]:
+    """What a file is rewritten with: its samples that are restored, or all of them where these exceed full scale.
+
+    Args:
+        before: the recording (C, T).
+        after: as it is restored.
+        encoding: of the file that is written.
+        name: that the warning calls the recording.
+
+    Returns:
+        The replacements, and the gain of the file, at most 1.
+
+    Warns:
+        UserWarning: the file is attenuated.
+    """
+    gain = _gain_within(encoding.bounds, after)
+    if gain == 1:
+        return changes(before, after), gain
+    text = f"{name}: restored peaks exceed full scale, the output is {-20 * math.log10(gain):.1f} dB softer"
+    warnings.warn(text, stacklevel=2)
+    return [Replacement(0, before.shape[-1], after * gain)], gain
 
 
 def _gain_within(bounds: tuple[float, float], signal: Tensor) -> float:

@@ -69,5 +69,7 @@ def test_a_password_is_asked_for_and_files_are_below_the_root_path(uploads, mode
 
 def test_models_without_a_task_are_offered_nowhere(tmp_path):
     Codec(Autoencoder(4, 16, channels=[12], blocks=[1]), 8000, 1).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"is a codec, for which the demo has no tab; give a vocoder, audio or"):
+    with pytest.raises(
+        UserError, match=r"is a codec, for which the demo has no tab; give a vocoder, audio, acoustic, upsampler or"
+    ):
         build(tmp_path)
