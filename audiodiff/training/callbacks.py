@@ -10,6 +10,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from audiodiff.errors import UserError
 from audiodiff.ranges import NonNegative, Positive, UnitInterval
 from audiodiff.training.checkpoint_io import is_intact
 from audiodiff.training.module import clips_in, progress
+from audiodiff.training.sharded import ShardedStrategy, gather, shard_copy
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,28 @@ class ExponentialMovingAverage(WeightAveraging):
     def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
         decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
         torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def on_fit_start(self, trainer, module) -> None:
+        """Shard the average where the weights are."""
+        shard_copy(self._average_model.module, module)
+
+    def on_fit_end(self, trainer, module) -> None:
+        """Leave a whole average."""
+        gather(self._average_model)
+
+    def on_validation_epoch_start(self, trainer, module) -> None:
+        """Use the average in place of the weights."""
+        if isinstance(trainer.strategy, ShardedStrategy) and trainer.state.fn == TrainerFn.FITTING:
+            module.gather_weights(self._average_model.module)
+        else:
+            super().on_validation_epoch_start(trainer, module)
+
+    def on_validation_epoch_end(self, trainer, module) -> None:
+        """Use the weights again."""
+        if isinstance(trainer.strategy, ShardedStrategy) and trainer.state.fn == TrainerFn.FITTING:
+            module.release_weights()
+        else:
+            super().on_validation_epoch_end(trainer, module)
 
     def on_train_end(self, trainer, module) -> None:
         """Keep the trained weights, from which a longer run may resume; Lightning would replace them by the average."""

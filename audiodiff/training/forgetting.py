@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from audiodiff.data.batching import to_device
 from audiodiff.files import write_text
 from audiodiff.ranges import NonNegativeFloat
+from audiodiff.training.sharded import whole_weights
 
 
 class Forgetting(Callback):
@@ -54,7 +55,8 @@ class Forgetting(Callback):
         training = module.training
         module.eval()
         batch = to_device(trainer.datamodule.base_batch(), module.device)
-        loss = float(module.compute_loss(batch, "forgetting")["loss"])
+        with whole_weights(module):
+            loss = float(module.compute_loss(batch, "forgetting")["loss"])
         module.train(training)
         return loss
 

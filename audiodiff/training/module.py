@@ -22,6 +22,7 @@ from audiodiff.training.batch_random import BatchRandom
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.optim import WarmupCosine
 from audiodiff.training.resume import describe_run
+from audiodiff.training.sharded import Place, gather, release, whole_tensor, whole_weights
 from audiodiff.training.tasks.task import Task
 from audiodiff.training.tuning import Tuning
 
@@ -67,6 +68,7 @@ class TrainingModule(lightning.LightningModule):
         self.forgetting: dict = {}
         self.training_clips: dict = {}
         self.arguments: dict = {}
+        self._shards: list[Place] = []  # while whole weights are in their places
         self._skip = False  # whether the gradients of this step are dropped, on all ranks
         model.requires_grad_(False)
         for parameter in self.trainable_parameters():
@@ -97,7 +99,8 @@ class TrainingModule(lightning.LightningModule):
     def on_fit_start(self) -> None:
         """Check data and model before the first step."""
         self.train()
-        self.task.prepare(self.model, self.trainer.datamodule)
+        with whole_weights(self):
+            self.task.prepare(self.model, self.trainer.datamodule)
         self.tuning.remember(self.trainable_parameters())
 
     def compute_loss(self, batch: dict, key: str, ranks: int = 1) -> dict[str, Tensor]:
@@ -143,8 +146,29 @@ class TrainingModule(lightning.LightningModule):
         Raises:
             UserError: a weight is not finite.
         """
-        if not torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all():
+        finite = [whole_tensor(parameter.isfinite().all()) for parameter in self.model.parameters()]
+        if not torch.stack(finite).all():
             raise UserError("training", "diverged: weights are not finite", "lower optimizer.lr")
+
+    def gather_weights(self, values: nn.Module | None = None) -> None:
+        """Put whole weights in the places of shards, its own or those of a module of the same structure."""
+        self._shards += gather(self, values)
+
+    def release_weights(self) -> None:
+        """Put the shards back."""
+        release(self._shards)
+
+    def on_validation_epoch_start(self) -> None:
+        """Validate, generate and export with whole weights."""
+        self.gather_weights()
+
+    def on_validation_epoch_end(self) -> None:
+        """Go on training shards."""
+        self.release_weights()
+
+    def on_fit_end(self) -> None:
+        """Leave whole weights."""
+        gather(self)
 
     def validation_step(self, batch: dict, batch_index: int) -> None:
         """Compute the loss of held-out clips, with the same noise at every validation."""
@@ -171,7 +195,7 @@ class TrainingModule(lightning.LightningModule):
         """
         norm = torch.nn.utils.clip_grad_norm_(self.trainable_parameters(), gradient_clip_val or math.inf)
         if not self._skip:
-            self.log("gradient_norm", norm)
+            self.log("gradient_norm", whole_tensor(norm))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Save the description of the run and the state of task and data stream."""

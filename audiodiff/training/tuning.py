@@ -17,6 +17,7 @@ from audiodiff.errors import UserError
 from audiodiff.models.pretrained_model import PretrainedModel
 from audiodiff.nn.adapters.layers import select
 from audiodiff.ranges import NonNegativeFloat, UnitInterval
+from audiodiff.training.sharded import shard_like
 
 
 class Tuning:
@@ -81,9 +82,11 @@ class Tuning:
         return [{"params": members, "factor": factor, "start": start} for (factor, start), members in groups.items()]
 
     def remember(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Remember the weights that a new run starts from, if they are needed."""
+        """Remember the weights that a new run starts from, if they are needed; shard those of a resumed run."""
         if self.pull and not self.start:
             self.start = [one.detach().clone() for one in parameters]
+        elif self.pull:
+            self.start = [shard_like(start, one) for start, one in zip(self.start, parameters, strict=True)]
 
     @torch.no_grad()
     def change_gradients(self, parameters: Sequence[nn.Parameter], groups: Iterable[dict], done: float) -> None:

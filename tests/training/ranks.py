@@ -7,9 +7,11 @@ import lightning
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils._pytree import tree_leaves
 
 from audiodiff.conditioners.scalars import Scalars
 from audiodiff.data.corpora.tones import write_tones
+from audiodiff.data.shards import write_shards
 from audiodiff.diffusion.objective import V
 from audiodiff.diffusion.schedules.learned import LearnedSchedule
 from audiodiff.diffusion.schedules.schedule import Cosine
@@ -21,17 +23,21 @@ from audiodiff.nn.autoencoder import Autoencoder
 from audiodiff.nn.frontends.frontend import IdentityFrontend, StftFrontend
 from audiodiff.nn.network import Network
 from audiodiff.training.batch_random import BatchRandom
+from audiodiff.training.callbacks import Checkpoints, ExponentialMovingAverage
+from audiodiff.training.checkpoint_io import AtomicCheckpointIO
 from audiodiff.training.datamodule import AudioData, ManifestData
 from audiodiff.training.guard import NonFiniteGuard
 from audiodiff.training.latents import LatentData
 from audiodiff.training.module import TrainingModule
 from audiodiff.training.optim import WarmupCosine
+from audiodiff.training.sharded import ShardedStrategy
 from audiodiff.training.tasks.codec import CodecTask
 from audiodiff.training.tasks.denoising import DenoisingTask
 from audiodiff.training.tasks.few_step import FewStepTask
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-STEPS, SAMPLES = 3, 2048
+STEPS, MORE_STEPS, SAVED_AT, SAMPLES = 3, 20, 7, 2048
+STRATEGIES = {"ddp": lambda: "ddp_fork", "fsdp": lambda: ShardedStrategy(start_method="fork")}
 SGD = functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9)
 
 
@@ -107,15 +113,18 @@ class Recorder(lightning.Callback):
             file.write(json.dumps(seen) + "\n")
 
 
-def fit(module, data, folder, ranks: int, broken=(), precision: str = "64-true") -> tuple[dict, list[list[dict]]]:
+def fit(
+    module, data, folder, ranks: int, broken=(), precision: str = "64-true", strategy: str = "ddp", steps: int = STEPS,
+    resume=None, callbacks=(),
+) -> tuple[dict, list[list[dict]]]:  # fmt: skip
     """The weights at the end, and what each rank saw, step by step."""
     trainer = lightning.Trainer(
-        accelerator="cpu", devices=ranks, strategy="auto" if ranks == 1 else "ddp_fork", precision=precision,
-        max_steps=STEPS, limit_val_batches=0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False, default_root_dir=folder, gradient_clip_val=1.0,
-        callbacks=[Recorder(folder, broken)],
+        accelerator="cpu", devices=ranks, strategy="auto" if ranks == 1 else STRATEGIES[strategy](),
+        precision=precision, max_steps=steps, limit_val_batches=0, logger=False, enable_checkpointing=bool(callbacks),
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, default_root_dir=folder,
+        gradient_clip_val=1.0, callbacks=[Recorder(folder, broken), *callbacks], plugins=[AtomicCheckpointIO()],
     )  # fmt: skip
-    trainer.fit(module, datamodule=data)
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
     seen = [(folder / f"ranks_{ranks}_rank_{rank}").read_text().splitlines() for rank in range(ranks)]
     return module.state_dict(), [[json.loads(line) for line in lines] for lines in seen]
 
@@ -167,3 +176,62 @@ def test_random_numbers_do_not_depend_on_the_number_of_ranks():
             part, same = numbers(rank, ranks)
             assert same == choice
             assert all(torch.equal(mine, every[rank::ranks]) for mine, every in zip(part, whole, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_twenty_steps_two_ranks_have_the_weights_of_one(kind, strategy, make_training, tones, tmp_path):
+    # A codec trains in single precision only, where a larger rate would amplify what the order of sums changes.
+    precision, rate = ("32-true", 2e-3) if kind == "autoencoder" else ("64-true", 0.05)
+    ends = []
+    for ranks in (1, 2):
+        module = KINDS[kind](make_training, seed=5)
+        module.optimizer = functools.partial(SGD, lr=rate)
+        begin = {name: weight.clone().double() for name, weight in module.state_dict().items()}
+        data = data_of(kind, tones)
+        ends.append(fit(module, data, tmp_path, ranks, precision=precision, strategy=strategy, steps=MORE_STEPS)[0])
+    one, two = ends
+    assert any((one[name] - begin[name]).abs().max() > 5e-3 for name in one)
+    assert max(float((two[name].to(one[name]) - one[name]).abs().max()) for name in one) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_two_ranks_resumed_within_a_shard_end_as_if_never_stopped(strategy, make_training, tmp_path):
+    """Weights, their average and the optimizer's state: bit for bit, and as of one process within rounding."""
+    shards = tmp_path / "shards"
+    manifest = write_shards(write_tones(tmp_path / "tones", clips=16, seconds=0.5), shards, megabytes=0.03)
+    assert len({clip.path.partition("/")[0] for clip in manifest.with_splits("train").clips}) > 2
+
+    def train(folder, ranks: int, resume=None) -> dict:
+        folder.mkdir(exist_ok=True)
+        module = make_training(seed=5, timestep_sampling=LossSecondMoment(bins=2, history=2)).double()
+        module.optimizer = functools.partial(torch.optim.AdamW, lr=1e-2)
+        module.tuning.pull = 0.1
+        data = ManifestData(str(shards), 16000, SAMPLES, 4, seed=3)
+        data.setup("fit")
+        callbacks = [ExponentialMovingAverage(0.9), Checkpoints(str(folder), every_n_steps=SAVED_AT)]
+        options = {"strategy": strategy, "steps": MORE_STEPS, "resume": resume, "callbacks": callbacks}
+        fit(module, data, folder, ranks, **options)
+        neighbors = [data.crops.clip(draw).path.partition("/")[0] for draw in (4 * SAVED_AT - 1, 4 * SAVED_AT)]
+        assert neighbors[0] == neighbors[1]  # a shard is begun and not ended
+        return torch.load(folder / "checkpoints" / f"step={MORE_STEPS:09d}.ckpt", weights_only=True)
+
+    alone, unbroken = train(tmp_path / "one", 1), train(tmp_path / "two", 2)
+    saved = tmp_path / "two" / "checkpoints" / f"step={SAVED_AT:09d}.ckpt"
+    resumed = train(tmp_path / "resumed", 2, saved)
+    further = train(tmp_path / "fewer", 1, saved)  # on another number of devices
+    assert resumed["next_draw"] == unbroken["next_draw"] == 4 * MORE_STEPS
+    for key in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "tuning"):
+        found, expected = tensors(resumed[key]), tensors(unbroken[key])
+        assert len(found) == len(expected) > 0
+        assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True)), key
+        for other in (alone, further):
+            for mine, theirs in zip(found, tensors(other[key]), strict=True):
+                torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5, msg=key)
+
+
+def tensors(tree) -> list[torch.Tensor]:
+    """All tensors of a part of a checkpoint, in order."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]

@@ -76,7 +76,7 @@ def test_the_pull_adds_the_gradient_of_its_penalty(tuned, batches):
     state = training.tuning.state_dict()
     again = Tuning(pull=3.0)
     again.load_state_dict(state)
-    again.remember([])
+    again.remember(training.trainable_parameters())
     assert all(torch.equal(one, other) for one, other in zip(again.start, state["start"], strict=True))
 
 

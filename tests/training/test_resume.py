@@ -100,13 +100,15 @@ def test_killed_and_resumed_equals_unbroken(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["train.py", "audiodiff train"])
-def test_two_devices_killed_and_resumed_see_what_one_sees_and_write_what_one_writes(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "trainer"), [("train.py", "default"), ("audiodiff train", "ddp"), ("train.py", "fsdp")]
+)
+def test_two_devices_killed_and_resumed_see_what_one_sees_and_write_what_one_writes(name, trainer, tmp_path):
     """Started by the command, one batch on two processes; killed, and gone on with on one."""
     (tmp_path / "recorder.py").write_text(RECORDER)
     shared = tmp_path / "shared"
     shared.mkdir()
-    devices = ("trainer.devices=2", "data.batch_size=4", "data.workers=0")
+    devices = (f"trainer={trainer}", "trainer.devices=2", "data.batch_size=4", "data.workers=0")
     status, seen = run(shared, "seen", *devices, killed_at=KILLED_AT, command=COMMANDS[name])
     assert status == -signal.SIGKILL
     (folder,) = (shared / "runs" / "speech_mel").iterdir()  # of both ranks
