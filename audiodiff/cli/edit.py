@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from audiodiff.cli.options import Device, Model, Precision, expand_options
+from audiodiff.cli.options import Device, Model, Precision, Settings, expand_options
+from audiodiff.errors import UserError
 from audiodiff.pipelines.edit_options import EditConfig
 
 
 @expand_options
 def edit(
-    file: Annotated[Path, typer.Argument(help="Audio file to edit; it stays as it is.")],
+    file: Annotated[Path | None, typer.Argument(help="Audio file to edit; it stays as it is.")] = None,
     *,
     model: Model = Path("sounds"),
     config: EditConfig,
@@ -24,6 +25,7 @@ def edit(
     watermark: Annotated[
         bool, typer.Option(help="Embed an inaudible watermark in what is changed, which `audiodiff info` finds.")
     ] = False,
+    settings: Settings = None,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -33,8 +35,12 @@ def edit(
     from audiodiff.pipelines.audio_editor import AudioEditor
     from audiodiff.rendering.editing import edit_file
 
+    if file is None and settings is not None and settings.inputs:
+        file = Path(settings.inputs[0])
+    if file is None:
+        raise UserError("FILE", "is missing", "name the recording to edit")
     AudioFile(file).close()  # says what is wrong with it before the model is loaded
     with warnings_above_progress():
         editor = AudioEditor.from_pretrained(model, device, precision)
-        outcome, paths = edit_file(editor, file, config, out, variations, overwrite, watermark)
+        outcome, paths = edit_file(editor, file, config, out, variations, overwrite, watermark, saved=settings)
     print_outcome("edited", outcome, paths[0] if len(paths) == 1 else paths[0].parent)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from audiodiff.cli.options import Device, Model, Precision, expand_options
+from audiodiff.cli.options import Device, Model, Precision, Settings, expand_options
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.rendering.options import ExecutionOptions, FileOptions
 
@@ -21,6 +21,7 @@ def generate(
         str, typer.Option(help="Output folder, or a URL such as s3://bucket/folder, for 0000.wav and so on.")
     ] = "clips",
     count: Annotated[int, typer.Option(help="Number of clips (at least 1).")] = 1,
+    settings: Settings = None,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -37,6 +38,7 @@ def generate(
         command=COMMAND,
         execution=execution,
         count=count,
+        saved=settings,
         device=device,
         precision=precision,
     )

@@ -1,6 +1,5 @@
 """`audiodiff info`: what a checkpoint folder holds, or how an audio file was made."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +41,7 @@ def audio_facts(path: Path) -> Iterator[tuple[str, str]]:
     from audiodiff.audio.metadata import read_metadata
     from audiodiff.audio.reading.audio_file import AudioFile
     from audiodiff.audio.watermark import detect_chunks
+    from audiodiff.rendering.settings import shipped_models
 
     with AudioFile(path) as file:
         found = detect_chunks((torch.from_numpy(block.T) for block in file.blocks()), file.sample_rate)
@@ -52,23 +52,11 @@ def audio_facts(path: Path) -> Iterator[tuple[str, str]]:
     yield "watermark", f"{found}{'; its metadata state one' if metadata.pop('watermark', None) is True else ''}"
     if not metadata:
         yield "settings", "none in its metadata"
-    names = _shipped_models() if any(name.endswith("model_hash") for name in metadata) else {}
+    names = shipped_models() if any(name.endswith("model_hash") for name in metadata) else {}
     for name, value in metadata.items():
         text = value if isinstance(value, str) else format_component(value)
         known = f" ({names[text]})" if text in names else ""
         yield _printable(name), _printable(text) + known
-
-
-def _shipped_models() -> dict[str, str]:
-    """Names of the shipped models by their hashes, which metadata state."""
-    from audiodiff.models import checkpoint
-
-    folders = {name: checkpoint.locate(name) for name in checkpoint.shipped()}
-    contents = {name: [folder / "config.json", folder / "model.safetensors"] for name, folder in folders.items()}
-    return {
-        hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(): name
-        for name, files in contents.items()
-    }
 
 
 def _printable(text: str) -> str:

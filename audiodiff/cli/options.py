@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from audiodiff.cli.saved_settings import load as load_settings
 from audiodiff.conditioners.registry import OPTIONS as CONDITIONS
 from audiodiff.errors import UserError
 from audiodiff.options import Option, options_of
@@ -22,6 +23,13 @@ Model = Annotated[Path, typer.Option(help="Model folder, or the name of a shippe
 Data = Annotated[Path, typer.Option(help="Manifest, or the folder that holds manifest.jsonl.")]
 Splits = Annotated[
     list[str] | None, typer.Option("--split", help="Split to evaluate; repeat for several (default: validation, test).")
+]
+Settings = Annotated[
+    Path | None,
+    typer.Option(
+        help="File whose clip to make again: audio or sidecar of audiodiff, or JSON. Options that are named beside it "
+        "win."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="Device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or mps.")]
 Precision = Annotated[str, typer.Option(help="Precision of the network: float32, bfloat16 or float16.")]
@@ -40,13 +48,19 @@ def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     signature = inspect.Signature(parameters)
+    if "settings" in signature.parameters:
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter("invocation", keyword_only, default=None, annotation=typer.Context))
+    every = {name: declared for config in configs.values() for name, declared in command_options(config).items()}
 
     @functools.wraps(verb)
-    def expanded(**values: Any) -> None:
+    def expanded(invocation: typer.Context | None = None, **values: Any) -> None:
         bound = signature.bind(**values)
         bound.apply_defaults()
         values, flags, paths = dict(bound.arguments), {}, {}
         try:
+            if values.get("settings") is not None and invocation is not None:
+                values = load_settings(verb.__name__, values, every, invocation)
             for name, config in configs.items():
                 options = command_options(config)
                 flags |= {option: declared.flag_for(option) for option, declared in options.items()}
@@ -57,7 +71,7 @@ def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             raise _with_flag(error, flags, paths) from error
 
-    expanded.__signature__ = signature
+    expanded.__signature__ = inspect.Signature(parameters)
     return expanded
 
 

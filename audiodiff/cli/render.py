@@ -5,13 +5,20 @@ from typing import Annotated
 
 import typer
 
-from audiodiff.cli.options import Device, Model, Precision, expand_options
+from audiodiff.cli.options import Device, Precision, Settings, expand_options
+from audiodiff.errors import UserError
 from audiodiff.rendering.options import ExecutionOptions, FileOptions, RenderOptions
 
 
 @expand_options
 def render(
-    model: Model,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model folder, or the name of a shipped model such as speech-16k; not needed with --settings."
+        ),
+    ] = None,
+    *,
     out: Annotated[
         str,
         typer.Option(
@@ -54,6 +61,7 @@ def render(
         Path | None, typer.Option(help="Vocoder of a voice, folder or name (default: the one that the voice names).")
     ] = None,
     lexicon: Annotated[Path | None, typer.Option(help="CSV file of word,phonemes for a voice.")] = None,
+    settings: Settings = None,
     device: Device = "auto",
     precision: Precision = "float32",
     compile: Annotated[
@@ -64,6 +72,8 @@ def render(
     from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
     from audiodiff.rendering.registry import Request, render_request
 
+    if model is None:
+        raise UserError("--model", "is missing", "add --model DIR, or the name of a shipped model such as speech-16k")
     report = ErrorReport()
     request = Request(
         inputs=inputs or [],
@@ -72,6 +82,7 @@ def render(
         files=files,
         execution=execution,
         count=count,
+        saved=settings,
         mel_spec=mel_spec,
         convert_mel=convert_mel,
         vocoder=vocoder,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from audiodiff.cli.options import Device, Model, Precision, expand_options
+from audiodiff.cli.options import Device, Model, Precision, Settings, expand_options
 from audiodiff.pipelines.restoration_options import RestorationOptions
 from audiodiff.rendering.options import ExecutionOptions, WriteOptions
 
@@ -13,12 +13,12 @@ from audiodiff.rendering.options import ExecutionOptions, WriteOptions
 @expand_options
 def restore(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="Recordings, folders of these, manifest.jsonl, or tables (.csv, .tsv, .jsonl) with a column input; "
             "their other columns are name and the options below. All may be URLs, such as s3://bucket/folder."
         ),
-    ],
+    ] = None,
     *,
     model: Model = Path("restore-speech"),
     out: Annotated[
@@ -30,6 +30,7 @@ def restore(
     options: RestorationOptions,
     files: WriteOptions,
     execution: ExecutionOptions,
+    settings: Settings = None,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -43,12 +44,13 @@ def restore(
     from audiodiff.rendering.restoration import RestorationRenderer
 
     request = Request(
-        inputs=inputs,
+        inputs=inputs or [],
         out=out,
         options=options,
         files=files,
         command=RestorationRenderer.COMMAND,
         execution=execution,
+        saved=settings,
         device=device,
         precision=precision,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiodiff.cli.options import Device, Precision, expand_options
+from audiodiff.cli.options import Device, Precision, Settings, expand_options
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import SpeechOptions
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 @expand_options
 def say(
-    text: Annotated[str, typer.Argument(help="Text to speak, a text file, or - for standard input.")],
+    text: Annotated[str | None, typer.Argument(help="Text to speak, a text file, or - for standard input.")] = None,
+    *,
     options: SpeechOptions,
     voice: Annotated[Path, typer.Option(help="Model folder, or the name of a shipped voice.")] = Path("voice-en"),
     out: Annotated[Path, typer.Option(help="Audio file to write, WAV, FLAC or OGG.")] = Path("speech.wav"),
@@ -31,6 +32,7 @@ def say(
     textgrid: Annotated[Path | None, typer.Option(help="Praat TextGrid to write, of words and phonemes.")] = None,
     json: Annotated[Path | None, typer.Option(help="JSON file to write, with all times.")] = None,
     watermark: Annotated[bool, typer.Option(help="Embed an inaudible watermark, which audiodiff info finds.")] = False,
+    settings: Settings = None,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -42,16 +44,21 @@ def say(
     from audiodiff.pipelines.speech_synthesizer import SpeechSynthesizer
     from audiodiff.pipelines.transcript_formats import json_pieces, srt_pieces, textgrid_pieces
     from audiodiff.pipelines.transcript_spool import TranscriptSpool
-    from audiodiff.rendering.sidecar import describe
+    from audiodiff.rendering.sidecar import describe, precision_of
     from audiodiff.rendering.speech import describe_speech
     from audiodiff.text.front_end import Utterance
 
-    content = read_text(text)
+    content = settings.text if text is None and settings is not None else text and read_text(text)
+    if content is None:
+        raise UserError("TEXT", "is missing", 'write one, such as "The file is ready.", or the name of a text file')
     io.check_writable(out)
     for path in filter(None, (srt, textgrid, json)):
         check_writable(path)
     with warnings_above_progress(), TranscriptSpool(content) as transcript:
         synthesizer = SpeechSynthesizer.from_pretrained(voice, device, precision, vocoder=vocoder, lexicon=lexicon)
+        if settings is not None:
+            synthesizer = settings.with_lexicon(synthesizer)
+            settings.compare(synthesizer)
         spoken = Utterance.from_phonemes(content, synthesizer.model.symbols) if phonemes else content
 
         def pieces() -> "Iterator[Tensor]":
@@ -61,7 +68,9 @@ def say(
 
         record = synthesizer.complete(options).record() | {"phonemes": phonemes or None, "watermark": watermark or None}
         digest = None if lexicon is None else hashlib.sha256(lexicon.read_bytes()).hexdigest()
-        metadata = describe("audiodiff say", describe_speech(synthesizer, content, record, digest))
+        metadata = describe(
+            "audiodiff say", describe_speech(synthesizer, content, record, digest) | precision_of(synthesizer)
+        )
         samples = embed_chunks(pieces(), synthesizer.sample_rate) if watermark else pieces()
         io.write_chunks(out, samples, synthesizer.sample_rate, metadata=metadata)
         for path, pieces_of in ((srt, srt_pieces), (textgrid, textgrid_pieces), (json, json_pieces)):

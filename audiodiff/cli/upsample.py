@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from audiodiff.cli.options import Device, Precision, expand_options
+from audiodiff.cli.options import Device, Precision, Settings, expand_options
 from audiodiff.errors import UserError
 from audiodiff.pipelines.options import UpsamplingOptions
 from audiodiff.rendering.options import ExecutionOptions, FinishOptions
@@ -16,12 +16,12 @@ MODELS = {16000: "upsample-speech", 44100: "upsample-sounds"}  # that are taken 
 @expand_options
 def upsample(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="Recordings, folders of these, manifest.jsonl, or tables (.csv, .tsv, .jsonl) with a column input; "
             "their other columns are name and the options below. All may be URLs, such as s3://bucket/folder."
         ),
-    ],
+    ] = None,
     *,
     model: Annotated[
         Path | None,
@@ -42,6 +42,7 @@ def upsample(
     to: Annotated[
         int | None, typer.Option(help="Sample rate of the output, in Hz, which the model must have (default: it).")
     ] = None,
+    settings: Settings = None,
     device: Device = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -60,12 +61,13 @@ def upsample(
             raise UserError(subject, problem, f"use --to {' or '.join(map(str, MODELS))}, or a --model of yours")
         model = Path(MODELS[to])
     request = Request(
-        inputs=inputs,
+        inputs=inputs or [],
         out=out,
         options=options,
         files=files,
         command=UpsamplingRenderer.COMMAND,
         execution=execution,
+        saved=settings,
         to=to,
         device=device,
         precision=precision,

@@ -17,6 +17,7 @@ from audiodiff.pipelines.audio_editor import AudioEditor
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.edit_options import EditConfig
 from audiodiff.pipelines.seeds import clip_seeds
+from audiodiff.rendering.batch_place import BatchPlace
 
 RECORDING = Option("audio", "The recording to edit.", "Recording")
 REGIONS = {"multiple": False, "help": "START:END in seconds, after commas. Drag on the waveform to select one."}
@@ -76,14 +77,21 @@ class EditingTask(Task):
         def run(generator: AudioGenerator, callback: Callback) -> list[Clip]:
             found = generator
             editor = AudioEditor(found.model, found.device, found.precision, found.model_hash, found.training)
-            many = {"clip_seeds": clip_seeds(config.seed, count)} if count > 1 else {}
-            edited = editor.edit(recording, config, callback=callback, **many)
+            seeds = clip_seeds(config.seed, count)
+            edited = editor.edit(recording, config, callback=callback, **({"clip_seeds": seeds} if count > 1 else {}))
             shared = identity(self, offer, editor.model_hash) | editor.settings(config) | {"count": count}
             samples = list(edited.samples) if count > 1 else [edited.samples]
             titles = [f"Edited {index + 1}" for index in range(count)] if count > 1 else ["Edited"]
+            own: list[dict[str, Any]] = [
+                {"clip": index, "clip_seed": seed, **BatchPlace(index, count).record()}
+                for index, seed in enumerate(seeds)
+            ]
+            if config.morph_seed is not None:
+                morph_seeds = clip_seeds(config.morph_seed, count)
+                own = [one | {"morph_clip_seed": seed} for one, seed in zip(own, morph_seeds, strict=True)]
             return [
-                Clip(Audio(one, edited.sample_rate), title, shared | {"clip": index})
-                for index, (one, title) in enumerate(zip(samples, titles, strict=True))
+                Clip(Audio(one, edited.sample_rate), title, shared | entries)
+                for one, title, entries in zip(samples, titles, own, strict=True)
             ]
 
         return Work(run)

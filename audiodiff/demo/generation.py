@@ -16,6 +16,7 @@ from audiodiff.pipelines.edit_window import scale_progress
 from audiodiff.pipelines.options import GenerationConfig
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.pipelines.steering import default_guidance, describe_guidance
+from audiodiff.rendering.batch_place import BatchPlace
 
 DEFAULTS = defaults(GenerationConfig)
 BATCH_SECONDS = 30.0  # of clips that are sampled together
@@ -68,13 +69,15 @@ class GenerationTask(Task):
             seeds = clip_seeds(config.seed, count)
             batch = max(1, int(BATCH_SECONDS / max(seconds, 1e-3)))
             starts, clips = range(0, count, batch), []
-            shared = identity(self, offer, generator.model_hash) | generator.settings(config) | {"count": count}
+            shared = identity(self, offer, generator.model_hash) | generator.settings(config)
+            shared |= {"count": count, "batch_size": batch}
             for number, start in enumerate(starts):
                 some = seeds[start : start + batch]
                 report = scale_progress(callback, number, len(starts))
                 audio = generator.generate(config, clip_seeds=some, callback=report)
                 for index, samples in enumerate(audio.samples, start):
-                    own = shared | {"clip": index, "clip_seed": seeds[index]}
+                    place = BatchPlace(index - start, len(some))
+                    own = shared | {"clip": index, "clip_seed": seeds[index]} | place.record()
                     clips.append(Clip(Audio(samples, audio.sample_rate), f"Clip {index + 1}", own))
             return clips
 

@@ -26,7 +26,12 @@ FORMAT = replace(options_of(WriteOptions)["format"], label="Format")
 WATERMARK = Option("flag", "Embeds an inaudible mark, which `audiodiff info` finds.", "Watermark")
 OF_FILES: dict[str, Option] = {"count": COUNT, "format": FORMAT, "watermark": WATERMARK, "preview_sound": AUDIBLE}
 DEFAULTS: dict[str, Any] = {"count": 1, "format": "wav", "watermark": True, "preview_sound": False}
-_OF_CLIP = ("clip", "clip_seed")  # entries of settings that differ between the clips of a request
+_OF_CLIP = (
+    "clip",
+    "clip_seed",
+    "morph_clip_seed",
+    "batch",
+)  # entries of settings that differ between the clips of a request
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,13 @@
 """Settings that are loaded back: from a JSON file, a sidecar, or the metadata of a clip that was generated."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from audiodiff.audio.metadata import read_metadata
 from audiodiff.demo.catalog import Catalog, Offer
 from audiodiff.demo.task import Task
 from audiodiff.errors import UserError
 
 TYPES = [".json", ".wav", ".flac", ".ogg"]
-_LARGEST = 2**20  # bytes of a JSON file
-
-
-def read_settings(path: str | Path) -> dict[str, Any]:
-    """The settings in a file.
-
-    Raises:
-        UserError: it holds none.
-    """
-    file = Path(path)
-    if file.suffix.lower() != ".json":
-        if found := read_metadata(file):
-            return found
-        raise UserError(file, "has no settings in its metadata", "upload a clip of audiodiff, or its .json")
-    try:
-        with file.open("rb") as opened:
-            found = json.loads(opened.read(_LARGEST))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(file, "is no JSON", "upload the settings.json of a result, or a sidecar") from error
-    if not isinstance(found, dict):
-        raise UserError(file, "holds no settings", "upload the settings.json of a result, or a sidecar")
-    return found
 
 
 def find_offer(settings: Mapping[str, Any], catalog: Catalog, task: Task, offers: Sequence[Offer]) -> Offer:

@@ -18,10 +18,11 @@ from audiodiff.demo.region_picker import link, region_picker
 from audiodiff.demo.region_picker import show as show_recording
 from audiodiff.demo.request import DEFAULTS, OF_FILES, Result, checked, respond
 from audiodiff.demo.responses import show_errors
-from audiodiff.demo.settings_file import TYPES, find_offer, read_settings
+from audiodiff.demo.settings_file import TYPES, find_offer
 from audiodiff.demo.task import Task
 from audiodiff.errors import UserError
 from audiodiff.options import Option
+from audiodiff.rendering.settings import read_settings
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # one request samples at a time

@@ -6,6 +6,7 @@ Only windows of the file are read into memory, and whatever is not edited is cop
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +23,21 @@ from audiodiff.pipelines.memory import DoesNotFit
 from audiodiff.pipelines.pipeline import Progress
 from audiodiff.pipelines.seeds import clip_seeds
 from audiodiff.rendering import sidecar
+from audiodiff.rendering.batch_place import BatchPlace
 from audiodiff.rendering.file_recording import FileRecording
 from audiodiff.rendering.jobs import Job, unfinished_batches
 from audiodiff.rendering.monitor import Outcome
+from audiodiff.rendering.settings import SavedSettings
 
 COMMAND = "audiodiff edit"
 BATCH_SIZE = 8  # variations at once
+
+
+@dataclass(frozen=True)
+class EditJob(Job):
+    """A variation to write, and the place in a batch that it is to be sampled at again."""
+
+    place: BatchPlace | None
 
 
 def edit_file(
@@ -39,6 +49,7 @@ def edit_file(
     overwrite: bool = False,
     watermark: bool = False,
     quiet: bool = False,
+    saved: SavedSettings | None = None,
 ) -> tuple[Outcome, list[Path]]:
     """Edit a file, and write what does not exist.
 
@@ -52,6 +63,7 @@ def edit_file(
         overwrite: replace existing files, also those of others.
         watermark: embed a watermark (`audio.watermark`) in what is changed.
         quiet: no progress bar.
+        saved: settings whose variation is to be made again; the configuration is theirs, already.
 
     Returns:
         What was done, and all paths.
@@ -62,6 +74,8 @@ def edit_file(
     """
     if variations < 1:
         raise UserError(f"variations {variations}", "must be at least 1", "give 1 or more")
+    if saved is not None:
+        saved.compare(editor)
     with AudioFile(source) as file:
         recording = FileRecording(file)
         editor.check(config, recording.channels, variations)
@@ -70,7 +84,7 @@ def edit_file(
         paths = [out.with_name(f"{out.stem}-{n:04d}{out.suffix}") for n in range(variations)]
         paths = paths if variations > 1 else [out]
         encoding = encoding_for(file, out)
-        jobs = _jobs(editor, file, config, paths, overwrite, watermark)
+        jobs = _jobs(editor, file, config, paths, overwrite, watermark, saved)
         outcome = Outcome(skipped=sum(not job.missing for job in jobs))
         with tqdm(desc="editing", unit="step", disable=quiet or None) as bar:
             batches = unfinished_batches(jobs, BATCH_SIZE)
@@ -81,14 +95,20 @@ def edit_file(
 
 
 def _jobs(
-    editor: AudioEditor, file: AudioFile, config: EditConfig, paths: Sequence[Path], overwrite: bool, watermark: bool
-) -> list[Job]:
+    editor: AudioEditor,
+    file: AudioFile,
+    config: EditConfig,
+    paths: Sequence[Path],
+    overwrite: bool,
+    watermark: bool,
+    saved: SavedSettings | None,
+) -> list[EditJob]:
     """What is to be written, with the sidecars of what exists."""
     with file.path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     shared = {"input_hash": digest, "model_hash": editor.model_hash, **editor.settings(config)}
     shared["watermark"] = watermark or None
-    jobs = []
+    jobs, exact = [], saved if saved is not None and saved.clip_seed is not None else None
     for number, path in enumerate(paths):
         if path.resolve() == file.path.resolve():
             raise UserError(path, "would be overwritten by its own edit", "choose another --out")
@@ -97,8 +117,12 @@ def _jobs(
         seeds = {"clip_seed": clip_seeds(config.seed, len(paths))[number]}
         if config.morph_seed is not None:
             seeds["morph_clip_seed"] = clip_seeds(config.morph_seed, len(paths))[number]
+        if exact is not None:
+            own = {"clip_seed": exact.clip_seed, "morph_clip_seed": exact.morph_clip_seed}
+            seeds |= {name: seed for name, seed in own.items() if seed is not None and name in seeds}
         settings = shared | seeds
-        jobs.append(Job(path, settings, {} if overwrite else sidecar.read_matching(path, COMMAND, settings)))
+        found = {} if overwrite else sidecar.read_matching(path, COMMAND, settings)
+        jobs.append(EditJob(path, settings, found, exact and exact.batch))
     return jobs
 
 
@@ -106,7 +130,7 @@ def _edit(
     editor: AudioEditor,
     recording: FileRecording,
     config: EditConfig,
-    jobs: Sequence[Job],
+    jobs: Sequence[EditJob],
     encoding: Encoding,
     outcome: Outcome,
     advance: Callable[[Progress], None] | None,
@@ -114,6 +138,9 @@ def _edit(
     """Edit a batch of variations, one by one where they do not fit in memory, and write those that are missing."""
     started, rate = time.perf_counter(), recording.sample_rate
     numbers, others = ([job.settings.get(key, 0) for job in jobs] for key in ("clip_seed", "morph_clip_seed"))
+    places = [BatchPlace(number, len(jobs)) for number in range(len(jobs))]
+    if (place := jobs[0].place) is not None:
+        places, numbers, others = [place], numbers * place.size, others * place.size
     try:
         patches = list(editor.patches(recording, config, numbers, advance, others))
     except DoesNotFit as error:
@@ -132,13 +159,15 @@ def _edit(
         "sample_rate": rate,
         "channels": recording.channels,
         "real_time_factor": edited / (time.perf_counter() - started),
+        **sidecar.folders_of(editor, config),
     }
-    for number, job in enumerate(jobs):
+    for place, job in zip(places, jobs, strict=True):
         if job.missing:
-            parts = [Replacement(patch.start, patch.stop, patch.samples[number]) for patch in patches]
+            parts = [Replacement(patch.start, patch.stop, patch.samples[place.index]) for patch in patches]
             if job.settings["watermark"]:
                 parts = watermarked(parts, rate)
-            metadata = sidecar.describe(COMMAND, job.settings)
+            details = place.record()
+            metadata = sidecar.describe(COMMAND, {**job.settings, **sidecar.precision_of(editor), **details})
             with folder_lock(job.path.parent, wait=True):  # another process may write the same file
                 sidecar.write_with_sidecar(
                     job.path,
@@ -146,7 +175,7 @@ def _edit(
                         recording.file, path, parts, encoding, metadata
                     ),
                     COMMAND,
-                    job.settings | entries,
+                    job.settings | entries | details,
                 )
             outcome.written += 1
 

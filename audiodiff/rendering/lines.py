@@ -94,9 +94,14 @@ def read_lines(paths: Iterable[Path], count: int = 1) -> list[TextLine]:
         lines += found
     named = [line if line.name else replace(line, name=f"{number:04d}") for number, line in enumerate(lines, 1)]
     check_unique((line.name, line.place) for line in named)
+    return name_takes(named, count)
+
+
+def name_takes(lines: list[TextLine], count: int) -> list[TextLine]:
+    """Takes of named lines, NAME-0 and so on; the lines themselves for one."""
     if count == 1:
-        return named
-    return [replace(line, file_name=f"{line.name}-{take}", take=take) for line in named for take in range(count)]
+        return lines
+    return [replace(line, file_name=f"{line.name}-{take}", take=take) for line in lines for take in range(count)]
 
 
 def _table(path: Path, columns: Columns) -> Iterator[TextLine]:

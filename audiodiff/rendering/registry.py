@@ -30,7 +30,7 @@ from audiodiff.rendering import generation, renderer
 from audiodiff.rendering.executors import EXECUTORS
 from audiodiff.rendering.generation import ClipRenderer, name_prompts
 from audiodiff.rendering.inputs import RenderInput, find_inputs
-from audiodiff.rendering.lines import TextLine, read_lines
+from audiodiff.rendering.lines import TextLine, name_takes, read_lines
 from audiodiff.rendering.monitor import LOG, Outcome
 from audiodiff.rendering.names import name_rows
 from audiodiff.rendering.options import ExecutionOptions, FileOptions, RenderOptions, WriteOptions
@@ -38,6 +38,7 @@ from audiodiff.rendering.prompts import PromptRow, check_count, read_prompts
 from audiodiff.rendering.render import MelRenderer
 from audiodiff.rendering.renderer import Renderer, render_all
 from audiodiff.rendering.restoration import RestorationRenderer
+from audiodiff.rendering.settings import SavedSettings
 from audiodiff.rendering.speech import SpeechRenderer
 from audiodiff.rendering.upsampling import UpsamplingRenderer
 
@@ -61,6 +62,7 @@ class Request:
         convert_mel: whether to convert saved mels of other filters or another transform.
         vocoder: of a voice, in place of its own.
         lexicon: CSV file of pronunciations for a voice.
+        saved: settings whose clip is to be made again; the options are those, already.
         to: sample rate that an upsampler must have.
         device, precision, compile: as of the pipelines.
     """
@@ -76,6 +78,7 @@ class Request:
     convert_mel: bool = False
     vocoder: Path | None = None
     lexicon: Path | None = None
+    saved: SavedSettings | None = None
     to: int | None = None
     device: str = "auto"
     precision: str = "float32"
@@ -93,9 +96,10 @@ class Request:
         Raises:
             UserError: there are none.
         """
-        if not self.inputs:
+        inputs = self.inputs or (self.saved.inputs if self.saved else [])
+        if not inputs:
             raise UserError("inputs", "none given", "name files or folders to render")
-        return [location(name) for name in self.inputs]
+        return [location(name) for name in inputs]
 
     def options_of(self, config: type[OptionsT], model: str) -> OptionsT:
         """The options of one type of model; raises as `RenderOptions.of`."""
@@ -165,6 +169,8 @@ def render_request(model: Path, request: Request, report: Callable[[UserError], 
     """
     load = _Load(model, request)
     loaded = load()
+    if request.saved is not None:
+        request.saved.compare(loaded.pipeline)
     rows = load.type.rows(request, report)
     executor = EXECUTORS[request.execution.executor](request.execution, load)
     return render_all(loaded, rows, report, executor, COMMANDS[request.command].title, LOG, quiet)
@@ -198,7 +204,9 @@ def _input_rows(
 ) -> Sequence[RenderInput]:
     """Recordings and mels, and takes of each."""
     count = check_count(request.count)
-    rows = find_inputs(request.sources, request.folder, report, options)
+    rows, saved = find_inputs(request.sources, request.folder, report, options), request.saved
+    if saved is not None and len(rows) == 1:
+        rows = [replace(rows[0], clip_seed=saved.clip_seed, batch=saved.batch if saved.clip_seed is not None else None)]
     return name_rows(
         [take for row in rows for take in row.takes(count)],
         request.files.name,
@@ -219,8 +227,13 @@ def _mel_renderer(model: Path, request: Request) -> MelRenderer:
 
 
 def _text_rows(request: Request, _: Callable[[UserError], None]) -> Sequence[TextLine]:
+    saved, count = request.saved, check_count(request.count)
+    if request.inputs or saved is None or saved.text is None:
+        rows = read_lines(request.sources, count)
+    else:  # its seed is that of the text itself
+        rows = name_takes([TextLine(saved.text, "0001", {"seed": request.options.seed}, str(saved.path))], count)
     return name_rows(
-        read_lines(request.sources, check_count(request.count)),
+        rows,
         request.files.name,
         lambda row: {"name": row.file, "clip": row.take, **_given(request.options, SpeechOptions), **row.options},
         lambda row, name: replace(row, file_name=name),
@@ -234,12 +247,16 @@ def _speech_renderer(model: Path, request: Request) -> SpeechRenderer:
     synthesizer = SpeechSynthesizer.from_pretrained(
         model, request.device, request.precision, _backend(model), vocoder=request.vocoder, lexicon=request.lexicon
     )
+    if request.saved is not None:
+        synthesizer = request.saved.with_lexicon(synthesizer)
     digest = None if request.lexicon is None else hashlib.sha256(request.lexicon.read_bytes()).hexdigest()
     return SpeechRenderer(synthesizer, request.folder, options, request.file_options, digest)
 
 
 def _prompt_rows(request: Request, _: Callable[[UserError], None]) -> Sequence[PromptRow]:
-    rows = read_prompts(map(location, request.inputs), check_count(request.count))
+    rows, saved = read_prompts(map(location, request.inputs), check_count(request.count)), request.saved
+    if not request.inputs and saved is not None and saved.clip_seed is not None:
+        rows = [replace(rows[0], clip_seed=saved.clip_seed, batch=saved.batch)]
     return name_prompts(rows, request.files.name)
 
 

@@ -19,9 +19,10 @@ from audiodiff.audio.watermark import detect
 from audiodiff.demo import generation
 from audiodiff.demo.history import History
 from audiodiff.demo.preview import Preview
-from audiodiff.demo.settings_file import find_offer, read_settings
+from audiodiff.demo.settings_file import find_offer
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.pipeline import Progress
+from audiodiff.rendering.settings import read_settings
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import soundfile
 from typer.testing import CliRunner
 
 from audiodiff.audio.metadata import read_metadata
@@ -15,12 +16,16 @@ TEXT = (ROOT / "docs" / "provenance.md").read_text(encoding="utf-8")
 
 def test_a_spoken_file_states_its_settings_and_its_watermark_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    say, info = re.findall(r"^```bash\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)[0].splitlines()
-    for command in (say, info):
+    made, loaded = (
+        block.splitlines() for block in re.findall(r"^```bash\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)[:2]
+    )
+    for command in (made[0], *loaded, made[1]):
         result = CliRunner().invoke(build(), shlex.split(command)[1:])
         assert result.exit_code == 0, result.exception
     assert "its metadata state one" in result.output and "(voice-en)" in result.output
     assert read_metadata("speech.flac")["text"] == "The file is ready."
+    clip, again, higher = (soundfile.read(f"{name}.flac")[0] for name in ("speech", "again", "higher"))
+    assert (clip == again).all() and (len(higher) != len(clip) or (higher != clip).any())
 
 
 def test_the_python_of_the_page_runs(tmp_path, monkeypatch, capsys):
