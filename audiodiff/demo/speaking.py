@@ -89,7 +89,8 @@ class SpeakingTask(Task):
 
         def run(voice: SpeechSynthesizer, callback: Callback) -> list[Clip]:
             if lexicon is not None:
-                voice = voice.with_lexicon(lexicon)
+                loaded = (voice.model, voice.device, voice.precision, voice.model_hash, voice.training)
+                voice = SpeechSynthesizer(*loaded, vocoder=voice.vocoder, lexicon=lexicon)
             shared = identity(self, offer, voice.model_hash) | {"text": text, "lexicon": lines or None}
             shared["vocoder_hash"] = voice.vocoder.model_hash
             clips = []

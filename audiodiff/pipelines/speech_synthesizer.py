@@ -12,7 +12,6 @@ is an offset of the log-mel. Part k of seed s starts from the noise of clip k (`
 whole text and any batch agree.
 """
 
-import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -101,12 +100,6 @@ class SpeechSynthesizer(Pipeline):
         if self._front is None:
             self._front = front_end(self.model.language, self._lexicon)
         return self._front
-
-    def with_lexicon(self, lexicon: Lexicon) -> "SpeechSynthesizer":
-        """The same voice with another lexicon."""
-        other = copy.copy(self)
-        other._lexicon, other._front, other._adapted = lexicon, None, None
-        return other
 
     @property
     def speakers(self) -> tuple[str, ...]:

@@ -15,9 +15,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from multiprocessing import resource_tracker
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -32,6 +34,7 @@ from audiodiff.rendering.renderer import Executor, Renderer, in_this_process
 Load = Callable[[], Renderer]  # can be pickled
 _AHEAD = 2  # shards per worker that are handed out: one in work, one waiting
 _RETRIES = 10  # of a shard on a cluster, whose nodes may go
+_TERMINATED = 128 + signal.SIGTERM  # exit status
 _MAX_DEATHS = 3  # of workers, without a shard that is finished in between
 
 
@@ -91,7 +94,7 @@ class LocalProcesses:
         load, rest, waiting, deaths = pickle.dumps(self.load), iter(shards), deque[Sequence[Any]](), 0
         while deaths <= _MAX_DEATHS:
             at_work: dict[Future, Sequence[Any]] = {}
-            with _Pool(self.workers) as pool:
+            with _ended_in_order(), _Pool(self.workers) as pool:
                 try:
                     while True:
                         while len(at_work) < _AHEAD * self.workers and _fill(waiting, rest):
@@ -123,6 +126,14 @@ class _Pool(ProcessPoolExecutor):
     """A pool whose processes end at once when its block is left by an error, and when this process is killed."""
 
     def __init__(self, workers: int):
+        # Of a process that is killed, this one's semaphores are left to the tracker, which removes them with a warning.
+        given = os.environ.get("PYTHONWARNINGS")
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (given, "ignore:resource_tracker")))
+        resource_tracker.ensure_running()
+        if given is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = given
         super().__init__(workers, multiprocessing.get_context("spawn"), _begin)
         self._others = set(multiprocessing.active_children())
 
@@ -132,6 +143,19 @@ class _Pool(ProcessPoolExecutor):
             for process in set(multiprocessing.active_children()) - self._others:
                 process.terminate()
         self.shutdown(wait=True)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Where this process is asked to terminate, end it as an error does, so that its workers end with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are for the main thread
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _begin() -> None:

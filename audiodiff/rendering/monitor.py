@@ -1,13 +1,15 @@
 """What becomes of each clip of a run: counts, one progress bar, a line for each error, and a log.
 
 The log, `render.log.jsonl` in the output folder, has a line when a run begins, one for each file that is written or
-fails, and one when the run ends. It is appended to; the sidecars alone decide what a later run skips.
-Results of other processes arrive a shard at a time: of a run that is killed, the log lacks files of unfinished shards.
+fails, and one when the run ends. It is appended to; the sidecars alone decide what a later run skips. Results of other
+processes arrive a shard at a time, so the log of a run that is killed lacks files of unfinished shards: the next run
+says of those that it found them. So every file has one line, however often a run was killed.
 """
 
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ from audiodiff.remote import errors_of, is_remote
 
 LOG = "render.log.jsonl"
 _REMOTE_SECONDS = 30.0
+_FOUND = "found"  # a file that an earlier run finished, which was killed before it said so
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
@@ -95,6 +98,7 @@ class Monitor:
         self.outcome = Outcome()
         self._audio, self._started, self._logged = 0.0, time.monotonic(), False
         self._lines: list[str] = []  # that are not written yet
+        self._earlier: set[str] | None = None  # names that the log has from earlier runs
         self._written = self._started
 
     def __enter__(self) -> Self:
@@ -117,6 +121,8 @@ class Monitor:
         outcome = self.outcome
         setattr(outcome, result.status, getattr(outcome, result.status) + 1)
         if result.status == "skipped":
+            if self.log is not None and result.file not in self._logged_files():
+                self._write(result)
             self.bar.total -= 1  # the remaining time is that of what is to be done
             self.bar.refresh()
             return
@@ -140,8 +146,23 @@ class Monitor:
         if not self._logged:
             self._logged = True
             self._append({"event": "started", "clips": self.clips})
+        if result.status == "skipped":
+            self._append({"event": _FOUND, "file": result.file})
+            return
         detail = {"error": str(result.error)} if result.error else {"seconds": round(result.seconds, 6)}
         self._append({"event": result.status, "file": result.file, **detail})
+
+    def _logged_files(self) -> set[str]:
+        """Names of the files that the log says were written, or found; read once."""
+        if self._earlier is None:
+            self._earlier = set()
+            with suppress(FileNotFoundError), self.log.open("rb") as file:  # type: ignore[union-attr]
+                for line in file:
+                    with suppress(ValueError, RecursionError, AttributeError):  # of a run that was killed, or of others
+                        entry = json.loads(line)
+                        if entry.get("event") in ("written", _FOUND):
+                            self._earlier.add(str(entry.get("file")))
+        return self._earlier
 
     def _append(self, entry: dict, last: bool = False) -> None:
         """Append a line; to a remote log, which is then written again as a whole, with others."""

@@ -231,8 +231,9 @@ class SavedSettings:
         lines = self.entries.get("lexicon")
         if not isinstance(lines, str) or "lexicon" in self.named:
             return synthesizer
-        subject = f"{self.path}, lexicon"
-        return synthesizer.with_lexicon(Lexicon.parse(lines.splitlines(), subject, synthesizer.model.language))
+        lexicon = Lexicon.parse(lines.splitlines(), f"{self.path}, lexicon", synthesizer.model.language)
+        loaded = (synthesizer.model, synthesizer.device, synthesizer.precision, synthesizer.model_hash)
+        return SpeechSynthesizer(*loaded, synthesizer.training, synthesizer.vocoder, lexicon)
 
     def _format(self) -> str | None:
         names = self.path.name.lower().removesuffix(".json").rpartition(".")
@@ -270,11 +271,10 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return under_todays_names(found)
 
 
-@lru_cache(maxsize=1)
 def shipped_models() -> dict[str, str]:
     """Names of the shipped models by their hashes, which settings state."""
     folders = {name: checkpoint.locate(name) for name in checkpoint.shipped()}
-    return {digest: name for name, folder in folders.items() for digest in _digests(folder)}
+    return {digest: name for name, folder in folders.items() for digest in _shipped_digests(folder)}
 
 
 def _digests(folder: Path) -> list[str]:
@@ -290,3 +290,6 @@ def _digests(folder: Path) -> list[str]:
                         digest.update(piece)
             found.append(digest.hexdigest())
     return found
+
+
+_shipped_digests = lru_cache(maxsize=64)(_digests)  # of files that do not change

@@ -1,5 +1,6 @@
 """Shards in other processes: the same bytes, whoever is killed."""
 
+import json
 import os
 import pickle
 import random
@@ -166,15 +167,19 @@ def test_a_run_that_is_killed_many_times_ends_with_the_bytes_of_an_unbroken_one(
     words = ["render", inputs, "--model", model_folder, "--steps", "1", "--batch-size", "2", "--workers", "2", "--out"]
     command = [sys.executable, "-m", "audiodiff", *map(str, words)]
     pauses, out = random.Random(0), tmp_path / "out"
-    for _ in range(4):
+    for kill in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
         before = len(audio(out))
-        with subprocess.Popen([*command, out], stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True) as process:
             patience = time.monotonic() + 60
             while len(audio(out)) < min(before + 4, CLIPS) and time.monotonic() < patience and process.poll() is None:
                 time.sleep(0.01)
             time.sleep(pauses.uniform(0, 0.1))
-            process.kill()
+            process.send_signal(kill)
+            left = [line for line in process.communicate()[1].splitlines() if "bad.wav" not in line]
+            assert not left  # neither a traceback of a worker nor a warning of what was killed
     status = subprocess.run([*command, out], capture_output=True, text=True)
     whole = subprocess.run([*command, tmp_path / "whole"], capture_output=True, text=True)
     assert status.returncode == whole.returncode == 1  # of bad.wav
     assert audio(out) == audio(tmp_path / "whole") and len(audio(out)) == CLIPS
+    log = [json.loads(line) for line in (out / "render.log.jsonl").read_text().splitlines() if line.endswith("}")]
+    assert sorted(one["file"] for one in log if one["event"] in ("written", "found")) == sorted(audio(out))  # each once
