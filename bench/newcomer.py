@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -27,28 +28,39 @@ BLOCK = re.compile(r"^```(bash|python|text)\n(.*?)^```", re.DOTALL | re.MULTILIN
 NOISE = re.compile(r"warning|error|traceback|exception", re.IGNORECASE)
 # Runs in the page's environment: blocks of Python share their names, as in a notebook.
 SESSION = """
-import json, subprocess, sys, time, traceback
+import json, resource, subprocess, sys, time, traceback
 names = {"__name__": "__main__"}
+def processor():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 for kind, text in json.load(sys.stdin):
     print("$ " + text, flush=True)
-    start = time.perf_counter()
+    start, used = time.perf_counter(), processor()
     try:
         code = subprocess.run(["bash", "-ec", text]).returncode if kind == "bash" else exec(text, names) or 0
     except BaseException:
         traceback.print_exc()
         code = 1
-    print("\\n" + json.dumps({"done": text, "seconds": time.perf_counter() - start, "code": code}), flush=True)
+    took = {"seconds": time.perf_counter() - start, "processor": processor() - used}
+    print("\\n" + json.dumps({"done": text, "code": code} | took), flush=True)
 """
 
 
 class Step(NamedTuple):
-    """A command of a page, or a block of its Python: wall time, exit status, lines that warn."""
+    """A command of a page, or a block of its Python: wall and processor time, exit status, warnings."""
 
     page: str
     text: str
     seconds: float
+    processor: float
     code: int
     warnings: int
+
+
+def processor() -> float:
+    """Seconds of processor time of all commands so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def blocks(page: str) -> tuple[list[str], list[tuple[str, str]]]:
@@ -65,7 +77,8 @@ def blocks(page: str) -> tuple[list[str], list[tuple[str, str]]]:
 def walk(page: str, work: Path, clone: Path) -> list[Step]:
     """Run a page in a virtual environment of its own, in a folder of its own."""
     venv, folder, home = work / "venv" / page, work / "files" / page, work / "home" / page
-    for path in (folder, home):
+    for path in (venv, folder, home):
+        shutil.rmtree(path, ignore_errors=True)  # of a run that was interrupted
         path.mkdir(parents=True)
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     environment = {"HOME": str(home), "PATH": f"{venv}/bin:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -73,11 +86,11 @@ def walk(page: str, work: Path, clone: Path) -> list[Step]:
     installs, rest = blocks(page)
     done = []
     for line in installs:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), processor()
         found = subprocess.run(["bash", "-ec", line], cwd=clone, env=environment, capture_output=True, text=True)
         lines = (found.stdout + found.stderr).splitlines()
         warnings = sum(bool(NOISE.search(one)) for one in found.stderr.splitlines())
-        done.append(Step(page, line, time.perf_counter() - start, found.returncode, warnings))
+        done.append(Step(page, line, time.perf_counter() - start, processor() - used, found.returncode, warnings))
         (work / f"{page}.log").write_text("\n".join([f"$ {line}", *lines, ""]), encoding="utf-8")
     done += session(page, rest, work, folder, environment)
     shutil.rmtree(venv)  # gigabytes
@@ -97,73 +110,79 @@ def session(
     for line in output.splitlines():
         if line.startswith('{"done"'):
             found = json.loads(line)
-            done.append(Step(page, found["done"], found["seconds"], found["code"], warnings))
+            done.append(Step(page, found["done"], found["seconds"], found["processor"], found["code"], warnings))
             warnings = 0
         else:
             warnings += bool(NOISE.search(line)) and not line.startswith("$")
     return done
 
 
+def make_speech(work: Path, clone: Path) -> list[Step]:
+    """Run `make speech`, whose virtual environment is the clone's own."""
+    home = work / "home" / "make"
+    home.mkdir(parents=True, exist_ok=True)
+    environment = {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"}
+    start, used = time.perf_counter(), processor()
+    with (work / "make speech.log").open("w", encoding="utf-8") as log:
+        done = subprocess.run(["make", "speech"], cwd=clone, env=environment, stdout=log, stderr=log)
+    lines = (work / "make speech.log").read_text(encoding="utf-8").splitlines()
+    warnings = sum(bool(NOISE.search(line)) for line in lines)
+    took = time.perf_counter() - start, processor() - used
+    return [Step("README", "make speech", *took, done.returncode, warnings)]
+
+
 def table(steps: list[Step]) -> str:
     """All steps as a page of Markdown."""
-    described = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU",
-    }
     lines = [
         "# A new user on a clean machine",
         "",
         "`python3 bench/newcomer.py --work FOLDER --make`: a clone, a virtual environment and an empty home folder for"
-        " each page, nothing in a cache; each command as the page has it, seconds of wall time. *Lines* counts lines of"
-        " output with the word warning, error, exception or traceback. Blocks of Python are named by their first line.",
+        " each page, nothing in a cache; each command as the page has it. *Lines* counts lines of output with the word"
+        " warning, error, exception or traceback. Blocks of Python are named by their first line.",
         "",
-        "| page | command | seconds | exit status | lines |",
-        "|---|---|---:|---:|---:|",
+        "| page | command | wall time (s) | processor time (s) | exit status | lines |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     for one in steps:
         text = one.text.strip().splitlines()[0].replace("|", "\\|")
-        lines.append(f"| {one.page} | `{text}` | {one.seconds:.1f} | {one.code} | {one.warnings} |")
-    totals = {
-        page: sum(one.seconds for one in steps if one.page == page) for page in dict.fromkeys(s.page for s in steps)
-    }
-    lines += ["", "Together: " + ", ".join(f"{page} {seconds / 60:.1f} min" for page, seconds in totals.items()) + "."]
-    return "\n".join([*lines, "", ", ".join(f"{key} {value}" for key, value in described.items()), ""])
+        times = f"{one.seconds:.1f} | {one.processor:.1f}"
+        lines.append(f"| {one.page} | `{text}` | {times} | {one.code} | {one.warnings} |")
+    pages = {page: [one for one in steps if one.page == page] for page in dict.fromkeys(one.page for one in steps)}
+    totals = [
+        f"{page} {sum(one.seconds for one in found) / 60:.1f} ({sum(one.processor for one in found) / 60:.1f})"
+        for page, found in pages.items()
+    ]
+    described = [
+        f"date {datetime.now(UTC).isoformat(timespec='seconds')}",
+        f"python {platform.python_version()}",
+        f"system {platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU",
+    ]
+    lines += ["", f"Minutes of wall time (of processor time): {', '.join(totals)}.", "", ", ".join(described), ""]
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Run the pages and write the table."""
+    """Run the pages and write the table; pages whose steps are in the folder already are not run again."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--work", type=Path, required=True, help="Folder to work in, which must not exist yet.")
+    parser.add_argument("--work", type=Path, required=True, help="Folder to work in; rerun to resume.")
     parser.add_argument("--page", action="append", help="README or the name of a tutorial; repeatable (default: all).")
     parser.add_argument("--make", action="store_true", help="Also run `make speech`.")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
-    work.mkdir(parents=True)
     clone = work / "audiodiff"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    if not clone.exists():
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     steps = []
-    for page in arguments.page or ("README", *TUTORIALS):
-        steps += walk(page, work, clone)
-        for step in steps:
-            if step.page == page:
-                print(
-                    f"{page}: {step.seconds:.1f} s, status {step.code}, {step.warnings} lines: {step.text.strip()[:80]}"
-                )
-    if arguments.make:
-        home = work / "home" / "make"
-        home.mkdir(parents=True)
-        path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-        start = time.perf_counter()
-        with (work / "make.log").open("w", encoding="utf-8") as log:
-            done = subprocess.run(
-                ["make", "speech"], cwd=clone, env={"HOME": str(home), "PATH": path}, stdout=log, stderr=log
-            )
-        lines = (work / "make.log").read_text(encoding="utf-8").splitlines()
-        warnings = sum(bool(NOISE.search(line)) for line in lines)
-        steps.append(Step("README", "make speech", time.perf_counter() - start, done.returncode, warnings))
+    for page in [*(arguments.page or ("README", *TUTORIALS)), *(["make speech"] if arguments.make else [])]:
+        record = work / f"{page}.json"
+        if not record.exists():
+            found = make_speech(work, clone) if page == "make speech" else walk(page, work, clone)
+            record.write_text(json.dumps(found), encoding="utf-8")
+        steps += [Step(*one) for one in json.loads(record.read_text(encoding="utf-8"))]
+    page = table(steps)
+    print(page)
     if not arguments.page:
-        RESULTS.write_text(table(steps), encoding="utf-8")
+        RESULTS.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
