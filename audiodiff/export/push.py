@@ -8,6 +8,7 @@ from typing import Any
 
 from audiodiff.errors import UserError
 from audiodiff.export.model_card import CARDS, hub_entries
+from audiodiff.export.model_index import model_index
 from audiodiff.extras import require
 from audiodiff.models import adapter, checkpoint, hub, onnx_export
 from audiodiff.models.model_folders import COMPANIONS, shipped_folders
@@ -45,6 +46,8 @@ def push_to_hub(
     if stated:
         raise UserError(repository, "names a revision", f"use {name} with revision={stated}")
     folder, entries = _read(model)
+    results = model_index(name.partition("/")[2], entries.get("pipeline_tag", ""), _card(folder))
+    entries |= {"model-index": results} if results else {}
     card = with_metadata(_card(folder), entries, folder / "README.md")
     api = hub.client()
     with tempfile.TemporaryDirectory() as files:

@@ -5,7 +5,8 @@ from pathlib import Path
 from audiodiff.errors import UserError
 from audiodiff.files import write_text
 
-BENCHMARK, COMPRESSION, SETTINGS, GUIDANCE = "curve", "compression", "settings", "guidance"  # the parts
+# The parts.
+BENCHMARK, COMPRESSION, SETTINGS, GUIDANCE, RESULTS = "curve", "compression", "settings", "guidance", "results"
 
 
 def marks(part: str) -> tuple[str, str]:

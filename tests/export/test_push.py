@@ -15,7 +15,7 @@ import audiodiff
 from audiodiff import Vocoder
 from audiodiff.errors import UserError
 from audiodiff.export.push import push_to_hub, with_metadata
-from audiodiff.models import adapter, checkpoint, hub
+from audiodiff.models import adapter, card, checkpoint, hub
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -82,20 +82,29 @@ def test_the_card_that_is_pushed_has_what_the_hub_shows(server, mine):
     (mine / "README.md").write_text("---\nlanguage: fr\ntags: []\n---\n# mine\n\nA text.\n")
     push_to_hub(mine, REPOSITORY, message="First")
     text = server.repositories[REPOSITORY]["main"]["README.md"].decode()
-    card = huggingface_hub.ModelCard(text)
-    entries = card.data.to_dict()
+    pushed = huggingface_hub.ModelCard(text)
+    entries = pushed.data.to_dict()
     assert entries["library_name"] == "audiodiff" and entries["pipeline_tag"] == "audio-to-audio"
     assert entries["language"] == "fr" and entries["license"] == "other" and "vocoder" in entries["tags"]
-    assert card.content.endswith("# mine\n\nA text.\n") and text.count("---\n") == 2
+    assert pushed.content.endswith("# mine\n\nA text.\n") and text.count("---\n") == 2
     assert server.messages == ["First"]
+
+
+def test_results_of_the_card_are_pushed_as_metadata_under_the_name_of_the_repository(server, mine):
+    table = "| data | metric | value | 95 % interval | measured by |\n|---|---|---|---|---|\n| a | STOI | 0.9 | – | b |"
+    (mine / "README.md").write_text(f"# mine\n\n{card.marked(table, card.RESULTS)}\n")
+    push_to_hub(mine, REPOSITORY)
+    data = huggingface_hub.ModelCard(server.repositories[REPOSITORY]["main"]["README.md"].decode()).data
+    (result,) = data.eval_results
+    assert data.model_name == "tiny" and (result.task_type, result.metric_value) == ("audio-to-audio", 0.9)
 
 
 @pytest.mark.parametrize("name", checkpoint.shipped())
 def test_front_matter_of_shipped_cards_is_complete(name):
-    card = checkpoint.locate(name) / "README.md"
-    text = card.read_text()
+    file = checkpoint.locate(name) / "README.md"
+    text = file.read_text()
     assert huggingface_hub.ModelCard(text).data.to_dict()["license_name"]
-    again = huggingface_hub.ModelCard(with_metadata(text, {"license": "mit", "tags": ["other"]}, card))
+    again = huggingface_hub.ModelCard(with_metadata(text, {"license": "mit", "tags": ["other"]}, file))
     assert again.data.to_dict() == huggingface_hub.ModelCard(text).data.to_dict()
 
 
