@@ -1,10 +1,10 @@
 """The first hour of a new user: README's first commands and every tutorial, as they stand, on a clean machine, timed.
 
 `python3 bench/newcomer.py --work FOLDER` clones the committed source tree into `FOLDER`, creates a virtual environment
-there for each page, and runs the page's commands and Python from top to bottom with an empty home folder, so that no
-package, model, setting or cache of this machine is found. Only the standard library is needed. The table is written to
-`bench/results/newcomer.md`: seconds of each command, and how many of its lines are warnings or errors; all output is in
-`FOLDER/PAGE.log`. `--page first_voice` runs one page, and `--make` also `make speech`.
+there for each set of extras, and runs the commands and the Python of each page from top to bottom with an empty home
+folder, so that no package, model, setting or cache of this machine is found. Only the standard library is needed. The
+table is written to `bench/results/newcomer.md`: seconds of each command, and how many of its lines are warnings or
+errors; all output is in `FOLDER/PAGE.log`. `--page first_voice` runs one page, and `--make` also `make speech`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "newcomer.md"
-TUTORIALS = ("first_sound", "first_voice", "first_edit", "first_training", "first_adapter")
+PAGES = ("README", "first_voice", "first_edit", "first_sound", "first_training", "first_adapter")
 BLOCK = re.compile(r"^```(bash|python|text)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NOISE = re.compile(r"warning|error|traceback|exception", re.IGNORECASE)
 # Runs in the page's environment: blocks of Python share their names, as in a notebook.
@@ -75,15 +75,17 @@ def blocks(page: str) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def walk(page: str, work: Path, clone: Path) -> list[Step]:
-    """Run a page in a virtual environment of its own, in a folder of its own."""
-    venv, folder, home = work / "venv" / page, work / "files" / page, work / "home" / page
-    for path in (venv, folder, home):
+    """Run a page in a folder of its own, with nothing installed but what pages with the same extras name."""
+    installs, rest = blocks(page)
+    venv = work / "venv" / "-".join(re.findall(r"\[(.*?)\]", " ".join(installs)))
+    folder, home = work / "files" / page, work / "home" / page
+    for path in (folder, home):
         shutil.rmtree(path, ignore_errors=True)  # of a run that was interrupted
         path.mkdir(parents=True)
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    if not venv.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     environment = {"HOME": str(home), "PATH": f"{venv}/bin:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
     environment |= {name: value for name, value in os.environ.items() if name in ("PIP_CERT", "SSL_CERT_FILE")}
-    installs, rest = blocks(page)
     done = []
     for line in installs:
         start, used = time.perf_counter(), processor()
@@ -92,16 +94,14 @@ def walk(page: str, work: Path, clone: Path) -> list[Step]:
         warnings = sum(bool(NOISE.search(one)) for one in found.stderr.splitlines())
         done.append(Step(page, line, time.perf_counter() - start, processor() - used, found.returncode, warnings))
         (work / f"{page}.log").write_text("\n".join([f"$ {line}", *lines, ""]), encoding="utf-8")
-    done += session(page, rest, work, folder, environment)
-    shutil.rmtree(venv)  # gigabytes
-    return done
+    return done + session(page, venv, rest, work, folder, environment)
 
 
 def session(
-    page: str, rest: list[tuple[str, str]], work: Path, folder: Path, environment: dict[str, str]
+    page: str, venv: Path, rest: list[tuple[str, str]], work: Path, folder: Path, environment: dict[str, str]
 ) -> list[Step]:
     """Run commands and Python in one session."""
-    python = [str(work / "venv" / page / "bin" / "python"), "-c", SESSION]
+    python = [str(venv / "bin" / "python"), "-c", SESSION]
     options = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     output = subprocess.run(python, input=json.dumps(rest), **options).stdout
     with (work / f"{page}.log").open("a", encoding="utf-8") as log:
@@ -136,9 +136,10 @@ def table(steps: list[Step]) -> str:
     lines = [
         "# A new user on a clean machine",
         "",
-        "`python3 bench/newcomer.py --work FOLDER --make`: a clone, a virtual environment and an empty home folder for"
-        " each page, nothing in a cache; each command as the page has it. *Lines* counts lines of output with the word"
-        " warning, error, exception or traceback. Blocks of Python are named by their first line.",
+        "`python3 bench/newcomer.py --work FOLDER --make`: a clone, an empty home folder for each page, a virtual"
+        " environment for each set of extras, nothing in a cache; each command as the page has it. *Lines* counts lines"
+        " of output with the word warning, error, exception or traceback. Blocks of Python are named by their first"
+        " line.",
         "",
         "| page | command | wall time (s) | processor time (s) | exit status | lines |",
         "|---|---|---:|---:|---:|---:|",
@@ -173,7 +174,7 @@ def main() -> None:
     if not clone.exists():
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     steps = []
-    for page in [*(arguments.page or ("README", *TUTORIALS)), *(["make speech"] if arguments.make else [])]:
+    for page in [*(arguments.page or PAGES), *(["make speech"] if arguments.make else [])]:
         record = work / f"{page}.json"
         if not record.exists():
             found = make_speech(work, clone) if page == "make speech" else walk(page, work, clone)
