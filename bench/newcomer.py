@@ -1,10 +1,11 @@
 """The first hour of a new user: README's first commands and every tutorial, as they stand, on a clean machine, timed.
 
 `python3 bench/newcomer.py --work FOLDER` clones the committed source tree into `FOLDER`, creates a virtual environment
-there for each set of extras, and runs the commands and the Python of each page from top to bottom with an empty home
-folder, so that no package, model, setting or cache of this machine is found. Only the standard library is needed. The
-table is written to `bench/results/newcomer.md`: seconds of each command, and how many of its lines are warnings or
-errors; all output is in `FOLDER/PAGE.log`. `--page first_voice` runs one page, and `--make` also `make speech`.
+there for pages whose first extra is the same, and runs the commands and the Python of each page from top to bottom with
+an empty home folder, so that no package, model, setting or cache of this machine is found. Only the standard library is
+needed. The table is written to `bench/results/newcomer.md`: seconds of each command, and how many of its lines are
+warnings or errors; all output is in `FOLDER/PAGE.log`. `--page first_voice` runs one page, and `--make` also `make
+speech`.
 """
 
 import argparse
@@ -75,9 +76,9 @@ def blocks(page: str) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def walk(page: str, work: Path, clone: Path) -> list[Step]:
-    """Run a page in a folder of its own, with nothing installed but what pages with the same extras name."""
+    """Run a page in a folder of its own, with nothing installed but what pages with the same first extra name."""
     installs, rest = blocks(page)
-    venv = work / "venv" / "-".join(re.findall(r"\[(.*?)\]", " ".join(installs)))
+    venv = work / "venv" / "".join(re.findall(r"\[(\w+)", " ".join(installs))[:1])  # by the first extra
     folder, home = work / "files" / page, work / "home" / page
     for path in (folder, home):
         shutil.rmtree(path, ignore_errors=True)  # of a run that was interrupted
@@ -137,9 +138,9 @@ def table(steps: list[Step]) -> str:
         "# A new user on a clean machine",
         "",
         "`python3 bench/newcomer.py --work FOLDER --make`: a clone, an empty home folder for each page, a virtual"
-        " environment for each set of extras, nothing in a cache; each command as the page has it. *Lines* counts lines"
-        " of output with the word warning, error, exception or traceback. Blocks of Python are named by their first"
-        " line.",
+        " environment for each of the extras speech, prompts and train, nothing in a cache; each command as the page"
+        " has it. *Lines* counts lines of output with the word warning, error, exception or traceback. Blocks of Python are"
+        " named by their first line.",
         "",
         "| page | command | wall time (s) | processor time (s) | exit status | lines |",
         "|---|---|---:|---:|---:|---:|",

@@ -10,39 +10,11 @@ from typer.exceptions import Abort, TyperException
 
 from audiodiff import __version__
 from audiodiff.cli import renamed
+from audiodiff.cli.sections import SECTIONS, Group
 from audiodiff.errors import UserError, warn_in_one_line
 
 INTERRUPTED = 130
-VERBS = (
-    "train",
-    "render",
-    "generate",
-    "edit",
-    "say",
-    "upsample",
-    "restore",
-    "evaluate",
-    "benchmark",
-    "report",
-    "listen",
-    "search",
-    "explain",
-    "fit-grid",
-    "setting",
-    "guidance",
-    "prepare",
-    "align",
-    "publish",
-    "push",
-    "export",
-    "compress",
-    "adapt",
-    "merge",
-    "blend",
-    "demo",
-    "info",
-    "doctor",
-)
+VERBS = tuple(verb for verbs in SECTIONS.values() for verb in verbs)
 
 
 def _print_version(wanted: bool) -> None:
@@ -58,6 +30,7 @@ def build() -> typer.Typer:
     function.
     """
     app = typer.Typer(
+        cls=Group,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from importlib import import_module
 from typing import get_args
 
@@ -16,6 +17,7 @@ from audiodiff.audio.average_spectrum import AverageSpectrum
 from audiodiff.audio.mel import PRESETS
 from audiodiff.audio.prior import MelPrior
 from audiodiff.cli import VERBS, build
+from audiodiff.cli.sections import SECTIONS
 from audiodiff.conditioners.labels import Labels
 from audiodiff.conditioners.scalars import Scalars
 from audiodiff.diffusion.objective import V
@@ -200,3 +202,11 @@ def test_clips_may_go_to_a_folder_of_their_models_name(monkeypatch, tmp_path):
     command = ["generate", "--model", "drums", "--out", "drums", "--seconds", "0.1", "--steps", "10"]
     assert outcome(command).startswith("1 generated, 0 skipped")
     assert outcome(command).startswith("0 generated, 1 skipped")
+
+
+def test_the_help_lists_every_verb_once_in_its_section_with_a_whole_sentence():
+    shown = CliRunner().invoke(build(), ["--help"]).output
+    assert sorted(VERBS) == sorted(set(VERBS))
+    assert [line.split()[0] for line in shown.splitlines() if re.match(r"  [a-z][a-z-]*  ", line)] == list(VERBS)
+    assert [f"\n{section}:\n" in shown for section in SECTIONS] == [True] * len(SECTIONS)
+    assert "a hypernetwork, in one pass and without training." in " ".join(shown.split())
