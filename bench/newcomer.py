@@ -139,8 +139,8 @@ def table(steps: list[Step]) -> str:
         "",
         "`python3 bench/newcomer.py --work FOLDER --make`: a clone, an empty home folder for each page, a virtual"
         " environment for each of the extras speech, prompts and train, nothing in a cache; each command as the page"
-        " has it. *Lines* counts lines of output with the word warning, error, exception or traceback. Blocks of Python are"
-        " named by their first line.",
+        " has it. *Lines* counts lines of output with the word warning, error, exception or traceback. Blocks of Python"
+        " are named by their first line.",
         "",
         "| page | command | wall time (s) | processor time (s) | exit status | lines |",
         "|---|---|---:|---:|---:|---:|",
