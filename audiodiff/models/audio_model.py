@@ -28,6 +28,7 @@ from audiodiff.nn.condition import Condition
 from audiodiff.nn.network import Network
 from audiodiff.ranges import Positive
 
+_ATTENTION = re.compile(r"unet\.(cross_)?attention\.")
 _FRAMES = re.compile(r"^unet\..*\.condition\.")  # weights that read conditioning frames
 
 
@@ -123,9 +124,9 @@ class AudioModel(AudioProcess, DiffusionModel):
     def load_initial_weights(self, weights: dict[str, Tensor], trained: Mapping[str, Any]) -> None:
         """Load the weights of a model that may have other conditions.
 
-        Those that only this model has keep their initial weights, and so does its cross-attention where the other one
-        has none. Conditioning frames that only this one reads have zero weight at first. Those that this one does not
-        have are left out.
+        Those that only this model has keep their initial weights, and so does its attention where the other one has
+        none, which adds nothing at first. Conditioning frames that only this one reads have zero weight at first. Those
+        that this one does not have are left out.
 
         Raises:
             UserError: weights of a conditioner that both have lose their meaning.
@@ -137,7 +138,8 @@ class AudioModel(AudioProcess, DiffusionModel):
         optional = tuple(f"{CONDITIONERS}{name}." for name in theirs.keys() ^ ours.keys())
         tokens = {trained["network"].token_channels, self.network.token_channels}
         optional += ("unet.cross_attention.",) if 0 in tokens else ()
-        own = {name: weight for name, weight in self.weights().items() if name.startswith(optional)}
+        added = [name for name in self.weights() if _ATTENTION.match(name) and name not in weights]
+        own = {name: weight for name, weight in self.weights().items() if name.startswith((*optional, *added))}
         shared = {name: weight for name, weight in weights.items() if not name.startswith(optional)}
         if 0 in {trained["network"].condition, self.network.condition}:
             shared = {name: weight for name, weight in shared.items() if not _FRAMES.search(name)}

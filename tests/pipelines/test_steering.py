@@ -9,6 +9,8 @@ from tiny_models import as_loaded
 from audiodiff.diffusion.guidance.setting import GuidanceSetting
 from audiodiff.errors import UserError
 from audiodiff.models.audio_model import AudioModel
+from audiodiff.nn.frontends.frontend import StftFrontend
+from audiodiff.nn.network import Network
 from audiodiff.pipelines.audio_generator import AudioGenerator
 from audiodiff.pipelines.options import GenerationConfig, configure
 from audiodiff.pipelines.steering import guidance_of
@@ -230,6 +232,20 @@ def test_weights_of_a_model_without_prompts_go_on_with_them(make_music, make_pro
     assert isinstance(before, AudioModel)
     with pytest.raises(RuntimeError):
         after.load_initial_weights(make_music(2).weights(), make_music(2).arguments())
+
+
+def test_attention_at_further_levels_adds_nothing_at_first(make_prompted):
+    before = make_prompted()
+    frontend = StftFrontend(1, n_fft=64, hop_length=16)
+    network = Network(frontend, 0, 1, [16, 16], [1, 1], 3, 16, attention_levels=2, token_channels=16)
+    after = before.with_arguments(network=network).eval()
+    after.load_initial_weights(before.weights(), before.arguments())
+    added = after.weights().keys() - before.weights().keys()
+    assert {"unet.attention.down0.qkv.weight", "unet.cross_attention.up0.project.weight"} <= added
+    one, other = (clip(AudioGenerator(model), prompt="low tone") for model in (before, after))
+    assert torch.allclose(one, other, atol=1e-5)
+    with pytest.raises(RuntimeError):  # what is learned is not left out silently
+        before.load_initial_weights(after.weights(), after.arguments())
 
 
 def test_guidance_of_a_request():
