@@ -40,7 +40,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "prompts": {"wordllama": "wordllama", "tokenizers": "wordllama"},
     "corpora": {"av": "av", "tinytag": "tinytag", "hibari": "hibari-tts"},
     "hub": {"huggingface_hub": "huggingface_hub"},
-    "cloud": {"upath": "universal-pathlib", "s3fs": "s3fs"},
+    "cloud": {"upath": "universal-pathlib", "s3fs": "s3fs", "gcsfs": "gcsfs"},
     "ray": {"ray": "ray"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
 }

@@ -172,8 +172,14 @@ class Monitor:
         self._written = time.monotonic()
         with errors_of(self.log):
             before = "" if self._whole() else "\n"  # behind what a killed run left of a line
-            with self.log.open("ab") as file:  # type: ignore[union-attr]
-                file.write((before + "".join(self._lines)).encode())
+            content = (before + "".join(self._lines)).encode()
+            if is_remote(self.log):  # stores replace objects as a whole
+                with suppress(FileNotFoundError):
+                    content = self.log.read_bytes() + content  # type: ignore[union-attr]
+                self.log.write_bytes(content)  # type: ignore[union-attr]
+            else:
+                with self.log.open("ab") as file:  # type: ignore[union-attr]
+                    file.write(content)
         self._lines.clear()
 
     def _whole(self) -> bool:

@@ -1,6 +1,7 @@
 """Rendering between object stores: the same bytes as between folders."""
 
 import json
+import socket
 import sys
 
 import pytest
@@ -36,10 +37,29 @@ def bucket():
     server.stop()
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(scope="module")
+def google_bucket():
+    """The URL of a bucket of a server on this machine that speaks as Google's does."""
+    server_module = pytest.importorskip("gcp_storage_emulator.server")
+    with socket.socket() as free, pytest.MonkeyPatch.context() as patch:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+        free.close()
+        patch.setenv("STORAGE_EMULATOR_HOST", f"http://localhost:{port}")
+        # Asks Google's gRPC, which the server does not have, what type of bucket it is.
+        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        pytest.importorskip("gcsfs")
+        server = server_module.create_server("localhost", port, in_memory=True, default_bucket="clips")
+        server.start()
+        yield "gs://clips"
+        server.stop()
+
+
+@pytest.fixture(params=["memory", "s3", "gs"])
 def store(request):
     """The URL of an empty folder."""
-    root = request.getfixturevalue("bucket") if request.param == "s3" else "memory://clips"
+    servers = {"s3": "bucket", "gs": "google_bucket"}
+    root = request.getfixturevalue(servers[request.param]) if request.param in servers else "memory://clips"
     yield f"{root}/{request.node.name.partition('[')[0]}"
     if request.param == "memory":
         upath.UPath(root).fs.store.clear()
@@ -116,9 +136,19 @@ def test_what_is_not_there_is_one_line(model_folder, tmp_path, monkeypatch, caps
     assert ended.value.code == 1 and url in line and words in line
 
 
-def test_a_store_that_cannot_be_reached_is_one_line(model_folder, inputs, bucket):
-    with pytest.raises(UserError, match=r"^s3://no-such-bucket/out/.*(cannot be reached|no such file)"):
-        run(model_folder, [inputs / "a.wav"], "s3://no-such-bucket/out")
+@pytest.mark.parametrize(("scheme", "server"), [("s3", "bucket"), ("gs", "google_bucket")])
+def test_a_store_that_cannot_be_reached_is_one_line(model_folder, inputs, request, scheme, server):
+    request.getfixturevalue(server)
+    with pytest.raises(UserError, match=rf"^{scheme}://no-such-bucket/out/.*(cannot be reached|no such file)"):
+        run(model_folder, [inputs / "a.wav"], f"{scheme}://no-such-bucket/out")
+
+
+def test_the_log_of_a_store_is_appended_to(model_folder, inputs, store):
+    """Google's has objects that are replaced and never appended to."""
+    for name, logged in (("a", ["started", "written", "ended"]), ("sub/b", ["started", "written", "ended"] * 2)):
+        assert run(model_folder, [inputs / f"{name}.wav"], f"{store}/log")[0].written == 1
+        log = (upath.UPath(f"{store}/log") / "render.log.jsonl").read_text()
+        assert [json.loads(line)["event"] for line in log.splitlines()] == logged
 
 
 def test_urls_are_told_from_paths(tmp_path):
