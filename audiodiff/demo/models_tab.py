@@ -10,11 +10,10 @@ from audiodiff.demo.model_store import ModelStore
 from audiodiff.demo.responses import show_errors
 
 COLUMNS = ["Model", "Type", "Parameters", "Rate", "Licenses of the training data", "Loaded"]
-_WIDTHS = ["14%", "11%", "12%", "11%", "42%", "10%"]
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class ModelsTab:
@@ -33,12 +32,19 @@ class ModelsTab:
         names = [offer.name for offer in self.catalog.offers]
         with gr.Tab("Models", id="models", elem_id="tab-models") as tab:
             gr.Markdown("The first request that needs a model loads it. A card says what a model is trained on.")
-            table = gr.Dataframe(self.rows(), headers=COLUMNS, column_widths=_WIDTHS, wrap=True, elem_id="models-table")
+            table = gr.Markdown(self.table(), elem_id="models-table")
+            rows = gr.Dataframe(headers=COLUMNS, visible=False)  # what programs get
             chosen = gr.Dropdown(names, value=names[0], label="Model card", elem_id="models-name")
             chosen.preprocess = lambda payload: payload  # type: ignore[method-assign]
             card = gr.Markdown(card_text(self.catalog.offers[0]), elem_id="models-card", container=True)
-            tab.select(self.rows, None, table, api_name="models", api_description="The models of the page, as a table.")
+            tab.select(self.table, None, table, **_PRIVATE)
+            tab.select(self.rows, None, rows, api_name="models", api_description="The models of the page, as a table.")
             chosen.change(self.card, chosen, card, api_name="card", api_description="The card of a model, in Markdown.")
+
+    def table(self) -> str:
+        """The models of the page, in Markdown."""
+        lines = [COLUMNS, ["---"] * len(COLUMNS), *self.rows()]
+        return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)
 
     def rows(self) -> list[list[Any]]:
         """The models of the page, as a table."""

@@ -13,18 +13,23 @@ from audiodiff.pipelines.guidance_options import GuideModels
 
 # The visitor's own fonts: the page requests nothing from other hosts.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
-    # Darker than the theme's own, for a contrast of 4.5.
+    # Darker than the theme's own, for contrasts of 4.5 (text) and 3 (boundaries of controls).
+    checkbox_border_color="*neutral_500",
+    checkbox_border_color_dark="*neutral_400",
+    input_border_color="*neutral_400",
+    input_border_width="1px",
     block_title_text_color="*primary_700",
     block_label_text_color="*primary_700",
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
 )
 SESSIONS = 64  # visits that the server remembers controls of; Gradio keeps some megabytes for each
-STYLE = Path(__file__).with_name("page.css")
+STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("page.css", "page.js"))
 # Options of `gr.Blocks.launch`, wherever the page is served.
 OPTIONS: dict[str, Any] = {
     "theme": THEME,
     "css": STYLE.read_text(encoding="utf-8"),
+    "js": SCRIPT.read_text(encoding="utf-8"),
     "footer_links": ["api"],
     "max_file_size": f"{MAX_MEGABYTES}mb",
     "ssr_mode": False,
