@@ -41,10 +41,18 @@ def written(
                 title = f"{name}-{len(offered) + 1:02d}" if several else name
                 path = _write(clip, Path(found) / title, format)
                 offered.append(path)
+                if clip.spread is not None:
+                    spread_file(path).write_bytes(clip.spread)
             files.append(path)
         record = Path(found) / SETTINGS
         record.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        yield files, [*offered, record]
+        pictures = [picture for file in files if (picture := spread_file(file)).exists()]
+        yield files, [*offered, *pictures, record]
+
+
+def spread_file(path: Path) -> Path:
+    """The picture of the spread of a clip with this file."""
+    return path.with_name(f"{path.stem}-spread.png")
 
 
 def _write(clip: Clip, stem: Path, format: str) -> Path:

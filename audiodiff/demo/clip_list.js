@@ -1,5 +1,6 @@
 // Draws clips: waveform and spectrogram with a line where the player is, words below it, a player, a download.
-// props.value: {clips: [{title, seconds, rate, picture, audio, name, marks: [[start, end, text], ...]}, ...],
+// props.value: {clips: [{title, seconds, rate, picture, audio, name, spread, marks: [[start, end, text], ...]},
+//               ...],
 //               forming: {done, total, picture, audio} or null, error}; audio is a data URL, or a file with its url.
 const number = (value) => String(Number(value.toFixed(2)));
 
@@ -27,6 +28,10 @@ function drawClip(list, clip) {
   node(frame, "span", { class: "top", "aria-hidden": "true" }, `${top} kHz`);
   const line = node(frame, "span", { class: "line", "aria-hidden": "true" });
   axis(figure, clip.seconds);
+  if (clip.spread) {
+    const text = `Spread of ${clip.title}: mean mel spectrogram, its deviation over seeds, and its level in a band of one deviation`;
+    node(figure, "img", { class: "spread", src: address(clip.spread), alt: text });
+  }
   const player = document.createElement("audio");
   const seek = (time) => { player.currentTime = time; player.play(); };
   words(figure, clip, seek);

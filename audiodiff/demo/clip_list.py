@@ -15,6 +15,7 @@ import gradio as gr
 import soundfile
 
 from audiodiff.audio.io import Audio
+from audiodiff.demo.clip_files import spread_file
 from audiodiff.demo.component_files import script_and_style
 from audiodiff.demo.picture import mel_picture, picture
 from audiodiff.demo.task import Clip
@@ -66,7 +67,11 @@ def listed(clips: Sequence[Clip], files: Sequence[Path]) -> dict[str, Any]:
         rate, seconds = clip.audio.sample_rate, clip.audio.seconds
         one = {"title": clip.title, "seconds": round(seconds, 3), "rate": rate, "picture": picture(clip.audio)}
         one["marks"] = [[round(mark.start, 3), round(mark.end, 3), mark.text] for mark in clip.marks]
-        shown.append(one | {"audio": _file(file)} | ({} if clip.settings is None else {"name": file.name}))
+        if clip.settings is not None:
+            one["name"] = file.name
+        if clip.spread is not None:
+            one["spread"] = _file(spread_file(file))
+        shown.append(one | {"audio": _file(file)})
     return EMPTY | {"clips": shown}
 
 

@@ -40,6 +40,7 @@ class Clip:
         settings: what decides it, as JSON; goes into the metadata of its file. None: a recording of the visitor.
         marks: what sounds when, such as words.
         rewriting: how its file is written, where it keeps the encoding of a recording.
+        spread: a PNG of how it varies with its seed.
     """
 
     audio: Audio
@@ -47,6 +48,7 @@ class Clip:
     settings: Mapping[str, Any] | None = None
     marks: tuple[Mark, ...] = ()
     rewriting: Rewriting | None = None
+    spread: bytes | None = None
 
 
 class Work(NamedTuple):

@@ -12,22 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from audiodiff.audio import io
 from audiodiff.audio.mel.spec import MelSpec
-from audiodiff.audio.mel.spectrogram import MelSpectrogram
 from audiodiff.data.manifest import Clip
 from audiodiff.evaluation import environment
 from audiodiff.evaluation.bias import median_pitch
+from audiodiff.evaluation.mel_spread import RANGE, audible, decibels, mel_spread
 from audiodiff.evaluation.report import Cell, Example, Report, Section, Table
 from audiodiff.evaluation.statistics import LEVEL, Interval, bootstrap
 from audiodiff.evaluation.uncertainty_figure import figure
 from audiodiff.metrics import METRICS
 
 SEGMENT = 2.0  # s; PESQ needs a quarter of a second of speech at least
-RANGE = 60.0  # dB
 EXAMPLES = 4
 _PITCH = 100.0  # Hz, of which pitch is counted in semitones
 _REFERENCE = ("pesq", "mr_stft")  # of segments, where a recording says what the clip should be
@@ -52,8 +50,7 @@ class Spread:
     @property
     def decibels(self) -> float:
         """Root mean square of the deviation over bands and audible frames."""
-        level = self.mel.max(0)
-        return float(np.sqrt(np.square(self.deviation[:, level > level.max() - RANGE]).mean()))
+        return decibels(self.deviation, audible(self.mel))
 
     def metric(self, name: str) -> float:
         """Root mean square of a metric's standard deviation over the segments where all seeds have it."""
@@ -71,9 +68,6 @@ def measure(clip: Clip, takes: np.ndarray, recording: np.ndarray | None, spec: M
         recording: (T,) what it should be, or None.
         spec: of the mel, at the rate of the takes.
     """
-    # From the spec's logarithm to decibels of power.
-    scale = (20 if spec.power == 1 else 10) / np.log(10) / spec.log_scale
-    mels = MelSpectrogram(spec)(torch.from_numpy(takes)).double().numpy() * scale
     rate, size = spec.sample_rate, round(SEGMENT * spec.sample_rate)
     names: dict[str, Callable[[np.ndarray, int], float]] = {
         "level": lambda samples, start: float(10 * np.log10(max(np.square(samples).mean(), 1e-10))),
@@ -91,7 +85,7 @@ def measure(clip: Clip, takes: np.ndarray, recording: np.ndarray | None, spec: M
         name: np.array([[score(take[start : start + size], start) for start in starts] for take in takes])
         for name, score in names.items()
     }
-    return Spread(clip, mels.mean(0), mels.std(0, ddof=1), metrics)
+    return Spread(clip, *mel_spread(takes, spec), metrics)
 
 
 def uncertainty_report(

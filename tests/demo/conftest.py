@@ -112,11 +112,22 @@ def voice_url(uploads, make_voice, tmp_path_factory):
 @pytest.fixture
 def slow_network(monkeypatch):
     """Every network evaluation takes a twentieth of a second more; the times at which they began."""
+    return slowed(monkeypatch, 0.05)
+
+
+@pytest.fixture
+def very_slow_network(monkeypatch):
+    """As `slow_network`, a second more."""
+    return slowed(monkeypatch, 1.0)
+
+
+def slowed(monkeypatch, seconds):
+    """The times at which evaluations of networks begin, each of which takes so many seconds more."""
     forward, began = Network.forward, []
 
     def slow(self, *arguments, **options):
         began.append(time.monotonic())
-        time.sleep(0.05)
+        time.sleep(seconds)
         return forward(self, *arguments, **options)
 
     monkeypatch.setattr(Network, "forward", slow)
