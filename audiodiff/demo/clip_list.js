@@ -75,7 +75,8 @@ function draw() {
   if (value?.error) node(list, "p", { class: "error", role: "alert" }, value.error);
   if (value?.forming) drawForming(list, value.forming);
   for (const clip of value?.clips ?? []) drawClip(list, clip);
-  list.classList.toggle("many", (value?.clips ?? []).length > 2);
+  const listed = value?.clips ?? [];
+  list.classList.toggle("many", listed.length > 2 && !listed.some((clip) => clip.spread));
   if (!list.children.length && list.dataset.hint) node(list, "p", { class: "hint" }, list.dataset.hint);
 }
 

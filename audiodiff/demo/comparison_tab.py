@@ -84,7 +84,7 @@ class ComparisonTab:
     def build(self, history: History) -> None:
         """Lay out the tab."""
         offers = self.offers
-        with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
+        with gr.Tab("Compare", id="compare", elem_id="tab-compare") as tab:
             gr.Markdown(INTRODUCTION)
             with gr.Row():
                 with gr.Column(scale=2, min_width=300):
@@ -110,22 +110,22 @@ class ComparisonTab:
                     with gr.Accordion("Load settings", open=False):
                         label = "settings.json of a comparison"
                         loaded = gr.File(label=label, file_types=TYPES, height=120, elem_id="compare-load")
-        running = button.click(
-            named(self.run, [], self.defaults),
-            [self.controls[name] for name in self.defaults],
-            [clips, files, settings],
-            api_name="compare",
-            api_description=f"{INTRODUCTION} Returns the files (clips and settings.json), and the settings.",
-            show_progress_on=status,
-            **QUEUE,
-        )
-        history.remember(running, "Compare", "compare", clips, settings)
-        every = list(self.controls.values())
-        loaded.upload(self.load_file, loaded, every, **PRIVATE)
-        history.reuse(self.load_settings, "compare", every)
-        cancel.click(lambda: EMPTY, None, clips, cancels=[running], **PRIVATE)
-        inputs = [self.controls[name] for name in _OF_MODELS]
-        self.controls["model"].input(self.choose, self.controls["model"], inputs, **PRIVATE)
+            running = button.click(
+                named(self.run, [], self.defaults),
+                [self.controls[name] for name in self.defaults],
+                [clips, files, settings],
+                api_name="compare",
+                api_description=f"{INTRODUCTION} Returns the files (clips and settings.json), and the settings.",
+                show_progress_on=status,
+                **QUEUE,
+            )
+            history.remember(running, "Compare", "compare", clips, settings)
+            every = list(self.controls.values())
+            loaded.upload(self.load_file, loaded, every, **PRIVATE)
+            history.reuse(self.load_settings, "compare", every, tab)
+            cancel.click(lambda: EMPTY, None, clips, cancels=[running], **PRIVATE)
+            inputs = [self.controls[name] for name in _OF_MODELS]
+            self.controls["model"].input(self.choose, self.controls["model"], inputs, **PRIVATE)
 
     def inputs(self, offer: Offer) -> dict[str, Option]:
         """The inputs of this tab that a model takes, as it declares them."""

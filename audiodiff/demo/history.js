@@ -1,14 +1,8 @@
 // Draws what was generated: players, and the settings, to be loaded again or downloaded.
 // props.value: {entries: [{tab, endpoint, time, clips, settings}, ...], chosen: {endpoint, settings} or null}
-const SEPARATOR = " \u203a "; // between the titles of a tab and of one in it
-
 function use(entry) {
   props.value = { ...props.value, chosen: { endpoint: entry.endpoint, settings: entry.settings } };
   trigger("input");
-  const titles = entry.tab.split(SEPARATOR);
-  document.querySelectorAll("button[role=tab]").forEach((tab) => {
-    if (titles.includes(tab.textContent.trim())) tab.click();
-  });
 }
 
 function drawEntry(list, entry) {

@@ -3,7 +3,7 @@
 The files behind the players are deleted an hour after they were made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -38,8 +38,19 @@ class History:
         script = _REMEMBER.format(title=title, endpoint=endpoint, length=LENGTH)
         running.success(None, [clips, settings, self.component], self.component, js=script, **_PRIVATE)
 
-    def reuse(self, load: Callable, endpoint: str, outputs: Sequence[Component]) -> None:
-        """Load the settings of a chosen entry of a tab into its controls."""
+    def reuse(self, load: Callable, endpoint: str, outputs: Sequence[Component], tab: gr.Tab) -> None:
+        """Load the settings of a chosen entry of a tab into its controls, and open the tab."""
         chosen, script = gr.JSON(visible=False), _CHOSEN.format(endpoint=endpoint)
         picked = self.component.input(None, self.component, chosen, js=script, **_PRIVATE)
+        opened = {row: gr.update(selected=identifier) for row, identifier in _rows(tab)}
+        picked.then(lambda settings: opened if settings else gr.skip(), chosen, list(opened), **_PRIVATE)
         picked.then(load, chosen, list(outputs), **_PRIVATE)
+
+
+def _rows(tab: gr.Tab) -> Iterator[tuple[gr.Tabs, Any]]:
+    """The rows of tabs that a tab is in, with the identifier of what is open there when it is seen."""
+    block: Any = tab
+    while block is not None:
+        if isinstance(block.parent, gr.Tabs):
+            yield block.parent, block.id
+        block = block.parent

@@ -14,6 +14,7 @@ from audiodiff.evaluation.mel_spread import audible, decibels, mel_spread
 from audiodiff.evaluation.uncertainty_figure import figure
 
 SEGMENT = 0.5  # s
+_INCHES = 5.5  # width of the picture: its texts are read on a phone, too
 _MEL: dict[str, Any] = {
     "n_mels": 64,
     "f_min": 0.0,
@@ -52,7 +53,7 @@ class SeedSpread:
 
     def picture(self) -> bytes:
         """Mean log-mel, its deviation, and its level in a band of one deviation; a PNG."""
-        url = figure(self.mel, self.deviation, {}, self.spec.hop_length / self.spec.sample_rate, SEGMENT)
+        url = figure(self.mel, self.deviation, {}, self.spec.hop_length / self.spec.sample_rate, SEGMENT, _INCHES)
         return base64.b64decode(url.partition(",")[2])
 
 

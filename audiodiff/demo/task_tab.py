@@ -100,7 +100,7 @@ class TaskTab:
 
     def build(self, history: History) -> None:
         """Lay out the tab; finished requests are added to the history."""
-        with gr.Tab(self.title, id=self.endpoint, elem_id=f"tab-{self.endpoint}"):
+        with gr.Tab(self.title, id=self.endpoint, elem_id=f"tab-{self.endpoint}") as tab:
             gr.Markdown(self.texts.introduction)
             if not self.offers:
                 gr.Markdown("No model for this is installed. Start the demo with `--model DIR`.")
@@ -126,7 +126,7 @@ class TaskTab:
             history.remember(running, self.texts.path, self.endpoint, clips, settings)
             shown = [self.controls["model"], *(self.controls[name] for name in self.names), self.controls["count"]]
             loaded.upload(self.load_file, loaded, shown, **PRIVATE)
-            history.reuse(self.load_settings, self.endpoint, shown)
+            history.reuse(self.load_settings, self.endpoint, shown, tab)
             if picker is not None:
                 self._connect_picker(picker)
 

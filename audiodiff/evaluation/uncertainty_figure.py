@@ -19,6 +19,7 @@ def figure(
     metrics: Mapping[str, np.ndarray],
     frame_seconds: float,
     segment_seconds: float,
+    width: float = 11.0,
 ) -> str:
     """Draw a clip as a transparent PNG, a data URI.
 
@@ -28,11 +29,12 @@ def figure(
         metrics: by name, (seeds, segments).
         frame_seconds: from frame to frame.
         segment_seconds: of a segment.
+        width: of the figure in inches.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
-    whole = Figure(figsize=(11, 4.4 + 1.1 * len(metrics)), layout="constrained")
+    whole = Figure(figsize=(width, 4.4 + 1.1 * len(metrics)), layout="constrained")
     heights = [1.6, 1.6, 1.2, *[1.1] * len(metrics)]
     axes = whole.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
     seconds = mel.shape[1] * frame_seconds

@@ -22,7 +22,7 @@ pytestmark = [
     ),
 ]
 SECONDS = 30
-TABS = ("Speak", "Sound", "Music", "Edit", "Restore", "Resynthesize", "Compare", "Models", "History")
+TABS = ("Speak", "Sound", "Music", "Edit", "Restore", "Upsample", "Resynthesize", "Compare", "Models", "History")
 
 
 def wait(browser, condition):
@@ -48,14 +48,17 @@ def visit(browser, url, tab=None):
 def choose(browser, tab):
     """Open a tab; on a narrow page the last ones are in a menu."""
 
-    def buttons(selector):
-        return [one for one in browser.find_elements("css selector", selector) if text_of(one) == tab]
+    def pressed(_):
+        for one in browser.find_elements("css selector", "button[role=tab], .overflow-dropdown button"):
+            if text_of(one) == tab:
+                browser.execute_script("arguments[0].click()", one)
+                return True
+        for menu in browser.find_elements("css selector", ".overflow-menu > button"):
+            if menu.is_displayed():
+                browser.execute_script("arguments[0].click()", menu)  # opens it, or closes one without the tab
+        return False
 
-    if not buttons("button[role=tab]"):
-        press(browser, ".overflow-menu > button")
-        wait(browser, lambda _: buttons(".overflow-dropdown button"))
-    (button, *_) = buttons("button[role=tab]") or buttons(".overflow-dropdown button")
-    browser.execute_script("arguments[0].click()", button)
+    wait(browser, pressed)
 
 
 def text_of(element):
@@ -249,8 +252,28 @@ def test_the_history_lists_what_was_made_and_gives_its_settings_back(browser, mu
     with urlopen(link) as answer:
         assert json.load(answer)["seed"] == int(seed)
     press(browser, "#history .again")
-    wait(browser, lambda _: find(browser, "#generate-seed input").get_attribute("value") == seed)
+    field = "#generate-seed input"
+    wait(browser, lambda _: find(browser, field).is_displayed() and find(browser, field).get_attribute("value") == seed)
     assert find(browser, "#generate-count input[type=number]").get_attribute("value") == "3"
+
+
+def test_on_a_phone_a_recording_is_restored_and_the_history_leads_back(browser, music_url):
+    """The tab is one in another, and its button is in a menu."""
+    size = {"width": 390, "height": 1000, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    visit(browser, music_url, "Restore")
+    example = wait(
+        browser, lambda _: [one for one in browser.find_elements("css selector", "#tab-restore td") if one.text]
+    )
+    browser.execute_script("arguments[0].click()", example[0])
+    find(browser, "#restore-waveform .wave")
+    press(browser, "#restore-run")
+    _, restored = made(browser, "restore", 2)
+    assert restored.find_element("css selector", "a[download]").get_attribute("download") == "restore.flac"
+    choose(browser, "History")
+    press(browser, "#history .again")
+    wait(browser, lambda _: find(browser, "#restore-run").is_displayed())
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_another_model_has_its_own_controls(browser, music_url):
@@ -301,6 +324,22 @@ def test_one_seed_is_compared_over_steps(browser, music_url):
     press(browser, "#compare-run")
     titles = [clip.find_element("css selector", "figcaption").text for clip in made(browser, "compare", 2)]
     assert titles[0].startswith("own sampler, 2 steps: ") and titles[1].startswith("own sampler, 3 steps: ")
+
+
+def test_the_spread_over_seeds_is_seen_and_its_settings_load_back(browser, music_url):
+    visit(browser, music_url, "Compare")
+    enter(browser, "#compare-steps textarea, #compare-steps input", "2")
+    enter(browser, "#compare-seeds input[type=number]", "3")
+    press(browser, "#compare-run")
+    (clip,) = made(browser, "compare")
+    assert "dB over 3 seeds" in clip.find_element("css selector", "figcaption").text
+    picture = clip.find_element("css selector", ".spread")
+    wait(browser, lambda _: browser.execute_script("return arguments[0].naturalWidth", picture) > 300)
+    enter(browser, "#compare-steps textarea, #compare-steps input", "5")
+    choose(browser, "History")
+    press(browser, "#history .again")
+    steps = "#compare-steps textarea, #compare-steps input"
+    wait(browser, lambda _: find(browser, steps).is_displayed() and find(browser, steps).get_attribute("value") == "2")
 
 
 def test_the_models_and_their_cards_are_shown(browser, music_url):
