@@ -16,13 +16,14 @@ from audiodiff.demo.history import History
 from audiodiff.demo.model_store import ModelStore
 from audiodiff.demo.request import OF_FILES, Result, respond
 from audiodiff.demo.responses import show_errors
-from audiodiff.demo.settings_file import TYPES, read_settings
+from audiodiff.demo.settings_file import TYPES
 from audiodiff.demo.task import MAX_CLIPS
 from audiodiff.demo.task_tab import PRIVATE, QUEUE
 from audiodiff.demo.tasks import TASKS
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.errors import UserError
 from audiodiff.options import Option
+from audiodiff.rendering.settings import read_settings
 
 INTRODUCTION = (
     "The same seed with different samplers, numbers of steps, and scales of adapters, with the time of each. "

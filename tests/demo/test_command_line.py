@@ -38,7 +38,7 @@ def test_sounds(run, music_url):
         "count": 3,
         "format": "flac",
     }
-    files, _ = Client(music_url, verbose=False).predict(**given, format="flac", api_name="/generate")
+    files, _ = Client(music_url, verbose=False).predict(**given, api_name="/generate")
     run("generate", "--settings", files[1], "--out", "clip")
     assert same("clip/0000.flac", files[1])
     run("generate", "--settings", files[-1], "--format", "flac", "--out", "all")
@@ -70,3 +70,15 @@ def test_resynthesis(run, url, recording, model_folder):
     files, _ = Client(url, verbose=False).predict(**given, count=2, api_name="/resynthesize")
     run("render", recording, "--settings", files[1], "--model", model_folder, "--out", "again")
     assert same(f"again/{recording.stem}.wav", files[1])
+
+
+def test_restoration_and_upsampling(run, music_url):
+    time = np.arange(4000) / 8000
+    soundfile.write("in.flac", (0.9 * np.sin(2 * np.pi * 200 * time)).clip(-0.6, 0.6), 8000, subtype="PCM_24")
+    page, given = Client(music_url, verbose=False), {"recording": handle_file("in.flac"), "seed": 3, "count": 2}
+    files, _ = page.predict(**given, declip=True, fill="0.2:0.21", watermark=False, api_name="/restore")
+    run("restore", "in.flac", "--settings", files[1], "--out", "restored")
+    assert same("restored/in.flac", files[1]) and soundfile.info(files[1]).subtype == "PCM_24"
+    files, _ = page.predict(**given, model="upsample-speech", watermark=False, api_name="/upsample")
+    run("upsample", "in.flac", "--settings", files[1], "--model", "upsample-speech", "--out", "upsampled")
+    assert same("upsampled/in.wav", files[1])
