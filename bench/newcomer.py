@@ -69,7 +69,7 @@ def blocks(page: str) -> tuple[list[str], list[tuple[str, str]]]:
     text = (ROOT / ("README.md" if page == "README" else f"docs/tutorials/{page}.md")).read_text(encoding="utf-8")
     found = [(match[1], match[2]) for match in BLOCK.finditer(text)]
     if page == "README":
-        found = found[:1]  # the rest of it needs recordings
+        found = found[:2]  # the rest of it needs recordings
     lines = [(kind, one) for kind, block in found for one in (block.splitlines() if kind != "python" else [block])]
     installs = [line for kind, line in lines if kind != "python" and line.startswith("pip install")]
     return installs, [("bash" if kind == "text" else kind, one) for kind, one in lines if one not in installs]

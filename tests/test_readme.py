@@ -144,7 +144,8 @@ def test_snippet_compiles_and_its_imports_exist(page, snippet):
 
 def test_python_of_readme_and_samplers_runs(tmp_path):
     """All blocks in one process, from top to bottom, beside the recordings that they read."""
-    soundfile.write(tmp_path / "speech.wav", 0.1 * np.sin(np.arange(8000) * 0.05), 16000)
+    for name in ("speech.wav", "ready.wav"):
+        soundfile.write(tmp_path / name, 0.1 * np.sin(np.arange(8000) * 0.05), 16000)
     soundfile.write(tmp_path / "song.wav", 0.1 * np.sin(np.arange(44100) * 0.05), 22050)
     script = "\n".join(text for page, text in blocks("python") if page in ("README.md", "docs/solvers.md"))
     assert script
