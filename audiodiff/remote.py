@@ -20,7 +20,7 @@ def location(name: str | PurePath | Any) -> Path:
     """The path of a name: a remote one of a URL.
 
     Raises:
-        UserError: no such file system, or its package is not installed.
+        UserError: no such file system, its package is not installed, or the root of a store.
     """
     if not isinstance(name, str) or "://" not in name:
         return Path(name) if isinstance(name, str) else name
@@ -30,6 +30,8 @@ def location(name: str | PurePath | Any) -> Path:
         _ = path.fs  # of an unknown scheme, or one whose package is missing
     except (ValueError, ImportError) as error:
         raise UserError(name, f"cannot be opened ({first_line(error)})", "use s3:// or gs://, or install it") from error
+    if is_remote(path) and not path.path.strip("/"):
+        raise UserError(name, "names no bucket", "write it as s3://bucket/folder")
     return path
 
 

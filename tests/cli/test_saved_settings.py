@@ -3,17 +3,25 @@
 import json
 import shutil
 import wave
+from pathlib import Path
 
 import pytest
 import soundfile
 import torch
+from adapter_models import random_adapter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audiodiff.audio import io
 from audiodiff.audio.mel.file import save_mel
 from audiodiff.audio.metadata import read_metadata
+from audiodiff.cli.options import command_options
 from audiodiff.errors import UserError
+from audiodiff.pipelines.edit_options import EditConfig
+from audiodiff.pipelines.options import GenerationConfig, SpeechOptions
 from audiodiff.rendering.batch_place import BatchPlace
-from audiodiff.rendering.settings import SavedSettings, read_settings
+from audiodiff.rendering.options import FileOptions
+from audiodiff.rendering.settings import ACCEPTED, SavedSettings, read_settings
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +98,7 @@ def test_options_beside_the_settings_win(ok, prompted):
         check_same(f"seed/{name}", f"five/{name}")
 
 
-def test_clips_of_adapters_guides_and_recordings(ok, command, prompted, guide_folders, recording, tmp_path):
+def test_a_clip_that_was_varied(ok, command, prompted, recording, tmp_path):
     io.write(tmp_path / "rain.wav", recording(4000, 8000))
     words = ["--steps", 2, "--init-audio", "rain.wav", "--noise-level", 0.4, "--out", "out"]
     ok("generate", "--model", prompted, *words)
@@ -100,6 +108,24 @@ def test_clips_of_adapters_guides_and_recordings(ok, command, prompted, guide_fo
     )
     ok("generate", "--settings", "out/0000.wav.json", "--init-audio", "rain.wav", "--out", "again")
     check_same("again/0000.wav", "out/0000.wav")
+
+
+def test_a_clip_of_adapters_and_a_guide(ok, command, make_music, guide_folders, tmp_path):
+    """Found where the sidecar says they were, as long as they are what they were."""
+    model = make_music(1)
+    model.save_pretrained("model")
+    for seed, name in enumerate(("warm", "dry")):
+        random_adapter(model, seed=seed).save(tmp_path / name)
+    words = ["--adapter", "warm:0.3", "--adapter", "dry:-0.7@-5:3", "--label", "kick", "--steps", 2]
+    words += ["--classifier", guide_folders["classifier"], "--classifier-weight", 1.5]
+    ok("generate", "--model", "model", *words, "--out", "out")
+    ok("generate", "--settings", "out/0000.wav.json", "--out", "again")
+    check_same("again/0000.wav", "out/0000.wav")
+    random_adapter(model, seed=7).save(tmp_path / "dry")
+    status, _, (line,) = command("generate", "--settings", "out/0000.wav.json", "--out", "other")
+    assert status == 1 and "(adapter of hash" in line and line.endswith("; add --adapter DIR")
+    ok("generate", "--settings", "out/0000.wav.json", "--adapter", "warm:0.3", "--out", "other")
+    assert (samples("other/0000.wav") != samples("out/0000.wav")).any()
 
 
 @pytest.mark.parametrize("source", ["first.wav", "out/0002.wav.json", "out/0002.wav"])
@@ -267,3 +293,39 @@ def test_a_place_of_mels():
     mels = BatchPlace(1, 3, 7).mels(mel := torch.arange(6.0).reshape(2, 3))
     assert [one.shape[-1] for one in mels] == [7, 3, 7] and mels[1] is mel
     assert mels[0][:, 3:6].equal(mel) and BatchPlace(0, 2, 1).mels(mel)[1].equal(mel)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+OPTIONS = {
+    name: declared
+    for config in (GenerationConfig, SpeechOptions, EditConfig, FileOptions)
+    for name, declared in command_options(config).items()
+}
+KEYS = [*OPTIONS, "command", "model", "model_hash", "vocoder_hash", "lexicon", "text", "folders", "input", "input_hash"]
+KEYS += ["clip_seed", "morph_clip_seed", "batch", "count", "precision", "phonemes", "output_rate"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8), st.sampled_from(list(ACCEPTED)))
+def test_any_json_is_settings_or_one_line(entries, verb):
+    saved = SavedSettings(Path("a.wav.json"), entries)
+    asked = [lambda: saved.check(verb, OPTIONS), lambda: saved.batch, lambda: saved.text, saved.model]
+    asked += [lambda name=name, declared=declared: saved.value(name, declared) for name, declared in OPTIONS.items()]
+    asked += [lambda name=name: saved.plain(name) for name in ("count", "variations", "precision", "phonemes", "model")]
+    for ask in [*asked, lambda: (saved.clip_seed, saved.morph_clip_seed, saved.inputs)]:
+        try:
+            ask()
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("clip_seed", [-5, 10**30])
+def test_any_number_is_a_seed_of_noise(ok, prompted, clip_seed, tmp_path):
+    entries = {"command": "audiodiff generate", "steps": 1, "seconds": 0.1, "clip_seed": clip_seed}
+    (tmp_path / "s.json").write_text(json.dumps(entries))
+    ok("generate", "--settings", "s.json", "--model", prompted, "--out", "out")
+    assert read_metadata("out/0000.wav")["clip_seed"] == clip_seed

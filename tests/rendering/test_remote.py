@@ -125,7 +125,13 @@ def test_a_missing_or_damaged_object_is_one_line_and_the_others_are_rendered(mod
 
 
 @pytest.mark.parametrize(
-    ("url", "words"), [("nowhere://a/b", "cannot be opened"), ("memory://none/a.wav", "no such file or folder")]
+    ("url", "words"),
+    [
+        ("nowhere://a/b", "cannot be opened"),
+        ("memory://none/a.wav", "no such file or folder"),
+        ("s3://", "names no bucket; write it as s3://bucket/folder"),
+        ("gs://", "names no bucket"),
+    ],
 )
 def test_what_is_not_there_is_one_line(model_folder, tmp_path, monkeypatch, capsys, url, words):
     arguments = ["audiodiff", "render", url, "--model", str(model_folder), "--out", str(tmp_path / "out")]
