@@ -3,10 +3,11 @@
 import threading
 
 import pytest
+from gradio_client import Client
 
 from audiodiff.demo.catalog import Catalog
 from audiodiff.demo.model_store import ModelStore, size
-from audiodiff.demo.models_tab import ModelsTab, card_text
+from audiodiff.demo.models_tab import COLUMNS, ModelsTab, card_text
 from audiodiff.demo.tasks import KINDS
 from audiodiff.errors import UserError
 
@@ -75,3 +76,13 @@ def test_only_models_of_the_page_are_found(catalog, name):
     with pytest.raises(UserError, match="is not on this page") as error:
         catalog[name]
     assert "\n" not in str(error.value)
+
+
+def test_the_models_are_a_table_for_visitors_and_rows_for_programs(music_url):
+    page = Client(music_url, verbose=False)
+    found = page.predict(api_name="/models")
+    assert found["headers"] == COLUMNS and "drums" in [row[0] for row in found["data"]]
+    catalog = Catalog.find(KINDS, "drums", runs="none")
+    lines = ModelsTab(catalog, ModelStore(catalog)).table().splitlines()
+    assert len(lines) == 2 + len(catalog.offers) and {line.count("|") for line in lines} == {1 + len(COLUMNS)}
+    assert page.predict("drums", api_name="/card").startswith("# drums")
