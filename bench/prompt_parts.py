@@ -38,7 +38,7 @@ from audiodiff.pipelines.audio_text_embedder import AudioTextEmbedder
 
 RESULTS = Path(__file__).parent / "results"
 EXPLAINED = 10  # steps
-BOTH, TOKENS, SENTENCE = "whole", "words alone", "sentence vector alone"
+PARTS = BOTH, TOKENS, SENTENCE = "whole", "words alone", "sentence vector alone"
 TEXT = """# What `sounds` takes from each part of a prompt
 
 `{command}`
@@ -59,6 +59,8 @@ How much the first of {explained} estimates changes, in percent, of the {caption
 | | without the words: median, range | without the sentence vector: median, range |
 |---|--:|--:|
 {effects}
+
+{notes}
 """
 
 
@@ -103,8 +105,10 @@ def main() -> None:
     parser.add_argument(
         "--data", required=True, help="with captions, of all recordings that the models were trained on"
     )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="the first is compared with")
     parser.add_argument("--limit", type=int, default=240, help="clips of each row")
     parser.add_argument("--training", type=int, default=600, help="training clips that the dimensions are chosen by")
+    parser.add_argument("--notes", default="", help="how the models were trained, for the table")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -121,7 +125,7 @@ def main() -> None:
     target, reference, lines, table = axes(real), None, [], []
     base = 0.0
     for name, folder in models.items():
-        for part in (BOTH, TOKENS, SENTENCE):
+        for part in options.parts:
             made = restrict(AudioGenerator.from_pretrained(folder), part)
             evaluation = PromptEvaluation(made, embedder, manifest, settings)
             points = axes(features(evaluation.generate(part), rate))
@@ -144,6 +148,7 @@ def main() -> None:
         facts=format_facts(environment.describe("cpu")), captions=len(captions), repeats=evaluation.repeats,
         steps=generator.model.default_steps, held_out=len(real), dimensions=axes.basis.shape[1], explained=EXPLAINED,
         table="\n".join([*lines, *table]),
+        notes=options.notes,
         effects="\n".join(f"| {name} | {' | '.join(effects(folder, captions))} |" for name, folder in models.items()),
     )  # fmt: skip
     write_text(options.out / "prompt_parts.md", text)
