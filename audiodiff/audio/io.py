@@ -9,8 +9,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import librosa
 import numpy as np
+import soxr
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -204,8 +204,12 @@ def resample(samples: Tensor, from_rate: int, to_rate: int) -> Tensor:
     """Resample (..., T), rates in Hz, band-limited (soxr, high quality): -> (..., ceil(T * to_rate / from_rate))."""
     if from_rate == to_rate:
         return samples
-    out = librosa.resample(samples.numpy(), orig_sr=from_rate, target_sr=to_rate, res_type="soxr_hq")
-    return torch.from_numpy(np.ascontiguousarray(out))
+    ratio = float(to_rate) / from_rate
+    length = int(np.ceil(samples.shape[-1] * ratio))
+    # As librosa.resample does, whose first use on a machine compiles for many seconds.
+    out = np.apply_along_axis(soxr.resample, -1, samples.numpy(), from_rate, to_rate, quality="HQ")[..., :length]
+    missing = [(0, 0)] * (out.ndim - 1) + [(0, length - out.shape[-1])]
+    return torch.from_numpy(np.ascontiguousarray(np.pad(out, missing)))
 
 
 def resample_for_flac(audio: Audio) -> Audio:

@@ -1,7 +1,10 @@
 import errno
 import math
+import subprocess
+import sys
 import warnings
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -237,3 +240,18 @@ def test_nonsense_pieces_are_programming_errors(tmp_path):
 
 def test_duration_of_audio():
     assert Audio(torch.zeros(3, 8000), 16000).seconds == 0.5
+
+
+@pytest.mark.parametrize("shape", [(1,), (1001,), (2, 7), (2, 1, 4000)])
+@pytest.mark.parametrize("rates", [(24000, 16000), (16000, 24000), (44100, 12345)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_resampling_is_librosas_bit_for_bit(shape, rates, dtype):
+    samples = torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    wanted = librosa.resample(samples.numpy(), orig_sr=rates[0], target_sr=rates[1], res_type="soxr_hq")
+    found = resample(samples, *rates)
+    assert found.dtype == dtype and np.array_equal(found.numpy(), wanted)
+
+
+def test_resampling_imports_nothing_that_compiles():
+    code = "import sys, torch; from audiodiff.audio.io import resample; resample(torch.ones(9), 2, 3)"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'numba' not in sys.modules"], check=True)
