@@ -103,7 +103,7 @@ test: lint  ## lint and the fast tests; no GPU, no network
 test-slow: $(STAMP)  ## the slow tests, which `make test` skips
 	$(BIN)/pytest -rs $(PARALLEL) -m "slow and not bench"
 
-chaos: $(STAMP)  ## kill commands at random moments, fill the disk, start two at once; a table of what is left (minutes)
+chaos: $(STAMP)  ## kill commands at random moments, fill the disk, set the clock; a table of what is left (minutes)
 	$(BIN)/python tests/chaos.py
 
 mutate: $(STAMP)  ## mutation tests: change each number of the diffusion process, expect a failing test (ten minutes)

@@ -1,116 +1,34 @@
-"""What is left of commands that are killed, find no space, may not write, or run at once: `make chaos`.
+"""What is left of commands that are killed, find no space, may not write, meet, or see the clock set: `make chaos`.
 
-`python tests/chaos.py` runs real commands of a small model and of synthetic recordings. Each fault is followed by the
+`python tests/chaos.py` runs real commands of small models and of synthetic recordings. Each fault is followed by the
 same command, undisturbed, whose files are compared with those of an unbroken run. The moments of kills are random, of a
 seed. It prints a table, writes it to `bench/results/chaos.md`, and fails if anything was lost, changed or half-written.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import random
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parent))
 
+from faults import clock, cluster, publishing, training
+from faults.strike import Finding, command, compare, contents, kill_and_resume, run
 from tiny_models import make_model, sound
 
 from audiodiff.audio.io import write
 from audiodiff.evaluation import environment
-from audiodiff.files import LOCK, write_text
+from audiodiff.files import write_text
 
+FAULTS = ("render", "prepare", "train", "publish", "ray", "disk", "clock")
 RESULTS = Path(__file__).parents[1] / "bench" / "results" / "chaos.md"
-LOGS = ("render.log.jsonl", LOCK)
-
-
-@dataclass
-class Finding:
-    """What a fault left: how often it struck, files there should be, and what is wrong with those that there are."""
-
-    fault: str
-    strikes: int
-    files: int
-    wrong: list[str] = field(default_factory=list)
-
-    def row(self) -> str:
-        """A row of the table."""
-        return f"| {self.fault} | {self.strikes} | {self.files} | {'; '.join(self.wrong) or 'nothing'} |"
-
-
-def command(*words: object) -> list[str]:
-    """A command line of the package."""
-    return [sys.executable, "-m", "audiodiff", *map(str, words)]
-
-
-def run(words: Sequence[str], **options: object) -> tuple[int, str]:
-    """Run a command to its end -> (status, standard error)."""
-    done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload]
-    return done.returncode, done.stderr
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file; of a sidecar of its settings, without what differs from run to run."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in LOGS and ".tmp" not in path.name:
-            found[str(path.relative_to(folder))] = hashlib.sha256(_stable(path)).hexdigest()
-    return found
-
-
-def _stable(path: Path) -> bytes:
-    if not path.name.endswith(".wav.json"):
-        return path.read_bytes()
-    entries = json.loads(path.read_bytes())
-    entries.pop("real_time_factor", None)
-    return json.dumps(entries, sort_keys=True).encode()
-
-
-def compare(finding: Finding, found: Path, whole: Path, status: int = 0) -> Finding:
-    """Note what differs from an unbroken run."""
-    ours, theirs = contents(found), contents(whole)
-    finding.files = len(theirs)
-    if status:
-        finding.wrong.append(f"the last command ended with status {status}")
-    for kind, names in (
-        ("lost", theirs.keys() - ours.keys()),
-        ("besides", ours.keys() - theirs.keys()),
-        ("changed", {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}),
-    ):
-        if names:
-            finding.wrong.append(f"{len(names)} {kind}, such as {min(names)}")
-    return finding
-
-
-def kill_and_resume(
-    fault: str, words: Sequence[str], out: Path, whole: Path, kills: int, patience: float, moments: random.Random
-) -> Finding:
-    """Kill a command at random moments after it has begun to write, start it again, and let the last one end."""
-    finding = Finding(fault, 0, 0)
-    for _ in range(kills):
-        before = _files(out)
-        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            while process.poll() is None and _files(out) == before:
-                time.sleep(0.005)
-            time.sleep(moments.uniform(0, patience))
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                finding.strikes += 1
-    status, _ = run(words)
-    return compare(finding, out, whole, status)
-
-
-def _files(folder: Path) -> int:
-    return sum(1 for _ in folder.rglob("*.*")) if folder.is_dir() else 0
 
 
 def full_disk(words: Sequence[str], out: Path, whole: Path) -> Finding:
@@ -150,6 +68,38 @@ def two_writers(words: Sequence[str], out: Path, whole: Path) -> Finding:
     return compare(finding, out, whole)
 
 
+def set_clock(fault: str, words: Sequence[str], out: Path, whole: Path) -> Finding:
+    """The clock is set while a command writes its files, which are those of an unbroken run."""
+    finding = clock.set_clock(fault, words, out.parent, lambda: len(contents(out)) if out.is_dir() else 0)
+    if finding.strikes and (negative := negative_times(out)):
+        finding.wrong.append(f"{negative} times below zero in its log")
+    return compare(finding, out, whole) if finding.strikes else finding
+
+
+def negative_times(out: Path) -> int:
+    """The number of negative durations in the log of a rendering."""
+    log = out / "render.log.jsonl"
+    entries = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    return sum(value < 0 for entry in entries for value in entry.values() if isinstance(value, int | float))
+
+
+def train_under_set_clock(folder: Path, whole: Path, *options: str) -> Finding:
+    """A run ends with its last step; unless a time limit sets learning rates, with the weights of an unbroken run."""
+    if not whole.is_dir():
+        run(training.words(whole), cwd=whole.parent)
+    begun = lambda: len(list((folder / "checkpoints").glob("step=*")))  # noqa: E731
+    fault = " ".join(["train", *options]) + ", clock set"
+    finding = clock.set_clock(fault, training.words(folder, *options), folder.parent, begun)
+    if not finding.strikes:
+        return finding
+    if options:
+        finding.wrong += [] if training.ended(folder) else ["ended before its last step"]
+    else:
+        training.compare(finding, folder, whole)
+    training.sane_times(finding, folder, 10.0)
+    return finding
+
+
 def prepare_inputs(folder: Path, clips: int, shortest: int = 800) -> Path:
     """Recordings of several lengths, in samples."""
     for number in range(clips):
@@ -163,6 +113,7 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="only these (repeat)")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     moments = random.Random(args.seed)
@@ -170,7 +121,7 @@ def main() -> int:
         base = Path(scratch)
         make_model().save_pretrained(base / "model")
         many = prepare_inputs(base / "many", args.clips)
-        few = prepare_inputs(base / "few", 60)
+        few, some = prepare_inputs(base / "few", 60), prepare_inputs(base / "some", min(300, args.clips))
         spoken = prepare_inputs(base / "spoken", args.clips // 4, 8000)
 
         def render(inputs: Path, out: Path, *options: object) -> list[str]:
@@ -180,18 +131,43 @@ def main() -> int:
         def prepare(out: Path) -> list[str]:
             return command("prepare", f"folder:{spoken}", "--out", out)
 
-        for words in (render(many, base / "whole"), render(few, base / "few-whole"), prepare(base / "prepared-whole")):
+        wholes = ((many, "whole"), (few, "few-whole"), (some, "some-whole"))
+        for words in (*(render(inputs, base / out) for inputs, out in wholes), prepare(base / "prepared-whole")):
             status, errors = run(words)
             assert status == 0, errors
         killed, two_workers = (args.kills, 1.0, moments), render(many, base / "b", "--workers", 2)
-        findings = [
-            kill_and_resume("render, killed", render(many, base / "a"), base / "a", base / "whole", *killed),
-            kill_and_resume("render --workers 2, killed", two_workers, base / "b", base / "whole", *killed),
-            kill_and_resume("prepare, killed", prepare(base / "c"), base / "c", base / "prepared-whole", *killed),
-            full_disk(render(few, base / "d"), base / "d", base / "few-whole"),
-            read_only(lambda out: render(few, out)),
-            two_writers(render(few, base / "e"), base / "e", base / "few-whole"),
-        ]
+        spoken_whole, jumped = base / "prepared-whole", base / "jumped"
+        faults: dict[str, Callable[[], Sequence[Finding]]] = {
+            "render": lambda: [
+                kill_and_resume("render, killed", render(many, base / "a"), base / "a", base / "whole", *killed),
+                kill_and_resume("render --workers 2, killed", two_workers, base / "b", base / "whole", *killed),
+            ],
+            "prepare": lambda: [
+                kill_and_resume("prepare, killed", prepare(base / "c"), base / "c", spoken_whole, *killed)
+            ],
+            "train": lambda: [training.killed(base, args.kills, 1.5, moments)],
+            "publish": lambda: [
+                publishing.export_killed(base, base / "model", max(args.kills // 2, 2), moments),
+                publishing.push_killed(base / "model", args.kills, moments),
+            ],
+            "ray": lambda: [
+                cluster.worker_killed(
+                    render(some, base / "f", "--executor", "ray"), base / "f", base / "some-whole", args.kills // 3
+                )
+            ],
+            "disk": lambda: [
+                full_disk(render(few, base / "d"), base / "d", base / "few-whole"),
+                read_only(lambda out: render(few, out)),
+                two_writers(render(few, base / "e"), base / "e", base / "few-whole"),
+            ],
+            "clock": lambda: [
+                set_clock("render, clock set", render(some, jumped), jumped, base / "some-whole"),
+                set_clock("prepare, clock set", prepare(base / "g"), base / "g", spoken_whole),
+                train_under_set_clock(base / "trained-jumped", base / "trained"),
+                train_under_set_clock(base / "trained-limited", base / "trained", "trainer.max_time=00:00:10:00"),
+            ],
+        }
+        findings = [finding for name in args.fault or faults for finding in faults[name]()]
     text = report(findings, args)
     print(text)
     write_text(args.out, text)

@@ -6,6 +6,10 @@ import sys
 
 import chaos
 import pytest
+import torch
+from faults import clock, publishing, training
+
+from audiodiff.errors import UserError
 
 
 @pytest.fixture
@@ -55,3 +59,57 @@ for number in range(30):
     assert chaos.run(quick)[0] == 0
     finding = chaos.kill_and_resume("killed", slow, tmp_path / "a", tmp_path / "b", 2, 0.1, random.Random(0))
     assert (finding.strikes, finding.files, finding.wrong) == (2, 30, [])
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Folders of two runs with the same weights."""
+    for name in ("found", "whole"):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / name / "model").mkdir()
+        (tmp_path / name / "model" / "model.safetensors").write_bytes(b"weights")
+        torch.save({"a": [torch.ones(2)]}, tmp_path / name / "checkpoints" / f"step={training.STEPS:09d}.ckpt")
+    return tmp_path / "found", tmp_path / "whole"
+
+
+def test_weights_of_a_killed_run_are_compared(trained):
+    found, whole = trained
+    finding = training.compare(chaos.Finding("train", 1, 0), found, whole)
+    assert (finding.files, finding.wrong) == (1, []) and training.ended(found)
+    assert training._half_written(found) == ["the export cannot be read: " + str(_unreadable_model(found))]
+    torch.save({"a": [torch.tensor([1.0, 1.1])]}, training._last(found))
+    (found / "model" / "model.safetensors").write_bytes(b"weight")
+    assert len(training.compare(chaos.Finding("train", 1, 0), found, whole).wrong) == 2
+    training._last(found).write_bytes(training._last(whole).read_bytes()[:-9])
+    assert f"{training._last(found).name} is damaged" in training._half_written(found)
+
+
+def _unreadable_model(folder):
+    from audiodiff.models import checkpoint
+
+    with pytest.raises(UserError) as error:
+        checkpoint.load(folder / "model")
+    return error.value
+
+
+@pytest.mark.parametrize("minutes", [-1.0, 0.0, 1440.0])
+def test_an_impossible_time_is_found(minutes, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"training": {"minutes": minutes}}))
+    finding = chaos.Finding("train", 1, 0)
+    training.sane_times(finding, tmp_path, 10.0)
+    assert len(finding.wrong) == 1
+    (tmp_path / "render.log.jsonl").write_text('{"seconds": -1.5}\n{"seconds": 2}\n')
+    assert chaos.negative_times(tmp_path) == 1
+
+
+def test_a_half_written_export_is_found(tmp_path):
+    assert publishing._unreadable(tmp_path / "none") == []
+    (tmp_path / "export.json").write_text("{")
+    assert "half-written" in publishing._unreadable(tmp_path)[0]
+
+
+def test_without_the_library_no_clock_is_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUDIODIFF_FAKETIME", str(tmp_path / "none"))
+    finding = clock.set_clock("clock", [sys.executable, "-c", ""], tmp_path, lambda: 0)
+    assert finding.strikes == 0 and "not installed" in finding.row()

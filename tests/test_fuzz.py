@@ -10,6 +10,7 @@ from random import Random
 import fuzz
 import pytest
 from fuzzing import targets
+from fuzzing.command_lines import within
 from fuzzing.mutation import mutate_bytes, mutate_json, mutate_name, mutate_text
 from fuzzing.worker import BYTES, Guard, run_case
 
@@ -39,6 +40,25 @@ def test_some_cases_of_each_target(run, tmp_path, name):
     for number in range(1 if name == "options" else CASES):
         outcome = run(case, f"7 {name} {number}")
         assert "changed" not in outcome.failure and " at " not in outcome.failure, (number, outcome)
+
+
+def test_outputs_that_a_command_line_names_are_below_the_case(tmp_path):
+    """Where an option names a file elsewhere, it is rightly written there: that is no escape."""
+    words = [
+        "say",
+        "../../x",
+        "--srt",
+        "../../x",
+        "--out",
+        "x/../../y",
+        "--json",
+        "in/../a.json",
+        "--name",
+        "../n",
+    ]
+    found = ["say", "../../x", "--srt", "out.x", "--out", "out.x", "--json", "in/../a.json", "--name", "../n"]
+    assert within(words, tmp_path) == found
+    assert within(["--out", "a\0b", "--out", "/etc/x"], tmp_path) == ["--out", "a\0b", "--out", "out.x"]
 
 
 def refuse(draw, here):

@@ -55,7 +55,7 @@ def opened(path: str | None, longest: float) -> Iterator[AudioFile]:
     """
     if not path:
         raise UserError("recording", "is missing", "upload a file or record one")
-    check_size(Path(path))
+    check_size(path)
     with AudioFile(path) as file:
         if file.samples > longest * file.sample_rate:
             raise too_long(path, longest)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -52,15 +52,13 @@ def load_saved_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> 
     Raises:
         UserError: none or several mels, no spec, or a spec that the model cannot use.
     """
-    files = [Path(path) for path in paths or ()]
+    files = [check_size(path) for path in (paths if isinstance(paths, Sequence) else (paths,))] if paths else []
     mels = [file for file in files if file.suffix != ".json"]
     specs = [file for file in files if file.suffix == ".json"]
     if len(mels) != 1 or len(specs) > 1:
         raise UserError(
             "saved mel", f"{len(mels)} mels and {len(specs)} specs are uploaded", "upload one mel and its spec"
         )
-    for file in files:
-        check_size(file)
     given = PRESETS[spec] if spec in PRESETS else read_spec(specs[0]) if specs else None
     mel, source = load_mel(mels[0], spec=given)
     if mel.shape[-1] * source.hop_length > MAX_SECONDS * source.sample_rate:
@@ -79,7 +77,7 @@ def read_upload(path: str, longest: float, channels: int | None = None) -> Audio
     Raises:
         UserError: larger than `MAX_MEGABYTES`, longer than `longest`, or unreadable.
     """
-    check_size(Path(path))
+    check_size(path)
     with AudioFile(path) as file:
         most = round(longest * file.sample_rate)
         audio = read(file, samples=most + 1, channels=channels)
@@ -88,15 +86,23 @@ def read_upload(path: str, longest: float, channels: int | None = None) -> Audio
     return audio
 
 
-def check_size(path: Path) -> None:
-    """Check the size of an upload.
+def check_size(path: Any) -> Path:
+    """Check that an upload is there, and its size; uploads are deleted after a while.
+
+    Returns:
+        The path.
 
     Raises:
-        UserError: it is larger than `MAX_MEGABYTES`.
+        UserError: there is no such file, or it is larger than `MAX_MEGABYTES`.
     """
-    megabytes = path.stat().st_size / 2**20
+    try:
+        found = Path(path)
+        megabytes = found.stat().st_size / 2**20
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError("the uploaded file", "is not there any more", "upload it again") from error
     if megabytes > MAX_MEGABYTES:
         raise UserError(path, f"{megabytes:.0f} MB are more than {MAX_MEGABYTES} MB", "cut or compress the file")
+    return found
 
 
 def too_long(subject: object, longest: float) -> UserError:

@@ -11,6 +11,8 @@ from audiodiff.nn.condition import Condition
 from audiodiff.nn.frontends.frontend import Frontend
 from audiodiff.nn.network import Network
 
+_INPUTS = {"x", "log_snr", "samples", "frames", "signal", "global_embedding", "tokens", "token_mask"}
+
 
 class OnnxNetwork(nn.Module):
     """`network(x, log_snr, cond)` of a `Denoiser`, by an exported graph.
@@ -23,7 +25,8 @@ class OnnxNetwork(nn.Module):
         multiple_of: samples.
 
     Raises:
-        UserError: onnxruntime is not installed, or the graph is damaged. In a call: memory does not suffice.
+        UserError: onnxruntime is not installed, or the graph is damaged. In a call: it cannot be evaluated, or
+            memory does not suffice.
     """
 
     def __init__(self, graph: bytes, architecture: Network, multiple_of: int):
@@ -34,9 +37,12 @@ class OnnxNetwork(nn.Module):
         options.log_severity_level = 3  # errors: warnings are for developers
         try:
             self.session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self.inputs = {value.name for value in self.session.get_inputs()}  # whose names may be no text
         except Exception as error:  # of many types, which share no base class
             raise UserError("network.onnx", f"cannot be loaded ({first_line(error)})", "export it again") from error
-        self.inputs = {value.name for value in self.session.get_inputs()}
+        if not self.inputs <= _INPUTS:
+            unknown = ", ".join(sorted(map(repr, self.inputs - _INPUTS)))
+            raise UserError("network.onnx", f"has inputs that no network has ({unknown:.60})", "export it again")
         self.multiple_of = multiple_of
         self._architecture = (architecture,)  # not a submodule: it has no weights
 
@@ -94,7 +100,8 @@ class OnnxNetwork(nn.Module):
             (output,) = self.session.run(None, feeds)
         except Exception as error:  # of many types, which share no base class
             if "alloc" not in str(error):
-                raise
+                problem = f"cannot be evaluated ({first_line(error)})"
+                raise UserError("network.onnx", problem, "export it again") from error
             raise UserError("the batch", "does not fit in memory", "use fewer or shorter clips") from error
         return output
 

@@ -152,6 +152,15 @@ def test_a_long_mel_is_refused(tmp_path):
     assert mel.shape == (80, 3750)
 
 
+@pytest.mark.parametrize("path", ["gone.wav", ["a.wav"], 7, "a\0b"])
+def test_an_upload_that_is_not_there_any_more_is_one_line(path):
+    """As an hour after it was uploaded."""
+    reads = (lambda: uploads.read_upload(path, 9.0), lambda: uploads.load_saved_mel(path, uploads.BESIDE, None))
+    for read in reads:
+        with pytest.raises(UserError, match="upload it again"):
+            read()
+
+
 def test_no_more_than_is_allowed_is_decoded(tmp_path, monkeypatch):
     asked = []
     read = uploads.read

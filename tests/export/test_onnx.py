@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from exported_models import placeholder
+from onnx import helper
 from tiny_models import make_acoustic, make_model, sound
 
 from audiodiff import extras
@@ -231,6 +233,29 @@ def test_a_damaged_graph_and_lack_of_memory_are_user_errors(monkeypatch):
     network = make_model().network
     with pytest.raises(UserError, match=r"network.onnx: cannot be loaded"):
         OnnxNetwork(b"no graph", network, 512)
+
+
+@pytest.mark.parametrize("name", ["samqles", "fram\x00s", "x" * 500])
+def test_a_graph_with_an_unknown_input_is_one_line(name):
+    model = make_model()
+    built = placeholder(model)
+    built.graph.input.append(helper.make_tensor_value_info(name, 1, ["batch", None]))
+    with pytest.raises(UserError, match=r"network.onnx: has inputs") as error:
+        OnnxNetwork(built.SerializeToString(), model.network, 512)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 200
+
+
+def test_a_graph_that_cannot_be_evaluated_is_one_line():
+    model = make_model()
+    built = placeholder(model)
+    for weight in built.graph.initializer:
+        if weight.name == "network.weight":
+            weight.CopyFrom(helper.make_tensor("network.weight", 1, [3, 7, 1], [0.5] * 21))
+    del built.graph.output[0].type.tensor_type.shape.dim[:]
+    with pytest.raises(UserError, match=r"network.onnx: cannot be (evaluated|loaded)") as error:
+        network = OnnxNetwork(built.SerializeToString(), model.network, 1)
+        network(torch.zeros(1, 1, 512), torch.zeros(1), Condition(frames=torch.zeros(1, model.network.condition, 2)))
+    assert "\n" not in str(error.value)
 
 
 # ---- through the exporter, half a minute for each model ----

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -24,6 +25,8 @@ from audiodiff.nn.network import Network
 
 # What a request may rightly take long for, or processes of its own.
 EXCLUDED = {"workers", "executor", "address", "help", "data"}
+# Options that name what is written.
+OUTPUTS = ("--out", "--srt", "--textgrid", "--json")
 # Small numbers, since what is asked for is made: a million clips are no hang.
 NUMBERS = ("0", "1", "2", "3", "-1", "0.5", "1e-9", "nan", "inf", "-inf", "1e999", "1_0", " 2", "0x2", "½", "2.0", "")
 WORDS = (
@@ -93,12 +96,32 @@ def commands(folder: Path) -> Callable[[Random, Path], None]:
         verb, *words = draw.choice(lines)
         for _ in range(draw.choice((0, 1, 1, 2, 3))):
             words += _option(verbs[verb], draw)
-        if draw.random() < 0.15:
-            words[draw.randrange(len(words))] = mutate_name(draw)
+        if draw.random() < 0.15 and words[at := draw.randrange(len(words))] not in OUTPUTS:
+            words[at] = mutate_name(draw)
+        words = within(words, here)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             _run([verb, *words])
 
     return case
+
+
+def within(words: list[str], here: Path) -> list[str]:
+    """A command line whose outputs are below a folder: a file that an option names elsewhere is rightly written there.
+
+    What tables, templates and inputs name stays: no output may leave the output folder because of them.
+    """
+    found = list(words)
+    for at, (flag, value) in enumerate(itertools.pairwise(words), 1):
+        if flag in OUTPUTS and not _is_below(value, here):
+            found[at] = "out.x"
+    return found
+
+
+def _is_below(name: str, here: Path) -> bool:
+    try:
+        return (here / name).resolve().is_relative_to(here.resolve()) and not name.startswith("~")
+    except (ValueError, OSError, RuntimeError):
+        return True  # no file can have this name
 
 
 def _option(verb, draw: Random) -> list[str]:

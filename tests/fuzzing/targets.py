@@ -15,7 +15,9 @@ import tiny_models
 import torch
 from adapter_models import random_adapter
 from exported_models import placeholder
+from fuzzing.archives import graphs, shards
 from fuzzing.command_lines import commands
+from fuzzing.endpoints import endpoints
 from fuzzing.mutation import PIECES, mutate_bytes, mutate_json, mutate_name, mutate_text
 from fuzzing.settings import lexicons, overrides
 from safetensors.torch import save
@@ -416,7 +418,7 @@ def _encoded(text: str, draw: Random) -> bytes:
 TARGETS: dict[str, Callable[[Path], Case]] = {
     function.__name__: function
     for function in (
-        *(audio, mels, checkpoints, configs, adapters, exports),
-        *(names, manifests, tables, texts, lines, lexicons, options, overrides, folders, commands),
+        *(audio, mels, checkpoints, configs, adapters, exports, graphs, shards),
+        *(names, manifests, tables, texts, lines, lexicons, options, overrides, folders, commands, endpoints),
     )
 }
