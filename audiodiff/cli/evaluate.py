@@ -36,7 +36,6 @@ def evaluate(
     baselines: Annotated[bool, typer.Option(help="Also evaluate baselines that need no training.")] = True,
 ) -> None:
     """Evaluate a model on held-out recordings and write a report. Prints the report's path last."""
-    require("metrics")
     require("report")
     from audiodiff.evaluation import registry
     from audiodiff.evaluation.held_out import Settings

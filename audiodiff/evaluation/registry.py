@@ -35,6 +35,7 @@ from audiodiff.evaluation.uncertainty import takes_of, uncertainty_report
 from audiodiff.evaluation.upsampling_evaluation import upsampling_report
 from audiodiff.evaluation.vocoder_evaluation import describe_model as describe_vocoder
 from audiodiff.evaluation.vocoder_report import vocoder_report
+from audiodiff.extras import require
 from audiodiff.models import checkpoint
 from audiodiff.models.acoustic_model import AcousticModel
 from audiodiff.models.aligner import Aligner
@@ -71,6 +72,8 @@ def evaluate(
     run = EVALUATIONS.get(kind)
     if run is None:
         raise UserError(model, f"is a model of type {kind!r}, which has no evaluation", "choose another model")
+    if kind not in _CORE_METRICS:
+        require("metrics")
 
     def prepare() -> Manifest:
         manifest = Manifest.load(data)
@@ -159,6 +162,7 @@ EVALUATIONS: dict[str, ModelReport | None] = {
     UpsamplerModel.TYPE: _upsampler,
     RestorationModel.TYPE: None,
 }
+_CORE_METRICS = (AudioModel.TYPE,)  # types whose metrics need no extra
 
 
 def examine_bias(
