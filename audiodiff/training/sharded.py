@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map_only
 
 from audiodiff.errors import UserError
 
@@ -63,7 +63,7 @@ class ShardedStrategy(DDPStrategy):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath, storage_options=None) -> None:
         """Gather the checkpoint and write it as one device does."""
-        super().save_checkpoint(apply_to_collection(checkpoint, DTensor, whole_tensor), filepath, storage_options)
+        super().save_checkpoint(tree_map_only(DTensor, whole_tensor, checkpoint), filepath, storage_options)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Load this device's share of the optimizers' states."""
