@@ -11,6 +11,7 @@ import torch
 
 from audiodiff.audio.io import read
 from audiodiff.audio.metadata import read_metadata
+from audiodiff.cli import main
 from audiodiff.demo.settings_file import find_offer
 from audiodiff.errors import UserError
 from audiodiff.pipelines.restorer import Restorer
@@ -142,3 +143,21 @@ def test_recordings_that_are_too_long_or_of_a_full_band_are_refused(restore, ups
             answer(tab, recording=str(long), **({"denoise": True} if tab is restore else {}))
     with pytest.raises(gr.Error, match=r"full.wav: is at 16000 Hz"):
         answer(upsample, recording=str(full))
+
+
+@pytest.mark.parametrize("kind", ["restore", "upsample"])
+def test_the_command_line_makes_a_clip_of_the_page_again(
+    request, clipped, tmp_path, tmp_path_factory, monkeypatch, kind
+):
+    tab, own = request.getfixturevalue(kind), {"declip": True} if kind == "restore" else {"cutoff": 3000.0}
+    (folder,) = tmp_path_factory.getbasetemp().glob(f"{kind}rs[0-9]*/tiny")
+    recording = tmp_path / "slow.wav"
+    soundfile.write(recording, soundfile.read(clipped)[0], 8000)
+    _, files, _ = outputs(tab, tmp_path, recording=str(recording), seed=4, count=2, watermark=True, **own)
+    words = ["audiodiff", kind, recording, "--settings", files[1], "--model", folder, "--out", tmp_path / "again"]
+    monkeypatch.setattr("sys.argv", [*map(str, words), "--device", "cpu"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    again, _ = soundfile.read(tmp_path / "again" / "slow.wav", dtype="int32")
+    assert np.array_equal(again, soundfile.read(files[1], dtype="int32")[0])
