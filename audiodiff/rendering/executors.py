@@ -162,7 +162,15 @@ def _begin() -> None:
     """Set up a worker: Ctrl-C is for the first process, which then ends this one; temporary files are removed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.unraisablehook = _end_all_the_same
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_all_the_same(raised: Any) -> None:
+    """End a worker also where its exit is raised in a finalizer, which would swallow it and print a traceback."""
+    if isinstance(raised.exc_value, SystemExit):
+        os._exit(1)
+    sys.__unraisablehook__(raised)
 
 
 def _end_with_parent() -> None:
