@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from audiodiff.audio.io import Audio
 from audiodiff.demo.catalog import Offer
-from audiodiff.demo.controls import defaults, limited
+from audiodiff.demo.controls import MAX_SECONDS, defaults, limited
 from audiodiff.demo.generation import initial_steering, read_conditions, read_uploads
 from audiodiff.demo.guide_menu import order, without_idle_scale
 from audiodiff.demo.task import Callback, Clip, Task, Work, check_length, identity
+from audiodiff.demo.uploads import read_upload
 from audiodiff.diffusion.samplers.presets import NAMES
 from audiodiff.errors import UserError
 from audiodiff.options import Option, options_of
@@ -61,8 +62,9 @@ class EditingTask(Task):
         """Variations of an edit; raises as `EditConfig`."""
         if not values["recording"]:
             raise UserError("recording", "is missing", "upload a file or record one")
+        values = dict(values)
+        recording = read_upload(values.pop("recording"), MAX_SECONDS, channels=2, mono=True)
         values = read_uploads(self.options(offer), values)
-        recording: Audio = values.pop("recording")
         check_length(recording.seconds, count)
         values = offer.adapters.load(offer.guides.load(values))
         requested = {name: values.pop(name) for name in read_conditions(offer)}

@@ -66,13 +66,14 @@ def load_saved_mel(paths: Sequence[str] | None, spec: str, vocoder: Vocoder) -> 
     return MelInput(mels[0].name, convert(mel, source, vocoder.spec), None)
 
 
-def read_upload(path: str, longest: float, channels: int | None = None) -> Audio:
+def read_upload(path: str, longest: float, channels: int | None = None, mono: bool = False) -> Audio:
     """Read an uploaded recording at its own rate; no more of it is decoded than allowed, whatever its header says.
 
     Args:
         path: of the upload.
         longest: maximum length in seconds.
         channels: as of `audio.io.read`.
+        mono: whether a file of one channel is read as (1, T) nevertheless.
 
     Raises:
         UserError: larger than `MAX_MEGABYTES`, longer than `longest`, or unreadable.
@@ -80,7 +81,7 @@ def read_upload(path: str, longest: float, channels: int | None = None) -> Audio
     check_size(path)
     with AudioFile(path) as file:
         most = round(longest * file.sample_rate)
-        audio = read(file, samples=most + 1, channels=channels)
+        audio = read(file, samples=most + 1, channels=1 if mono and file.channels == 1 else channels)
     if audio.samples.shape[-1] > most:
         raise too_long(path, longest)
     return audio

@@ -55,14 +55,15 @@ def test_speech_with_a_lexicon(run, voice_url, tmp_path_factory):
         assert same("again.wav", files[0])
 
 
-def test_edits(run, editor_url, recording, tmp_path_factory):
+@pytest.mark.parametrize("channels", [1, 2])
+def test_edits(run, editor_url, recording, tmp_path_factory, channels):
     (folder,) = tmp_path_factory.getbasetemp().glob("generators[0-9]*/tiny")
     mono, rate = soundfile.read(recording, dtype="int16")
-    soundfile.write("in.wav", np.stack([mono, mono // 2], -1), rate)  # the page edits all files in stereo
+    soundfile.write("in.wav", np.stack([mono, mono // 2], -1)[:, :channels], rate)
     given = {"recording": handle_file("in.wav"), "regions": "0.2:0.4, 0.6:0.7", "labels": ["kick"], "steps": 2}
     files, _ = Client(editor_url, verbose=False).predict(**given, count=2, watermark=False, api_name="/edit")
     run("edit", "in.wav", "--settings", files[1], "--model", folder, "--out", "again.wav")
-    assert same("again.wav", files[1])
+    assert same("again.wav", files[1]) and soundfile.info(files[1]).channels == channels
 
 
 def test_resynthesis(run, url, recording, model_folder):

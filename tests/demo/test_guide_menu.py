@@ -102,7 +102,7 @@ def test_an_edit_is_that_of_the_api(page, answer, folders, recording):
     given = {"steps": 2, "seed": 4, "labels": ["kick"], "classifier_weight": 60.0}
     (found,), _ = answer(page["edit"], recording=str(recording), regions="0.2:0.5", classifier="classifier", **given)
     editor = AudioEditor.from_pretrained(folders["model"])
-    audio = read_upload(str(recording), 10, channels=2)
+    audio = read_upload(str(recording), 10, channels=2, mono=True)
     expected = editor.edit(audio, regions=["0.2:0.5"], classifier=folders["classifier"], **given).samples
     torch.testing.assert_close(found.flatten(), expected.flatten(), rtol=0, atol=1 / 32767)
     plain = editor.edit(audio, regions=["0.2:0.5"], **given | {"classifier_weight": None}).samples
