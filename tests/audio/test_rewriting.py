@@ -121,6 +121,15 @@ def test_a_full_disk_leaves_nothing(tmp_path, limit_files):
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
+@pytest.fixture
+def interruptible():
+    """Python's handler of SIGINT, which a shell may leave ignored in its background jobs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("replacing", [True, False])
 def test_an_interruption_while_libsndfile_calls_back_is_not_lost(tmp_path, monkeypatch, replacing):
     """A handler that raises within the callback does it in vain: cffi swallows it, and the file is written."""
