@@ -187,22 +187,42 @@ def spread(points: np.ndarray) -> float:
     return float(distances.sum() / (len(points) * (len(points) - 1)))
 
 
+class Recordings:
+    """Training and held-out recordings of the drum model as points, which generated clips are compared with.
+
+    Attributes:
+        known, real: embeddings of training and of held-out recordings, (N, K).
+        axes: projection onto the dimensions of the comparison.
+        discriminant: classifier of projected points, fitted to the training recordings.
+        targets: labels of the held-out recordings.
+    """
+
+    def __init__(self, teacher: AudioGenerator, data: str):
+        manifest, rate = Manifest.load(data), teacher.sample_rate
+        held_out, training = choose_segments(teacher, manifest)
+        self.known, self.real = (
+            np.array([timbre.embedding(clip, rate) for clip in load_segments(manifest, some, teacher)])
+            for some in (training, held_out)
+        )
+        self.axes = Axes.of(self.known, len(self.real) // LEAST_PER_DIMENSION)
+        self.discriminant = Discriminant(self.axes(self.known), [clip.label for clip, _ in training])
+        self.targets = [clip.label for clip, _ in held_out]
+
+    def accuracy(self, points: np.ndarray, labels: Sequence[str]) -> str:
+        """Share of projected points that are assigned to their label."""
+        hits = np.mean([found == label for found, label in zip(self.discriminant(points), labels, strict=True)])
+        return f"{100 * hits:.0f} %"
+
+
 def score(options: argparse.Namespace) -> None:
     """Generate, compare, write the table and the plot."""
-    teacher, manifest = AudioGenerator.from_pretrained("drums"), Manifest.load(options.data)
-    held_out, training = choose_segments(teacher, manifest)
-    rate = teacher.sample_rate
-    known, real = (
-        np.array([timbre.embedding(clip, rate) for clip in load_segments(manifest, some, teacher)])
-        for some in (training, held_out)
-    )
-    axes = Axes.of(known, len(real) // LEAST_PER_DIMENSION)
-    discriminant = Discriminant(axes(known), [clip.label for clip, _ in training])
-    targets = [clip.label for clip, _ in held_out]
-    labels = (targets * options.clips)[: options.clips]
+    teacher = AudioGenerator.from_pretrained("drums")
+    recordings = Recordings(teacher, options.data)
+    known, real, axes = recordings.known, recordings.real, recordings.axes
+    labels = (recordings.targets * options.clips)[: options.clips]
     warnings.simplefilter("ignore", UserWarning)  # of steps that a model is not for
     counts = (1, 2, 4, 8, 16) if options.methods == list(METHODS) else (16,)
-    rows = {("teacher", steps): generate(teacher, labels, steps, _sampler(steps)) for steps in counts}
+    rows = {("teacher", steps): generate(teacher, labels, steps, teacher_sampler(steps)) for steps in counts}
     costs = []
     for method in options.methods:
         counts = METHODS[method][1]
@@ -224,18 +244,16 @@ def score(options: argparse.Namespace) -> None:
         gap = paired(frechet, points, reference, axes(real))
         own = points is reference or (method, steps) == ("teacher", 16)
         change = "–" if own else " to ".join(f"{100 * end / base:+.0f}" for end in (gap.low, gap.high)) + " %"
-        hits = np.mean([found == label for found, label in zip(discriminant(points), labels, strict=True)])
         variety = spread(points) / spread(axes(real))
         shown = f"{results[method, steps]:.2f} | {100 * (results[method, steps] / base - 1):+.0f} % | {change}"
-        lines.append(f"| {method} | {steps} | {shown} | {100 * hits:.0f} % | {variety:.2f} |")
-    recordings = np.mean([found == label for found, label in zip(discriminant(axes(real)), targets, strict=True)])
+        lines.append(f"| {method} | {steps} | {shown} | {recordings.accuracy(points, labels)} | {variety:.2f} |")
     beside = "".join(f' --beside "{name}:{steps}=FOLDER"' for name, steps, _ in map(_beside, options.beside))
     text = TEXT.format(
         command="python bench/distillation.py score --data data/drums --runs RUNS "
         f"--clips {options.clips} --minutes {options.minutes:g}{beside}",
         facts=format_facts(environment.describe("cpu") | {"teacher": teacher.model_hash[:12]}),
         clips=options.clips, held_out=len(real), dimensions=axes.basis.shape[1], floor=f"{floor:.2f}",
-        accuracy=f"{100 * recordings:.0f} %", table="\n".join(lines),
+        accuracy=recordings.accuracy(axes(real), recordings.targets), table="\n".join(lines),
         costs="; ".join(costs),
     )  # fmt: skip
     write_text(options.out / "distillation.md", text)
@@ -268,7 +286,7 @@ def _beside(text: str) -> tuple[str, int, str]:
     return name, int(steps), folder
 
 
-def _sampler(steps: int) -> str | None:
+def teacher_sampler(steps: int) -> str | None:
     """The teacher's: its own, but of first order where that needs more steps."""
     return "ddim" if steps < 4 else None
 

@@ -12,18 +12,14 @@ import warnings
 from pathlib import Path
 
 import distillation
-import numpy as np
 import torch
-from distillation import RESULTS, Discriminant, generate, spread
+from distillation import RESULTS, Recordings, generate, spread, teacher_sampler
 from steps import paired
 
-from audiodiff.data.manifest import Manifest
 from audiodiff.evaluation import environment
-from audiodiff.evaluation.generation_evaluation import choose_segments, load_segments
 from audiodiff.evaluation.report import format_facts
 from audiodiff.files import write_text
-from audiodiff.metrics import timbre
-from audiodiff.metrics.distribution import LEAST_PER_DIMENSION, Axes, frechet
+from audiodiff.metrics.distribution import frechet
 from audiodiff.pipelines.audio_generator import AudioGenerator
 
 METHOD, MODEL = "guidance", "drums"
@@ -49,28 +45,16 @@ below four steps, where the teacher's own sampler extrapolates. One run, no list
 
 def score(options: argparse.Namespace) -> None:
     """Generate, compare, write the table."""
-    teacher, manifest = AudioGenerator.from_pretrained(MODEL), Manifest.load(options.data)
+    teacher = AudioGenerator.from_pretrained(MODEL)
     student = AudioGenerator.from_pretrained(distillation.student(options, METHOD, 1))
-    held_out, training = choose_segments(teacher, manifest)
-    rate = teacher.sample_rate
-    known, real = (
-        np.array([timbre.embedding(clip, rate) for clip in load_segments(manifest, some, teacher)])
-        for some in (training, held_out)
-    )
-    axes = Axes.of(known, len(real) // LEAST_PER_DIMENSION)
-    discriminant = Discriminant(axes(known), [clip.label for clip, _ in training])
-    targets = [clip.label for clip, _ in held_out]
-    labels, real = (targets * options.clips)[: options.clips], axes(real)
-
-    def accuracy(points: np.ndarray, own: list[str]) -> str:
-        hits = np.mean([found == label for found, label in zip(discriminant(points), own, strict=True)])
-        return f"{100 * hits:.0f} %"
-
+    recordings = Recordings(teacher, options.data)
+    axes, targets = recordings.axes, recordings.targets
+    labels, real = (targets * options.clips)[: options.clips], axes(recordings.real)
     warnings.simplefilter("ignore", UserWarning)  # of steps that a model is not for
     lines = []
     for scale in SCALES:
         for steps in STEPS:
-            sampler = "ddim" if steps < 4 else None
+            sampler = teacher_sampler(steps)
             reference = axes(generate(teacher, labels, steps, sampler, scale))
             base = frechet(reference, real)
             for name, generator in (("teacher", teacher), ("student", student)):
@@ -80,14 +64,16 @@ def score(options: argparse.Namespace) -> None:
                 interval = "" if own else " to ".join(f"{100 * end / base:+.0f}" for end in (gap.low, gap.high)) + " %"
                 change = "" if own else f"{100 * (distance / base - 1):+.0f} %"
                 evaluations = steps * (2 if own and scale != 1 else 1)
-                figures = f"{evaluations} | {distance:.2f} | {change} | {interval} | {accuracy(points, labels)}"
+                figures = (
+                    f"{evaluations} | {distance:.2f} | {change} | {interval} | {recordings.accuracy(points, labels)}"
+                )
                 lines.append(f"| {scale:g} | {steps} | {name} | {figures} | {spread(points) / spread(real):.2f} |")
                 print(lines[-1], flush=True)
     text = TEXT.format(
         command=f"python bench/guidance_distillation.py score --data data/drums --clips {options.clips}",
         facts=format_facts(environment.describe("cpu") | {"teacher": teacher.model_hash[:12]}),
         cost=distillation.cost_of(options, METHOD, METHOD), clips=options.clips, held_out=len(real),
-        dimensions=axes.basis.shape[1], accuracy=accuracy(real, targets), table="\n".join(lines),
+        dimensions=axes.basis.shape[1], accuracy=recordings.accuracy(real, targets), table="\n".join(lines),
     )  # fmt: skip
     write_text(options.out / "distillation_guidance.md", text)
 

@@ -48,7 +48,7 @@ TEXT = """# What `sounds` takes from each part of a prompt
 {captions} held-out captions, {repeats} clips of each with the same noise in all rows, {steps} steps, the model's own
 guidance; intervals are 95 %, by bootstrap over captions. Distances are to the {held_out} held-out recordings, in
 {dimensions} dimensions; the change is from the first row, with the interval of the paired difference. One run of each
-model, no listening test. The judge is `audio-text`, which knows the training clips.
+model, no listening test. The metric is `audio-text`, which knows the training clips.
 
 | | prompt | own caption closest | among the five closest | similarity | Frechet distance | change | interval |
 |---|---|--:|--:|--:|--:|--:|--:|

@@ -31,6 +31,24 @@ def placeholder(model):
     return helper.make_model(built, opset_imports=[helper.make_opsetid("", graph.OPSET)], ir_version=10)
 
 
+def export_parts(model):
+    """What a folder of a vocoder exported with a placeholder has: config without hashes, graph, and other weights."""
+    from safetensors.torch import save
+
+    from audiodiff.models import onnx_export
+
+    config = {
+        "format": onnx_export.FORMAT,
+        "version": onnx_export.VERSION,
+        "type": "vocoder",
+        "model": {name: checkpoint.describe(value) for name, value in model.arguments().items()},
+        "training": {},
+        "graph": {"multiple_of": 1, "inputs": {}, "output": "y"},
+    }
+    arrays = save({name: weight.contiguous() for name, weight in model.part_weights().items()})
+    return config, placeholder(model).SerializeToString(), arrays
+
+
 def torch_session(model, original):
     """A class in place of `onnxruntime.InferenceSession`, which evaluates the model's torch network."""
 

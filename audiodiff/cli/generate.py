@@ -26,9 +26,9 @@ def generate(
     precision: Precision = "float32",
 ) -> None:
     """Generate audio clips. Existing files are skipped: rerun the same command to resume."""
-    from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
+    from audiodiff.cli.output import print_outcome, render_reported
     from audiodiff.rendering.generation import COMMAND
-    from audiodiff.rendering.registry import Request, render_request
+    from audiodiff.rendering.registry import Request
 
     request = Request(
         inputs=[],
@@ -42,9 +42,7 @@ def generate(
         device=device,
         precision=precision,
     )
-    report = ErrorReport()
-    with warnings_above_progress():
-        outcome = render_request(model, request, report)
+    outcome = render_reported(model, request)
     length = "" if outcome.seconds is None else f", {outcome.seconds:.2f} s each"
     rounded = " (rounded to whole frames for a seamless loop)" if length and config.loop else ""
     print_outcome("generated", outcome, out, length + rounded)

@@ -5,12 +5,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from tqdm import tqdm
 
 from audiodiff.errors import UserError
 from audiodiff.rendering.monitor import Outcome
+
+if TYPE_CHECKING:
+    from audiodiff.rendering.registry import Request
 
 
 def report_error(error: UserError) -> None:
@@ -36,6 +40,21 @@ def warnings_above_progress() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: tqdm.write(f"warning: {message}", file=sys.stderr)
         yield
+
+
+def render_reported(model: Path, request: "Request") -> Outcome:
+    """Render a request and print its errors and warnings; inputs that are none count as failed.
+
+    Raises:
+        UserError: as `rendering.registry.render_request`.
+    """
+    from audiodiff.rendering.registry import render_request
+
+    report = ErrorReport()
+    with warnings_above_progress():
+        outcome = render_request(model, request, report)
+    outcome.failed = report.count
+    return outcome
 
 
 def print_outcome(done: str, outcome: Outcome, out: Path, note: str = "") -> None:

@@ -69,12 +69,11 @@ def render(
     ] = False,
 ) -> None:
     """Render recordings, mels, texts or prompts to audio. Existing files are skipped: run it again to resume."""
-    from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
-    from audiodiff.rendering.registry import Request, render_request
+    from audiodiff.cli.output import print_outcome, render_reported
+    from audiodiff.rendering.registry import Request
 
     if model is None:
         raise UserError("--model", "is missing", "add --model DIR, or the name of a shipped model such as speech-16k")
-    report = ErrorReport()
     request = Request(
         inputs=inputs or [],
         out=out,
@@ -91,7 +90,4 @@ def render(
         precision=precision,
         compile=compile,
     )
-    with warnings_above_progress():
-        outcome = render_request(model, request, report)
-    outcome.failed = report.count  # with the inputs that are none
-    print_outcome("rendered", outcome, out)
+    print_outcome("rendered", render_reported(model, request), out)

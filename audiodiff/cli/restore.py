@@ -39,8 +39,8 @@ def restore(
     Samples that are known stay as they are, in the encoding of their file. Where restored peaks exceed full scale, the
     whole file is attenuated. Existing files are skipped: rerun the same command to resume.
     """
-    from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
-    from audiodiff.rendering.registry import Request, render_request
+    from audiodiff.cli.output import print_outcome, render_reported
+    from audiodiff.rendering.registry import Request
     from audiodiff.rendering.restoration import RestorationRenderer
 
     request = Request(
@@ -54,8 +54,4 @@ def restore(
         device=device,
         precision=precision,
     )
-    report = ErrorReport()
-    with warnings_above_progress():
-        outcome = render_request(model, request, report)
-    outcome.failed = report.count  # with the inputs that are none
-    print_outcome("restored", outcome, out)
+    print_outcome("restored", render_reported(model, request), out)

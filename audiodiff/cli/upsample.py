@@ -50,8 +50,8 @@ def upsample(
 
     Existing files are skipped: rerun the same command to resume.
     """
-    from audiodiff.cli.output import ErrorReport, print_outcome, warnings_above_progress
-    from audiodiff.rendering.registry import Request, render_request
+    from audiodiff.cli.output import print_outcome, render_reported
+    from audiodiff.rendering.registry import Request
     from audiodiff.rendering.upsampling import UpsamplingRenderer
 
     if model is None:
@@ -72,8 +72,4 @@ def upsample(
         device=device,
         precision=precision,
     )
-    report = ErrorReport()
-    with warnings_above_progress():
-        outcome = render_request(model, request, report)
-    outcome.failed = report.count  # with the inputs that are none
-    print_outcome("upsampled", outcome, out)
+    print_outcome("upsampled", render_reported(model, request), out)

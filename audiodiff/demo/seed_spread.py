@@ -44,11 +44,11 @@ class SeedSpread:
     @property
     def summary(self) -> dict[str, Any]:
         """In dB, of the clip and of each segment of `SEGMENT` seconds, as JSON; None of silence."""
-        heard = audible(self.mel)
+        included = audible(self.mel)
         frames = max(1, round(SEGMENT * self.spec.sample_rate / self.spec.hop_length))
-        number = np.arange(len(heard)) // frames
-        segments = [_rounded(decibels(self.deviation, heard & (number == one))) for one in range(number[-1] + 1)]
-        whole = _rounded(decibels(self.deviation, heard))
+        number = np.arange(len(included)) // frames
+        segments = [_rounded(decibels(self.deviation, included & (number == one))) for one in range(number[-1] + 1)]
+        whole = _rounded(decibels(self.deviation, included))
         return {"spread_db": whole, "spread_segment_seconds": SEGMENT, "spread_by_segment_db": segments}
 
     def picture(self) -> bytes:

@@ -68,8 +68,8 @@ def test_dropout_of_the_sentence_vector_is_of_so_many_prompts_that_are_left_in_t
     random, plain = BatchRandom(0), BatchRandom(0)
     dropped = prompt.train().drop(texts, none, 0.25, random)
     assert dropped == make().drop(texts, none, 0.25, plain)  # the same captions are lost, whatever the rate
-    kept = [text for text in dropped if text]
-    assert abs(sum(isinstance(text, WordByWord) for text in kept) / len(kept) - rate) < 0.03
+    remaining = [text for text in dropped if text]
+    assert abs(sum(isinstance(text, WordByWord) for text in remaining) / len(remaining) - rate) < 0.03
     # Without it no number is drawn, so that what follows is as it always was.
     assert torch.equal(random.uniform(4), plain.uniform(4)) == (rate == 0)
     assert not any(isinstance(text, WordByWord) for text in prompt.eval().drop(texts, none, 0.25, BatchRandom(0)))

@@ -49,8 +49,8 @@ def outputs(tab, tmp_path, **options):
     values = tab.defaults | options
     for shown, files, last in tab.run(*values.values(), lambda *_, **__: None):
         if isinstance(files, list):
-            kept = [Path(shutil.copy(file, tmp_path / f"copy-{Path(file).name}")) for file in files]
-            found = shown, kept, last
+            copies = [Path(shutil.copy(file, tmp_path / f"copy-{Path(file).name}")) for file in files]
+            found = shown, copies, last
     return found
 
 

@@ -10,9 +10,8 @@ from random import Random
 
 import tiny_models
 import torch
-from exported_models import placeholder
+from exported_models import export_parts
 from fuzzing.mutation import mutate_bytes, mutate_json, mutate_name
-from safetensors.torch import save
 
 from audiodiff.audio import io as audio_io
 from audiodiff.audio.reading.shard import find_member, open_file
@@ -20,7 +19,7 @@ from audiodiff.data.corpora.tones import write_tones
 from audiodiff.data.dataset import CropDataset
 from audiodiff.data.manifest import Manifest
 from audiodiff.data.shards import write_shards
-from audiodiff.models import checkpoint, onnx_export
+from audiodiff.models import onnx_export
 from audiodiff.models.vocoder_model import VocoderModel
 from audiodiff.pipelines.vocoder import Vocoder
 
@@ -100,18 +99,8 @@ def _renamed(content: bytes, draw: Random) -> bytes:
 def graphs(folder: Path) -> Case:
     """ONNX graphs of exported models, whose hash is right: loaded, and evaluated."""
     model = tiny_models.make_model()
-    described = {name: checkpoint.describe(value) for name, value in model.arguments().items()}
-    arrays = save({name: weight.contiguous() for name, weight in model.part_weights().items()})
-    graph = placeholder(model).SerializeToString()
+    config, graph, arrays = export_parts(model)
     # The end of a graph is nodes, names and types; in front of them are weights.
-    config = {
-        "format": onnx_export.FORMAT,
-        "version": onnx_export.VERSION,
-        "type": "vocoder",
-        "model": described,
-        "training": {},
-        "graph": {"multiple_of": 1, "inputs": {}, "output": "y"},
-    }
 
     def case(draw: Random, here: Path) -> None:
         edge = draw.choice((0, len(graph) - 700, 200))

@@ -14,13 +14,12 @@ import odd_files
 import tiny_models
 import torch
 from adapter_models import random_adapter
-from exported_models import placeholder
+from exported_models import export_parts
 from fuzzing.archives import graphs, shards
 from fuzzing.command_lines import commands
 from fuzzing.endpoints import endpoints
 from fuzzing.mutation import PIECES, mutate_bytes, mutate_json, mutate_name, mutate_text
 from fuzzing.settings import lexicons, overrides
-from safetensors.torch import save
 
 from audiodiff.audio import io as audio_io
 from audiodiff.audio.io import Audio
@@ -384,18 +383,7 @@ def exports(folder: Path) -> Case:
     from audiodiff.models import onnx_export
     from audiodiff.models.vocoder_model import VocoderModel
 
-    model = tiny_models.make_model()
-    described = {name: checkpoint.describe(value) for name, value in model.arguments().items()}
-    arrays = save({name: weight.contiguous() for name, weight in model.part_weights().items()})
-    graph = placeholder(model).SerializeToString()
-    seed = {
-        "format": onnx_export.FORMAT,
-        "version": onnx_export.VERSION,
-        "type": "vocoder",
-        "model": described,
-        "training": {},
-        "graph": {"multiple_of": 1, "inputs": {}, "output": "y"},
-    }
+    seed, graph, arrays = export_parts(tiny_models.make_model())
 
     def case(draw: Random, here: Path) -> None:
         weights = mutate_bytes(arrays, draw) if draw.random() < 0.5 else arrays
